@@ -1,0 +1,20 @@
+//! `layered-template` reads a manifest that lists ordered layers, and runs them as nested wrappers
+//! around an LXC template.
+//!
+//! Data flows one way. Three bands, each may use those before it; `tests/architecture.rs` holds
+//! the code to it:
+//!
+//! - **pure**: [`manifest`], [`chain`], [`lxc`], [`plan`], [`record`] turn text and observed facts
+//!   into values and touch nothing;
+//! - **effects**: [`host`] and [`execute`] read and change the system;
+//! - **skin**: [`cli`] reads the command line and talks to people.
+//!
+//! [`source`], [`digest`], [`diagnostic`] and [`shell`] are the ground that all stand on.
+
+pub mod chain;
+pub mod diagnostic;
+pub mod digest;
+pub mod lxc;
+pub mod manifest;
+pub mod shell;
+pub mod source;

@@ -1,0 +1,7 @@
+//! What LXC and its templates expect, as data and text: nothing here touches the system.
+
+pub mod call;
+pub mod config;
+pub mod keys;
+pub mod request;
+pub mod upstream;

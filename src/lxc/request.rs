@@ -1,0 +1,182 @@
+//! Calls that only ask: help and list.
+//!
+//! LXC makes the container's directory before it calls the template, and keeps it when the
+//! template exits 0. So a word that asks upstream for help must be recognised beforehand.
+
+use std::ffi::{OsStr, OsString};
+
+/// What a call asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Request {
+    /// `-h`, `--help`.
+    Help,
+    /// `-l`, `--list`.
+    List,
+}
+
+/// The options of a known template that take a value.
+struct Options {
+    template: &'static str,
+    short: &'static str,
+    long: &'static [&'static str],
+}
+
+/// What every template takes from LXC.
+const COMMON: [&str; 5] = ["rootfs", "path", "name", "mapped-uid", "mapped-gid"];
+
+/// Source: the getopt line of each template.
+const KNOWN: &[Options] = &[
+    Options {
+        template: "download",
+        short: "dra",
+        long: &["dist", "release", "arch", "variant", "server", "keyid", "keyserver"],
+    },
+    Options { template: "busybox", short: "pn", long: &["busybox-path"] },
+    Options { template: "local", short: "mf", long: &["metadata", "fstree"] },
+    Options { template: "oci", short: "u", long: &["url", "username", "password"] },
+    Options {
+        template: "debian",
+        short: "pnarIS",
+        long: &[
+            "arch",
+            "auth-key",
+            "mirror",
+            "keyring",
+            "packages",
+            "release",
+            "security-mirror",
+            "interpreter-path",
+        ],
+    },
+    Options {
+        template: "ubuntu",
+        short: "abprvnSu",
+        long: &[
+            "arch",
+            "bindhome",
+            "release",
+            "variant",
+            "auth-key",
+            "packages",
+            "user",
+            "password",
+            "mirror",
+            "security-mirror",
+        ],
+    },
+    Options { template: "alpine", short: "amnpr", long: &["arch", "mirror", "release"] },
+    Options {
+        template: "archlinux",
+        short: "pPednncar",
+        long: &["packages", "enable_units", "disable_units", "config", "arch", "root_password"],
+    },
+    Options {
+        template: "fedora",
+        short: "apnRPM",
+        long: &["release", "arch", "fqdn", "mask-tmp", "mirror", "packages"],
+    },
+    Options { template: "centos", short: "apnR", long: &["release", "repo", "arch", "fqdn"] },
+    Options { template: "opensuse", short: "pnr", long: &["release"] },
+    Options {
+        template: "ubuntu-cloud",
+        short: "aprniSTsu",
+        long: &[
+            "arch",
+            "release",
+            "hostid",
+            "tarball",
+            "stream",
+            "userdata",
+            "vendordata",
+            "auth-key",
+        ],
+    },
+    Options {
+        template: "voidlinux",
+        short: "pPncr",
+        long: &["packages", "config", "root_password"],
+    },
+];
+
+/// Judges the words that go to the upstream: `before` are the layer's own, `words` the user's.
+///
+/// Other spellings (`-lh`, `--hel`) are left to be judged by their effect.
+pub fn judge(template: Option<&str>, before: &[OsString], words: &[OsString]) -> Option<Request> {
+    let known = template.and_then(|name| KNOWN.iter().find(|known| known.template == name));
+    let lists = known.is_none_or(|known| known.template == "download");
+    let end = words.iter().position(|word| word == "--").unwrap_or(words.len());
+    let mut previous: Option<&OsStr> = before.last().map(OsString::as_os_str);
+    for word in &words[..end] {
+        let request = match word.to_str() {
+            Some("-h" | "--help") => Some(Request::Help),
+            Some("-l" | "--list") if lists => Some(Request::List),
+            _ => None,
+        };
+        let is_value = previous.is_some_and(|previous| takes_value(known, previous));
+        if request.is_some() && !is_value {
+            return request;
+        }
+        previous = Some(word);
+    }
+    None
+}
+
+/// Tells whether the word behind `option` is its value.
+fn takes_value(known: Option<&Options>, option: &OsStr) -> bool {
+    let Some(text) = option.to_str() else { return false };
+    if text.contains('=') {
+        return false;
+    }
+    if matches!(text, "-h" | "--help" | "-l" | "--list") {
+        return false;
+    }
+    let Some(known) = known else { return text.starts_with('-') && text.len() > 1 };
+    if let Some(name) = text.strip_prefix("--") {
+        // getopt takes any beginning of a long option.
+        let mut names = known.long.iter().chain(&COMMON);
+        return !name.is_empty() && names.any(|long| long.starts_with(name));
+    }
+    let Some(letters) = text.strip_prefix('-') else { return false };
+    // In a cluster, the first letter that takes a value takes the rest of the word.
+    letters.find(|letter| known.short.contains(letter)).map(|index| index + 1)
+        == Some(letters.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_asks_unless_it_is_a_value() {
+        let table = [
+            (Some("download"), "-h", Some(Request::Help)),
+            (Some("download"), "--help", Some(Request::Help)),
+            (Some("download"), "-l", Some(Request::List)),
+            (Some("download"), "-d debian --list", Some(Request::List)),
+            (Some("download"), "-d -h", None),
+            (Some("download"), "--dist --list", None),
+            (Some("download"), "--dis --list", None),
+            (Some("download"), "--dist=--help -h", Some(Request::Help)),
+            (Some("download"), "--variant --list -r x", None),
+            (Some("download"), "-fd -h", None),
+            (Some("download"), "-ddebian -h", Some(Request::Help)),
+            (Some("download"), "-- -h", None),
+            (Some("download"), "-lh", None),
+            (Some("busybox"), "-l", None),
+            (Some("busybox"), "-h", Some(Request::Help)),
+            (Some("debian"), "-c -h", Some(Request::Help)),
+            (Some("mine"), "-x -h", None),
+            (Some("mine"), "-x=1 -h", Some(Request::Help)),
+            (Some("mine"), "word --list", Some(Request::List)),
+            (Some("mine"), "- -h", Some(Request::Help)),
+            (None, "-h", Some(Request::Help)),
+            (None, "", None),
+        ];
+        for (template, line, request) in table {
+            let words: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+            assert_eq!(judge(template, &[], &words), request, "{template:?} {line}");
+        }
+        let layer = [OsString::from("--release")];
+        assert_eq!(judge(Some("debian"), &layer, &["-h".into()]), None);
+    }
+}

@@ -1,0 +1,148 @@
+//! From the TOML tree to the manifest: steps.
+
+use toml::de::DeValue;
+
+use super::decode::Decoder;
+use super::tree::{Node, Table};
+use super::{Action, Duration, Step, Stop};
+use crate::diagnostic::Diagnostic;
+
+/// Where a step runs, as the manifest says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Host,
+    Rootfs,
+}
+
+impl Decoder {
+    /// Reads the steps of one kind: a string, a table, or a list of either.
+    pub(super) fn steps(
+        &mut self,
+        table: &mut Table<'_>,
+        key: &'static str,
+        stop: Stop,
+    ) -> Vec<Step> {
+        let Some(entry) = table.take(key) else { return Vec::new() };
+        let nodes = entry.node.one_or_many();
+        nodes.iter().filter_map(|node| self.step(node, stop)).collect()
+    }
+
+    fn step(&mut self, node: &Node<'_>, stop: Stop) -> Option<Step> {
+        let at = node.at.clone();
+        if let DeValue::String(text) = node.value {
+            let action = self.run(text, node)?;
+            return Some(Step { action, shell: None, timeout: None, at });
+        }
+        let DeValue::Table(_) = node.value else {
+            let help =
+                format!("write `{stop} = \"command\"` or `{stop} = {{ run = \"command\" }}`");
+            self.report.push(node.not("a string or a table").help(help));
+            return None;
+        };
+        let mut table = Table::of(node, "a step", &mut self.report)?;
+        let place = table.take("in");
+        let run = table.take("run");
+        let script = table.take("script");
+        let shell = table.take("shell");
+        let timeout = table.take("timeout");
+        for key in ["network", "capabilities", "cache", "resolver", "each"] {
+            let instead = "it belongs to steps inside the rootfs, which come with a later version";
+            table.reject_later(key, instead, &mut self.report);
+        }
+        table.finish("a step", |_| None, &mut self.report);
+        if let Some(entry) = place {
+            let places = [("host", Place::Host), ("rootfs", Place::Rootfs)];
+            if self.choice(&entry.node, &places) == Some(Place::Rootfs) {
+                self.rootfs_step(&entry.node, stop);
+            }
+        }
+        let shell = shell.and_then(|entry| self.shell(&entry.node));
+        let timeout = timeout.and_then(|entry| self.duration(&entry.node));
+        let action = match (run, script) {
+            (Some(run), None) => match run.node.value {
+                DeValue::String(text) => self.run(text, &run.node)?,
+                _ => {
+                    self.report.push(run.node.not("a string"));
+                    return None;
+                }
+            },
+            (None, Some(script)) => {
+                let text = self.string(&script.node)?;
+                if text.is_empty() || !self.no_control(&text, &script.node.at, "a path") {
+                    let message = "a script needs a path";
+                    self.report.push(Diagnostic::error(&script.node.at, message));
+                    return None;
+                }
+                let path = self.source.dir.join(text);
+                // The path is what a message about the script points at.
+                let at = script.node.at.clone();
+                return Some(Step { action: Action::Script(path), shell, timeout, at });
+            }
+            (Some(_), Some(script)) => {
+                let message = "a step has `run` or `script`, not both";
+                let help = "write two steps: `post = [{ run = \"…\" }, { script = \"…\" }]`";
+                self.report.push(Diagnostic::error(&script.key_at, message).help(help));
+                return None;
+            }
+            (None, None) => {
+                let message = "a step needs `run` or `script`";
+                self.report.push(Diagnostic::error(&at, message).help("`run = \"command\"`"));
+                return None;
+            }
+        };
+        Some(Step { action, shell, timeout, at })
+    }
+
+    fn run(&mut self, text: &str, node: &Node<'_>) -> Option<Action> {
+        if text.contains('\0') {
+            self.report.push(Diagnostic::error(&node.at, "a NUL in a command"));
+            return None;
+        }
+        if text.trim().is_empty() {
+            let message = "an empty command";
+            self.report.push(Diagnostic::error(&node.at, message).help("leave the step out"));
+            return None;
+        }
+        Some(Action::Run(text.to_owned()))
+    }
+
+    fn rootfs_step(&mut self, node: &Node<'_>, stop: Stop) {
+        let diagnostic = if matches!(stop, Stop::Pre | Stop::Finally) {
+            Diagnostic::error(&node.at, format!("a `{stop}` step cannot run inside the rootfs"))
+                .help("it runs on the host; make it a `post` step, or leave `in` out")
+        } else {
+            let message = "steps inside the rootfs are not supported by this version";
+            Diagnostic::error(&node.at, message).help(
+                "run it on the host, with `in = \"host\"`; `$LXC_ROOTFS` is the path of the rootfs",
+            )
+        };
+        self.report.push(diagnostic);
+    }
+
+    /// Reads the shell of a step, as a command line without quoting.
+    fn shell(&mut self, node: &Node<'_>) -> Option<Vec<String>> {
+        let text = self.string(node)?;
+        let words: Vec<_> = text.split_whitespace().map(str::to_owned).collect();
+        if words.is_empty() || !self.no_control(&text, &node.at, "a shell") {
+            let help =
+                "write the shell and its options, as in `shell = \"/bin/bash -euo pipefail\"`";
+            self.report.push(Diagnostic::error(&node.at, "a step needs a shell").help(help));
+            return None;
+        }
+        Some(words)
+    }
+
+    fn duration(&mut self, node: &Node<'_>) -> Option<Duration> {
+        let help = "write a number and one of `s`, `m`, `h`, `d`, as in `\"2m\"`";
+        let DeValue::String(text) = node.value else {
+            self.report.push(node.not("a duration").help(help));
+            return None;
+        };
+        let duration = Duration::parse(text);
+        if duration.is_none() {
+            let message = format!("`{text}` is not a duration");
+            self.report.push(Diagnostic::error(&node.at, message).help(help));
+        }
+        duration
+    }
+}

@@ -1,0 +1,83 @@
+//! Text in which `{{ name }}` stands for a variable's value.
+
+use crate::diagnostic::{Diagnostic, Report};
+use crate::source::At;
+
+/// Text with the names of variables in it.
+#[derive(Debug, Clone)]
+pub struct Text {
+    /// The pieces, in order.
+    pub parts: Vec<Part>,
+    /// Where the whole stands.
+    pub at: At,
+}
+
+/// A piece of a text.
+#[derive(Debug, Clone)]
+pub enum Part {
+    /// As it is.
+    Literal(String),
+    /// The value of a variable.
+    Variable {
+        /// The variable's name.
+        name: String,
+        /// Where the name stands.
+        at: At,
+    },
+}
+
+impl Text {
+    /// Parses a text that stands at `at`, and reports what is wrong with its names.
+    pub fn parse(text: &str, at: &At, report: &mut Report) -> Self {
+        let mut parts = Vec::new();
+        let mut rest = text;
+        while let Some(open) = rest.find("{{") {
+            if open > 0 {
+                parts.push(Part::Literal(rest[..open].to_owned()));
+            }
+            let inside = &rest[open + 2..];
+            let here = place(text, at, text.len() - rest.len() + open);
+            let Some(close) = inside.find("}}") else {
+                let help = "a variable is written `{{ name }}`";
+                report.push(Diagnostic::error(&here(2), "`{{` without `}}`").help(help));
+                rest = "";
+                break;
+            };
+            let name = inside[..close].trim();
+            let at = here(close + 4);
+            if super::is_variable_name(name) || name.starts_with("lxc.") {
+                parts.push(Part::Variable { name: name.to_owned(), at });
+            } else {
+                let message = format!("`{name}` is not the name of a variable");
+                report.push(Diagnostic::error(&at, message).help(
+                    "only plain names are replaced here, as in `{{ http_port }}`; for more, use a \
+                     file with `render = true`",
+                ));
+            }
+            rest = &inside[close + 2..];
+        }
+        if !rest.is_empty() {
+            parts.push(Part::Literal(rest.to_owned()));
+        }
+        Self { parts, at: at.clone() }
+    }
+}
+
+/// Returns a function from a length to the place of that many bytes from `offset` of `text` on.
+///
+/// Where the file spells the text with escapes, offsets do not agree, and the whole value is
+/// pointed at.
+fn place(text: &str, at: &At, offset: usize) -> impl Fn(usize) -> At {
+    let raw = &at.source.text[at.span.clone()];
+    let inset = [1, 3].into_iter().find(|inset| {
+        raw.len() == text.len() + 2 * inset && raw.get(*inset..raw.len() - inset) == Some(text)
+    });
+    let at = at.clone();
+    move |length| match inset {
+        Some(inset) => {
+            let start = at.span.start + inset + offset;
+            At { source: at.source.clone(), span: start..start + length }
+        }
+        None => at.clone(),
+    }
+}

@@ -1,0 +1,80 @@
+//! Commands and foreign text, as people see them.
+
+use std::borrow::Cow;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+/// Returns `text` with every control character but the line feed and the tab shown as an escape,
+/// so that nothing from a file or a program can drive the terminal.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_hostile) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for character in text.chars() {
+        if is_hostile(character) {
+            shown.extend(character.escape_unicode());
+        } else {
+            shown.push(character);
+        }
+    }
+    Cow::Owned(shown)
+}
+
+/// Returns `text` on one line: as [`printable`], with line feeds and tabs escaped too.
+pub fn one_line(text: &str) -> String {
+    printable(text).replace('\n', "\\n").replace('\t', "\\t")
+}
+
+/// Returns one word as a POSIX shell would need it written, on one line and printable.
+pub fn word(word: impl AsRef<OsStr>) -> String {
+    let text = word.as_ref().to_string_lossy();
+    match shlex::try_quote(&text) {
+        Ok(quoted) => one_line(&quoted),
+        Err(_) => one_line(&text),
+    }
+}
+
+/// Returns a command line that can be copied into a shell.
+pub fn command<W: AsRef<OsStr>>(words: impl IntoIterator<Item = W>) -> String {
+    words.into_iter().map(word).collect::<Vec<_>>().join(" ")
+}
+
+/// Tells whether `word` holds a byte that is a control character of ASCII.
+///
+/// LXC prints a template's arguments raw into the container's config, where a line feed would
+/// start a live line.
+pub fn has_control(word: impl AsRef<OsStr>) -> bool {
+    word.as_ref().as_bytes().iter().any(u8::is_ascii_control)
+}
+
+/// C0 and C1 controls, and the marks that reorder or hide text (bidirectional controls, zero width
+/// and line separators): a diff or a log must read as what it is.
+fn is_hostile(character: char) -> bool {
+    match character {
+        '\n' | '\t' => false,
+        '\u{200b}'..='\u{200f}'
+        | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{2069}'
+        | '\u{feff}' => true,
+        _ => character.is_control(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_become_visible() {
+        assert_eq!(printable("a\tb\n"), "a\tb\n");
+        assert_eq!(printable("\u{1b}[31m\u{9b}\u{202e}\r"), "\\u{1b}[31m\\u{9b}\\u{202e}\\u{d}");
+        assert_eq!(one_line("a\nb\t"), "a\\nb\\t");
+    }
+
+    #[test]
+    fn words_are_quoted_for_a_shell() {
+        assert_eq!(command(["sh", "-c", "echo $x", ""]), "sh -c 'echo $x' ''");
+        assert_eq!(word(OsStr::from_bytes(b"a\xff")), "'a\u{fffd}'");
+    }
+}
