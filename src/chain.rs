@@ -17,7 +17,7 @@ use crate::digest::Digest;
 use crate::lxc::keys;
 use crate::manifest::{
     self, ConfigValue, Content, EnvValue, IfExists, LayerName, Manifest, Mode, Owner, RootfsPath,
-    Step, TemplateRef, Value, VariableSource, When,
+    Step, TemplateRef, Text, Value, VariableSource, When,
 };
 use crate::source::{At, Source};
 
@@ -116,8 +116,8 @@ pub struct FileDrop {
     pub content: Dropped,
     /// Its permission bits, where they are given.
     pub mode: Option<Mode>,
-    /// Its owner.
-    pub owner: Owner,
+    /// Its owner, where one is given.
+    pub owner: Option<Owner>,
     /// What happens where something is there.
     pub if_exists: IfExists,
     /// At which point.
@@ -257,17 +257,8 @@ impl Binder {
         let path = self.values.fill(&file.path, &mut self.report);
         let content = self.content(&file.content);
         let owner = match &file.owner {
-            None => Some(Owner::ROOT),
-            Some(text) => {
-                let filled = self.values.fill(text, &mut self.report);
-                let owner = Owner::parse(&filled);
-                if owner.is_none() {
-                    let message = format!("`{filled}` cannot be an owner");
-                    let help = "write `user`, `user:group` or `:group`, by name or number";
-                    self.report.push(Diagnostic::error(&text.at, message).help(help));
-                }
-                owner
-            }
+            None => None,
+            Some(text) => Some(self.owner(text)?),
         };
         let path = match RootfsPath::parse(&path) {
             Ok(path) => path,
@@ -288,11 +279,22 @@ impl Binder {
             path,
             content: content?,
             mode: file.mode,
-            owner: owner?,
+            owner,
             if_exists: file.if_exists,
             when: file.when,
             at: file.at.clone(),
         })
+    }
+
+    fn owner(&mut self, text: &Text) -> Option<Owner> {
+        let filled = self.values.fill(text, &mut self.report);
+        let owner = Owner::parse(&filled);
+        if owner.is_none() {
+            let message = format!("`{filled}` cannot be an owner");
+            let help = "write `user`, `user:group` or `:group`, by name or number";
+            self.report.push(Diagnostic::error(&text.at, message).help(help));
+        }
+        owner
     }
 
     fn content(&mut self, content: &Content) -> Option<Dropped> {

@@ -12,9 +12,14 @@
 //! [`source`], [`digest`], [`diagnostic`] and [`shell`] are the ground that all stand on.
 
 pub mod chain;
+pub mod cli;
 pub mod diagnostic;
 pub mod digest;
+pub mod execute;
+pub mod host;
 pub mod lxc;
 pub mod manifest;
+pub mod plan;
+pub mod record;
 pub mod shell;
 pub mod source;

@@ -1,0 +1,62 @@
+//! The command line: the only part that talks to people.
+
+mod arguments;
+mod create;
+mod install;
+mod load;
+mod manual;
+mod output;
+mod plan;
+mod progress;
+mod report;
+mod run;
+mod template;
+mod validate;
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use arguments::{Cli, Verb};
+
+/// The name that makes the program a template: `lxc-create -t layered-template` looks for it.
+const TEMPLATE_NAME: &str = "lxc-layered-template";
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let mut words = std::env::args_os();
+    let name = words.next().unwrap_or_default();
+    let words: Vec<OsString> = words.collect();
+    if is_template_call(&name, &words) {
+        return ExitCode::from(template::main(&words));
+    }
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(1));
+        }
+    };
+    output::trace(cli.verbosity());
+    ExitCode::from(match cli.verb {
+        Verb::Plan(arguments) => plan::main(&arguments),
+        Verb::Validate(arguments) => validate::main(&arguments),
+        Verb::Create(arguments) => create::main(arguments),
+        Verb::InstallTemplate(arguments) => install::main(&arguments),
+        Verb::Completions(arguments) => manual::completions(&arguments),
+        Verb::Man(arguments) => manual::main(&arguments),
+    })
+}
+
+/// Tells whether LXC calls: by the template's name, or by the words that it always begins with.
+fn is_template_call(name: &OsStr, words: &[OsString]) -> bool {
+    let by_name = Path::new(name).file_name().is_some_and(|name| name == TEMPLATE_NAME);
+    let by_words = words.first().and_then(|word| word.to_str()).is_some_and(|word| {
+        crate::lxc::call::MARKS.iter().any(|mark| {
+            word.strip_prefix(mark).is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+        })
+    });
+    by_name || by_words
+}

@@ -1,0 +1,181 @@
+//! The subcommands and their options.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Makes LXC containers from manifests: ordered layers around an LXC template.
+#[derive(Debug, Parser)]
+#[command(name = "layered-template", version, max_term_width = 100)]
+#[command(after_help = "\
+As a template of LXC's, after `layered-template install-template`:
+  lxc-create -t layered-template -n NAME -- --manifest ROLE.toml [ARGUMENTS OF THE TEMPLATE...]
+
+Exit status: 0 done; 1 findings; 2 a command line or a manifest that cannot be used; 3 a pre step,
+4 the upstream template, 5 files or config, 6 a post step, 7 a check failed; 128+N signal N.")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+impl Cli {
+    /// Returns how much is told: -1 with `--quiet`, else how often `-v` stands there.
+    pub(crate) fn verbosity(&self) -> i8 {
+        let (verbose, quiet) = match &self.verb {
+            Verb::Plan(arguments) => (arguments.verbose, false),
+            Verb::Create(arguments) => (arguments.talk.verbose, arguments.talk.quiet),
+            _ => (0, false),
+        };
+        if quiet { -1 } else { i8::try_from(verbose).unwrap_or(i8::MAX) }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Shows what a run would do: every step, file and line. Changes nothing and runs nothing.
+    Plan(PlanArguments),
+    /// Judges manifests.
+    Validate(ValidateArguments),
+    /// Makes a container without LXC: the same run into a plain directory, with a config that LXC
+    /// loads.
+    Create(CreateArguments),
+    /// Installs this program where `lxc-create -t layered-template` looks for it.
+    InstallTemplate(InstallArguments),
+    /// Prints the completions for a shell.
+    Completions(CompletionArguments),
+    /// Prints the manual page, or writes one page a subcommand into a directory.
+    Man(ManArguments),
+}
+
+/// How a manifest is named.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct ManifestArgument {
+    /// The manifest.
+    #[arg(value_name = "MANIFEST")]
+    positional: Option<PathBuf>,
+    /// The manifest, as template mode names it.
+    #[arg(long, value_name = "MANIFEST")]
+    manifest: Option<PathBuf>,
+}
+
+impl ManifestArgument {
+    pub(crate) fn path(&self) -> PathBuf {
+        self.positional.clone().or_else(|| self.manifest.clone()).unwrap_or_default()
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PlanArguments {
+    #[command(flatten)]
+    pub(crate) manifest: ManifestArgument,
+    /// The name of the container; the manifest's, where none is given.
+    #[arg(long, short, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// The directory of LXC's containers.
+    #[arg(long, short = 'P', value_name = "DIR")]
+    pub(crate) lxcpath: Option<PathBuf>,
+    /// How the plan is written.
+    #[arg(long, value_enum, default_value_t = PlanFormat::Text)]
+    pub(crate) format: PlanFormat,
+    /// Shows whole texts of steps, environments, and the entries of trees.
+    #[arg(long, short, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// Arguments for the upstream template.
+    #[arg(last = true, value_name = "ARGUMENTS")]
+    pub(crate) args: Vec<OsString>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PlanFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ValidateArguments {
+    /// The manifests.
+    #[arg(required = true, value_name = "MANIFEST")]
+    pub(crate) manifests: Vec<PathBuf>,
+    /// How the findings are written.
+    #[arg(long, value_enum, default_value_t = FindingsFormat::Text)]
+    pub(crate) format: FindingsFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FindingsFormat {
+    /// For people, on standard error.
+    Text,
+    /// For programs.
+    Json,
+    /// As annotations of a pull request on GitHub.
+    Github,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CreateArguments {
+    #[command(flatten)]
+    pub(crate) manifest: ManifestArgument,
+    /// The name of the container.
+    #[arg(long, short, value_name = "NAME")]
+    pub(crate) name: String,
+    /// The directory of LXC's containers; LXC's own default, where none is given.
+    #[arg(long, short = 'P', value_name = "DIR")]
+    pub(crate) lxcpath: Option<PathBuf>,
+    /// What the container's config starts with; LXC's default.conf, where there is one.
+    #[arg(long, short = 'f', value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Keeps the rootfs of a failed run for people to look at.
+    #[arg(long)]
+    pub(crate) keep_failed: bool,
+    #[command(flatten)]
+    pub(crate) talk: TalkArguments,
+    /// Arguments for the upstream template.
+    #[arg(last = true, value_name = "ARGUMENTS")]
+    pub(crate) args: Vec<OsString>,
+}
+
+/// How much a run tells, and how.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct TalkArguments {
+    /// Tells more.
+    #[arg(long, short, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// Tells nothing but failures.
+    #[arg(long, short, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// How it is told what happens.
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    pub(crate) log_format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InstallArguments {
+    /// Where to; LXC's template directory, where none is given.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) directory: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompletionArguments {
+    /// Which shell.
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ManArguments {
+    /// The directory that all pages are written into.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
+}

@@ -1,0 +1,99 @@
+//! `install-template`: puts the program where `lxc-create -t layered-template` looks.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use super::arguments::InstallArguments;
+use super::{TEMPLATE_NAME, output};
+use crate::host::files::{self, Ownership};
+use crate::host::{caller::Caller, template};
+use crate::shell;
+
+/// Permission bits of a program that every id of a container's map may run.
+const MODE: u32 = 0o755;
+
+pub(super) fn main(arguments: &InstallArguments) -> u8 {
+    match install(arguments.directory.as_deref()) {
+        Ok(installed) => {
+            tell(&installed);
+            0
+        }
+        Err(error) => {
+            output::error(&error.to_string(), None);
+            1
+        }
+    }
+}
+
+/// Where the template is now.
+struct Installed {
+    path: PathBuf,
+    /// Whether lxc-create finds it by its bare name.
+    by_name: bool,
+}
+
+fn install(wanted: Option<&Path>) -> io::Result<Installed> {
+    let directories = template::directories();
+    if let Some(directory) = wanted {
+        let directory = std::path::absolute(directory)?;
+        std::fs::create_dir_all(&directory)?;
+        let by_name = directories.contains(&directory);
+        return copy_into(&directory).map(|path| Installed { path, by_name });
+    }
+    if let Some(directory) = directories.iter().find(|directory| directory.is_dir()) {
+        match copy_into(directory) {
+            Ok(path) => return Ok(Installed { path, by_name: true }),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let home = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
+    let home = home.ok_or_else(|| {
+        io::Error::other("LXC's template directory cannot be written, and there is no HOME")
+    })?;
+    let directory = home.join(".local/share/layered-template");
+    std::fs::create_dir_all(&directory)?;
+    copy_into(&directory).map(|path| Installed { path, by_name: false })
+}
+
+/// Copies the running program into a directory, in one step.
+fn copy_into(directory: &Path) -> io::Result<PathBuf> {
+    let about = |error: io::Error| {
+        io::Error::new(error.kind(), format!("`{}`: {error}", directory.display()))
+    };
+    let mut program = Vec::new();
+    io::Read::read_to_end(&mut File::open("/proc/self/exe")?, &mut program)?;
+    let caller = Caller::observe();
+    let ownership = Ownership { uid: caller.uid, gid: caller.gid, mode: MODE };
+    let opened = files::open_directory(directory).map_err(about)?;
+    files::replace_in(&opened, TEMPLATE_NAME, &program, ownership).map_err(about)?;
+    Ok(directory.join(TEMPLATE_NAME))
+}
+
+fn tell(installed: &Installed) {
+    let path = shell::word(&installed.path);
+    if installed.by_name {
+        output::say(&format!("installed {path}: `lxc-create -t layered-template` finds it"));
+    } else {
+        output::say(&format!("installed {path}: call it by its path, `lxc-create -t {path}`"));
+    }
+    if let Some(closed) = closed_to_others(&installed.path) {
+        let closed = shell::word(closed);
+        output::say(&format!(
+            "warning: a container of an ordinary user cannot be made with it: its ids may not pass \
+             {closed}\nhint: `chmod o+x {closed}` lets them pass"
+        ));
+    }
+}
+
+/// Returns the first directory above `path` that other users cannot pass: the mapped ids of a
+/// container are such users.
+fn closed_to_others(path: &Path) -> Option<&Path> {
+    let above: Vec<_> = path.ancestors().skip(1).collect();
+    above.into_iter().rev().find(|directory| {
+        std::fs::metadata(directory)
+            .is_ok_and(|metadata| metadata.permissions().mode() & 0o001 == 0)
+    })
+}

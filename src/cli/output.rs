@@ -1,0 +1,84 @@
+//! Standard output for what was asked for; standard error for all else.
+
+use std::io::{self, BufWriter, IsTerminal, Write};
+
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::diagnostic::Report;
+
+/// The variable that sets how much is traced: `error` to `trace`.
+const VARIABLE: &str = "LAYERED_TEMPLATE_LOG";
+
+/// Starts to trace to standard error.
+pub(super) fn trace(verbosity: i8) {
+    let given = std::env::var(VARIABLE).ok().and_then(|level| level.parse().ok());
+    let level = given.unwrap_or(match verbosity {
+        ..=0 => LevelFilter::ERROR,
+        1 => LevelFilter::INFO,
+        2 => LevelFilter::DEBUG,
+        _ => LevelFilter::TRACE,
+    });
+    if level == LevelFilter::OFF {
+        return;
+    }
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(io::stderr)
+        .with_ansi(styled())
+        .without_time()
+        .with_target(false);
+    let _ = tracing_subscriber::registry().with(level).with(layer).try_init();
+}
+
+/// Tells whether standard error shows colours.
+pub(super) fn styled() -> bool {
+    let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    if set("NO_COLOR") {
+        return false;
+    }
+    set("CLICOLOR_FORCE") || io::stderr().is_terminal()
+}
+
+/// Says something on standard error, ended by a line feed.
+pub(super) fn say(text: &str) {
+    let mut line = text.trim_end().to_owned();
+    line.push('\n');
+    let _ = io::stderr().lock().write_all(line.as_bytes());
+}
+
+/// Says what is wrong, in one line and perhaps a hint.
+pub(super) fn error(message: &str, hint: Option<&str>) {
+    let title = if styled() { "\x1b[1;31merror\x1b[0m" } else { "error" };
+    say(&format!("{title}: {}", crate::shell::printable(message)));
+    if let Some(hint) = hint {
+        say(&format!("\nhint: {}", crate::shell::printable(hint)));
+    }
+}
+
+/// Shows diagnostics.
+pub(super) fn diagnostics(report: &Report) {
+    if !report.is_empty() {
+        say(&report.to_text(styled()));
+    }
+}
+
+/// Writes what was asked for. That nobody reads it to its end is no fault.
+pub(super) fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let mut to = BufWriter::with_capacity(64 * 1024, io::stdout().lock());
+    match write(&mut to).and_then(|()| to.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
+/// Writes what was asked for, and returns the exit status: `status`, if it could be written.
+pub(super) fn printed(status: u8, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> u8 {
+    match print(write) {
+        Ok(()) => status,
+        Err(fault) => {
+            error(&format!("standard output: {fault}"), None);
+            1
+        }
+    }
+}

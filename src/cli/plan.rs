@@ -1,0 +1,95 @@
+//! `plan`: shows what a run would do.
+
+use std::path::Path;
+
+use super::arguments::{PlanArguments, PlanFormat};
+use super::{load, output};
+use crate::execute::status;
+use crate::host::account;
+use crate::host::caller::Caller;
+use crate::host::{lxcpath, probe};
+use crate::lxc::call::{Mapped, is_container_name};
+use crate::plan::{self, Detail, Plan, Target, Template};
+use crate::shell;
+
+pub(super) fn main(arguments: &PlanArguments) -> u8 {
+    let manifest = arguments.manifest.path();
+    let name = arguments.name.clone().unwrap_or_else(|| load::name_of(&manifest));
+    if !is_container_name(&name) {
+        output::error(&format!("`{}` cannot be the name of a container", shell::word(&name)), None);
+        return status::USAGE;
+    }
+    if let Some(word) = arguments.args.iter().find(|word| shell::has_control(word)) {
+        let message = format!("the argument {} holds a control character", shell::word(word));
+        output::error(&message, None);
+        return status::USAGE;
+    }
+    let caller = Caller::observe();
+    let lxcpath = match &arguments.lxcpath {
+        Some(path) => std::path::absolute(path).unwrap_or_else(|_| path.clone()),
+        None => lxcpath::default(&caller),
+    };
+    let target = target(&name, &lxcpath.join(&name), mapped(&caller), arguments.args.clone());
+    let Some(plan) = make(&manifest, target) else { return status::USAGE };
+    let ends_with = if pin_holds(&plan) { 0 } else { status::UPSTREAM };
+    output::printed(ends_with, |to| match arguments.format {
+        PlanFormat::Text => {
+            let detail = if arguments.verbose > 0 { Detail::Whole } else { Detail::Lines };
+            plan::text(&plan, detail, to)
+        }
+        PlanFormat::Json => {
+            serde_json::to_writer_pretty(&mut *to, &plan)?;
+            to.write_all(b"\n")
+        }
+    })
+}
+
+/// Makes the plan of a manifest, and shows what is wrong with it.
+pub(super) fn make(manifest: &Path, target: Target) -> Option<Plan> {
+    let (chain, mut report) = load::chain(manifest, &target.name);
+    let facts = chain.as_ref().and_then(|chain| {
+        let (facts, faults) = probe::probe(chain);
+        report.extend(faults);
+        facts
+    });
+    let plan = chain.zip(facts).and_then(|(chain, facts)| {
+        plan::build(&chain, target, &facts).map_err(|faults| report.extend(faults)).ok()
+    });
+    output::diagnostics(&report);
+    plan
+}
+
+/// Returns the target that LXC would make of a container's directory.
+pub(super) fn target(
+    name: &str,
+    path: &Path,
+    mapped: Option<Mapped>,
+    args: Vec<std::ffi::OsString>,
+) -> Target {
+    Target {
+        name: name.to_owned(),
+        arch: probe::arch().to_owned(),
+        path: path.to_path_buf(),
+        rootfs: path.join("rootfs"),
+        mapped,
+        args,
+    }
+}
+
+/// Returns the pair that LXC would give the template of an ordinary user: the ids behind all those
+/// that are the user's own.
+fn mapped(caller: &Caller) -> Option<Mapped> {
+    if caller.is_host_root() {
+        return None;
+    }
+    let count = |file| account::subordinate(file, caller.uid).map(|range| range.count);
+    Some(Mapped { uid: count("/etc/subuid")?, gid: count("/etc/subgid")? })
+}
+
+/// Tells whether the template is the one that the manifest pins.
+fn pin_holds(plan: &Plan) -> bool {
+    match (&plan.upstream().program, &plan.upstream().pin) {
+        (Template::File { digest, .. }, Some((pin, _))) => digest == pin,
+        _ => true,
+    }
+}

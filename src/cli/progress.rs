@@ -1,0 +1,225 @@
+//! Tells people, or programs, how a run goes on.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use super::arguments::{LogFormat, TalkArguments};
+use super::output;
+use crate::execute::{Doing, Event, Observer, Subject};
+use crate::shell;
+use crate::source::At;
+
+/// What a step may take without its time being worth a word.
+const SOON: Duration = Duration::from_secs(1);
+
+/// The longest text of a step in its line, in characters.
+const LONGEST: usize = 60;
+
+/// Returns the observer that tells as it was asked to.
+pub(super) fn observer(talk: TalkArguments) -> Box<dyn Observer> {
+    match talk.log_format {
+        LogFormat::Json => Box::new(Json),
+        LogFormat::Text if talk.quiet => Box::new(Quiet),
+        LogFormat::Text => Box::new(Text {
+            live: io::stderr().is_terminal(),
+            styled: output::styled(),
+            verbose: talk.verbose > 0,
+            begun: None,
+            open: false,
+            partial: false,
+        }),
+    }
+}
+
+/// Tells nothing but what a person should know.
+#[derive(Debug)]
+struct Quiet;
+
+impl Observer for Quiet {
+    fn event(&mut self, event: &Event<'_>) {
+        if let Event::Note(text) = event {
+            output::say(&format!("warning: {text}"));
+        }
+    }
+}
+
+/// Tells by lines of text.
+#[derive(Debug)]
+struct Text {
+    /// Whether a line can be written over.
+    live: bool,
+    styled: bool,
+    verbose: bool,
+    /// The line of what goes on, and since when it does.
+    begun: Option<(String, Instant)>,
+    /// Whether that line is still the last one, and not ended.
+    open: bool,
+    /// Whether the output of a command has come without its line feed.
+    partial: bool,
+}
+
+impl Observer for Text {
+    fn event(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Begun { subject, at, text } => self.begin(subject, at, text),
+            Event::Tick => self.draw(),
+            Event::Output { subject, bytes } => self.output(subject, bytes),
+            Event::Ended { succeeded, elapsed, .. } => self.end(*succeeded, *elapsed),
+            Event::Note(text) => {
+                self.close();
+                output::say(&format!("warning: {text}"));
+            }
+        }
+    }
+
+    fn tick(&self) -> Option<Duration> {
+        self.live.then_some(SOON)
+    }
+}
+
+impl Text {
+    fn begin(&mut self, subject: &Subject, at: &At, text: &str) {
+        self.close();
+        let head = head(subject);
+        let head = if self.styled { format!("\x1b[1m{head}\x1b[0m") } else { head };
+        let text = match &subject.doing {
+            Doing::Step(_) => format!(": {}", first_line(text)),
+            _ => String::new(),
+        };
+        let at = if self.verbose { format!(" ({at})") } else { String::new() };
+        let line = format!("{head}{text}{at}");
+        if self.live {
+            write(line.as_bytes());
+            self.open = true;
+        } else {
+            output::say(&line);
+        }
+        self.begun = Some((line, Instant::now()));
+    }
+
+    /// Shows the time that has passed, where the line is still the last one.
+    fn draw(&mut self) {
+        let Some((line, since)) = &self.begun else { return };
+        if self.open && since.elapsed() >= SOON {
+            write(format!("\r\x1b[K{line} {} s", since.elapsed().as_secs()).as_bytes());
+        }
+    }
+
+    fn output(&mut self, subject: &Subject, bytes: &[u8]) {
+        self.close_line();
+        if !matches!(subject.doing, Doing::Step(_)) {
+            // A template talks to people by itself, and may leave a question open.
+            self.partial = bytes.last() != Some(&b'\n');
+            return write(bytes);
+        }
+        let prefix = format!("  {}| ", subject.layer);
+        let mut shown = Vec::with_capacity(bytes.len() + prefix.len());
+        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+            if !self.partial {
+                shown.extend_from_slice(prefix.as_bytes());
+            }
+            shown.extend_from_slice(line);
+            self.partial = line.last() != Some(&b'\n');
+        }
+        write(&shown);
+    }
+
+    fn end(&mut self, succeeded: bool, elapsed: Duration) {
+        let Some((line, _)) = self.begun.take() else { return };
+        let worth = elapsed >= SOON || !succeeded;
+        let outcome = if succeeded { "done" } else { "failed" };
+        let time = format!("{outcome} after {:.1} s", elapsed.as_secs_f64());
+        if self.open && worth {
+            write(format!("\r\x1b[K{line} {time}\n").as_bytes());
+            self.open = false;
+        } else if worth && elapsed >= SOON {
+            self.close();
+            output::say(&format!("{line} {time}"));
+        } else {
+            self.close();
+        }
+    }
+
+    fn close(&mut self) {
+        self.close_line();
+        if std::mem::take(&mut self.partial) {
+            write(b"\n");
+        }
+    }
+
+    fn close_line(&mut self) {
+        if std::mem::take(&mut self.open) {
+            write(b"\n");
+        }
+    }
+}
+
+fn head(subject: &Subject) -> String {
+    let layer = &subject.layer;
+    match &subject.doing {
+        Doing::Step(stop) => format!("{layer}: {stop}"),
+        Doing::Upstream(template) => format!("{layer}: template {}", shell::one_line(template)),
+        Doing::Drop(path) => format!("{layer}: file {path}"),
+        Doing::Config => format!("{layer}: config"),
+    }
+}
+
+fn first_line(text: &str) -> String {
+    let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    let line = shell::one_line(line);
+    match line.char_indices().nth(LONGEST) {
+        None => line,
+        Some((index, _)) => format!("{}...", &line[..index]),
+    }
+}
+
+fn write(bytes: &[u8]) {
+    let _ = io::stderr().lock().write_all(bytes);
+}
+
+/// Tells by JSON objects, one a line.
+#[derive(Debug)]
+struct Json;
+
+impl Observer for Json {
+    fn event(&mut self, event: &Event<'_>) {
+        let value = match event {
+            Event::Begun { subject, at, text } => serde_json::json!({
+                "event": "begun",
+                "layer": subject.layer,
+                "what": what(subject),
+                "at": at,
+                "text": text,
+            }),
+            Event::Tick => return,
+            Event::Output { subject, bytes } => serde_json::json!({
+                "event": "output",
+                "layer": subject.layer,
+                "what": what(subject),
+                "text": String::from_utf8_lossy(bytes),
+            }),
+            Event::Ended { subject, succeeded, elapsed } => serde_json::json!({
+                "event": "ended",
+                "layer": subject.layer,
+                "what": what(subject),
+                "succeeded": succeeded,
+                "milliseconds": u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
+            }),
+            Event::Note(text) => serde_json::json!({ "event": "note", "text": text }),
+        };
+        output::say(&value.to_string());
+    }
+}
+
+fn what(subject: &Subject) -> &'static str {
+    use crate::manifest::Stop;
+    match subject.doing {
+        Doing::Step(Stop::Pre) => "pre",
+        Doing::Step(Stop::Post) => "post",
+        Doing::Step(Stop::Check) => "check",
+        Doing::Step(Stop::Finally) => "finally",
+        Doing::Upstream(_) => "template",
+        Doing::Drop(_) => "file",
+        Doing::Config => "config",
+    }
+}

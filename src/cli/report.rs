@@ -1,0 +1,95 @@
+//! Tells people of a failure.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use super::output;
+use crate::execute::{Failure, status};
+use crate::plan::Plan;
+use crate::shell;
+
+/// The longest command that is shown whole, in characters.
+const LONGEST: usize = 400;
+
+/// Says what failed, where, why, and what there is to look at.
+pub(super) fn text(failure: &Failure, plan: &Plan, under_lxc: bool) {
+    let mut text = String::new();
+    if let Some(at) = &failure.at {
+        let _ = writeln!(text, "  --> {at}");
+    }
+    if let Some(command) = &failure.command {
+        let _ = writeln!(text, "  command: {}", cut(command));
+    }
+    if !failure.tail.is_empty() {
+        let _ = writeln!(text, "  it printed last:");
+        for line in failure.tail.lines() {
+            let _ = writeln!(text, "    | {line}");
+        }
+    }
+    if let Some(rootfs) = &failure.rootfs {
+        let _ = writeln!(text, "  rootfs: {}", shell::word(rootfs));
+    }
+    if let Some(log) = &failure.log {
+        let _ = writeln!(text, "  log: {}", shell::word(log));
+    }
+    output::error(&failure.to_string(), None);
+    output::say(&text);
+    if let Some(hint) = &failure.hint {
+        output::say(&format!("\nhint: {}", shell::printable(hint)));
+    }
+    if let Some(rootfs) = &failure.rootfs {
+        output::say(&format!("\nhint: to look around: {}", enter(rootfs, plan)));
+    }
+    if under_lxc && failure.signal().is_some() {
+        output::say(&format!(
+            "\nhint: if lxc-create is gone too, a half-made container stays; {} removes it",
+            destroy(plan)
+        ));
+    }
+}
+
+/// Says the same as one JSON object.
+pub(super) fn json(failure: &Failure, plan: &Plan, under_lxc: bool) {
+    let value = serde_json::json!({
+        "event": "failed",
+        "status": failure.status,
+        "message": failure.to_string(),
+        "layer": failure.subject.as_ref().map(|subject| subject.layer.as_str()),
+        "at": failure.at,
+        "command": failure.command,
+        "tail": failure.tail,
+        "hint": failure.hint,
+        "log": failure.log,
+        "rootfs": failure.rootfs,
+        "cleanup": (under_lxc && failure.status > status::SIGNAL).then(|| destroy(plan)),
+    });
+    output::say(&value.to_string());
+}
+
+fn cut(command: &str) -> String {
+    match command.char_indices().nth(LONGEST) {
+        None => command.to_owned(),
+        Some((index, _)) => format!("{}...", &command[..index]),
+    }
+}
+
+/// Returns the command that enters a kept rootfs.
+fn enter(rootfs: &Path, plan: &Plan) -> String {
+    let chroot = format!("chroot {} /bin/sh", shell::word(rootfs));
+    match plan.container.mapped {
+        Some(_) => format!("`lxc-usernsexec -- {chroot}`"),
+        None => format!("`{chroot}`"),
+    }
+}
+
+/// Returns the command that removes a half-made container.
+fn destroy(plan: &Plan) -> String {
+    let container = &plan.container;
+    let name = shell::word(&container.name);
+    match container.path.parent() {
+        Some(lxcpath) if lxcpath != Path::new("/var/lib/lxc") => {
+            format!("`lxc-destroy -n {name} -P {}`", shell::word(lxcpath))
+        }
+        _ => format!("`lxc-destroy -n {name}`"),
+    }
+}

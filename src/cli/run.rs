@@ -1,0 +1,69 @@
+//! Runs a plan, and tells people of it.
+
+use std::env;
+
+use super::arguments::{LogFormat, TalkArguments};
+use super::{output, progress, report};
+use crate::execute::{self, Means, status};
+use crate::host::caller::Caller;
+use crate::host::contain;
+use crate::host::signals::Signals;
+use crate::host::state::{self, RunDirectory};
+use crate::plan::Plan;
+
+/// How a run is told of, and what is kept of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Options {
+    pub(super) talk: TalkArguments,
+    /// Whether the rootfs of a failed run is kept.
+    pub(super) keep_failed: bool,
+    /// Whether LXC made the container, so that it is LXC's to remove.
+    pub(super) under_lxc: bool,
+}
+
+/// Runs a plan in namespaces of its own, and returns the exit status.
+pub(super) fn run(plan: &Plan, options: Options) -> u8 {
+    // As LXC has it; `create` may be called with another.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    match contain::run(|signals| within(plan, options, signals)) {
+        Ok(status) => status,
+        Err(error) => {
+            output::error(&format!("the run cannot begin: {error}"), None);
+            status::FILES
+        }
+    }
+}
+
+fn within(plan: &Plan, options: Options, signals: Signals) -> u8 {
+    let mut observer = progress::observer(options.talk);
+    let directory = run_directory(plan);
+    let keep_failed = options.keep_failed;
+    let means = Means { observer: &mut *observer, signals, directory, keep_failed };
+    match execute::run(plan, means) {
+        Ok(()) => 0,
+        Err(failure) if failure.informational() => failure.status,
+        Err(failure) => {
+            match options.talk.log_format {
+                LogFormat::Text => report::text(&failure, plan, options.under_lxc),
+                LogFormat::Json => report::json(&failure, plan, options.under_lxc),
+            }
+            failure.status
+        }
+    }
+}
+
+/// Makes a directory for the log: in the state directory, or else where temporary files go.
+fn run_directory(plan: &Plan) -> Option<RunDirectory> {
+    let caller = Caller::observe();
+    let owner = plan.container.mapped.map(|mapped| (mapped.uid, mapped.gid));
+    let state = state::directory(&caller);
+    let name = &plan.container.name;
+    RunDirectory::make(&state, name, owner)
+        .or_else(|error| {
+            let state = state.display();
+            tracing::debug!(%error, %state, "no state directory");
+            RunDirectory::make(&env::temp_dir().join("layered-template"), name, owner)
+        })
+        .inspect_err(|error| tracing::warn!(%error, "this run has no log"))
+        .ok()
+}

@@ -1,0 +1,176 @@
+//! The program as an LXC template: the door that `lxc-create` comes through.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::arguments::{LogFormat, TalkArguments};
+use super::run::{Options, run};
+use super::{load, output, plan};
+use crate::execute::status;
+use crate::host::state::RunDirectory;
+use crate::lxc::call::{Arguments, TemplateCall};
+use crate::lxc::request::{self, Request};
+use crate::manifest::TemplateRef;
+use crate::plan::{Plan, Target, Template};
+use crate::shell;
+
+const HELP: &str = "\
+layered-template makes a container from a manifest: ordered layers around an LXC template.
+
+  lxc-create -t layered-template -n NAME -- --manifest ROLE.toml [ARGUMENTS OF THE TEMPLATE...]
+
+  --manifest FILE          the manifest; a first argument that is no option means the same
+  --keep-failed            keeps the rootfs of a failed run for people to look at
+  --log-format text|json   how it is told what happens
+  -h, --help               with a manifest, its role, its layers, and its template's own help
+
+All other arguments go to the template that the manifest wraps. What a run would do is shown by
+`layered-template plan ROLE.toml`.
+";
+
+/// Runs the program as a template, and returns the exit status.
+pub(super) fn main(words: &[OsString]) -> u8 {
+    output::trace(0);
+    let arguments = match Arguments::parse(words) {
+        Ok(arguments) => arguments,
+        Err(error) => return usage(&error.to_string()),
+    };
+    let Some(manifest) = arguments.manifest.clone() else {
+        return match request::judge(None, &[], &arguments.rest) {
+            Some(Request::Help) => {
+                output::printed(informational(&arguments), |to| to.write_all(HELP.as_bytes()))
+            }
+            _ => usage(
+                "no manifest is given: lxc-create -t layered-template -n NAME -- --manifest \
+                 ROLE.toml",
+            ),
+        };
+    };
+    if let Some(request) = asks(&manifest, &arguments) {
+        return answer(request, &manifest, &arguments);
+    }
+    let call = match arguments.call() {
+        Ok(call) => call,
+        Err(error) => return usage(&error.to_string()),
+    };
+    let Some(plan) = plan::make(&manifest, target(&call)) else { return status::USAGE };
+    run(&plan, options(&arguments))
+}
+
+fn usage(message: &str) -> u8 {
+    output::error(message, Some("`-h` says how the program is called"));
+    status::USAGE
+}
+
+fn options(arguments: &Arguments) -> Options {
+    let log_format = match arguments.log_format.as_deref() {
+        Some("json") => LogFormat::Json,
+        _ => LogFormat::Text,
+    };
+    let talk = TalkArguments { verbose: 0, quiet: false, log_format };
+    Options { talk, keep_failed: arguments.keep_failed, under_lxc: true }
+}
+
+fn target(call: &TemplateCall) -> Target {
+    let target = plan::target(&call.name, &call.path, call.mapped, call.args.clone());
+    Target { rootfs: call.rootfs.clone(), ..target }
+}
+
+/// Returns the exit status of a call that only asks: LXC has made the shell of a container by then,
+/// where it gave a path, and must not keep it.
+fn informational(arguments: &Arguments) -> u8 {
+    if arguments.path.is_some() { status::INFORMATIONAL } else { 0 }
+}
+
+/// Tells whether the user's words ask for something.
+///
+/// The manifest says which template they are for; one that cannot be used is shown later.
+fn asks(manifest: &Path, arguments: &Arguments) -> Option<Request> {
+    let name = arguments.name.as_deref().and_then(|name| name.to_str()).unwrap_or("NAME");
+    let (chain, _) = load::chain(manifest, name);
+    let chain = chain?;
+    let template = match &chain.upstream.template {
+        TemplateRef::BuiltinBusybox => Some("busybox".to_owned()),
+        TemplateRef::Name(name) => Some(name.clone()),
+        TemplateRef::Path(path) => path.file_name().map(|name| {
+            let name = name.to_string_lossy();
+            name.strip_prefix("lxc-").unwrap_or(&name).to_owned()
+        }),
+    };
+    let before: Vec<OsString> = chain.upstream.args.iter().map(OsString::from).collect();
+    request::judge(template.as_deref(), &before, &arguments.rest)
+}
+
+/// Answers a call that only asks. No step runs, and nothing is made.
+fn answer(request: Request, manifest: &Path, arguments: &Arguments) -> u8 {
+    // Upstreams remove what they think is theirs when they lack one of the three arguments.
+    let scratch = if arguments.path.is_none() { scratch() } else { None };
+    let target = match (&scratch, arguments.call()) {
+        (_, Ok(call)) => target(&call),
+        (Some((_, path)), Err(_)) => {
+            plan::target("NAME", path, arguments.mapped, arguments.rest.clone())
+        }
+        (None, Err(error)) => return usage(&error.to_string()),
+    };
+    let Some(plan) = plan::make(manifest, target) else { return status::USAGE };
+    if request == Request::Help {
+        let printed = output::print(|to| {
+            to.write_all(HELP.as_bytes())?;
+            role(&plan, to)
+        });
+        if printed.is_err() {
+            return status::UPSTREAM;
+        }
+    }
+    let upstream = plan.upstream();
+    if let Template::File { path, .. } = &upstream.program {
+        let mut command = Command::new(path);
+        command
+            .args(&upstream.args)
+            .env_clear()
+            .envs(upstream.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::inherit());
+        match command.status() {
+            Ok(ended) => tracing::debug!(%ended, "the template has answered"),
+            Err(error) => {
+                output::error(&format!("`{}`: {error}", path.display()), None);
+                return status::UPSTREAM;
+            }
+        }
+    }
+    informational(arguments)
+}
+
+/// Writes what a manifest is for.
+fn role(plan: &Plan, to: &mut dyn std::io::Write) -> std::io::Result<()> {
+    let manifest = shell::one_line(&plan.manifest.path.to_string_lossy());
+    let description = plan.manifest.description.as_deref().unwrap_or("a container");
+    writeln!(to, "\n{manifest}: {}\n", shell::one_line(description))?;
+    if !plan.variables.is_empty() {
+        writeln!(to, "Its variables:")?;
+        for variable in &plan.variables {
+            match (&variable.value, &variable.from) {
+                (Some(value), _) => writeln!(to, "  {} = {}", variable.name, shell::word(value))?,
+                (None, Some(layer)) => writeln!(to, "  {} (from {layer})", variable.name)?,
+                (None, None) => writeln!(to, "  {}", variable.name)?,
+            }
+        }
+        writeln!(to)?;
+    }
+    writeln!(to, "Its layers, the outermost first:")?;
+    for layer in plan.layers() {
+        writeln!(to, "  {}", layer.name)?;
+    }
+    let template = shell::one_line(&plan.upstream().template);
+    writeln!(to, "\nThe help of its template, {template}:\n")
+}
+
+/// Makes a directory that stands in for a container's.
+fn scratch() -> Option<(RunDirectory, PathBuf)> {
+    let directory =
+        RunDirectory::make(&std::env::temp_dir().join("layered-template"), "help", None).ok()?;
+    let path = directory.place("NAME");
+    std::fs::create_dir_all(path.join("rootfs")).ok()?;
+    Some((directory, path))
+}

@@ -1,0 +1,60 @@
+//! `validate`: judges manifests.
+
+use std::path::Path;
+
+use super::arguments::{FindingsFormat, ValidateArguments};
+use super::{load, output};
+use crate::diagnostic::{Report, Severity};
+use crate::host::probe;
+use crate::plan;
+
+/// The exit status of findings.
+const FINDINGS: u8 = 1;
+
+pub(super) fn main(arguments: &ValidateArguments) -> u8 {
+    let mut all = Report::default();
+    for manifest in &arguments.manifests {
+        all.extend(judge(manifest));
+    }
+    let status = if all.has_errors() { FINDINGS } else { 0 };
+    match arguments.format {
+        FindingsFormat::Text => {
+            output::diagnostics(&all);
+            output::say(&summary(arguments.manifests.len(), &all));
+            status
+        }
+        FindingsFormat::Json => output::printed(status, |to| {
+            serde_json::to_writer_pretty(&mut *to, &all.to_json())?;
+            to.write_all(b"\n")
+        }),
+        FindingsFormat::Github => {
+            output::printed(status, |to| to.write_all(all.to_github().as_bytes()))
+        }
+    }
+}
+
+/// Judges one manifest, with the files that it names. Its template need not be on this host.
+fn judge(manifest: &Path) -> Report {
+    let (chain, mut report) = load::chain(manifest, &load::name_of(manifest));
+    if let Some(chain) = chain {
+        let (facts, faults) = probe::probe_files(&chain);
+        report.extend(faults);
+        report.extend(plan::check(&chain, &facts));
+    }
+    report
+}
+
+fn summary(manifests: usize, report: &Report) -> String {
+    let findings = report.sorted();
+    let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
+    let numbered = |number: usize, what: &str| match number {
+        1 => format!("1 {what}"),
+        _ => format!("{number} {what}s"),
+    };
+    format!(
+        "{}: {}, {}",
+        numbered(manifests, "manifest"),
+        numbered(count(Severity::Error), "error"),
+        numbered(count(Severity::Warning), "warning"),
+    )
+}

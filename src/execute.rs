@@ -1,0 +1,206 @@
+//! Runs a plan.
+//!
+//! One recursive function over the nest, [`Run::layer`]: a layer is a wrapper, what it wraps runs
+//! in its middle, and its `finally` is its way out. Nothing here decides anything: what is done
+//! stands in the plan.
+
+mod busybox;
+mod config;
+mod drop;
+mod evidence;
+mod failure;
+mod handed;
+mod observe;
+mod step;
+mod upstream;
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::process::Command;
+
+pub use evidence::Evidence;
+pub use failure::{Failure, status};
+pub use observe::{Doing, Event, Observer, Subject};
+
+use crate::host::signals::Signals;
+use crate::host::state::RunDirectory;
+use crate::host::{child, files};
+use crate::plan::{Act, Inner, Layer, Plan, Step};
+use crate::record::{self, Record};
+
+/// What a run works with besides its plan.
+#[derive(Debug)]
+pub struct Means<'a> {
+    /// Who is told what happens.
+    pub observer: &'a mut dyn Observer,
+    /// The signals that ask for the end.
+    pub signals: Signals,
+    /// Where the log goes, and what is kept of a failure; nothing, where no directory can be had.
+    pub directory: Option<RunDirectory>,
+    /// Whether the rootfs of a failed run is kept there.
+    pub keep_failed: bool,
+}
+
+/// Runs a plan to its end, and writes the record.
+///
+/// # Errors
+///
+/// The first thing that failed; every `finally` of the layers that had begun has run by then.
+pub fn run<'a>(plan: &'a Plan, means: Means<'a>) -> Result<(), Failure> {
+    let container = files::open_directory(&plan.container.path).map_err(|error| {
+        Failure::of_run(status::FILES, format!("the container's directory: {error}"))
+    })?;
+    let mut run = Run { plan, means, container, upstream_record: None };
+    let result = run.layer(&plan.layer, &Vec::new());
+    let result = result.and_then(|()| run.record());
+    result.map_err(|failure| run.kept(failure))
+}
+
+struct Run<'a> {
+    plan: &'a Plan,
+    means: Means<'a>,
+    container: OwnedFd,
+    upstream_record: Option<serde_json::Value>,
+}
+
+/// Variables that pre steps have handed inward.
+type Handed = Vec<(OsString, OsString)>;
+
+impl Run<'_> {
+    /// Runs a layer with all that it wraps.
+    fn layer(&mut self, layer: &Layer, outer: &Handed) -> Result<(), Failure> {
+        let mut handed = outer.clone();
+        let result = self.wrapped(layer, &mut handed).and_then(|()| self.uninterrupted());
+        self.finally(layer, &handed, result)
+    }
+
+    fn wrapped(&mut self, layer: &Layer, handed: &mut Handed) -> Result<(), Failure> {
+        self.uninterrupted()?;
+        self.before(layer, handed)?;
+        match &layer.inner {
+            Inner::Layer(inner) => self.layer(inner, handed)?,
+            Inner::Upstream(upstream) => self.upstream(layer, upstream)?,
+        }
+        for act in &layer.after {
+            self.uninterrupted()?;
+            match act {
+                Act::Config(lines) => self.config(layer, lines)?,
+                Act::Drop(file) => self.drop(layer, file)?,
+                Act::Step(step) => self.step(layer, step, handed, &[])?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs the pre steps, and takes what they hand inward.
+    fn before(&mut self, layer: &Layer, handed: &mut Handed) -> Result<(), Failure> {
+        if layer.hands.is_empty() {
+            let mut steps = layer.before.iter();
+            return steps.try_for_each(|step| self.step(layer, step, handed, &[]));
+        }
+        let file = self.handed_file(layer)?;
+        let more = [(OsString::from("LAYER_ENV"), file.clone().into_os_string())];
+        for step in &layer.before {
+            self.step(layer, step, handed, &more)?;
+        }
+        handed.extend(self.handed(layer, &file)?);
+        Ok(())
+    }
+
+    /// Runs the steps on the way out; a failure of theirs hides none before it.
+    fn finally(
+        &mut self,
+        layer: &Layer,
+        handed: &Handed,
+        mut result: Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        for step in &layer.finally {
+            let status = result.as_ref().err().map_or(0, |failure| failure.status);
+            let more = [(OsString::from("LAYER_STATUS"), status.to_string().into())];
+            let ended = self.step(layer, step, handed, &more);
+            if let (Err(second), Err(_)) = (&ended, &result) {
+                self.note(&format!("{second} as well"));
+            }
+            result = result.and(ended);
+        }
+        result
+    }
+
+    /// Fails, if a signal has asked for the end while no command was there to hear it.
+    fn uninterrupted(&mut self) -> Result<(), Failure> {
+        match self.means.signals.take() {
+            None => Ok(()),
+            Some(signal) => {
+                let (status, reason) = step::interrupted(signal);
+                Err(Failure::of_run(status, format!("the run {reason}")))
+            }
+        }
+    }
+
+    fn record(&mut self) -> Result<(), Failure> {
+        let created = crate::host::clock::now();
+        let record = Record::of(self.plan, created, self.upstream_record.take());
+        let mut text = serde_json::to_vec_pretty(&record).map_err(io::Error::from);
+        if let Ok(text) = &mut text {
+            text.push(b'\n');
+        }
+        text.and_then(|text| {
+            let ownership = config::ownership(&self.container, self.plan.container.mapped)?;
+            files::replace_in(&self.container, record::NAME, &text, ownership)
+        })
+        .map_err(|error| {
+            Failure::of_run(status::FILES, format!("the record cannot be written: {error}"))
+        })
+    }
+
+    fn note(&mut self, text: &str) {
+        self.log(format!("{text}\n").as_bytes());
+        self.means.observer.event(&Event::Note(text));
+    }
+
+    fn log(&mut self, bytes: &[u8]) {
+        if let Some(directory) = &mut self.means.directory {
+            directory.write(bytes);
+        }
+    }
+
+    /// Keeps what there is to look at after a failure, and says where it is.
+    fn kept(&mut self, failure: Failure) -> Failure {
+        if failure.informational() {
+            return failure;
+        }
+        let rootfs = if self.means.keep_failed { self.keep_rootfs() } else { None };
+        let Some(directory) = &mut self.means.directory else { return failure };
+        directory.keep();
+        Failure { log: Some(directory.log()), rootfs, ..failure }
+    }
+
+    /// Copies the failed rootfs, since what made the container removes it.
+    fn keep_rootfs(&mut self) -> Option<PathBuf> {
+        let to = self.means.directory.as_ref()?.place("rootfs");
+        let mut copy = Command::new("cp");
+        copy.args(["-a", "--reflink=auto", "--"]).arg(&self.plan.container.rootfs).arg(&to);
+        match copy.status() {
+            Ok(status) if status.success() => Some(to),
+            Ok(status) => {
+                self.note(&format!("the failed rootfs could not be kept: cp ended with {status}"));
+                None
+            }
+            Err(error) => {
+                self.note(&format!("the failed rootfs could not be kept: {error}"));
+                None
+            }
+        }
+    }
+
+    /// Tells whether a step's output is shown on a terminal, where time can be seen to pass.
+    fn terms(&self, step: &Step) -> child::Terms {
+        child::Terms {
+            timeout: step.timeout.map(Into::into),
+            shares_terminal: false,
+            tick: self.means.observer.tick(),
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Drops files into the rootfs.
+
+mod owner;
+mod tree;
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use rustix::fs::FileType;
+
+use super::Run;
+use super::failure::{Failure, status};
+use super::observe::{Doing, Subject};
+use crate::digest::{Digest, Hasher};
+use crate::host::rootfs::{Attributes, Place, Rootfs, copy, own};
+use crate::manifest::{IfExists, Mode, Owner};
+use crate::plan::{Bytes, Content, FileDrop, Layer};
+
+/// The permission bits of a directory that is dropped without any.
+const DIRECTORY: Mode = Mode::new(0o755);
+
+impl Run<'_> {
+    pub(super) fn drop(&mut self, layer: &Layer, file: &FileDrop) -> Result<(), Failure> {
+        let drop = || {
+            let rootfs = Rootfs::open(&self.plan.container.rootfs)?;
+            Drop { rootfs: &rootfs, file }.make()
+        };
+        drop().map_err(|error| {
+            let doing = Doing::Drop(file.path.to_string());
+            let subject = Subject { layer: layer.name.clone(), doing };
+            let reason = format!("could not be dropped: {}", explain(&error));
+            Failure::of(status::FILES, subject, &file.at, reason)
+        })
+    }
+}
+
+/// Says more about errors whose names mislead in a rootfs.
+fn explain(error: &io::Error) -> String {
+    match error.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
+        Some(rustix::io::Errno::LOOP) => {
+            "a link on the way leads around in a circle, or out of the rootfs".to_owned()
+        }
+        Some(rustix::io::Errno::NOTDIR) => "something on the way is not a directory".to_owned(),
+        Some(rustix::io::Errno::NOENT) => "a link on the way leads nowhere".to_owned(),
+        Some(rustix::io::Errno::INVAL) => {
+            format!("{error} (an owner outside the id map of the container is refused like this)")
+        }
+        _ => error.to_string(),
+    }
+}
+
+/// One drop that is being made.
+struct Drop<'a> {
+    rootfs: &'a Rootfs,
+    file: &'a FileDrop,
+}
+
+impl Drop<'_> {
+    fn make(&self) -> io::Result<()> {
+        let path: &Path = self.file.path.as_ref();
+        if let Content::Remove = self.file.content {
+            return self.remove(path);
+        }
+        let (uid, gid) =
+            owner::look_up(self.rootfs, self.file.owner.as_ref().unwrap_or(&Owner::ROOT))?;
+        if let Content::Tree { source, mode, entries } = &self.file.content {
+            let tree = tree::Tree::new(self.rootfs, source, entries, (uid, gid), *mode);
+            return tree.merge(path, self.file.if_exists);
+        }
+        let place = self.rootfs.place(path)?;
+        let there = place.look()?.map(|stat| FileType::from_raw_mode(stat.st_mode));
+        if there.is_some() && !self.goes_ahead()? {
+            return Ok(());
+        }
+        match &self.file.content {
+            Content::File { source, size, digest, mode } => {
+                refuse_directory(there)?;
+                let attributes = Attributes { uid, gid, mode: mode.bits() };
+                put(&place, source, (*size, *digest), attributes)
+            }
+            Content::Symlink { target } => {
+                refuse_directory(there)?;
+                place.put_symlink(target.as_ref(), uid, gid)
+            }
+            Content::Directory { mode } => match there {
+                Some(FileType::Directory) => self.adjust(&place, (uid, gid), *mode),
+                None | Some(FileType::Symlink) => {
+                    let mode = mode.unwrap_or(DIRECTORY).bits();
+                    place.put_directory(Attributes { uid, gid, mode }, |_| Ok(()))
+                }
+                Some(_) => Err(io::Error::other("there is a file, not a directory")),
+            },
+            Content::Tree { .. } | Content::Remove => Ok(()),
+        }
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let there = match self.rootfs.existing_place(path)? {
+            None => None,
+            Some(place) => place.look()?,
+        };
+        if there.is_none() || !self.goes_ahead()? {
+            return Ok(());
+        }
+        self.rootfs.remove(path)
+    }
+
+    /// Tells whether a drop goes ahead where something is there.
+    fn goes_ahead(&self) -> io::Result<bool> {
+        goes_ahead(self.file.if_exists)
+    }
+
+    /// Gives a directory that is there already what the manifest says of it, and no more.
+    fn adjust(&self, place: &Place, (uid, gid): (u32, u32), mode: Option<Mode>) -> io::Result<()> {
+        if self.file.owner.is_none() && mode.is_none() {
+            return Ok(());
+        }
+        let directory = place.open_directory()?;
+        let now = rustix::fs::fstat(&directory)?;
+        let (uid, gid) = match &self.file.owner {
+            Some(_) => (uid, gid),
+            None => (now.st_uid, now.st_gid),
+        };
+        let mode = mode.map_or(now.st_mode & 0o7777, Mode::bits);
+        own(&directory, Attributes { uid, gid, mode })
+    }
+}
+
+fn goes_ahead(if_exists: IfExists) -> io::Result<bool> {
+    match if_exists {
+        IfExists::Replace => Ok(true),
+        IfExists::Keep => Ok(false),
+        IfExists::Error => Err(io::Error::other("something is there already")),
+    }
+}
+
+fn refuse_directory(there: Option<FileType>) -> io::Result<()> {
+    match there {
+        Some(FileType::Directory) => Err(io::Error::other("there is a directory")),
+        _ => Ok(()),
+    }
+}
+
+/// Puts a file at a place. What comes from the host must be what was planned.
+fn put(
+    place: &Place,
+    source: &Bytes,
+    planned: (u64, Digest),
+    attributes: Attributes,
+) -> io::Result<()> {
+    match source {
+        Bytes::Inline(bytes) => place.put_file(attributes, |file| file.write_all(bytes)),
+        Bytes::Source(path) => {
+            let mut from = File::open(path).map_err(|error| about_source(path, &error))?;
+            let sparse = is_sparse(&from)?;
+            place.put_file(attributes, |to| {
+                let mut hasher = Hasher::default();
+                let mut buffer = vec![0; 128 * 1024];
+                let size = copy(&mut from, to, sparse, &mut buffer, |piece| {
+                    hasher.update(piece);
+                })?;
+                unchanged(path, planned, (size, hasher.finish()))
+            })
+        }
+    }
+}
+
+fn about_source(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::other(format!("its source `{}`: {error}", path.display()))
+}
+
+fn unchanged(path: &Path, planned: (u64, Digest), found: (u64, Digest)) -> io::Result<()> {
+    if planned == found {
+        return Ok(());
+    }
+    let path =
+        crate::shell::printable(&String::from_utf8_lossy(path.as_os_str().as_bytes())).into_owned();
+    Err(io::Error::other(format!("its source `{path}` changed after it was planned")))
+}
+
+fn is_sparse(file: &File) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    let metadata = file.metadata()?;
+    Ok(metadata.blocks() * 512 < metadata.len())
+}

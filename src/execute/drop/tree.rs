@@ -1,0 +1,348 @@
+//! Merges a tree of the host into the rootfs.
+//!
+//! A directory that is not there yet is filled under another name and then takes its place, so that
+//! the files in it are written just once; in a directory that is there each file is replaced by
+//! itself.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode as FileMode, OFlags, fgetxattr, flistxattr, fsetxattr, fstat,
+    linkat, mkdirat, openat, symlinkat,
+};
+
+use super::{about_source, goes_ahead, refuse_directory, unchanged};
+use crate::digest::{Digest, Hasher};
+use crate::host::rootfs::{Attributes, Place, Rootfs, copy, own, owned};
+use crate::host::tree::open;
+use crate::manifest::{IfExists, Mode};
+use crate::plan::{Entry, EntryKind};
+
+/// A tree that is being merged.
+pub(super) struct Tree<'a> {
+    rootfs: &'a Rootfs,
+    source: &'a Path,
+    entries: &'a [Entry],
+    owner: (u32, u32),
+    /// The permission bits of every file, where they are not its own.
+    mode: Option<Mode>,
+    buffer: Vec<u8>,
+    /// The first entry of each file with several names, and where it has gone by now: its directory
+    /// and its name.
+    linked: BTreeMap<usize, Option<(OwnedFd, OsString)>>,
+}
+
+impl<'a> Tree<'a> {
+    pub(super) fn new(
+        rootfs: &'a Rootfs,
+        source: &'a Path,
+        entries: &'a [Entry],
+        owner: (u32, u32),
+        mode: Option<Mode>,
+    ) -> Self {
+        let buffer = vec![0; 128 * 1024];
+        let first = |entry: &Entry| match entry.kind {
+            EntryKind::File { link, .. } => link,
+            _ => None,
+        };
+        let linked = entries.iter().filter_map(first).map(|index| (index, None)).collect();
+        Self { rootfs, source, entries, owner, mode, buffer, linked }
+    }
+
+    /// Merges the tree into `path`.
+    pub(super) fn merge(mut self, path: &Path, if_exists: IfExists) -> io::Result<()> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let source = openat(CWD, self.source, flags, FileMode::empty())
+            .map_err(|error| about_source(self.source, &error.into()))?;
+        let mode = Mode::new(fstat(&source)?.st_mode);
+        match self.existing_directory(path)? {
+            Some(directory) => {
+                self.into_existing(&source, &directory, path, 0..self.entries.len(), if_exists)
+            }
+            None => {
+                let place = self.rootfs.place(path)?;
+                let there = place.look()?.map(|stat| FileType::from_raw_mode(stat.st_mode));
+                self.new_directory(&source, &place, there, 0..self.entries.len(), mode)
+            }
+        }
+    }
+
+    /// Opens the directory that a path leads to, through links within the rootfs, where there is
+    /// one.
+    fn existing_directory(&self, path: &Path) -> io::Result<Option<OwnedFd>> {
+        match self.rootfs.directory(path) {
+            Ok(directory) => Ok(Some(directory)),
+            Err(error)
+                if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory]
+                    .contains(&error.kind()) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Merges entries into a directory that is there. `path` is where it is for the container.
+    fn into_existing(
+        &mut self,
+        source: &OwnedFd,
+        directory: &OwnedFd,
+        path: &Path,
+        range: std::ops::Range<usize>,
+        if_exists: IfExists,
+    ) -> io::Result<()> {
+        let mut index = range.start;
+        while index < range.end {
+            let entry = &self.entries[index];
+            let inner = index + 1..self.end_of(index);
+            let name = name_of(entry);
+            let place = Place::within(directory.as_fd(), name)?;
+            let there = place.look()?.map(|stat| FileType::from_raw_mode(stat.st_mode));
+            if let EntryKind::Directory { mode } = entry.kind {
+                let below = open(source.as_fd(), name, true)?;
+                let path = path.join(name);
+                let existing = match there {
+                    Some(FileType::Directory) => Some(place.open_directory()?),
+                    Some(FileType::Symlink) => self.existing_directory(&path)?,
+                    _ => None,
+                };
+                match existing {
+                    Some(existing) => {
+                        self.into_existing(&below, &existing, &path, inner.clone(), if_exists)?;
+                    }
+                    None => self.new_directory(&below, &place, there, inner.clone(), mode)?,
+                }
+            } else if there.is_none() || goes_ahead(if_exists)? {
+                refuse_directory(there).map_err(|error| {
+                    io::Error::other(format!("`{}`: {error}", path.join(name).display()))
+                })?;
+                self.replace(source, directory, &place, index)?;
+            }
+            index = inner.end;
+        }
+        Ok(())
+    }
+
+    /// Puts a directory with these entries where there is none.
+    fn new_directory(
+        &mut self,
+        source: &OwnedFd,
+        place: &Place,
+        there: Option<FileType>,
+        range: std::ops::Range<usize>,
+        mode: Mode,
+    ) -> io::Result<()> {
+        if !matches!(there, None | Some(FileType::Symlink)) {
+            return Err(io::Error::other("there is a file, not a directory"));
+        }
+        let (uid, gid) = self.owner;
+        place.put_directory(Attributes { uid, gid, mode: mode.bits() }, |directory| {
+            self.fill(source, directory, range)?;
+            copy_xattrs(source.as_fd(), directory.as_fd())
+        })
+    }
+
+    /// Fills a new directory that nobody else knows of yet.
+    fn fill(
+        &mut self,
+        source: &OwnedFd,
+        directory: &OwnedFd,
+        range: std::ops::Range<usize>,
+    ) -> io::Result<()> {
+        let mut index = range.start;
+        while index < range.end {
+            let entry = &self.entries[index];
+            let name = name_of(entry);
+            let end = self.end_of(index);
+            if let EntryKind::Directory { mode } = entry.kind {
+                let below = open(source.as_fd(), name, true)?;
+                mkdirat(directory, name, FileMode::RWXU)?;
+                let new = open(directory.as_fd(), name, true)?;
+                self.fill(&below, &new, index + 1..end)?;
+                self.own(&new, mode)?;
+                copy_xattrs(below.as_fd(), new.as_fd())?;
+            } else {
+                self.make(source, directory, name, index)?;
+            }
+            index = end;
+        }
+        Ok(())
+    }
+
+    /// Makes one file or link in a new directory.
+    fn make(
+        &mut self,
+        source: &OwnedFd,
+        directory: &OwnedFd,
+        name: &OsStr,
+        index: usize,
+    ) -> io::Result<()> {
+        match &self.entries[index].kind {
+            EntryKind::Symlink { target } => {
+                symlinkat(target, directory, name)?;
+                let (uid, gid) = self.owner;
+                Ok(rustix::fs::chownat(
+                    directory,
+                    name,
+                    Some(rustix::fs::Uid::from_raw(uid)),
+                    Some(rustix::fs::Gid::from_raw(gid)),
+                    AtFlags::SYMLINK_NOFOLLOW,
+                )?)
+            }
+            EntryKind::File { link: Some(first), .. } if self.first_name(*first).is_some() => {
+                let (at, first) = self.first_name(*first).expect("it was just found");
+                Ok(linkat(at, first, directory, name, AtFlags::empty())?)
+            }
+            EntryKind::File { mode, .. } => {
+                let mode = self.mode.unwrap_or(*mode);
+                let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+                let created = openat(directory, name, flags, FileMode::RUSR | FileMode::WUSR)?;
+                let mut file = File::from(created);
+                let (uid, gid) = self.owner;
+                let attributes = Attributes { uid, gid, mode: mode.bits() };
+                owned(&mut file, attributes, |file| self.write(source, name, file, index))?;
+                self.remember(index, directory, name)
+            }
+            EntryKind::Directory { .. } => Ok(()),
+        }
+    }
+
+    /// Replaces one file or link in a directory that was there.
+    fn replace(
+        &mut self,
+        source: &OwnedFd,
+        directory: &OwnedFd,
+        place: &Place,
+        index: usize,
+    ) -> io::Result<()> {
+        let (uid, gid) = self.owner;
+        let name = name_of(&self.entries[index]).to_owned();
+        match &self.entries[index].kind {
+            EntryKind::Symlink { target } => place.put_symlink(target.as_os_str(), uid, gid),
+            EntryKind::File { link: Some(first), .. } if self.first_name(*first).is_some() => {
+                let (at, first) = self.first_name(*first).expect("it was just found");
+                place.put_hard_link(at, first)
+            }
+            EntryKind::File { mode, .. } => {
+                let mode = self.mode.unwrap_or(*mode).bits();
+                place.put_file(Attributes { uid, gid, mode }, |file| {
+                    self.write(source, &name, file, index)
+                })?;
+                self.remember(index, directory, &name)
+            }
+            EntryKind::Directory { .. } => Ok(()),
+        }
+    }
+
+    /// Writes the bytes and the extended attributes of a file, which must be as planned.
+    fn write(
+        &mut self,
+        source: &OwnedFd,
+        name: &OsStr,
+        to: &mut File,
+        index: usize,
+    ) -> io::Result<()> {
+        let Entry { path, kind: EntryKind::File { size, digest, .. } } = &self.entries[index]
+        else {
+            return Ok(());
+        };
+        let about = |error: &io::Error| about_source(&self.source.join(path), error);
+        let mut from =
+            File::from(open(source.as_fd(), name, false).map_err(|error| about(&error))?);
+        let stat = fstat(&from)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(about(&io::Error::other("it is no longer a file")));
+        }
+        let found = if *size < self.buffer.len() as u64 {
+            small(&from, to, &mut self.buffer)?
+        } else {
+            let mut hasher = Hasher::default();
+            let sparse = stat.st_blocks * 512 < stat.st_size;
+            let size = copy(&mut from, to, sparse, &mut self.buffer, |piece| hasher.update(piece))?;
+            (size, hasher.finish())
+        };
+        unchanged(&self.source.join(path), (*size, *digest), found)?;
+        copy_xattrs(from.as_fd(), to.as_fd())
+    }
+
+    fn own(&self, file: impl AsFd, mode: Mode) -> io::Result<()> {
+        let (uid, gid) = self.owner;
+        own(file, Attributes { uid, gid, mode: mode.bits() })
+    }
+
+    /// Returns where the entries below the one at `index` end.
+    fn end_of(&self, index: usize) -> usize {
+        let Entry { path, kind: EntryKind::Directory { .. } } = &self.entries[index] else {
+            return index + 1;
+        };
+        let below = |entry: &Entry| entry.path.starts_with(path);
+        index + 1 + self.entries[index + 1..].iter().take_while(|entry| below(entry)).count()
+    }
+
+    fn first_name(&self, first: usize) -> Option<(BorrowedFd<'_>, &OsStr)> {
+        let (directory, name) = self.linked.get(&first)?.as_ref()?;
+        Some((directory.as_fd(), name))
+    }
+
+    /// Remembers where a file has gone, if it has other names.
+    fn remember(&mut self, index: usize, directory: &OwnedFd, name: &OsStr) -> io::Result<()> {
+        if let Some(place) = self.linked.get_mut(&index) {
+            *place = Some((directory.try_clone()?, name.to_owned()));
+        }
+        Ok(())
+    }
+}
+
+/// Copies a file that fits the buffer, in one piece.
+fn small(from: &File, to: &mut File, buffer: &mut [u8]) -> io::Result<(u64, Digest)> {
+    let mut length = 0;
+    loop {
+        match rustix::io::read(from, &mut buffer[length..])? {
+            0 => break,
+            read => length += read,
+        }
+        if length == buffer.len() {
+            break;
+        }
+    }
+    let bytes = &buffer[..length];
+    to.write_all(bytes)?;
+    Ok((length as u64, Digest::of(bytes)))
+}
+
+/// Copies the extended attributes of a file or directory, access lists and capabilities among them.
+///
+/// Labels of a security module belong to where a file is, and are the host's to give.
+fn copy_xattrs(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<()> {
+    let mut names = Vec::with_capacity(1024);
+    let length = match flistxattr(from, rustix::buffer::spare_capacity(&mut names)) {
+        Ok(length) => length,
+        Err(rustix::io::Errno::OPNOTSUPP) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    for name in names[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+        let name = OsStr::from_bytes(name);
+        let shown = name.to_string_lossy();
+        let kept = shown.starts_with("user.")
+            || shown == "security.capability"
+            || shown.starts_with("system.posix_acl_");
+        if !kept {
+            continue;
+        }
+        let mut value = Vec::with_capacity(64 * 1024);
+        fgetxattr(from, name, rustix::buffer::spare_capacity(&mut value))?;
+        fsetxattr(to, name, &value, rustix::fs::XattrFlags::empty())
+            .map_err(|error| io::Error::other(format!("the attribute `{shown}`: {error}")))?;
+    }
+    Ok(())
+}
+
+fn name_of(entry: &Entry) -> &OsStr {
+    entry.path.file_name().unwrap_or_default()
+}

@@ -1,0 +1,88 @@
+//! What is told of a run while it goes on.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::manifest::{LayerName, Stop};
+use crate::source::At;
+
+/// Who is told what happens.
+pub trait Observer: fmt::Debug {
+    /// Takes an event.
+    fn event(&mut self, event: &Event<'_>);
+
+    /// Returns how often it wants a [`Event::Tick`] while something goes on; never, if nothing.
+    fn tick(&self) -> Option<Duration> {
+        None
+    }
+}
+
+/// Something that happens.
+#[derive(Debug, Clone)]
+pub enum Event<'a> {
+    /// Something begins.
+    Begun {
+        /// What.
+        subject: &'a Subject,
+        /// Where the manifest has it.
+        at: &'a At,
+        /// What it is, in a line.
+        text: &'a str,
+    },
+    /// It goes on.
+    Tick,
+    /// It has printed something.
+    Output {
+        /// What.
+        subject: &'a Subject,
+        /// A piece of its output, not always a whole line.
+        bytes: &'a [u8],
+    },
+    /// It has come to its end.
+    Ended {
+        /// What.
+        subject: &'a Subject,
+        /// Whether it did what it should.
+        succeeded: bool,
+        /// How long it took.
+        elapsed: Duration,
+    },
+    /// Something that a person should know.
+    Note(&'a str),
+}
+
+/// What a run is at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subject {
+    /// The layer.
+    pub layer: LayerName,
+    /// What of the layer.
+    pub doing: Doing,
+}
+
+/// What a run does for a layer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Doing {
+    /// A step of this kind.
+    Step(Stop),
+    /// The upstream template.
+    Upstream(String),
+    /// The drop to this path.
+    Drop(String),
+    /// The lines of the config.
+    Config,
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let layer = &self.layer;
+        match &self.doing {
+            Doing::Step(stop) => write!(formatter, "`{stop}` of layer `{layer}`"),
+            Doing::Upstream(template) => {
+                write!(formatter, "template `{template}` of layer `{layer}`")
+            }
+            Doing::Drop(path) => write!(formatter, "file `{path}` of layer `{layer}`"),
+            Doing::Config => write!(formatter, "config of layer `{layer}`"),
+        }
+    }
+}

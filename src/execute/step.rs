@@ -1,0 +1,197 @@
+//! Runs a step on the host.
+
+use std::ffi::OsString;
+use std::io;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use rustix::process::Signal;
+
+use super::evidence::Evidence;
+use super::failure::{Failure, status};
+use super::observe::{Doing, Event, Observer, Subject};
+use super::{Handed, Run};
+use crate::host::child::{self, End, Terms, Watcher};
+use crate::host::signals::Signals;
+use crate::host::state::RunDirectory;
+use crate::manifest::Stop;
+use crate::plan::{Layer, Step};
+use crate::shell;
+use crate::source::At;
+
+impl Run<'_> {
+    /// Runs a step; `more` is environment of its kind alone.
+    pub(super) fn step(
+        &mut self,
+        layer: &Layer,
+        step: &Step,
+        handed: &Handed,
+        more: &[(OsString, OsString)],
+    ) -> Result<(), Failure> {
+        let subject = Subject { layer: layer.name.clone(), doing: Doing::Step(step.stop) };
+        let mut command = Command::new(&step.argv[0]);
+        command.args(&step.argv[1..]).current_dir(&step.directory).stdin(Stdio::null());
+        self.surround(&mut command, layer);
+        let pairs = layer.environment.iter().chain(handed).chain(more);
+        command.envs(pairs.map(|(name, value)| (name, value)));
+        let text = step.argv.last().map(String::as_str).unwrap_or_default();
+        let job = Job { subject, at: &step.at, text, status: status_of(step.stop) };
+        let terms = self.terms(step);
+        self.command(job, command, terms).map_err(|failure| Failure {
+            command: Some(shell::command(&step.argv)),
+            hint: failure.hint.or_else(|| hint(step)),
+            ..failure
+        })
+    }
+
+    /// Adds what every step knows of the container and of its layer.
+    fn surround(&self, command: &mut Command, layer: &Layer) {
+        let container = &self.plan.container;
+        command
+            .env("LXC_NAME", &container.name)
+            .env("LXC_PATH", &container.path)
+            .env("LXC_ROOTFS", &container.rootfs)
+            .env("LAYER_NAME", layer.name.as_str())
+            .env("LAYER_DIR", layer.at.dir());
+        match container.mapped {
+            Some(mapped) => command
+                .env("LXC_MAPPED_UID", mapped.uid.to_string())
+                .env("LXC_MAPPED_GID", mapped.gid.to_string()),
+            None => command.env_remove("LXC_MAPPED_UID").env_remove("LXC_MAPPED_GID"),
+        };
+    }
+
+    /// Runs a command of a layer, and tells of it.
+    pub(super) fn command(
+        &mut self,
+        job: Job<'_>,
+        command: Command,
+        terms: Terms,
+    ) -> Result<(), Failure> {
+        let Job { subject, at, text, status } = job;
+        let begun = format!("{subject} ({at}): {text}\n");
+        self.log(begun.as_bytes());
+        self.means.observer.event(&Event::Begun { subject: &subject, at, text });
+        let started = Instant::now();
+        let mut witness = Witness {
+            subject: &subject,
+            observer: &mut *self.means.observer,
+            directory: &mut self.means.directory,
+            evidence: Evidence::default(),
+        };
+        let end = child::run(command, terms, &mut self.means.signals, &mut witness);
+        let tail = witness.evidence.tail();
+        let elapsed = started.elapsed();
+        let failure = match judge(end, &mut self.means.signals, status, terms) {
+            Ok(()) => None,
+            Err((status, reason)) => Some(Failure::of(status, subject.clone(), at, reason)),
+        };
+        let succeeded = failure.is_none();
+        self.means.observer.event(&Event::Ended { subject: &subject, succeeded, elapsed });
+        let Some(failure) = failure else { return Ok(()) };
+        self.log(format!("{failure}\n").as_bytes());
+        Err(Failure { tail, ..failure })
+    }
+}
+
+/// A command of a layer.
+#[derive(Debug)]
+pub(super) struct Job<'a> {
+    pub(super) subject: Subject,
+    pub(super) at: &'a At,
+    /// What it is, for people.
+    pub(super) text: &'a str,
+    /// The exit status of its failure.
+    pub(super) status: u8,
+}
+
+/// Returns the exit status and the reason of an end that is a failure.
+fn judge(
+    end: io::Result<End>,
+    signals: &mut Signals,
+    status: u8,
+    terms: Terms,
+) -> Result<(), (u8, String)> {
+    match end {
+        Err(error) => Err((status, format!("could not be run: {error}"))),
+        Ok(End::TimedOut) => {
+            let limit = terms.timeout.map(|limit| format!(" after {} s", limit.as_secs()));
+            Err((status, format!("was ended{}: its timeout", limit.unwrap_or_default())))
+        }
+        Ok(End::Interrupted(signal)) => Err(interrupted(signal)),
+        Ok(End::Own(own)) if own.success() => match signals.take() {
+            // It came while the step was ending by itself.
+            Some(signal) => Err(interrupted(signal)),
+            None => Ok(()),
+        },
+        Ok(End::Own(own)) => Err((status, describe(own))),
+    }
+}
+
+pub(super) fn interrupted(signal: Signal) -> (u8, String) {
+    let number = u8::try_from(signal.as_raw()).unwrap_or_default();
+    (status::SIGNAL + number, format!("was interrupted by {}", name_of(signal)))
+}
+
+fn describe(own: std::process::ExitStatus) -> String {
+    use std::os::unix::process::ExitStatusExt;
+    match (own.code(), own.signal().and_then(Signal::from_named_raw)) {
+        (Some(code), _) => format!("ended with status {code}"),
+        (None, Some(signal)) => format!("was ended by {}", name_of(signal)),
+        (None, None) => format!("ended with {own}"),
+    }
+}
+
+/// Returns the name of a signal as people write it.
+fn name_of(signal: Signal) -> String {
+    let name = match signal {
+        Signal::HUP => "SIGHUP",
+        Signal::INT => "SIGINT",
+        Signal::QUIT => "SIGQUIT",
+        Signal::ILL => "SIGILL",
+        Signal::ABORT => "SIGABRT",
+        Signal::BUS => "SIGBUS",
+        Signal::KILL => "SIGKILL",
+        Signal::SEGV => "SIGSEGV",
+        Signal::PIPE => "SIGPIPE",
+        Signal::ALARM => "SIGALRM",
+        Signal::TERM => "SIGTERM",
+        _ => return format!("signal {}", signal.as_raw()),
+    };
+    name.to_owned()
+}
+
+fn status_of(stop: Stop) -> u8 {
+    match stop {
+        Stop::Pre => status::PRE,
+        Stop::Post | Stop::Finally => status::POST,
+        Stop::Check => status::CHECK,
+    }
+}
+
+fn hint(step: &Step) -> Option<String> {
+    (step.stop == Stop::Check)
+        .then(|| "a check proves a layer's work; what it looks for is missing".to_owned())
+}
+
+/// Hands a command's output to the log, to the observer, and to the failure that may come.
+struct Witness<'a> {
+    subject: &'a Subject,
+    observer: &'a mut dyn Observer,
+    directory: &'a mut Option<RunDirectory>,
+    evidence: Evidence,
+}
+
+impl Watcher for Witness<'_> {
+    fn output(&mut self, bytes: &[u8]) {
+        if let Some(directory) = self.directory {
+            directory.write(bytes);
+        }
+        self.evidence.add(bytes);
+        self.observer.event(&Event::Output { subject: self.subject, bytes });
+    }
+
+    fn tick(&mut self) {
+        self.observer.event(&Event::Tick);
+    }
+}

@@ -1,0 +1,109 @@
+//! Calls the upstream template.
+
+use std::ffi::OsString;
+use std::io;
+use std::io::Read;
+use std::process::{Command, Stdio};
+
+use super::failure::{Failure, status};
+use super::observe::{Doing, Subject};
+use super::step::Job;
+use super::{Run, config};
+use crate::host::child::{self, Terms};
+use crate::host::files;
+use crate::host::rootfs::{Fingerprint, Rootfs};
+use crate::lxc::upstream::{DEEPEST, DEPTH};
+use crate::plan::{Layer, Template, Upstream};
+use crate::{record, shell};
+
+impl Run<'_> {
+    pub(super) fn upstream(&mut self, layer: &Layer, upstream: &Upstream) -> Result<(), Failure> {
+        let doing = Doing::Upstream(upstream.template.clone());
+        let subject = Subject { layer: layer.name.clone(), doing };
+        let fail =
+            |reason: String| Failure::of(status::UPSTREAM, subject.clone(), &upstream.at, reason);
+        let path = match &upstream.program {
+            Template::Busybox { path } => return self.busybox(layer, upstream, path, &subject),
+            Template::File { path, digest } => {
+                if let Some((pin, at)) = &upstream.pin
+                    && pin != digest
+                {
+                    let reason = format!(
+                        "is not the one that the manifest pins: `{}` has the digest {digest}",
+                        path.display()
+                    );
+                    let failure = Failure::of(status::UPSTREAM, subject.clone(), at, reason);
+                    return Err(failure.hint("review what has changed in it, then pin the new one"));
+                }
+                path
+            }
+        };
+        let depth = depth();
+        if depth >= DEEPEST {
+            let hint = "a manifest must not come to itself through `args`";
+            return Err(fail(format!("is this program again, {depth} levels deep")).hint(hint));
+        }
+        let before = self.effect().map_err(|error| fail(format!("cannot be watched: {error}")))?;
+        let mut command = Command::new(path);
+        command
+            .args(&upstream.args)
+            .env_clear()
+            .envs(upstream.environment.iter().map(|(name, value)| (name, value)))
+            .env(DEPTH, (depth + 1).to_string())
+            .stdin(Stdio::inherit());
+        let terms = Terms {
+            timeout: None,
+            // A template may ask questions.
+            shares_terminal: child::is_terminal(rustix::stdio::stdin()),
+            tick: self.means.observer.tick(),
+        };
+        let text = upstream.template.as_str();
+        let job =
+            Job { subject: subject.clone(), at: &upstream.at, text, status: status::UPSTREAM };
+        let words =
+            [path.as_os_str()].into_iter().chain(upstream.args.iter().map(|w| w.as_os_str()));
+        let line = shell::command(words);
+        self.command(job, command, terms)
+            .map_err(|failure| Failure { command: Some(line.clone()), ..failure })?;
+        let after = self.effect().map_err(|error| fail(format!("left a fault: {error}")))?;
+        if before == after && !self.plan.container.args.is_empty() {
+            let reason = "has changed nothing: the call only asked for something";
+            return Err(Failure { status: status::INFORMATIONAL, ..fail(reason.to_owned()) });
+        }
+        self.look_for_stray_config(&subject);
+        self.upstream_record = self.read_record();
+        Ok(())
+    }
+
+    /// Returns what shows whether a template has done anything.
+    fn effect(&self) -> io::Result<(Fingerprint, Vec<u8>)> {
+        let rootfs = Rootfs::open(&self.plan.container.rootfs)?.fingerprint()?;
+        let config = config::read(&self.container)?;
+        Ok((rootfs, config))
+    }
+
+    /// Some packaged templates add the name to a path that ends with it already, and write their
+    /// config where LXC does not read it.
+    fn look_for_stray_config(&mut self, subject: &Subject) {
+        let container = &self.plan.container;
+        let stray = container.path.join(&container.name).join("config");
+        if stray.is_file() {
+            let stray = stray.display();
+            self.note(&format!("{subject} wrote a config to {stray}, where LXC does not read it"));
+        }
+    }
+
+    /// Reads the record that the upstream left, where it is this program again.
+    fn read_record(&self) -> Option<serde_json::Value> {
+        let mut text = Vec::new();
+        let file = files::open_in(&self.container, record::NAME).ok()?;
+        file.take(64 * 1024 * 1024).read_to_end(&mut text).ok()?;
+        serde_json::from_slice(&text).ok()
+    }
+}
+
+/// Returns how often this program is its own upstream by now.
+fn depth() -> u32 {
+    let depth: Option<OsString> = std::env::var_os(DEPTH);
+    depth.and_then(|depth| depth.to_str()?.parse().ok()).unwrap_or_default()
+}

@@ -1,0 +1,22 @@
+//! The system as it is observed and touched.
+//!
+//! Nothing here knows of manifests' texts or of how a run is put together. One door leads into a
+//! rootfs, [`rootfs`]; one file holds what the compiler cannot check, [`kernel`].
+
+pub mod account;
+pub mod ancestry;
+pub mod caller;
+pub mod child;
+pub mod clock;
+pub mod contain;
+pub mod elf;
+pub mod files;
+pub mod kernel;
+pub mod lxcpath;
+pub mod probe;
+pub mod rootfs;
+pub mod signals;
+pub mod state;
+pub mod template;
+pub mod tree;
+pub mod userns;

@@ -1,0 +1,92 @@
+//! Who runs the program, as the host sees it.
+
+use std::fs;
+
+use rustix::process::{getegid, geteuid};
+
+/// The identity of this process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// The effective user, as this user namespace counts.
+    pub uid: u32,
+    /// The effective group, likewise.
+    pub gid: u32,
+    /// The id map of the user namespace that this process is in; nothing in the host's own.
+    pub map: Option<Vec<Extent>>,
+}
+
+/// A line of an id map: so many ids from `inside` on stand for those from `outside` on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extent {
+    /// The first id inside the namespace.
+    pub inside: u32,
+    /// The first id outside.
+    pub outside: u32,
+    /// How many.
+    pub count: u32,
+}
+
+impl Caller {
+    /// Observes the calling process.
+    ///
+    /// A map that cannot be read is that of a kernel without user namespaces: the host's own.
+    pub fn observe() -> Self {
+        let text = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+        let extents = parse_map(&text);
+        let whole = Extent { inside: 0, outside: 0, count: u32::MAX };
+        let map = (!extents.is_empty() && extents != [whole]).then_some(extents);
+        Self { uid: geteuid().as_raw(), gid: getegid().as_raw(), map }
+    }
+
+    /// Tells whether this is user 0 of the host: not that of a user namespace, unless the two are
+    /// one.
+    pub fn is_host_root(&self) -> bool {
+        self.uid == 0
+            && self.map.as_ref().is_none_or(|map| {
+                map.iter().any(|extent| extent.inside == 0 && extent.outside == 0)
+            })
+    }
+
+    /// Tells whether this is user 0 of a user namespace alone.
+    pub fn is_mapped_root(&self) -> bool {
+        self.uid == 0 && !self.is_host_root()
+    }
+}
+
+/// Parses the text of `/proc/self/uid_map`.
+fn parse_map(text: &str) -> Vec<Extent> {
+    let parse = |line: &str| {
+        let mut numbers = line.split_whitespace().map(str::parse);
+        Some(Extent {
+            inside: numbers.next()?.ok()?,
+            outside: numbers.next()?.ok()?,
+            count: numbers.next()?.ok()?,
+        })
+    };
+    text.lines().filter_map(parse).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn caller(uid: u32, map: &str) -> Caller {
+        let extents = parse_map(map);
+        Caller { uid, gid: uid, map: (!extents.is_empty()).then_some(extents) }
+    }
+
+    #[test]
+    fn root_is_the_host_s_user_0() {
+        let mapped = "         0     100000      65536\n     65536       1001          1\n";
+        assert!(caller(0, "").is_host_root());
+        assert!(caller(0, "0 0 1\n").is_host_root());
+        assert!(!caller(0, mapped).is_host_root());
+        assert!(caller(0, mapped).is_mapped_root());
+        assert!(!caller(1001, "").is_host_root());
+        assert!(!caller(1001, "").is_mapped_root());
+        assert_eq!(
+            caller(0, mapped).map.unwrap()[1],
+            Extent { inside: 65536, outside: 1001, count: 1 }
+        );
+    }
+}

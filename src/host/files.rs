@@ -1,0 +1,125 @@
+//! Files of the host outside any rootfs: read with bounds, replaced in one go.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, fstat, openat, renameat, unlinkat};
+
+use crate::diagnostic::Diagnostic;
+use crate::source::Source;
+
+/// Reads a text of at most `limit` bytes: a manifest, or what it names as one.
+///
+/// # Errors
+///
+/// What cannot be read is a diagnostic of the file: not there, a fifo or a device, too large, not
+/// UTF-8.
+pub fn read_source(path: &Path, limit: usize) -> Result<Arc<Source>, Diagnostic> {
+    let fault = |message: String| Diagnostic::of_file(path, message);
+    let bytes = read_regular(path, limit).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => fault("there is no such file".to_owned()),
+        _ => fault(error.to_string()),
+    })?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |index| index + 1);
+        let column = String::from_utf8_lossy(&before[start..]).chars().count() + 1;
+        fault(format!("line {line}, column {column}: a byte that is not UTF-8"))
+            .help("TOML is UTF-8; `iconv -f LATIN1 -t UTF-8` may convert the file")
+    })?;
+    let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
+    let dir = std::path::absolute(path)
+        .ok()
+        .and_then(|path| path.parent().map(Path::to_path_buf))
+        .unwrap_or_else(|| PathBuf::from("/"));
+    Ok(Arc::new(Source::new(path, dir, text)))
+}
+
+/// Reads a regular file of at most `limit` bytes.
+pub fn read_regular(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
+    // A fifo without a writer would be waited for.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+    let file = File::from(openat(CWD, path, flags, Mode::empty())?);
+    let metadata = file.metadata()?;
+    if metadata.is_dir() {
+        return Err(io::Error::other("it is a directory"));
+    }
+    if !metadata.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let too_large = || {
+        let size = metadata.len();
+        io::Error::other(format!("it is {size} bytes long, and {limit} is the most"))
+    };
+    if metadata.len() > limit as u64 {
+        return Err(too_large());
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or_default());
+    // The file may grow meanwhile.
+    file.take(limit as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > limit {
+        return Err(too_large());
+    }
+    Ok(bytes)
+}
+
+/// Who a file belongs to, and its permission bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ownership {
+    /// The user.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+    /// The permission bits.
+    pub mode: u32,
+}
+
+impl Ownership {
+    /// Returns those of an open file or directory.
+    pub fn of(file: impl AsFd) -> io::Result<Self> {
+        let stat = fstat(file)?;
+        Ok(Self { uid: stat.st_uid, gid: stat.st_gid, mode: stat.st_mode & 0o7777 })
+    }
+}
+
+/// Opens a directory by which files in it are reached.
+pub fn open_directory(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(openat(CWD, path, flags, Mode::empty())?)
+}
+
+/// Opens a file of a directory for reading, a link not followed.
+pub fn open_in(directory: &OwnedFd, name: &str) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    Ok(File::from(openat(directory, name, flags, Mode::empty())?))
+}
+
+/// Replaces or makes the file `name` of a directory: whoever looks sees the old file or the whole
+/// new one.
+pub fn replace_in(
+    directory: &OwnedFd,
+    name: &str,
+    bytes: &[u8],
+    ownership: Ownership,
+) -> io::Result<()> {
+    let temporary = format!(".{name}.{}", std::process::id());
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let _ = unlinkat(directory, &temporary, AtFlags::empty());
+    let mut file = File::from(openat(directory, &temporary, flags, Mode::RUSR | Mode::WUSR)?);
+    let written = (|| {
+        file.write_all(bytes)?;
+        let (uid, gid) = (Some(ownership.uid), Some(ownership.gid));
+        std::os::unix::fs::fchown(&file, uid, gid)?;
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(ownership.mode))?;
+        renameat(directory, &temporary, directory, name)?;
+        Ok(())
+    })();
+    if written.is_err() {
+        let _ = unlinkat(directory, &temporary, AtFlags::empty());
+    }
+    written
+}

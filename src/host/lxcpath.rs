@@ -1,0 +1,59 @@
+//! Where LXC keeps its containers, and what it starts a container's config with.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::caller::Caller;
+
+/// Returns the caller's lxcpath: what the system's or the user's `lxc.conf` says, else LXC's own
+/// default.
+pub fn default(caller: &Caller) -> PathBuf {
+    let configured = config_file(caller, "lxc.conf").and_then(|path| {
+        let text = fs::read_to_string(path).ok()?;
+        value(&text, "lxc.lxcpath").map(PathBuf::from)
+    });
+    configured.unwrap_or_else(|| match home().filter(|_| !caller.is_host_root()) {
+        Some(home) => home.join(".local/share/lxc"),
+        None => "/var/lib/lxc".into(),
+    })
+}
+
+/// Returns the caller's `default.conf`, where there is one.
+pub fn default_config(caller: &Caller) -> Option<PathBuf> {
+    let own = config_file(caller, "default.conf").filter(|path| path.is_file());
+    own.or_else(|| Some("/etc/lxc/default.conf".into())).filter(|path: &PathBuf| path.is_file())
+}
+
+fn config_file(caller: &Caller, name: &str) -> Option<PathBuf> {
+    if caller.is_host_root() {
+        return Some(Path::new("/etc/lxc").join(name));
+    }
+    let configured = env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
+    let base = configured.or_else(|| home().map(|home| home.join(".config")));
+    base.map(|base| base.join("lxc").join(name))
+}
+
+fn home() -> Option<PathBuf> {
+    env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute())
+}
+
+/// Returns the last value of a key in the text of a config of LXC's.
+fn value(text: &str, key: &str) -> Option<String> {
+    text.lines().rev().find_map(|line| {
+        let (name, value) = line.split_once('=')?;
+        (name.trim() == key).then(|| value.trim().to_owned())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_value_counts() {
+        let text = "lxc.lxcpath = /a\n# lxc.lxcpath = /b\nlxc.lxcpath=/c\nlxc.lxcpath.x = /d\n";
+        assert_eq!(value(text, "lxc.lxcpath").as_deref(), Some("/c"));
+        assert_eq!(value(text, "lxc.bdev"), None);
+    }
+}

@@ -1,0 +1,206 @@
+//! Observes the host for a plan: nothing is changed, and nothing is run.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::{elf, files, template, tree};
+use crate::chain::{Chain, Dropped};
+use crate::diagnostic::{Diagnostic, Report, nearest};
+use crate::digest::Digest;
+use crate::manifest::{Action, TemplateRef};
+use crate::plan::{Facts, Observed, Program, Script};
+use crate::source::At;
+
+/// The largest source that is a template of variables, in bytes.
+const LARGEST_TEMPLATE: u64 = 1024 * 1024;
+
+/// The largest script, in bytes.
+const LARGEST_SCRIPT: usize = 16 * 1024 * 1024;
+
+/// Where distributions put a busybox.
+const BUSYBOX: [&str; 4] =
+    ["/bin/busybox", "/usr/bin/busybox", "/sbin/busybox", "/bin/busybox.static"];
+
+/// Returns the machine's architecture as Debian and LXC's images name it.
+pub fn arch() -> &'static str {
+    match env::consts::ARCH {
+        "x86_64" => "amd64",
+        "x86" => "i386",
+        "aarch64" => "arm64",
+        "arm" => "armhf",
+        "powerpc64" => "ppc64el",
+        "loongarch64" => "loong64",
+        other => other,
+    }
+}
+
+/// Observes all that the plan of a chain depends on.
+///
+/// The facts are there if no diagnostic of the report is an error.
+pub fn probe(chain: &Chain) -> (Option<Facts>, Report) {
+    let mut probe = Probe { report: Report::default() };
+    let program = probe.program(chain);
+    let facts = Facts { program, ..probe.facts(chain) };
+    (Some(facts).filter(|_| !probe.report.has_errors()), probe.report)
+}
+
+/// Observes what a manifest names, but for the template: a manifest is judged on other hosts too.
+pub fn probe_files(chain: &Chain) -> (Facts, Report) {
+    let mut probe = Probe { report: Report::default() };
+    (probe.facts(chain), probe.report)
+}
+
+struct Probe {
+    report: Report,
+}
+
+impl Probe {
+    fn facts(&mut self, chain: &Chain) -> Facts {
+        let environment = env::vars_os().collect();
+        let (sources, scripts) = (self.sources(chain), self.scripts(chain));
+        Facts { program: None, environment, sources, scripts }
+    }
+
+    fn program(&mut self, chain: &Chain) -> Option<Program> {
+        let upstream = &chain.upstream;
+        let found = match &upstream.template {
+            TemplateRef::BuiltinBusybox => return Some(Program::Busybox(busybox())),
+            TemplateRef::Path(path) => template::executable(path).map(|()| path.clone()),
+            TemplateRef::Name(name) => template::find(name),
+        };
+        let path = match found {
+            Ok(path) => path,
+            Err(reason) => {
+                let diagnostic = Diagnostic::error(&upstream.at, reason);
+                self.report.push(help_with_template(diagnostic, &upstream.template));
+                return None;
+            }
+        };
+        match File::open(&path).and_then(Digest::of_reader) {
+            Ok((digest, _)) => Some(Program::File { path, digest }),
+            Err(error) => {
+                let message = format!("`{}` cannot be read: {error}", path.display());
+                self.report.push(Diagnostic::error(&upstream.at, message));
+                None
+            }
+        }
+    }
+
+    fn sources(&mut self, chain: &Chain) -> BTreeMap<PathBuf, Observed> {
+        let mut sources: BTreeMap<PathBuf, Observed> = BTreeMap::new();
+        for file in chain.layers.iter().flat_map(|layer| &layer.files) {
+            let Dropped::Source { path, render, at } = &file.content else { continue };
+            let complete = match sources.get(path) {
+                Some(Observed::File(fact)) => !render || fact.bytes.is_some(),
+                Some(Observed::Tree(_)) => true,
+                None => false,
+            };
+            if complete {
+                continue;
+            }
+            match tree::observe(path, render.then_some(LARGEST_TEMPLATE)) {
+                Ok(observed) => {
+                    sources.insert(path.clone(), observed);
+                }
+                Err(error) => self.unreadable("source", path, &error, at),
+            }
+        }
+        sources
+    }
+
+    fn scripts(&mut self, chain: &Chain) -> BTreeMap<PathBuf, Script> {
+        let mut scripts = BTreeMap::new();
+        let layers = chain.layers.iter();
+        let steps = layers.flat_map(|layer| {
+            [&layer.pre, &layer.post, &layer.check, &layer.finally].into_iter().flatten()
+        });
+        for step in steps {
+            let Action::Script(path) = &step.action else { continue };
+            if scripts.contains_key(path) {
+                continue;
+            }
+            match files::read_regular(path, LARGEST_SCRIPT) {
+                Ok(bytes) => {
+                    let interpreter = interpreter(&bytes);
+                    let script = Script { interpreter, digest: Digest::of(&bytes) };
+                    scripts.insert(path.clone(), script);
+                }
+                Err(error) => self.unreadable("script", path, &error, &step.at),
+            }
+        }
+        scripts
+    }
+
+    fn unreadable(&mut self, what: &str, path: &Path, error: &io::Error, at: &At) {
+        let reason = match error.kind() {
+            io::ErrorKind::NotFound => "it is not there".to_owned(),
+            _ => error.to_string(),
+        };
+        let message = format!("the {what} `{}` cannot be used: {reason}", path.display());
+        let help = "a relative path is relative to the file that names it";
+        let diagnostic = Diagnostic::error(at, message);
+        self.report.push(match error.kind() {
+            io::ErrorKind::NotFound => diagnostic.help(help),
+            _ => diagnostic,
+        });
+    }
+}
+
+/// Finds the host's busybox, if it is a static one: another would miss its libraries in a rootfs.
+pub fn busybox() -> Option<PathBuf> {
+    let candidates = BUSYBOX.into_iter().map(PathBuf::from);
+    candidates
+        .filter(|path| template::executable(path).is_ok())
+        .find(|path| elf::is_static(path).unwrap_or(false))
+}
+
+fn help_with_template(diagnostic: Diagnostic, template: &TemplateRef) -> Diagnostic {
+    let TemplateRef::Name(name) = template else { return diagnostic };
+    let names = template::names();
+    if let Some(near) = nearest(name, names.iter().map(String::as_str)) {
+        return diagnostic.help(format!("did you mean `{near}`?"));
+    }
+    diagnostic.help(match names.is_empty() {
+        true => "LXC's templates come with the packages `lxc` and `lxc-templates`; \
+                 `template = \"builtin:busybox\"` needs neither"
+            .to_owned(),
+        false => format!("there are: {}", names.join(", ")),
+    })
+}
+
+/// Returns the interpreter of a script and, as one word, what stands behind it.
+fn interpreter(bytes: &[u8]) -> Vec<String> {
+    let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let Some(line) = line.strip_prefix(b"#!").and_then(|line| str::from_utf8(line).ok()) else {
+        return Vec::new();
+    };
+    let line = line.trim();
+    match line.split_once([' ', '\t']) {
+        Some((program, argument)) => vec![program.to_owned(), argument.trim().to_owned()],
+        None if line.is_empty() => Vec::new(),
+        None => vec![line.to_owned()],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interpreters_are_read_as_the_kernel_reads_them() {
+        let table: [(&[u8], &[&str]); 6] = [
+            (b"#!/bin/sh\necho", &["/bin/sh"]),
+            (b"#!/bin/sh -eu\n", &["/bin/sh", "-eu"]),
+            (b"#! /usr/bin/env -S bash -x\r\n", &["/usr/bin/env", "-S bash -x"]),
+            (b"echo\n", &[]),
+            (b"#!\n", &[]),
+            (b"", &[]),
+        ];
+        for (text, words) in table {
+            assert_eq!(interpreter(text), words, "{}", String::from_utf8_lossy(text));
+        }
+    }
+}

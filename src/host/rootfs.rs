@@ -1,0 +1,330 @@
+//! The one door into a rootfs.
+//!
+//! What a rootfs holds is not trusted: an upstream, or a process in a container that already runs,
+//! may put a link anywhere at any time. So a path inside it is never joined to a path of the host.
+//! It is resolved from the rootfs's own descriptor, where a link can lead only to another place
+//! inside, down to the [`Place`] of its last name; all that is done there is done relative to the
+//! descriptor of the directory.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read, Seek};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use pathrs::flags::OpenFlags;
+use pathrs::{Root, error::ErrorKind};
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, Stat, fchmod, mkdirat, openat, renameat, statat, symlinkat,
+    unlinkat,
+};
+
+/// The permission bits of a directory that is made on the way to a path.
+const PARENT: u32 = 0o755;
+
+/// A rootfs, opened once.
+#[derive(Debug)]
+pub struct Rootfs {
+    root: Root,
+}
+
+/// What is at the top of a rootfs: names, inodes, and when they last changed.
+pub type Fingerprint = Vec<(OsString, u64, i64, u64)>;
+
+/// Who something belongs to, and its permission bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attributes {
+    /// The user, as the container counts.
+    pub uid: u32,
+    /// The group, likewise.
+    pub gid: u32,
+    /// The permission bits.
+    pub mode: u32,
+}
+
+impl Rootfs {
+    /// Opens a rootfs by its path on the host.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        Root::open(path).map(|root| Self { root }).map_err(os_error)
+    }
+
+    /// Opens the directory at `path`, links within the rootfs followed.
+    pub fn directory(&self, path: &Path) -> io::Result<OwnedFd> {
+        let flags = OpenFlags::O_RDONLY | OpenFlags::O_DIRECTORY;
+        self.root.open_subpath(path, flags).map(OwnedFd::from).map_err(os_error)
+    }
+
+    /// Opens the directory at `path`, and makes it and those above it, root's and 0755, where they
+    /// are missing.
+    pub fn make_directories(&self, path: &Path) -> io::Result<OwnedFd> {
+        match self.directory(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => return other,
+        }
+        let permissions = std::os::unix::fs::PermissionsExt::from_mode(PARENT);
+        let handle = self.root.mkdir_all(path, &permissions).map_err(os_error)?;
+        let flags = OpenFlags::O_RDONLY | OpenFlags::O_DIRECTORY;
+        handle.reopen(flags).map(OwnedFd::from).map_err(os_error)
+    }
+
+    /// Returns the place at `path`, what is missing above it made. Its last name is not looked at.
+    pub fn place(&self, path: &Path) -> io::Result<Place> {
+        let directory = self.make_directories(path.parent().unwrap_or(Path::new("/")))?;
+        Place::new(directory, path)
+    }
+
+    /// Returns the place at `path`, or nothing where a directory above it is missing.
+    pub fn existing_place(&self, path: &Path) -> io::Result<Option<Place>> {
+        match self.directory(path.parent().unwrap_or(Path::new("/"))) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+            Ok(directory) => Place::new(directory, path).map(Some),
+        }
+    }
+
+    /// Reads a regular file of at most `limit` bytes, links within the rootfs followed.
+    pub fn read(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+        let handle = self.root.resolve(path).map_err(os_error)?;
+        // A fifo is not opened: it would be waited for.
+        if FileType::from_raw_mode(rustix::fs::fstat(&handle)?.st_mode) != FileType::RegularFile {
+            return Err(io::Error::other("it is not a regular file"));
+        }
+        let file = handle.reopen(OpenFlags::O_RDONLY).map_err(os_error)?;
+        let mut bytes = Vec::new();
+        file.take(limit + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > limit {
+            return Err(io::Error::other(format!("it is longer than {limit} bytes")));
+        }
+        Ok(bytes)
+    }
+
+    /// Removes what is at `path`, with all that is below it. Nothing there is no fault.
+    pub fn remove(&self, path: &Path) -> io::Result<()> {
+        match self.root.remove_all(path).map_err(os_error) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Returns a mark that changes when something is made or removed at the top of the rootfs.
+    ///
+    /// `lost+found`, which the filesystem makes, does not count.
+    pub fn fingerprint(&self) -> io::Result<Fingerprint> {
+        let directory = self.directory(Path::new("/"))?;
+        let mut entries = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&directory)? {
+            let entry = entry?;
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            if [".", "..", "lost+found"].iter().any(|known| name == *known) {
+                continue;
+            }
+            let stat = statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
+            entries.push((name.to_owned(), stat.st_ino, stat.st_ctime, stat.st_ctime_nsec));
+        }
+        entries.sort();
+        Ok(entries)
+    }
+}
+
+/// A name in an opened directory of the rootfs.
+#[derive(Debug)]
+pub struct Place {
+    directory: OwnedFd,
+    name: OsString,
+}
+
+impl Place {
+    fn new(directory: OwnedFd, path: &Path) -> io::Result<Self> {
+        let name = path.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        Ok(Self { directory, name: name.to_owned() })
+    }
+
+    /// Returns the place of `name`, one name, in an opened directory.
+    pub fn within(directory: BorrowedFd<'_>, name: &OsStr) -> io::Result<Self> {
+        Ok(Self { directory: directory.try_clone_to_owned()?, name: name.to_owned() })
+    }
+
+    /// Returns what is there, a link not followed; nothing, where there is nothing.
+    pub fn look(&self) -> io::Result<Option<Stat>> {
+        match statat(&self.directory, &self.name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(stat)),
+            Err(rustix::io::Errno::NOENT) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Opens the directory that is there, a link not followed.
+    pub fn open_directory(&self) -> io::Result<OwnedFd> {
+        open_directory(self.directory.as_fd(), &self.name)
+    }
+
+    /// Puts a file there, whole or not at all: `write` fills it under another name, and it then
+    /// takes the place of what is there, in one step.
+    pub fn put_file<T>(
+        &self,
+        attributes: Attributes,
+        write: impl FnOnce(&mut File) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let temporary = Temporary::new(self.directory.as_fd());
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let mode = Mode::RUSR | Mode::WUSR;
+        let mut file = File::from(openat(&self.directory, temporary.name(), flags, mode)?);
+        let written = owned(&mut file, attributes, write)?;
+        temporary.become_final(&self.name)?;
+        Ok(written)
+    }
+
+    /// Puts a symbolic link there, in one step.
+    pub fn put_symlink(&self, target: &OsStr, uid: u32, gid: u32) -> io::Result<()> {
+        let temporary = Temporary::new(self.directory.as_fd());
+        symlinkat(target, &self.directory, temporary.name())?;
+        rustix::fs::chownat(
+            &self.directory,
+            temporary.name(),
+            Some(rustix::fs::Uid::from_raw(uid)),
+            Some(rustix::fs::Gid::from_raw(gid)),
+            AtFlags::SYMLINK_NOFOLLOW,
+        )?;
+        temporary.become_final(&self.name)
+    }
+
+    /// Puts a hard link to a file of the rootfs there, in one step.
+    pub fn put_hard_link(&self, of: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
+        let temporary = Temporary::new(self.directory.as_fd());
+        rustix::fs::linkat(of, name, &self.directory, temporary.name(), AtFlags::empty())?;
+        temporary.become_final(&self.name)
+    }
+
+    /// Puts a directory there, whole or not at all: `fill` fills it under another name. There must
+    /// be nothing, or a link or file that it replaces.
+    pub fn put_directory<T>(
+        &self,
+        attributes: Attributes,
+        fill: impl FnOnce(&OwnedFd) -> io::Result<T>,
+    ) -> io::Result<T> {
+        if self.look()?.is_some() {
+            // rename(2) puts no directory in the place of anything else.
+            unlinkat(&self.directory, &self.name, AtFlags::empty())?;
+        }
+        let temporary = Temporary::new(self.directory.as_fd());
+        mkdirat(&self.directory, temporary.name(), Mode::RWXU)?;
+        let directory = open_directory(self.directory.as_fd(), temporary.name())?;
+        let filled = fill(&directory)?;
+        own(&directory, attributes)?;
+        temporary.become_final(&self.name)?;
+        Ok(filled)
+    }
+}
+
+fn open_directory(directory: BorrowedFd<'_>, name: &OsStr) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(openat(directory, name, flags, Mode::empty())?)
+}
+
+/// Fills a new file that is to have these attributes.
+///
+/// The owner comes first, since changing it takes capabilities away; the permission bits come last,
+/// since writing takes set-id bits away.
+pub fn owned<T>(
+    file: &mut File,
+    attributes: Attributes,
+    write: impl FnOnce(&mut File) -> io::Result<T>,
+) -> io::Result<T> {
+    std::os::unix::fs::fchown(&*file, Some(attributes.uid), Some(attributes.gid))?;
+    let written = write(file)?;
+    fchmod(&*file, Mode::from_raw_mode(attributes.mode))?;
+    Ok(written)
+}
+
+/// Gives an open file or directory its owner and its permission bits. The owner comes first:
+/// changing it takes set-id bits away.
+pub fn own(file: impl AsFd, attributes: Attributes) -> io::Result<()> {
+    let Attributes { uid, gid, mode } = attributes;
+    std::os::unix::fs::fchown(&file, Some(uid), Some(gid))?;
+    Ok(fchmod(file, Mode::from_raw_mode(mode))?)
+}
+
+/// A name of something that is not finished. Dropped before it is, it takes that away.
+struct Temporary<'a> {
+    directory: BorrowedFd<'a>,
+    name: OsString,
+    finished: bool,
+}
+
+impl<'a> Temporary<'a> {
+    fn new(directory: BorrowedFd<'a>) -> Self {
+        use std::sync::atomic::{AtomicU64, Ordering};
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        // A name that is taken makes the attempt fail; it is never opened.
+        let name = format!(".layered-template.{}.{count}", std::process::id());
+        Self { directory, name: name.into(), finished: false }
+    }
+
+    fn name(&self) -> &OsStr {
+        &self.name
+    }
+
+    fn become_final(mut self, name: &OsStr) -> io::Result<()> {
+        renameat(self.directory, &self.name, self.directory, name)?;
+        self.finished = true;
+        Ok(())
+    }
+}
+
+impl Drop for Temporary<'_> {
+    fn drop(&mut self) {
+        if self.finished {
+            return;
+        }
+        if let Err(rustix::io::Errno::ISDIR) =
+            unlinkat(self.directory, &self.name, AtFlags::empty())
+        {
+            let directory = self.directory.try_clone_to_owned();
+            let _ = directory.map(|fd| Root::from_fd(fd).remove_all(Path::new(&self.name)));
+        }
+    }
+}
+
+/// Copies a file, holes kept, and hands every piece to `each` as it goes by.
+pub fn copy(
+    from: &mut File,
+    to: &mut File,
+    sparse: bool,
+    buffer: &mut [u8],
+    mut each: impl FnMut(&[u8]),
+) -> io::Result<u64> {
+    use std::io::Write;
+    let mut length = 0;
+    loop {
+        let read = match from.read(buffer) {
+            Ok(0) => break,
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        let piece = &buffer[..read];
+        each(piece);
+        if sparse && piece.iter().all(|byte| *byte == 0) {
+            to.seek_relative(i64::try_from(read).unwrap_or_default())?;
+        } else {
+            to.write_all(piece)?;
+        }
+        length += read as u64;
+    }
+    if sparse {
+        to.set_len(length)?;
+    }
+    Ok(length)
+}
+
+fn os_error(error: pathrs::error::Error) -> io::Error {
+    match error.kind() {
+        ErrorKind::OsError(Some(number)) => io::Error::from_raw_os_error(number),
+        ErrorKind::SafetyViolation => {
+            io::Error::other(format!("the rootfs changed under the program's hands: {error}"))
+        }
+        _ => io::Error::other(error.to_string()),
+    }
+}

@@ -1,0 +1,133 @@
+//! The state directory: what a failed run leaves for people to look at.
+
+use std::env;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::caller::Caller;
+
+/// The variable that puts the state directory elsewhere.
+pub const VARIABLE: &str = "LAYERED_TEMPLATE_STATE";
+
+/// Who gets what is written: the person behind a user namespace.
+pub type Owner = Option<(u32, u32)>;
+
+/// Returns where the state directory of a caller is.
+pub fn directory(caller: &Caller) -> PathBuf {
+    let variable = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let absolute = |path: &PathBuf| path.is_absolute();
+    if let Some(path) = variable(VARIABLE).filter(absolute) {
+        return path;
+    }
+    if caller.is_host_root() {
+        return "/var/lib/layered-template/state".into();
+    }
+    variable("XDG_STATE_HOME")
+        .filter(absolute)
+        .or_else(|| variable("HOME").filter(absolute).map(|home| home.join(".local/state")))
+        .unwrap_or_else(env::temp_dir)
+        .join("layered-template")
+}
+
+/// The directory of one run, with its log. Dropped, it is removed, unless it is kept.
+#[derive(Debug)]
+pub struct RunDirectory {
+    path: PathBuf,
+    log: File,
+    owner: Owner,
+    kept: bool,
+}
+
+impl RunDirectory {
+    /// Makes a directory for a run that makes the container `name`.
+    pub fn make(state: &Path, name: &str, owner: Owner) -> io::Result<Self> {
+        make_all(state, owner)?;
+        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let stem = format!("{name}-{seconds}-{}", std::process::id());
+        let path = (0..100)
+            .map(|count| match count {
+                0 => state.join(&stem),
+                count => state.join(format!("{stem}-{count}")),
+            })
+            .find_map(|path| match make_one(&path, 0o700, owner) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => None,
+                other => Some(other.map(|()| path)),
+            })
+            .unwrap_or_else(|| Err(io::ErrorKind::AlreadyExists.into()))?;
+        let log = make_file(&path.join("log"), owner)?;
+        Ok(Self { path, log, owner, kept: false })
+    }
+
+    /// Returns where the log is.
+    pub fn log(&self) -> PathBuf {
+        self.path.join("log")
+    }
+
+    /// Adds to the log. That a log cannot be written ends no run.
+    pub fn write(&mut self, bytes: &[u8]) {
+        if let Err(error) = self.log.write_all(bytes) {
+            tracing::debug!(%error, "the log cannot be written");
+        }
+    }
+
+    /// Makes an empty file for a step to write into.
+    pub fn file(&self, name: &str) -> io::Result<PathBuf> {
+        let path = self.path.join(name);
+        make_file(&path, self.owner).map(|_| path)
+    }
+
+    /// Returns where something of the run can be put.
+    pub fn place(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Keeps the directory for people to look at.
+    pub fn keep(&mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for RunDirectory {
+    fn drop(&mut self) {
+        if !self.kept
+            && let Err(error) = fs::remove_dir_all(&self.path)
+        {
+            tracing::debug!(%error, path = %self.path.display(), "the run's directory stays");
+        }
+    }
+}
+
+/// Makes a directory and those above it, each the owner's where it is new.
+fn make_all(path: &Path, owner: Owner) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent() {
+        make_all(parent, owner)?;
+    }
+    match make_one(path, 0o700, owner) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        other => other,
+    }
+}
+
+fn make_one(path: &Path, mode: u32, owner: Owner) -> io::Result<()> {
+    fs::DirBuilder::new().mode(mode).create(path)?;
+    give(path, owner)
+}
+
+fn make_file(path: &Path, owner: Owner) -> io::Result<File> {
+    let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)?;
+    give(path, owner)?;
+    Ok(file)
+}
+
+fn give(path: &Path, owner: Owner) -> io::Result<()> {
+    match owner {
+        Some((uid, gid)) => chown(path, Some(uid), Some(gid)),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,64 @@
+//! LXC's template directory.
+
+use std::env;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, access};
+
+/// The variable that names a directory that is looked into first.
+pub const VARIABLE: &str = "UPSTREAM_TEMPLATE_DIR";
+
+/// Where LXC puts its templates, depending on how it was built.
+const STANDARD: [&str; 3] =
+    ["/usr/share/lxc/templates", "/usr/local/share/lxc/templates", "/usr/lib/lxc/templates"];
+
+/// Returns the directories that templates are looked for in, in order.
+pub fn directories() -> Vec<PathBuf> {
+    let first = env::var_os(VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from);
+    first.into_iter().chain(STANDARD.map(PathBuf::from)).collect()
+}
+
+/// Finds the template `lxc-<name>`.
+///
+/// # Errors
+///
+/// Where there is none that can be run: the reason, for people.
+pub fn find(name: &str) -> Result<PathBuf, String> {
+    let directories = directories();
+    for directory in &directories {
+        let path = directory.join(format!("lxc-{name}"));
+        if path.is_file() {
+            return executable(&path).map(|()| path);
+        }
+    }
+    let shown: Vec<_> = directories.iter().map(|path| path.display().to_string()).collect();
+    Err(format!("there is no `lxc-{name}` in {}", shown.join(", ")))
+}
+
+/// Checks that a template can be run by the caller.
+pub fn executable(path: &Path) -> Result<(), String> {
+    let shown = path.display();
+    let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => format!("there is no `{shown}`"),
+        _ => format!("`{shown}`: {error}"),
+    })?;
+    if !metadata.is_file() {
+        return Err(format!("`{shown}` is not a file"));
+    }
+    access(path, Access::EXEC_OK).map_err(|_| format!("`{shown}` cannot be executed"))
+}
+
+/// Returns the names of the templates that are there, sorted.
+pub fn names() -> Vec<String> {
+    let entries = directories().into_iter().filter_map(|path| path.read_dir().ok()).flatten();
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| {
+            let name = entry.ok()?.file_name().into_string().ok()?;
+            name.strip_prefix("lxc-").map(str::to_owned)
+        })
+        .collect();
+    names.sort();
+    names.dedup();
+    names
+}

@@ -1,0 +1,120 @@
+//! A user namespace for an ordinary user, as `lxc-create` makes one: the subordinate ids from 0 on,
+//! and the user's own ids behind them.
+
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::process::{Command, Stdio};
+
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Pid, Signal, WaitOptions, getgid, getuid, waitpid};
+use rustix::thread::UnshareFlags;
+
+use super::account::{self, Range};
+use super::caller::Caller;
+use super::kernel::{self, Side};
+use crate::lxc::call::Mapped;
+
+/// The ids of a namespace: which of the caller's world they stand for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ids {
+    /// The user ids from 0 on.
+    pub users: Range,
+    /// The group ids from 0 on.
+    pub groups: Range,
+}
+
+impl Ids {
+    /// Returns the caller's subordinate ids, where both files give some.
+    pub fn subordinate(caller: &Caller) -> Option<Self> {
+        let users = account::subordinate("/etc/subuid", caller.uid)?;
+        let groups = account::subordinate("/etc/subgid", caller.uid)?;
+        Some(Self { users, groups })
+    }
+
+    /// Returns the ids that stand for the caller within the namespace: those behind all others.
+    pub fn mapped(&self) -> Mapped {
+        Mapped { uid: self.users.count, gid: self.groups.count }
+    }
+}
+
+/// Moves this process into a new user namespace, as its user 0.
+///
+/// With `ids`, `newuidmap` and `newgidmap` map them; a root that needs neither writes the maps
+/// itself. Without, the caller alone is mapped, to user 0.
+///
+/// # Errors
+///
+/// Where the kernel grants no namespace, or one of the two programs is missing or refuses.
+pub fn enter(ids: Option<Ids>) -> io::Result<()> {
+    let (uid, gid) = (getuid().as_raw(), getgid().as_raw());
+    let Some(ids) = ids else {
+        kernel::unshare(UnshareFlags::NEWUSER)?;
+        std::fs::write("/proc/self/setgroups", "deny")?;
+        std::fs::write("/proc/self/uid_map", format!("0 {uid} 1\n"))?;
+        std::fs::write("/proc/self/gid_map", format!("0 {gid} 1\n"))?;
+        return Ok(());
+    };
+    // Somebody outside has to write the maps: a child that waits until the namespace is there.
+    let (ready, tell_ready) = pipe_with(PipeFlags::CLOEXEC)?;
+    let parent = rustix::process::getpid();
+    match kernel::fork()? {
+        Side::Child => {
+            drop(tell_ready);
+            leave(write_maps(parent, &ready, ids, (uid, gid)))
+        }
+        Side::Parent(child) => {
+            drop(ready);
+            let entered = kernel::unshare(UnshareFlags::NEWUSER);
+            if entered.is_ok() {
+                std::fs::File::from(tell_ready).write_all(b".")?;
+            } else {
+                drop(tell_ready);
+            }
+            let status = waitpid(Some(child), WaitOptions::empty())?;
+            entered?;
+            if status.is_none_or(|(_, status)| status.exit_status() != Some(0)) {
+                return Err(io::Error::other("the ids cannot be mapped (see above)"));
+            }
+            become_root()
+        }
+    }
+}
+
+#[expect(clippy::exit, reason = "the child of a fork must not return into its parent's code")]
+fn leave(result: io::Result<()>) -> ! {
+    if let Err(error) = &result {
+        let _ = writeln!(io::stderr(), "error: {error}");
+    }
+    std::process::exit(i32::from(result.is_err()))
+}
+
+fn write_maps(parent: Pid, ready: &OwnedFd, ids: Ids, (uid, gid): (u32, u32)) -> io::Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    let mut byte = [0];
+    std::fs::File::from(ready.try_clone()?).read_exact(&mut byte)?;
+    map("newuidmap", parent, ids.users, uid)?;
+    map("newgidmap", parent, ids.groups, gid)
+}
+
+fn map(program: &str, parent: Pid, range: Range, own: u32) -> io::Result<()> {
+    let numbers = [0, range.first, range.count, range.count, own, 1].map(|id| id.to_string());
+    let mut command = Command::new(program);
+    command.arg(parent.as_raw_nonzero().to_string()).args(&numbers).stdin(Stdio::null());
+    let status = command.status().map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => {
+            io::Error::other(format!("`{program}` is not installed; it comes with `uidmap`"))
+        }
+        _ => io::Error::other(format!("`{program}`: {error}")),
+    })?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(io::Error::other(format!("`{program}` ended with {status}")))
+}
+
+fn become_root() -> io::Result<()> {
+    use rustix::process::{Gid, Uid};
+    rustix::thread::set_thread_groups(&[])?;
+    rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT)?;
+    Ok(rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)?)
+}

@@ -1,0 +1,333 @@
+//! From a chain, a target and facts to a plan.
+
+use std::ffi::{OsStr, OsString};
+use std::sync::Arc;
+
+use super::drop::{Bytes, Content, FileDrop};
+use super::facts::{Facts, FileFact, Observed, Program};
+use super::nest::{
+    Act, Configuration, Inner, Layer, Manifest, Plan, Step, Target, Template, Upstream, Variable,
+};
+use crate::chain::{self, Chain, Dropped, EnvSource};
+use crate::diagnostic::{Diagnostic, Report};
+use crate::digest::Digest;
+use crate::lxc::call::TemplateCall;
+use crate::lxc::upstream;
+use crate::manifest::{self, Action, LayerName, Mode, Stop, TemplateRef, When};
+use crate::source::At;
+
+/// The version of the plan's format.
+const FORMAT: u32 = 1;
+
+/// The shell of steps that name none: it ends at the first failure and at an unset variable.
+const SHELL: [&str; 2] = ["/bin/sh", "-eu"];
+
+/// Makes the plan, or reports why there can be none.
+pub fn build(chain: &Chain, target: Target, facts: &Facts) -> Result<Plan, Report> {
+    let mut builder = Builder { chain, facts, report: Report::default() };
+    let upstream = builder.upstream(&target);
+    let layers = builder.layers();
+    match upstream {
+        Some(upstream) if !builder.report.has_errors() => {
+            let mut inner = Inner::Upstream(upstream);
+            for layer in layers {
+                inner = Inner::Layer(Box::new(layer.around(inner)));
+            }
+            let Inner::Layer(layer) = inner else { return Err(builder.report) };
+            Ok(Plan {
+                plan: FORMAT,
+                manifest: manifest(chain),
+                container: target,
+                variables: chain.variables.iter().map(variable).collect(),
+                layer: *layer,
+            })
+        }
+        _ => Err(builder.report),
+    }
+}
+
+/// Reports what a plan would stumble over, whatever the template is.
+pub fn check(chain: &Chain, facts: &Facts) -> Report {
+    let mut builder = Builder { chain, facts, report: Report::default() };
+    builder.layers();
+    builder.report
+}
+
+fn manifest(chain: &Chain) -> Manifest {
+    Manifest {
+        path: chain.source.path.clone(),
+        digest: Digest::of(chain.source.text.as_bytes()),
+        description: chain.description.clone(),
+    }
+}
+
+fn variable(variable: &chain::Variable) -> Variable {
+    Variable {
+        name: variable.name.clone(),
+        value: variable.value.as_ref().map(ToString::to_string),
+        from: variable.from.clone(),
+        at: variable.at.clone(),
+    }
+}
+
+/// A layer before it is put around what it wraps.
+struct Unwrapped {
+    name: LayerName,
+    at: At,
+    hands: Vec<String>,
+    environment: Arc<[(OsString, OsString)]>,
+    before: Vec<Step>,
+    after: Vec<Act>,
+    finally: Vec<Step>,
+}
+
+impl Unwrapped {
+    fn around(self, inner: Inner) -> Layer {
+        let Self { name, at, hands, environment, before, after, finally } = self;
+        Layer { name, at, hands, environment, before, inner, after, finally }
+    }
+}
+
+struct Builder<'a> {
+    chain: &'a Chain,
+    facts: &'a Facts,
+    report: Report,
+}
+
+impl Builder<'_> {
+    /// Returns the layers, the innermost first, each still without what it wraps.
+    fn layers(&mut self) -> Vec<Unwrapped> {
+        let chain = self.chain;
+        let variables: Vec<_> = chain
+            .variables
+            .iter()
+            .filter_map(|variable| {
+                Some((OsString::from(&variable.name), variable.value.as_ref()?.to_string().into()))
+            })
+            .collect();
+        chain.layers.iter().map(|layer| self.layer(layer, &variables)).collect()
+    }
+
+    fn upstream(&mut self, target: &Target) -> Option<Upstream> {
+        let upstream = &self.chain.upstream;
+        let program = match self.facts.program.clone()? {
+            Program::Busybox(Some(path)) => {
+                if let Some(word) = target.args.first() {
+                    let word = crate::shell::word(word);
+                    let message =
+                        format!("`builtin:busybox` takes no argument, and {word} is given");
+                    self.report.push(Diagnostic::error(&upstream.at, message));
+                }
+                Template::Busybox { path }
+            }
+            Program::Busybox(None) => {
+                let message = "this host has no static busybox that a rootfs could be made of";
+                let help = "install `busybox-static`";
+                self.report.push(Diagnostic::error(&upstream.at, message).help(help));
+                return None;
+            }
+            Program::File { path, digest } => Template::File { path, digest },
+        };
+        let template = match &upstream.template {
+            TemplateRef::BuiltinBusybox => "builtin:busybox".to_owned(),
+            TemplateRef::Name(name) => name.clone(),
+            TemplateRef::Path(path) => path.to_string_lossy().into_owned(),
+        };
+        let words: Vec<_> = upstream.args.iter().map(OsString::from).collect();
+        let args = upstream::arguments(&call(target), &words);
+        let environment = self.upstream_environment(self.chain.layers.first()?);
+        let pin = upstream.sha256.clone();
+        Some(Upstream { template, at: upstream.at.clone(), program, pin, args, environment })
+    }
+
+    /// Returns the whole environment of the upstream: what every template may know of the caller's,
+    /// then what the layer gives or passes.
+    fn upstream_environment(&self, layer: &chain::Layer) -> Vec<(OsString, OsString)> {
+        let caller = &self.facts.environment;
+        let own = layer.env.iter().filter_map(|(name, value)| {
+            let name = OsString::from(name);
+            let value = match value {
+                EnvSource::Value(value) => OsString::from(value),
+                EnvSource::Caller => caller.iter().find(|(other, _)| *other == name)?.1.clone(),
+            };
+            Some((name, value))
+        });
+        let own: Vec<_> = own.collect();
+        let is_own = |name: &OsStr| own.iter().any(|(other, _)| other == name);
+        let mut environment: Vec<_> = caller
+            .iter()
+            .filter(|(name, _)| upstream::passes(name) && !is_own(name))
+            .cloned()
+            .collect();
+        environment.extend(own.iter().cloned());
+        environment.sort();
+        environment
+    }
+
+    fn layer(&mut self, layer: &chain::Layer, variables: &[(OsString, OsString)]) -> Unwrapped {
+        let own = layer.env.iter().filter_map(|(name, value)| match value {
+            EnvSource::Value(value) => Some((OsString::from(name), OsString::from(value))),
+            // Steps have the caller's environment anyway.
+            EnvSource::Caller => None,
+        });
+        let environment: Arc<[_]> = variables.iter().cloned().chain(own).collect();
+        Unwrapped {
+            name: layer.name.clone(),
+            at: layer.at.clone(),
+            hands: layer.hands.clone(),
+            environment,
+            before: self.steps(&layer.pre, Stop::Pre),
+            after: self.after(layer),
+            finally: self.steps(&layer.finally, Stop::Finally),
+        }
+    }
+
+    /// Returns what the layer does after what it wraps: config, files, post, late files, check.
+    fn after(&mut self, layer: &chain::Layer) -> Vec<Act> {
+        let mut acts = Vec::new();
+        if !layer.config.is_empty() {
+            acts.push(Act::Config(layer.config.iter().map(configuration).collect()));
+        }
+        acts.extend(self.drops(layer, When::BeforePost));
+        acts.extend(self.steps(&layer.post, Stop::Post).into_iter().map(Act::Step));
+        acts.extend(self.drops(layer, When::AfterPost));
+        acts.extend(self.steps(&layer.check, Stop::Check).into_iter().map(Act::Step));
+        acts
+    }
+
+    fn drops(&mut self, layer: &chain::Layer, when: When) -> Vec<Act> {
+        let files = layer.files.iter().filter(|file| file.when == when);
+        files.filter_map(|file| self.file(file).map(Act::Drop)).collect()
+    }
+
+    fn file(&mut self, file: &chain::FileDrop) -> Option<FileDrop> {
+        let content = match &file.content {
+            Dropped::Inline(bytes) => inline(bytes, file.mode, false),
+            Dropped::Symlink(target) => Content::Symlink { target: target.clone() },
+            Dropped::Directory => Content::Directory { mode: file.mode },
+            Dropped::Remove => Content::Remove,
+            Dropped::Source { path, render, at } => {
+                // What could not be observed is reported already.
+                let observed = self.facts.sources.get(path)?;
+                match observed {
+                    Observed::File(fact) if *render => self.rendered(fact, file.mode, at)?,
+                    Observed::File(fact) => Content::File {
+                        source: Bytes::Source(path.clone()),
+                        size: fact.size,
+                        digest: fact.digest,
+                        mode: file.mode.unwrap_or_else(|| default_mode(fact.executable)),
+                    },
+                    Observed::Tree(entries) => {
+                        self.tree_may_go_here(file, *render, at)?;
+                        Content::Tree {
+                            source: path.clone(),
+                            mode: file.mode,
+                            entries: Arc::clone(entries),
+                        }
+                    }
+                }
+            }
+        };
+        if file.path.is_root() && !matches!(content, Content::Tree { .. }) {
+            let message = "a file cannot take the place of the rootfs";
+            let help = "only a tree may go to `/`: it merges into what is there";
+            self.report.push(Diagnostic::error(&file.at, message).help(help));
+            return None;
+        }
+        Some(FileDrop {
+            path: file.path.clone(),
+            at: file.at.clone(),
+            content,
+            owner: file.owner.clone(),
+            if_exists: file.if_exists,
+        })
+    }
+
+    fn rendered(&mut self, fact: &FileFact, mode: Option<Mode>, at: &At) -> Option<Content> {
+        let fault = match str::from_utf8(fact.bytes.as_deref()?) {
+            Ok(text) => match chain::render(text, &self.chain.values) {
+                Ok(text) => return Some(inline(&text.into_bytes().into(), mode, fact.executable)),
+                Err(fault) => fault.diagnostic(at, "the source"),
+            },
+            Err(error) => {
+                let message = format!(
+                    "the source cannot be rendered: byte {} of it is not UTF-8",
+                    error.valid_up_to() + 1
+                );
+                Diagnostic::error(at, message)
+            }
+        };
+        self.report.push(fault);
+        None
+    }
+
+    fn tree_may_go_here(&mut self, file: &chain::FileDrop, render: bool, at: &At) -> Option<()> {
+        if render {
+            let message = "a tree cannot be rendered";
+            let help = "name its files one by one, or leave `render` out";
+            self.report.push(Diagnostic::error(at, message).help(help));
+            return None;
+        }
+        let error = file.if_exists == manifest::IfExists::Error;
+        if error && file.path.is_root() {
+            let message = "the rootfs always exists, so that this drop would always fail";
+            self.report.push(Diagnostic::error(&file.at, message));
+            return None;
+        }
+        Some(())
+    }
+
+    fn steps(&self, steps: &[manifest::Step], stop: Stop) -> Vec<Step> {
+        steps.iter().filter_map(|step| self.step(step, stop)).collect()
+    }
+
+    fn step(&self, step: &manifest::Step, stop: Stop) -> Option<Step> {
+        let shell = || match &step.shell {
+            Some(words) => words.clone(),
+            None => SHELL.map(str::to_owned).to_vec(),
+        };
+        let (argv, script) = match &step.action {
+            Action::Run(text) => {
+                let mut words = shell();
+                words.extend(["-c".to_owned(), text.clone()]);
+                (words, None)
+            }
+            Action::Script(path) => {
+                let script = self.facts.scripts.get(path)?;
+                let own = step.shell.is_none() && !script.interpreter.is_empty();
+                let mut words = if own { script.interpreter.clone() } else { shell() };
+                words.push(path.to_string_lossy().into_owned());
+                (words, Some(script.digest))
+            }
+        };
+        let directory = step.at.dir().to_path_buf();
+        Some(Step { stop, at: step.at.clone(), argv, script, directory, timeout: step.timeout })
+    }
+}
+
+fn configuration(line: &chain::ConfigLine) -> Configuration {
+    Configuration { key: line.key.clone(), value: line.value.clone(), at: line.at.clone() }
+}
+
+fn inline(bytes: &Arc<[u8]>, mode: Option<Mode>, executable: bool) -> Content {
+    Content::File {
+        source: Bytes::Inline(Arc::clone(bytes)),
+        size: bytes.len() as u64,
+        digest: Digest::of(bytes),
+        mode: mode.unwrap_or_else(|| default_mode(executable)),
+    }
+}
+
+fn default_mode(executable: bool) -> Mode {
+    Mode::new(if executable { 0o755 } else { 0o644 })
+}
+
+fn call(target: &Target) -> TemplateCall {
+    TemplateCall {
+        path: target.path.clone(),
+        name: target.name.clone(),
+        rootfs: target.rootfs.clone(),
+        mapped: target.mapped,
+        args: target.args.clone(),
+    }
+}

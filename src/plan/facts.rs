@@ -1,0 +1,67 @@
+//! What was observed of the host before anything is decided.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::drop::Entry;
+use crate::digest::Digest;
+
+/// The facts that a plan is made from.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// The template that the innermost layer calls; nothing, where only the manifest is judged.
+    pub program: Option<Program>,
+    /// The caller's environment.
+    pub environment: Vec<(OsString, OsString)>,
+    /// What is dropped from the host, by its absolute path.
+    pub sources: BTreeMap<PathBuf, Observed>,
+    /// The steps' scripts, by their absolute paths.
+    pub scripts: BTreeMap<PathBuf, Script>,
+}
+
+/// The program behind a template.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Program {
+    /// This program itself, with the host's static busybox, where it has one.
+    Busybox(Option<PathBuf>),
+    /// An executable.
+    File {
+        /// Its absolute path.
+        path: PathBuf,
+        /// The digest of its bytes.
+        digest: Digest,
+    },
+}
+
+/// A source of the host.
+#[derive(Debug, Clone)]
+pub enum Observed {
+    /// A regular file.
+    File(FileFact),
+    /// A directory and all below it, each directory before what is in it, sorted by name.
+    Tree(Arc<[Entry]>),
+}
+
+/// A regular file of the host.
+#[derive(Debug, Clone)]
+pub struct FileFact {
+    /// Its length in bytes.
+    pub size: u64,
+    /// The digest of its bytes.
+    pub digest: Digest,
+    /// Whether anyone may execute it.
+    pub executable: bool,
+    /// Its bytes, where they are a template of variables.
+    pub bytes: Option<Arc<[u8]>>,
+}
+
+/// A script of the host.
+#[derive(Debug, Clone)]
+pub struct Script {
+    /// The words behind `#!` in its first line.
+    pub interpreter: Vec<String>,
+    /// The digest of its bytes.
+    pub digest: Digest,
+}

@@ -1,0 +1,226 @@
+//! The nest: layers around layers around the upstream.
+
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::{Serialize, Serializer};
+
+use super::drop::FileDrop;
+use crate::digest::Digest;
+use crate::lxc::call::Mapped;
+use crate::manifest::{Duration, LayerName, Stop};
+use crate::source::At;
+
+/// A plan.
+#[derive(Debug, Clone, Serialize)]
+pub struct Plan {
+    /// The version of this format.
+    pub plan: u32,
+    /// The manifest that it comes from.
+    pub manifest: Manifest,
+    /// The container that it makes.
+    pub container: Target,
+    /// The manifest's variables.
+    pub variables: Vec<Variable>,
+    /// The outermost layer.
+    pub layer: Layer,
+}
+
+/// The manifest of a plan.
+#[derive(Debug, Clone, Serialize)]
+pub struct Manifest {
+    /// Its path as it was given.
+    #[serde(serialize_with = "lossy")]
+    pub path: PathBuf,
+    /// The digest of its text.
+    pub digest: Digest,
+    /// What the role is.
+    pub description: Option<String>,
+}
+
+/// The container of a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Target {
+    /// Its name.
+    pub name: String,
+    /// Its architecture, as Debian and LXC's images name it.
+    pub arch: String,
+    /// Its directory.
+    #[serde(serialize_with = "lossy")]
+    pub path: PathBuf,
+    /// The directory that becomes its rootfs.
+    #[serde(serialize_with = "lossy")]
+    pub rootfs: PathBuf,
+    /// The ids that stand for the caller in a user namespace.
+    pub mapped: Option<Mapped>,
+    /// The user's own arguments for the upstream.
+    #[serde(serialize_with = "lossy_words")]
+    pub args: Vec<OsString>,
+}
+
+/// A variable of a plan.
+#[derive(Debug, Clone, Serialize)]
+pub struct Variable {
+    /// Its name.
+    pub name: String,
+    /// Its value; nothing, where a layer's pre steps decide it during the run.
+    pub value: Option<String>,
+    /// The layer whose pre steps decide it.
+    pub from: Option<LayerName>,
+    /// Where it is declared.
+    pub at: At,
+}
+
+/// A layer of a plan, with all that it wraps.
+#[derive(Debug, Clone, Serialize)]
+pub struct Layer {
+    /// Its name.
+    pub name: LayerName,
+    /// Where it is declared.
+    pub at: At,
+    /// The variables that its pre steps may hand inward.
+    pub hands: Vec<String>,
+    /// The environment that its steps have besides the caller's: variables and the layer's own.
+    #[serde(serialize_with = "lossy_pairs")]
+    pub environment: Arc<[(OsString, OsString)]>,
+    /// Steps before what it wraps.
+    pub before: Vec<Step>,
+    /// What it wraps.
+    pub inner: Inner,
+    /// What is done after that, in this order.
+    pub after: Vec<Act>,
+    /// Steps on the way out, whatever happened.
+    pub finally: Vec<Step>,
+}
+
+/// What a layer wraps.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Inner {
+    /// Another layer.
+    Layer(Box<Layer>),
+    /// The upstream template.
+    Upstream(Upstream),
+}
+
+/// What a layer does after what it wraps.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Act {
+    /// Lines for the container's config.
+    Config(Vec<Configuration>),
+    /// Something in the rootfs.
+    Drop(FileDrop),
+    /// A step.
+    Step(Step),
+}
+
+/// A line for the container's config.
+#[derive(Debug, Clone, Serialize)]
+pub struct Configuration {
+    /// The dotted key.
+    pub key: String,
+    /// The value.
+    pub value: String,
+    /// Where the manifest says so.
+    pub at: At,
+}
+
+/// A step.
+#[derive(Debug, Clone, Serialize)]
+pub struct Step {
+    /// When it runs.
+    pub stop: Stop,
+    /// Where the manifest has it.
+    pub at: At,
+    /// The command, as words.
+    pub argv: Vec<String>,
+    /// The script of the host that it runs, where it is no text of the manifest.
+    pub script: Option<Digest>,
+    /// The directory that it runs in.
+    #[serde(serialize_with = "lossy")]
+    pub directory: PathBuf,
+    /// How long it may take.
+    pub timeout: Option<Duration>,
+}
+
+/// The call of the upstream template.
+#[derive(Debug, Clone, Serialize)]
+pub struct Upstream {
+    /// The template as the manifest names it.
+    pub template: String,
+    /// Where the manifest names it.
+    pub at: At,
+    /// The program behind it.
+    pub program: Template,
+    /// What the program must digest to, and where the manifest says so.
+    #[serde(serialize_with = "pin")]
+    pub pin: Option<(Digest, At)>,
+    /// Its arguments, as words.
+    #[serde(serialize_with = "lossy_words")]
+    pub args: Vec<OsString>,
+    /// Its whole environment.
+    #[serde(serialize_with = "lossy_pairs")]
+    pub environment: Vec<(OsString, OsString)>,
+}
+
+/// The program behind a template.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Template {
+    /// A small rootfs, made by this program of a static busybox.
+    Busybox {
+        /// The busybox.
+        #[serde(serialize_with = "lossy")]
+        path: PathBuf,
+    },
+    /// An executable.
+    File {
+        /// Its absolute path.
+        #[serde(serialize_with = "lossy")]
+        path: PathBuf,
+        /// The digest of its bytes.
+        digest: Digest,
+    },
+}
+
+impl Plan {
+    /// Returns the layers, the outermost first.
+    pub fn layers(&self) -> impl Iterator<Item = &Layer> {
+        std::iter::successors(Some(&self.layer), |layer| match &layer.inner {
+            Inner::Layer(layer) => Some(layer),
+            Inner::Upstream(_) => None,
+        })
+    }
+
+    /// Returns the call of the upstream.
+    pub fn upstream(&self) -> &Upstream {
+        let mut layer = &self.layer;
+        loop {
+            match &layer.inner {
+                Inner::Layer(inner) => layer = inner,
+                Inner::Upstream(upstream) => return upstream,
+            }
+        }
+    }
+}
+
+/// Serialises what may not be UTF-8 as people would read it.
+pub(super) fn lossy<S: Serializer>(text: impl AsRef<OsStr>, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(&text.as_ref().to_string_lossy())
+}
+
+fn pin<S: Serializer>(pin: &Option<(Digest, At)>, to: S) -> Result<S::Ok, S::Error> {
+    pin.as_ref().map(|(digest, _)| digest).serialize(to)
+}
+
+fn lossy_words<S: Serializer>(words: &[OsString], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(words.iter().map(|word| word.to_string_lossy()))
+}
+
+fn lossy_pairs<S: Serializer>(pairs: &[(OsString, OsString)], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_map(
+        pairs.iter().map(|(name, value)| (name.to_string_lossy(), value.to_string_lossy())),
+    )
+}

@@ -1,0 +1,240 @@
+//! A plan as text: the nest, indented as it wraps.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use super::drop::{Bytes, Content, Entry, EntryKind, FileDrop};
+use super::nest::{Act, Inner, Layer, Plan, Step, Template, Upstream};
+use crate::lxc::config;
+use crate::manifest::Owner;
+use crate::shell;
+
+/// How much of a plan is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Detail {
+    /// A line for each thing.
+    Lines,
+    /// Whole texts of steps, the upstream's environment, and the entries of trees as well.
+    Whole,
+}
+
+/// Deeper layers are not indented any further: the lines of a deep nest would grow without bound.
+const DEEPEST_INDENT: usize = 16;
+
+/// How wide the column of kinds is.
+const KIND: usize = 8;
+
+/// Writes a plan as text.
+pub fn text(plan: &Plan, detail: Detail, to: &mut dyn Write) -> io::Result<()> {
+    let manifest = printable_path(&plan.manifest.path);
+    let role = plan.manifest.description.as_deref().unwrap_or("a container");
+    writeln!(to, "{}: {}", plan.container.name, shell::one_line(role))?;
+    writeln!(to, "  manifest {manifest}  {}", plan.manifest.digest)?;
+    writeln!(to, "  rootfs   {}", printable_path(&plan.container.rootfs))?;
+    for variable in &plan.variables {
+        let value = match (&variable.value, &variable.from) {
+            (Some(value), _) => shell::word(value),
+            (None, Some(layer)) => format!("decided by pre of {layer}"),
+            (None, None) => "unknown".to_owned(),
+        };
+        writeln!(to, "  variable {} = {value}  ({})", variable.name, variable.at)?;
+    }
+    writeln!(to)?;
+    Show { to, detail, depth: 0 }.layer(&plan.layer)
+}
+
+struct Show<'a> {
+    to: &'a mut dyn Write,
+    detail: Detail,
+    depth: usize,
+}
+
+impl Show<'_> {
+    fn layer(&mut self, layer: &Layer) -> io::Result<()> {
+        self.line("layer", format_args!("{}", layer.name), &layer.at)?;
+        self.depth += 1;
+        for step in &layer.before {
+            self.step(step)?;
+        }
+        for name in &layer.hands {
+            self.more("hands", format_args!("{name} (decided by the run)"))?;
+        }
+        match &layer.inner {
+            Inner::Layer(inner) => self.layer(inner)?,
+            Inner::Upstream(upstream) => self.upstream(upstream)?,
+        }
+        for act in &layer.after {
+            match act {
+                Act::Step(step) => self.step(step)?,
+                Act::Drop(file) => self.drop(file)?,
+                Act::Config(lines) => {
+                    for line in lines {
+                        let text = config::line(&line.key, &line.value);
+                        self.line("config", format_args!("{}", shell::one_line(&text)), &line.at)?;
+                    }
+                }
+            }
+        }
+        for step in &layer.finally {
+            self.step(step)?;
+        }
+        self.depth -= 1;
+        Ok(())
+    }
+
+    fn upstream(&mut self, upstream: &Upstream) -> io::Result<()> {
+        let template = shell::one_line(&upstream.template);
+        self.line("template", format_args!("{template}"), &upstream.at)?;
+        let path = match &upstream.program {
+            Template::Busybox { path } => {
+                let path = printable_path(path);
+                return self
+                    .more("", format_args!("a small rootfs of {path}, made by this program"));
+            }
+            Template::File { path, digest } => {
+                let pinned = match &upstream.pin {
+                    None => "",
+                    Some((pin, _)) if pin == digest => ", as pinned",
+                    Some(_) => ", which is NOT what the manifest pins: the run would end here",
+                };
+                self.more("", format_args!("{digest}{pinned}"))?;
+                path
+            }
+        };
+        let words = [path.as_os_str()].into_iter().chain(upstream.args.iter().map(AsRef::as_ref));
+        self.more("", format_args!("{}", shell::command(words)))?;
+        if self.detail == Detail::Whole {
+            for (name, value) in &upstream.environment {
+                let name = shell::word(name);
+                self.more("", format_args!("{name}={}", shell::word(value)))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, step: &Step) -> io::Result<()> {
+        let text = step.argv.last().map(String::as_str).unwrap_or_default();
+        let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        let first = shell::one_line(lines.next().unwrap_or_default());
+        let dots = if lines.next().is_some() { " ..." } else { "" };
+        let timeout = match step.timeout {
+            Some(timeout) => format!(" [timeout {timeout}]"),
+            None => String::new(),
+        };
+        let script = match step.script {
+            Some(digest) => format!(" {digest}"),
+            None => String::new(),
+        };
+        let kind = step.stop.to_string();
+        self.line(&kind, format_args!("{first}{dots}{script}{timeout}"), &step.at)?;
+        if self.detail == Detail::Whole {
+            let shell = shell::command(&step.argv[..step.argv.len().saturating_sub(1)]);
+            let directory = printable_path(&step.directory);
+            self.more("", format_args!("in {directory}, by {shell}"))?;
+            for line in text.lines() {
+                self.more("", format_args!("> {}", shell::one_line(line)))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn drop(&mut self, file: &FileDrop) -> io::Result<()> {
+        let owner = file.owner.as_ref().unwrap_or(&Owner::ROOT);
+        let path = &file.path;
+        let exists = match file.if_exists {
+            crate::manifest::IfExists::Replace => "",
+            crate::manifest::IfExists::Keep => " [kept if it exists]",
+            crate::manifest::IfExists::Error => " [must not exist]",
+        };
+        match &file.content {
+            Content::File { source, size, digest, mode } => {
+                let source = match source {
+                    Bytes::Inline(_) => String::new(),
+                    Bytes::Source(path) => format!(" from {}", printable_path(path)),
+                };
+                let text = format_args!("{path}  {mode} {owner} {size} B {digest}{source}{exists}");
+                self.line("file", text, &file.at)
+            }
+            Content::Tree { source, mode, entries } => {
+                let mode = mode.map(|mode| format!(" {mode}")).unwrap_or_default();
+                let summary = summary(entries);
+                let source = printable_path(source);
+                let text = format_args!("{path} {mode} {owner} {summary} from {source}{exists}");
+                self.line("tree", text, &file.at)?;
+                if self.detail == Detail::Whole {
+                    for entry in entries.iter() {
+                        self.entry(path.as_ref(), entry)?;
+                    }
+                }
+                Ok(())
+            }
+            Content::Symlink { target } => {
+                let target = shell::one_line(target);
+                let text = format_args!("{path} -> {target}  {owner}{exists}");
+                self.line("symlink", text, &file.at)
+            }
+            Content::Directory { mode } => {
+                let mode = mode.map_or_else(|| "0755".to_owned(), |mode| mode.to_string());
+                self.line("mkdir", format_args!("{path}  {mode} {owner}{exists}"), &file.at)
+            }
+            Content::Remove => self.line("remove", format_args!("{path}{exists}"), &file.at),
+        }
+    }
+
+    fn entry(&mut self, top: &Path, entry: &Entry) -> io::Result<()> {
+        let path = printable_path(&top.join(&entry.path));
+        match &entry.kind {
+            EntryKind::Directory { mode } => self.more("", format_args!("{path}/  {mode}")),
+            EntryKind::File { mode, size, digest, .. } => {
+                self.more("", format_args!("{path}  {mode} {size} B {digest}"))
+            }
+            EntryKind::Symlink { target } => {
+                self.more("", format_args!("{path} -> {}", printable_path(target)))
+            }
+        }
+    }
+
+    /// Writes a line with the place that gave it.
+    fn line(
+        &mut self,
+        kind: &str,
+        text: std::fmt::Arguments<'_>,
+        at: &crate::source::At,
+    ) -> io::Result<()> {
+        self.indent()?;
+        writeln!(self.to, "{kind:KIND$} {text}  ({at})")
+    }
+
+    /// Writes a line that belongs to the one before.
+    fn more(&mut self, kind: &str, text: std::fmt::Arguments<'_>) -> io::Result<()> {
+        self.indent()?;
+        writeln!(self.to, "{kind:KIND$} {text}")
+    }
+
+    fn indent(&mut self) -> io::Result<()> {
+        for _ in 0..self.depth.min(DEEPEST_INDENT) {
+            self.to.write_all(b"| ")?;
+        }
+        if self.depth > DEEPEST_INDENT {
+            write!(self.to, "[{}] ", self.depth)?;
+        }
+        Ok(())
+    }
+}
+
+fn summary(entries: &[Entry]) -> String {
+    let mut files = 0_u64;
+    let mut bytes = 0;
+    for entry in entries {
+        if let EntryKind::File { size, .. } = entry.kind {
+            files += 1;
+            bytes += size;
+        }
+    }
+    let others = entries.len() as u64 - files;
+    format!("{files} files of {bytes} B, {others} directories and links")
+}
+
+fn printable_path(path: &Path) -> String {
+    shell::one_line(&path.to_string_lossy())
+}

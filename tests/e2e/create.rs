@@ -1,0 +1,115 @@
+//! `layered-template create`: the same run without LXC, and a container that LXC then starts.
+
+use std::os::unix::fs::PermissionsExt;
+
+use crate::call::Call;
+use crate::caller::Caller;
+use crate::lab::Lab;
+use crate::manifest::{assert_three_layers, three_layers};
+
+const FAILING: &str = r#"
+manifest = 1
+
+[[layer]]
+name = "os"
+template = "builtin:busybox"
+post = "false"
+"#;
+
+#[test]
+fn a_container_made_without_lxc_is_started_by_lxc_as_root() {
+    made_and_started(Caller::Root);
+}
+
+#[test]
+fn a_container_made_without_lxc_is_started_by_lxc_as_an_ordinary_user() {
+    made_and_started(Caller::User);
+}
+
+#[test]
+fn a_failure_leaves_no_container_as_root() {
+    failed(Caller::Root);
+}
+
+#[test]
+fn a_failure_leaves_no_container_as_an_ordinary_user() {
+    failed(Caller::User);
+}
+
+#[test]
+fn a_strict_umask_changes_no_mode() {
+    let Some(lab) = Lab::open(Caller::Root, &[]) else {
+        return;
+    };
+    let manifest = three_layers(&lab, "template = \"builtin:busybox\"");
+    let name = lab.name("strict");
+    lab.call(["sh", "-c", "umask 077; exec \"$@\"", "sh"])
+        .arg(lab.program())
+        .arg("create")
+        .arg(manifest)
+        .args(["--name", &name, "--lxcpath"])
+        .arg(lab.lxcpath())
+        .arg("--config")
+        .arg(lab.path("default.conf"))
+        .env("TRACE", lab.path("work/trace"))
+        .outcome()
+        .success();
+    assert_three_layers(&lab, &name);
+    let etc = std::fs::metadata(lab.container(&name, "rootfs/etc")).expect("there is one");
+    assert_eq!(etc.permissions().mode() & 0o7777, 0o755);
+    lab.destroy(&name);
+}
+
+#[test]
+fn a_container_that_is_there_stays_as_it_is() {
+    let Some(lab) = Lab::open(Caller::Root, &[]) else {
+        return;
+    };
+    let manifest = three_layers(&lab, "template = \"builtin:busybox\"");
+    let name = lab.name("first");
+    create(&lab, &manifest.display().to_string(), &name).outcome().success();
+    lab.write(lab.container(&name, "rootfs/etc/mine"), "mine\n");
+    let config = lab.read(lab.container(&name, "config"));
+    let outcome = create(&lab, &manifest.display().to_string(), &name).outcome();
+    assert!(!outcome.status.success(), "{outcome}");
+    assert_eq!(lab.read(lab.container(&name, "rootfs/etc/mine")), "mine\n");
+    assert_eq!(lab.read(lab.container(&name, "config")), config);
+    // Nor does the run begin.
+    assert_eq!(lab.read("work/trace").matches("pre base").count(), 1);
+}
+
+fn made_and_started(caller: Caller) {
+    let Some(lab) = Lab::open(caller, &[]) else {
+        return;
+    };
+    let manifest = three_layers(&lab, "template = \"builtin:busybox\"");
+    let name = lab.name("made");
+    create(&lab, &manifest.display().to_string(), &name).outcome().success();
+    assert_three_layers(&lab, &name);
+    if lab.start(&name) {
+        assert_eq!(lab.inside(&name, &["/bin/cat", "/etc/role/base.conf"]), "written by base\n");
+        assert_eq!(lab.inside(&name, &["/bin/hostname"]).trim(), name);
+        lab.stop(&name);
+    }
+    lab.destroy(&name);
+}
+
+fn failed(caller: Caller) {
+    let Some(lab) = Lab::open(caller, &[]) else {
+        return;
+    };
+    let manifest = lab.write("work/failing.toml", FAILING);
+    let name = lab.name("failed");
+    create(&lab, &manifest.display().to_string(), &name).outcome().code(6);
+    lab.assert_absent(&name);
+    lab.assert_quiet(std::time::Duration::from_secs(5));
+}
+
+fn create<'lab>(lab: &'lab Lab, manifest: &str, name: &str) -> Call<'lab> {
+    lab.call([lab.program()])
+        .args(["create", manifest, "--name", name, "--lxcpath"])
+        .arg(lab.lxcpath())
+        .arg("--config")
+        .arg(lab.path("default.conf"))
+        .env("TRACE", lab.path("work/trace"))
+}

@@ -1,0 +1,31 @@
+//! End to end: the built program under the real `lxc-create`, `lxc-start` and `lxc-destroy`.
+//!
+//! Every test works in a [`lab::Lab`]: a directory of its own, and commands that see the host through
+//! a private mount namespace in which `/var/lib/lxc` is covered. That is a matter of safety, not of
+//! tidiness: some upstream templates answer a signal, or a missing argument, by removing it.
+//!
+//! Without root or without LXC a test says `skipped: ...` and passes; with `LT_REQUIRE_E2E=1` in the
+//! environment it fails instead.
+
+mod call;
+mod caller;
+mod config;
+mod image;
+mod lab;
+mod manifest;
+mod mirror;
+mod processes;
+mod requirement;
+mod server;
+mod tree;
+mod user;
+
+mod classic;
+mod create;
+mod debian;
+mod door;
+mod itself;
+mod nest;
+mod order;
+mod signals;
+mod upstream;

@@ -1,0 +1,75 @@
+//! What a test needs of the host, and what is said when it is not there.
+
+use std::io::Write;
+use std::path::Path;
+
+use rustix::process::geteuid;
+
+use crate::caller::Caller;
+
+/// The directories a command is looked for in, and the `PATH` of everything that a lab runs.
+pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Where LXC's own templates are installed.
+pub(crate) const TEMPLATES: &str = "/usr/share/lxc/templates";
+
+const ALWAYS: &[&str] = &["lxc-create", "lxc-start", "lxc-destroy", "unshare", "mount", "busybox"];
+const OF_A_USER: &[&str] =
+    &["setpriv", "useradd", "userdel", "usermod", "newuidmap", "newgidmap", "lxc-usernsexec"];
+
+/// Whether the host has all that is needed; if not, the reason is printed.
+///
+/// # Panics
+///
+/// With `LT_REQUIRE_E2E=1`, instead of printing.
+pub(crate) fn met(caller: Caller, commands: &[&str]) -> bool {
+    match unmet(caller, commands) {
+        None => true,
+        Some(reason) => {
+            skip(&reason);
+            false
+        }
+    }
+}
+
+/// Says that a test, or the rest of one, is not run.
+pub(crate) fn skip(reason: &str) {
+    assert!(!demanded(), "this host cannot run a test that LT_REQUIRE_E2E=1 demands: {reason}");
+    say(reason);
+}
+
+/// Written past the harness, which shows the output of failed tests only.
+pub(crate) fn say(reason: &str) {
+    let line = format!("skipped: {reason}\n");
+    let _ = std::io::stderr().write_all(line.as_bytes());
+}
+
+fn demanded() -> bool {
+    std::env::var_os("LT_REQUIRE_E2E").is_some_and(|value| value == "1")
+}
+
+fn unmet(caller: Caller, commands: &[&str]) -> Option<String> {
+    if !geteuid().is_root() || !owns_every_id() {
+        return Some("not root on the host".to_owned());
+    }
+    let of_the_caller = if caller == Caller::User { OF_A_USER } else { &[] };
+    if let Some(absent) =
+        [ALWAYS, of_the_caller, commands].into_iter().flatten().find(|command| !installed(command))
+    {
+        return Some(format!("`{absent}` is not installed"));
+    }
+    ["/var/lib/lxc", TEMPLATES]
+        .into_iter()
+        .find(|directory| !Path::new(directory).is_dir())
+        .map(|absent| format!("there is no {absent}"))
+}
+
+/// Root of a user namespace cannot add users, nor give away ids.
+fn owns_every_id() -> bool {
+    std::fs::read_to_string("/proc/self/uid_map")
+        .is_ok_and(|map| map.split_whitespace().eq(["0", "0", "4294967295"]))
+}
+
+fn installed(command: &str) -> bool {
+    PATH.split(':').any(|directory| Path::new(directory).join(command).exists())
+}
