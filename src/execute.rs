@@ -105,7 +105,7 @@ impl Run<'_> {
         for step in &layer.before {
             self.step(layer, step, handed, &more)?;
         }
-        handed.extend(self.handed(layer, &file)?);
+        handed.extend(Self::handed(layer, &file)?);
         Ok(())
     }
 

@@ -206,7 +206,7 @@ fn file(drop: &plan::FileDrop, files: &mut Vec<File>) {
             files.push(File { kind: "symlink", target: Some(target.clone()), ..none });
         }
         Content::Directory { mode } => {
-            files.push(File { kind: "directory", mode: mode.map(|mode| mode.to_string()), ..none })
+            files.push(File { kind: "directory", mode: mode.map(|mode| mode.to_string()), ..none });
         }
         Content::Remove => files.push(File { kind: "remove", ..none }),
         Content::Tree { mode: given, entries, .. } => {

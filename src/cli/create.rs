@@ -1,5 +1,6 @@
 //! `create`: makes a container where LXC is not installed.
 
+use std::fmt::Write;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, chown};
@@ -146,10 +147,10 @@ impl Shell {
         if idmap(config).is_none()
             && let Some(Ids { users, groups }) = ids
         {
-            text += &format!("lxc.idmap = u 0 {} {}\n", users.first, users.count);
-            text += &format!("lxc.idmap = g 0 {} {}\n", groups.first, groups.count);
+            let _ = writeln!(text, "lxc.idmap = u 0 {} {}", users.first, users.count);
+            let _ = writeln!(text, "lxc.idmap = g 0 {} {}", groups.first, groups.count);
         }
-        text += &format!("lxc.rootfs.path = dir:{}\n", rootfs.display());
+        let _ = writeln!(text, "lxc.rootfs.path = dir:{}", rootfs.display());
         let directory = files::open_directory(path)?;
         let ownership = Ownership { uid, gid, mode: 0o640 };
         files::replace_in(&directory, "config", text.as_bytes(), ownership)?;

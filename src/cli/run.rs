@@ -41,7 +41,10 @@ fn within(plan: &Plan, options: Options, signals: Signals) -> u8 {
     let means = Means { observer: &mut *observer, signals, directory, keep_failed };
     match execute::run(plan, means) {
         Ok(()) => 0,
-        Err(failure) if failure.informational() => failure.status,
+        Err(failure) if failure.informational() => {
+            output::say(&format!("{failure}; no container is kept"));
+            failure.status
+        }
         Err(failure) => {
             match options.talk.log_format {
                 LogFormat::Text => report::text(&failure, plan, options.under_lxc),

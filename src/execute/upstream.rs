@@ -61,7 +61,7 @@ impl Run<'_> {
         let job =
             Job { subject: subject.clone(), at: &upstream.at, text, status: status::UPSTREAM };
         let words =
-            [path.as_os_str()].into_iter().chain(upstream.args.iter().map(|w| w.as_os_str()));
+            [path.as_os_str()].into_iter().chain(upstream.args.iter().map(OsString::as_os_str));
         let line = shell::command(words);
         self.command(job, command, terms)
             .map_err(|failure| Failure { command: Some(line.clone()), ..failure })?;
@@ -77,7 +77,12 @@ impl Run<'_> {
 
     /// Returns what shows whether a template has done anything.
     fn effect(&self) -> io::Result<(Fingerprint, Vec<u8>)> {
-        let rootfs = Rootfs::open(&self.plan.container.rootfs)?.fingerprint()?;
+        // LXC makes no directory of its own choosing for `--dir`: the template does.
+        let rootfs = match Rootfs::open(&self.plan.container.rootfs) {
+            Ok(rootfs) => rootfs.fingerprint()?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Fingerprint::new(),
+            Err(error) => return Err(error),
+        };
         let config = config::read(&self.container)?;
         Ok((rootfs, config))
     }

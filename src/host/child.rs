@@ -78,7 +78,9 @@ pub fn run(
     rustix::fs::fcntl_setfl(&output, rustix::fs::OFlags::NONBLOCK)?;
     let pid = Pid::from_child(&child);
     let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
-    let mut running = Running { child, pid, pidfd, output: Some(output), terms, asked: None };
+    let buffer = vec![0; CHUNK];
+    let output = Some(output);
+    let mut running = Running { child, pid, pidfd, output, buffer, terms, asked: None };
     running.supervise(signals, watcher)
 }
 
@@ -88,6 +90,7 @@ struct Running {
     pidfd: OwnedFd,
     /// Nothing, once everybody has closed the other end.
     output: Option<OwnedFd>,
+    buffer: Vec<u8>,
     terms: Terms,
     /// Why it was asked to end, and when it is killed.
     asked: Option<(End, Instant)>,
@@ -113,7 +116,7 @@ impl Running {
                 self.drain(watcher);
                 return Ok(self.asked.map_or(End::Own(status), |(why, _)| why));
             }
-            while let Some(received) = signals.next()? {
+            while let Some(received) = signals.receive()? {
                 if !(self.terms.shares_terminal && received.by_kernel) {
                     self.send(received.signal);
                 }
@@ -163,8 +166,8 @@ impl Running {
     /// Reads one piece of output; false when there is none for now.
     fn read_once(&mut self, watcher: &mut dyn Watcher) -> bool {
         let Some(output) = &self.output else { return false };
-        let mut buffer = [0; CHUNK];
-        match rustix::io::read(output, &mut buffer) {
+        let buffer = &mut self.buffer;
+        match rustix::io::read(output, &mut buffer[..]) {
             Ok(0) => {
                 self.output = None;
                 false

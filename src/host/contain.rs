@@ -109,7 +109,7 @@ fn wait(
             Err(error) => return Err(error.into()),
         }
         let ready: Vec<bool> = descriptors.iter().map(|fd| !fd.revents().is_empty()).collect();
-        while let Some(received) = signals.next()? {
+        while let Some(received) = signals.receive()? {
             if !(received.by_kernel && shares_terminal) {
                 let _ = kill_process(id, received.signal);
             }

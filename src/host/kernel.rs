@@ -91,10 +91,13 @@ pub fn receive(descriptor: &OwnedFd) -> io::Result<Option<Received>> {
 ///
 /// # Errors
 ///
-/// What unshare(2) says.
+/// What unshare(2) says; `EINVAL` for a split of the table of descriptors, which would break the
+/// rules of ownership.
 pub fn unshare(flags: rustix::thread::UnshareFlags) -> io::Result<()> {
-    // SAFETY: none of the flags used here splits the file descriptor table, which is what could
-    // break the rules of ownership.
-    assert!(!flags.contains(rustix::thread::UnshareFlags::FILES));
-    Ok(unsafe { rustix::thread::unshare_unsafe(flags) }?)
+    if flags.contains(rustix::thread::UnshareFlags::FILES) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    // SAFETY: the table of descriptors stays shared, as was just made sure.
+    let unshared = unsafe { rustix::thread::unshare_unsafe(flags) };
+    Ok(unshared?)
 }

@@ -49,6 +49,15 @@ impl Rootfs {
         Root::open(path).map(|root| Self { root }).map_err(os_error)
     }
 
+    /// Opens a rootfs, which is made where there is none: LXC leaves the directory of `--dir` to
+    /// the template.
+    pub fn open_or_make(path: &Path) -> io::Result<Self> {
+        match std::fs::create_dir_all(path) {
+            Ok(()) => Self::open(path),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Opens the directory at `path`, links within the rootfs followed.
     pub fn directory(&self, path: &Path) -> io::Result<OwnedFd> {
         let flags = OpenFlags::O_RDONLY | OpenFlags::O_DIRECTORY;

@@ -155,7 +155,7 @@ pub struct Upstream {
     /// The program behind it.
     pub program: Template,
     /// What the program must digest to, and where the manifest says so.
-    #[serde(serialize_with = "pin")]
+    #[serde(serialize_with = "digest_of_pin")]
     pub pin: Option<(Digest, At)>,
     /// Its arguments, as words.
     #[serde(serialize_with = "lossy_words")]
@@ -211,7 +211,8 @@ pub(super) fn lossy<S: Serializer>(text: impl AsRef<OsStr>, to: S) -> Result<S::
     to.serialize_str(&text.as_ref().to_string_lossy())
 }
 
-fn pin<S: Serializer>(pin: &Option<(Digest, At)>, to: S) -> Result<S::Ok, S::Error> {
+#[expect(clippy::ref_option, reason = "serde hands a reference to the field")]
+fn digest_of_pin<S: Serializer>(pin: &Option<(Digest, At)>, to: S) -> Result<S::Ok, S::Error> {
     pin.as_ref().map(|(digest, _)| digest).serialize(to)
 }
 

@@ -61,16 +61,13 @@ impl<'a> Tree<'a> {
         let source = openat(CWD, self.source, flags, FileMode::empty())
             .map_err(|error| about_source(self.source, &error.into()))?;
         let mode = Mode::new(fstat(&source)?.st_mode);
-        match self.existing_directory(path)? {
-            Some(directory) => {
-                self.into_existing(&source, &directory, path, 0..self.entries.len(), if_exists)
-            }
-            None => {
-                let place = self.rootfs.place(path)?;
-                let there = place.look()?.map(|stat| FileType::from_raw_mode(stat.st_mode));
-                self.new_directory(&source, &place, there, 0..self.entries.len(), mode)
-            }
+        let all = 0..self.entries.len();
+        if let Some(directory) = self.existing_directory(path)? {
+            return self.merge_into(&source, &directory, path, all, if_exists);
         }
+        let place = self.rootfs.place(path)?;
+        let there = place.look()?.map(|stat| FileType::from_raw_mode(stat.st_mode));
+        self.new_directory(&source, &place, there, all, mode)
     }
 
     /// Opens the directory that a path leads to, through links within the rootfs, where there is
@@ -89,7 +86,7 @@ impl<'a> Tree<'a> {
     }
 
     /// Merges entries into a directory that is there. `path` is where it is for the container.
-    fn into_existing(
+    fn merge_into(
         &mut self,
         source: &OwnedFd,
         directory: &OwnedFd,
@@ -114,7 +111,7 @@ impl<'a> Tree<'a> {
                 };
                 match existing {
                     Some(existing) => {
-                        self.into_existing(&below, &existing, &path, inner.clone(), if_exists)?;
+                        self.merge_into(&below, &existing, &path, inner.clone(), if_exists)?;
                     }
                     None => self.new_directory(&below, &place, there, inner.clone(), mode)?,
                 }
