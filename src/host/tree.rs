@@ -121,7 +121,7 @@ impl Tree {
         }
         self.buffer.resize(128 * 1024, 0);
         let descriptor = open(at, name, false)?;
-        let (digest, size) = digest(&descriptor, &mut self.buffer)?;
+        let (digest, size) = digest(&descriptor, &mut self.buffer, stat.st_size)?;
         Ok(EntryKind::File { mode, size, digest, link: None })
     }
 
@@ -130,8 +130,8 @@ impl Tree {
     }
 }
 
-/// Digests a file with one buffer for many files.
-fn digest(descriptor: &OwnedFd, buffer: &mut [u8]) -> io::Result<(Digest, u64)> {
+/// Digests a file with one buffer for many files. A small one is not asked for more than it had.
+fn digest(descriptor: &OwnedFd, buffer: &mut [u8], length: i64) -> io::Result<(Digest, u64)> {
     let mut hasher = crate::digest::Hasher::default();
     let mut size = 0;
     loop {
@@ -140,6 +140,9 @@ fn digest(descriptor: &OwnedFd, buffer: &mut [u8]) -> io::Result<(Digest, u64)> 
             Ok(read) => {
                 hasher.update(&buffer[..read]);
                 size += read as u64;
+                if read < buffer.len() && i64::try_from(size) == Ok(length) {
+                    return Ok((hasher.finish(), size));
+                }
             }
             Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::drop::{Bytes, Content, Entry, EntryKind, FileDrop};
 use super::nest::{Act, Inner, Layer, Plan, Step, Template, Upstream};
+use crate::digest::Digest;
 use crate::lxc::config;
 use crate::manifest::Owner;
 use crate::shell;
@@ -29,7 +30,7 @@ pub fn text(plan: &Plan, detail: Detail, to: &mut dyn Write) -> io::Result<()> {
     let manifest = printable_path(&plan.manifest.path);
     let role = plan.manifest.description.as_deref().unwrap_or("a container");
     writeln!(to, "{}: {}", plan.container.name, shell::one_line(role))?;
-    writeln!(to, "  manifest {manifest}  {}", plan.manifest.digest)?;
+    writeln!(to, "  manifest {manifest}")?;
     writeln!(to, "  rootfs   {}", printable_path(&plan.container.rootfs))?;
     for variable in &plan.variables {
         let value = match (&variable.value, &variable.from) {
@@ -97,6 +98,7 @@ impl Show<'_> {
                     Some((pin, _)) if pin == digest => ", as pinned",
                     Some(_) => ", which is NOT what the manifest pins: the run would end here",
                 };
+                let digest = self.digest(digest);
                 self.more("", format_args!("{digest}{pinned}"))?;
                 path
             }
@@ -122,7 +124,7 @@ impl Show<'_> {
             None => String::new(),
         };
         let script = match step.script {
-            Some(digest) => format!(" {digest}"),
+            Some(digest) => format!(" {}", self.digest(&digest)),
             None => String::new(),
         };
         let kind = step.stop.to_string();
@@ -152,6 +154,7 @@ impl Show<'_> {
                     Bytes::Inline(_) => String::new(),
                     Bytes::Source(path) => format!(" from {}", printable_path(path)),
                 };
+                let digest = self.digest(digest);
                 let text = format_args!("{path}  {mode} {owner} {size} B {digest}{source}{exists}");
                 self.line("file", text, &file.at)
             }
@@ -191,6 +194,14 @@ impl Show<'_> {
             EntryKind::Symlink { target } => {
                 self.more("", format_args!("{path} -> {}", printable_path(target)))
             }
+        }
+    }
+
+    /// Returns a digest as it is shown: enough of it to tell two apart, or all of it.
+    fn digest(&self, digest: &Digest) -> String {
+        match self.detail {
+            Detail::Lines => format!("sha256:{}", digest.short()),
+            Detail::Whole => digest.to_string(),
         }
     }
 

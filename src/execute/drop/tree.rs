@@ -24,6 +24,9 @@ use crate::host::tree::open;
 use crate::manifest::{IfExists, Mode};
 use crate::plan::{Entry, EntryKind};
 
+/// Permission bits that no umask of the program's takes away.
+const PLAIN: u32 = 0o755;
+
 /// A tree that is being merged.
 pub(super) struct Tree<'a> {
     rootfs: &'a Rootfs,
@@ -32,6 +35,9 @@ pub(super) struct Tree<'a> {
     owner: (u32, u32),
     /// The permission bits of every file, where they are not its own.
     mode: Option<Mode>,
+    /// Whether what is made in the new directory is root's, with the permission bits asked for: then
+    /// nothing has to be changed afterwards.
+    plain: bool,
     buffer: Vec<u8>,
     /// The first entry of each file with several names, and where it has gone by now: its directory
     /// and its name.
@@ -52,7 +58,7 @@ impl<'a> Tree<'a> {
             _ => None,
         };
         let linked = entries.iter().filter_map(first).map(|index| (index, None)).collect();
-        Self { rootfs, source, entries, owner, mode, buffer, linked }
+        Self { rootfs, source, entries, owner, mode, plain: false, buffer, linked }
     }
 
     /// Merges the tree into `path`.
@@ -140,6 +146,7 @@ impl<'a> Tree<'a> {
         }
         let (uid, gid) = self.owner;
         place.put_directory(Attributes { uid, gid, mode: mode.bits() }, |directory| {
+            self.plain = self.owner == (0, 0) && makes_plain_files(directory)?;
             self.fill(source, directory, range)?;
             copy_xattrs(source.as_fd(), directory.as_fd())
         })
@@ -199,11 +206,17 @@ impl<'a> Tree<'a> {
             EntryKind::File { mode, .. } => {
                 let mode = self.mode.unwrap_or(*mode);
                 let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-                let created = openat(directory, name, flags, FileMode::RUSR | FileMode::WUSR)?;
-                let mut file = File::from(created);
-                let (uid, gid) = self.owner;
-                let attributes = Attributes { uid, gid, mode: mode.bits() };
-                owned(&mut file, attributes, |file| self.write(source, name, file, index))?;
+                if self.plain && mode.bits() & !PLAIN == 0 {
+                    let mode = FileMode::from_raw_mode(mode.bits());
+                    let mut file = File::from(openat(directory, name, flags, mode)?);
+                    self.write(source, name, &mut file, index)?;
+                } else {
+                    let created = openat(directory, name, flags, FileMode::RUSR | FileMode::WUSR)?;
+                    let mut file = File::from(created);
+                    let (uid, gid) = self.owner;
+                    let attributes = Attributes { uid, gid, mode: mode.bits() };
+                    owned(&mut file, attributes, |file| self.write(source, name, file, index))?;
+                }
                 self.remember(index, directory, name)
             }
             EntryKind::Directory { .. } => Ok(()),
@@ -257,7 +270,7 @@ impl<'a> Tree<'a> {
             return Err(about(&io::Error::other("it is no longer a file")));
         }
         let found = if *size < self.buffer.len() as u64 {
-            small(&from, to, &mut self.buffer)?
+            small(&from, to, &mut self.buffer, stat.st_size)?
         } else {
             let mut hasher = Hasher::default();
             let sparse = stat.st_blocks * 512 < stat.st_size;
@@ -296,16 +309,25 @@ impl<'a> Tree<'a> {
     }
 }
 
-/// Copies a file that fits the buffer, in one piece.
-fn small(from: &File, to: &mut File, buffer: &mut [u8]) -> io::Result<(u64, Digest)> {
+/// Tells whether what this process makes in a directory gets root as its owner, and just the
+/// permission bits that it is made with: no group, and no access list, is inherited.
+fn makes_plain_files(directory: &OwnedFd) -> io::Result<bool> {
+    let stat = fstat(directory)?;
+    let inherits = fgetxattr(directory, "system.posix_acl_default", &mut [0_u8; 0]);
+    let inherits_nothing =
+        matches!(inherits, Err(rustix::io::Errno::NODATA | rustix::io::Errno::OPNOTSUPP));
+    Ok((stat.st_uid, stat.st_gid) == (0, 0) && stat.st_mode & 0o2000 == 0 && inherits_nothing)
+}
+
+/// Copies a file that fits the buffer, in one piece. At the length that it had, it is not asked for
+/// more: a longer one is not what was planned either.
+fn small(from: &File, to: &mut File, buffer: &mut [u8], length: i64) -> io::Result<(u64, Digest)> {
+    let expected = usize::try_from(length).unwrap_or(usize::MAX);
     let mut length = 0;
-    loop {
+    while length != expected && length != buffer.len() {
         match rustix::io::read(from, &mut buffer[length..])? {
             0 => break,
             read => length += read,
-        }
-        if length == buffer.len() {
-            break;
         }
     }
     let bytes = &buffer[..length];
