@@ -5,12 +5,18 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use super::caller::Caller;
 
 /// The variable that puts the state directory elsewhere.
 pub const VARIABLE: &str = "LAYERED_TEMPLATE_STATE";
+
+/// How many runs' logs are kept.
+const MOST_RUNS: usize = 64;
+
+/// How long nothing must have been written to a log for it to be that of a run of the past.
+const YOUNG: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Who gets what is written: the person behind a user namespace.
 pub type Owner = Option<(u32, u32)>;
@@ -45,11 +51,11 @@ impl RunDirectory {
     /// Makes a directory for a run that makes the container `name`.
     pub fn make(state: &Path, name: &str, owner: Owner) -> io::Result<Self> {
         make_all(state, owner)?;
-        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let stem = format!("{name}-{seconds}-{}", std::process::id());
-        let path = (0..100)
+        forget_old(state);
+        let stem = format!("{name}-{}", super::clock::now().replace([':', '-'], ""));
+        let path = (1..1000)
             .map(|count| match count {
-                0 => state.join(&stem),
+                1 => state.join(&stem),
                 count => state.join(format!("{stem}-{count}")),
             })
             .find_map(|path| match make_one(&path, 0o700, owner) {
@@ -96,6 +102,30 @@ impl Drop for RunDirectory {
             && let Err(error) = fs::remove_dir_all(&self.path)
         {
             tracing::debug!(%error, path = %self.path.display(), "the run's directory stays");
+        }
+    }
+}
+
+/// Removes the logs of the oldest runs, where there are too many. Of what was kept on purpose, a
+/// rootfs, none is removed.
+fn forget_old(state: &Path) {
+    let Ok(entries) = fs::read_dir(state) else { return };
+    let mut runs: Vec<_> = entries
+        .filter_map(|entry| {
+            let path = entry.ok()?.path();
+            let written = fs::metadata(path.join("log")).ok()?.modified().ok()?;
+            // A run that goes on may not have written for a while.
+            let old = written.elapsed().is_ok_and(|age| age > YOUNG);
+            (old && !path.join("rootfs").exists()).then_some((written, path))
+        })
+        .collect();
+    if runs.len() <= MOST_RUNS {
+        return;
+    }
+    runs.sort();
+    for (_, path) in &runs[..runs.len() - MOST_RUNS] {
+        if let Err(error) = fs::remove_dir_all(path) {
+            tracing::debug!(%error, path = %path.display(), "an old log stays");
         }
     }
 }
