@@ -130,8 +130,10 @@ impl Arguments {
             }
             let mut take = |name: &'static str| match option(word, name) {
                 None => Ok(None),
-                Some(Some(value)) => Ok(Some(value)),
-                Some(None) => words.next().cloned().ok_or(CallError::NoValue(name)).map(Some),
+                Some(Given::Joined(value)) => Ok(Some(value)),
+                Some(Given::Apart) => {
+                    words.next().cloned().ok_or(CallError::NoValue(name)).map(Some)
+                }
             };
             if let Some(value) = take("--path")? {
                 once("--path", &mut parsed.path, value)?;
@@ -225,12 +227,20 @@ fn mapped_pair_at_end(words: &[OsString]) -> Option<(Mapped, &[OsString])> {
     Some((mapped, rest))
 }
 
-/// Tells whether `word` is the long option `name`, and returns the value behind a `=`.
-fn option(word: &OsStr, name: &str) -> Option<Option<OsString>> {
+/// How a word gives an option.
+enum Given {
+    /// `--x`: the value is the next word.
+    Apart,
+    /// `--x=v`.
+    Joined(OsString),
+}
+
+/// Tells whether `word` is the long option `name`, and how.
+fn option(word: &OsStr, name: &str) -> Option<Given> {
     let rest = word.as_bytes().strip_prefix(name.as_bytes())?;
     match rest.split_first() {
-        None => Some(None),
-        Some((b'=', value)) => Some(Some(OsString::from_vec(value.to_vec()))),
+        None => Some(Given::Apart),
+        Some((b'=', value)) => Some(Given::Joined(OsString::from_vec(value.to_vec()))),
         Some(_) => None,
     }
 }
