@@ -1,17 +1,26 @@
 //! The chain: a manifest's layers with their variables bound, the innermost first.
 //!
-//! [`bind`] is pure. It gathers every fault that shows only with the values known.
+//! [`resolve`] gathers the files that a manifest names; it asks a [`Library`] for them. [`bind`]
+//! puts the variables' values in. Both are pure, and gather every fault.
 
 mod bind;
 mod file;
+mod given;
 mod model;
+mod origin;
 mod overlap;
 mod render;
+mod resolve;
+mod scope;
+mod secret;
+mod used;
 mod values;
 
 pub use bind::bind;
-pub use model::{
-    Chain, ConfigLine, Container, Dropped, EnvSource, FileDrop, Layer, Upstream, Variable,
-};
-pub use render::render;
+pub use given::{Container, Given};
+pub use model::{Chain, ConfigLine, Dropped, EnvSource, FileDrop, Layer, Upstream, Variable};
+pub use origin::Origin;
+pub use render::{RenderError, Rendered, render, reveal};
+pub use resolve::{Level, Library, Nothing, Role, resolve};
+pub use secret::{Secret, SecretVariable, Secrets};
 pub use values::Values;

@@ -6,6 +6,7 @@
 mod config;
 mod decode;
 mod duration;
+mod env;
 mod file;
 mod layer;
 mod mode;
@@ -13,24 +14,35 @@ mod model;
 mod name;
 mod owner;
 mod path;
+mod reuse;
+#[cfg(test)]
+mod schema;
 mod step;
+mod template;
 mod text;
 mod tree;
+mod used;
+mod value;
 mod variable;
 
 use std::sync::Arc;
 
+use toml::Spanned;
+use toml::de::DeTable;
+
 pub use duration::Duration;
 pub use mode::Mode;
-pub use model::{Action, Value};
 pub use model::{
-    ConfigLine, ConfigValue, Content, EnvValue, FileDrop, IfExists, Layer, Manifest, Step, Stop,
-    TemplateRef, Upstream, Variable, VariableSource, When,
+    Action, ConfigLine, ConfigValue, Content, EnvValue, FileDrop, IfExists, Layer, Manifest, Step,
+    Stop, TemplateRef, Upstream, When,
 };
 pub use name::{LayerName, is_variable_name};
 pub use owner::{Id, Owner};
 pub use path::RootfsPath;
+pub use reuse::{Entry, Extends, LayerFile, Use, With, WithValue};
 pub use text::{Part, Text};
+pub use value::{Kind, SELF, SecretSource, Value, Variable, VariableSource};
+pub(crate) use variable::no_pre;
 
 use crate::diagnostic::{Diagnostic, Report};
 use crate::source::{At, Source};
@@ -46,14 +58,51 @@ pub const MOST_LAYERS: usize = 2048;
 ///
 /// The manifest is there if no diagnostic of the report is an error.
 pub fn parse(source: &Arc<Source>) -> (Option<Manifest>, Report) {
-    let (document, errors) = toml::de::DeTable::parse_recoverable(&source.text);
+    let (manifest, report) = read(source);
+    (manifest.filter(|_| !report.has_errors()), report)
+}
+
+/// Parses as [`parse`] does, and returns what there is of a faulty manifest too: the files that it
+/// names may have faults of their own.
+pub(crate) fn read(source: &Arc<Source>) -> (Option<Manifest>, Report) {
+    decode(source, Decoder::manifest)
+}
+
+/// Parses the text of a reusable layer.
+pub fn parse_layer(source: &Arc<Source>) -> (Option<LayerFile>, Report) {
+    let (layer, report) = decode(source, Decoder::layer_file);
+    (layer.flatten().filter(|_| !report.has_errors()), report)
+}
+
+/// Parses the text of a vars file: plain values, each with the places of its name and its value.
+pub fn parse_vars(source: &Arc<Source>) -> (Option<Vec<Assignment>>, Report) {
+    decode(source, Decoder::assignments)
+}
+
+/// One line of a vars file.
+#[derive(Debug, Clone)]
+pub struct Assignment {
+    /// The variable's name.
+    pub name: String,
+    /// Where that stands.
+    pub name_at: At,
+    /// The value.
+    pub value: Value,
+    /// Where the value stands.
+    pub at: At,
+}
+
+fn decode<T>(
+    source: &Arc<Source>,
+    decode: impl FnOnce(&mut Decoder, &Spanned<DeTable<'_>>) -> T,
+) -> (Option<T>, Report) {
+    let (document, errors) = DeTable::parse_recoverable(&source.text);
     if !errors.is_empty() {
         return (None, syntax(source, &errors));
     }
     let mut decoder = Decoder::new(source);
-    let manifest = decoder.manifest(&document);
-    let report = decoder.finish();
-    (manifest.filter(|_| !report.has_errors()), report)
+    let decoded = decode(&mut decoder, &document);
+    (Some(decoded), decoder.finish())
 }
 
 /// Reports faults of syntax: the first of each line, since the parser's recovery repeats itself.

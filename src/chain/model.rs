@@ -3,21 +3,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::Values;
+use super::{Origin, SecretVariable, Values};
 use crate::digest::Digest;
 use crate::manifest::{
     IfExists, LayerName, Mode, Owner, RootfsPath, Step, TemplateRef, Value, When,
 };
 use crate::source::{At, Source};
-
-/// What is known of the container before its manifest is bound.
-#[derive(Debug, Clone)]
-pub struct Container<'a> {
-    /// Its name: `{{ lxc.name }}`.
-    pub name: &'a str,
-    /// Its architecture, as Debian and LXC's images name it: `{{ lxc.arch }}`.
-    pub arch: &'a str,
-}
 
 /// The layers of a manifest, resolved.
 #[derive(Debug, Clone)]
@@ -32,8 +23,8 @@ pub struct Chain {
     pub upstream: Upstream,
     /// The layers, the innermost first; never empty.
     pub layers: Vec<Layer>,
-    /// The values, for files that are rendered when their bytes are known.
-    pub values: Values,
+    /// The secrets that layers list: what a run has to read.
+    pub secrets: Vec<Arc<SecretVariable>>,
 }
 
 /// A bound variable.
@@ -41,12 +32,18 @@ pub struct Chain {
 pub struct Variable {
     /// Its name.
     pub name: String,
-    /// Its value; nothing where a layer's pre steps hand it inward.
+    /// Its value; nothing for a secret, and where a layer's pre steps hand it inward.
     pub value: Option<Value>,
     /// The layer that hands it inward.
     pub from: Option<LayerName>,
     /// Where it is declared.
     pub at: At,
+    /// What it is for, for people.
+    pub description: Option<String>,
+    /// Whether it is a secret.
+    pub secret: bool,
+    /// Where its value came from; nothing only where that is reported as an error.
+    pub origin: Option<Origin>,
 }
 
 /// A bound layer.
@@ -56,6 +53,14 @@ pub struct Layer {
     pub name: LayerName,
     /// Where it stands.
     pub at: At,
+    /// The file that defines it: the manifest, or that of a reusable layer.
+    pub source: Arc<Source>,
+    /// Where a reusable layer is used.
+    pub used: Option<At>,
+    /// The own variables of a reusable layer.
+    pub variables: Vec<Variable>,
+    /// What its steps and templates see.
+    pub values: Values,
     /// Variables that its pre steps hand inward.
     pub hands: Vec<String>,
     /// The environment of its steps, and of the template.
@@ -126,6 +131,24 @@ pub enum Dropped {
         path: PathBuf,
         /// Whether it is a template of variables.
         render: bool,
+        /// Where it is named.
+        at: At,
+    },
+    /// A template of variables that names secrets: its text is made only during the run.
+    Secret {
+        /// The template.
+        template: Arc<str>,
+        /// The secrets in it, by the names that the layer knows them by.
+        secrets: Vec<String>,
+        /// Where it stands.
+        at: At,
+    },
+    /// A file from the network.
+    Url {
+        /// Where it is fetched from, by http or https.
+        url: String,
+        /// What its bytes must digest to.
+        sha256: Digest,
         /// Where it is named.
         at: At,
     },
