@@ -5,7 +5,7 @@ mod report;
 
 use std::path::PathBuf;
 
-use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use serde::Serialize;
 
 pub use report::Report;
@@ -113,18 +113,13 @@ impl Diagnostic {
         };
         let path = shell::one_line(&self.file.to_string_lossy());
         let message = shell::printable(&self.message).into_owned();
-        let mut group = match &self.at {
-            Some(at) => {
-                let excerpt = Excerpt::of(at);
-                // The excerpt may be cut or escaped, so that columns are counted in the file.
-                let (line, column) = at.source.position(at.span.start);
+        let excerpt = self.at.as_ref().map(Excerpt::of);
+        let mut group = match &excerpt {
+            Some(excerpt) => {
                 let label = self.label.as_deref().map(|label| shell::printable(label).into_owned());
-                let annotation = AnnotationKind::Primary.span(excerpt.span).label(label);
-                let snippet = Snippet::source(excerpt.text).line_start(excerpt.line);
-                level
-                    .primary_title(message)
-                    .element(Origin::path(path).line(line).char_column(column))
-                    .element(snippet.annotation(annotation))
+                let annotation = AnnotationKind::Primary.span(excerpt.span.clone()).label(label);
+                let snippet = Snippet::source(&excerpt.text).line_start(excerpt.line);
+                level.primary_title(message).element(snippet.path(&path).annotation(annotation))
             }
             None => Group::with_title(level.primary_title(format!("{path}: {message}"))),
         };
@@ -134,12 +129,27 @@ impl Diagnostic {
         if let Some(help) = &self.help {
             group = group.element(Level::HELP.message(shell::printable(help).into_owned()));
         }
-        renderer.render(&[group])
+        let rendered = renderer.render(&[group]);
+        match (&self.at, excerpt) {
+            (Some(at), Some(excerpt)) => {
+                // The excerpt may be cut or escaped, so that columns are counted in the file.
+                let (line, column) = at.source.position(at.span.start);
+                let shown = format!("{path}:{line}:{}", excerpt.column());
+                replace_below_title(&rendered, &shown, &format!("{path}:{line}:{column}"))
+            }
+            _ => rendered,
+        }
     }
 
     pub(super) fn sort_key(&self) -> (&PathBuf, usize, Severity) {
         (&self.file, self.at.as_ref().map_or(0, |at| at.span.start), self.severity)
     }
+}
+
+/// Replaces the first `from` below the first line.
+fn replace_below_title(text: &str, from: &str, to: &str) -> String {
+    let (title, rest) = text.split_once('\n').unwrap_or((text, ""));
+    format!("{title}\n{}", rest.replacen(from, to, 1))
 }
 
 /// Returns the word of `known` that `word` is most likely a slip of.
@@ -193,6 +203,14 @@ mod tests {
         assert!(!shown.contains('\u{1b}'), "{shown}");
         assert!(!shown.contains('\u{7}'), "{shown}");
         assert!(shown.len() < 2000, "{}", shown.len());
+    }
+
+    #[test]
+    fn columns_are_those_of_the_file() {
+        let text = format!("a = [\"{}\", \"\u{1b}\", 1]", "x".repeat(500));
+        let place = text.len() - 2..text.len() - 1;
+        let shown = Report::from(Diagnostic::error(&at(&text, place), "bad")).to_text(false);
+        assert!(shown.contains("m.toml:1:515\n"), "{shown}");
     }
 
     #[test]

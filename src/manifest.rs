@@ -51,6 +51,9 @@ use decode::Decoder;
 /// The largest manifest that is read, in bytes.
 pub const LARGEST: usize = 1024 * 1024;
 
+/// How many lines are searched for what a message could say better.
+const SEARCHED_LINES: usize = 2000;
+
 /// The longest chain of layers. The nest is walked recursively, so that its depth is bounded.
 pub const MOST_LAYERS: usize = 2048;
 
@@ -116,12 +119,40 @@ fn syntax(source: &Arc<Source>, errors: &[toml::de::Error]) -> Report {
         if lines.insert(at.line()) {
             let message = error.message().lines().next().unwrap_or("this is not TOML");
             let mut diagnostic = Diagnostic::error(&at, message);
-            if message.contains("duplicate key") {
-                diagnostic =
-                    diagnostic.help("a key stands once in a table; give several values as a list");
+            if let Some(help) = syntax_help(message, &at) {
+                diagnostic = diagnostic.help(help);
             }
             report.push(diagnostic);
         }
     }
     report
+}
+
+/// Explains what TOML has to say of a key.
+///
+/// LXC has keys that begin with another key, which TOML takes for a table and a value at once.
+fn syntax_help(message: &str, at: &At) -> Option<String> {
+    let (lines, _) = at.source.lines_of(&at.span);
+    let key = at.source.text[lines].split('=').next().unwrap_or_default().trim();
+    let quoting = |longer: &str| {
+        format!(
+            "TOML allows no key beside its own beginning; quote the longer one: `\"{longer}\" = …`"
+        )
+    };
+    let is_config = key.starts_with("lxc.") && key.len() <= 200 && !key.contains(['"', '\n']);
+    if is_config && message.contains("cannot extend value") {
+        return Some(quoting(key));
+    }
+    if !message.contains("duplicate key") {
+        return None;
+    }
+    let longer = at.source.text.lines().take(SEARCHED_LINES).find_map(|line| {
+        let other = line.split('=').next().unwrap_or_default().trim();
+        let rest = other.strip_prefix(key)?;
+        (is_config && rest.starts_with('.') && other.len() <= 200).then_some(other)
+    });
+    Some(longer.map_or_else(
+        || "a key stands once in a table; give several values as a list".to_owned(),
+        quoting,
+    ))
 }

@@ -65,7 +65,9 @@ impl Binder<'_> {
         }
         overlap::check_hooks(&layers, &mut self.report);
         overlap::warn(&layers, &mut self.report);
-        warn_unused(&scope.variables, &self.used, steps_see_all, &mut self.report);
+        if !self.report.has_errors() {
+            warn_unused(&scope.variables, &self.used, steps_see_all, &mut self.report);
+        }
         let mut secrets: Vec<_> = layers
             .iter()
             .flat_map(|layer| layer.values.secrets())
@@ -87,7 +89,7 @@ impl Binder<'_> {
         Upstream {
             template: call.template.clone(),
             at: call.at.clone(),
-            args: call.args.iter().map(|text| self.fill(text)).collect(),
+            args: call.args.iter().filter_map(|text| self.fill(text)).collect(),
             sha256: call.sha256.clone(),
         }
     }
@@ -95,12 +97,12 @@ impl Binder<'_> {
     /// Binds what all layers have.
     pub(super) fn layer(&mut self, layer: &manifest::Layer, name: &LayerName, at: &At) -> Layer {
         self.list_secrets(layer);
-        let env = layer.env.iter().map(|(name, value)| {
+        let env = layer.env.iter().filter_map(|(name, value)| {
             let value = match value {
                 EnvValue::Pass => EnvSource::Caller,
-                EnvValue::Text(text) => EnvSource::Value(self.fill(text)),
+                EnvValue::Text(text) => EnvSource::Value(self.fill(text)?),
             };
-            (name.clone(), value)
+            Some((name.clone(), value))
         });
         let env = env.collect();
         let files: Vec<_> = layer.files.iter().filter_map(|file| self.file(file)).collect();
@@ -126,7 +128,7 @@ impl Binder<'_> {
             check: layer.check.clone(),
             finally: layer.finally.clone(),
             files,
-            config: layer.config.iter().map(|line| self.config(line)).collect(),
+            config: layer.config.iter().filter_map(|line| self.config(line)).collect(),
         }
     }
 
@@ -157,14 +159,14 @@ impl Binder<'_> {
     }
 
     /// Puts the values into a text.
-    pub(super) fn fill(&mut self, text: &Text) -> String {
+    pub(super) fn fill(&mut self, text: &Text) -> Option<String> {
         self.values.fill(text, &mut self.used, &mut self.report)
     }
 
-    fn config(&mut self, line: &manifest::ConfigLine) -> ConfigLine {
+    fn config(&mut self, line: &manifest::ConfigLine) -> Option<ConfigLine> {
         let value = match &line.value {
             ConfigValue::Plain(value) => value.clone(),
-            ConfigValue::Text(text) => self.fill(text),
+            ConfigValue::Text(text) => self.fill(text)?,
         };
         if line.key == "lxc.include" && !value.is_empty() && !value.starts_with('/') {
             let message = "a relative `lxc.include`";
@@ -177,6 +179,6 @@ impl Binder<'_> {
         {
             self.report.push(Diagnostic::warning(&line.at, fault));
         }
-        ConfigLine { key: line.key.clone(), value, at: line.at.clone() }
+        Some(ConfigLine { key: line.key.clone(), value, at: line.at.clone() })
     }
 }

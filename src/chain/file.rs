@@ -14,8 +14,8 @@ impl Binder<'_> {
             None => Some(Owner::ROOT),
             Some(text) => {
                 let filled = self.fill(text);
-                let owner = Owner::parse(&filled);
-                if owner.is_none() {
+                let owner = filled.as_deref().and_then(Owner::parse);
+                if let (Some(filled), None) = (filled, &owner) {
                     let message = format!("`{filled}` cannot be an owner");
                     let help = "write `user`, `user:group` or `:group`, by name or number";
                     self.report.push(Diagnostic::error(&text.at, message).help(help));
@@ -23,6 +23,7 @@ impl Binder<'_> {
                 owner
             }
         };
+        let path = path?;
         let path = match RootfsPath::parse(&path) {
             Ok(path) => path,
             Err(reason) => {
@@ -55,7 +56,7 @@ impl Binder<'_> {
             Content::Inline { text, render: false, .. } => Dropped::Inline(text.as_bytes().into()),
             Content::Inline { text, at, render: true } => self.template(text, at)?,
             Content::Source { path, render } => {
-                let filled = self.fill(path);
+                let filled = self.fill(path)?;
                 if filled.is_empty() {
                     let message = "an empty source";
                     self.report.push(Diagnostic::error(&path.at, message));
@@ -73,7 +74,7 @@ impl Binder<'_> {
                 Dropped::Source { path: path_on_host, render: *render, at: path.at.clone() }
             }
             Content::Url { url, sha256 } => {
-                let filled = self.fill(url);
+                let filled = self.fill(url)?;
                 if !is_url(&filled) {
                     let message = format!("`{filled}` is not a URL that can be fetched");
                     let help = "write `https://…` or `http://…`, spaces as `%20`";
@@ -83,7 +84,7 @@ impl Binder<'_> {
                 Dropped::Url { url: filled, sha256: *sha256, at: url.at.clone() }
             }
             Content::Symlink(target) => {
-                let filled = self.fill(target);
+                let filled = self.fill(target)?;
                 if filled.is_empty() || filled.len() > 4095 {
                     let message = "the target of a link is 1 to 4095 bytes long";
                     self.report.push(Diagnostic::error(&target.at, message));

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::resolve::brought;
 use super::{Dropped, Layer};
 use crate::diagnostic::{Diagnostic, Report};
 use crate::lxc::keys;
@@ -27,32 +28,40 @@ pub(super) fn warn(layers: &[Layer], report: &mut Report) {
     let mut hooks: BTreeSet<(&str, &str)> = BTreeSet::new();
     let mut paths: BTreeMap<&RootfsPath, &Layer> = BTreeMap::new();
     for layer in layers {
+        let mut found = Report::default();
         for line in &layer.config {
             if keys::shape(&line.key) == keys::Shape::Scalar {
                 if let Some(inner) = scalars.insert(&line.key, layer)
                     && inner.name != layer.name
                 {
                     let message = format!("layer `{}` sets `{}` too", inner.name, line.key);
-                    let help = format!("the outer layer wins: `{}`", layer.name);
-                    report.push(Diagnostic::warning(&line.at, message).help(help));
+                    found.push(Diagnostic::warning(&line.at, message).help(wins(layer)));
                 }
             } else if line.key.starts_with("lxc.hook.")
                 && !line.value.is_empty()
                 && !hooks.insert((&line.key, &line.value))
             {
                 let message = format!("`{}` stands twice, and runs twice", line.key);
-                report.push(Diagnostic::warning(&line.at, message));
+                found.push(Diagnostic::warning(&line.at, message));
             }
         }
         for file in &layer.files {
-            let tree = matches!(file.content, Dropped::Source { .. } | Dropped::Directory);
+            let merges = matches!(file.content, Dropped::Source { .. } | Dropped::Directory);
             if let Some(inner) = paths.insert(&file.path, layer)
-                && !tree
+                && inner.name != layer.name
+                && !merges
             {
                 let message = format!("layer `{}` drops `{}` too", inner.name, file.path);
-                let help = format!("the outer layer wins: `{}`", layer.name);
-                report.push(Diagnostic::warning(&file.at, message).help(help));
+                found.push(Diagnostic::warning(&file.at, message).help(wins(layer)));
             }
         }
+        report.extend(match &layer.used {
+            Some(at) => found.note(&brought(&layer.name, at)),
+            None => found,
+        });
     }
+}
+
+fn wins(outer: &Layer) -> String {
+    format!("the outer layer wins: `{}`", outer.name)
 }

@@ -7,7 +7,7 @@ use minijinja::{Environment, ErrorKind, UndefinedBehavior};
 
 use super::values::Known;
 use super::{Secret, Secrets, Values};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, nearest};
 use crate::manifest::Value;
 use crate::source::At;
 
@@ -31,7 +31,9 @@ pub enum Rendered {
 pub struct RenderError {
     line: Option<usize>,
     message: String,
-    help: Option<&'static str>,
+    help: Option<String>,
+    /// Whether a name has no value.
+    undefined: bool,
 }
 
 impl RenderError {
@@ -40,8 +42,8 @@ impl RenderError {
         let line = self.line.map(|line| format!(", in its line {line}")).unwrap_or_default();
         let message = format!("{what} cannot be rendered{line}: {}", self.message);
         let diagnostic = Diagnostic::error(at, message);
-        match self.help {
-            Some(help) => diagnostic.help(help),
+        match &self.help {
+            Some(help) => diagnostic.help(help.as_str()),
             None => diagnostic,
         }
     }
@@ -62,7 +64,8 @@ impl From<minijinja::Error> for RenderError {
             }
             _ => None,
         };
-        Self { line: error.line(), message, help }
+        let undefined = error.kind() == ErrorKind::UndefinedError;
+        Self { line: error.line(), message, help: help.map(str::to_owned), undefined }
     }
 }
 
@@ -79,16 +82,29 @@ pub fn render(text: &str, values: &Values) -> Result<Rendered, RenderError> {
         .map(str::to_owned)
         .collect();
     if secrets.is_empty() {
-        return fill(text, values, BTreeMap::new()).map(Rendered::Text);
+        let filled = fill(text, values, BTreeMap::new()).map(Rendered::Text);
+        // The engine does not say which name it is that has no value.
+        return filled.map_err(|error| match unknown(&names, values) {
+            Some(unknown) if error.undefined => RenderError { line: error.line, ..unknown },
+            _ => error,
+        });
     }
-    match names.iter().find(|name| *name != "lxc" && values.known(name).is_none()) {
-        Some(name) => Err(RenderError {
-            line: None,
-            message: format!("no variable is named `{name}`"),
-            help: None,
-        }),
+    match unknown(&names, values) {
+        Some(error) => Err(error),
         None => Ok(Rendered::Secret(secrets)),
     }
+}
+
+/// Returns the fault of the first name that nobody declares.
+fn unknown(names: &BTreeSet<String>, values: &Values) -> Option<RenderError> {
+    let name = names.iter().find(|name| *name != "lxc" && values.known(name).is_none())?;
+    let near = nearest(name, values.names());
+    let help = match near {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => "every name that a template uses is declared in `[vars]`".to_owned(),
+    };
+    let message = format!("no variable is named `{name}`");
+    Some(RenderError { line: None, message, help: Some(help), undefined: true })
 }
 
 /// Renders a template as [`render`] does, with the secrets that it names.
@@ -125,7 +141,12 @@ pub(super) fn names(text: &str, values: &Values) -> Result<BTreeSet<String>, Ren
             ),
             _ => continue,
         };
-        return Err(RenderError { line: None, message: fault.0, help: Some(fault.1) });
+        return Err(RenderError {
+            line: None,
+            message: fault.0,
+            help: Some(fault.1.to_owned()),
+            undefined: true,
+        });
     }
     Ok(names)
 }

@@ -189,7 +189,7 @@ impl Resolver<'_> {
             }
             Ok(Some(source)) => {
                 let (layer, report) = manifest::parse_layer(&source);
-                self.report.extend(report.note(&brought(used)));
+                self.report.extend(report.note(&brought(&used.name, &used.used_at)));
                 layer.map(Arc::new)
             }
         }
@@ -267,8 +267,8 @@ impl Resolver<'_> {
 }
 
 /// Returns the note to the diagnostics of a layer's file.
-pub(super) fn brought(used: &Use) -> String {
-    format!("it is used as `{}` at {}", used.name, used.used_at)
+pub(super) fn brought(name: &LayerName, used_at: &At) -> String {
+    format!("it is used as `{name}` at {used_at}")
 }
 
 /// Returns what tells one file from another.

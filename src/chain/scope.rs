@@ -19,6 +19,8 @@ struct Declared {
     variable: manifest::Variable,
     /// A value from the command line, which wins.
     given: Option<(Value, Origin)>,
+    /// Whether a value from there is of no use, and that is reported.
+    faulty: bool,
 }
 
 /// What the manifests of a role declare, in the order of the files.
@@ -87,7 +89,12 @@ fn declare<'a>(role: &'a Role, report: &mut Report) -> Declarations<'a> {
                 *inner = overlay(inner, variable, report);
             } else {
                 places.insert(&variable.name, all.len());
-                all.push(Declared { level, variable: variable.clone(), given: None });
+                all.push(Declared {
+                    level,
+                    variable: variable.clone(),
+                    given: None,
+                    faulty: false,
+                });
             }
         }
     }
@@ -115,6 +122,7 @@ fn overlay(
         let message = format!("`{}` {fault}", inner.name);
         let help = format!("it is declared at {}", inner.at);
         report.push(Diagnostic::error(&outer.at, message).help(help));
+        return inner.clone();
     }
     manifest::Variable {
         name: inner.name.clone(),
@@ -147,13 +155,17 @@ fn from_files(declared: &mut Declarations<'_>, given: &Given<'_>, report: &mut R
                 let found = line.value.kind().article();
                 let message = format!("`{}` is {}, and not {found}", line.name, kind.article());
                 report.push(Diagnostic::error(&line.at, message));
+                declared.faulty = true;
                 continue;
             }
             match placed(line.value, kind, line.at.dir()) {
                 Ok(value) => {
                     declared.given = Some((value, Origin::VarsFile(line.name_at.clone())));
                 }
-                Err(message) => report.push(Diagnostic::error(&line.at, message)),
+                Err(message) => {
+                    report.push(Diagnostic::error(&line.at, message));
+                    declared.faulty = true;
+                }
             }
         }
     }
@@ -173,11 +185,15 @@ fn from_command_line(declared: &mut Declarations<'_>, given: &Given<'_>, report:
         };
         let value = value
             .filter(|_| !text.contains('\0'))
-            .ok_or_else(|| format!("`{name}` is {}, and `{text}` is none", kind.article()))
-            .and_then(|value| placed(value, kind, given.directory));
+            .ok_or_else(|| format!("`{text}` is not {}", kind.article()))
+            .and_then(|value| placed(value, kind, given.directory))
+            .map_err(|message| format!("`{name}`: {message}"));
         match value {
             Ok(value) => declared.given = Some((value, Origin::Set)),
-            Err(message) => report.push(of_set(message)),
+            Err(message) => {
+                report.push(of_set(message));
+                declared.faulty = true;
+            }
         }
     }
 }
@@ -221,6 +237,7 @@ fn value_of(declared: &Declared, report: &mut Report) -> Variable {
             bound.value = Some(value.clone());
             bound.origin = Some(origin.clone());
         }
+        (None, _) if declared.faulty => {}
         (None, VariableSource::Value(value, at)) => {
             bound.origin = Some(Origin::Vars(variable.at.clone()));
             let kind = kind_of(variable).unwrap_or(Kind::String);

@@ -45,11 +45,13 @@ impl Binder<'_> {
         let outer_report = std::mem::replace(&mut self.report, inner);
         let mut layer = self.layer(&file.layer, &used.name, &used.at);
         let sees_all = sees_all(&file.layer);
-        warn_unused(&variables, &self.used, sees_all, &mut self.report);
+        if !self.report.has_errors() {
+            warn_unused(&variables, &self.used, sees_all, &mut self.report);
+        }
         self.values = outer_values;
         self.used = outer_used;
         let inner = std::mem::replace(&mut self.report, outer_report);
-        self.report.extend(inner.note(&brought(used)));
+        self.report.extend(inner.note(&brought(&used.name, &used.used_at)));
         let own =
             |variable: &&manifest::Variable| matches!(variable.source, VariableSource::From(_));
         layer.hands = file.variables.iter().filter(own).map(|own| own.name.clone()).collect();
@@ -88,7 +90,10 @@ impl Binder<'_> {
             WithValue::Text(text) => match self.whole(text) {
                 // A number stays a number.
                 Some(Known::Value(value)) => value,
-                _ => Value::String(self.fill(text)),
+                _ => match self.fill(text) {
+                    Some(text) => Value::String(text),
+                    None => return (bound, Known::Faulty),
+                },
             },
         };
         let default = match &variable.source {

@@ -75,14 +75,16 @@ impl Values {
         self.known.keys().map(String::as_str)
     }
 
-    /// Puts the values into a text, reports every name that has none, and notes those it uses.
+    /// Puts the values into a text, and notes the names that it uses. A name without a value is
+    /// reported, and the text is nothing.
     pub(super) fn fill(
         &self,
         text: &Text,
         used: &mut BTreeSet<String>,
         report: &mut Report,
-    ) -> String {
+    ) -> Option<String> {
         let mut filled = String::new();
+        let mut sound = true;
         for part in &text.parts {
             let (name, at) = match part {
                 Part::Literal(literal) => {
@@ -98,6 +100,7 @@ impl Values {
                 Some(Known::Value(value)) => {
                     let value = value.to_string();
                     if shell::has_control(&value) {
+                        sound = false;
                         let message = format!("the value of `{name}` holds a control character");
                         let help = "it can stand in a file with `render = true`, and in a step's \
                                     environment";
@@ -107,9 +110,10 @@ impl Values {
                     if filled.len() + value.len() > crate::manifest::LARGEST {
                         let message = "the text is longer than 1 MiB with its values put in";
                         report.push(Diagnostic::error(at, message));
-                        break;
+                        return None;
                     }
                     filled.push_str(&value);
+                    continue;
                 }
                 Some(Known::From(layer)) => {
                     let message =
@@ -124,8 +128,9 @@ impl Values {
                     Diagnostic::error(at, message).did_you_mean(name, self.names())
                 }),
             }
+            sound = false;
         }
-        filled
+        sound.then_some(filled)
     }
 }
 

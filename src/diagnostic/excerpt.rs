@@ -35,6 +35,11 @@ impl Excerpt {
         let span = before.len()..before.len() + value.len();
         Self { text: format!("{before}{value}{after}"), line, span }
     }
+
+    /// Returns the column of the value within the text.
+    pub(super) fn column(&self) -> usize {
+        self.text[..self.span.start].chars().count() + 1
+    }
 }
 
 /// Returns the first `most` characters of `text`.

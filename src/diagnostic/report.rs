@@ -87,7 +87,10 @@ impl Report {
         let renderer = renderer.decor_style(DecorStyle::Ascii);
         let mut text = String::new();
         for diagnostic in self.sorted() {
-            let _ = writeln!(text, "{}\n", diagnostic.render(&renderer).trim_end());
+            for line in diagnostic.render(&renderer).trim_end().lines() {
+                let _ = writeln!(text, "{}", line.trim_end());
+            }
+            text.push('\n');
         }
         for (severity, what, found) in [
             (Severity::Error, "errors", self.errors),

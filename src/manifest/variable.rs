@@ -137,6 +137,12 @@ impl Decoder {
                         file";
             self.report.push(Diagnostic::error(&entry.key_at, message).help(help));
         }
+        let unread =
+            |entry: &Option<Entry<'_>>, value: Option<bool>| entry.is_some() && value.is_none();
+        let is_reported = given.env.is_some()
+            || given.file.is_some()
+            || unread(&given.required, required)
+            || unread(&given.secret, secret);
         match (&given.default, required) {
             (Some(default), Some(true)) => {
                 let message = "a variable with a default is never required";
@@ -149,6 +155,7 @@ impl Decoder {
                 Some(VariableSource::Value(value, default.node.at.clone()))
             }
             (None, Some(true)) => Some(VariableSource::Required),
+            (None, _) if is_reported => None,
             (None, _) => {
                 let message = "nothing says where the value comes from";
                 let help = "write one of `default = \"…\"`, `required = true`, `secret = true`, \
