@@ -9,7 +9,9 @@ mod config;
 mod drop;
 mod evidence;
 mod failure;
+mod fetch;
 mod handed;
+mod mask;
 mod observe;
 mod step;
 mod upstream;
@@ -24,6 +26,7 @@ pub use evidence::Evidence;
 pub use failure::{Failure, status};
 pub use observe::{Doing, Event, Observer, Subject};
 
+use crate::chain::Secrets;
 use crate::host::signals::Signals;
 use crate::host::state::RunDirectory;
 use crate::host::{child, files};
@@ -37,6 +40,8 @@ pub struct Means<'a> {
     pub observer: &'a mut dyn Observer,
     /// The signals that ask for the end.
     pub signals: Signals,
+    /// The values of the secrets that layers list.
+    pub secrets: Secrets,
     /// Where the log goes, and what is kept of a failure; nothing, where no directory can be had.
     pub directory: Option<RunDirectory>,
     /// Whether the rootfs of a failed run is kept there.

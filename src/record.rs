@@ -199,8 +199,11 @@ fn file(drop: &plan::FileDrop, files: &mut Vec<File>) {
         target: None,
     };
     match &drop.content {
-        Content::File { digest, mode, .. } => {
+        Content::File { digest, mode, .. } | Content::Fetched { digest, mode, .. } => {
             files.push(File { mode: Some(mode.to_string()), digest: Some(*digest), ..none });
+        }
+        Content::Rendered { mode, .. } => {
+            files.push(File { mode: Some(mode.to_string()), ..none });
         }
         Content::Symlink { target } => {
             files.push(File { kind: "symlink", target: Some(target.clone()), ..none });

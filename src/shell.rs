@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
+use std::fmt::Write;
 use std::os::unix::ffi::OsStrExt;
 
 /// Returns `text` with every control character but the line feed and the tab shown as an escape,
@@ -48,7 +49,7 @@ fn escape(text: &str) -> String {
             '\t' => escaped.push_str("\\t"),
             '\\' | '\'' => escaped.extend(['\\', character]),
             _ if character.is_ascii_control() => {
-                escaped.push_str(&format!("\\{:03o}", u32::from(character)));
+                let _ = write!(escaped, "\\{:03o}", u32::from(character));
             }
             _ => escaped.push(character),
         }

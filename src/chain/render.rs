@@ -1,12 +1,13 @@
 //! Files with `render = true`: templates of variables.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::{Environment, UndefinedBehavior};
+use minijinja::{Environment, ErrorKind, UndefinedBehavior};
 
-use super::Values;
-use crate::diagnostic::Diagnostic;
+use super::values::Known;
+use super::{Secret, Secrets, Values};
+use crate::diagnostic::{Diagnostic, nearest};
 use crate::manifest::Value;
 use crate::source::At;
 
@@ -16,46 +17,148 @@ const FUEL: u64 = 1_000_000;
 /// The longest text that a template may make, in bytes.
 const LONGEST: usize = 16 * 1024 * 1024;
 
+/// What becomes of a template before a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rendered {
+    /// This text.
+    Text(String),
+    /// A text that holds these secrets, so that it is made only during the run, by [`reveal`].
+    Secret(Vec<String>),
+}
+
 /// Why a template could not be rendered.
 #[derive(Debug)]
-pub struct RenderError(minijinja::Error);
+pub struct RenderError {
+    line: Option<usize>,
+    message: String,
+    help: Option<String>,
+    /// Whether a name has no value.
+    undefined: bool,
+}
 
 impl RenderError {
     /// Returns the fault of a template, `what` it is, that is named at `at`.
     pub fn diagnostic(&self, at: &At, what: &str) -> Diagnostic {
-        let line = self.0.line().map(|line| format!(", in its line {line}")).unwrap_or_default();
-        let detail = match self.0.detail() {
-            Some(detail) => format!("{}: {detail}", self.0.kind()),
-            None => self.0.kind().to_string(),
-        };
-        let message = format!("{what} cannot be rendered{line}: {detail}");
+        let line = self.line.map(|line| format!(", in its line {line}")).unwrap_or_default();
+        let message = format!("{what} cannot be rendered{line}: {}", self.message);
         let diagnostic = Diagnostic::error(at, message);
-        match self.0.kind() {
-            minijinja::ErrorKind::UndefinedError => {
-                diagnostic.help("every name that a template uses is declared in `[vars]`")
-            }
-            minijinja::ErrorKind::OutOfFuel => {
-                diagnostic.help("a template is bounded; what takes longer belongs in a step")
-            }
-            _ => diagnostic,
+        match &self.help {
+            Some(help) => diagnostic.help(help.as_str()),
+            None => diagnostic,
         }
+    }
+}
+
+impl From<minijinja::Error> for RenderError {
+    fn from(error: minijinja::Error) -> Self {
+        let message = match error.detail() {
+            Some(detail) => format!("{}: {detail}", error.kind()),
+            None => error.kind().to_string(),
+        };
+        let help = match error.kind() {
+            ErrorKind::UndefinedError => {
+                Some("every name that a template uses is declared in `[vars]`")
+            }
+            ErrorKind::OutOfFuel => {
+                Some("a template is bounded; what takes longer belongs in a step")
+            }
+            _ => None,
+        };
+        let undefined = error.kind() == ErrorKind::UndefinedError;
+        Self { line: error.line(), message, help: help.map(str::to_owned), undefined }
     }
 }
 
 /// Renders a template: strict, without escaping, with its last line feed kept, and bounded.
 ///
-/// Variables are there by their names, and `lxc.name` and `lxc.arch`.
-pub fn render(text: &str, values: &Values) -> Result<String, RenderError> {
-    let mut environment = Environment::new();
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment.set_syntax(syntax());
-    environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-    environment.set_fuel(Some(FUEL));
-    let template = environment.template_from_str(text).map_err(RenderError)?;
-    for name in template.undeclared_variables(false) {
-        values.use_name(&name);
+/// Variables are there by their names, and `lxc.name` and `lxc.arch`. A template that names a
+/// secret is only checked: its text is nothing to be shown or kept.
+pub fn render(text: &str, values: &Values) -> Result<Rendered, RenderError> {
+    let names = names(text, values)?;
+    let secrets: Vec<_> = values
+        .secrets()
+        .map(|(name, _)| name)
+        .filter(|name| names.contains(*name))
+        .map(str::to_owned)
+        .collect();
+    if secrets.is_empty() {
+        let filled = fill(text, values, BTreeMap::new()).map(Rendered::Text);
+        // The engine does not say which name it is that has no value.
+        return filled.map_err(|error| match unknown(&names, values) {
+            Some(unknown) if error.undefined => RenderError { line: error.line, ..unknown },
+            _ => error,
+        });
     }
-    let mut context = BTreeMap::new();
+    match unknown(&names, values) {
+        Some(error) => Err(error),
+        None => Ok(Rendered::Secret(secrets)),
+    }
+}
+
+/// Returns the fault of the first name that nobody declares.
+fn unknown(names: &BTreeSet<String>, values: &Values) -> Option<RenderError> {
+    let name = names.iter().find(|name| *name != "lxc" && values.known(name).is_none())?;
+    let near = nearest(name, values.names());
+    let help = match near {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => "every name that a template uses is declared in `[vars]`".to_owned(),
+    };
+    let message = format!("no variable is named `{name}`");
+    Some(RenderError { line: None, message, help: Some(help), undefined: true })
+}
+
+/// Renders a template as [`render`] does, with the secrets that it names.
+pub fn reveal(text: &str, values: &Values, secrets: &Secrets) -> Result<Secret, RenderError> {
+    let names = names(text, values)?;
+    let named = values.secrets().filter(|(name, _)| names.contains(*name));
+    let revealed = named.filter_map(|(name, variable)| {
+        Some((name.to_owned(), minijinja::Value::from(secrets.get(variable)?.expose())))
+    });
+    // What the engine says of a value may quote it.
+    let mask = |error: RenderError| RenderError {
+        message: secrets.mask(&error.message).into_owned(),
+        ..error
+    };
+    fill(text, values, revealed.collect()).map(Secret::new).map_err(mask)
+}
+
+/// Returns the names of the variables in a template, and refuses those that it cannot have.
+pub(super) fn names(text: &str, values: &Values) -> Result<BTreeSet<String>, RenderError> {
+    let environment = environment();
+    let template = environment.template_from_str(text)?;
+    let globals: BTreeSet<_> = environment.globals().map(|(name, _)| name.to_owned()).collect();
+    let names: BTreeSet<String> =
+        template.undeclared_variables(false).into_iter().filter(|n| !globals.contains(n)).collect();
+    for name in &names {
+        let fault = match values.known(name) {
+            Some(Known::Secret(_)) if values.secrets().all(|(listed, _)| listed != name) => (
+                format!("`{name}` is a secret that this layer does not list"),
+                "a layer gets the secrets that it lists, as in `secrets = [\"token\"]`",
+            ),
+            Some(Known::From(layer)) => (
+                format!("`{name}` is decided only during the run, by a pre of `{layer}`"),
+                "steps get it as an environment variable",
+            ),
+            _ => continue,
+        };
+        return Err(RenderError {
+            line: None,
+            message: fault.0,
+            help: Some(fault.1.to_owned()),
+            undefined: true,
+        });
+    }
+    Ok(names)
+}
+
+fn fill(
+    text: &str,
+    values: &Values,
+    secrets: BTreeMap<String, minijinja::Value>,
+) -> Result<String, RenderError> {
+    let environment = environment();
+    let template = environment.template_from_str(text)?;
+    let mut context = secrets;
     let mut lxc = BTreeMap::new();
     for (name, value) in values.iter() {
         match name.strip_prefix("lxc.") {
@@ -65,11 +168,19 @@ pub fn render(text: &str, values: &Values) -> Result<String, RenderError> {
     }
     context.insert("lxc".to_owned(), lxc.into());
     let mut bounded = Bounded(Vec::new());
-    template.render_captured_to(context, &mut bounded).map_err(RenderError)?;
+    template.render_captured_to(context, &mut bounded)?;
     String::from_utf8(bounded.0).map_err(|_| {
-        let kind = minijinja::ErrorKind::InvalidOperation;
-        RenderError(minijinja::Error::new(kind, "the result is not UTF-8"))
+        minijinja::Error::new(ErrorKind::InvalidOperation, "the result is not UTF-8").into()
     })
+}
+
+fn environment() -> Environment<'static> {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_syntax(syntax());
+    environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+    environment.set_fuel(Some(FUEL));
+    environment
 }
 
 /// What a file ends with is kept: a config without its last line feed is a trap.
@@ -109,22 +220,35 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::chain::Container;
-    use crate::manifest;
+    use crate::chain::SecretVariable;
+    use crate::manifest::SecretSource;
     use crate::source::Source;
 
-    fn values(vars: &str) -> Values {
-        let text = format!(
-            "manifest = 1\n[vars]\n{vars}\n[[layer]]\nname = \"os\"\ntemplate = \"busybox\"\n"
-        );
-        let (manifest, report) = manifest::parse(&Arc::new(Source::new("m.toml", "/", text)));
-        let manifest = manifest.unwrap_or_else(|| panic!("{}", report.to_text(false)));
-        Values::new(&manifest, &Container { name: "web1", arch: "amd64" })
+    fn values() -> Values {
+        let source = Arc::new(Source::new("m.toml", "/", "x"));
+        let secret = |name: &str| {
+            Known::Secret(Arc::new(SecretVariable {
+                name: name.to_owned(),
+                source: SecretSource::Env(name.to_uppercase()),
+                at: At { source: Arc::clone(&source), span: 0..1 },
+            }))
+        };
+        let text = |text: &str| Known::Value(Value::String(text.to_owned()));
+        let known = [
+            ("port", Known::Value(Value::Integer(80))),
+            ("on", Known::Value(Value::Boolean(true))),
+            ("html", text("<b>")),
+            ("lxc.name", text("web1")),
+            ("lxc.arch", text("amd64")),
+            ("token", secret("token")),
+            ("other", secret("other")),
+        ];
+        let known = known.into_iter().map(|(name, known)| (name.to_owned(), known)).collect();
+        Values::new(known).listing(["token".to_owned()])
     }
 
     #[test]
     fn templates_are_strict_and_keep_their_newline() {
-        let values = values("port = 80\nhtml = \"<b>\"\non = true");
         let table = [
             ("listen {{ port }};\n", Some("listen 80;\n")),
             ("{{ html }}{{ lxc.name }}.{{ lxc.arch }}", Some("<b>web1.amd64")),
@@ -132,18 +256,28 @@ mod tests {
             ("{{ missing }}", None),
             ("{{ lxc.missing }}", None),
             ("{{ port ", None),
+            ("{{ other }}", None),
+            ("{{ token }}{{ missing }}", None),
             ("{% for i in range(100000000) %}x{% endfor %}", None),
             ("{% include 'etc/passwd' %}", None),
         ];
         for (text, expected) in table {
-            assert_eq!(render(text, &values).ok().as_deref(), expected, "{text}");
+            let expected = expected.map(|text| Rendered::Text(text.to_owned()));
+            assert_eq!(render(text, &values()).ok(), expected, "{text}");
         }
     }
 
     #[test]
     fn memory_is_bounded() {
-        let values = values("a = 1");
         let text = "{% set s = 'x' * 1000000 %}{% for i in range(1000) %}{{ s }}{% endfor %}";
-        assert!(render(text, &values).is_err());
+        assert!(render(text, &values()).is_err());
+    }
+
+    #[test]
+    fn a_secret_is_put_in_only_during_the_run() {
+        let rendered = render("{{ token }}:{{ port }}", &values()).unwrap();
+        assert_eq!(rendered, Rendered::Secret(vec!["token".to_owned()]));
+        let shown = render("{{ debug() }}", &values()).unwrap();
+        assert!(matches!(&shown, Rendered::Text(text) if !text.contains("token")), "{shown:?}");
     }
 }

@@ -66,10 +66,23 @@ impl ManifestArgument {
     }
 }
 
+/// Values for a manifest's variables.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct ValueArguments {
+    /// Sets a variable of the manifest; may be given again.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Sets the variables that a TOML file gives; may be given again.
+    #[arg(long = "vars-file", value_name = "FILE")]
+    pub(crate) vars_files: Vec<PathBuf>,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct PlanArguments {
     #[command(flatten)]
     pub(crate) manifest: ManifestArgument,
+    #[command(flatten)]
+    pub(crate) values: ValueArguments,
     /// The name of the container; the manifest's, where none is given.
     #[arg(long, short, value_name = "NAME")]
     pub(crate) name: Option<String>,
@@ -100,6 +113,8 @@ pub(crate) struct ValidateArguments {
     /// The manifests.
     #[arg(required = true, value_name = "MANIFEST")]
     pub(crate) manifests: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) values: ValueArguments,
     /// How the findings are written.
     #[arg(long, value_enum, default_value_t = FindingsFormat::Text)]
     pub(crate) format: FindingsFormat,
@@ -119,6 +134,8 @@ pub(crate) enum FindingsFormat {
 pub(crate) struct CreateArguments {
     #[command(flatten)]
     pub(crate) manifest: ManifestArgument,
+    #[command(flatten)]
+    pub(crate) values: ValueArguments,
     /// The name of the container.
     #[arg(long, short, value_name = "NAME")]
     pub(crate) name: String,

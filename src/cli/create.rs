@@ -13,6 +13,7 @@ use crate::execute::status;
 use crate::host::caller::Caller;
 use crate::host::files::{self, Ownership};
 use crate::host::lxcpath;
+use crate::host::secret;
 use crate::host::userns::{self, Ids};
 use crate::lxc::call::{Mapped, is_container_name};
 use crate::shell;
@@ -53,8 +54,17 @@ fn create(arguments: CreateArguments) -> Result<u8, String> {
     let path = lxcpath.join(&name);
     let target = plan::target(&name, &path, mapped, arguments.args);
     // A manifest that cannot be used is found out before anything is made.
-    let Some(plan) = plan::make(&arguments.manifest.path(), target) else {
+    let manifest = arguments.manifest.path();
+    let Some((plan, chain)) = plan::make(&manifest, target, &arguments.values) else {
         return Ok(status::USAGE);
+    };
+    // Mapped ids may not read what the caller may.
+    let secrets = match secret::read(&chain) {
+        Ok(secrets) => secrets,
+        Err(report) => {
+            output::diagnostics(&report);
+            return Ok(status::USAGE);
+        }
     };
     make_lxcpath(&lxcpath)?;
     if needs_namespace {
@@ -72,7 +82,7 @@ fn create(arguments: CreateArguments) -> Result<u8, String> {
         .map_err(|error| format!("`{}` cannot be made: {error}", path.display()))?;
     let options =
         Options { talk: arguments.talk, keep_failed: arguments.keep_failed, under_lxc: false };
-    let status = run(&plan, options);
+    let status = run(&plan, secrets, options);
     if status == 0 {
         shell.keep();
     }

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use super::arguments::{PlanArguments, PlanFormat};
+use super::arguments::{PlanArguments, PlanFormat, ValueArguments};
 use super::{load, output};
+use crate::chain::Chain;
 use crate::execute::status;
 use crate::host::account;
 use crate::host::caller::Caller;
@@ -30,7 +31,9 @@ pub(super) fn main(arguments: &PlanArguments) -> u8 {
         None => lxcpath::default(&caller),
     };
     let target = target(&name, &lxcpath.join(&name), mapped(&caller), arguments.args.clone());
-    let Some(plan) = make(&manifest, target) else { return status::USAGE };
+    let Some((plan, _)) = make(&manifest, target, &arguments.values) else {
+        return status::USAGE;
+    };
     let ends_with = if pin_holds(&plan) { 0 } else { status::UPSTREAM };
     output::printed(ends_with, |to| match arguments.format {
         PlanFormat::Text => {
@@ -45,15 +48,20 @@ pub(super) fn main(arguments: &PlanArguments) -> u8 {
 }
 
 /// Makes the plan of a manifest, and shows what is wrong with it.
-pub(super) fn make(manifest: &Path, target: Target) -> Option<Plan> {
-    let (chain, mut report) = load::chain(manifest, &target.name);
+pub(super) fn make(
+    manifest: &Path,
+    target: Target,
+    values: &ValueArguments,
+) -> Option<(Plan, Chain)> {
+    let (chain, mut report) = load::chain(manifest, &target.name, values, None);
     let facts = chain.as_ref().and_then(|chain| {
         let (facts, faults) = probe::probe(chain);
         report.extend(faults);
         facts
     });
     let plan = chain.zip(facts).and_then(|(chain, facts)| {
-        plan::build(&chain, target, &facts).map_err(|faults| report.extend(faults)).ok()
+        let plan = plan::build(&chain, target, &facts).map_err(|faults| report.extend(faults));
+        plan.ok().map(|plan| (plan, chain))
     });
     output::diagnostics(&report);
     plan

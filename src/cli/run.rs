@@ -4,6 +4,7 @@ use std::env;
 
 use super::arguments::{LogFormat, TalkArguments};
 use super::{output, progress, report};
+use crate::chain::Secrets;
 use crate::execute::{self, Means, status};
 use crate::host::caller::Caller;
 use crate::host::contain;
@@ -22,10 +23,10 @@ pub(super) struct Options {
 }
 
 /// Runs a plan in namespaces of its own, and returns the exit status.
-pub(super) fn run(plan: &Plan, options: Options) -> u8 {
+pub(super) fn run(plan: &Plan, secrets: Secrets, options: Options) -> u8 {
     // As LXC has it; `create` may be called with another.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-    match contain::run(|signals| within(plan, options, signals)) {
+    match contain::run(|signals| within(plan, secrets, options, signals)) {
         Ok(status) => status,
         Err(error) => {
             output::error(&format!("the run cannot begin: {error}"), None);
@@ -34,11 +35,11 @@ pub(super) fn run(plan: &Plan, options: Options) -> u8 {
     }
 }
 
-fn within(plan: &Plan, options: Options, signals: Signals) -> u8 {
+fn within(plan: &Plan, secrets: Secrets, options: Options, signals: Signals) -> u8 {
     let mut observer = progress::observer(options.talk);
     let directory = run_directory(plan);
     let keep_failed = options.keep_failed;
-    let means = Means { observer: &mut *observer, signals, directory, keep_failed };
+    let means = Means { observer: &mut *observer, signals, secrets, directory, keep_failed };
     match execute::run(plan, means) {
         Ok(()) => 0,
         Err(failure) if failure.informational() => {

@@ -4,10 +4,11 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::arguments::{LogFormat, TalkArguments};
+use super::arguments::{LogFormat, TalkArguments, ValueArguments};
 use super::run::{Options, run};
 use super::{load, output, plan};
 use crate::execute::status;
+use crate::host::secret;
 use crate::host::state::RunDirectory;
 use crate::lxc::call::{Arguments, TemplateCall};
 use crate::lxc::request::{self, Request};
@@ -21,6 +22,8 @@ layered-template makes a container from a manifest: ordered layers around an LXC
   lxc-create -t layered-template -n NAME -- --manifest ROLE.toml [ARGUMENTS OF THE TEMPLATE...]
 
   --manifest FILE          the manifest; a first argument that is no option means the same
+  --set NAME=VALUE         sets a variable of the manifest
+  --vars-file FILE         sets the variables that a TOML file gives
   --keep-failed            keeps the rootfs of a failed run for people to look at
   --log-format text|json   how it is told what happens
   -h, --help               with a manifest, its role, its layers, and its template's own help
@@ -54,8 +57,21 @@ pub(super) fn main(words: &[OsString]) -> u8 {
         Ok(call) => call,
         Err(error) => return usage(&error.to_string()),
     };
-    let Some(plan) = plan::make(&manifest, target(&call)) else { return status::USAGE };
-    run(&plan, options(&arguments))
+    let values = values(&arguments);
+    let Some((plan, chain)) = plan::make(&manifest, target(&call), &values) else {
+        return status::USAGE;
+    };
+    match secret::read(&chain) {
+        Ok(secrets) => run(&plan, secrets, options(&arguments)),
+        Err(report) => {
+            output::diagnostics(&report);
+            status::USAGE
+        }
+    }
+}
+
+fn values(arguments: &Arguments) -> ValueArguments {
+    ValueArguments { set: arguments.set.clone(), vars_files: arguments.vars_files.clone() }
 }
 
 fn usage(message: &str) -> u8 {
@@ -88,7 +104,7 @@ fn informational(arguments: &Arguments) -> u8 {
 /// The manifest says which template they are for; one that cannot be used is shown later.
 fn asks(manifest: &Path, arguments: &Arguments) -> Option<Request> {
     let name = arguments.name.as_deref().and_then(|name| name.to_str()).unwrap_or("NAME");
-    let (chain, _) = load::chain(manifest, name);
+    let (chain, _) = load::chain(manifest, name, &values(arguments), None);
     let chain = chain?;
     let template = match &chain.upstream.template {
         TemplateRef::BuiltinBusybox => Some("busybox".to_owned()),
@@ -113,7 +129,9 @@ fn answer(request: Request, manifest: &Path, arguments: &Arguments) -> u8 {
         }
         (None, Err(error)) => return usage(&error.to_string()),
     };
-    let Some(plan) = plan::make(manifest, target) else { return status::USAGE };
+    let Some((plan, _)) = plan::make(manifest, target, &values(arguments)) else {
+        return status::USAGE;
+    };
     if request == Request::Help {
         let printed = output::print(|to| {
             to.write_all(HELP.as_bytes())?;
@@ -150,11 +168,11 @@ fn role(plan: &Plan, to: &mut dyn std::io::Write) -> std::io::Result<()> {
     if !plan.variables.is_empty() {
         writeln!(to, "Its variables:")?;
         for variable in &plan.variables {
-            match (&variable.value, &variable.from) {
-                (Some(value), _) => writeln!(to, "  {} = {}", variable.name, shell::word(value))?,
-                (None, Some(layer)) => writeln!(to, "  {} (from {layer})", variable.name)?,
-                (None, None) => writeln!(to, "  {}", variable.name)?,
-            }
+            let value = variable.value.as_ref().map(|value| format!(" = {}", shell::word(value)));
+            let description = variable.description.as_ref();
+            let description = description.map(|text| format!("  {}", shell::one_line(text)));
+            let (value, description) = (value.unwrap_or_default(), description.unwrap_or_default());
+            writeln!(to, "  {}{value}{description}", variable.name)?;
         }
         writeln!(to)?;
     }

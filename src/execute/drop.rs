@@ -6,13 +6,14 @@ mod tree;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::FileType;
 
 use super::Run;
 use super::failure::{Failure, status};
 use super::observe::{Doing, Subject};
+use crate::chain::{self, Secret};
 use crate::digest::{Digest, Hasher};
 use crate::host::rootfs::{Attributes, Place, Rootfs, copy, own};
 use crate::manifest::{IfExists, Mode, Owner};
@@ -23,17 +24,30 @@ const DIRECTORY: Mode = Mode::new(0o755);
 
 impl Run<'_> {
     pub(super) fn drop(&mut self, layer: &Layer, file: &FileDrop) -> Result<(), Failure> {
-        let drop = || {
-            let rootfs = Rootfs::open(&self.plan.container.rootfs)?;
-            Drop { rootfs: &rootfs, file }.make()
+        // What is made only during the run is made first: the text of a secret, a fetched file.
+        let made = match &file.content {
+            Content::Rendered { template, values, .. } => {
+                let text = chain::reveal(template, values, &self.means.secrets);
+                let text = text.map_err(|fault| {
+                    failure(layer, file, &fault.diagnostic(&file.at, "it").message)
+                })?;
+                Some(Made::Text(text))
+            }
+            Content::Fetched { url, .. } => Some(Made::File(self.fetch(layer, file, url)?)),
+            _ => None,
         };
-        drop().map_err(|error| {
-            let doing = Doing::Drop(file.path.to_string());
-            let subject = Subject { layer: layer.name.clone(), doing };
-            let reason = format!("could not be dropped: {}", explain(&error));
-            Failure::of(status::FILES, subject, &file.at, reason)
+        let rootfs = Rootfs::open(&self.plan.container.rootfs);
+        let dropped = rootfs.and_then(|rootfs| Drop { rootfs: &rootfs, file, made }.make());
+        dropped.map_err(|error| {
+            failure(layer, file, &format!("could not be dropped: {}", explain(&error)))
         })
     }
+}
+
+fn failure(layer: &Layer, file: &FileDrop, reason: &str) -> Failure {
+    let doing = Doing::Drop(file.path.to_string());
+    let subject = Subject { layer: layer.name.clone(), doing };
+    Failure::of(status::FILES, subject, &file.at, reason)
 }
 
 /// Says more about errors whose names mislead in a rootfs.
@@ -55,6 +69,15 @@ fn explain(error: &io::Error) -> String {
 struct Drop<'a> {
     rootfs: &'a Rootfs,
     file: &'a FileDrop,
+    made: Option<Made>,
+}
+
+/// What was made for a drop during the run.
+enum Made {
+    /// A text that holds secrets.
+    Text(Secret),
+    /// A file of the host that was fetched.
+    File(PathBuf),
 }
 
 impl Drop<'_> {
@@ -79,6 +102,18 @@ impl Drop<'_> {
                 refuse_directory(there)?;
                 let attributes = Attributes { uid, gid, mode: mode.bits() };
                 put(&place, source, (*size, *digest), attributes)
+            }
+            Content::Rendered { mode, .. } => {
+                refuse_directory(there)?;
+                let Some(Made::Text(text)) = &self.made else { return Ok(()) };
+                let attributes = Attributes { uid, gid, mode: mode.bits() };
+                place.put_file(attributes, |file| file.write_all(text.expose().as_bytes()))
+            }
+            Content::Fetched { digest, mode, .. } => {
+                refuse_directory(there)?;
+                let Some(Made::File(path)) = &self.made else { return Ok(()) };
+                let attributes = Attributes { uid, gid, mode: mode.bits() };
+                put_fetched(&place, path, *digest, attributes)
             }
             Content::Symlink { target } => {
                 refuse_directory(there)?;
@@ -165,6 +200,28 @@ fn put(
             })
         }
     }
+}
+
+/// Puts a file at a place that was fetched, if it is what the manifest wants.
+fn put_fetched(
+    place: &Place,
+    path: &Path,
+    wanted: Digest,
+    attributes: Attributes,
+) -> io::Result<()> {
+    let mut from = File::open(path)?;
+    place.put_file(attributes, |to| {
+        let mut hasher = Hasher::default();
+        let mut buffer = vec![0; 128 * 1024];
+        copy(&mut from, to, false, &mut buffer, |piece| hasher.update(piece))?;
+        let found = hasher.finish();
+        if found == wanted {
+            return Ok(());
+        }
+        Err(io::Error::other(format!(
+            "what was fetched has the digest {found}, and the manifest wants {wanted}"
+        )))
+    })
 }
 
 fn about_source(path: &Path, error: &io::Error) -> io::Error {

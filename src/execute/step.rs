@@ -9,8 +9,10 @@ use rustix::process::Signal;
 
 use super::evidence::Evidence;
 use super::failure::{Failure, status};
+use super::mask::Mask;
 use super::observe::{Doing, Event, Observer, Subject};
 use super::{Handed, Run};
+use crate::chain::Secret;
 use crate::host::child::{self, End, Terms, Watcher};
 use crate::host::signals::Signals;
 use crate::host::state::RunDirectory;
@@ -34,6 +36,10 @@ impl Run<'_> {
         self.surround(&mut command, layer);
         let pairs = layer.environment.iter().chain(handed).chain(more);
         command.envs(pairs.map(|(name, value)| (name, value)));
+        for (name, variable) in &layer.secrets {
+            let value = self.means.secrets.get(variable).map(Secret::expose).unwrap_or_default();
+            command.env(name, value);
+        }
         let text = step.argv.last().map(String::as_str).unwrap_or_default();
         let job = Job { subject, at: &step.at, text, status: status_of(step.stop) };
         let terms = self.terms(step);
@@ -78,9 +84,10 @@ impl Run<'_> {
             observer: &mut *self.means.observer,
             directory: &mut self.means.directory,
             evidence: Evidence::default(),
+            mask: Mask::new(&self.means.secrets),
         };
         let end = child::run(command, terms, &mut self.means.signals, &mut witness);
-        let tail = witness.evidence.tail();
+        let tail = witness.end();
         let elapsed = started.elapsed();
         let failure = match judge(end, &mut self.means.signals, status, terms) {
             Ok(()) => None,
@@ -180,15 +187,35 @@ struct Witness<'a> {
     observer: &'a mut dyn Observer,
     directory: &'a mut Option<RunDirectory>,
     evidence: Evidence,
+    mask: Mask<'a>,
 }
 
-impl Watcher for Witness<'_> {
-    fn output(&mut self, bytes: &[u8]) {
+impl Witness<'_> {
+    fn hand(&mut self, bytes: &[u8]) {
         if let Some(directory) = self.directory {
             directory.write(bytes);
         }
         self.evidence.add(bytes);
         self.observer.event(&Event::Output { subject: self.subject, bytes });
+    }
+
+    /// Hands on what is left, and returns the last lines.
+    fn end(mut self) -> String {
+        let rest = self.mask.rest();
+        if !rest.is_empty() {
+            self.hand(&rest);
+        }
+        self.evidence.tail()
+    }
+}
+
+impl Watcher for Witness<'_> {
+    fn output(&mut self, bytes: &[u8]) {
+        match self.mask.masked(bytes) {
+            None => self.hand(bytes),
+            Some(masked) if masked.is_empty() => {}
+            Some(masked) => self.hand(&masked),
+        }
     }
 
     fn tick(&mut self) {

@@ -13,15 +13,7 @@ use crate::shell;
 pub const MARKS: [&str; 3] = ["--path", "--name", "--rootfs"];
 
 /// The program's own options in template mode that come with later versions.
-const LATER: [&str; 7] = [
-    "--set",
-    "--vars-file",
-    "--storage",
-    "--locked",
-    "--rebuild",
-    "--allow-untrusted",
-    "--extends",
-];
+const LATER: [&str; 4] = ["--storage", "--locked", "--rebuild", "--allow-untrusted"];
 
 /// What LXC tells a template of the container that it makes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +53,10 @@ pub struct Arguments {
     pub mapped: Option<Mapped>,
     /// `--manifest`, or the first word of the user's.
     pub manifest: Option<PathBuf>,
+    /// `--set`, in order.
+    pub set: Vec<String>,
+    /// `--vars-file`, in order.
+    pub vars_files: Vec<PathBuf>,
     /// `--keep-failed`.
     pub keep_failed: bool,
     /// `--log-format`.
@@ -130,8 +126,10 @@ impl Arguments {
             }
             let mut take = |name: &'static str| match option(word, name) {
                 None => Ok(None),
-                Some(Some(value)) => Ok(Some(value)),
-                Some(None) => words.next().cloned().ok_or(CallError::NoValue(name)).map(Some),
+                Some(Given::Joined(value)) => Ok(Some(value)),
+                Some(Given::Apart) => {
+                    words.next().cloned().ok_or(CallError::NoValue(name)).map(Some)
+                }
             };
             if let Some(value) = take("--path")? {
                 once("--path", &mut parsed.path, value)?;
@@ -145,6 +143,12 @@ impl Arguments {
                 once("--mapped-gid", &mut gid, number("--mapped-gid", &value)?)?;
             } else if let Some(value) = take("--manifest")? {
                 once("--manifest", &mut parsed.manifest, value.into())?;
+            } else if let Some(value) = take("--set")? {
+                let reason = "it is not UTF-8";
+                let shown = || CallError::Unfit("--set", shell::word(&value), reason);
+                parsed.set.push(value.to_str().ok_or_else(shown)?.to_owned());
+            } else if let Some(value) = take("--vars-file")? {
+                parsed.vars_files.push(value.into());
             } else if let Some(value) = take("--log-format")? {
                 let text = value.to_string_lossy().into_owned();
                 if !["text", "json"].contains(&text.as_str()) {
@@ -225,12 +229,20 @@ fn mapped_pair_at_end(words: &[OsString]) -> Option<(Mapped, &[OsString])> {
     Some((mapped, rest))
 }
 
-/// Tells whether `word` is the long option `name`, and returns the value behind a `=`.
-fn option(word: &OsStr, name: &str) -> Option<Option<OsString>> {
+/// How a word gives an option.
+enum Given {
+    /// `--x`: the value is the next word.
+    Apart,
+    /// `--x=v`.
+    Joined(OsString),
+}
+
+/// Tells whether `word` is the long option `name`, and how.
+fn option(word: &OsStr, name: &str) -> Option<Given> {
     let rest = word.as_bytes().strip_prefix(name.as_bytes())?;
     match rest.split_first() {
-        None => Some(None),
-        Some((b'=', value)) => Some(Some(OsString::from_vec(value.to_vec()))),
+        None => Some(Given::Apart),
+        Some((b'=', value)) => Some(Given::Joined(OsString::from_vec(value.to_vec()))),
         Some(_) => None,
     }
 }
@@ -295,7 +307,7 @@ mod tests {
             ("--manifest", CallError::NoValue("--manifest")),
             ("--manifest a --manifest b", CallError::Twice("--manifest")),
             ("--name a --name=b", CallError::Twice("--name")),
-            ("--set a=b", CallError::Later("--set")),
+            ("--locked", CallError::Later("--locked")),
             ("--storage=copy", CallError::Later("--storage")),
             ("--mapped-uid=1 m", CallError::Missing("--mapped-gid")),
         ];
@@ -360,7 +372,7 @@ mod tests {
         /// A trailing option that wants a value does not swallow the pair.
         #[test]
         fn no_word_swallows_the_pair(word in "-{0,2}[a-z]{1,8}=?") {
-            prop_assume!(!["--manifest", "--log-format", "--set", "--path", "--name", "--rootfs"]
+            prop_assume!(!["--manifest", "--log-format", "--set", "--vars-file", "--path", "--name", "--rootfs"]
                 .iter().any(|own| word.starts_with(own)));
             let mut line = words(THREE);
             line.push("--manifest=m".into());

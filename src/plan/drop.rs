@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
+use crate::chain::Values;
 use crate::digest::Digest;
 use crate::manifest::{IfExists, Mode, Owner, RootfsPath};
 use crate::source::At;
@@ -50,6 +51,28 @@ pub enum Content {
         mode: Option<Mode>,
         /// All below it, each directory before what is in it.
         entries: Arc<[Entry]>,
+    },
+    /// A file whose text holds secrets, so that it is made only during the run, and never digested.
+    Rendered {
+        /// The template.
+        #[serde(skip)]
+        template: Arc<str>,
+        /// What the template's names stand for.
+        #[serde(skip)]
+        values: Values,
+        /// The secrets in it.
+        secrets: Vec<String>,
+        /// Its permission bits.
+        mode: Mode,
+    },
+    /// A file that is fetched from the network during the run.
+    Fetched {
+        /// Where from.
+        url: String,
+        /// What its bytes must digest to.
+        digest: Digest,
+        /// Its permission bits.
+        mode: Mode,
     },
     /// A symbolic link.
     Symlink {

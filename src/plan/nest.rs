@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Serialize, Serializer};
 
 use super::drop::FileDrop;
+use crate::chain::{Origin, SecretVariable};
 use crate::digest::Digest;
 use crate::lxc::call::Mapped;
 use crate::manifest::{Duration, LayerName, Stop};
@@ -64,10 +65,16 @@ pub struct Target {
 pub struct Variable {
     /// Its name.
     pub name: String,
-    /// Its value; nothing, where a layer's pre steps decide it during the run.
+    /// Its value; nothing for a secret, and where a layer's pre steps decide it during the run.
     pub value: Option<String>,
+    /// Whether it is a secret.
+    pub secret: bool,
     /// The layer whose pre steps decide it.
     pub from: Option<LayerName>,
+    /// Where its value comes from.
+    pub origin: Option<Origin>,
+    /// What it is for.
+    pub description: Option<String>,
     /// Where it is declared.
     pub at: At,
 }
@@ -79,6 +86,14 @@ pub struct Layer {
     pub name: LayerName,
     /// Where it is declared.
     pub at: At,
+    /// Where its relative paths start.
+    #[serde(serialize_with = "lossy")]
+    pub directory: PathBuf,
+    /// The own variables of a reusable layer.
+    pub variables: Vec<Variable>,
+    /// The secrets that its steps have in their environment, by the names that it knows them by.
+    #[serde(serialize_with = "names_of_secrets")]
+    pub secrets: Vec<(String, Arc<SecretVariable>)>,
     /// The variables that its pre steps may hand inward.
     pub hands: Vec<String>,
     /// The environment that its steps have besides the caller's: variables and the layer's own.
@@ -214,6 +229,13 @@ pub(super) fn lossy<S: Serializer>(text: impl AsRef<OsStr>, to: S) -> Result<S::
 #[expect(clippy::ref_option, reason = "serde hands a reference to the field")]
 fn digest_of_pin<S: Serializer>(pin: &Option<(Digest, At)>, to: S) -> Result<S::Ok, S::Error> {
     pin.as_ref().map(|(digest, _)| digest).serialize(to)
+}
+
+fn names_of_secrets<S: Serializer>(
+    secrets: &[(String, Arc<SecretVariable>)],
+    to: S,
+) -> Result<S::Ok, S::Error> {
+    to.collect_seq(secrets.iter().map(|(name, _)| name))
 }
 
 fn lossy_words<S: Serializer>(words: &[OsString], to: S) -> Result<S::Ok, S::Error> {

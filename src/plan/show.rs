@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use super::drop::{Bytes, Content, Entry, EntryKind, FileDrop};
-use super::nest::{Act, Inner, Layer, Plan, Step, Template, Upstream};
+use super::nest::{Act, Inner, Layer, Plan, Step, Template, Upstream, Variable};
 use crate::digest::Digest;
 use crate::lxc::config;
 use crate::manifest::Owner;
@@ -33,12 +33,7 @@ pub fn text(plan: &Plan, detail: Detail, to: &mut dyn Write) -> io::Result<()> {
     writeln!(to, "  manifest {manifest}")?;
     writeln!(to, "  rootfs   {}", printable_path(&plan.container.rootfs))?;
     for variable in &plan.variables {
-        let value = match (&variable.value, &variable.from) {
-            (Some(value), _) => shell::word(value),
-            (None, Some(layer)) => format!("decided by pre of {layer}"),
-            (None, None) => "unknown".to_owned(),
-        };
-        writeln!(to, "  variable {} = {value}  ({})", variable.name, variable.at)?;
+        writeln!(to, "  variable {}", shown(variable))?;
     }
     writeln!(to)?;
     Show { to, detail, depth: 0 }.layer(&plan.layer)
@@ -54,6 +49,14 @@ impl Show<'_> {
     fn layer(&mut self, layer: &Layer) -> io::Result<()> {
         self.line("layer", format_args!("{}", layer.name), &layer.at)?;
         self.depth += 1;
+        if self.detail == Detail::Whole {
+            for variable in &layer.variables {
+                self.more("variable", format_args!("{}", shown(variable)))?;
+            }
+        }
+        for (name, _) in &layer.secrets {
+            self.more("secret", format_args!("{name}"))?;
+        }
         for step in &layer.before {
             self.step(step)?;
         }
@@ -171,6 +174,18 @@ impl Show<'_> {
                 }
                 Ok(())
             }
+            Content::Rendered { secrets, mode, .. } => {
+                let secrets = secrets.join(", ");
+                let text =
+                    format_args!("{path}  {mode} {owner} rendered with secret {secrets}{exists}");
+                self.line("file", text, &file.at)
+            }
+            Content::Fetched { url, digest, mode } => {
+                let digest = self.digest(digest);
+                let url = shell::one_line(url);
+                let text = format_args!("{path}  {mode} {owner} {digest} from {url}{exists}");
+                self.line("file", text, &file.at)
+            }
             Content::Symlink { target } => {
                 let target = shell::one_line(target);
                 let text = format_args!("{path} -> {target}  {owner}{exists}");
@@ -230,6 +245,20 @@ impl Show<'_> {
             write!(self.to, "[{}] ", self.depth)?;
         }
         Ok(())
+    }
+}
+
+/// Shows a variable with its value, and where that came from.
+fn shown(variable: &Variable) -> String {
+    let name = &variable.name;
+    let origin = match &variable.origin {
+        Some(origin) => origin.to_string(),
+        None => variable.at.to_string(),
+    };
+    match (&variable.value, variable.secret) {
+        (_, true) => format!("{name} = [secret]  ({origin})"),
+        (Some(value), _) => format!("{name} = {}  ({origin})", shell::word(value)),
+        (None, _) => format!("{name}  ({origin})"),
     }
 }
 
