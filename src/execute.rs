@@ -58,7 +58,7 @@ pub fn run<'a>(plan: &'a Plan, means: Means<'a>) -> Result<(), Failure> {
         Failure::of_run(status::FILES, format!("the container's directory: {error}"))
     })?;
     let mut run = Run { plan, means, container, upstream_record: None };
-    let result = run.layer(&plan.layer, &Vec::new());
+    let result = run.pinned().and_then(|()| run.layer(&plan.layer, &Vec::new()));
     let result = result.and_then(|()| run.record());
     result.map_err(|failure| run.kept(failure))
 }

@@ -21,6 +21,9 @@ pub(super) fn main(arguments: &ValidateArguments) -> u8 {
     match arguments.format {
         FindingsFormat::Text => {
             output::diagnostics(&all);
+            if !all.is_empty() {
+                output::say("");
+            }
             output::say(&summary(arguments.manifests.len(), &all));
             status
         }

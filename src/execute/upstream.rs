@@ -24,19 +24,7 @@ impl Run<'_> {
             |reason: String| Failure::of(status::UPSTREAM, subject.clone(), &upstream.at, reason);
         let path = match &upstream.program {
             Template::Busybox { path } => return self.busybox(layer, upstream, path, &subject),
-            Template::File { path, digest } => {
-                if let Some((pin, at)) = &upstream.pin
-                    && pin != digest
-                {
-                    let reason = format!(
-                        "is not the one that the manifest pins: `{}` has the digest {digest}",
-                        path.display()
-                    );
-                    let failure = Failure::of(status::UPSTREAM, subject.clone(), at, reason);
-                    return Err(failure.hint("review what has changed in it, then pin the new one"));
-                }
-                path
-            }
+            Template::File { path, .. } => path,
         };
         let depth = depth();
         if depth >= DEEPEST {
@@ -73,6 +61,27 @@ impl Run<'_> {
         self.look_for_stray_config(&subject);
         self.upstream_record = self.read_record();
         Ok(())
+    }
+
+    /// Checks that the template is the one that the manifest pins, before anything runs.
+    pub(super) fn pinned(&self) -> Result<(), Failure> {
+        let upstream = self.plan.upstream();
+        let (Template::File { path, digest }, Some((pin, at))) = (&upstream.program, &upstream.pin)
+        else {
+            return Ok(());
+        };
+        if pin == digest {
+            return Ok(());
+        }
+        let innermost = self.plan.layers().last().unwrap_or(&self.plan.layer);
+        let doing = Doing::Upstream(upstream.template.clone());
+        let subject = Subject { layer: innermost.name.clone(), doing };
+        let reason = format!(
+            "is not the one that the manifest pins: `{}` has the digest {digest}",
+            path.display()
+        );
+        let failure = Failure::of(status::UPSTREAM, subject, at, reason);
+        Err(failure.hint("review what has changed in it, then pin the new one"))
     }
 
     /// Returns what shows whether a template has done anything.

@@ -50,7 +50,7 @@ pub struct RunDirectory {
 impl RunDirectory {
     /// Makes a directory for a run that makes the container `name`.
     pub fn make(state: &Path, name: &str, owner: Owner) -> io::Result<Self> {
-        make_all(state, owner)?;
+        make_all(state, 0o700, owner)?;
         forget_old(state);
         let stem = format!("{name}-{}", super::clock::now().replace([':', '-'], ""));
         let path = (1..1000)
@@ -130,15 +130,16 @@ fn forget_old(state: &Path) {
     }
 }
 
-/// Makes a directory and those above it, each the owner's where it is new.
-fn make_all(path: &Path, owner: Owner) -> io::Result<()> {
+/// Makes a directory and those above it, each the owner's where it is new. Those above may hold
+/// what others must reach: `~/.local` is one of them.
+fn make_all(path: &Path, mode: u32, owner: Owner) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
     if let Some(parent) = path.parent() {
-        make_all(parent, owner)?;
+        make_all(parent, 0o755, owner)?;
     }
-    match make_one(path, 0o700, owner) {
+    match make_one(path, mode, owner) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         other => other,
     }
