@@ -78,6 +78,8 @@ pub fn parse_layer(source: &Arc<Source>) -> (Option<LayerFile>, Report) {
 }
 
 /// Parses the text of a vars file: plain values, each with the places of its name and its value.
+///
+/// Those that are sound are there even if the report has an error, unless the text is not TOML.
 pub fn parse_vars(source: &Arc<Source>) -> (Option<Vec<Assignment>>, Report) {
     decode(source, Decoder::assignments)
 }
@@ -117,12 +119,14 @@ fn syntax(source: &Arc<Source>, errors: &[toml::de::Error]) -> Report {
         let span = error.span().unwrap_or(end..end);
         let at = At { source: Arc::clone(source), span: span.start.min(end)..span.end.min(end) };
         if lines.insert(at.line()) {
-            let message = error.message().lines().next().unwrap_or("this is not TOML");
-            let mut diagnostic = Diagnostic::error(&at, message);
-            if let Some(help) = syntax_help(message, &at) {
-                diagnostic = diagnostic.help(help);
-            }
-            report.push(diagnostic);
+            report.push_error(|| {
+                let message = error.message().lines().next().unwrap_or("this is not TOML");
+                let diagnostic = Diagnostic::error(&at, message);
+                match syntax_help(message, &at) {
+                    Some(help) => diagnostic.help(help),
+                    None => diagnostic,
+                }
+            });
         }
     }
     report

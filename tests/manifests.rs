@@ -12,6 +12,8 @@ mod folder;
 mod limits;
 #[path = "manifests/mutation.rs"]
 mod mutation;
+#[path = "manifests/schema.rs"]
+mod schema;
 #[path = "manifests/secrets.rs"]
 mod secrets;
 
