@@ -18,6 +18,7 @@ mod reuse;
 #[cfg(test)]
 mod schema;
 mod step;
+mod survey;
 mod template;
 mod text;
 mod tree;
@@ -47,6 +48,7 @@ pub(crate) use variable::no_pre;
 use crate::diagnostic::{Diagnostic, Report};
 use crate::source::{At, Source};
 use decode::Decoder;
+use survey::{Survey, survey};
 
 /// The largest manifest that is read, in bytes.
 pub const LARGEST: usize = 1024 * 1024;
@@ -101,7 +103,17 @@ fn decode<T>(
     source: &Arc<Source>,
     decode: impl FnOnce(&mut Decoder, &Spanned<DeTable<'_>>) -> T,
 ) -> (Option<T>, Report) {
-    let (document, errors) = DeTable::parse_recoverable(&source.text);
+    let text = match survey(&source.text) {
+        Survey::Sound => &source.text[..],
+        Survey::Faulty(end) => &source.text[..end],
+        Survey::Excessive(start) => {
+            let at = At { source: Arc::clone(source), span: start..start };
+            let help = "bring texts in from files of their own, by `source` or `script`";
+            let message = "too many keys and values for one file";
+            return (None, Diagnostic::error(&at, message).help(help).into());
+        }
+    };
+    let (document, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         return (None, syntax(source, &errors));
     }

@@ -16,6 +16,8 @@ mod mutation;
 mod schema;
 #[path = "manifests/secrets.rs"]
 mod secrets;
+#[path = "manifests/values.rs"]
+mod values;
 
 use folder::{Case, cases, judge};
 

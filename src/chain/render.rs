@@ -231,10 +231,9 @@ fn tag_length(tag: &str, close: &str) -> usize {
             Some(_) if escaped => escaped = false,
             Some(_) if byte == b'\\' => escaped = true,
             Some(open) if byte == open => quote = None,
-            Some(_) => {}
             None if tag.as_bytes()[index..].starts_with(close.as_bytes()) => return index,
             None if matches!(byte, b'"' | b'\'') => quote = Some(byte),
-            None => {}
+            _ => {}
         }
     }
     tag.len()

@@ -13,15 +13,7 @@ use crate::shell;
 pub const MARKS: [&str; 3] = ["--path", "--name", "--rootfs"];
 
 /// The program's own options in template mode that come with later versions.
-const LATER: [&str; 7] = [
-    "--set",
-    "--vars-file",
-    "--storage",
-    "--locked",
-    "--rebuild",
-    "--allow-untrusted",
-    "--extends",
-];
+const LATER: [&str; 5] = ["--storage", "--locked", "--rebuild", "--allow-untrusted", "--extends"];
 
 /// What LXC tells a template of the container that it makes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +53,10 @@ pub struct Arguments {
     pub mapped: Option<Mapped>,
     /// `--manifest`, or the first word of the user's.
     pub manifest: Option<PathBuf>,
+    /// `--set`, each as `name=value`, in order.
+    pub set: Vec<String>,
+    /// `--vars-file`, in order.
+    pub vars_files: Vec<PathBuf>,
     /// `--keep-failed`.
     pub keep_failed: bool,
     /// `--log-format`.
@@ -147,6 +143,12 @@ impl Arguments {
                 once("--mapped-gid", &mut gid, number("--mapped-gid", &value)?)?;
             } else if let Some(value) = take("--manifest")? {
                 once("--manifest", &mut parsed.manifest, value.into())?;
+            } else if let Some(value) = take("--set")? {
+                let reason = "it is not UTF-8";
+                let unfit = |word| CallError::Unfit("--set", shell::word(word), reason);
+                parsed.set.push(value.into_string().map_err(unfit)?);
+            } else if let Some(value) = take("--vars-file")? {
+                parsed.vars_files.push(value.into());
             } else if let Some(value) = take("--log-format")? {
                 let text = value.to_string_lossy().into_owned();
                 if !["text", "json"].contains(&text.as_str()) {
@@ -300,12 +302,21 @@ mod tests {
     }
 
     #[test]
+    fn values_for_variables_keep_their_order() {
+        let line = "--set a=1 m --set=b=2 --vars-file x --vars-file=y -- --set c=3";
+        let parsed = parse(&format!("{THREE} {line}")).unwrap();
+        assert_eq!(parsed.set, ["a=1", "b=2"]);
+        assert_eq!(parsed.vars_files, [PathBuf::from("x"), PathBuf::from("y")]);
+        assert_eq!(parsed.rest, words("-- --set c=3"));
+    }
+
+    #[test]
     fn what_cannot_be_meant_is_refused() {
         let table = [
             ("--manifest", CallError::NoValue("--manifest")),
             ("--manifest a --manifest b", CallError::Twice("--manifest")),
             ("--name a --name=b", CallError::Twice("--name")),
-            ("--set a=b", CallError::Later("--set")),
+            ("--set", CallError::NoValue("--set")),
             ("--storage=copy", CallError::Later("--storage")),
             ("--mapped-uid=1 m", CallError::Missing("--mapped-gid")),
         ];
@@ -370,7 +381,7 @@ mod tests {
         /// A trailing option that wants a value does not swallow the pair.
         #[test]
         fn no_word_swallows_the_pair(word in "-{0,2}[a-z]{1,8}=?") {
-            prop_assume!(!["--manifest", "--log-format", "--set", "--path", "--name", "--rootfs"]
+            prop_assume!(!["--manifest", "--log-format", "--set", "--vars-file", "--path", "--name", "--rootfs"]
                 .iter().any(|own| word.starts_with(own)));
             let mut line = words(THREE);
             line.push("--manifest=m".into());

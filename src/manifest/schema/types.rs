@@ -1,6 +1,7 @@
 //! What may stand in the files, as types whose comments an editor shows.
 
 #![expect(dead_code, reason = "the types are read by the derive alone")]
+#![expect(clippy::struct_field_names, reason = "the names are the keys")]
 
 use std::collections::BTreeMap;
 
