@@ -1,6 +1,5 @@
 //! Hostile sizes: whatever a mebibyte holds, it is judged within a second and 64 MiB.
 
-use std::fmt::Write as _;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,10 +29,8 @@ fn fill(size: usize, head: &str, piece: impl Fn(usize) -> String, tail: &str) ->
     text + tail
 }
 
-fn many_variables() -> String {
-    let mut text = String::from("manifest = 1\n[vars]\n");
-    (0..40_000).for_each(|number| writeln!(text, "v{number}=1").unwrap());
-    text
+fn many_variables(size: usize) -> String {
+    fill(size, "manifest = 1\n[vars]\n", |number| format!("v{number}=1\n"), "")
 }
 
 /// A name, and what makes a text of at most so many bytes.
@@ -81,7 +78,12 @@ fn hostile() -> Vec<Case> {
             fill(size, &format!("{HEAD}args=['"), same("{{x}}"), "']")
         }),
         case("unbound names among many", move |size| {
-            fill(size, &format!("{}{}args=['", many_variables(), &HEAD[13..]), same("{{w1}}"), "']")
+            fill(
+                size,
+                &format!("{}{}args=['", many_variables(size / 3), &HEAD[13..]),
+                same("{{w1}}"),
+                "']",
+            )
         }),
         case("arguments", move |size| fill(size, &format!("{HEAD}args=["), same("1,"), "]")),
         case("sound arguments", move |size| fill(size, &format!("{HEAD}args=["), same("'',"), "]")),
@@ -123,6 +125,39 @@ fn hostile() -> Vec<Case> {
                 &format!("{HEAD}[[layer.file]]\npath='/a'\nrender=true\ncontent='"),
                 same("{{ 1 }}"),
                 "'",
+            )
+        }),
+        case("rendered loops", move |size| {
+            fill(
+                size,
+                HEAD,
+                |n| {
+                    format!(
+                        "[[layer.file]]\npath='/{n}'\nrender=true\ncontent='{{%for i in range(9999)%}}{{%endfor%}}'\n"
+                    )
+                },
+                "",
+            )
+        }),
+        case("long rendered texts", move |size| {
+            fill(
+                size,
+                HEAD,
+                |n| {
+                    format!(
+                        "[[layer.file]]\npath='/{n}'\nrender=true\ncontent='{{{{\"x\"*1000000}}}}'\n"
+                    )
+                },
+                "",
+            )
+        }),
+        case("rendered names", move |size| {
+            let head = format!("{}{}", many_variables(size / 4), &HEAD[13..]);
+            fill(
+                size,
+                &head,
+                |n| format!("[[layer.file]]\npath='/{n}'\nrender=true\ncontent='{{{{w{n}}}}}'\n"),
+                "",
             )
         }),
         case("a rendered nest", move |size| {
