@@ -1,5 +1,7 @@
 //! Files with `render = true`: templates of variables.
 
+mod depth;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use minijinja::syntax::SyntaxConfig;
@@ -14,12 +16,6 @@ use crate::source::At;
 /// How many instructions a template may take, or all those that stand in a role's manifests: a loop
 /// over a range ends within milliseconds.
 const FUEL: u64 = 1_000_000;
-
-/// The longest tag of a template, in bytes.
-const LONGEST_TAG: usize = 1024;
-
-/// How many times a template may say `elif`.
-const MOST_ELIFS: usize = 200;
 
 /// The longest text that a template may make, or all those in a role's manifests, in bytes.
 const LONGEST: usize = 16 * 1024 * 1024;
@@ -153,7 +149,7 @@ pub fn reveal(text: &str, values: &Values, secrets: &Secrets) -> Result<Secret, 
 
 /// Returns the names of the variables in a template, and refuses those that it cannot have.
 pub(super) fn names(text: &str, values: &Values) -> Result<BTreeSet<String>, RenderError> {
-    bounded(text)?;
+    depth::check(text)?;
     let environment = environment();
     let template = environment.template_from_str(text)?;
     let globals: BTreeSet<_> = environment.globals().map(|(name, _)| name.to_owned()).collect();
@@ -220,64 +216,6 @@ fn fill(
     String::from_utf8(bounded.bytes).map_err(|_| {
         minijinja::Error::new(ErrorKind::InvalidOperation, "the result is not UTF-8").into()
     })
-}
-
-/// Refuses what would take the engine too deep: it walks an expression and a chain of `elif` by
-/// recursion, without a bound of its own.
-fn bounded(text: &str) -> Result<(), RenderError> {
-    let mut chained = 0;
-    let mut rest = text;
-    while let Some(open) = rest.find('{') {
-        let tag = &rest[open + 1..];
-        let close = match tag.as_bytes().first() {
-            Some(b'{') => "}}",
-            Some(b'%') => "%}",
-            Some(b'#') => {
-                rest = tag.split_once("#}").map_or("", |(_, behind)| behind);
-                continue;
-            }
-            _ => {
-                rest = tag;
-                continue;
-            }
-        };
-        let length = tag_length(&tag[1..], close);
-        let inside = &tag[1..=length];
-        chained +=
-            usize::from(inside.trim_start_matches(['-', '+']).trim_start().starts_with("elif"));
-        if length > LONGEST_TAG || chained > MOST_ELIFS {
-            let lines = text[..text.len() - rest.len() + open].matches('\n').count();
-            return Err(RenderError {
-                line: Some(lines + 1),
-                message: if length > LONGEST_TAG {
-                    format!("a tag is longer than {LONGEST_TAG} bytes")
-                } else {
-                    format!("more than {MOST_ELIFS} times `elif`")
-                },
-                help: Some("what is that long belongs in a step".to_owned()),
-                undefined: false,
-            });
-        }
-        rest = &tag[1 + length..];
-    }
-    Ok(())
-}
-
-/// Returns how long a tag is up to its close, which does not count within quotes.
-fn tag_length(tag: &str, close: &str) -> usize {
-    let mut quote = None;
-    let mut escaped = false;
-    for (index, byte) in tag.bytes().enumerate() {
-        match quote {
-            Some(_) if escaped => escaped = false,
-            Some(_) if byte == b'\\' => escaped = true,
-            Some(open) if byte == open => quote = None,
-            None if tag.as_bytes()[index..].starts_with(close.as_bytes()) => return index,
-            None if matches!(byte, b'"' | b'\'') => quote = Some(byte),
-            _ => {}
-        }
-    }
-    tag.len()
 }
 
 fn environment() -> Environment<'static> {

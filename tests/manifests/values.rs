@@ -62,7 +62,7 @@ fn an_extending_manifest_binds_the_variables_of_its_base() {
 #[test]
 fn a_base_sees_nothing_that_it_does_not_declare() {
     let chain = chain("/extends");
-    let seen = |layer: usize| chain.layers[layer].values.iter().map(|(n, _)| n).count();
+    let seen = |layer: usize| chain.layers[layer].values.iter().count();
     assert_eq!(seen(0), 2, "the innermost base declares nothing: lxc.name and lxc.arch");
     assert_eq!(seen(1), 4);
     assert_eq!(seen(2), 4);
