@@ -18,6 +18,7 @@ mod reuse;
 #[cfg(test)]
 mod schema;
 mod step;
+mod survey;
 mod template;
 mod text;
 mod tree;
@@ -47,6 +48,7 @@ pub(crate) use variable::no_pre;
 use crate::diagnostic::{Diagnostic, Report};
 use crate::source::{At, Source};
 use decode::Decoder;
+use survey::{Survey, survey};
 
 /// The largest manifest that is read, in bytes.
 pub const LARGEST: usize = 1024 * 1024;
@@ -78,6 +80,8 @@ pub fn parse_layer(source: &Arc<Source>) -> (Option<LayerFile>, Report) {
 }
 
 /// Parses the text of a vars file: plain values, each with the places of its name and its value.
+///
+/// Those that are sound are there even if the report has an error, unless the text is not TOML.
 pub fn parse_vars(source: &Arc<Source>) -> (Option<Vec<Assignment>>, Report) {
     decode(source, Decoder::assignments)
 }
@@ -99,7 +103,17 @@ fn decode<T>(
     source: &Arc<Source>,
     decode: impl FnOnce(&mut Decoder, &Spanned<DeTable<'_>>) -> T,
 ) -> (Option<T>, Report) {
-    let (document, errors) = DeTable::parse_recoverable(&source.text);
+    let text = match survey(&source.text) {
+        Survey::Sound => &source.text[..],
+        Survey::Faulty(end) => &source.text[..end],
+        Survey::Excessive(start) => {
+            let at = At { source: Arc::clone(source), span: start..start };
+            let help = "bring texts in from files of their own, by `source` or `script`";
+            let message = "too many keys and values for one file";
+            return (None, Diagnostic::error(&at, message).help(help).into());
+        }
+    };
+    let (document, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         return (None, syntax(source, &errors));
     }
@@ -117,12 +131,14 @@ fn syntax(source: &Arc<Source>, errors: &[toml::de::Error]) -> Report {
         let span = error.span().unwrap_or(end..end);
         let at = At { source: Arc::clone(source), span: span.start.min(end)..span.end.min(end) };
         if lines.insert(at.line()) {
-            let message = error.message().lines().next().unwrap_or("this is not TOML");
-            let mut diagnostic = Diagnostic::error(&at, message);
-            if let Some(help) = syntax_help(message, &at) {
-                diagnostic = diagnostic.help(help);
-            }
-            report.push(diagnostic);
+            report.push_error(|| {
+                let message = error.message().lines().next().unwrap_or("this is not TOML");
+                let diagnostic = Diagnostic::error(&at, message);
+                match syntax_help(message, &at) {
+                    Some(help) => diagnostic.help(help),
+                    None => diagnostic,
+                }
+            });
         }
     }
     report

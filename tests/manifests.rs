@@ -12,8 +12,12 @@ mod folder;
 mod limits;
 #[path = "manifests/mutation.rs"]
 mod mutation;
+#[path = "manifests/schema.rs"]
+mod schema;
 #[path = "manifests/secrets.rs"]
 mod secrets;
+#[path = "manifests/values.rs"]
+mod values;
 
 use folder::{Case, cases, judge};
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::render::Allowance;
 use super::resolve::Role;
 use super::scope::{self, Scope, warn_unused};
 use super::used::sees_all;
@@ -19,7 +20,13 @@ use crate::source::At;
 pub fn bind(role: &Role, given: &Given<'_>) -> (Option<Chain>, Report) {
     let mut report = Report::default();
     let scope = scope::bind(role, given, &mut report);
-    let mut binder = Binder { given, values: Values::default(), used: BTreeSet::new(), report };
+    let mut binder = Binder {
+        given,
+        values: Values::default(),
+        used: BTreeSet::new(),
+        report,
+        allowance: Allowance::default(),
+    };
     let chain = binder.chain(role, scope);
     let report = binder.report;
     (chain.filter(|_| !report.has_errors()), report)
@@ -32,6 +39,8 @@ pub(super) struct Binder<'a> {
     /// The names that were used of it.
     pub(super) used: BTreeSet<String>,
     pub(super) report: Report,
+    /// What is left for the templates in the manifests.
+    pub(super) allowance: Allowance,
 }
 
 impl Binder<'_> {

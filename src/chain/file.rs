@@ -104,7 +104,11 @@ impl Binder<'_> {
         if let Ok(names) = render::names(text, &self.values) {
             self.used.extend(names);
         }
-        match render::render(text, &self.values) {
+        // What would be reported is not kept any more.
+        if self.report.is_full() {
+            return None;
+        }
+        match render::render_within(text, &self.values, &mut self.allowance) {
             Ok(Rendered::Text(text)) => Some(Dropped::Inline(text.into_bytes().into())),
             Ok(Rendered::Secret(secrets)) => {
                 Some(Dropped::Secret { template: text.into(), secrets, at: at.clone() })

@@ -1,5 +1,7 @@
 //! Files with `render = true`: templates of variables.
 
+mod depth;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use minijinja::syntax::SyntaxConfig;
@@ -11,10 +13,11 @@ use crate::diagnostic::{Diagnostic, nearest};
 use crate::manifest::Value;
 use crate::source::At;
 
-/// How many instructions a template may take: a loop over a range ends within milliseconds.
+/// How many instructions a template may take, or all those that stand in a role's manifests: a loop
+/// over a range ends within milliseconds.
 const FUEL: u64 = 1_000_000;
 
-/// The longest text that a template may make, in bytes.
+/// The longest text that a template may make, or all those in a role's manifests, in bytes.
 const LONGEST: usize = 16 * 1024 * 1024;
 
 /// What becomes of a template before a run.
@@ -74,15 +77,20 @@ impl From<minijinja::Error> for RenderError {
 /// Variables are there by their names, and `lxc.name` and `lxc.arch`. A template that names a
 /// secret is only checked: its text is nothing to be shown or kept.
 pub fn render(text: &str, values: &Values) -> Result<Rendered, RenderError> {
+    render_within(text, values, &mut Allowance::default())
+}
+
+/// Renders a template as [`render`] does, with what is left for all those of a role.
+pub(super) fn render_within(
+    text: &str,
+    values: &Values,
+    allowance: &mut Allowance,
+) -> Result<Rendered, RenderError> {
     let names = names(text, values)?;
-    let secrets: Vec<_> = values
-        .secrets()
-        .map(|(name, _)| name)
-        .filter(|name| names.contains(*name))
-        .map(str::to_owned)
-        .collect();
+    let secrets: Vec<_> =
+        names.iter().filter(|name| values.secret(name).is_some()).cloned().collect();
     if secrets.is_empty() {
-        let filled = fill(text, values, BTreeMap::new()).map(Rendered::Text);
+        let filled = fill(text, context(&names, values), allowance).map(Rendered::Text);
         // The engine does not say which name it is that has no value.
         return filled.map_err(|error| match unknown(&names, values) {
             Some(unknown) if error.undefined => RenderError { line: error.line, ..unknown },
@@ -92,6 +100,21 @@ pub fn render(text: &str, values: &Values) -> Result<Rendered, RenderError> {
     match unknown(&names, values) {
         Some(error) => Err(error),
         None => Ok(Rendered::Secret(secrets)),
+    }
+}
+
+/// What templates may take.
+#[derive(Debug)]
+pub(super) struct Allowance {
+    /// Instructions.
+    fuel: u64,
+    /// Bytes of their texts.
+    bytes: usize,
+}
+
+impl Default for Allowance {
+    fn default() -> Self {
+        Self { fuel: FUEL, bytes: LONGEST }
     }
 }
 
@@ -110,20 +133,23 @@ fn unknown(names: &BTreeSet<String>, values: &Values) -> Option<RenderError> {
 /// Renders a template as [`render`] does, with the secrets that it names.
 pub fn reveal(text: &str, values: &Values, secrets: &Secrets) -> Result<Secret, RenderError> {
     let names = names(text, values)?;
-    let named = values.secrets().filter(|(name, _)| names.contains(*name));
-    let revealed = named.filter_map(|(name, variable)| {
-        Some((name.to_owned(), minijinja::Value::from(secrets.get(variable)?.expose())))
-    });
+    let mut context = context(&names, values);
+    for name in &names {
+        if let Some(secret) = values.secret(name).and_then(|variable| secrets.get(variable)) {
+            context.insert(name.clone(), secret.expose().into());
+        }
+    }
     // What the engine says of a value may quote it.
     let mask = |error: RenderError| RenderError {
         message: secrets.mask(&error.message).into_owned(),
         ..error
     };
-    fill(text, values, revealed.collect()).map(Secret::new).map_err(mask)
+    fill(text, context, &mut Allowance::default()).map(Secret::new).map_err(mask)
 }
 
 /// Returns the names of the variables in a template, and refuses those that it cannot have.
 pub(super) fn names(text: &str, values: &Values) -> Result<BTreeSet<String>, RenderError> {
+    depth::check(text)?;
     let environment = environment();
     let template = environment.template_from_str(text)?;
     let globals: BTreeSet<_> = environment.globals().map(|(name, _)| name.to_owned()).collect();
@@ -131,7 +157,7 @@ pub(super) fn names(text: &str, values: &Values) -> Result<BTreeSet<String>, Ren
         template.undeclared_variables(false).into_iter().filter(|n| !globals.contains(n)).collect();
     for name in &names {
         let fault = match values.known(name) {
-            Some(Known::Secret(_)) if values.secrets().all(|(listed, _)| listed != name) => (
+            Some(Known::Secret(_)) if values.secret(name).is_none() => (
                 format!("`{name}` is a secret that this layer does not list"),
                 "a layer gets the secrets that it lists, as in `secrets = [\"token\"]`",
             ),
@@ -151,25 +177,43 @@ pub(super) fn names(text: &str, values: &Values) -> Result<BTreeSet<String>, Ren
     Ok(names)
 }
 
+/// Returns the values that a template names.
+fn context(names: &BTreeSet<String>, values: &Values) -> BTreeMap<String, minijinja::Value> {
+    let value = |name: &str| match values.known(name) {
+        Some(Known::Value(value)) => Some(engine_value(value)),
+        _ => None,
+    };
+    let always = ["name", "arch"].map(str::to_owned).into_iter();
+    let lxc: BTreeMap<_, _> =
+        always.filter_map(|name| Some((name.clone(), value(&format!("lxc.{name}"))?))).collect();
+    let lxc = ("lxc".to_owned(), lxc.into());
+    let named = names.iter().filter_map(|name| Some((name.clone(), value(name)?)));
+    named.chain([lxc]).collect()
+}
+
 fn fill(
     text: &str,
-    values: &Values,
-    secrets: BTreeMap<String, minijinja::Value>,
+    context: BTreeMap<String, minijinja::Value>,
+    allowance: &mut Allowance,
 ) -> Result<String, RenderError> {
-    let environment = environment();
+    let mut environment = environment();
+    environment.set_fuel(Some(allowance.fuel));
     let template = environment.template_from_str(text)?;
-    let mut context = secrets;
-    let mut lxc = BTreeMap::new();
-    for (name, value) in values.iter() {
-        match name.strip_prefix("lxc.") {
-            Some(name) => lxc.insert(name.to_owned(), engine_value(value)),
-            None => context.insert(name.to_owned(), engine_value(value)),
-        };
+    let mut bounded = Bounded { bytes: Vec::new(), most: allowance.bytes };
+    match template.render_captured_to(context, &mut bounded) {
+        Ok(captured) => {
+            if let Some((_, left)) = captured.state().fuel_levels() {
+                allowance.fuel = left;
+            }
+        }
+        Err(error) => {
+            // How much it took is not known; the others are rendered only to be judged.
+            allowance.fuel /= 2;
+            return Err(error.into());
+        }
     }
-    context.insert("lxc".to_owned(), lxc.into());
-    let mut bounded = Bounded(Vec::new());
-    template.render_captured_to(context, &mut bounded)?;
-    String::from_utf8(bounded.0).map_err(|_| {
+    allowance.bytes -= bounded.bytes.len();
+    String::from_utf8(bounded.bytes).map_err(|_| {
         minijinja::Error::new(ErrorKind::InvalidOperation, "the result is not UTF-8").into()
     })
 }
@@ -179,7 +223,6 @@ fn environment() -> Environment<'static> {
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_syntax(syntax());
     environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-    environment.set_fuel(Some(FUEL));
     environment
 }
 
@@ -199,14 +242,17 @@ fn engine_value(value: &Value) -> minijinja::Value {
 }
 
 /// A buffer that refuses to grow without end.
-struct Bounded(Vec<u8>);
+struct Bounded {
+    bytes: Vec<u8>,
+    most: usize,
+}
 
 impl std::io::Write for Bounded {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        if self.0.len() + bytes.len() > LONGEST {
+        if self.bytes.len() + bytes.len() > self.most {
             return Err(std::io::Error::other("the result is longer than 16 MiB"));
         }
-        self.0.extend_from_slice(bytes);
+        self.bytes.extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
@@ -260,6 +306,10 @@ mod tests {
             ("{{ token }}{{ missing }}", None),
             ("{% for i in range(100000000) %}x{% endfor %}", None),
             ("{% include 'etc/passwd' %}", None),
+            (&format!("{{{{ 1{} }}}}", "+1".repeat(1000)), None),
+            (&format!("{{{{ '}}}}' ~ 1{} }}}}", "+1".repeat(1000)), None),
+            (&format!("{{% if 1 %}}{}{{% endif %}}", "{%- elif 1 %}".repeat(1000)), None),
+            (&format!("{{ a }} {{# {} #}}", "x".repeat(2000)), Some("{ a } ")),
         ];
         for (text, expected) in table {
             let expected = expected.map(|text| Rendered::Text(text.to_owned()));

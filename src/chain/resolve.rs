@@ -12,6 +12,10 @@ use crate::manifest::{
 };
 use crate::source::{At, Source};
 
+/// How many bytes the files of all reusable layers may have, counted at each use: each use binds
+/// all of its file.
+const MOST_USED: usize = 16 * 1024 * 1024;
+
 /// How many manifests may stand on each other.
 const DEEPEST: usize = 16;
 
@@ -208,6 +212,19 @@ impl Resolver<'_> {
                         let help = format!("the other stands at {}", first.at());
                         Diagnostic::error(entry.at(), message).help(help)
                     });
+                }
+            }
+        }
+        let mut used_bytes = 0;
+        for level in &role.levels {
+            for entry in &level.manifest.layers {
+                let Entry::Use(used) = entry else { continue };
+                used_bytes += level.used.get(&used.used).map_or(0, |file| file.source.text.len());
+                if used_bytes > MOST_USED {
+                    let message = "the files of the reusable layers come to more than 16 MiB";
+                    let help = "they count at each use; use fewer or smaller ones";
+                    self.report.push(Diagnostic::error(&used.used_at, message).help(help));
+                    return;
                 }
             }
         }

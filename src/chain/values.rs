@@ -66,6 +66,14 @@ impl Values {
         })
     }
 
+    /// Returns a secret that the layer lists.
+    pub(super) fn secret(&self, name: &str) -> Option<&Arc<SecretVariable>> {
+        match self.known.get(name) {
+            Some(Known::Secret(variable)) if self.listed.contains(name) => Some(variable),
+            _ => None,
+        }
+    }
+
     pub(super) fn known(&self, name: &str) -> Option<&Known> {
         self.known.get(name)
     }

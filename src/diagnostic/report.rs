@@ -65,6 +65,11 @@ impl Report {
         self.errors > 0
     }
 
+    /// Tells whether no more errors would be kept.
+    pub(crate) fn is_full(&self) -> bool {
+        self.errors >= MOST
+    }
+
     /// Tells whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
         self.diagnostics.is_empty()

@@ -53,7 +53,7 @@ pub struct Arguments {
     pub mapped: Option<Mapped>,
     /// `--manifest`, or the first word of the user's.
     pub manifest: Option<PathBuf>,
-    /// `--set`, in order.
+    /// `--set`, each as `name=value`, in order.
     pub set: Vec<String>,
     /// `--vars-file`, in order.
     pub vars_files: Vec<PathBuf>,
@@ -145,8 +145,8 @@ impl Arguments {
                 once("--manifest", &mut parsed.manifest, value.into())?;
             } else if let Some(value) = take("--set")? {
                 let reason = "it is not UTF-8";
-                let shown = || CallError::Unfit("--set", shell::word(&value), reason);
-                parsed.set.push(value.to_str().ok_or_else(shown)?.to_owned());
+                let unfit = |word| CallError::Unfit("--set", shell::word(word), reason);
+                parsed.set.push(value.into_string().map_err(unfit)?);
             } else if let Some(value) = take("--vars-file")? {
                 parsed.vars_files.push(value.into());
             } else if let Some(value) = take("--log-format")? {
@@ -302,12 +302,21 @@ mod tests {
     }
 
     #[test]
+    fn values_for_variables_keep_their_order() {
+        let line = "--set a=1 m --set=b=2 --vars-file x --vars-file=y -- --set c=3";
+        let parsed = parse(&format!("{THREE} {line}")).unwrap();
+        assert_eq!(parsed.set, ["a=1", "b=2"]);
+        assert_eq!(parsed.vars_files, [PathBuf::from("x"), PathBuf::from("y")]);
+        assert_eq!(parsed.rest, words("-- --set c=3"));
+    }
+
+    #[test]
     fn what_cannot_be_meant_is_refused() {
         let table = [
             ("--manifest", CallError::NoValue("--manifest")),
             ("--manifest a --manifest b", CallError::Twice("--manifest")),
             ("--name a --name=b", CallError::Twice("--name")),
-            ("--locked", CallError::Later("--locked")),
+            ("--set", CallError::NoValue("--set")),
             ("--storage=copy", CallError::Later("--storage")),
             ("--mapped-uid=1 m", CallError::Missing("--mapped-gid")),
         ];

@@ -2,6 +2,9 @@
 //!
 //! Source: `config_jump_table` of `confile.c`, and `lxc.container.conf(5)`.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 /// What can be said of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -135,6 +138,14 @@ const KEYS: &[(&str, Shape)] = &[
     ("lxc.uts.name", Scalar),
 ];
 
+/// The keys without a wildcard: a manifest may have tens of thousands of lines.
+static EXACT: LazyLock<HashMap<&str, Shape>> =
+    LazyLock::new(|| KEYS.iter().filter(|(key, _)| !key.contains(['*', '#'])).copied().collect());
+
+/// The keys with one.
+static PATTERNS: LazyLock<Vec<(&str, Shape)>> =
+    LazyLock::new(|| KEYS.iter().filter(|(key, _)| key.contains(['*', '#'])).copied().collect());
+
 /// The keys that LXC 4.0 does not have, and the version that brought each.
 const SINCE: &[(&str, (u32, u32))] = &[
     ("lxc.cgroup.dir.container", (5, 0)),
@@ -200,7 +211,10 @@ pub fn judge(key: &str) -> Verdict {
     if key.starts_with("lxc.network") {
         return Verdict::Legacy("lxc.net.0.*");
     }
-    match KEYS.iter().find(|(pattern, _)| matches(pattern, key)) {
+    if let Some(shape) = EXACT.get(key) {
+        return Verdict::Known(*shape);
+    }
+    match PATTERNS.iter().find(|(pattern, _)| matches(pattern, key)) {
         Some((_, shape)) => Verdict::Known(*shape),
         None => Verdict::Unknown,
     }
