@@ -5,6 +5,7 @@ mod create;
 mod install;
 mod load;
 mod manual;
+mod mapping;
 mod output;
 mod plan;
 mod progress;

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use super::arguments::{PlanArguments, PlanFormat, ValueArguments};
+use super::mapping::{self, Mapping};
 use super::{load, output};
 use crate::chain::Chain;
 use crate::execute::status;
-use crate::host::account;
 use crate::host::caller::Caller;
 use crate::host::{lxcpath, probe};
 use crate::lxc::call::{Mapped, is_container_name};
@@ -84,14 +84,12 @@ pub(super) fn target(
     }
 }
 
-/// Returns the pair that LXC would give the template of an ordinary user: the ids behind all those
-/// that are the user's own.
+/// Returns the pair that the template would be given: as `create` gives it, and LXC by the same
+/// default.conf.
 fn mapped(caller: &Caller) -> Option<Mapped> {
-    if caller.is_host_root() {
-        return None;
-    }
-    let count = |file| account::subordinate(file, caller.uid).map(|range| range.count);
-    Some(Mapped { uid: count("/etc/subuid")?, gid: count("/etc/subgid")? })
+    let config = lxcpath::default_config(caller);
+    let config = config.and_then(|path| mapping::starting_config(&path).ok()).unwrap_or_default();
+    Mapping::decide(&config, caller).mapped()
 }
 
 /// Tells whether the template is the one that the manifest pins.

@@ -50,8 +50,8 @@ pub(super) fn main(words: &[OsString]) -> u8 {
             ),
         };
     };
-    if let Some(request) = asks(&manifest, &arguments) {
-        return answer(request, &manifest, &arguments);
+    if let Some(question) = asks(&manifest, &arguments) {
+        return answer(&question, &manifest, &arguments);
     }
     let call = match arguments.call() {
         Ok(call) => call,
@@ -102,7 +102,7 @@ fn informational(arguments: &Arguments) -> u8 {
 /// Tells whether the user's words ask for something.
 ///
 /// The manifest says which template they are for; one that cannot be used is shown later.
-fn asks(manifest: &Path, arguments: &Arguments) -> Option<Request> {
+fn asks(manifest: &Path, arguments: &Arguments) -> Option<Question> {
     let name = arguments.name.as_deref().and_then(|name| name.to_str()).unwrap_or("NAME");
     let (chain, _) = load::chain(manifest, name, &values(arguments), None);
     let chain = chain?;
@@ -115,24 +115,35 @@ fn asks(manifest: &Path, arguments: &Arguments) -> Option<Request> {
         }),
     };
     let before: Vec<OsString> = chain.upstream.args.iter().map(OsString::from).collect();
-    request::judge(template.as_deref(), &before, &arguments.rest)
+    let request = request::judge(template.as_deref(), &before, &arguments.rest)?;
+    // What is built in has no help of its own to ask for, and takes no arguments.
+    let builtin = chain.upstream.template == TemplateRef::BuiltinBusybox;
+    let args = if builtin { Vec::new() } else { arguments.rest.clone() };
+    Some(Question { request, args })
+}
+
+/// A call that only asks for something.
+struct Question {
+    request: Request,
+    /// What the template is to be called with.
+    args: Vec<OsString>,
 }
 
 /// Answers a call that only asks. No step runs, and nothing is made.
-fn answer(request: Request, manifest: &Path, arguments: &Arguments) -> u8 {
+fn answer(question: &Question, manifest: &Path, arguments: &Arguments) -> u8 {
     // Upstreams remove what they think is theirs when they lack one of the three arguments.
     let scratch = if arguments.path.is_none() { scratch() } else { None };
     let target = match (&scratch, arguments.call()) {
-        (_, Ok(call)) => target(&call),
+        (_, Ok(call)) => Target { args: question.args.clone(), ..target(&call) },
         (Some((_, path)), Err(_)) => {
-            plan::target("NAME", path, arguments.mapped, arguments.rest.clone())
+            plan::target("NAME", path, arguments.mapped, question.args.clone())
         }
         (None, Err(error)) => return usage(&error.to_string()),
     };
     let Some((plan, _)) = plan::make(manifest, target, &values(arguments)) else {
         return status::USAGE;
     };
-    if request == Request::Help {
+    if question.request == Request::Help {
         let printed = output::print(|to| {
             to.write_all(HELP.as_bytes())?;
             role(&plan, to)

@@ -66,9 +66,10 @@ impl Decoder {
         let rendered = render.filter(|_| !renders);
         let makes_no_bits = matches!(content, Content::Symlink(_) | Content::Remove);
         let unused_mode = mode.as_ref().filter(|_| makes_no_bits);
+        let unused_exists = if_exists.as_ref().filter(|_| matches!(content, Content::Remove));
         let unused_owner = owner.as_ref().filter(|_| matches!(content, Content::Remove));
         let unused_digest = sha256.as_ref().filter(|_| kind.key != "url");
-        let unused = [rendered.as_ref(), unused_mode, unused_owner, unused_digest];
+        let unused = [rendered.as_ref(), unused_mode, unused_owner, unused_digest, unused_exists];
         for entry in unused.into_iter().flatten() {
             let message = format!("`{}` has no meaning beside `{}`", entry.key, kind.key);
             self.report.push(Diagnostic::error(&entry.key_at, message));
