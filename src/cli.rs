@@ -2,7 +2,9 @@
 
 mod arguments;
 mod create;
+mod init;
 mod install;
+mod layer;
 mod load;
 mod manual;
 mod mapping;
@@ -11,6 +13,7 @@ mod plan;
 mod progress;
 mod report;
 mod run;
+mod schema;
 mod template;
 mod validate;
 
@@ -45,6 +48,9 @@ pub fn main() -> ExitCode {
         Verb::Plan(arguments) => plan::main(&arguments),
         Verb::Validate(arguments) => validate::main(&arguments),
         Verb::Create(arguments) => create::main(arguments),
+        Verb::Layer(verb) => layer::main(&verb),
+        Verb::Init(arguments) => init::main(&arguments),
+        Verb::Schema(arguments) => schema::main(&arguments),
         Verb::InstallTemplate(arguments) => install::main(&arguments),
         Verb::Completions(arguments) => manual::completions(&arguments),
         Verb::Man(arguments) => manual::main(&arguments),

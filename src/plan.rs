@@ -6,12 +6,16 @@
 mod build;
 mod drop;
 mod facts;
+mod mermaid;
 mod nest;
+#[cfg(test)]
+mod schema;
 mod show;
 
 pub use build::{build, check};
 pub use drop::{Bytes, Content, Entry, EntryKind, FileDrop};
 pub use facts::{Facts, FileFact, Observed, Program, Script};
+pub use mermaid::mermaid;
 pub use nest::{
     Act, Configuration, Inner, Layer, Manifest, Plan, Step, Target, Template, Upstream, Variable,
 };

@@ -18,6 +18,7 @@ pub const FORMAT: u32 = 1;
 
 /// The record of a run.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Record {
     /// The version of this format.
     pub record: u32,
@@ -39,6 +40,7 @@ pub struct Record {
 
 /// The manifest of a record.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Manifest {
     /// Its path, absolute.
     pub path: String,
@@ -50,6 +52,7 @@ pub struct Manifest {
 
 /// The upstream of a record.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Upstream {
     /// The template as the manifest names it.
     pub template: String,
@@ -69,6 +72,7 @@ pub struct Upstream {
 
 /// A layer of a record.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Layer {
     /// Its name.
     pub name: String,
@@ -86,6 +90,7 @@ pub struct Layer {
 
 /// A step of a record.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Step {
     /// Its kind.
     pub stop: String,
@@ -97,6 +102,7 @@ pub struct Step {
 
 /// Something dropped, of a record; of a tree, each entry by itself.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct File {
     /// Its path inside the rootfs.
     pub path: String,

@@ -31,6 +31,10 @@ pub fn one_line(text: &str) -> String {
 /// for line feeds and other control characters one that knows `$'...'`.
 pub fn word(word: impl AsRef<OsStr>) -> String {
     let text = word.as_ref().to_string_lossy();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-+=:,./@%^".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text.into_owned();
+    }
     if text.chars().any(char::is_control) {
         return format!("$'{}'", one_line(&escape(&text)));
     }
@@ -96,6 +100,7 @@ mod tests {
 
     #[test]
     fn words_are_quoted_for_a_shell() {
+        assert_eq!(word("--path=/a,b"), "--path=/a,b");
         assert_eq!(command(["sh", "-c", "echo $x", ""]), "sh -c 'echo $x' ''");
         assert_eq!(word(OsStr::from_bytes(b"a\xff")), "'a\u{fffd}'");
         assert_eq!(word("a\n\t'\\\x1b"), r"$'a\n\t\'\\\033'");

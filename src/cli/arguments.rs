@@ -40,6 +40,13 @@ pub(crate) enum Verb {
     /// Makes a container without LXC: the same run into a plain directory, with a config that LXC
     /// loads.
     Create(CreateArguments),
+    /// Lists the reusable layers, or shows one.
+    #[command(subcommand)]
+    Layer(LayerVerb),
+    /// Writes a manifest to start from.
+    Init(InitArguments),
+    /// Prints the JSON schema of a format.
+    Schema(SchemaArguments),
     /// Installs this program where `lxc-create -t layered-template` looks for it.
     InstallTemplate(InstallArguments),
     /// Prints the completions for a shell.
@@ -106,6 +113,8 @@ pub(crate) enum PlanFormat {
     Text,
     /// For programs.
     Json,
+    /// As a diagram, in the language of Mermaid.
+    Mermaid,
 }
 
 #[derive(Debug, Args)]
@@ -175,6 +184,47 @@ pub(crate) enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LayerVerb {
+    /// Lists the reusable layers that a manifest in this directory can use.
+    List,
+    /// Shows a reusable layer: what it is for, and its variables.
+    Show {
+        /// Its name.
+        name: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InitArguments {
+    /// The file that is written; there must be none.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// The template that the manifest wraps: a name in LXC's template directory, a path, or
+    /// `builtin:busybox`.
+    #[arg(long, value_name = "TEMPLATE", default_value = "builtin:busybox")]
+    pub(crate) template: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SchemaArguments {
+    /// Of which format.
+    #[arg(value_enum, default_value_t = Schema::Manifest)]
+    pub(crate) of: Schema,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Schema {
+    /// A manifest.
+    Manifest,
+    /// A reusable layer.
+    Layer,
+    /// A plan, as `plan --format json` writes it.
+    Plan,
+    /// The record of a run.
+    Record,
 }
 
 #[derive(Debug, Args)]

@@ -40,6 +40,7 @@ pub(super) fn main(arguments: &PlanArguments) -> u8 {
             let detail = if arguments.verbose > 0 { Detail::Whole } else { Detail::Lines };
             plan::text(&plan, detail, to)
         }
+        PlanFormat::Mermaid => plan::mermaid(&plan, to),
         PlanFormat::Json => {
             serde_json::to_writer_pretty(&mut *to, &plan)?;
             to.write_all(b"\n")

@@ -32,6 +32,7 @@ pub struct TemplateCall {
 
 /// The ids inside the user namespace that stand for the caller, where there is an id map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Mapped {
     /// The user.
     pub uid: u32,

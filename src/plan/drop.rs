@@ -13,6 +13,7 @@ use crate::source::At;
 
 /// One drop.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FileDrop {
     /// Where: an absolute path inside the rootfs.
     pub path: RootfsPath,
@@ -30,11 +31,13 @@ pub struct FileDrop {
 
 /// What a drop makes.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Content {
     /// A file.
     File {
-        /// Where its bytes come from.
+        /// Where its bytes come from: a path of the host; nothing for bytes of the manifest.
+        #[cfg_attr(test, schemars(with = "Option<String>"))]
         source: Bytes,
         /// Its length in bytes.
         size: u64,
@@ -46,6 +49,8 @@ pub enum Content {
     /// A directory of the host with all below it, merged into what is there.
     Tree {
         /// The directory, as an absolute path of the host.
+        #[serde(serialize_with = "super::nest::lossy")]
+        #[cfg_attr(test, schemars(with = "String"))]
         source: PathBuf,
         /// The permission bits of every file, where they are not the source's own.
         mode: Option<Mode>,
@@ -118,9 +123,11 @@ impl Serialize for Bytes {
 
 /// Something below a tree's top.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Entry {
     /// Its path below the top.
     #[serde(serialize_with = "super::nest::lossy")]
+    #[cfg_attr(test, schemars(with = "String"))]
     pub path: PathBuf,
     /// What it is.
     #[serde(flatten)]
@@ -129,6 +136,7 @@ pub struct Entry {
 
 /// What an entry of a tree is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum EntryKind {
     /// A directory.
@@ -152,6 +160,7 @@ pub enum EntryKind {
     Symlink {
         /// Where it leads.
         #[serde(serialize_with = "super::nest::lossy")]
+        #[cfg_attr(test, schemars(with = "String"))]
         target: PathBuf,
     },
 }

@@ -15,6 +15,7 @@ use crate::source::At;
 
 /// A plan.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Plan {
     /// The version of this format.
     pub plan: u32,
@@ -30,9 +31,11 @@ pub struct Plan {
 
 /// The manifest of a plan.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Manifest {
     /// Its path as it was given.
     #[serde(serialize_with = "lossy")]
+    #[cfg_attr(test, schemars(with = "String"))]
     pub path: PathBuf,
     /// The digest of its text.
     pub digest: Digest,
@@ -42,6 +45,7 @@ pub struct Manifest {
 
 /// The container of a plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Target {
     /// Its name.
     pub name: String,
@@ -49,19 +53,23 @@ pub struct Target {
     pub arch: String,
     /// Its directory.
     #[serde(serialize_with = "lossy")]
+    #[cfg_attr(test, schemars(with = "String"))]
     pub path: PathBuf,
     /// The directory that becomes its rootfs.
     #[serde(serialize_with = "lossy")]
+    #[cfg_attr(test, schemars(with = "String"))]
     pub rootfs: PathBuf,
     /// The ids that stand for the caller in a user namespace.
     pub mapped: Option<Mapped>,
     /// The user's own arguments for the upstream.
     #[serde(serialize_with = "lossy_words")]
+    #[cfg_attr(test, schemars(with = "Vec<String>"))]
     pub args: Vec<OsString>,
 }
 
 /// A variable of a plan.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Variable {
     /// Its name.
     pub name: String,
@@ -81,6 +89,7 @@ pub struct Variable {
 
 /// A layer of a plan, with all that it wraps.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Layer {
     /// Its name.
     pub name: LayerName,
@@ -88,16 +97,19 @@ pub struct Layer {
     pub at: At,
     /// Where its relative paths start.
     #[serde(serialize_with = "lossy")]
+    #[cfg_attr(test, schemars(with = "String"))]
     pub directory: PathBuf,
     /// The own variables of a reusable layer.
     pub variables: Vec<Variable>,
     /// The secrets that its steps have in their environment, by the names that it knows them by.
     #[serde(serialize_with = "names_of_secrets")]
+    #[cfg_attr(test, schemars(with = "Vec<String>"))]
     pub secrets: Vec<(String, Arc<SecretVariable>)>,
     /// The variables that its pre steps may hand inward.
     pub hands: Vec<String>,
     /// The environment that its steps have besides the caller's: variables and the layer's own.
     #[serde(serialize_with = "lossy_pairs")]
+    #[cfg_attr(test, schemars(with = "std::collections::BTreeMap<String, String>"))]
     pub environment: Arc<[(OsString, OsString)]>,
     /// Steps before what it wraps.
     pub before: Vec<Step>,
@@ -111,6 +123,7 @@ pub struct Layer {
 
 /// What a layer wraps.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Inner {
     /// Another layer.
@@ -121,6 +134,7 @@ pub enum Inner {
 
 /// What a layer does after what it wraps.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Act {
     /// Lines for the container's config.
@@ -133,6 +147,7 @@ pub enum Act {
 
 /// A line for the container's config.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Configuration {
     /// The dotted key.
     pub key: String,
@@ -144,6 +159,7 @@ pub struct Configuration {
 
 /// A step.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Step {
     /// When it runs.
     pub stop: Stop,
@@ -155,6 +171,7 @@ pub struct Step {
     pub script: Option<Digest>,
     /// The directory that it runs in.
     #[serde(serialize_with = "lossy")]
+    #[cfg_attr(test, schemars(with = "String"))]
     pub directory: PathBuf,
     /// How long it may take.
     pub timeout: Option<Duration>,
@@ -162,6 +179,7 @@ pub struct Step {
 
 /// The call of the upstream template.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Upstream {
     /// The template as the manifest names it.
     pub template: String,
@@ -171,29 +189,35 @@ pub struct Upstream {
     pub program: Template,
     /// What the program must digest to, and where the manifest says so.
     #[serde(serialize_with = "digest_of_pin")]
+    #[cfg_attr(test, schemars(with = "Option<Digest>"))]
     pub pin: Option<(Digest, At)>,
     /// Its arguments, as words.
     #[serde(serialize_with = "lossy_words")]
+    #[cfg_attr(test, schemars(with = "Vec<String>"))]
     pub args: Vec<OsString>,
     /// Its whole environment.
     #[serde(serialize_with = "lossy_pairs")]
+    #[cfg_attr(test, schemars(with = "std::collections::BTreeMap<String, String>"))]
     pub environment: Vec<(OsString, OsString)>,
 }
 
 /// The program behind a template.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Template {
     /// A small rootfs, made by this program of a static busybox.
     Busybox {
         /// The busybox.
         #[serde(serialize_with = "lossy")]
+        #[cfg_attr(test, schemars(with = "String"))]
         path: PathBuf,
     },
     /// An executable.
     File {
         /// Its absolute path.
         #[serde(serialize_with = "lossy")]
+        #[cfg_attr(test, schemars(with = "String"))]
         path: PathBuf,
         /// The digest of its bytes.
         digest: Digest,

@@ -1,0 +1,63 @@
+//! The JSON schemas of a plan and of a record, made from their types.
+
+use std::borrow::Cow;
+use std::path::Path;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+use super::Plan;
+use crate::chain::Origin;
+use crate::digest::Digest;
+use crate::manifest::{Duration, IfExists, LayerName, Mode, Owner, RootfsPath, Stop};
+use crate::record::Record;
+use crate::source::At;
+
+/// Types that are written as a text, with what that text is like.
+macro_rules! text {
+    ($($type:ty: $name:literal, $description:literal, $pattern:literal;)*) => {$(
+        impl JsonSchema for $type {
+            fn schema_name() -> Cow<'static, str> {
+                $name.into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({
+                    "type": "string",
+                    "description": $description,
+                    "pattern": $pattern,
+                })
+            }
+        }
+    )*};
+}
+
+text! {
+    At: "At", "A place in a file: its path and the line.", ":[0-9]+$";
+    Digest: "Digest", "The SHA-256 digest of some bytes.", "^sha256:[0-9a-f]{64}$";
+    Duration: "Duration", "A number and one of s, m, h, d.", "^[0-9]+[smhd]$";
+    IfExists: "IfExists", "What happens where something is there.", "^(replace|keep|error)$";
+    LayerName: "LayerName", "The name of a layer.", "^[A-Za-z0-9][A-Za-z0-9._-]*$";
+    Mode: "Mode", "Permission bits, in octal.", "^[0-7]{4}$";
+    Origin: "Origin", "Where a variable's value comes from.", "";
+    Owner: "Owner", "A user and a group, each by name or number.", ":";
+    RootfsPath: "RootfsPath", "An absolute path inside the rootfs.", "^/";
+    Stop: "Stop", "When a step runs.", "^(pre|post|check|finally)$";
+}
+
+/// Compares the schema of a type with the file that is checked in.
+fn assert_current<T: JsonSchema>(name: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema").join(name);
+    let schema = schemars::schema_for!(T).to_value();
+    let text = format!("{}\n", serde_json::to_string_pretty(&schema).unwrap());
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        std::fs::write(&path, &text).unwrap();
+    }
+    let found = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(found == text, "{} is not current; UPDATE_EXPECT=1 cargo test --lib", path.display());
+}
+
+#[test]
+fn the_files_are_current() {
+    assert_current::<Plan>("plan.schema.json");
+    assert_current::<Record>("record.schema.json");
+}
