@@ -125,8 +125,6 @@ pub struct File {
 impl Record {
     /// Returns the record of a plan that was run to its end at `created`.
     pub fn of(plan: &Plan, created: String, upstream_record: Option<serde_json::Value>) -> Self {
-        let path = std::path::absolute(&plan.manifest.path);
-        let path = path.unwrap_or_else(|_| plan.manifest.path.clone());
         let mut layers: Vec<_> = plan.layers().map(layer).collect();
         layers.reverse();
         let call = plan.upstream();
@@ -139,7 +137,7 @@ impl Record {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             created,
             manifest: Manifest {
-                path: path.to_string_lossy().into_owned(),
+                path: plan.manifest.absolute.to_string_lossy().into_owned(),
                 digest: plan.manifest.digest,
                 description: plan.manifest.description.clone(),
             },

@@ -15,7 +15,7 @@ use crate::digest::Digest;
 use crate::lxc::call::TemplateCall;
 use crate::lxc::upstream;
 use crate::manifest::{self, Action, LayerName, Mode, Stop, TemplateRef, When};
-use crate::source::At;
+use crate::source::{At, Source};
 
 /// The version of the plan's format.
 const FORMAT: u32 = 1;
@@ -58,8 +58,10 @@ pub fn check(chain: &Chain, facts: &Facts) -> Report {
 }
 
 fn manifest(chain: &Chain) -> Manifest {
+    let Source { path, dir, .. } = &*chain.source;
     Manifest {
-        path: chain.source.path.clone(),
+        path: path.clone(),
+        absolute: path.file_name().map_or_else(|| dir.clone(), |name| dir.join(name)),
         digest: Digest::of(chain.source.text.as_bytes()),
         description: chain.description.clone(),
     }

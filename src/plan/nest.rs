@@ -37,6 +37,9 @@ pub struct Manifest {
     #[serde(serialize_with = "lossy")]
     #[cfg_attr(test, schemars(with = "String"))]
     pub path: PathBuf,
+    /// Its absolute path.
+    #[serde(skip)]
+    pub absolute: PathBuf,
     /// The digest of its text.
     pub digest: Digest,
     /// What the role is.
