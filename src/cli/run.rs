@@ -1,7 +1,5 @@
 //! Runs a plan, and tells people of it.
 
-use std::env;
-
 use super::arguments::{LogFormat, TalkArguments};
 use super::{output, progress, report};
 use crate::chain::Secrets;
@@ -60,14 +58,15 @@ fn within(plan: &Plan, secrets: Secrets, options: Options, signals: Signals) -> 
 fn run_directory(plan: &Plan) -> Option<RunDirectory> {
     let caller = Caller::observe();
     let owner = plan.container.mapped.map(|mapped| (mapped.uid, mapped.gid));
-    let state = state::directory(&caller);
     let name = &plan.container.name;
-    RunDirectory::make(&state, name, owner)
-        .or_else(|error| {
-            let state = state.display();
-            tracing::debug!(%error, %state, "no state directory");
-            RunDirectory::make(&env::temp_dir().join("layered-template"), name, owner)
-        })
+    let made = state::directory(&caller).and_then(|state| {
+        RunDirectory::make(&state, name, owner)
+            .inspect_err(|error| {
+                tracing::debug!(%error, state = %state.display(), "no state directory");
+            })
+            .ok()
+    });
+    made.map_or_else(|| RunDirectory::make_temporary(name, owner), Ok)
         .inspect_err(|error| tracing::warn!(%error, "this run has no log"))
         .ok()
 }

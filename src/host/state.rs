@@ -21,21 +21,23 @@ const YOUNG: Duration = Duration::from_secs(24 * 60 * 60);
 /// Who gets what is written: the person behind a user namespace.
 pub type Owner = Option<(u32, u32)>;
 
-/// Returns where the state directory of a caller is.
-pub fn directory(caller: &Caller) -> PathBuf {
+/// What the names of runs' directories start with where temporary files go.
+const TEMPORARY: &str = "layered-template-";
+
+/// Returns where the state directory of a caller is; nothing, where there is no home for one.
+pub fn directory(caller: &Caller) -> Option<PathBuf> {
     let variable = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let absolute = |path: &PathBuf| path.is_absolute();
     if let Some(path) = variable(VARIABLE).filter(absolute) {
-        return path;
+        return Some(path);
     }
     if caller.is_host_root() {
-        return "/var/lib/layered-template/state".into();
+        return Some("/var/lib/layered-template/state".into());
     }
     variable("XDG_STATE_HOME")
         .filter(absolute)
         .or_else(|| variable("HOME").filter(absolute).map(|home| home.join(".local/state")))
-        .unwrap_or_else(env::temp_dir)
-        .join("layered-template")
+        .map(|base| base.join("layered-template"))
 }
 
 /// The directory of one run, with its log. Dropped, it is removed, unless it is kept.
@@ -52,6 +54,18 @@ impl RunDirectory {
     pub fn make(state: &Path, name: &str, owner: Owner) -> io::Result<Self> {
         make_all(state, 0o700, owner)?;
         forget_old(state);
+        Self::make_in(state, name, owner)
+    }
+
+    /// Makes a directory for a run where temporary files go.
+    ///
+    /// It stands there by itself: a directory above it that anybody can make beforehand would be
+    /// somebody else's, and so would be all that is done in it.
+    pub fn make_temporary(name: &str, owner: Owner) -> io::Result<Self> {
+        Self::make_in(&env::temp_dir(), &format!("{TEMPORARY}{name}"), owner)
+    }
+
+    fn make_in(state: &Path, name: &str, owner: Owner) -> io::Result<Self> {
         let stem = format!("{name}-{}", super::clock::now().replace([':', '-'], ""));
         let path = (1..1000)
             .map(|count| match count {
