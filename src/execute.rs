@@ -57,7 +57,10 @@ pub fn run<'a>(plan: &'a Plan, means: Means<'a>) -> Result<(), Failure> {
     let container = files::open_directory(&plan.container.path).map_err(|error| {
         Failure::of_run(status::FILES, format!("the container's directory: {error}"))
     })?;
-    let mut run = Run { plan, means, container, upstream_record: None };
+    // LXC may have been given a link for the rootfs. What becomes one during the run is not followed.
+    let given = &plan.container.rootfs;
+    let rootfs = std::fs::canonicalize(given).unwrap_or_else(|_| given.clone());
+    let mut run = Run { plan, means, container, rootfs, upstream_record: None };
     let result = run.pinned().and_then(|()| run.layer(&plan.layer, &Vec::new()));
     let result = result.and_then(|()| run.record());
     result.map_err(|failure| run.kept(failure))
@@ -67,6 +70,8 @@ struct Run<'a> {
     plan: &'a Plan,
     means: Means<'a>,
     container: OwnedFd,
+    /// The rootfs by its path without links.
+    rootfs: PathBuf,
     upstream_record: Option<serde_json::Value>,
 }
 
@@ -186,7 +191,7 @@ impl Run<'_> {
     fn keep_rootfs(&mut self) -> Option<PathBuf> {
         let to = self.means.directory.as_ref()?.place("rootfs");
         let mut copy = Command::new("cp");
-        copy.args(["-a", "--reflink=auto", "--"]).arg(&self.plan.container.rootfs).arg(&to);
+        copy.args(["-a", "--reflink=auto", "--"]).arg(&self.rootfs).arg(&to);
         match copy.status() {
             Ok(status) if status.success() => Some(to),
             Ok(status) => {

@@ -36,7 +36,7 @@ impl Run<'_> {
             Content::Fetched { url, .. } => Some(Made::File(self.fetch(layer, file, url)?)),
             _ => None,
         };
-        let rootfs = Rootfs::open(&self.plan.container.rootfs);
+        let rootfs = Rootfs::open(&self.rootfs);
         let dropped = rootfs.and_then(|rootfs| Drop { rootfs: &rootfs, file, made }.make());
         dropped.map_err(|error| {
             failure(layer, file, &format!("could not be dropped: {}", explain(&error)))

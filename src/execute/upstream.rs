@@ -87,7 +87,7 @@ impl Run<'_> {
     /// Returns what shows whether a template has done anything.
     fn effect(&self) -> io::Result<(Fingerprint, Vec<u8>)> {
         // LXC makes no directory of its own choosing for `--dir`: the template does.
-        let rootfs = match Rootfs::open(&self.plan.container.rootfs) {
+        let rootfs = match Rootfs::open(&self.rootfs) {
             Ok(rootfs) => rootfs.fingerprint()?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Fingerprint::new(),
             Err(error) => return Err(error),

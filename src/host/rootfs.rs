@@ -44,7 +44,7 @@ pub struct Attributes {
 }
 
 impl Rootfs {
-    /// Opens a rootfs by its path on the host.
+    /// Opens a rootfs by its path on the host, a link at its end not followed.
     pub fn open(path: &Path) -> io::Result<Self> {
         Root::open(path).map(|root| Self { root }).map_err(os_error)
     }
