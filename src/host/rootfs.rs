@@ -67,14 +67,23 @@ impl Rootfs {
     /// Opens the directory at `path`, and makes it and those above it, root's and 0755, where they
     /// are missing.
     pub fn make_directories(&self, path: &Path) -> io::Result<OwnedFd> {
-        match self.directory(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            other => return other,
+        let place = match (self.directory(path), path.parent()) {
+            (Err(error), Some(above)) if error.kind() == io::ErrorKind::NotFound => {
+                Place::new(self.make_directories(above)?, path)?
+            }
+            (other, _) => return other,
+        };
+        match mkdirat(&place.directory, &place.name, Mode::from_raw_mode(PARENT)) {
+            // Somebody else was faster; or it is a link that leads nowhere.
+            Err(rustix::io::Errno::EXIST) => self.directory(path),
+            Err(error) => Err(error.into()),
+            Ok(()) => {
+                let directory = place.open_directory()?;
+                // A group and its bit are inherited from directories such as Debian's /usr/local.
+                own(&directory, Attributes { uid: 0, gid: 0, mode: PARENT })?;
+                Ok(directory)
+            }
         }
-        let permissions = std::os::unix::fs::PermissionsExt::from_mode(PARENT);
-        let handle = self.root.mkdir_all(path, &permissions).map_err(os_error)?;
-        let flags = OpenFlags::O_RDONLY | OpenFlags::O_DIRECTORY;
-        handle.reopen(flags).map(OwnedFd::from).map_err(os_error)
     }
 
     /// Returns the place at `path`, what is missing above it made. Its last name is not looked at.
