@@ -92,12 +92,18 @@ impl Rootfs {
         Place::new(directory, path)
     }
 
-    /// Returns the place at `path`, or nothing where a directory above it is missing.
+    /// Returns the place at `path`, or nothing where there is no directory above it.
     pub fn existing_place(&self, path: &Path) -> io::Result<Option<Place>> {
         match self.directory(path.parent().unwrap_or(Path::new("/"))) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
             Ok(directory) => Place::new(directory, path).map(Some),
+            // Below a file there is nothing either.
+            Err(error)
+                if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory]
+                    .contains(&error.kind()) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(error),
         }
     }
 
