@@ -227,15 +227,15 @@ impl Place {
         attributes: Attributes,
         fill: impl FnOnce(&OwnedFd) -> io::Result<T>,
     ) -> io::Result<T> {
-        if self.look()?.is_some() {
-            // rename(2) puts no directory in the place of anything else.
-            unlinkat(&self.directory, &self.name, AtFlags::empty())?;
-        }
         let temporary = Temporary::new(self.directory.as_fd());
         mkdirat(&self.directory, temporary.name(), Mode::RWXU)?;
         let directory = open_directory(self.directory.as_fd(), temporary.name())?;
         let filled = fill(&directory)?;
         own(&directory, attributes)?;
+        if self.look()?.is_some() {
+            // rename(2) puts no directory in the place of anything else.
+            unlinkat(&self.directory, &self.name, AtFlags::empty())?;
+        }
         temporary.become_final(&self.name)?;
         Ok(filled)
     }
