@@ -197,8 +197,7 @@ fn role(plan: &Plan, to: &mut dyn std::io::Write) -> std::io::Result<()> {
 
 /// Makes a directory that stands in for a container's.
 fn scratch() -> Option<(RunDirectory, PathBuf)> {
-    let directory =
-        RunDirectory::make_temporary("help", None).ok()?;
+    let directory = RunDirectory::make_temporary("help", None).ok()?;
     let path = directory.place("NAME");
     std::fs::create_dir_all(path.join("rootfs")).ok()?;
     Some((directory, path))

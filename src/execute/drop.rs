@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::FileType;
+use rustix::fs::{CWD, FileType, Mode as FileMode, OFlags, openat};
 
 use super::Run;
 use super::failure::{Failure, status};
@@ -21,6 +21,9 @@ use crate::plan::{Bytes, Content, FileDrop, Layer};
 
 /// The permission bits of a directory that is dropped without any.
 const DIRECTORY: Mode = Mode::new(0o755);
+
+/// What is wrong with a source that has become something else.
+const NO_LONGER: &str = "it is no longer a file";
 
 impl Run<'_> {
     pub(super) fn drop(&mut self, layer: &Layer, file: &FileDrop) -> Result<(), Failure> {
@@ -190,7 +193,7 @@ fn put(
     match source {
         Bytes::Inline(bytes) => place.put_file(attributes, |file| file.write_all(bytes)),
         Bytes::Source(path) => {
-            let mut from = File::open(path).map_err(|error| about_source(path, &error))?;
+            let mut from = open_source(path).map_err(|error| about_source(path, &error))?;
             let sparse = is_sparse(&from)?;
             place.put_file(attributes, |to| {
                 let mut hasher = Hasher::default();
@@ -224,6 +227,16 @@ fn put_fetched(
             "what was fetched has the digest {found}, and the manifest wants {wanted}"
         )))
     })
+}
+
+/// Opens a source that was a file when it was planned. What is a fifo by now is not waited for.
+fn open_source(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = File::from(openat(CWD, path, flags, FileMode::empty())?);
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other(NO_LONGER));
+    }
+    Ok(file)
 }
 
 fn about_source(path: &Path, error: &io::Error) -> io::Error {

@@ -17,7 +17,7 @@ use rustix::fs::{
     linkat, mkdirat, openat, symlinkat,
 };
 
-use super::{about_source, goes_ahead, refuse_directory, unchanged};
+use super::{NO_LONGER, about_source, goes_ahead, refuse_directory, unchanged};
 use crate::digest::{Digest, Hasher};
 use crate::host::rootfs::{Attributes, Place, Rootfs, copy, own, owned};
 use crate::host::tree::open;
@@ -108,7 +108,7 @@ impl<'a> Tree<'a> {
             let place = Place::within(directory.as_fd(), name)?;
             let there = place.look()?.map(|stat| FileType::from_raw_mode(stat.st_mode));
             if let EntryKind::Directory { mode } = entry.kind {
-                let below = open(source.as_fd(), name, true)?;
+                let below = self.below(source, index)?;
                 let path = path.join(name);
                 let existing = match there {
                     Some(FileType::Directory) => Some(place.open_directory()?),
@@ -165,7 +165,7 @@ impl<'a> Tree<'a> {
             let name = name_of(entry);
             let end = self.end_of(index);
             if let EntryKind::Directory { mode } = entry.kind {
-                let below = open(source.as_fd(), name, true)?;
+                let below = self.below(source, index)?;
                 mkdirat(directory, name, FileMode::RWXU)?;
                 let new = open(directory.as_fd(), name, true)?;
                 self.fill(&below, &new, index + 1..end)?;
@@ -263,11 +263,16 @@ impl<'a> Tree<'a> {
             return Ok(());
         };
         let about = |error: &io::Error| about_source(&self.source.join(path), error);
-        let mut from =
-            File::from(open(source.as_fd(), name, false).map_err(|error| about(&error))?);
+        let mut from = match open(source.as_fd(), name, false) {
+            Ok(from) => File::from(from),
+            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
+                return Err(about(&io::Error::other(NO_LONGER)));
+            }
+            Err(error) => return Err(about(&error)),
+        };
         let stat = fstat(&from)?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            return Err(about(&io::Error::other("it is no longer a file")));
+            return Err(about(&io::Error::other(NO_LONGER)));
         }
         let found = if *size < self.buffer.len() as u64 {
             small(&from, to, &mut self.buffer, stat.st_size)?
@@ -279,6 +284,13 @@ impl<'a> Tree<'a> {
         };
         unchanged(&self.source.join(path), (*size, *digest), found)?;
         copy_xattrs(from.as_fd(), to.as_fd())
+    }
+
+    /// Opens a directory of the source.
+    fn below(&self, source: &OwnedFd, index: usize) -> io::Result<OwnedFd> {
+        let entry = &self.entries[index];
+        open(source.as_fd(), name_of(entry), true)
+            .map_err(|error| about_source(&self.source.join(&entry.path), &error))
     }
 
     fn own(&self, file: impl AsFd, mode: Mode) -> io::Result<()> {
