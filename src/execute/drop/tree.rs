@@ -119,12 +119,13 @@ impl<'a> Tree<'a> {
                     Some(existing) => {
                         self.merge_into(&below, &existing, &path, inner.clone(), if_exists)?;
                     }
-                    None => self.new_directory(&below, &place, there, inner.clone(), mode)?,
+                    None => {
+                        let made = self.new_directory(&below, &place, there, inner.clone(), mode);
+                        made.map_err(|error| about_entry(&path, &error))?;
+                    }
                 }
             } else if there.is_none() || goes_ahead(if_exists)? {
-                refuse_directory(there).map_err(|error| {
-                    io::Error::other(format!("`{}`: {error}", path.join(name).display()))
-                })?;
+                refuse_directory(there).map_err(|error| about_entry(&path.join(name), &error))?;
                 self.replace(source, directory, &place, index)?;
             }
             index = inner.end;
@@ -372,6 +373,10 @@ fn copy_xattrs(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<()> {
             .map_err(|error| io::Error::other(format!("the attribute `{shown}`: {error}")))?;
     }
     Ok(())
+}
+
+fn about_entry(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::other(format!("`{}`: {error}", path.display()))
 }
 
 fn name_of(entry: &Entry) -> &OsStr {
