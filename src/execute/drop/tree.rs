@@ -73,6 +73,9 @@ impl<'a> Tree<'a> {
         }
         let place = self.rootfs.place(path)?;
         let there = place.look()?.map(|stat| FileType::from_raw_mode(stat.st_mode));
+        if there == Some(FileType::Symlink) && !goes_ahead(if_exists)? {
+            return Ok(());
+        }
         self.new_directory(&source, &place, there, all, mode)
     }
 
@@ -119,6 +122,7 @@ impl<'a> Tree<'a> {
                     Some(existing) => {
                         self.merge_into(&below, &existing, &path, inner.clone(), if_exists)?;
                     }
+                    None if there == Some(FileType::Symlink) && !goes_ahead(if_exists)? => {}
                     None => {
                         let made = self.new_directory(&below, &place, there, inner.clone(), mode);
                         made.map_err(|error| about_entry(&path, &error))?;
