@@ -28,18 +28,27 @@ const DEEPEST: usize = 256;
 /// and fifos, and what cannot be read.
 pub fn observe(path: &Path, keep: Option<u64>) -> io::Result<Observed> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    // A socket cannot be opened, and to open a device may have an effect.
+    refuse_special(statat(CWD, path, AtFlags::empty())?.st_mode)?;
     let descriptor = openat(CWD, path, flags, FileMode::empty())?;
     let stat = fstat(&descriptor)?;
+    refuse_special(stat.st_mode)?;
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => {
             refuse_set_id(&stat, None)?;
             file(descriptor, &stat, keep).map(Observed::File)
         }
-        FileType::Directory => {
+        _ => {
             let mut tree = Tree::default();
             tree.walk(&descriptor, Path::new(""), 0)?;
             Ok(Observed::Tree(tree.entries.into()))
         }
+    }
+}
+
+fn refuse_special(mode: u32) -> io::Result<()> {
+    match FileType::from_raw_mode(mode) {
+        FileType::RegularFile | FileType::Directory => Ok(()),
         other => Err(io::Error::other(format!("it is {}", name_of(other)))),
     }
 }
