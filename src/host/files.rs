@@ -92,10 +92,19 @@ pub fn open_directory(path: &Path) -> io::Result<OwnedFd> {
     Ok(openat(CWD, path, flags, Mode::empty())?)
 }
 
-/// Opens a file of a directory for reading, a link not followed.
+/// Opens a regular file of a directory for reading, a link not followed.
 pub fn open_in(directory: &OwnedFd, name: &str) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    Ok(File::from(openat(directory, name, flags, Mode::empty())?))
+    let file = match openat(directory, name, flags, Mode::empty()) {
+        Err(rustix::io::Errno::LOOP) => {
+            return Err(io::Error::other(format!("`{name}` is a symbolic link")));
+        }
+        opened => File::from(opened?),
+    };
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other(format!("`{name}` is not a regular file")));
+    }
+    Ok(file)
 }
 
 /// Replaces or makes the file `name` of a directory: whoever looks sees the old file or the whole
