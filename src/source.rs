@@ -15,7 +15,7 @@ pub struct Source {
     /// The absolute directory of the file: what relative sources and scripts are relative to.
     /// Empty for a file that is compiled in.
     pub dir: PathBuf,
-    /// The whole text, without a byte order mark.
+    /// The whole text, without a byte order mark and with line feeds alone at the ends of lines.
     pub text: String,
     /// The byte offset of each line's start.
     lines: Vec<usize>,

@@ -32,6 +32,9 @@ pub fn read_source(path: &Path, limit: usize) -> Result<Arc<Source>, Diagnostic>
             .help("TOML is UTF-8; `iconv -f LATIN1 -t UTF-8` may convert the file")
     })?;
     let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
+    // TOML leaves it open what a line's end in a text over several lines is. A carriage return would
+    // be part of a step's command, and of a dropped file.
+    let text = if text.contains("\r\n") { text.replace("\r\n", "\n") } else { text };
     let dir = std::path::absolute(path)
         .ok()
         .and_then(|path| path.parent().map(Path::to_path_buf))
