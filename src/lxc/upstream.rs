@@ -12,7 +12,17 @@ pub const DEPTH: &str = "LXC_LAYERED_TEMPLATE_DEPTH";
 pub const DEEPEST: u32 = 16;
 
 /// The caller's variables that every upstream gets.
-const NAMES: [&str; 7] = ["PATH", "HOME", "LANG", "TERM", "MIRROR", "SECURITY_MIRROR", "WGETRC"];
+const NAMES: [&str; 8] = [
+    "PATH",
+    "HOME",
+    "LANG",
+    "TERM",
+    "MIRROR",
+    "SECURITY_MIRROR",
+    "WGETRC",
+    // This program's own too, for where it is its own upstream.
+    "UPSTREAM_TEMPLATE_DIR",
+];
 
 /// The beginnings of the names of those that it gets as well.
 const PREFIXES: [&str; 4] = ["LXC_", "DEBIAN_", "DOWNLOAD_", OWN];
