@@ -10,6 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, kill_process_group, pidfd_open};
 
+use super::kernel;
 use super::signals::Signals;
 
 /// How long a child may take to end when it was asked to, before it is killed.
@@ -72,6 +73,7 @@ pub fn run(
     if !terms.shares_terminal {
         command.process_group(0);
     }
+    kernel::unblocked(&mut command);
     let child = command.spawn()?;
     // The command holds the pipe's end for writing.
     drop(command);

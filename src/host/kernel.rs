@@ -5,6 +5,8 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 use rustix::process::{Pid, Signal};
 
@@ -39,8 +41,8 @@ pub fn fork() -> io::Result<Side> {
 
 /// Blocks these signals for the whole process, and returns a descriptor from which they are read.
 ///
-/// Blocked, they are also delivered to the first process of a pid namespace. Children start with
-/// nothing blocked: the standard library sees to it.
+/// Blocked, they are also delivered to the first process of a pid namespace. A child inherits the
+/// block, unless it is [`unblocked`].
 pub fn signal_descriptor(signals: &[Signal]) -> io::Result<OwnedFd> {
     let mut set = MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: `sigemptyset` initialises the set, `sigaddset` gets valid signal numbers, and the
@@ -60,6 +62,23 @@ pub fn signal_descriptor(signals: &[Signal]) -> io::Result<OwnedFd> {
     }
     // SAFETY: the descriptor is new and nobody else's.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// Makes a command start with no signal blocked, whatever this process keeps for itself: the
+/// standard library leaves the mask as it is.
+pub fn unblocked(command: &mut Command) {
+    let unblock = || {
+        let mut none = MaybeUninit::<libc::sigset_t>::uninit();
+        // SAFETY: `sigemptyset` initialises the set, and the pointers live through the calls.
+        let done = unsafe {
+            libc::sigemptyset(none.as_mut_ptr());
+            libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut())
+        };
+        if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    };
+    // SAFETY: the closure allocates nothing, takes no lock, and makes calls alone that are safe in
+    // the child of a fork.
+    unsafe { command.pre_exec(unblock) };
 }
 
 /// A signal as it was received.
