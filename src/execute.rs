@@ -30,7 +30,7 @@ use crate::chain::Secrets;
 use crate::host::signals::Signals;
 use crate::host::state::RunDirectory;
 use crate::host::{child, files};
-use crate::plan::{Act, Inner, Layer, Plan, Step};
+use crate::plan::{Act, Inner, Layer, Plan, Step, Upstream};
 use crate::record::{self, Record};
 
 /// What a run works with besides its plan.
@@ -61,8 +61,10 @@ pub fn run<'a>(plan: &'a Plan, means: Means<'a>) -> Result<(), Failure> {
     let given = &plan.container.rootfs;
     let rootfs = std::fs::canonicalize(given).unwrap_or_else(|_| given.clone());
     let mut run = Run { plan, means, container, rootfs, upstream_record: None };
-    let result = run.pinned().and_then(|()| run.layer(&plan.layer, &Vec::new()));
-    let result = result.and_then(|()| run.record());
+    let result = run
+        .pinned()
+        .and_then(|()| run.layer(&plan.layer, &Vec::new()).map_err(|failure| *failure))
+        .and_then(|()| run.record());
     result.map_err(|failure| run.kept(failure))
 }
 
@@ -80,19 +82,29 @@ type Handed = Vec<(OsString, OsString)>;
 
 impl Run<'_> {
     /// Runs a layer with all that it wraps.
-    fn layer(&mut self, layer: &Layer, outer: &Handed) -> Result<(), Failure> {
+    ///
+    /// A nest may be deep: the frames of this function and of [`Self::wrapped`] are kept small, and
+    /// whatever holds a failure by value is called from them and ended before they go deeper.
+    fn layer(&mut self, layer: &Layer, outer: &Handed) -> Result<(), Box<Failure>> {
         let mut handed = outer.clone();
-        let result = self.wrapped(layer, &mut handed).and_then(|()| self.uninterrupted());
+        let result = self.wrapped(layer, &mut handed);
         self.finally(layer, &handed, result)
     }
 
-    fn wrapped(&mut self, layer: &Layer, handed: &mut Handed) -> Result<(), Failure> {
-        self.uninterrupted()?;
+    fn wrapped(&mut self, layer: &Layer, handed: &mut Handed) -> Result<(), Box<Failure>> {
         self.before(layer, handed)?;
         match &layer.inner {
             Inner::Layer(inner) => self.layer(inner, handed)?,
-            Inner::Upstream(upstream) => self.upstream(layer, upstream)?,
+            Inner::Upstream(upstream) => self.innermost(layer, upstream)?,
         }
+        self.after(layer, handed)
+    }
+
+    fn innermost(&mut self, layer: &Layer, upstream: &Upstream) -> Result<(), Box<Failure>> {
+        Ok(self.upstream(layer, upstream)?)
+    }
+
+    fn after(&mut self, layer: &Layer, handed: &Handed) -> Result<(), Box<Failure>> {
         for act in &layer.after {
             self.uninterrupted()?;
             match act {
@@ -101,14 +113,17 @@ impl Run<'_> {
                 Act::Step(step) => self.step(layer, step, handed, &[])?,
             }
         }
-        Ok(())
+        Ok(self.uninterrupted()?)
     }
 
     /// Runs the pre steps, and takes what they hand inward.
-    fn before(&mut self, layer: &Layer, handed: &mut Handed) -> Result<(), Failure> {
+    fn before(&mut self, layer: &Layer, handed: &mut Handed) -> Result<(), Box<Failure>> {
+        self.uninterrupted()?;
         if layer.hands.is_empty() {
-            let mut steps = layer.before.iter();
-            return steps.try_for_each(|step| self.step(layer, step, handed, &[]));
+            for step in &layer.before {
+                self.step(layer, step, handed, &[])?;
+            }
+            return Ok(());
         }
         let file = self.handed_file(layer)?;
         let more = [(OsString::from("LAYER_ENV"), file.clone().into_os_string())];
@@ -124,8 +139,8 @@ impl Run<'_> {
         &mut self,
         layer: &Layer,
         handed: &Handed,
-        mut result: Result<(), Failure>,
-    ) -> Result<(), Failure> {
+        mut result: Result<(), Box<Failure>>,
+    ) -> Result<(), Box<Failure>> {
         for step in &layer.finally {
             let status = result.as_ref().err().map_or(0, |failure| failure.status);
             let more = [(OsString::from("LAYER_STATUS"), status.to_string().into())];
@@ -133,7 +148,7 @@ impl Run<'_> {
             if let (Err(second), Err(_)) = (&ended, &result) {
                 self.note(&format!("{second} as well"));
             }
-            result = result.and(ended);
+            result = result.and(ended.map_err(Box::new));
         }
         result
     }
