@@ -22,5 +22,7 @@ pub mod lxc;
 pub mod manifest;
 pub mod plan;
 pub mod record;
+#[cfg(test)]
+mod schema;
 pub mod shell;
 pub mod source;

@@ -8,8 +8,6 @@ mod drop;
 mod facts;
 mod mermaid;
 mod nest;
-#[cfg(test)]
-mod schema;
 mod show;
 
 pub use build::{build, check};

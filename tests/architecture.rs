@@ -2,7 +2,7 @@
 //!
 //! The rule: the program is four bands, and a module uses those below its own alone.
 //!
-//! - ground (`digest`, `diagnostic`, `shell`, `source`): uses nothing but ground;
+//! - ground (`digest`, `diagnostic`, `layers`, `shell`, `source`): uses nothing but ground;
 //! - pure (`lxc`, `manifest`, `chain`, `plan`, `record`, in this order): uses ground and the pure
 //!   modules before it, and touches nothing: no file, process, environment, clock or system call;
 //! - effects (`host`, then `execute`): `host` uses ground and pure, `execute` all but `cli`;
@@ -16,25 +16,28 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module, and those that it may use.
-const MAY_USE: [(&str, &str); 14] = [
+const MAY_USE: [(&str, &str); 16] = [
     ("shell", ""),
     ("digest", ""),
+    ("layers", ""),
     ("source", "shell"),
     ("diagnostic", "shell source"),
     ("lxc", "shell digest source diagnostic"),
-    ("manifest", "shell digest source diagnostic lxc"),
+    ("manifest", "shell digest source diagnostic lxc schema"),
     ("chain", "shell digest source diagnostic lxc manifest"),
     ("plan", "shell digest source diagnostic lxc manifest chain"),
     ("record", "shell digest source diagnostic lxc plan"),
-    ("host", "shell digest source diagnostic lxc manifest chain plan record"),
+    ("host", "shell digest source diagnostic layers lxc manifest chain plan record"),
     ("execute", "shell digest source diagnostic lxc manifest chain plan record host"),
     ("cli", "shell digest source diagnostic lxc manifest chain plan record host execute"),
+    // Tests of the formats, not part of the program.
+    ("schema", "digest source manifest chain plan record"),
     ("lib", ""),
     ("main", "cli"),
 ];
 
 /// The modules that may touch the system.
-const EFFECTS: [&str; 5] = ["host", "execute", "cli", "main", "lib"];
+const EFFECTS: [&str; 6] = ["host", "execute", "cli", "main", "lib", "schema"];
 
 /// What touches the system.
 const TOUCHES: [&str; 25] = [

@@ -1,17 +1,17 @@
 //! The JSON schemas by which an editor completes and checks a manifest.
 //!
-//! They are made of the types of [`types`], which say what the decoder reads and exist for this
+//! They are made of the types of [`shape`], which say what the decoder reads and exist for this
 //! alone. Tests hold both to each other, and the files in `schema/` to the types.
 
-mod types;
+mod shape;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::Value as Json;
 
+use crate::schema::assert_current;
 use crate::source::Source;
 
 thread_local! {
@@ -61,21 +61,10 @@ fn schema<T: schemars::JsonSchema>() -> Json {
     schema
 }
 
-/// Compares a schema with the file that editors get.
-fn assert_current(name: &str, schema: &Json) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema").join(name);
-    let text = format!("{}\n", serde_json::to_string_pretty(schema).unwrap());
-    if std::env::var_os("UPDATE_EXPECT").is_some() {
-        std::fs::write(&path, &text).unwrap();
-    }
-    let found = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(found == text, "{} is not current; UPDATE_EXPECT=1 cargo test --lib", path.display());
-}
-
 #[test]
 fn the_files_are_current() {
-    assert_current("manifest.schema.json", &schema::<types::Manifest>());
-    assert_current("layer.schema.json", &schema::<types::LayerFile>());
+    assert_current("manifest.schema.json", &schema::<shape::Manifest>());
+    assert_current("layer.schema.json", &schema::<shape::LayerFile>());
 }
 
 /// Returns the properties of a type.
@@ -100,7 +89,7 @@ fn the_schema_has_the_keys_that_the_decoder_reads() {
         keys.iter().map(|key| (*key).to_owned()).collect()
     };
 
-    let schema = schema::<types::Manifest>();
+    let schema = schema::<shape::Manifest>();
     let own = properties(&schema, "OwnLayer");
     let used = properties(&schema, "UsedLayer");
     let entry: BTreeSet<_> = own.union(&used).cloned().collect();
@@ -115,7 +104,7 @@ fn the_schema_has_the_keys_that_the_decoder_reads() {
         assert_eq!(properties(&schema, table), words(what), "{what}");
     }
 
-    let schema = self::schema::<types::LayerFile>();
+    let schema = self::schema::<shape::LayerFile>();
     let not_there = ["name", "template", "args", "sha256"].map(str::to_owned);
     let reusable: BTreeSet<_> = own.into_iter().filter(|key| !not_there.contains(key)).collect();
     assert_eq!(properties(&schema, ""), words("a reusable layer"));
@@ -136,6 +125,6 @@ fn every_key_is_described() {
             check(table, name);
         }
     }
-    check(&schema::<types::Manifest>(), "manifest");
-    check(&schema::<types::LayerFile>(), "layer");
+    check(&schema::<shape::Manifest>(), "manifest");
+    check(&schema::<shape::LayerFile>(), "layer");
 }

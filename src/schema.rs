@@ -1,14 +1,15 @@
-//! The JSON schemas of a plan and of a record, made from their types.
+//! The JSON schemas of what the program writes, made from its types; tests hold the files in
+//! `schema/` to them.
 
 use std::borrow::Cow;
 use std::path::Path;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use super::Plan;
 use crate::chain::Origin;
 use crate::digest::Digest;
 use crate::manifest::{Duration, IfExists, LayerName, Mode, Owner, RootfsPath, Stop};
+use crate::plan::Plan;
 use crate::record::Record;
 use crate::source::At;
 
@@ -44,11 +45,10 @@ text! {
     Stop: "Stop", "When a step runs.", "^(pre|post|check|finally)$";
 }
 
-/// Compares the schema of a type with the file that is checked in.
-fn assert_current<T: JsonSchema>(name: &str) {
+/// Compares a schema with the file that is checked in.
+pub(crate) fn assert_current(name: &str, schema: &serde_json::Value) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema").join(name);
-    let schema = schemars::schema_for!(T).to_value();
-    let text = format!("{}\n", serde_json::to_string_pretty(&schema).unwrap());
+    let text = format!("{}\n", serde_json::to_string_pretty(schema).unwrap());
     if std::env::var_os("UPDATE_EXPECT").is_some() {
         std::fs::write(&path, &text).unwrap();
     }
@@ -58,6 +58,6 @@ fn assert_current<T: JsonSchema>(name: &str) {
 
 #[test]
 fn the_files_are_current() {
-    assert_current::<Plan>("plan.schema.json");
-    assert_current::<Record>("record.schema.json");
+    assert_current("plan.schema.json", schemars::schema_for!(Plan).as_value());
+    assert_current("record.schema.json", schemars::schema_for!(Record).as_value());
 }
