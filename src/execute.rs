@@ -10,6 +10,7 @@ mod drop;
 mod evidence;
 mod failure;
 mod handed;
+mod inside;
 mod observe;
 mod step;
 mod upstream;

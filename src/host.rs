@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod ancestry;
+pub mod cache;
 pub mod caller;
 pub mod child;
 pub mod clock;
@@ -15,6 +16,7 @@ pub mod kernel;
 pub mod lxcpath;
 pub mod probe;
 pub mod rootfs;
+pub mod sandbox;
 pub mod signals;
 pub mod state;
 pub mod template;

@@ -3,6 +3,7 @@
 //! [`parse`] is pure. It gathers every fault of the text in one [`Report`], each with its place.
 //! What it returns still holds variables' names; [`crate::chain`] puts their values in.
 
+mod capability;
 mod config;
 mod decode;
 mod duration;
@@ -13,6 +14,7 @@ mod model;
 mod name;
 mod owner;
 mod path;
+mod sandbox;
 mod step;
 mod text;
 mod tree;
@@ -20,9 +22,10 @@ mod variable;
 
 use std::sync::Arc;
 
+pub use capability::Capability;
 pub use duration::Duration;
 pub use mode::Mode;
-pub use model::{Action, Value};
+pub use model::{Action, Place, Sandbox, Value};
 pub use model::{
     ConfigLine, ConfigValue, Content, EnvValue, FileDrop, IfExists, Layer, Manifest, Step, Stop,
     TemplateRef, Upstream, Variable, VariableSource, When,

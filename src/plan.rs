@@ -6,6 +6,7 @@
 mod build;
 mod drop;
 mod facts;
+pub mod inside;
 mod nest;
 mod show;
 
@@ -13,6 +14,7 @@ pub use build::{build, check};
 pub use drop::{Bytes, Content, Entry, EntryKind, FileDrop};
 pub use facts::{Facts, FileFact, Observed, Program, Script};
 pub use nest::{
-    Act, Configuration, Inner, Layer, Manifest, Plan, Step, Target, Template, Upstream, Variable,
+    Act, Configuration, Inner, Inside, Layer, Manifest, Place, Plan, Step, Target, Template,
+    Upstream, Variable,
 };
 pub use show::{Detail, text};

@@ -15,7 +15,7 @@ use crate::host::child::{self, End, Terms, Watcher};
 use crate::host::signals::Signals;
 use crate::host::state::RunDirectory;
 use crate::manifest::Stop;
-use crate::plan::{Layer, Step};
+use crate::plan::{Layer, Place, Step};
 use crate::shell;
 use crate::source::At;
 
@@ -29,14 +29,21 @@ impl Run<'_> {
         more: &[(OsString, OsString)],
     ) -> Result<(), Failure> {
         let subject = Subject { layer: layer.name.clone(), doing: Doing::Step(step.stop) };
+        let text = step.argv.last().map(String::as_str).unwrap_or_default();
+        let job = Job { subject, at: &step.at, text, status: status_of(step.stop) };
+        let terms = self.terms(step);
+        if let Place::Rootfs(inside) = &step.place {
+            return self.step_inside(job, layer, step, inside, handed).map_err(|failure| Failure {
+                command: Some(shell::command(&step.argv)),
+                hint: failure.hint.or_else(|| hint(step)),
+                ..failure
+            });
+        }
         let mut command = Command::new(&step.argv[0]);
         command.args(&step.argv[1..]).current_dir(&step.directory).stdin(Stdio::null());
         self.surround(&mut command, layer);
         let pairs = layer.environment.iter().chain(handed).chain(more);
         command.envs(pairs.map(|(name, value)| (name, value)));
-        let text = step.argv.last().map(String::as_str).unwrap_or_default();
-        let job = Job { subject, at: &step.at, text, status: status_of(step.stop) };
-        let terms = self.terms(step);
         self.command(job, command, terms).map_err(|failure| Failure {
             command: Some(shell::command(&step.argv)),
             hint: failure.hint.or_else(|| hint(step)),
@@ -68,6 +75,16 @@ impl Run<'_> {
         command: Command,
         terms: Terms,
     ) -> Result<(), Failure> {
+        self.job(job, terms, |signals, watcher| child::run(command, terms, signals, watcher))
+    }
+
+    /// Runs something of a layer that `run` brings to its end, and tells of it.
+    pub(super) fn job(
+        &mut self,
+        job: Job<'_>,
+        terms: Terms,
+        run: impl FnOnce(&mut Signals, &mut dyn Watcher) -> io::Result<End>,
+    ) -> Result<(), Failure> {
         let Job { subject, at, text, status } = job;
         let begun = format!("{subject} ({at}): {text}\n");
         self.log(begun.as_bytes());
@@ -79,7 +96,7 @@ impl Run<'_> {
             directory: &mut self.means.directory,
             evidence: Evidence::default(),
         };
-        let end = child::run(command, terms, &mut self.means.signals, &mut witness);
+        let end = run(&mut self.means.signals, &mut witness);
         let tail = witness.evidence.tail();
         let elapsed = started.elapsed();
         let failure = match judge(end, &mut self.means.signals, status, terms) {

@@ -101,7 +101,7 @@ impl Drop for RunDirectory {
 }
 
 /// Makes a directory and those above it, each the owner's where it is new.
-fn make_all(path: &Path, owner: Owner) -> io::Result<()> {
+pub(super) fn make_all(path: &Path, owner: Owner) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
@@ -114,7 +114,7 @@ fn make_all(path: &Path, owner: Owner) -> io::Result<()> {
     }
 }
 
-fn make_one(path: &Path, mode: u32, owner: Owner) -> io::Result<()> {
+pub(super) fn make_one(path: &Path, mode: u32, owner: Owner) -> io::Result<()> {
     fs::DirBuilder::new().mode(mode).create(path)?;
     give(path, owner)
 }

@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 use super::drop::FileDrop;
 use crate::digest::Digest;
 use crate::lxc::call::Mapped;
-use crate::manifest::{Duration, LayerName, Stop};
+use crate::manifest::{Duration, LayerName, Sandbox, Stop};
 use crate::source::At;
 
 /// A plan.
@@ -143,6 +143,32 @@ pub struct Step {
     pub directory: PathBuf,
     /// How long it may take.
     pub timeout: Option<Duration>,
+    /// Where it runs.
+    pub place: Place,
+}
+
+/// Where a step runs.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Place {
+    /// On the host, with the caller's environment.
+    Host,
+    /// Inside the rootfs.
+    Rootfs(Inside),
+}
+
+/// What a step inside the rootfs has there.
+#[derive(Debug, Clone, Serialize)]
+pub struct Inside {
+    /// What the manifest says of it.
+    #[serde(flatten)]
+    pub sandbox: Sandbox,
+    /// What it has of the caller's environment, besides what the layer gives.
+    #[serde(serialize_with = "lossy_pairs")]
+    pub environment: Arc<[(OsString, OsString)]>,
+    /// The file of the host whose bytes it runs; nothing, where it runs a text of the manifest.
+    #[serde(serialize_with = "lossy_path")]
+    pub script: Option<PathBuf>,
 }
 
 /// The call of the upstream template.
@@ -213,6 +239,10 @@ pub(super) fn lossy<S: Serializer>(text: impl AsRef<OsStr>, to: S) -> Result<S::
 
 fn pin<S: Serializer>(pin: &Option<(Digest, At)>, to: S) -> Result<S::Ok, S::Error> {
     pin.as_ref().map(|(digest, _)| digest).serialize(to)
+}
+
+fn lossy_path<S: Serializer>(path: &Option<PathBuf>, to: S) -> Result<S::Ok, S::Error> {
+    path.as_ref().map(|path| path.to_string_lossy()).serialize(to)
 }
 
 fn lossy_words<S: Serializer>(words: &[OsString], to: S) -> Result<S::Ok, S::Error> {
