@@ -37,15 +37,14 @@ pub fn fork() -> io::Result<Side> {
 
 /// Forks into new namespaces: the child is their first process.
 ///
-/// `unshare` with `NEWPID` would change where *all* later children of this process live.
+/// To unshare `NEWPID` would change where *all* later children of this process live.
 ///
 /// # Errors
 ///
 /// What clone(2) says, and `EBUSY` as [`fork`].
 pub fn fork_into(namespaces: UnshareFlags) -> io::Result<Side> {
-    const EXIT_SIGNAL: i64 = libc::SIGCHLD as i64;
     refuse_threads()?;
-    let flags = i64::from(namespaces.bits()) | EXIT_SIGNAL;
+    let flags = i64::from(namespaces.bits()) | i64::from(libc::SIGCHLD);
     let none = 0_i64;
     // SAFETY: as for `fork`: one thread, and no flag that shares memory or descriptors with the
     // child, which goes on at this place with a copy of the stack. The C library does not see the
@@ -61,10 +60,10 @@ pub fn fork_into(namespaces: UnshareFlags) -> io::Result<Side> {
 }
 
 fn refuse_threads() -> io::Result<()> {
-    match std::fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() > 1) {
-        true => Err(io::Error::from_raw_os_error(libc::EBUSY)),
-        false => Ok(()),
+    if std::fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() > 1) {
+        return Err(io::Error::from_raw_os_error(libc::EBUSY));
     }
+    Ok(())
 }
 
 fn side(id: i64) -> io::Result<Side> {
@@ -109,6 +108,8 @@ pub fn restrict_mount(mount: impl AsFd, attributes: MountAttrFlags) -> io::Resul
 
 /// Brings the loopback interface of the process's network namespace up.
 pub fn raise_loopback() -> io::Result<()> {
+    /// `IFF_UP`, as the request has it.
+    const UP: libc::c_short = 1;
     // SAFETY: the socket is new and nobody else's, once it is one.
     let socket = unsafe {
         let socket = libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0);
@@ -123,7 +124,7 @@ pub fn raise_loopback() -> io::Result<()> {
         let mut request: libc::ifreq = std::mem::zeroed();
         request.ifr_name[0] = b'l'.cast_signed() as libc::c_char;
         request.ifr_name[1] = b'o'.cast_signed() as libc::c_char;
-        request.ifr_ifru.ifru_flags = libc::IFF_UP as libc::c_short;
+        request.ifr_ifru.ifru_flags = UP;
         libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw const request)
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
@@ -166,8 +167,8 @@ pub fn move_to(descriptor: OwnedFd, number: RawFd) -> io::Result<OwnedFd> {
 
 /// Blocks these signals for the whole process, and returns a descriptor from which they are read.
 ///
-/// Blocked, they are also delivered to the first process of a pid namespace. Children start with
-/// nothing blocked: the standard library sees to it.
+/// Blocked, they are also delivered to the first process of a pid namespace. Spawned children start
+/// with nothing blocked: the standard library sees to it, though not for one that only execs.
 pub fn signal_descriptor(signals: &[Signal]) -> io::Result<OwnedFd> {
     let mut set = MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: `sigemptyset` initialises the set, `sigaddset` gets valid signal numbers, and the
@@ -187,6 +188,17 @@ pub fn signal_descriptor(signals: &[Signal]) -> io::Result<OwnedFd> {
     }
     // SAFETY: the descriptor is new and nobody else's.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// Blocks no signal any more.
+pub fn unblock_signals() -> io::Result<()> {
+    let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: `sigemptyset` initialises the set, and the pointers live through the calls.
+    let result = unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        libc::sigprocmask(libc::SIG_SETMASK, set.as_ptr(), std::ptr::null_mut())
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// A signal as it was received.

@@ -119,7 +119,7 @@ impl<'a> Sandbox<'a> {
     fn prepare(&mut self) -> io::Result<()> {
         for name in COVERED {
             let path = Path::new("/").join(name);
-            let loan = self.rootfs.place(&path).and_then(Loan::mount_point);
+            let loan = self.rootfs.place(&path).and_then(|place| Loan::mount_point(&place));
             self.loans.extend(about(&path, loan)?);
         }
         for index in 0..self.settings.caches.len() {
@@ -147,7 +147,7 @@ impl<'a> Sandbox<'a> {
     /// Lends the rootfs a file, where it has the directory for it.
     fn lend(&mut self, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
         if let Some(place) = self.rootfs.existing_place(path)? {
-            self.loans.push(Loan::file(place, bytes, mode)?);
+            self.loans.push(Loan::file(&place, bytes, mode)?);
         }
         Ok(())
     }

@@ -70,7 +70,7 @@ pub(super) fn mount_points(rootfs: &Rootfs, path: &Path, loans: &mut Vec<Loan>) 
                 continue;
             }
         }
-        loans.extend(Loan::mount_point(rootfs.place(directory)?)?);
+        loans.extend(Loan::mount_point(&rootfs.place(directory)?)?);
     }
     Ok(())
 }

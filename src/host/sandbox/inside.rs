@@ -18,6 +18,7 @@ use rustix::process::{
 };
 use rustix::thread::UnshareFlags;
 
+use super::mounts::at as about;
 use super::{
     ALWAYS, ENVIRONMENT, IN_OWN_NETWORK, Program, Sandbox, Streams, mounts, privileges, report,
 };
@@ -53,7 +54,7 @@ pub(super) fn run(sandbox: &Sandbox<'_>, given: Given<'_>) -> ! {
     // A panic must not unwind into the parent's code either.
     let _ = catch_unwind(AssertUnwindSafe(|| {
         let Given { tree, caches, writer, program, streams } = given;
-        if let Err(error) = build(sandbox, &tree, caches, streams) {
+        if let Err(error) = build(sandbox, &tree, &caches, streams) {
             report::fault(&writer, &format!("the sandbox could not be built: {error}"));
             leave(FAILED);
         }
@@ -78,7 +79,7 @@ pub(super) fn run(sandbox: &Sandbox<'_>, given: Given<'_>) -> ! {
 fn build(
     sandbox: &Sandbox<'_>,
     tree: &OwnedFd,
-    caches: Vec<OwnedFd>,
+    caches: &[OwnedFd],
     streams: &Streams<'_>,
 ) -> io::Result<()> {
     let settings = &sandbox.settings;
@@ -90,9 +91,9 @@ fn build(
     mounts::build(settings, tree, caches, sandbox.resolver.as_ref())?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
     if !settings.network {
-        kernel::raise_loopback()?;
+        about("the loopback interface", kernel::raise_loopback())?;
     }
-    rustix::system::sethostname(settings.name.as_bytes())?;
+    about("the host name", Ok(rustix::system::sethostname(settings.name.as_bytes())?))?;
     rustix::system::setdomainname(b"(none)")?;
     // What the kernel may lack.
     for (what, result) in [
@@ -103,15 +104,17 @@ fn build(
             tracing::debug!(%error, what, "the sandbox has none of its own");
         }
     }
-    standard_streams(streams)?;
+    about("the standard streams", standard_streams(streams))?;
     let mut capabilities = ALWAYS | settings.capabilities;
     if !settings.network {
         capabilities |= IN_OWN_NETWORK;
     }
-    privileges::keep(capabilities)?;
+    about("the capabilities", privileges::keep(capabilities))?;
     // Before there is anybody else: this process is a copy of one of the host's, with all that it
     // knows in its memory, its arguments and its environment.
-    forget_arguments()?;
+    // One that has changed its ids cannot write its own memory until it is dumpable again.
+    set_dumpable_behavior(DumpableBehavior::Dumpable)?;
+    about("the arguments", forget_arguments())?;
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     Ok(())
 }
@@ -136,12 +139,11 @@ fn forget_arguments() -> io::Result<()> {
 
 /// Takes the standard streams. What the host opened would show the host: so does `/dev/null`.
 fn standard_streams(streams: &Streams<'_>) -> io::Result<()> {
-    match streams.input {
-        Some(input) => rustix::stdio::dup2_stdin(input)?,
-        None => {
-            let flags = OFlags::RDWR | OFlags::CLOEXEC;
-            rustix::stdio::dup2_stdin(openat(CWD, "/dev/null", flags, Mode::empty())?)?;
-        }
+    if let Some(input) = streams.input {
+        rustix::stdio::dup2_stdin(input)?;
+    } else {
+        let flags = OFlags::RDWR | OFlags::CLOEXEC;
+        rustix::stdio::dup2_stdin(openat(CWD, "/dev/null", flags, Mode::empty())?)?;
     }
     rustix::stdio::dup2_stdout(streams.output)?;
     Ok(rustix::stdio::dup2_stderr(streams.errors)?)
@@ -188,7 +190,7 @@ fn become_program(program: &Program, terminal: bool, report: &OwnedFd) -> ! {
         if terminal {
             rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())?;
         }
-        Ok(())
+        kernel::unblock_signals()
     });
     let error = result.err().unwrap_or_else(|| {
         let mut words = program.argv.iter();
@@ -196,7 +198,7 @@ fn become_program(program: &Program, terminal: bool, report: &OwnedFd) -> ! {
         let mut command = Command::new(first);
         command.args(words).env_clear().envs(ENVIRONMENT);
         command.envs(program.environment.iter().map(|(name, value)| (name, value)));
-        // It returns only if it fails; it unblocks all signals.
+        // It returns only if it fails.
         command.exec()
     });
     let name = program.argv.first().map(|word| word.to_string_lossy()).unwrap_or_default();

@@ -48,8 +48,8 @@ struct Identity {
 
 impl Loan {
     /// Lends a file of root's.
-    pub(super) fn file(place: Place, bytes: &[u8], mode: u32) -> io::Result<Self> {
-        Self::make(&place, |directory, name| {
+    pub(super) fn file(place: &Place, bytes: &[u8], mode: u32) -> io::Result<Self> {
+        Self::make(place, |directory, name| {
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
             let mut file = File::from(openat(directory, name, flags, Mode::RUSR | Mode::WUSR)?);
             file.write_all(bytes)?;
@@ -58,12 +58,12 @@ impl Loan {
     }
 
     /// Lends a directory to mount something on, unless there is one.
-    pub(super) fn mount_point(place: Place) -> io::Result<Option<Self>> {
+    pub(super) fn mount_point(place: &Place) -> io::Result<Option<Self>> {
         let there = place.look()?.map(|stat| FileType::from_raw_mode(stat.st_mode));
         if there == Some(FileType::Directory) {
             return Ok(None);
         }
-        let loan = Self::make(&place, |directory, name| {
+        let loan = Self::make(place, |directory, name| {
             mkdirat(directory, name, Mode::from_raw_mode(MOUNT_POINT))?;
             Ok(())
         })?;

@@ -59,7 +59,7 @@ const TTY: (&str, &str) = ("gid", "5");
 pub(super) fn build(
     settings: &Settings<'_>,
     tree: &OwnedFd,
-    caches: Vec<OwnedFd>,
+    caches: &[OwnedFd],
     resolver: Option<&(PathBuf, Vec<u8>)>,
 ) -> io::Result<()> {
     let private = MountPropagationFlags::REC | MountPropagationFlags::PRIVATE;
@@ -156,10 +156,11 @@ fn part(directory: &OwnedFd, name: &str) -> io::Result<Option<OwnedFd>> {
 /// Puts a sysfs in place; an empty directory where the kernel grants none, as in a container that
 /// masks parts of its own.
 fn sys(tree: &OwnedFd, network: bool) -> io::Result<()> {
-    let fresh = match network {
+    let fresh = if network {
+        sys_of_no_network(tree)
+    } else {
         // A sysfs shows the devices of a network namespace, and belongs to whom that belongs to.
-        false => new("sysfs", RO | INERT, &[]).and_then(|sys| attach(&sys, tree, "sys")),
-        true => sys_of_no_network(tree),
+        new("sysfs", RO | INERT, &[]).and_then(|sys| attach(&sys, tree, "sys"))
     };
     fresh.or_else(|error| {
         tracing::debug!(%error, "no sysfs");
@@ -281,6 +282,7 @@ fn pivot(tree: &OwnedFd) -> io::Result<()> {
     Ok(rustix::process::chdir("/")?)
 }
 
-fn at<T>(what: &str, result: io::Result<T>) -> io::Result<T> {
+/// Adds to an error what it is about.
+pub(super) fn at<T>(what: &str, result: io::Result<T>) -> io::Result<T> {
     result.map_err(|error| io::Error::new(error.kind(), format!("{what}: {error}")))
 }
