@@ -11,6 +11,7 @@ mod evidence;
 mod failure;
 mod fetch;
 mod handed;
+mod inside;
 mod mask;
 mod observe;
 mod step;

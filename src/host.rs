@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod ancestry;
+pub mod cache;
 pub mod caller;
 pub mod child;
 pub mod clock;
@@ -17,6 +18,7 @@ pub mod lxc_version;
 pub mod lxcpath;
 pub mod probe;
 pub mod rootfs;
+pub mod sandbox;
 pub mod secret;
 pub mod signals;
 pub mod state;

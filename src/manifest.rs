@@ -3,6 +3,7 @@
 //! [`parse`] is pure. It gathers every fault of the text in one [`Report`], each with its place.
 //! What it returns still holds variables' names; [`crate::chain`] puts their values in.
 
+mod capability;
 mod config;
 mod decode;
 mod duration;
@@ -15,6 +16,7 @@ mod name;
 mod owner;
 mod path;
 mod reuse;
+mod sandbox;
 #[cfg(test)]
 mod schema;
 mod step;
@@ -31,11 +33,12 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::DeTable;
 
+pub use capability::Capability;
 pub use duration::Duration;
 pub use mode::Mode;
 pub use model::{
-    Action, ConfigLine, ConfigValue, Content, EnvValue, FileDrop, IfExists, Layer, Manifest, Step,
-    Stop, TemplateRef, Upstream, When,
+    Action, ConfigLine, ConfigValue, Content, EnvValue, FileDrop, IfExists, Layer, Manifest, Place,
+    Sandbox, Step, Stop, TemplateRef, Upstream, When,
 };
 pub use name::{LayerName, is_variable_name};
 pub use owner::{Id, Owner};

@@ -6,6 +6,7 @@
 mod build;
 mod drop;
 mod facts;
+pub mod inside;
 mod mermaid;
 mod nest;
 mod show;
@@ -15,6 +16,7 @@ pub use drop::{Bytes, Content, Entry, EntryKind, FileDrop};
 pub use facts::{Facts, FileFact, Observed, Program, Script};
 pub use mermaid::mermaid;
 pub use nest::{
-    Act, Configuration, Inner, Layer, Manifest, Plan, Step, Target, Template, Upstream, Variable,
+    Act, Configuration, Inner, Inside, Layer, Manifest, Place, Plan, Step, Target, Template,
+    Upstream, Variable,
 };
 pub use show::{Detail, text};

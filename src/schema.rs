@@ -8,7 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::chain::Origin;
 use crate::digest::Digest;
-use crate::manifest::{Duration, IfExists, LayerName, Mode, Owner, RootfsPath, Stop};
+use crate::manifest::{Capability, Duration, IfExists, LayerName, Mode, Owner, RootfsPath, Stop};
 use crate::plan::Plan;
 use crate::record::Record;
 use crate::source::At;
@@ -34,6 +34,7 @@ macro_rules! text {
 
 text! {
     At: "At", "A place in a file: its path and the line.", ":[0-9]+$";
+    Capability: "Capability", "A capability, as capabilities(7) names it.", "^[A-Z_]+$";
     Digest: "Digest", "The SHA-256 digest of some bytes.", "^sha256:[0-9a-f]{64}$";
     Duration: "Duration", "A number and one of s, m, h, d.", "^[0-9]+[smhd]$";
     IfExists: "IfExists", "What happens where something is there.", "^(replace|keep|error)$";

@@ -17,7 +17,7 @@ use crate::host::child::{self, End, Terms, Watcher};
 use crate::host::signals::Signals;
 use crate::host::state::RunDirectory;
 use crate::manifest::Stop;
-use crate::plan::{Layer, Step};
+use crate::plan::{Layer, Place, Step};
 use crate::shell;
 use crate::source::At;
 
@@ -31,6 +31,16 @@ impl Run<'_> {
         more: &[(OsString, OsString)],
     ) -> Result<(), Failure> {
         let subject = Subject { layer: layer.name.clone(), doing: Doing::Step(step.stop) };
+        let text = step.argv.last().map(String::as_str).unwrap_or_default();
+        let job = Job { subject, at: &step.at, text, status: status_of(step.stop) };
+        let terms = self.terms(step);
+        if let Place::Rootfs(inside) = &step.place {
+            return self.step_inside(job, layer, step, inside, handed).map_err(|failure| Failure {
+                command: Some(shell::command(&step.argv)),
+                hint: failure.hint.or_else(|| hint(step)),
+                ..failure
+            });
+        }
         let mut command = Command::new(&step.argv[0]);
         command.args(&step.argv[1..]).current_dir(&step.directory).stdin(Stdio::null());
         self.surround(&mut command, layer);
@@ -40,9 +50,6 @@ impl Run<'_> {
             let value = self.means.secrets.get(variable).map(Secret::expose).unwrap_or_default();
             command.env(name, value);
         }
-        let text = step.argv.last().map(String::as_str).unwrap_or_default();
-        let job = Job { subject, at: &step.at, text, status: status_of(step.stop) };
-        let terms = self.terms(step);
         self.command(job, command, terms).map_err(|failure| Failure {
             command: Some(shell::command(&step.argv)),
             hint: failure.hint.or_else(|| hint(step)),
@@ -58,7 +65,7 @@ impl Run<'_> {
             .env("LXC_PATH", &container.path)
             .env("LXC_ROOTFS", &container.rootfs)
             .env("LAYER_NAME", layer.name.as_str())
-            .env("LAYER_DIR", layer.at.dir())
+            .env("LAYER_DIR", &layer.directory)
             // The caller may be a step of this program's too; these two would be that one's.
             .env_remove("LAYER_ENV")
             .env_remove("LAYER_STATUS");
@@ -77,6 +84,16 @@ impl Run<'_> {
         command: Command,
         terms: Terms,
     ) -> Result<(), Failure> {
+        self.job(job, terms, |signals, watcher| child::run(command, terms, signals, watcher))
+    }
+
+    /// Runs something of a layer that `run` brings to its end, and tells of it.
+    pub(super) fn job(
+        &mut self,
+        job: Job<'_>,
+        terms: Terms,
+        run: impl FnOnce(&mut Signals, &mut dyn Watcher) -> io::Result<End>,
+    ) -> Result<(), Failure> {
         let Job { subject, at, text, status } = job;
         let begun = format!("{subject} ({at}): {text}\n");
         self.log(begun.as_bytes());
@@ -89,7 +106,7 @@ impl Run<'_> {
             evidence: Evidence::default(),
             mask: Mask::new(&self.means.secrets),
         };
-        let end = child::run(command, terms, &mut self.means.signals, &mut witness);
+        let end = run(&mut self.means.signals, &mut witness);
         let tail = witness.end();
         let elapsed = started.elapsed();
         let failure = match judge(end, &mut self.means.signals, status, terms) {

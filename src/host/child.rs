@@ -3,12 +3,14 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process, kill_process_group, pidfd_open};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitOptions, kill_process, kill_process_group, pidfd_open, waitpid,
+};
 
 use super::kernel;
 use super::signals::Signals;
@@ -68,26 +70,43 @@ pub fn run(
     signals: &mut Signals,
     watcher: &mut dyn Watcher,
 ) -> io::Result<End> {
+    supervise(terms, signals, watcher, move |writer| {
+        command.stdout(writer.try_clone()?).stderr(writer);
+        if !terms.shares_terminal {
+            command.process_group(0);
+        }
+        kernel::unblocked(&mut command);
+        command.spawn().map(|child| Pid::from_child(&child))
+    })
+}
+
+/// Runs a child to its end that `start` starts with the given end of a pipe for its output.
+///
+/// The child leads a process group of its own, unless it shares that of this process.
+pub fn supervise(
+    terms: Terms,
+    signals: &mut Signals,
+    watcher: &mut dyn Watcher,
+    start: impl FnOnce(OwnedFd) -> io::Result<Pid>,
+) -> io::Result<End> {
     let (output, writer) = pipe_with(PipeFlags::CLOEXEC)?;
-    command.stdout(writer.try_clone()?).stderr(writer);
-    if !terms.shares_terminal {
-        command.process_group(0);
-    }
-    kernel::unblocked(&mut command);
-    let child = command.spawn()?;
-    // The command holds the pipe's end for writing.
-    drop(command);
     rustix::fs::fcntl_setfl(&output, rustix::fs::OFlags::NONBLOCK)?;
-    let pid = Pid::from_child(&child);
-    let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
+    let pid = start(writer)?;
+    let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(pidfd) => pidfd,
+        Err(error) => {
+            let _ = kill_process(pid, Signal::KILL);
+            let _ = waitpid(Some(pid), WaitOptions::empty());
+            return Err(error.into());
+        }
+    };
     let buffer = vec![0; CHUNK];
     let output = Some(output);
-    let mut running = Running { child, pid, pidfd, output, buffer, terms, asked: None };
+    let mut running = Running { pid, pidfd, output, buffer, terms, asked: None, ended: false };
     running.supervise(signals, watcher)
 }
 
 struct Running {
-    child: Child,
     pid: Pid,
     pidfd: OwnedFd,
     /// Nothing, once everybody has closed the other end.
@@ -96,6 +115,8 @@ struct Running {
     terms: Terms,
     /// Why it was asked to end, and when it is killed.
     asked: Option<(End, Instant)>,
+    /// Whether it has ended and was waited for, so that its id is no longer its own.
+    ended: bool,
 }
 
 impl Running {
@@ -114,7 +135,7 @@ impl Running {
                 .min();
             let ended = self.wait(patience, signals, watcher)?;
             if ended {
-                let status = self.child.wait()?;
+                let status = self.status()?;
                 self.drain(watcher);
                 return Ok(self.asked.map_or(End::Own(status), |(why, _)| why));
             }
@@ -197,6 +218,19 @@ impl Running {
         }
     }
 
+    fn status(&mut self) -> io::Result<ExitStatus> {
+        loop {
+            match waitpid(Some(self.pid), WaitOptions::empty()) {
+                Ok(Some((_, status))) => {
+                    self.ended = true;
+                    return Ok(ExitStatus::from_raw(status.as_raw()));
+                }
+                Ok(None) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
     fn ask(&mut self, why: End, signal: Signal) {
         self.send(signal);
         self.asked.get_or_insert((why, Instant::now() + GRACE));
@@ -207,7 +241,8 @@ impl Running {
         let sent = if self.terms.shares_terminal {
             kill_process(self.pid, signal)
         } else {
-            kill_process_group(self.pid, signal)
+            // A child that was just started may not lead its group yet.
+            kill_process_group(self.pid, signal).or_else(|_| kill_process(self.pid, signal))
         };
         if let Err(error) = sent {
             tracing::debug!(%error, ?signal, "a signal could not be sent");
@@ -218,9 +253,9 @@ impl Running {
 impl Drop for Running {
     /// Whatever went wrong, the child does not go on unwatched.
     fn drop(&mut self) {
-        if let Ok(None) = self.child.try_wait() {
+        if !self.ended {
             self.send(Signal::KILL);
-            let _ = self.child.wait();
+            let _ = self.status();
         }
     }
 }

@@ -1,14 +1,19 @@
 //! System calls that no safe library offers. All the unsafe code of the program is here.
 
-#![expect(unsafe_code, reason = "fork, the signal mask and signalfd have no safe form")]
+#![expect(
+    unsafe_code,
+    reason = "fork, clone, the signal mask, signalfd and some calls of a sandbox have no safe form"
+)]
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use rustix::mount::MountAttrFlags;
 use rustix::process::{Pid, Signal};
+use rustix::thread::UnshareFlags;
 
 /// Which of the two a process is after a fork.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,17 +31,140 @@ pub enum Side {
 /// What fork(2) says, and `EBUSY` where the process has more than one thread: the child would own
 /// locks that nobody opens.
 pub fn fork() -> io::Result<Side> {
+    refuse_threads()?;
+    // SAFETY: there is one thread, so that the child is a whole process: no lock is held by a
+    // thread that does not exist in it.
+    side(i64::from(unsafe { libc::fork() }))
+}
+
+/// Forks into new namespaces: the child is their first process.
+///
+/// To unshare `NEWPID` would change where *all* later children of this process live.
+///
+/// # Errors
+///
+/// What clone(2) says, and `EBUSY` as [`fork`].
+pub fn fork_into(namespaces: UnshareFlags) -> io::Result<Side> {
+    refuse_threads()?;
+    let flags = i64::from(namespaces.bits()) | i64::from(libc::SIGCHLD);
+    let none = 0_i64;
+    // SAFETY: as for `fork`: one thread, and no flag that shares memory or descriptors with the
+    // child, which goes on at this place with a copy of the stack. The C library does not see the
+    // child begin; of what it keeps for itself only the thread's id is wrong, which nothing here
+    // asks for.
+    side(unsafe {
+        if cfg!(target_arch = "s390x") {
+            libc::syscall(libc::SYS_clone, none, flags, none, none, none)
+        } else {
+            libc::syscall(libc::SYS_clone, flags, none, none, none, none)
+        }
+    })
+}
+
+fn refuse_threads() -> io::Result<()> {
     if std::fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() > 1) {
         return Err(io::Error::from_raw_os_error(libc::EBUSY));
     }
-    // SAFETY: there is one thread, so that the child is a whole process: no lock is held by a
-    // thread that does not exist in it.
-    let id = unsafe { libc::fork() };
-    match Pid::from_raw(id) {
+    Ok(())
+}
+
+fn side(id: i64) -> io::Result<Side> {
+    match Pid::from_raw(i32::try_from(id).unwrap_or(-1)) {
         _ if id < 0 => Err(io::Error::last_os_error()),
         Some(child) => Ok(Side::Parent(child)),
         None => Ok(Side::Child),
     }
+}
+
+/// Adds attributes to a mount.
+///
+/// # Errors
+///
+/// What mount_setattr(2) says; `ENOSYS` before Linux 5.12.
+pub fn restrict_mount(mount: impl AsFd, attributes: MountAttrFlags) -> io::Result<()> {
+    /// `struct mount_attr`, as of its first version.
+    #[repr(C)]
+    struct Attributes {
+        set: u64,
+        clear: u64,
+        propagation: u64,
+        user_namespace: u64,
+    }
+    let wanted =
+        Attributes { set: attributes.bits().into(), clear: 0, propagation: 0, user_namespace: 0 };
+    let mount = mount.as_fd();
+    // SAFETY: the path is an empty string with its end, and the structure is as long as is said;
+    // the kernel only reads the two.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH,
+            &raw const wanted,
+            size_of::<Attributes>(),
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Brings the loopback interface of the process's network namespace up.
+pub fn raise_loopback() -> io::Result<()> {
+    /// `IFF_UP`, as the request has it.
+    const UP: libc::c_short = 1;
+    // SAFETY: the socket is new and nobody else's, once it is one.
+    let socket = unsafe {
+        let socket = libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0);
+        if socket < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        OwnedFd::from_raw_fd(socket)
+    };
+    // SAFETY: all of the structure may be zeros; its name is ended by them. The kernel only reads
+    // it, by a pointer that lives through the call.
+    let result = unsafe {
+        let mut request: libc::ifreq = std::mem::zeroed();
+        request.ifr_name[0] = b'l'.cast_signed() as libc::c_char;
+        request.ifr_name[1] = b'o'.cast_signed() as libc::c_char;
+        request.ifr_ifru.ifru_flags = UP;
+        libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw const request)
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Gives the process a new, empty session keyring, so that none of its keys are the caller's.
+pub fn join_new_session_keyring() -> io::Result<()> {
+    const JOIN_SESSION_KEYRING: libc::c_long = 1;
+    let name = std::ptr::null::<libc::c_char>();
+    // SAFETY: without a name the kernel reads no memory of this process.
+    let result = unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, name) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Closes every descriptor of the process from `first` on, whoever thinks to own it.
+///
+/// Only for a forked child that ends by `exit` or `exec`: no owner is ever dropped in it.
+pub fn close_from(first: RawFd) -> io::Result<()> {
+    let first = libc::c_uint::try_from(first).map_err(io::Error::other)?;
+    // SAFETY: the descriptors' owners live in the memory of a child that never comes to drop them.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Makes `descriptor` the one of this number, and returns its owner.
+///
+/// Only for a forked child, as [`close_from`]: what had the number is closed.
+pub fn move_to(descriptor: OwnedFd, number: RawFd) -> io::Result<OwnedFd> {
+    if descriptor.as_raw_fd() == number {
+        return Ok(descriptor);
+    }
+    // SAFETY: whatever owned the number lives in the memory of a child that never drops it.
+    let result = unsafe { libc::dup3(descriptor.as_raw_fd(), number, libc::O_CLOEXEC) };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the new descriptor is this process's own, and owned only here from now on.
+    Ok(unsafe { OwnedFd::from_raw_fd(result) })
 }
 
 /// Blocks these signals for the whole process, and returns a descriptor from which they are read.
@@ -67,18 +195,20 @@ pub fn signal_descriptor(signals: &[Signal]) -> io::Result<OwnedFd> {
 /// Makes a command start with no signal blocked, whatever this process keeps for itself: the
 /// standard library leaves the mask as it is.
 pub fn unblocked(command: &mut Command) {
-    let unblock = || {
-        let mut none = MaybeUninit::<libc::sigset_t>::uninit();
-        // SAFETY: `sigemptyset` initialises the set, and the pointers live through the calls.
-        let done = unsafe {
-            libc::sigemptyset(none.as_mut_ptr());
-            libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut())
-        };
-        if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-    };
     // SAFETY: the closure allocates nothing, takes no lock, and makes calls alone that are safe in
     // the child of a fork.
-    unsafe { command.pre_exec(unblock) };
+    unsafe { command.pre_exec(unblock_signals) };
+}
+
+/// Blocks no signal any more.
+pub fn unblock_signals() -> io::Result<()> {
+    let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: `sigemptyset` initialises the set, and the pointers live through the calls.
+    let result = unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        libc::sigprocmask(libc::SIG_SETMASK, set.as_ptr(), std::ptr::null_mut())
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// A signal as it was received.
@@ -112,8 +242,8 @@ pub fn receive(descriptor: &OwnedFd) -> io::Result<Option<Received>> {
 ///
 /// What unshare(2) says; `EINVAL` for a split of the table of descriptors, which would break the
 /// rules of ownership.
-pub fn unshare(flags: rustix::thread::UnshareFlags) -> io::Result<()> {
-    if flags.contains(rustix::thread::UnshareFlags::FILES) {
+pub fn unshare(flags: UnshareFlags) -> io::Result<()> {
+    if flags.contains(UnshareFlags::FILES) {
         return Err(io::ErrorKind::InvalidInput.into());
     }
     // SAFETY: the table of descriptors stays shared, as was just made sure.

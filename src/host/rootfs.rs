@@ -169,6 +169,16 @@ impl Place {
         Ok(Self { directory: directory.try_clone_to_owned()?, name: name.to_owned() })
     }
 
+    /// Returns the directory that the name is in.
+    pub fn directory(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
+
+    /// Returns the name.
+    pub fn name(&self) -> &OsStr {
+        &self.name
+    }
+
     /// Returns what is there, a link not followed; nothing, where there is nothing.
     pub fn look(&self) -> io::Result<Option<Stat>> {
         match statat(&self.directory, &self.name, AtFlags::SYMLINK_NOFOLLOW) {

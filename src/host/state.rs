@@ -146,7 +146,7 @@ fn forget_old(state: &Path) {
 
 /// Makes a directory and those above it, each the owner's where it is new. Those above may hold
 /// what others must reach: `~/.local` is one of them.
-fn make_all(path: &Path, mode: u32, owner: Owner) -> io::Result<()> {
+pub(super) fn make_all(path: &Path, mode: u32, owner: Owner) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
@@ -159,7 +159,7 @@ fn make_all(path: &Path, mode: u32, owner: Owner) -> io::Result<()> {
     }
 }
 
-fn make_one(path: &Path, mode: u32, owner: Owner) -> io::Result<()> {
+pub(super) fn make_one(path: &Path, mode: u32, owner: Owner) -> io::Result<()> {
     fs::DirBuilder::new().mode(mode).create(path)?;
     give(path, owner)
 }

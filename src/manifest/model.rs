@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Duration, Entry, Extends, LayerName, Mode, Text, Variable};
+use super::{Capability, Duration, Entry, Extends, LayerName, Mode, RootfsPath, Text, Variable};
 use crate::digest::Digest;
 use crate::source::{At, Source};
 
@@ -94,8 +94,34 @@ pub struct Step {
     pub shell: Option<Vec<String>>,
     /// How long it may take.
     pub timeout: Option<Duration>,
+    /// Where it runs.
+    pub place: Place,
     /// Where it stands.
     pub at: At,
+}
+
+/// Where a step runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Place {
+    /// On the host.
+    Host,
+    /// Inside the rootfs.
+    Rootfs(Sandbox),
+}
+
+/// What a step inside the rootfs has there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Sandbox {
+    /// Whether it has the host's network.
+    pub network: bool,
+    /// Whether it resolves names as the host does.
+    pub resolver: bool,
+    /// The capabilities that it has besides those of all such steps.
+    pub capabilities: Vec<Capability>,
+    /// Directories that are kept on the host between runs, and are never part of the rootfs.
+    pub cache: Vec<RootfsPath>,
 }
 
 /// What a step runs.

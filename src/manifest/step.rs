@@ -4,15 +4,8 @@ use toml::de::DeValue;
 
 use super::decode::Decoder;
 use super::tree::{Node, Table};
-use super::{Action, Duration, Step, Stop};
+use super::{Action, Duration, Place, Step, Stop};
 use crate::diagnostic::Diagnostic;
-
-/// Where a step runs, as the manifest says it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    Host,
-    Rootfs,
-}
 
 impl Decoder {
     /// Reads the steps of one kind: a string, a table, or a list of either.
@@ -31,7 +24,7 @@ impl Decoder {
         let at = node.at.clone();
         if let DeValue::String(text) = node.value {
             let action = self.run(text, node)?;
-            return Some(Step { action, shell: None, timeout: None, at });
+            return Some(Step { action, shell: None, timeout: None, place: Place::Host, at });
         }
         let DeValue::Table(_) = node.value else {
             let help =
@@ -40,22 +33,13 @@ impl Decoder {
             return None;
         };
         let mut table = Table::of(node, "a step", &mut self.report)?;
-        let place = table.take("in");
+        let place = self.place(&mut table, stop);
         let run = table.take("run");
         let script = table.take("script");
         let shell = table.take("shell");
         let timeout = table.take("timeout");
-        for key in ["network", "capabilities", "cache", "resolver", "each"] {
-            let instead = "it belongs to steps inside the rootfs, which come with a later version";
-            table.reject_later(key, instead, &mut self.report);
-        }
+        table.reject_later("each", "write one step for each", &mut self.report);
         table.finish("a step", |_| None, &mut self.report);
-        if let Some(entry) = place {
-            let places = [("host", Place::Host), ("rootfs", Place::Rootfs)];
-            if self.choice(&entry.node, &places) == Some(Place::Rootfs) {
-                self.rootfs_step(&entry.node, stop);
-            }
-        }
         let shell = shell.and_then(|entry| self.shell(&entry.node));
         let timeout = timeout.and_then(|entry| self.duration(&entry.node));
         let action = match (run, script) {
@@ -72,7 +56,8 @@ impl Decoder {
                 let path = self.source.dir.join(path);
                 // The path is what a message about the script points at.
                 let at = script.node.at.clone();
-                return Some(Step { action: Action::Script(path), shell, timeout, at });
+                let action = Action::Script(path);
+                return Some(Step { action, shell, timeout, place, at });
             }
             (Some(_), Some(script)) => {
                 let message = "a step has `run` or `script`, not both";
@@ -86,7 +71,7 @@ impl Decoder {
                 return None;
             }
         };
-        Some(Step { action, shell, timeout, at })
+        Some(Step { action, shell, timeout, place, at })
     }
 
     fn run(&mut self, text: &str, node: &Node<'_>) -> Option<Action> {
@@ -100,19 +85,6 @@ impl Decoder {
             return None;
         }
         Some(Action::Run(text.to_owned()))
-    }
-
-    fn rootfs_step(&mut self, node: &Node<'_>, stop: Stop) {
-        let diagnostic = if matches!(stop, Stop::Pre | Stop::Finally) {
-            Diagnostic::error(&node.at, format!("a `{stop}` step cannot run inside the rootfs"))
-                .help("it runs on the host; make it a `post` step, or leave `in` out")
-        } else {
-            let message = "steps inside the rootfs are not supported by this version";
-            Diagnostic::error(&node.at, message).help(
-                "run it on the host, with `in = \"host\"`; `$LXC_ROOTFS` is the path of the rootfs",
-            )
-        };
-        self.report.push(diagnostic);
     }
 
     /// Reads the shell of a step, as a command line without quoting.

@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use super::drop::{Bytes, Content, FileDrop};
 use super::facts::{Facts, FileFact, Observed, Program};
+use super::inside;
 use super::nest::{
-    Act, Configuration, Inner, Layer, Manifest, Plan, Step, Target, Template, Upstream, Variable,
+    Act, Configuration, Inner, Inside, Layer, Manifest, Place, Plan, Step, Target, Template,
+    Upstream, Variable,
 };
 use crate::chain::{self, Chain, Dropped, EnvSource, Rendered, SecretVariable};
 use crate::diagnostic::{Diagnostic, Report};
@@ -337,6 +339,7 @@ impl Builder<'_> {
             Some(words) => words.clone(),
             None => SHELL.map(str::to_owned).to_vec(),
         };
+        let inside = matches!(step.place, manifest::Place::Rootfs(_));
         let (argv, script) = match &step.action {
             Action::Run(text) => {
                 let mut words = shell();
@@ -347,12 +350,41 @@ impl Builder<'_> {
                 let script = self.facts.scripts.get(path)?;
                 let own = step.shell.is_none() && !script.interpreter.is_empty();
                 let mut words = if own { script.interpreter.clone() } else { shell() };
+                let path = if inside { inside::script(path) } else { path.clone() };
                 words.push(path.to_string_lossy().into_owned());
                 (words, Some(script.digest))
             }
         };
-        let directory = directory_of(layer);
-        Some(Step { stop, at: step.at.clone(), argv, script, directory, timeout: step.timeout })
+        let directory = if inside { "/".into() } else { directory_of(layer) };
+        let place = match &step.place {
+            manifest::Place::Host => Place::Host,
+            manifest::Place::Rootfs(sandbox) => Place::Rootfs(Inside {
+                sandbox: sandbox.clone(),
+                environment: self.environment_inside(layer),
+                script: match &step.action {
+                    Action::Script(path) => Some(path.clone()),
+                    Action::Run(_) => None,
+                },
+            }),
+        };
+        let (at, timeout) = (step.at.clone(), step.timeout);
+        Some(Step { stop, at, argv, script, directory, timeout, place })
+    }
+
+    /// Returns what a step inside the rootfs has of the caller's environment: how the network is
+    /// reached, and what the layer passes.
+    fn environment_inside(&self, layer: &chain::Layer) -> Arc<[(OsString, OsString)]> {
+        let caller = &self.facts.environment;
+        let passed = |name: &OsStr| {
+            layer.env.iter().any(|(own, value)| *value == EnvSource::Caller && **own == *name)
+        };
+        let mut environment: Vec<_> = caller
+            .iter()
+            .filter(|(name, _)| inside::passes(name) || passed(name))
+            .cloned()
+            .collect();
+        environment.sort();
+        environment.into()
     }
 }
 

@@ -10,7 +10,7 @@ use super::drop::FileDrop;
 use crate::chain::{Origin, SecretVariable};
 use crate::digest::Digest;
 use crate::lxc::call::Mapped;
-use crate::manifest::{Duration, LayerName, Stop};
+use crate::manifest::{Duration, LayerName, Sandbox, Stop};
 use crate::source::At;
 
 /// A plan.
@@ -178,6 +178,36 @@ pub struct Step {
     pub directory: PathBuf,
     /// How long it may take.
     pub timeout: Option<Duration>,
+    /// Where it runs.
+    pub place: Place,
+}
+
+/// Where a step runs.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Place {
+    /// On the host, with the caller's environment.
+    Host,
+    /// Inside the rootfs.
+    Rootfs(Inside),
+}
+
+/// What a step inside the rootfs has there.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Inside {
+    /// What the manifest says of it.
+    #[serde(flatten)]
+    pub sandbox: Sandbox,
+    /// What it has of the caller's environment, besides what the layer gives.
+    #[serde(serialize_with = "lossy_pairs")]
+    #[cfg_attr(test, schemars(with = "std::collections::BTreeMap<String, String>"))]
+    pub environment: Arc<[(OsString, OsString)]>,
+    /// The file of the host whose bytes it runs; nothing, where it runs a text of the manifest.
+    #[serde(serialize_with = "lossy_path")]
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
+    pub script: Option<PathBuf>,
 }
 
 /// The call of the upstream template.
@@ -263,6 +293,11 @@ fn names_of_secrets<S: Serializer>(
     to: S,
 ) -> Result<S::Ok, S::Error> {
     to.collect_seq(secrets.iter().map(|(name, _)| name))
+}
+
+#[expect(clippy::ref_option, reason = "serde hands a reference to the field")]
+fn lossy_path<S: Serializer>(path: &Option<PathBuf>, to: S) -> Result<S::Ok, S::Error> {
+    path.as_ref().map(|path| path.to_string_lossy()).serialize(to)
 }
 
 fn lossy_words<S: Serializer>(words: &[OsString], to: S) -> Result<S::Ok, S::Error> {

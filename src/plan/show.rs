@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use super::drop::{Bytes, Content, Entry, EntryKind, FileDrop};
-use super::nest::{Act, Inner, Layer, Plan, Step, Template, Upstream, Variable};
+use super::nest::{Act, Inner, Inside, Layer, Place, Plan, Step, Template, Upstream, Variable};
 use crate::digest::Digest;
 use crate::lxc::config;
 use crate::manifest::Owner;
@@ -130,15 +130,32 @@ impl Show<'_> {
             Some(digest) => format!(" {}", self.digest(&digest)),
             None => String::new(),
         };
+        let place = match &step.place {
+            Place::Host => String::new(),
+            Place::Rootfs(inside) => place(inside),
+        };
         let kind = step.stop.to_string();
-        self.line(&kind, format_args!("{first}{dots}{script}{timeout}"), &step.at)?;
+        self.line(&kind, format_args!("{first}{dots}{script}{place}{timeout}"), &step.at)?;
         if self.detail == Detail::Whole {
             let shell = shell::command(&step.argv[..step.argv.len().saturating_sub(1)]);
             let directory = printable_path(&step.directory);
             self.more("", format_args!("in {directory}, by {shell}"))?;
+            if let Place::Rootfs(inside) = &step.place {
+                self.inside(inside)?;
+            }
             for line in text.lines() {
                 self.more("", format_args!("> {}", shell::one_line(line)))?;
             }
+        }
+        Ok(())
+    }
+
+    fn inside(&mut self, inside: &Inside) -> io::Result<()> {
+        if let Some(script) = &inside.script {
+            self.more("", format_args!("the bytes of {}", printable_path(script)))?;
+        }
+        for (name, value) in inside.environment.iter() {
+            self.more("", format_args!("{}={}", shell::word(name), shell::word(value)))?;
         }
         Ok(())
     }
@@ -260,6 +277,21 @@ fn shown(variable: &Variable) -> String {
         (Some(value), _) => format!("{name} = {}  ({origin})", shell::word(value)),
         (None, _) => format!("{name}  ({origin})"),
     }
+}
+
+/// Says where a step inside the rootfs runs, and what it has there besides what all have.
+fn place(inside: &Inside) -> String {
+    let sandbox = &inside.sandbox;
+    let mut words = vec!["rootfs".to_owned()];
+    if sandbox.network {
+        words.push("network".to_owned());
+        if !sandbox.resolver {
+            words.push("no resolver".to_owned());
+        }
+    }
+    words.extend(sandbox.capabilities.iter().map(|capability| format!("+{capability}")));
+    words.extend(sandbox.cache.iter().map(|path| format!("cache {path}")));
+    format!(" [{}]", words.join(", "))
 }
 
 fn summary(entries: &[Entry]) -> String {

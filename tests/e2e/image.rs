@@ -19,7 +19,11 @@ impl Image {
         lab.call_as_root(["mkdir", "-p"]).arg(&directory).outcome().success();
         let rootfs = rootfs(lab);
         tar(lab, &directory.join("rootfs.tar.xz"), &rootfs, &["."]);
+        Self::around(lab, directory)
+    }
 
+    /// Adds `meta.tar.xz` to a directory that has a `rootfs.tar.xz`.
+    pub(crate) fn around(lab: &Lab, directory: PathBuf) -> Self {
         let meta = lab.directory("meta");
         lab.write("meta/config", CONFIG);
         let user = format!("{CONFIG}lxc.include = LXC_TEMPLATE_CONFIG/userns.conf\n");

@@ -20,6 +20,7 @@ mod server;
 mod tree;
 mod user;
 
+mod apt;
 mod classic;
 mod create;
 mod debian;
@@ -27,5 +28,6 @@ mod door;
 mod itself;
 mod nest;
 mod order;
+mod sandbox;
 mod signals;
 mod upstream;

@@ -6,6 +6,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use crate::lab::Lab;
+
 /// Names, types, modes, owners, link counts, link targets and contents below a directory.
 pub(crate) struct Tree(BTreeMap<PathBuf, Entry>);
 
@@ -35,6 +37,19 @@ impl Tree {
             entries.insert(name, entry);
         }
         Self(entries)
+    }
+
+    /// The same tree without what stands below some paths, and with the ids as the container counts
+    /// them.
+    pub(crate) fn inside(mut self, lab: &Lab, without: &[&str]) -> Self {
+        self.0.retain(|path, _| !without.iter().any(|other| path.starts_with(other)));
+        if let Some(user) = &lab.user {
+            for entry in self.0.values_mut() {
+                entry.uid -= user.first_uid;
+                entry.gid -= user.first_gid;
+            }
+        }
+        self
     }
 
     /// Sees that two trees are the same; what is not is listed.

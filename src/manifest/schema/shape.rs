@@ -267,6 +267,14 @@ enum Steps {
     Many(Vec<Step>),
 }
 
+/// A word, or a list of them.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+enum Words {
+    One(String),
+    Many(Vec<String>),
+}
+
 /// A step: a command, or a table with one.
 #[derive(JsonSchema)]
 #[schemars(untagged)]
@@ -281,8 +289,20 @@ enum Step {
 #[schemars(extend("oneOf" = [{ "required": ["run"] }, { "required": ["script"] }]))]
 struct StepTable {
     /// Where the step runs.
-    #[schemars(extend("enum" = ["host"], "default" = "host"))]
+    #[schemars(extend("enum" = ["host", "rootfs"], "default" = "host"))]
     r#in: Option<String>,
+    /// Whether a step inside the rootfs has the host's network; else it has a loopback of its own.
+    #[schemars(example = true, extend("default" = false))]
+    network: Option<bool>,
+    /// Whether a step with the host's network resolves names as the host does.
+    #[schemars(example = false, extend("default" = true))]
+    resolver: Option<bool>,
+    /// Capabilities of a step inside the rootfs, besides those that a package manager needs.
+    #[schemars(example = ["NET_ADMIN"])]
+    capabilities: Option<Words>,
+    /// Directories inside the rootfs that are kept on the host between runs.
+    #[schemars(example = ["/var/cache/apt/archives"])]
+    cache: Option<Words>,
     /// The command. It gets the variables as environment variables of the same names.
     #[schemars(example = &"systemctl --root=\"$LXC_ROOTFS\" enable app", length(min = 1))]
     run: Option<String>,

@@ -1,0 +1,165 @@
+//! Runs a step inside the rootfs.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
+
+use rustix::thread::CapabilitySet;
+
+use super::failure::Failure;
+use super::step::Job;
+use super::{Handed, Run};
+use crate::digest::Digest;
+use crate::host::cache::{self, Kept};
+use crate::host::caller::Caller;
+use crate::host::child::{self, End, Terms, Watcher};
+use crate::host::files;
+use crate::host::rootfs::{Attributes, Rootfs};
+use crate::host::sandbox::{Cache, Caches, Outcome, Program, Sandbox, Settings, Streams};
+use crate::host::signals::Signals;
+use crate::manifest;
+use crate::plan::{Inside, Layer, Step};
+
+/// The largest script, in bytes.
+const LARGEST_SCRIPT: usize = 16 * 1024 * 1024;
+
+/// How often it is looked whether another run has done with a cache.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+impl Run<'_> {
+    pub(super) fn step_inside(
+        &mut self,
+        job: Job<'_>,
+        layer: &Layer,
+        step: &Step,
+        inside: &Inside,
+        handed: &Handed,
+    ) -> Result<(), Failure> {
+        let terms = self.terms(step);
+        let status = job.status;
+        let fail = |subject, reason| Failure::of(status, subject, &step.at, reason);
+        let script = script(step, inside).map_err(|reason| fail(job.subject.clone(), reason))?;
+        let caches = self.caches(&job, &inside.sandbox)?;
+        let container = &self.plan.container;
+        let settings = Settings {
+            rootfs: &container.rootfs,
+            name: &container.name,
+            network: inside.sandbox.network,
+            resolver: inside.sandbox.resolver,
+            capabilities: capabilities(&inside.sandbox),
+            caches,
+            script,
+        };
+        let argv = step.argv.iter().map(OsString::from).collect();
+        let environment = self.environment_inside(layer, inside, handed);
+        let program = Program { argv, environment };
+        self.job(job, terms, |signals, watcher| run(settings, &program, terms, signals, watcher))
+    }
+
+    /// Returns what a step inside the rootfs has as environment, besides what all have. Paths of
+    /// the host are of no use there.
+    fn environment_inside(
+        &self,
+        layer: &Layer,
+        inside: &Inside,
+        handed: &Handed,
+    ) -> Vec<(OsString, OsString)> {
+        let name = |name: &str, value: &str| (OsString::from(name), OsString::from(value));
+        let of_run =
+            [name("LXC_NAME", &self.plan.container.name), name("LAYER_NAME", layer.name.as_str())];
+        let given = inside.environment.iter().chain(layer.environment.iter()).chain(handed);
+        let secrets = layer.secrets.iter().filter_map(|(name, variable)| {
+            let value = self.means.secrets.get(variable)?;
+            Some((OsString::from(name), OsString::from(value.expose())))
+        });
+        of_run.into_iter().chain(given.cloned()).chain(secrets).collect()
+    }
+
+    /// Takes the caches of a step, each for this run alone: a package manager cannot share its own.
+    fn caches(&mut self, job: &Job<'_>, sandbox: &manifest::Sandbox) -> Result<Caches, Failure> {
+        let mut caches = Caches::default();
+        for path in &sandbox.cache {
+            let fail = |error: io::Error| {
+                let reason = format!("cannot have its cache `{path}`: {error}");
+                Failure::of(job.status, job.subject.clone(), job.at, reason)
+            };
+            let path: &Path = path.as_ref();
+            let owner = self.plan.container.mapped.map(|mapped| (mapped.uid, mapped.gid));
+            let kept = cache::directory(&Caller::observe())
+                .ok_or_else(|| io::Error::other("no directory for it is known"))
+                .and_then(|directory| Kept::find(&directory, owner, path))
+                .map_err(fail)?;
+            let mut waiting = false;
+            while !kept.take().map_err(fail)? {
+                if !std::mem::replace(&mut waiting, true) {
+                    let path = path.display();
+                    self.note(&format!("another run uses the cache of `{path}`; waiting for it"));
+                }
+                self.uninterrupted()?;
+                sleep(PATIENCE);
+            }
+            let like = attributes(&self.plan.container.rootfs, path);
+            let (directory, lock) = kept.open(like).map_err(fail)?;
+            caches.push(Cache { path: path.to_path_buf(), directory, lock });
+        }
+        Ok(caches)
+    }
+}
+
+fn run(
+    settings: Settings<'_>,
+    program: &Program,
+    terms: Terms,
+    signals: &mut Signals,
+    watcher: &mut dyn Watcher,
+) -> io::Result<End> {
+    let sandbox = Sandbox::set_up(settings)?;
+    let mut report = None;
+    let end = child::supervise(terms, signals, watcher, |output| {
+        let (output, errors) = (output.as_fd(), output.as_fd());
+        let streams = Streams { input: None, output, errors, terminal: false };
+        let (id, told) = sandbox.start(program, &streams)?;
+        report = Some(told);
+        Ok(id)
+    });
+    let returned = sandbox.give_back();
+    let end = match (end?, report) {
+        (End::Own(own), Some(report)) => match report.read()? {
+            Outcome::Ended(status) => End::Own(status),
+            Outcome::Fault(reason) => return Err(io::Error::other(reason)),
+            Outcome::Unknown => End::Own(own),
+        },
+        (end, _) => end,
+    };
+    returned.map_err(|error| {
+        io::Error::other(format!("what the sandbox had put into the rootfs stays: {error}"))
+    })?;
+    Ok(end)
+}
+
+/// Reads the script of a step; it must be what was planned.
+fn script(step: &Step, inside: &Inside) -> Result<Option<(PathBuf, Vec<u8>)>, String> {
+    let (Some(path), Some(planned)) = (&inside.script, step.script) else { return Ok(None) };
+    let bytes = files::read_regular(path, LARGEST_SCRIPT)
+        .map_err(|error| format!("has a script that cannot be read: {error}"))?;
+    if Digest::of(&bytes) != planned {
+        return Err("has a script that changed after it was planned".to_owned());
+    }
+    Ok(step.argv.last().map(|place| (place.into(), bytes)))
+}
+
+fn capabilities(sandbox: &manifest::Sandbox) -> CapabilitySet {
+    sandbox.capabilities.iter().fold(CapabilitySet::empty(), |all, capability| {
+        all | CapabilitySet::from_bits_retain(1 << capability.number())
+    })
+}
+
+/// Returns whose a directory of the rootfs is; nothing, where it is not there.
+fn attributes(rootfs: &Path, path: &Path) -> Option<Attributes> {
+    let directory = Rootfs::open(rootfs).and_then(|rootfs| rootfs.directory(path)).ok()?;
+    let stat = rustix::fs::fstat(directory).ok()?;
+    Some(Attributes { uid: stat.st_uid, gid: stat.st_gid, mode: stat.st_mode & 0o7777 })
+}

@@ -1,0 +1,76 @@
+//! Directories of the host that stand in for directories of the rootfs, and outlast the run.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::mount::MountAttrFlags;
+
+use super::loan::Loan;
+use super::mounts;
+use crate::host::kernel;
+use crate::host::rootfs::Rootfs;
+
+/// A directory of the host for one of the rootfs.
+#[derive(Debug)]
+pub struct Cache {
+    /// Where it stands inside.
+    pub path: PathBuf,
+    /// The directory of the host.
+    pub directory: OwnedFd,
+    /// What is held as long as it is in use.
+    pub lock: OwnedFd,
+}
+
+/// Those of one sandbox.
+#[derive(Debug, Default)]
+pub struct Caches(Vec<Cache>);
+
+impl Caches {
+    /// Adds one.
+    pub fn push(&mut self, cache: Cache) {
+        self.0.push(cache);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn get(&self, index: usize) -> &Cache {
+        &self.0[index]
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Cache> {
+        self.0.iter()
+    }
+
+    /// Returns a mount of each, not yet anywhere.
+    pub(super) fn mounts(&self) -> io::Result<Vec<OwnedFd>> {
+        let attributes = MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOSUID;
+        self.0
+            .iter()
+            .map(|cache| {
+                let mount = mounts::copy_of(&cache.directory)?;
+                kernel::restrict_mount(&mount, attributes)?;
+                Ok(mount)
+            })
+            .collect()
+    }
+}
+
+/// Lends the rootfs the directories down to `path` that it lacks.
+pub(super) fn mount_points(rootfs: &Rootfs, path: &Path, loans: &mut Vec<Loan>) -> io::Result<()> {
+    let mut above: Vec<_> = path.ancestors().filter(|above| above.file_name().is_some()).collect();
+    above.reverse();
+    for directory in above {
+        match rootfs.directory(directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => {
+                other?;
+                continue;
+            }
+        }
+        loans.extend(Loan::mount_point(&rootfs.place(directory)?)?);
+    }
+    Ok(())
+}

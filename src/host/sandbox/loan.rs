@@ -1,0 +1,183 @@
+//! What a sandbox puts into a rootfs for as long as it lasts.
+//!
+//! A loan is a real file or directory, not a mount: a package may replace it, which a mount would
+//! refuse with EBUSY. What was there before is kept aside under another name in the same directory,
+//! so that it comes back as the same inode, with its times, links and attributes.
+//!
+//! The directory's own time of change is set back at once. So it shows later whether the step has
+//! changed the directory, and is set back again only if it has not.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use pathrs::Root;
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, RenameFlags, Stat, Timespec, Timestamps, UTIME_OMIT, fstat,
+    futimens, mkdirat, openat, renameat_with, statat, unlinkat,
+};
+
+use crate::host::rootfs::{Attributes, Place, own};
+
+/// The permission bits of a mount point, which nobody sees.
+const MOUNT_POINT: u32 = 0o755;
+
+/// Something lent to a rootfs.
+#[derive(Debug)]
+pub(super) struct Loan {
+    directory: OwnedFd,
+    name: OsString,
+    /// The name that what was there has meanwhile.
+    aside: Option<OsString>,
+    /// What was put there.
+    ours: Identity,
+    /// When the directory was changed last.
+    changed: Timespec,
+}
+
+/// How something is recognised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Identity {
+    device: u64,
+    inode: u64,
+    /// Length and time of change; nothing of a directory, which is covered by a mount.
+    content: Option<(i64, i64, i64)>,
+}
+
+impl Loan {
+    /// Lends a file of root's.
+    pub(super) fn file(place: &Place, bytes: &[u8], mode: u32) -> io::Result<Self> {
+        Self::make(place, |directory, name| {
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+            let mut file = File::from(openat(directory, name, flags, Mode::RUSR | Mode::WUSR)?);
+            file.write_all(bytes)?;
+            own(&file, Attributes { uid: 0, gid: 0, mode })
+        })
+    }
+
+    /// Lends a directory to mount something on, unless there is one.
+    pub(super) fn mount_point(place: &Place) -> io::Result<Option<Self>> {
+        let there = place.look()?.map(|stat| FileType::from_raw_mode(stat.st_mode));
+        if there == Some(FileType::Directory) {
+            return Ok(None);
+        }
+        let loan = Self::make(place, |directory, name| {
+            mkdirat(directory, name, Mode::from_raw_mode(MOUNT_POINT))?;
+            Ok(())
+        })?;
+        Ok(Some(loan))
+    }
+
+    fn make(
+        place: &Place,
+        make: impl FnOnce(&OwnedFd, &OsStr) -> io::Result<()>,
+    ) -> io::Result<Self> {
+        let directory = place.directory().try_clone_to_owned()?;
+        let name = place.name();
+        let changed = time_of(&fstat(&directory)?);
+        let aside = match place.look()? {
+            Some(_) => Some(set_aside(&directory, name)?),
+            None => None,
+        };
+        let made = make(&directory, name).and_then(|()| Ok(Identity::of(&look(&directory, name)?)));
+        let ours = match made {
+            Ok(ours) => ours,
+            Err(error) => {
+                let _ = unlinkat(&directory, name, AtFlags::empty());
+                if let Some(aside) = &aside {
+                    let _ = rename(&directory, aside, name);
+                }
+                let _ = set_time(&directory, changed);
+                return Err(error);
+            }
+        };
+        set_time(&directory, changed)?;
+        Ok(Self { directory, name: name.to_owned(), aside, ours, changed })
+    }
+
+    /// Takes it away, and gives back what was there. What has taken its place, or was written into
+    /// it, is the step's own and stays.
+    pub(super) fn give_back(self) -> io::Result<()> {
+        let Self { directory, name, aside, ours, changed } = self;
+        let now = time_of(&fstat(&directory)?);
+        let untouched = match statat(&directory, &name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Identity::of(&stat) == ours,
+            Err(rustix::io::Errno::NOENT) => false,
+            Err(error) => return Err(error.into()),
+        };
+        if untouched {
+            let flags = match ours.content {
+                Some(_) => AtFlags::empty(),
+                None => AtFlags::REMOVEDIR,
+            };
+            unlinkat(&directory, &name, flags)?;
+        }
+        match aside {
+            Some(aside) if untouched => rename(&directory, &aside, &name)?,
+            Some(aside) => discard(&directory, &aside)?,
+            None => {}
+        }
+        // Whether the step has changed the directory or not: this has not.
+        set_time(&directory, if now == changed { changed } else { now })
+    }
+}
+
+impl Identity {
+    fn of(stat: &Stat) -> Self {
+        let directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        let time = time_of(stat);
+        let content = (stat.st_size, time.tv_sec, time.tv_nsec);
+        Self {
+            device: stat.st_dev,
+            inode: stat.st_ino,
+            content: Some(content).filter(|_| !directory),
+        }
+    }
+}
+
+fn look(directory: &OwnedFd, name: &OsStr) -> io::Result<Stat> {
+    Ok(statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?)
+}
+
+/// Gives what is there another name in its directory, and returns that.
+fn set_aside(directory: &OwnedFd, name: &OsStr) -> io::Result<OsString> {
+    for count in 0..1000 {
+        let mut aside = OsString::from(".layered-template.");
+        aside.push(name);
+        aside.push(format!(".{count}"));
+        match rename(directory, name, &aside) {
+            // A killed run may have left one.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            other => return other.map(|()| aside),
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
+fn rename(directory: &OwnedFd, from: &OsStr, to: &OsStr) -> io::Result<()> {
+    Ok(renameat_with(directory, from, directory, to, RenameFlags::NOREPLACE)?)
+}
+
+fn discard(directory: &OwnedFd, name: &OsStr) -> io::Result<()> {
+    match unlinkat(directory, name, AtFlags::empty()) {
+        Err(rustix::io::Errno::ISDIR | rustix::io::Errno::PERM) => {
+            let directory = Root::from_fd(directory.as_fd().try_clone_to_owned()?);
+            directory.remove_all(Path::new(name)).map_err(io::Error::other)
+        }
+        other => Ok(other?),
+    }
+}
+
+fn time_of(stat: &Stat) -> Timespec {
+    Timespec {
+        tv_sec: stat.st_mtime,
+        tv_nsec: i64::try_from(stat.st_mtime_nsec).unwrap_or_default(),
+    }
+}
+
+fn set_time(directory: &OwnedFd, changed: Timespec) -> io::Result<()> {
+    let unchanged = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
+    Ok(futimens(directory, &Timestamps { last_access: unchanged, last_modification: changed })?)
+}

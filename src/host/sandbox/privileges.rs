@@ -1,0 +1,50 @@
+//! What the processes of a sandbox may do.
+
+use std::io;
+
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, clear_ambient_capability_set,
+    remove_capability_from_bounding_set, set_capabilities,
+};
+
+/// The capabilities that every sandbox has. Without `FSETID` or `SETFCAP` packages are installed
+/// with wrong modes, and end with status 0; `apk` needs `SYS_CHROOT` for its scripts, and to stop
+/// another user's daemon needs `KILL`.
+pub const ALWAYS: CapabilitySet = CapabilitySet::CHOWN
+    .union(CapabilitySet::DAC_OVERRIDE)
+    .union(CapabilitySet::FOWNER)
+    .union(CapabilitySet::FSETID)
+    .union(CapabilitySet::KILL)
+    .union(CapabilitySet::SETGID)
+    .union(CapabilitySet::SETUID)
+    .union(CapabilitySet::SETFCAP)
+    .union(CapabilitySet::SYS_CHROOT);
+
+/// The capability that a sandbox with a network of its own has as well: a file that needs it, as
+/// `ping` does, does not run at all without.
+pub const IN_OWN_NETWORK: CapabilitySet = CapabilitySet::NET_RAW;
+
+/// Keeps these capabilities and gives up all others, for good.
+///
+/// `no_new_privs` stays off: `su` and the like belong to what maintainers' scripts call, and the
+/// bounding set is the limit of what they can get.
+pub(super) fn keep(capabilities: CapabilitySet) -> io::Result<()> {
+    for number in 0..u64::BITS {
+        let capability = CapabilitySet::from_bits_retain(1 << number);
+        if capabilities.contains(capability) {
+            continue;
+        }
+        match remove_capability_from_bounding_set(capability) {
+            // The kernel knows no more than those before.
+            Err(rustix::io::Errno::INVAL) => break,
+            other => other?,
+        }
+    }
+    // Old kernels know no ambient set.
+    let _ = clear_ambient_capability_set();
+    let held = rustix::thread::capabilities(None)?.permitted;
+    let kept = capabilities.intersection(held);
+    let none = CapabilitySet::empty();
+    set_capabilities(None, CapabilitySets { effective: kept, permitted: kept, inheritable: none })?;
+    Ok(())
+}

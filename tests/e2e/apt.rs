@@ -1,0 +1,114 @@
+//! Packages of a distribution, installed in a rootfs as root and as an ordinary user. It takes
+//! minutes and a network, so that it runs only where `LT_NETWORK=1` asks for it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::caller::Caller;
+use crate::image::Image;
+use crate::lab::Lab;
+use crate::mirror;
+use crate::requirement;
+use crate::tree::Tree;
+
+const SUITE: &str = "bookworm";
+
+/// What differs from run to run, whoever runs: times in logs and indexes, and what an image for
+/// users leaves out.
+const INCOMPARABLE: &[&str] = &["dev", "var/cache", "var/lib/apt", "var/log", "var/lib/dpkg/lock"];
+
+const LAYERS: &str = r#"
+[[layer]]
+name = "web"
+post = { in = "rootfs", network = true, cache = "/var/cache/apt/archives", run = """
+apt-get -o APT::Update::Error-Mode=any update
+apt-get install -y --no-install-recommends nginx-light iputils-ping openssh-client
+test ! -e /run/nginx.pid
+""" }
+check = [
+  { in = "rootfs", run = "dpkg -s nginx-light" },
+  { in = "rootfs", run = "nginx -t" },
+  { in = "rootfs", run = "test $(stat -c %a /usr/bin/ssh-agent) = 2755" },
+  { in = "rootfs", run = "ping -c 1 127.0.0.1" },
+]
+
+[layer.config]
+lxc.init.cmd = "/usr/sbin/nginx -g \"daemon off;\""
+"#;
+
+const REQUEST: &str =
+    "exec 3<>/dev/tcp/127.0.0.1/80; printf 'HEAD / HTTP/1.0\r\n\r\n' >&3; head -n 1 <&3";
+
+#[test]
+fn a_daemon_is_installed_and_serves_the_same_for_root_and_an_ordinary_user() {
+    if std::env::var_os("LT_NETWORK").is_none_or(|value| value != "1") {
+        return requirement::say("LT_NETWORK=1 is not set");
+    }
+    let (Some(root), Some(user)) =
+        (Lab::open(Caller::Root, &["mmdebstrap"]), Lab::open(Caller::User, &["mmdebstrap"]))
+    else {
+        return;
+    };
+    let Some(base) = base(&root) else {
+        return requirement::skip("apt has no source of this release here");
+    };
+    let first = installed(&root, &base);
+    let second = installed(&user, &base);
+    first.assert_same(&second);
+}
+
+/// Makes a container with the packages, sees that it serves, and returns its tree.
+fn installed(lab: &Lab, base: &Path) -> Tree {
+    let directory = lab.directory("image");
+    fs::copy(base, directory.join("rootfs.tar.xz")).expect("the base is copied");
+    let image = Image::around(lab, directory);
+    let text = format!(
+        "manifest = 1\n[[layer]]\nname = \"os\"\ntemplate = \"local\"\n\
+         args = [\"-m\", {:?}, \"-f\", {:?}]\n{LAYERS}",
+        image.meta(),
+        image.rootfs(),
+    );
+    let manifest = lab.write("work/web.toml", &text);
+    let name = lab.name("web");
+    lab.directory("kept");
+    let started = Instant::now();
+    lab.create(&name, &manifest)
+        .env("LAYERED_TEMPLATE_CACHE", lab.path("kept"))
+        .limit(Duration::from_secs(20 * 60))
+        .outcome()
+        .success();
+    requirement::say(&format!("nothing; {:?} made it in {:?}", lab.caller, started.elapsed()));
+    let rootfs = lab.container(&name, "rootfs");
+    let archives = fs::read_dir(rootfs.join("var/cache/apt/archives")).expect("it is there");
+    let packages = archives.flatten().filter(|entry| {
+        Path::new(&entry.file_name()).extension().is_some_and(|extension| extension == "deb")
+    });
+    assert_eq!(packages.count(), 0, "a cache is no part of the rootfs");
+    let tree = Tree::of(&rootfs).inside(lab, INCOMPARABLE);
+    if lab.start(&name) {
+        let answer = lab.inside(&name, &["/bin/bash", "-c", REQUEST]);
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        lab.stop(&name);
+    }
+    lab.destroy(&name);
+    tree
+}
+
+/// Returns a small Debian as a tarball, made once for all runs of the tests.
+fn base(lab: &Lab) -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{SUITE}-minbase.tar.xz"));
+    if !path.exists() {
+        let mirror = mirror::of(SUITE)?;
+        let unfinished = path.with_extension("unfinished.tar.xz");
+        lab.call_as_root(["mmdebstrap", "--variant=minbase", SUITE])
+            .arg(&unfinished)
+            .arg(mirror)
+            .env("XZ_OPT", "-1")
+            .limit(Duration::from_secs(20 * 60))
+            .outcome()
+            .success();
+        fs::rename(unfinished, &path).expect("it becomes final");
+    }
+    Some(path)
+}
