@@ -179,7 +179,11 @@ fn role(plan: &Plan, to: &mut dyn std::io::Write) -> std::io::Result<()> {
     if !plan.variables.is_empty() {
         writeln!(to, "Its variables:")?;
         for variable in &plan.variables {
-            let value = variable.value.as_ref().map(|value| format!(" = {}", shell::word(value)));
+            let value = match (&variable.value, &variable.from) {
+                (Some(value), _) => Some(format!(" = {}", shell::word(value))),
+                (None, Some(layer)) => Some(format!(" (decided by pre of {layer})")),
+                (None, None) => None,
+            };
             let description = variable.description.as_ref();
             let description = description.map(|text| format!("  {}", shell::one_line(text)));
             let (value, description) = (value.unwrap_or_default(), description.unwrap_or_default());

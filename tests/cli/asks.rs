@@ -46,7 +46,7 @@ m.toml: Front end
 
 Its variables:
   port = 8080
-  build (from app)
+  build (decided by pre of app)
 
 Its layers, the outermost first:
   app

@@ -120,7 +120,7 @@ fn a_plan_and_a_run_agree() {
         sandbox.role().join("words")
     })
     .unwrap();
-    let quote = |word: &str| match word.contains(['=', ' ']) {
+    let quote = |word: &str| match word.contains(' ') {
         true => format!("'{word}'"),
         false => word.to_owned(),
     };
