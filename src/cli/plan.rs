@@ -94,7 +94,7 @@ fn mapped(caller: &Caller) -> Option<Mapped> {
 }
 
 /// Tells whether the template is the one that the manifest pins.
-fn pin_holds(plan: &Plan) -> bool {
+pub(super) fn pin_holds(plan: &Plan) -> bool {
     match (&plan.upstream().program, &plan.upstream().pin) {
         (Template::File { digest, .. }, Some((pin, _))) => digest == pin,
         _ => true,

@@ -10,8 +10,10 @@ use super::{load, output, plan};
 use crate::execute::status;
 use crate::host::secret;
 use crate::host::state::RunDirectory;
+use crate::host::template;
 use crate::lxc::call::{Arguments, TemplateCall};
 use crate::lxc::request::{self, Request};
+use crate::lxc::upstream::{DEEPEST, DEPTH};
 use crate::manifest::TemplateRef;
 use crate::plan::{Plan, Target, Template};
 use crate::shell;
@@ -154,11 +156,24 @@ fn answer(question: &Question, manifest: &Path, arguments: &Arguments) -> u8 {
     }
     let upstream = plan.upstream();
     if let Template::File { path, .. } = &upstream.program {
+        let name = shell::one_line(&upstream.template);
+        if !plan::pin_holds(&plan) {
+            let message = format!("template `{name}` is not the one that the manifest pins");
+            output::error(&message, Some("review what has changed in it, then pin the new one"));
+            return status::UPSTREAM;
+        }
+        let depth = template::depth();
+        if depth >= DEEPEST {
+            let message = format!("template `{name}` is this program again, {depth} levels deep");
+            output::error(&message, Some("a manifest must not come to itself through `args`"));
+            return status::UPSTREAM;
+        }
         let mut command = Command::new(path);
         command
             .args(&upstream.args)
             .env_clear()
             .envs(upstream.environment.iter().map(|(name, value)| (name, value)))
+            .env(DEPTH, (depth + 1).to_string())
             .stdin(Stdio::inherit());
         match command.status() {
             Ok(ended) => tracing::debug!(%ended, "the template has answered"),
@@ -179,7 +194,11 @@ fn role(plan: &Plan, to: &mut dyn std::io::Write) -> std::io::Result<()> {
     if !plan.variables.is_empty() {
         writeln!(to, "Its variables:")?;
         for variable in &plan.variables {
-            let value = variable.value.as_ref().map(|value| format!(" = {}", shell::word(value)));
+            let value = match (&variable.value, &variable.from) {
+                (Some(value), _) => Some(format!(" = {}", shell::word(value))),
+                (None, Some(layer)) => Some(format!(" (decided by pre of {layer})")),
+                (None, None) => None,
+            };
             let description = variable.description.as_ref();
             let description = description.map(|text| format!("  {}", shell::one_line(text)));
             let (value, description) = (value.unwrap_or_default(), description.unwrap_or_default());

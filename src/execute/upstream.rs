@@ -12,6 +12,7 @@ use super::{Run, config};
 use crate::host::child::{self, Terms};
 use crate::host::files;
 use crate::host::rootfs::{Fingerprint, Rootfs};
+use crate::host::template;
 use crate::lxc::upstream::{DEEPEST, DEPTH};
 use crate::plan::{Layer, Template, Upstream};
 use crate::{record, shell};
@@ -26,7 +27,7 @@ impl Run<'_> {
             Template::Busybox { path } => return self.busybox(layer, upstream, path, &subject),
             Template::File { path, .. } => path,
         };
-        let depth = depth();
+        let depth = template::depth();
         if depth >= DEEPEST {
             let hint = "a manifest must not come to itself through `args`";
             return Err(fail(format!("is this program again, {depth} levels deep")).hint(hint));
@@ -114,10 +115,4 @@ impl Run<'_> {
         file.take(64 * 1024 * 1024).read_to_end(&mut text).ok()?;
         serde_json::from_slice(&text).ok()
     }
-}
-
-/// Returns how often this program is its own upstream by now.
-fn depth() -> u32 {
-    let depth: Option<OsString> = std::env::var_os(DEPTH);
-    depth.and_then(|depth| depth.to_str()?.parse().ok()).unwrap_or_default()
 }

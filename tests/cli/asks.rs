@@ -46,7 +46,7 @@ m.toml: Front end
 
 Its variables:
   port = 8080
-  build (from app)
+  build (decided by pre of app)
 
 Its layers, the outermost first:
   app
@@ -145,4 +145,29 @@ fn a_template_that_does_nothing_unasked_is_not_asking() {
     // Nor is one that changes the config alone.
     let sandbox = Sandbox::new().upstream("echo '# x' >>\"$path/config\"").layers("");
     sandbox.template(["m.toml", "--some"]).exits(0);
+}
+
+#[test]
+fn a_template_that_is_not_the_pinned_one_is_not_asked() {
+    let sandbox = role().upstream("touch \"$path/ran\"; echo HELP");
+    let text = std::fs::read_to_string(sandbox.role().join("m.toml")).unwrap();
+    let pin = format!("template = \"fake\"\nsha256 = \"{}\"\n", "0".repeat(64));
+    let sandbox = sandbox.manifest(&text.replace("template = \"fake\"\n", &pin));
+    let ran = sandbox.template(["m.toml", "-h"]);
+    ran.exits(4).mentions("error: template `fake` is not the one that the manifest pins");
+    assert!(ran.stdout().contains("m.toml: Front end"));
+    assert!(!sandbox.container().join("ran").exists());
+}
+
+#[test]
+fn a_manifest_that_comes_to_itself_is_asked_so_often_and_no_more() {
+    let sandbox = Sandbox::new().manifest(
+        "manifest = 1\n[[layer]]\nname = \"me\"\ntemplate = \"layered-template\"\n\
+         args = { manifest = \"m.toml\" }\n",
+    );
+    let program = sandbox.path("templates/lxc-layered-template");
+    std::fs::copy(sandbox.program_path(), program).unwrap();
+    let ran = sandbox.template(["m.toml", "-h"]);
+    ran.exits(9).mentions("is this program again, 16 levels deep");
+    assert_eq!(ran.stdout().matches(HELP).count(), 17);
 }

@@ -33,13 +33,13 @@ fn the_longest_chain_is_planned_and_run() {
 }
 
 #[test]
-fn it_fits_a_quarter_of_the_usual_stack() {
+fn it_fits_half_of_the_usual_stack() {
     let sandbox = deep(MOST);
     let run = |words: &[&str]| {
         let mut command = sandbox.within();
         command.args(words);
         let mut limited = sandbox.command("/bin/sh");
-        limited.args(["-c", "ulimit -s 2048; exec \"$@\"", "sh"]).arg(command.get_program());
+        limited.args(["-c", "ulimit -s 4096; exec \"$@\"", "sh"]).arg(command.get_program());
         limited.args(command.get_args());
         sandbox.ran(limited)
     };

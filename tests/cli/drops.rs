@@ -76,11 +76,16 @@ fn every_kind_on_everything_by_every_rule() {
     let mut faults = Vec::new();
     for (kind, lines, _) in KINDS {
         for there in THERE {
-            for if_exists in ["replace", "keep", "error"] {
-                let sandbox =
-                    Sandbox::new().file("one", "one").file("tree/in/f", "f").layers(&format!(
-                        "[[layer.file]]\npath = \"/place\"\nif_exists = \"{if_exists}\"\n{lines}\n"
-                    ));
+            // What is to go has no rule for being there.
+            let rules =
+                if kind == "remove" { &["replace"][..] } else { &["replace", "keep", "error"] };
+            for if_exists in rules.iter().copied() {
+                let rule = format!("if_exists = \"{if_exists}\"\n");
+                let rule = if kind == "remove" { "" } else { &rule };
+                let sandbox = Sandbox::new()
+                    .file("one", "one")
+                    .file("tree/in/f", "f")
+                    .layers(&format!("[[layer.file]]\npath = \"/place\"\n{rule}{lines}\n"));
                 let tree = sandbox.role().join("tree");
                 fs::set_permissions(tree, std::os::unix::fs::PermissionsExt::from_mode(0o700))
                     .unwrap();
@@ -207,7 +212,7 @@ fn removing_takes_all_below_and_no_more() {
             "[[layer.file]]\npath = \"/d\"\nremove = true\n\
              [[layer.file]]\npath = \"/gone\"\nremove = true\n\
              [[layer.file]]\npath = \"/file/below\"\nremove = true\n\
-             [[layer.file]]\npath = \"/missing/below\"\nremove = true\nif_exists = \"error\"\n",
+             [[layer.file]]\npath = \"/missing/below\"\nremove = true\n",
         );
     sandbox.chain().exits(0);
     let expected = "/file file 0644 \"\"\n/keep directory 0755\n/keep/k file 0644 \"\"\n";

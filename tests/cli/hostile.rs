@@ -1,11 +1,14 @@
 //! A rootfs that tries to lead out of itself.
 
+use std::fmt::Write;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
 
 use crate::listing;
 use crate::sandbox::Sandbox;
@@ -219,5 +222,74 @@ fn a_record_that_is_no_file_is_replaced_or_refused() {
         if status == 0 {
             assert_eq!(sandbox.record()["name"], "web1");
         }
+    }
+}
+
+/// A link or a directory of a rootfs, by the number of its name; the names are `n0` to `n3`.
+#[derive(Debug, Clone)]
+enum Thing {
+    Directory,
+    Link(String),
+}
+
+fn things() -> impl Strategy<Value = Vec<(Vec<usize>, Thing)>> {
+    let name = (0..4_usize).prop_map(|number| format!("n{number}"));
+    let part = prop_oneof![3 => name, 2 => Just("..".to_owned()), 1 => Just("canary".to_owned())];
+    let target =
+        (prop::collection::vec(part, 1..5), any::<bool>()).prop_map(|(parts, absolute)| {
+            if absolute { "/" } else { "" }.to_owned() + &parts.join("/")
+        });
+    let thing = prop_oneof![Just(Thing::Directory), target.prop_map(Thing::Link)];
+    prop::collection::vec((prop::collection::vec(0..4_usize, 1..3), thing), 1..8)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever links a rootfs holds, what is dropped or removed lies within it.
+    #[test]
+    fn no_arrangement_of_links_leads_out(things in things(), paths in prop::collection::vec(prop::collection::vec(0..4_usize, 1..4), 1..5)) {
+        let mut lines = String::new();
+        let mut seen = std::collections::BTreeSet::new();
+        for (index, path) in paths.iter().enumerate() {
+            let path = path.iter().map(|number| format!("/n{number}")).collect::<Vec<_>>().concat();
+            if !seen.insert(path.clone()) {
+                continue;
+            }
+            let what = ["content = \"new\"", "remove = true", "source = \"tree\"", "directory = true"];
+            let _ = writeln!(lines, "[[layer.file]]\npath = \"{path}\"\n{}", what[index % 4]);
+        }
+        let sandbox = Sandbox::new().file("tree/n0/f", "new").file("tree/n1", "new").upstream(":").layers(&lines);
+        // Every name that a link could reach outside is there.
+        let outside = sandbox.path("lxc/canary");
+        for number in 0..4 {
+            fs::create_dir_all(outside.join(format!("n{number}/n0"))).unwrap();
+            fs::create_dir_all(sandbox.path(format!("lxc/n{number}/n0"))).unwrap();
+        }
+        sandbox.shell();
+        for (path, thing) in things {
+            let names: Vec<_> = path.iter().map(|number| format!("n{number}")).collect();
+            let place = sandbox.rootfs().join(names.join("/"));
+            // Where the path leads through a link or over something, there is one thing less.
+            if fs::symlink_metadata(&place).is_ok()
+                || place.ancestors().skip(1).take(names.len() - 1).any(|above| !above.symlink_metadata().is_ok_and(|found| found.is_dir()))
+            {
+                continue;
+            }
+            match thing {
+                Thing::Directory => fs::create_dir(place).unwrap(),
+                Thing::Link(target) => symlink(target, place).unwrap(),
+            }
+        }
+        let listed = |sandbox: &Sandbox| {
+            let all = listing::of(&sandbox.path("lxc"));
+            all.lines().filter(|line| !line.starts_with("/web1/")).map(str::to_owned).collect::<Vec<_>>()
+        };
+        let before = listed(&sandbox);
+        let ran = sandbox.chain();
+        prop_assert!([Some(0), Some(5)].contains(&ran.output.status.code()), "{}", ran.stderr());
+        prop_assert_eq!(listed(&sandbox), before);
+        let within = listing::of(&sandbox.rootfs());
+        prop_assert!(!within.contains("/.layered-template"), "{within}");
     }
 }

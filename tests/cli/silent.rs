@@ -1,4 +1,5 @@
-//! `plan` and `validate` look, and touch nothing: strace is the witness.
+//! `plan` looks, runs nothing and touches nothing: strace is the witness. `validate` asks LXC for
+//! its version, and no more.
 
 use crate::listing;
 use crate::requirement::skip;
@@ -61,6 +62,11 @@ fn changes(trace: &str) -> Vec<&str> {
         .collect()
 }
 
+fn asks_for_the_version(line: &str) -> bool {
+    let asks = "[\"lxc-create\", \"--version\"]";
+    line.contains(asks) || line.contains("CLONE_VFORK") || line.contains("\"/dev/null\", O_WRONLY")
+}
+
 #[test]
 fn a_trace_that_changes_something_is_recognised() {
     let trace = "12 execve(\"/x\", [\"x\"], 0x7f) = 0\n12 openat(AT_FDCWD, \"a\", O_RDONLY) = 3\n\
@@ -97,7 +103,11 @@ fn plan_and_validate_write_nothing_and_run_nothing() {
         ran.exits(0);
         let trace = ran.stderr();
         assert!(trace.contains("m.toml\""), "{trace}");
-        assert_eq!(changes(&trace), Vec::<&str>::new(), "{words}");
+        let mut changes = changes(&trace);
+        if words.starts_with("validate") {
+            changes.retain(|line| !asks_for_the_version(line));
+        }
+        assert_eq!(changes, Vec::<&str>::new(), "{words}");
     }
     assert_eq!(listing::of(&sandbox.path("")), before);
 }

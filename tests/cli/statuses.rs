@@ -41,7 +41,7 @@ fn every_way_to_fail_has_its_status() {
 }
 
 #[test]
-fn a_wrong_pin_runs_nothing_of_the_template_and_is_told_by_plan() {
+fn a_wrong_pin_runs_nothing_and_is_told_by_plan() {
     let sandbox = Sandbox::new().upstream("touch \"$path/ran\"").layers(
         "sha256 = \"0000000000000000000000000000000000000000000000000000000000000000\"\n\
          pre = \"echo pre >>trace\"\nfinally = \"echo finally >>trace\"\n",
@@ -53,7 +53,7 @@ fn a_wrong_pin_runs_nothing_of_the_template_and_is_told_by_plan() {
         .mentions("--> m.toml:6")
         .mentions("hint: review what has changed in it, then pin the new one");
     assert!(!sandbox.container().join("ran").exists());
-    assert_eq!(sandbox.trace(), "pre\nfinally\n");
+    assert_eq!(sandbox.trace(), "");
     let plan = sandbox.run(["plan", "m.toml"]);
     plan.exits(4);
     assert!(plan.stdout().contains("which is NOT what the manifest pins"), "{}", plan.stdout());

@@ -170,3 +170,30 @@ fn what_has_no_place_in_a_source_is_named() {
         }
     }
 }
+
+#[test]
+fn more_hard_links_than_descriptors_are_kept() {
+    let sandbox = Sandbox::new().layers("[[layer.file]]\npath = \"/t\"\nsource = \"tree\"\n");
+    let tree = sandbox.role().join("tree");
+    for directory in ["a", "b"] {
+        fs::create_dir_all(tree.join(directory)).unwrap();
+    }
+    for number in 0..300 {
+        let first = tree.join(format!("a/{number}"));
+        fs::write(&first, number.to_string()).unwrap();
+        fs::hard_link(first, tree.join(format!("b/{number}"))).unwrap();
+    }
+    sandbox.shell();
+    let mut call = sandbox.within();
+    call.args(sandbox.three()).arg("m.toml");
+    let mut limited = sandbox.command("/bin/sh");
+    limited.args(["-c", "ulimit -n 100; exec \"$@\"", "sh"]).arg(call.get_program());
+    limited.args(call.get_args());
+    sandbox.ran(limited).exits(0);
+    for number in 0..300 {
+        let inode = |directory: &str| {
+            fs::metadata(sandbox.rootfs().join(format!("t/{directory}/{number}"))).unwrap().ino()
+        };
+        assert_eq!(inode("a"), inode("b"));
+    }
+}

@@ -11,6 +11,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::rc::Rc;
 
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode as FileMode, OFlags, fgetxattr, flistxattr, fsetxattr, fstat,
@@ -41,7 +42,10 @@ pub(super) struct Tree<'a> {
     buffer: Vec<u8>,
     /// The first entry of each file with several names, and where it has gone by now: its directory
     /// and its name.
-    linked: BTreeMap<usize, Option<(OwnedFd, OsString)>>,
+    linked: BTreeMap<usize, Option<(Rc<OwnedFd>, OsString)>>,
+    /// The directory that the last of them went to, by device and inode: files side by side share
+    /// its descriptor, of which a process does not have many.
+    shared: Option<((u64, u64), Rc<OwnedFd>)>,
 }
 
 impl<'a> Tree<'a> {
@@ -58,7 +62,7 @@ impl<'a> Tree<'a> {
             _ => None,
         };
         let linked = entries.iter().filter_map(first).map(|index| (index, None)).collect();
-        Self { rootfs, source, entries, owner, mode, plain: false, buffer, linked }
+        Self { rootfs, source, entries, owner, mode, plain: false, buffer, linked, shared: None }
     }
 
     /// Merges the tree into `path`.
@@ -320,7 +324,14 @@ impl<'a> Tree<'a> {
     /// Remembers where a file has gone, if it has other names.
     fn remember(&mut self, index: usize, directory: &OwnedFd, name: &OsStr) -> io::Result<()> {
         if let Some(place) = self.linked.get_mut(&index) {
-            *place = Some((directory.try_clone()?, name.to_owned()));
+            let stat = fstat(directory)?;
+            let identity = (stat.st_dev, stat.st_ino);
+            let shared = match &self.shared {
+                Some((other, shared)) if *other == identity => Rc::clone(shared),
+                _ => Rc::new(directory.try_clone()?),
+            };
+            self.shared = Some((identity, Rc::clone(&shared)));
+            *place = Some((shared, name.to_owned()));
         }
         Ok(())
     }
