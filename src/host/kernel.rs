@@ -80,7 +80,7 @@ fn side(id: i64) -> io::Result<Side> {
 ///
 /// # Errors
 ///
-/// What mount_setattr(2) says; `ENOSYS` before Linux 5.12.
+/// What `mount_setattr(2)` says; `ENOSYS` before Linux 5.12.
 pub fn restrict_mount(mount: impl AsFd, attributes: MountAttrFlags) -> io::Result<()> {
     /// `struct mount_attr`, as of its first version.
     #[repr(C)]
