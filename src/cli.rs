@@ -2,6 +2,7 @@
 
 mod arguments;
 mod create;
+mod doctor;
 mod install;
 mod load;
 mod manual;
@@ -10,6 +11,7 @@ mod plan;
 mod progress;
 mod report;
 mod run;
+mod shell;
 mod template;
 mod validate;
 
@@ -44,6 +46,8 @@ pub fn main() -> ExitCode {
         Verb::Plan(arguments) => plan::main(&arguments),
         Verb::Validate(arguments) => validate::main(&arguments),
         Verb::Create(arguments) => create::main(arguments),
+        Verb::Shell(arguments) => shell::main(&arguments),
+        Verb::Doctor(arguments) => doctor::main(&arguments),
         Verb::InstallTemplate(arguments) => install::main(&arguments),
         Verb::Completions(arguments) => manual::completions(&arguments),
         Verb::Man(arguments) => manual::main(&arguments),

@@ -40,6 +40,10 @@ pub(crate) enum Verb {
     /// Makes a container without LXC: the same run into a plain directory, with a config that LXC
     /// loads.
     Create(CreateArguments),
+    /// Enters the rootfs of a failed run or of a container, in the sandbox of its steps.
+    Shell(ShellArguments),
+    /// Says what this host and this user can and cannot do.
+    Doctor(DoctorArguments),
     /// Installs this program where `lxc-create -t layered-template` looks for it.
     InstallTemplate(InstallArguments),
     /// Prints the completions for a shell.
@@ -158,6 +162,30 @@ pub(crate) enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShellArguments {
+    /// The directory of a failed run, or the name of a container, or the name of one that a failed
+    /// run was to make.
+    #[arg(value_name = "FAILED-RUN|CONTAINER")]
+    pub(crate) place: PathBuf,
+    /// The directory of LXC's containers; LXC's own default, where none is given.
+    #[arg(long, short = 'P', value_name = "DIR")]
+    pub(crate) lxcpath: Option<PathBuf>,
+    /// With the host's network, as a step with `network = true`.
+    #[arg(long)]
+    pub(crate) network: bool,
+    /// What runs there; `/bin/sh`, where nothing is given.
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArguments {
+    /// How the findings are written.
+    #[arg(long, value_enum, default_value_t = PlanFormat::Text)]
+    pub(crate) format: PlanFormat,
 }
 
 #[derive(Debug, Args)]

@@ -91,7 +91,7 @@ fn starting_config(path: &Path) -> Result<String, String> {
 }
 
 /// Returns the id map of a config, where it has one that starts at 0 for users and groups.
-fn idmap(config: &str) -> Option<Ids> {
+pub(super) fn idmap(config: &str) -> Option<Ids> {
     let range = |kind: &str| {
         config.lines().find_map(|line| {
             let value = line.trim().strip_prefix("lxc.idmap")?.trim_start().strip_prefix('=')?;
