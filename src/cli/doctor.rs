@@ -10,10 +10,8 @@ const FINDINGS: u8 = 1;
 
 pub(super) fn main(arguments: &DoctorArguments) -> u8 {
     let findings = doctor::examine();
-    let status = match findings.iter().any(|finding| finding.verdict != Verdict::Ok) {
-        true => FINDINGS,
-        false => 0,
-    };
+    let faultless = findings.iter().all(|finding| finding.verdict == Verdict::Ok);
+    let status = if faultless { 0 } else { FINDINGS };
     output::printed(status, |to| match arguments.format {
         PlanFormat::Text => {
             for Finding { verdict, subject, says, advice } in &findings {

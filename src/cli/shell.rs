@@ -2,6 +2,8 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 
 use rustix::stdio::{stderr, stdin, stdout};
@@ -59,10 +61,10 @@ fn enter(arguments: &ShellArguments) -> Result<u8, String> {
 }
 
 fn within(arguments: &ShellArguments, place: &Place) -> io::Result<u8> {
-    let argv: Vec<OsString> = match arguments.command.is_empty() {
-        true => vec!["/bin/sh".into()],
-        false => arguments.command.clone(),
-    };
+    let mut argv = arguments.command.clone();
+    if argv.is_empty() {
+        argv.push("/bin/sh".into());
+    }
     let mut environment = vec![("LXC_NAME".into(), OsString::from(&place.name))];
     let terminal = Terminal::open()?;
     if let (Some(_), Some(kind)) = (&terminal, std::env::var_os("TERM")) {
@@ -83,7 +85,6 @@ fn within(arguments: &ShellArguments, place: &Place) -> io::Result<u8> {
             Streams { input: Some(stdin()), output: stdout(), errors: stderr(), terminal: false }
         }
         Some(theirs) => {
-            use std::os::fd::AsFd;
             let theirs = theirs.as_fd();
             Streams { input: Some(theirs), output: theirs, errors: theirs, terminal: true }
         }
@@ -94,10 +95,8 @@ fn within(arguments: &ShellArguments, place: &Place) -> io::Result<u8> {
     let ended = ended?;
     match report.read()? {
         Outcome::Fault(reason) => Err(io::Error::other(reason)),
-        Outcome::Ended(status) => {
-            Ok(child::code(std::os::unix::process::ExitStatusExt::into_raw(status)))
-        }
-        Outcome::Unknown => Ok(child::code(std::os::unix::process::ExitStatusExt::into_raw(ended))),
+        Outcome::Ended(status) => Ok(child::code(status.into_raw())),
+        Outcome::Unknown => Ok(child::code(ended.into_raw())),
     }
 }
 

@@ -139,6 +139,9 @@ fn which(name: &str) -> Option<PathBuf> {
         .find(|path| template::executable(path).is_ok())
 }
 
+/// What is tried, how bad it is without, the trial, and what to do.
+type Trial = (&'static str, Verdict, fn() -> io::Result<()>, &'static str);
+
 /// Tries what runs need of the kernel, each in a child of its own.
 fn kernel_abilities(caller: &Caller, ids: Option<Ids>) -> Vec<Finding> {
     let needs_namespace = caller.uid != 0;
@@ -168,7 +171,6 @@ fn kernel_abilities(caller: &Caller, ids: Option<Ids>) -> Vec<Finding> {
     };
     let newer = "a newer kernel has it; in a container, its seccomp profile may refuse it";
     let nesting = "in a container: allow nesting, and unmasked /proc and /sys";
-    type Trial = (&'static str, Verdict, fn() -> io::Result<()>, &'static str);
     let trials: [Trial; 8] = [
         ("mounts", Verdict::Bad, || Ok(()), nesting),
         ("pid namespaces", Verdict::Bad, pid_namespace, nesting),

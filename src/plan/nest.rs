@@ -241,6 +241,7 @@ fn pin<S: Serializer>(pin: &Option<(Digest, At)>, to: S) -> Result<S::Ok, S::Err
     pin.as_ref().map(|(digest, _)| digest).serialize(to)
 }
 
+#[expect(clippy::ref_option, reason = "serde hands the field over as it is")]
 fn lossy_path<S: Serializer>(path: &Option<PathBuf>, to: S) -> Result<S::Ok, S::Error> {
     path.as_ref().map(|path| path.to_string_lossy()).serialize(to)
 }
