@@ -3,14 +3,18 @@
 mod arguments;
 mod create;
 mod doctor;
+mod init;
 mod install;
+mod layer;
 mod load;
 mod manual;
+mod mapping;
 mod output;
 mod plan;
 mod progress;
 mod report;
 mod run;
+mod schema;
 mod shell;
 mod template;
 mod validate;
@@ -48,6 +52,9 @@ pub fn main() -> ExitCode {
         Verb::Create(arguments) => create::main(arguments),
         Verb::Shell(arguments) => shell::main(&arguments),
         Verb::Doctor(arguments) => doctor::main(&arguments),
+        Verb::Layer(verb) => layer::main(&verb),
+        Verb::Init(arguments) => init::main(&arguments),
+        Verb::Schema(arguments) => schema::main(&arguments),
         Verb::InstallTemplate(arguments) => install::main(&arguments),
         Verb::Completions(arguments) => manual::completions(&arguments),
         Verb::Man(arguments) => manual::main(&arguments),

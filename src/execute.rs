@@ -9,8 +9,10 @@ mod config;
 mod drop;
 mod evidence;
 mod failure;
+mod fetch;
 mod handed;
 mod inside;
+mod mask;
 mod observe;
 mod step;
 mod upstream;
@@ -25,11 +27,12 @@ pub use evidence::Evidence;
 pub use failure::{Failure, status};
 pub use observe::{Doing, Event, Observer, Subject};
 
+use crate::chain::Secrets;
 use crate::host::signals::Signals;
 use crate::host::state::{KeptRun, RunDirectory};
 use crate::host::userns::Ids;
 use crate::host::{child, files};
-use crate::plan::{Act, Inner, Layer, Plan, Step};
+use crate::plan::{Act, Inner, Layer, Plan, Step, Upstream};
 use crate::record::{self, Record};
 
 /// What a run works with besides its plan.
@@ -39,6 +42,8 @@ pub struct Means<'a> {
     pub observer: &'a mut dyn Observer,
     /// The signals that ask for the end.
     pub signals: Signals,
+    /// The values of the secrets that layers list.
+    pub secrets: Secrets,
     /// Where the log goes, and what is kept of a failure; nothing, where no directory can be had.
     pub directory: Option<RunDirectory>,
     /// Whether the rootfs of a failed run is kept there.
@@ -54,9 +59,14 @@ pub fn run<'a>(plan: &'a Plan, means: Means<'a>) -> Result<(), Failure> {
     let container = files::open_directory(&plan.container.path).map_err(|error| {
         Failure::of_run(status::FILES, format!("the container's directory: {error}"))
     })?;
-    let mut run = Run { plan, means, container, upstream_record: None };
-    let result = run.layer(&plan.layer, &Vec::new());
-    let result = result.and_then(|()| run.record());
+    // LXC may have been given a link for the rootfs. What becomes one during the run is not followed.
+    let given = &plan.container.rootfs;
+    let rootfs = std::fs::canonicalize(given).unwrap_or_else(|_| given.clone());
+    let mut run = Run { plan, means, container, rootfs, upstream_record: None };
+    let result = run
+        .pinned()
+        .and_then(|()| run.layer(&plan.layer, &Vec::new()).map_err(|failure| *failure))
+        .and_then(|()| run.record());
     result.map_err(|failure| run.kept(failure))
 }
 
@@ -64,6 +74,8 @@ struct Run<'a> {
     plan: &'a Plan,
     means: Means<'a>,
     container: OwnedFd,
+    /// The rootfs by its path without links.
+    rootfs: PathBuf,
     upstream_record: Option<serde_json::Value>,
 }
 
@@ -72,19 +84,29 @@ type Handed = Vec<(OsString, OsString)>;
 
 impl Run<'_> {
     /// Runs a layer with all that it wraps.
-    fn layer(&mut self, layer: &Layer, outer: &Handed) -> Result<(), Failure> {
+    ///
+    /// A nest may be deep: the frames of this function and of [`Self::wrapped`] are kept small, and
+    /// whatever holds a failure by value is called from them and ended before they go deeper.
+    fn layer(&mut self, layer: &Layer, outer: &Handed) -> Result<(), Box<Failure>> {
         let mut handed = outer.clone();
-        let result = self.wrapped(layer, &mut handed).and_then(|()| self.uninterrupted());
+        let result = self.wrapped(layer, &mut handed);
         self.finally(layer, &handed, result)
     }
 
-    fn wrapped(&mut self, layer: &Layer, handed: &mut Handed) -> Result<(), Failure> {
-        self.uninterrupted()?;
+    fn wrapped(&mut self, layer: &Layer, handed: &mut Handed) -> Result<(), Box<Failure>> {
         self.before(layer, handed)?;
         match &layer.inner {
             Inner::Layer(inner) => self.layer(inner, handed)?,
-            Inner::Upstream(upstream) => self.upstream(layer, upstream)?,
+            Inner::Upstream(upstream) => self.innermost(layer, upstream)?,
         }
+        self.after(layer, handed)
+    }
+
+    fn innermost(&mut self, layer: &Layer, upstream: &Upstream) -> Result<(), Box<Failure>> {
+        Ok(self.upstream(layer, upstream)?)
+    }
+
+    fn after(&mut self, layer: &Layer, handed: &Handed) -> Result<(), Box<Failure>> {
         for act in &layer.after {
             self.uninterrupted()?;
             match act {
@@ -93,21 +115,24 @@ impl Run<'_> {
                 Act::Step(step) => self.step(layer, step, handed, &[])?,
             }
         }
-        Ok(())
+        Ok(self.uninterrupted()?)
     }
 
     /// Runs the pre steps, and takes what they hand inward.
-    fn before(&mut self, layer: &Layer, handed: &mut Handed) -> Result<(), Failure> {
+    fn before(&mut self, layer: &Layer, handed: &mut Handed) -> Result<(), Box<Failure>> {
+        self.uninterrupted()?;
         if layer.hands.is_empty() {
-            let mut steps = layer.before.iter();
-            return steps.try_for_each(|step| self.step(layer, step, handed, &[]));
+            for step in &layer.before {
+                self.step(layer, step, handed, &[])?;
+            }
+            return Ok(());
         }
         let file = self.handed_file(layer)?;
         let more = [(OsString::from("LAYER_ENV"), file.clone().into_os_string())];
         for step in &layer.before {
             self.step(layer, step, handed, &more)?;
         }
-        handed.extend(self.handed(layer, &file)?);
+        handed.extend(Self::handed(layer, &file)?);
         Ok(())
     }
 
@@ -116,8 +141,8 @@ impl Run<'_> {
         &mut self,
         layer: &Layer,
         handed: &Handed,
-        mut result: Result<(), Failure>,
-    ) -> Result<(), Failure> {
+        mut result: Result<(), Box<Failure>>,
+    ) -> Result<(), Box<Failure>> {
         for step in &layer.finally {
             let status = result.as_ref().err().map_or(0, |failure| failure.status);
             let more = [(OsString::from("LAYER_STATUS"), status.to_string().into())];
@@ -125,7 +150,7 @@ impl Run<'_> {
             if let (Err(second), Err(_)) = (&ended, &result) {
                 self.note(&format!("{second} as well"));
             }
-            result = result.and(ended);
+            result = result.and(ended.map_err(Box::new));
         }
         result
     }
@@ -183,7 +208,7 @@ impl Run<'_> {
     fn keep_rootfs(&mut self) -> Option<PathBuf> {
         let to = self.means.directory.as_ref()?.place("rootfs");
         let mut copy = Command::new("cp");
-        copy.args(["-a", "--reflink=auto", "--"]).arg(&self.plan.container.rootfs).arg(&to);
+        copy.args(["-a", "--reflink=auto", "--"]).arg(&self.rootfs).arg(&to);
         match copy.status() {
             Ok(status) if status.success() => {
                 let name = self.plan.container.name.clone();

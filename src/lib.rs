@@ -9,7 +9,7 @@
 //! - **effects**: [`host`] and [`execute`] read and change the system;
 //! - **skin**: [`cli`] reads the command line and talks to people.
 //!
-//! [`source`], [`digest`], [`diagnostic`] and [`shell`] are the ground that all stand on.
+//! [`source`], [`digest`], [`diagnostic`], [`shell`] and [`layers`] are the ground that all stand on.
 
 pub mod chain;
 pub mod cli;
@@ -17,9 +17,12 @@ pub mod diagnostic;
 pub mod digest;
 pub mod execute;
 pub mod host;
+pub mod layers;
 pub mod lxc;
 pub mod manifest;
 pub mod plan;
 pub mod record;
+#[cfg(test)]
+mod schema;
 pub mod shell;
 pub mod source;

@@ -7,6 +7,7 @@ mod capability;
 mod config;
 mod decode;
 mod duration;
+mod env;
 mod file;
 mod layer;
 mod mode;
@@ -14,33 +15,49 @@ mod model;
 mod name;
 mod owner;
 mod path;
+mod reuse;
 mod sandbox;
+#[cfg(test)]
+mod schema;
 mod step;
+mod survey;
+mod template;
 mod text;
 mod tree;
+mod used;
+mod value;
 mod variable;
 
 use std::sync::Arc;
 
+use toml::Spanned;
+use toml::de::DeTable;
+
 pub use capability::Capability;
 pub use duration::Duration;
 pub use mode::Mode;
-pub use model::{Action, Place, Sandbox, Value};
 pub use model::{
-    ConfigLine, ConfigValue, Content, EnvValue, FileDrop, IfExists, Layer, Manifest, Step, Stop,
-    TemplateRef, Upstream, Variable, VariableSource, When,
+    Action, ConfigLine, ConfigValue, Content, EnvValue, FileDrop, IfExists, Layer, Manifest, Place,
+    Sandbox, Step, Stop, TemplateRef, Upstream, When,
 };
 pub use name::{LayerName, is_variable_name};
 pub use owner::{Id, Owner};
 pub use path::RootfsPath;
+pub use reuse::{Entry, Extends, LayerFile, Use, With, WithValue};
 pub use text::{Part, Text};
+pub use value::{Kind, SELF, SecretSource, Value, Variable, VariableSource};
+pub(crate) use variable::no_pre;
 
 use crate::diagnostic::{Diagnostic, Report};
 use crate::source::{At, Source};
 use decode::Decoder;
+use survey::{Survey, survey};
 
 /// The largest manifest that is read, in bytes.
 pub const LARGEST: usize = 1024 * 1024;
+
+/// How many lines are searched for what a message could say better.
+const SEARCHED_LINES: usize = 2000;
 
 /// The longest chain of layers. The nest is walked recursively, so that its depth is bounded.
 pub const MOST_LAYERS: usize = 2048;
@@ -49,14 +66,63 @@ pub const MOST_LAYERS: usize = 2048;
 ///
 /// The manifest is there if no diagnostic of the report is an error.
 pub fn parse(source: &Arc<Source>) -> (Option<Manifest>, Report) {
-    let (document, errors) = toml::de::DeTable::parse_recoverable(&source.text);
+    let (manifest, report) = read(source);
+    (manifest.filter(|_| !report.has_errors()), report)
+}
+
+/// Parses as [`parse`] does, and returns what there is of a faulty manifest too: the files that it
+/// names may have faults of their own.
+pub(crate) fn read(source: &Arc<Source>) -> (Option<Manifest>, Report) {
+    decode(source, Decoder::manifest)
+}
+
+/// Parses the text of a reusable layer.
+pub fn parse_layer(source: &Arc<Source>) -> (Option<LayerFile>, Report) {
+    let (layer, report) = decode(source, Decoder::layer_file);
+    (layer.flatten().filter(|_| !report.has_errors()), report)
+}
+
+/// Parses the text of a vars file: plain values, each with the places of its name and its value.
+///
+/// Those that are sound are there even if the report has an error, unless the text is not TOML.
+pub fn parse_vars(source: &Arc<Source>) -> (Option<Vec<Assignment>>, Report) {
+    decode(source, Decoder::assignments)
+}
+
+/// One line of a vars file.
+#[derive(Debug, Clone)]
+pub struct Assignment {
+    /// The variable's name.
+    pub name: String,
+    /// Where that stands.
+    pub name_at: At,
+    /// The value.
+    pub value: Value,
+    /// Where the value stands.
+    pub at: At,
+}
+
+fn decode<T>(
+    source: &Arc<Source>,
+    decode: impl FnOnce(&mut Decoder, &Spanned<DeTable<'_>>) -> T,
+) -> (Option<T>, Report) {
+    let text = match survey(&source.text) {
+        Survey::Sound => &source.text[..],
+        Survey::Faulty(end) => &source.text[..end],
+        Survey::Excessive(start) => {
+            let at = At { source: Arc::clone(source), span: start..start };
+            let help = "bring texts in from files of their own, by `source` or `script`";
+            let message = "too many keys and values for one file";
+            return (None, Diagnostic::error(&at, message).help(help).into());
+        }
+    };
+    let (document, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         return (None, syntax(source, &errors));
     }
     let mut decoder = Decoder::new(source);
-    let manifest = decoder.manifest(&document);
-    let report = decoder.finish();
-    (manifest.filter(|_| !report.has_errors()), report)
+    let decoded = decode(&mut decoder, &document);
+    (Some(decoded), decoder.finish())
 }
 
 /// Reports faults of syntax: the first of each line, since the parser's recovery repeats itself.
@@ -68,14 +134,44 @@ fn syntax(source: &Arc<Source>, errors: &[toml::de::Error]) -> Report {
         let span = error.span().unwrap_or(end..end);
         let at = At { source: Arc::clone(source), span: span.start.min(end)..span.end.min(end) };
         if lines.insert(at.line()) {
-            let message = error.message().lines().next().unwrap_or("this is not TOML");
-            let mut diagnostic = Diagnostic::error(&at, message);
-            if message.contains("duplicate key") {
-                diagnostic =
-                    diagnostic.help("a key stands once in a table; give several values as a list");
-            }
-            report.push(diagnostic);
+            report.push_error(|| {
+                let message = error.message().lines().next().unwrap_or("this is not TOML");
+                let diagnostic = Diagnostic::error(&at, message);
+                match syntax_help(message, &at) {
+                    Some(help) => diagnostic.help(help),
+                    None => diagnostic,
+                }
+            });
         }
     }
     report
+}
+
+/// Explains what TOML has to say of a key.
+///
+/// LXC has keys that begin with another key, which TOML takes for a table and a value at once.
+fn syntax_help(message: &str, at: &At) -> Option<String> {
+    let (lines, _) = at.source.lines_of(&at.span);
+    let key = at.source.text[lines].split('=').next().unwrap_or_default().trim();
+    let quoting = |longer: &str| {
+        format!(
+            "TOML allows no key beside its own beginning; quote the longer one: `\"{longer}\" = …`"
+        )
+    };
+    let is_config = key.starts_with("lxc.") && key.len() <= 200 && !key.contains(['"', '\n']);
+    if is_config && message.contains("cannot extend value") {
+        return Some(quoting(key));
+    }
+    if !message.contains("duplicate key") {
+        return None;
+    }
+    let longer = at.source.text.lines().take(SEARCHED_LINES).find_map(|line| {
+        let other = line.split('=').next().unwrap_or_default().trim();
+        let rest = other.strip_prefix(key)?;
+        (is_config && rest.starts_with('.') && other.len() <= 200).then_some(other)
+    });
+    Some(longer.map_or_else(
+        || "a key stands once in a table; give several values as a list".to_owned(),
+        quoting,
+    ))
 }

@@ -7,12 +7,14 @@ mod build;
 mod drop;
 mod facts;
 pub mod inside;
+mod mermaid;
 mod nest;
 mod show;
 
 pub use build::{build, check};
 pub use drop::{Bytes, Content, Entry, EntryKind, FileDrop};
 pub use facts::{Facts, FileFact, Observed, Program, Script};
+pub use mermaid::mermaid;
 pub use nest::{
     Act, Configuration, Inner, Inside, Layer, Manifest, Place, Plan, Step, Target, Template,
     Upstream, Variable,

@@ -18,6 +18,7 @@ pub const FORMAT: u32 = 1;
 
 /// The record of a run.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Record {
     /// The version of this format.
     pub record: u32,
@@ -39,6 +40,7 @@ pub struct Record {
 
 /// The manifest of a record.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Manifest {
     /// Its path, absolute.
     pub path: String,
@@ -50,6 +52,7 @@ pub struct Manifest {
 
 /// The upstream of a record.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Upstream {
     /// The template as the manifest names it.
     pub template: String,
@@ -69,6 +72,7 @@ pub struct Upstream {
 
 /// A layer of a record.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Layer {
     /// Its name.
     pub name: String,
@@ -86,6 +90,7 @@ pub struct Layer {
 
 /// A step of a record.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Step {
     /// Its kind.
     pub stop: String,
@@ -97,6 +102,7 @@ pub struct Step {
 
 /// Something dropped, of a record; of a tree, each entry by itself.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct File {
     /// Its path inside the rootfs.
     pub path: String,
@@ -119,8 +125,6 @@ pub struct File {
 impl Record {
     /// Returns the record of a plan that was run to its end at `created`.
     pub fn of(plan: &Plan, created: String, upstream_record: Option<serde_json::Value>) -> Self {
-        let path = std::path::absolute(&plan.manifest.path);
-        let path = path.unwrap_or_else(|_| plan.manifest.path.clone());
         let mut layers: Vec<_> = plan.layers().map(layer).collect();
         layers.reverse();
         let call = plan.upstream();
@@ -133,7 +137,7 @@ impl Record {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             created,
             manifest: Manifest {
-                path: path.to_string_lossy().into_owned(),
+                path: plan.manifest.absolute.to_string_lossy().into_owned(),
                 digest: plan.manifest.digest,
                 description: plan.manifest.description.clone(),
             },
@@ -199,14 +203,17 @@ fn file(drop: &plan::FileDrop, files: &mut Vec<File>) {
         target: None,
     };
     match &drop.content {
-        Content::File { digest, mode, .. } => {
+        Content::File { digest, mode, .. } | Content::Fetched { digest, mode, .. } => {
             files.push(File { mode: Some(mode.to_string()), digest: Some(*digest), ..none });
+        }
+        Content::Rendered { mode, .. } => {
+            files.push(File { mode: Some(mode.to_string()), ..none });
         }
         Content::Symlink { target } => {
             files.push(File { kind: "symlink", target: Some(target.clone()), ..none });
         }
         Content::Directory { mode } => {
-            files.push(File { kind: "directory", mode: mode.map(|mode| mode.to_string()), ..none })
+            files.push(File { kind: "directory", mode: mode.map(|mode| mode.to_string()), ..none });
         }
         Content::Remove => files.push(File { kind: "remove", ..none }),
         Content::Tree { mode: given, entries, .. } => {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
+use std::fmt::Write;
 use std::os::unix::ffi::OsStrExt;
 
 /// Returns `text` with every control character but the line feed and the tab shown as an escape,
@@ -26,13 +27,38 @@ pub fn one_line(text: &str) -> String {
     printable(text).replace('\n', "\\n").replace('\t', "\\t")
 }
 
-/// Returns one word as a POSIX shell would need it written, on one line and printable.
+/// Returns one word as a shell would need it written, on one line and printable: a POSIX shell, or
+/// for line feeds and other control characters one that knows `$'...'`.
 pub fn word(word: impl AsRef<OsStr>) -> String {
     let text = word.as_ref().to_string_lossy();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-+=:,./@%^".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text.into_owned();
+    }
+    if text.chars().any(char::is_control) {
+        return format!("$'{}'", one_line(&escape(&text)));
+    }
     match shlex::try_quote(&text) {
         Ok(quoted) => one_line(&quoted),
         Err(_) => one_line(&text),
     }
+}
+
+/// Escapes control characters and what would end a `$'...'`.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for character in text.chars() {
+        match character {
+            '\n' => escaped.push_str("\\n"),
+            '\t' => escaped.push_str("\\t"),
+            '\\' | '\'' => escaped.extend(['\\', character]),
+            _ if character.is_ascii_control() => {
+                let _ = write!(escaped, "\\{:03o}", u32::from(character));
+            }
+            _ => escaped.push(character),
+        }
+    }
+    escaped
 }
 
 /// Returns a command line that can be copied into a shell.
@@ -74,7 +100,9 @@ mod tests {
 
     #[test]
     fn words_are_quoted_for_a_shell() {
+        assert_eq!(word("--path=/a,b"), "--path=/a,b");
         assert_eq!(command(["sh", "-c", "echo $x", ""]), "sh -c 'echo $x' ''");
         assert_eq!(word(OsStr::from_bytes(b"a\xff")), "'a\u{fffd}'");
+        assert_eq!(word("a\n\t'\\\x1b"), r"$'a\n\t\'\\\033'");
     }
 }

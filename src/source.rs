@@ -13,8 +13,9 @@ pub struct Source {
     /// The path as it was given: what messages show.
     pub path: PathBuf,
     /// The absolute directory of the file: what relative sources and scripts are relative to.
+    /// Empty for a file that is compiled in.
     pub dir: PathBuf,
-    /// The whole text, without a byte order mark.
+    /// The whole text, without a byte order mark and with line feeds alone at the ends of lines.
     pub text: String,
     /// The byte offset of each line's start.
     lines: Vec<usize>,
@@ -29,19 +30,42 @@ impl Source {
         Self { path: path.into(), dir: dir.into(), text, lines }
     }
 
+    /// Creates the source of a file that is compiled in: it has no directory.
+    pub fn compiled_in(path: impl Into<PathBuf>, text: impl Into<String>) -> Self {
+        Self::new(path, PathBuf::new(), text)
+    }
+
+    /// Tells whether relative paths in the text mean anything.
+    pub fn has_dir(&self) -> bool {
+        !self.dir.as_os_str().is_empty()
+    }
+
+    /// Returns where a path that this file names lies: as messages show it, and absolute.
+    pub fn sibling(&self, path: impl AsRef<Path>) -> (PathBuf, PathBuf) {
+        let beside = self.path.parent().unwrap_or_else(|| Path::new(""));
+        (beside.join(path.as_ref()), self.dir.join(path))
+    }
+
     /// Returns the line and the column of the byte at `offset`, both counted from 1, the column in
     /// characters.
+    ///
+    /// The column costs a walk through the line.
     pub fn position(&self, offset: usize) -> (usize, usize) {
-        let line = self.lines.partition_point(|start| *start <= offset).max(1);
+        let line = self.line(offset);
         let before = self.text.get(self.lines[line - 1]..offset).unwrap_or_default();
         (line, before.chars().count() + 1)
+    }
+
+    /// Returns the line of the byte at `offset`, counted from 1.
+    pub fn line(&self, offset: usize) -> usize {
+        self.lines.partition_point(|start| *start <= offset).max(1)
     }
 
     /// Returns the range of bytes from the start of the first line that `span` touches to the end
     /// of the last, and the number of the first line.
     pub fn lines_of(&self, span: &Range<usize>) -> (Range<usize>, usize) {
-        let (first, _) = self.position(span.start);
-        let (last, _) = self.position(span.end.max(span.start + 1) - 1);
+        let first = self.line(span.start);
+        let last = self.line(span.end.max(span.start + 1) - 1);
         let end = self.lines.get(last).map_or(self.text.len(), |next| next - 1);
         (self.lines[first - 1]..end, first)
     }
@@ -64,7 +88,7 @@ impl At {
 
     /// Returns the line of the place, counted from 1.
     pub fn line(&self) -> usize {
-        self.source.position(self.span.start).0
+        self.source.line(self.span.start)
     }
 }
 

@@ -1,95 +1,153 @@
 //! The values of variables, and their place in texts.
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use super::Container;
+use super::SecretVariable;
 use crate::diagnostic::{Diagnostic, Report};
-use crate::manifest::{LayerName, Manifest, Part, Text, Value, VariableSource};
+use crate::manifest::{LayerName, Part, Text, Value};
 use crate::shell;
 
-/// The values of a manifest's variables and of those that are always there.
+/// What a layer sees: the values of its file's variables and of those that are always there.
 #[derive(Debug, Clone, Default)]
 pub struct Values {
-    known: BTreeMap<String, Source>,
-    /// The names that something asked for.
-    used: RefCell<BTreeSet<String>>,
+    known: Arc<BTreeMap<String, Known>>,
+    /// The secrets that the layer lists.
+    listed: BTreeSet<String>,
 }
 
+/// What is known of a variable.
 #[derive(Debug, Clone)]
-enum Source {
+pub(super) enum Known {
+    /// Its value.
     Value(Value),
+    /// The layer whose pre steps hand it inward.
     From(LayerName),
+    /// Where it is read from.
+    Secret(Arc<SecretVariable>),
+    /// Nothing, and that is reported already.
+    Faulty,
 }
 
 impl Values {
-    pub(super) fn new(manifest: &Manifest, container: &Container<'_>) -> Self {
-        let always = [("lxc.name", container.name), ("lxc.arch", container.arch)];
-        let always = always
-            .map(|(name, value)| (name.to_owned(), Source::Value(Value::String(value.to_owned()))));
-        let given = manifest.variables.iter().map(|variable| {
-            let source = match &variable.source {
-                VariableSource::Value(value) => Source::Value(value.clone()),
-                VariableSource::From(layer) => Source::From(layer.clone()),
-            };
-            (variable.name.clone(), source)
-        });
-        Self { known: given.chain(always).collect(), used: RefCell::default() }
+    pub(super) fn new(known: BTreeMap<String, Known>) -> Self {
+        Self { known: Arc::new(known), listed: BTreeSet::new() }
     }
 
-    /// Returns the values by name, those that are decided only during a run left out.
+    /// Returns what a layer sees that lists these secrets.
+    pub(super) fn listing(&self, secrets: impl IntoIterator<Item = String>) -> Self {
+        Self { known: Arc::clone(&self.known), listed: secrets.into_iter().collect() }
+    }
+
+    /// Returns the values by name; secrets, and those that are decided only during a run, are left
+    /// out.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
-        self.known.iter().filter_map(|(name, source)| match source {
-            Source::Value(value) => Some((name.as_str(), value)),
-            Source::From(_) => None,
+        self.known.iter().filter_map(|(name, known)| match known {
+            Known::Value(value) => Some((name.as_str(), value)),
+            _ => None,
         })
     }
 
-    /// Notes that a name is used.
-    pub(super) fn use_name(&self, name: &str) {
-        self.used.borrow_mut().insert(name.to_owned());
+    /// Returns the variables that pre steps hand inward, each with the layer that does.
+    pub fn handed(&self) -> impl Iterator<Item = (&str, &LayerName)> {
+        self.known.iter().filter_map(|(name, known)| match known {
+            Known::From(layer) => Some((name.as_str(), layer)),
+            _ => None,
+        })
     }
 
-    pub(super) fn was_used(&self, name: &str) -> bool {
-        self.used.borrow().contains(name)
-    }
-
-    /// Puts the values into a text, and reports every name that has none.
-    pub(super) fn fill(&self, text: &Text, report: &mut Report) -> String {
-        let mut filled = String::new();
-        for part in &text.parts {
-            match part {
-                Part::Literal(literal) => filled.push_str(literal),
-                Part::Variable { name, at } => {
-                    self.use_name(name);
-                    match self.known.get(name) {
-                        Some(Source::Value(value)) => {
-                            let value = value.to_string();
-                            if shell::has_control(&value) {
-                                let message =
-                                    format!("the value of `{name}` holds a control character");
-                                let help = "it can stand in a file with `render = true`, and in a \
-                                            step's environment";
-                                report.push(Diagnostic::error(at, message).help(help));
-                            }
-                            filled.push_str(&value);
-                        }
-                        Some(Source::From(layer)) => {
-                            let message = format!(
-                                "`{name}` is decided only during the run, by a pre of `{layer}`"
-                            );
-                            let help = "steps get it as an environment variable";
-                            report.push(Diagnostic::error(at, message).help(help));
-                        }
-                        None => {
-                            let known = self.known.keys().map(String::as_str);
-                            let message = format!("no variable is named `{name}`");
-                            report.push(Diagnostic::error(at, message).did_you_mean(name, known));
-                        }
-                    }
-                }
+    /// Returns the secrets that the layer lists, by the names that it knows them by.
+    pub fn secrets(&self) -> impl Iterator<Item = (&str, &Arc<SecretVariable>)> {
+        self.known.iter().filter_map(|(name, known)| match known {
+            Known::Secret(variable) if self.listed.contains(name) => {
+                Some((name.as_str(), variable))
             }
-        }
-        filled
+            _ => None,
+        })
     }
+
+    /// Returns a secret that the layer lists.
+    pub(super) fn secret(&self, name: &str) -> Option<&Arc<SecretVariable>> {
+        match self.known.get(name) {
+            Some(Known::Secret(variable)) if self.listed.contains(name) => Some(variable),
+            _ => None,
+        }
+    }
+
+    pub(super) fn known(&self, name: &str) -> Option<&Known> {
+        self.known.get(name)
+    }
+
+    /// Returns the names of all variables.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.known.keys().map(String::as_str)
+    }
+
+    /// Puts the values into a text, and notes the names that it uses. A name without a value is
+    /// reported, and the text is nothing.
+    pub(super) fn fill(
+        &self,
+        text: &Text,
+        used: &mut BTreeSet<String>,
+        report: &mut Report,
+    ) -> Option<String> {
+        let mut filled = String::new();
+        let mut sound = true;
+        for part in &text.parts {
+            let (name, at) = match part {
+                Part::Literal(literal) => {
+                    filled.push_str(literal);
+                    continue;
+                }
+                Part::Variable { name, at } => (name, at),
+            };
+            if !used.contains(name) {
+                used.insert(name.clone());
+            }
+            match self.known.get(name) {
+                Some(Known::Value(value)) => {
+                    let value = value.to_string();
+                    if shell::has_control(&value) {
+                        sound = false;
+                        let message = format!("the value of `{name}` holds a control character");
+                        let help = "it can stand in a file with `render = true`, and in a step's \
+                                    environment";
+                        report.push(Diagnostic::error(at, message).help(help));
+                    }
+                    // A mebibyte of names times a mebibyte of value is no text that anybody wants.
+                    if filled.len() + value.len() > crate::manifest::LARGEST {
+                        let message = "the text is longer than 1 MiB with its values put in";
+                        report.push(Diagnostic::error(at, message));
+                        return None;
+                    }
+                    filled.push_str(&value);
+                    continue;
+                }
+                Some(Known::From(layer)) => {
+                    let message =
+                        format!("`{name}` is decided only during the run, by a pre of `{layer}`");
+                    let help = "steps get it as an environment variable";
+                    report.push(Diagnostic::error(at, message).help(help));
+                }
+                Some(Known::Secret(_)) => report.push(secret_in_text(name, at)),
+                Some(Known::Faulty) => {}
+                None => report.push_error(|| {
+                    let message = format!("no variable is named `{name}`");
+                    Diagnostic::error(at, message).did_you_mean(name, self.names())
+                }),
+            }
+            sound = false;
+        }
+        sound.then_some(filled)
+    }
+}
+
+/// Returns the fault of a secret where others could read it.
+fn secret_in_text(name: &str, at: &crate::source::At) -> Diagnostic {
+    let message = format!("`{name}` is a secret, and others could read it here");
+    let help = format!(
+        "a layer with `secrets = [\"{name}\"]` gets it in the environment of its steps, and in its \
+         files with `render = true`"
+    );
+    Diagnostic::error(at, message).help(help)
 }

@@ -44,6 +44,13 @@ pub(crate) enum Verb {
     Shell(ShellArguments),
     /// Says what this host and this user can and cannot do.
     Doctor(DoctorArguments),
+    /// Lists the reusable layers, or shows one.
+    #[command(subcommand)]
+    Layer(LayerVerb),
+    /// Writes a manifest to start from.
+    Init(InitArguments),
+    /// Prints the JSON schema of a format.
+    Schema(SchemaArguments),
     /// Installs this program where `lxc-create -t layered-template` looks for it.
     InstallTemplate(InstallArguments),
     /// Prints the completions for a shell.
@@ -70,10 +77,23 @@ impl ManifestArgument {
     }
 }
 
+/// Values for a manifest's variables.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct ValueArguments {
+    /// Sets a variable of the manifest; may be given again.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Sets the variables that a TOML file gives; may be given again.
+    #[arg(long = "vars-file", value_name = "FILE")]
+    pub(crate) vars_files: Vec<PathBuf>,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct PlanArguments {
     #[command(flatten)]
     pub(crate) manifest: ManifestArgument,
+    #[command(flatten)]
+    pub(crate) values: ValueArguments,
     /// The name of the container; the manifest's, where none is given.
     #[arg(long, short, value_name = "NAME")]
     pub(crate) name: Option<String>,
@@ -97,6 +117,8 @@ pub(crate) enum PlanFormat {
     Text,
     /// For programs.
     Json,
+    /// As a diagram, in the language of Mermaid.
+    Mermaid,
 }
 
 #[derive(Debug, Args)]
@@ -104,6 +126,8 @@ pub(crate) struct ValidateArguments {
     /// The manifests.
     #[arg(required = true, value_name = "MANIFEST")]
     pub(crate) manifests: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) values: ValueArguments,
     /// How the findings are written.
     #[arg(long, value_enum, default_value_t = FindingsFormat::Text)]
     pub(crate) format: FindingsFormat,
@@ -123,6 +147,8 @@ pub(crate) enum FindingsFormat {
 pub(crate) struct CreateArguments {
     #[command(flatten)]
     pub(crate) manifest: ManifestArgument,
+    #[command(flatten)]
+    pub(crate) values: ValueArguments,
     /// The name of the container.
     #[arg(long, short, value_name = "NAME")]
     pub(crate) name: String,
@@ -164,6 +190,47 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum LayerVerb {
+    /// Lists the reusable layers that a manifest in this directory can use.
+    List,
+    /// Shows a reusable layer: what it is for, and its variables.
+    Show {
+        /// Its name.
+        name: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InitArguments {
+    /// The file that is written; there must be none.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// The template that the manifest wraps: a name in LXC's template directory, a path, or
+    /// `builtin:busybox`.
+    #[arg(long, value_name = "TEMPLATE", default_value = "builtin:busybox")]
+    pub(crate) template: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SchemaArguments {
+    /// Of which format.
+    #[arg(value_enum, default_value_t = Schema::Manifest)]
+    pub(crate) of: Schema,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Schema {
+    /// A manifest.
+    Manifest,
+    /// A reusable layer.
+    Layer,
+    /// A plan, as `plan --format json` writes it.
+    Plan,
+    /// The record of a run.
+    Record,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct ShellArguments {
     /// The directory of a failed run, or the name of a container, or the name of one that a failed
@@ -184,8 +251,16 @@ pub(crate) struct ShellArguments {
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArguments {
     /// How the findings are written.
-    #[arg(long, value_enum, default_value_t = PlanFormat::Text)]
-    pub(crate) format: PlanFormat,
+    #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
+    pub(crate) format: ReportFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReportFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
 }
 
 #[derive(Debug, Args)]

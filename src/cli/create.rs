@@ -1,23 +1,23 @@
 //! `create`: makes a container where LXC is not installed.
 
+use std::fmt::Write;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, chown};
 use std::path::{Path, PathBuf};
 
 use super::arguments::CreateArguments;
+use super::mapping::{Mapping, idmap, starting_config};
 use super::run::{Options, run};
 use super::{output, plan};
 use crate::execute::status;
 use crate::host::caller::Caller;
 use crate::host::files::{self, Ownership};
 use crate::host::lxcpath;
+use crate::host::secret;
 use crate::host::userns::{self, Ids};
 use crate::lxc::call::{Mapped, is_container_name};
 use crate::shell;
-
-/// The largest config that a container can start with, in bytes.
-const LARGEST_CONFIG: usize = 1024 * 1024;
 
 pub(super) fn main(arguments: CreateArguments) -> u8 {
     match create(arguments) {
@@ -46,63 +46,47 @@ fn create(arguments: CreateArguments) -> Result<u8, String> {
         None => String::new(),
         Some(path) => starting_config(path)?,
     };
-    let ids = idmap(&config).or_else(|| Ids::subordinate(&caller).filter(|_| caller.uid != 0));
-    let needs_namespace = caller.uid != 0 || idmap(&config).is_some();
-    let mapped = needs_namespace.then(|| ids.map_or(Mapped { uid: 0, gid: 0 }, |ids| ids.mapped()));
+    let mapping = Mapping::decide(&config, &caller);
+    let mapped = mapping.mapped();
     let path = lxcpath.join(&name);
     let target = plan::target(&name, &path, mapped, arguments.args);
     // A manifest that cannot be used is found out before anything is made.
-    let Some(plan) = plan::make(&arguments.manifest.path(), target) else {
+    let manifest = arguments.manifest.path();
+    let Some((plan, chain)) = plan::make(&manifest, target, &arguments.values) else {
         return Ok(status::USAGE);
     };
-    make_lxcpath(&lxcpath)?;
-    if needs_namespace {
-        if ids.is_none() {
-            let user = shell::word(&name);
-            output::say(&format!(
-                "warning: you have no subordinate ids, so that all files of `{user}` will be yours, \
-                 and no layer can give one to somebody else\n\
-                 hint: as root, `usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER`"
-            ));
+    // Mapped ids may not read what the caller may.
+    let secrets = match secret::read(&chain) {
+        Ok(secrets) => secrets,
+        Err(report) => {
+            output::diagnostics(&report);
+            return Ok(status::USAGE);
         }
+    };
+    make_lxcpath(&lxcpath)?;
+    let ids = match mapping {
+        Mapping::Ids(ids) => Some(ids),
+        _ => None,
+    };
+    if mapping == Mapping::CallerAlone {
+        output::say(
+            "warning: you have no subordinate ids, so that all files of the container will be \
+             yours, and no layer can give one to somebody else\n\
+             hint: as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER",
+        );
+    }
+    if mapping != Mapping::None {
         userns::enter(ids).map_err(|error| format!("no user namespace can be entered: {error}"))?;
     }
     let shell = Shell::make(&path, &config, ids, mapped)
         .map_err(|error| format!("`{}` cannot be made: {error}", path.display()))?;
     let options =
         Options { talk: arguments.talk, keep_failed: arguments.keep_failed, under_lxc: false };
-    let status = run(&plan, options);
+    let status = run(&plan, secrets, options);
     if status == 0 {
         shell.keep();
     }
     Ok(status)
-}
-
-/// Reads what a container's config starts with.
-fn starting_config(path: &Path) -> Result<String, String> {
-    let bytes = files::read_regular(path, LARGEST_CONFIG)
-        .map_err(|error| format!("the config `{}`: {error}", path.display()))?;
-    let mut text = String::from_utf8(bytes)
-        .map_err(|_| format!("the config `{}` is not UTF-8", path.display()))?;
-    if !text.is_empty() && !text.ends_with('\n') {
-        text.push('\n');
-    }
-    Ok(text)
-}
-
-/// Returns the id map of a config, where it has one that starts at 0 for users and groups.
-pub(super) fn idmap(config: &str) -> Option<Ids> {
-    let range = |kind: &str| {
-        config.lines().find_map(|line| {
-            let value = line.trim().strip_prefix("lxc.idmap")?.trim_start().strip_prefix('=')?;
-            let mut words = value.split_whitespace();
-            let fits = words.next()? == kind && words.next()? == "0";
-            let first = words.next()?.parse().ok()?;
-            let count = words.next()?.parse().ok()?;
-            fits.then_some(crate::host::account::Range { first, count })
-        })
-    };
-    Some(Ids { users: range("u")?, groups: range("g")? })
 }
 
 /// Makes the directory of all containers, which is the caller's own.
@@ -146,10 +130,10 @@ impl Shell {
         if idmap(config).is_none()
             && let Some(Ids { users, groups }) = ids
         {
-            text += &format!("lxc.idmap = u 0 {} {}\n", users.first, users.count);
-            text += &format!("lxc.idmap = g 0 {} {}\n", groups.first, groups.count);
+            let _ = writeln!(text, "lxc.idmap = u 0 {} {}", users.first, users.count);
+            let _ = writeln!(text, "lxc.idmap = g 0 {} {}", groups.first, groups.count);
         }
-        text += &format!("lxc.rootfs.path = dir:{}\n", rootfs.display());
+        let _ = writeln!(text, "lxc.rootfs.path = dir:{}", rootfs.display());
         let directory = files::open_directory(path)?;
         let ownership = Ownership { uid, gid, mode: 0o640 };
         files::replace_in(&directory, "config", text.as_bytes(), ownership)?;

@@ -1,6 +1,6 @@
 //! `doctor`: says what this host and this user can and cannot do.
 
-use super::arguments::{DoctorArguments, PlanFormat};
+use super::arguments::{DoctorArguments, ReportFormat};
 use super::output;
 use crate::host::doctor::{self, Finding, Verdict};
 use crate::shell;
@@ -13,7 +13,7 @@ pub(super) fn main(arguments: &DoctorArguments) -> u8 {
     let faultless = findings.iter().all(|finding| finding.verdict == Verdict::Ok);
     let status = if faultless { 0 } else { FINDINGS };
     output::printed(status, |to| match arguments.format {
-        PlanFormat::Text => {
+        ReportFormat::Text => {
             for Finding { verdict, subject, says, advice } in &findings {
                 let says = shell::one_line(says);
                 writeln!(to, "{:4} {subject:16} {says}", verdict.to_string())?;
@@ -23,7 +23,7 @@ pub(super) fn main(arguments: &DoctorArguments) -> u8 {
             }
             Ok(())
         }
-        PlanFormat::Json => {
+        ReportFormat::Json => {
             serde_json::to_writer_pretty(&mut *to, &findings)?;
             to.write_all(b"\n")
         }

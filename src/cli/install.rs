@@ -37,9 +37,10 @@ struct Installed {
 fn install(wanted: Option<&Path>) -> io::Result<Installed> {
     let directories = template::directories();
     if let Some(directory) = wanted {
-        let directory = std::path::absolute(directory)?;
-        std::fs::create_dir_all(&directory)?;
-        let by_name = directories.contains(&directory);
+        let directory = make(directory)?;
+        let by_name = directories
+            .iter()
+            .any(|known| known.canonicalize().is_ok_and(|known| known == directory));
         return copy_into(&directory).map(|path| Installed { path, by_name });
     }
     if let Some(directory) = directories.iter().find(|directory| directory.is_dir()) {
@@ -53,16 +54,24 @@ fn install(wanted: Option<&Path>) -> io::Result<Installed> {
     let home = home.ok_or_else(|| {
         io::Error::other("LXC's template directory cannot be written, and there is no HOME")
     })?;
-    let directory = home.join(".local/share/layered-template");
-    std::fs::create_dir_all(&directory)?;
+    let directory = make(&home.join(".local/share/layered-template"))?;
     copy_into(&directory).map(|path| Installed { path, by_name: false })
+}
+
+/// Makes a directory where there is none, and returns its path as `lxc-create` needs it: absolute,
+/// and without links, so that it can be told who may pass.
+fn make(directory: &Path) -> io::Result<PathBuf> {
+    let made = std::fs::create_dir_all(directory).and_then(|()| directory.canonicalize());
+    made.map_err(|error| about(directory, &error))
+}
+
+fn about(directory: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("`{}`: {error}", directory.display()))
 }
 
 /// Copies the running program into a directory, in one step.
 fn copy_into(directory: &Path) -> io::Result<PathBuf> {
-    let about = |error: io::Error| {
-        io::Error::new(error.kind(), format!("`{}`: {error}", directory.display()))
-    };
+    let about = |error: io::Error| about(directory, &error);
     let mut program = Vec::new();
     io::Read::read_to_end(&mut File::open("/proc/self/exe")?, &mut program)?;
     let caller = Caller::observe();

@@ -1,26 +1,54 @@
 //! From a manifest's path to its chain.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::chain::{self, Chain, Container};
+use super::arguments::ValueArguments;
+use crate::chain::{self, Chain, Container, Given};
 use crate::diagnostic::Report;
+use crate::host::library::HostLibrary;
 use crate::host::{files, probe};
 use crate::manifest;
 
-/// Reads a manifest, and binds it for a container of this name.
+/// Reads a manifest with all that it names, and binds it for a container of this name.
 ///
 /// The chain is there if no diagnostic of the report is an error.
-pub(super) fn chain(path: &Path, name: &str) -> (Option<Chain>, Report) {
-    let source = match files::read_source(path, manifest::LARGEST) {
-        Ok(source) => source,
-        Err(diagnostic) => return (None, diagnostic.into()),
+pub(super) fn chain(
+    path: &Path,
+    name: &str,
+    values: &ValueArguments,
+    lxc: Option<(u32, u32)>,
+) -> (Option<Chain>, Report) {
+    match resolved(path, name, values, lxc) {
+        Ok(resolved) => resolved,
+        Err(report) => (None, report),
+    }
+}
+
+fn resolved(
+    path: &Path,
+    name: &str,
+    values: &ValueArguments,
+    lxc: Option<(u32, u32)>,
+) -> Result<(Option<Chain>, Report), Report> {
+    let source = files::read_source(path, manifest::LARGEST)?;
+    let vars_files: Vec<_> = values
+        .vars_files
+        .iter()
+        .map(|path| files::read_source(path, manifest::LARGEST))
+        .collect::<Result<_, _>>()?;
+    let (role, mut report) = chain::resolve(&source, &mut HostLibrary::default());
+    let Some(role) = role else { return Err(report) };
+    let directory = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+    let given = Given {
+        container: Container { name, arch: probe::arch() },
+        set: &values.set,
+        vars_files: &vars_files,
+        directory: &directory,
+        lxc,
     };
-    let (manifest, mut report) = manifest::parse(&source);
-    let Some(manifest) = manifest else { return (None, report) };
-    let container = Container { name, arch: probe::arch() };
-    let (chain, faults) = chain::bind(&manifest, &container);
+    let (chain, faults) = chain::bind(&role, &given);
     report.extend(faults);
-    (chain, report)
+    Ok((chain, report))
 }
 
 /// Returns a name for a container of a manifest that is only looked at: the manifest's own.

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use super::arguments::{PlanArguments, PlanFormat};
+use super::arguments::{PlanArguments, PlanFormat, ValueArguments};
+use super::mapping::{self, Mapping};
 use super::{load, output};
+use crate::chain::Chain;
 use crate::execute::status;
-use crate::host::account;
 use crate::host::caller::Caller;
 use crate::host::{lxcpath, probe};
 use crate::lxc::call::{Mapped, is_container_name};
@@ -30,13 +31,16 @@ pub(super) fn main(arguments: &PlanArguments) -> u8 {
         None => lxcpath::default(&caller),
     };
     let target = target(&name, &lxcpath.join(&name), mapped(&caller), arguments.args.clone());
-    let Some(plan) = make(&manifest, target) else { return status::USAGE };
+    let Some((plan, _)) = make(&manifest, target, &arguments.values) else {
+        return status::USAGE;
+    };
     let ends_with = if pin_holds(&plan) { 0 } else { status::UPSTREAM };
     output::printed(ends_with, |to| match arguments.format {
         PlanFormat::Text => {
             let detail = if arguments.verbose > 0 { Detail::Whole } else { Detail::Lines };
             plan::text(&plan, detail, to)
         }
+        PlanFormat::Mermaid => plan::mermaid(&plan, to),
         PlanFormat::Json => {
             serde_json::to_writer_pretty(&mut *to, &plan)?;
             to.write_all(b"\n")
@@ -45,15 +49,20 @@ pub(super) fn main(arguments: &PlanArguments) -> u8 {
 }
 
 /// Makes the plan of a manifest, and shows what is wrong with it.
-pub(super) fn make(manifest: &Path, target: Target) -> Option<Plan> {
-    let (chain, mut report) = load::chain(manifest, &target.name);
+pub(super) fn make(
+    manifest: &Path,
+    target: Target,
+    values: &ValueArguments,
+) -> Option<(Plan, Chain)> {
+    let (chain, mut report) = load::chain(manifest, &target.name, values, None);
     let facts = chain.as_ref().and_then(|chain| {
         let (facts, faults) = probe::probe(chain);
         report.extend(faults);
         facts
     });
     let plan = chain.zip(facts).and_then(|(chain, facts)| {
-        plan::build(&chain, target, &facts).map_err(|faults| report.extend(faults)).ok()
+        let plan = plan::build(&chain, target, &facts).map_err(|faults| report.extend(faults));
+        plan.ok().map(|plan| (plan, chain))
     });
     output::diagnostics(&report);
     plan
@@ -76,18 +85,16 @@ pub(super) fn target(
     }
 }
 
-/// Returns the pair that LXC would give the template of an ordinary user: the ids behind all those
-/// that are the user's own.
+/// Returns the pair that the template would be given: as `create` gives it, and LXC by the same
+/// default.conf.
 fn mapped(caller: &Caller) -> Option<Mapped> {
-    if caller.is_host_root() {
-        return None;
-    }
-    let count = |file| account::subordinate(file, caller.uid).map(|range| range.count);
-    Some(Mapped { uid: count("/etc/subuid")?, gid: count("/etc/subgid")? })
+    let config = lxcpath::default_config(caller);
+    let config = config.and_then(|path| mapping::starting_config(&path).ok()).unwrap_or_default();
+    Mapping::decide(&config, caller).mapped()
 }
 
 /// Tells whether the template is the one that the manifest pins.
-fn pin_holds(plan: &Plan) -> bool {
+pub(super) fn pin_holds(plan: &Plan) -> bool {
     match (&plan.upstream().program, &plan.upstream().pin) {
         (Template::File { digest, .. }, Some((pin, _))) => digest == pin,
         _ => true,

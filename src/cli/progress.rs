@@ -25,8 +25,7 @@ pub(super) fn observer(talk: TalkArguments) -> Box<dyn Observer> {
             styled: output::styled(),
             verbose: talk.verbose > 0,
             begun: None,
-            open: false,
-            partial: false,
+            last: Line::Whole,
         }),
     }
 }
@@ -52,10 +51,19 @@ struct Text {
     verbose: bool,
     /// The line of what goes on, and since when it does.
     begun: Option<(String, Instant)>,
-    /// Whether that line is still the last one, and not ended.
-    open: bool,
-    /// Whether the output of a command has come without its line feed.
-    partial: bool,
+    /// How the last line stands there.
+    last: Line,
+}
+
+/// How the last line of a terminal or a log stands there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Line {
+    /// Ended.
+    Whole,
+    /// It is the line of what goes on, not ended, and can be written over.
+    Open,
+    /// It is a command's, whose line feed has not come yet.
+    Partial,
 }
 
 impl Observer for Text {
@@ -90,7 +98,7 @@ impl Text {
         let line = format!("{head}{text}{at}");
         if self.live {
             write(line.as_bytes());
-            self.open = true;
+            self.last = Line::Open;
         } else {
             output::say(&line);
         }
@@ -100,26 +108,28 @@ impl Text {
     /// Shows the time that has passed, where the line is still the last one.
     fn draw(&mut self) {
         let Some((line, since)) = &self.begun else { return };
-        if self.open && since.elapsed() >= SOON {
+        if self.last == Line::Open && since.elapsed() >= SOON {
             write(format!("\r\x1b[K{line} {} s", since.elapsed().as_secs()).as_bytes());
         }
     }
 
     fn output(&mut self, subject: &Subject, bytes: &[u8]) {
-        self.close_line();
+        if self.last == Line::Open {
+            self.close();
+        }
         if !matches!(subject.doing, Doing::Step(_)) {
             // A template talks to people by itself, and may leave a question open.
-            self.partial = bytes.last() != Some(&b'\n');
+            self.last = line_of(bytes);
             return write(bytes);
         }
         let prefix = format!("  {}| ", subject.layer);
         let mut shown = Vec::with_capacity(bytes.len() + prefix.len());
         for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-            if !self.partial {
+            if self.last == Line::Whole {
                 shown.extend_from_slice(prefix.as_bytes());
             }
             shown.extend_from_slice(line);
-            self.partial = line.last() != Some(&b'\n');
+            self.last = line_of(line);
         }
         write(&shown);
     }
@@ -129,9 +139,9 @@ impl Text {
         let worth = elapsed >= SOON || !succeeded;
         let outcome = if succeeded { "done" } else { "failed" };
         let time = format!("{outcome} after {:.1} s", elapsed.as_secs_f64());
-        if self.open && worth {
+        if self.last == Line::Open && worth {
             write(format!("\r\x1b[K{line} {time}\n").as_bytes());
-            self.open = false;
+            self.last = Line::Whole;
         } else if worth && elapsed >= SOON {
             self.close();
             output::say(&format!("{line} {time}"));
@@ -141,17 +151,15 @@ impl Text {
     }
 
     fn close(&mut self) {
-        self.close_line();
-        if std::mem::take(&mut self.partial) {
+        if self.last != Line::Whole {
             write(b"\n");
+            self.last = Line::Whole;
         }
     }
+}
 
-    fn close_line(&mut self) {
-        if std::mem::take(&mut self.open) {
-            write(b"\n");
-        }
-    }
+fn line_of(bytes: &[u8]) -> Line {
+    if bytes.last() == Some(&b'\n') { Line::Whole } else { Line::Partial }
 }
 
 fn head(subject: &Subject) -> String {

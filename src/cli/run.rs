@@ -1,9 +1,8 @@
 //! Runs a plan, and tells people of it.
 
-use std::env;
-
 use super::arguments::{LogFormat, TalkArguments};
 use super::{output, progress, report};
+use crate::chain::Secrets;
 use crate::execute::{self, Means, status};
 use crate::host::caller::Caller;
 use crate::host::contain;
@@ -22,10 +21,10 @@ pub(super) struct Options {
 }
 
 /// Runs a plan in namespaces of its own, and returns the exit status.
-pub(super) fn run(plan: &Plan, options: Options) -> u8 {
+pub(super) fn run(plan: &Plan, secrets: Secrets, options: Options) -> u8 {
     // As LXC has it; `create` may be called with another.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-    match contain::run(|signals| within(plan, options, signals)) {
+    match contain::run(|signals| within(plan, secrets, options, signals)) {
         Ok(status) => status,
         Err(error) => {
             output::error(&format!("the run cannot begin: {error}"), None);
@@ -34,14 +33,17 @@ pub(super) fn run(plan: &Plan, options: Options) -> u8 {
     }
 }
 
-fn within(plan: &Plan, options: Options, signals: Signals) -> u8 {
+fn within(plan: &Plan, secrets: Secrets, options: Options, signals: Signals) -> u8 {
     let mut observer = progress::observer(options.talk);
     let directory = run_directory(plan);
     let keep_failed = options.keep_failed;
-    let means = Means { observer: &mut *observer, signals, directory, keep_failed };
+    let means = Means { observer: &mut *observer, signals, secrets, directory, keep_failed };
     match execute::run(plan, means) {
         Ok(()) => 0,
-        Err(failure) if failure.informational() => failure.status,
+        Err(failure) if failure.informational() => {
+            output::say(&format!("{failure}; no container is kept"));
+            failure.status
+        }
         Err(failure) => {
             match options.talk.log_format {
                 LogFormat::Text => report::text(&failure, plan, options.under_lxc),
@@ -56,14 +58,15 @@ fn within(plan: &Plan, options: Options, signals: Signals) -> u8 {
 fn run_directory(plan: &Plan) -> Option<RunDirectory> {
     let caller = Caller::observe();
     let owner = plan.container.mapped.map(|mapped| (mapped.uid, mapped.gid));
-    let state = state::directory(&caller);
     let name = &plan.container.name;
-    RunDirectory::make(&state, name, owner)
-        .or_else(|error| {
-            let state = state.display();
-            tracing::debug!(%error, %state, "no state directory");
-            RunDirectory::make(&env::temp_dir().join("layered-template"), name, owner)
-        })
+    let made = state::directory(&caller).and_then(|state| {
+        RunDirectory::make(&state, name, owner)
+            .inspect_err(|error| {
+                tracing::debug!(%error, state = %state.display(), "no state directory");
+            })
+            .ok()
+    });
+    made.map_or_else(|| RunDirectory::make_temporary(name, owner), Ok)
         .inspect_err(|error| tracing::warn!(%error, "this run has no log"))
         .ok()
 }

@@ -10,7 +10,7 @@ use rustix::stdio::{stderr, stdin, stdout};
 use rustix::thread::CapabilitySet;
 
 use super::arguments::ShellArguments;
-use super::{create, output};
+use super::{mapping, output};
 use crate::execute::status;
 use crate::host::caller::Caller;
 use crate::host::sandbox::{Caches, Outcome, Program, Sandbox, Settings, Streams};
@@ -116,15 +116,15 @@ fn find(arguments: &ShellArguments, caller: &Caller) -> Result<Place, String> {
     if sound && lxcpath.join(given).join("config").exists() {
         return container(&lxcpath.join(given), &name);
     }
-    if sound && let Some(run) = KeptRun::last(&state, &name) {
+    if sound && let Some(run) = state.as_deref().and_then(|state| KeptRun::last(state, &name)) {
         return failed_run(&run);
     }
     Err(format!(
         "there is neither a container `{}` in `{}` nor a kept rootfs of a failed run of that name \
-         in `{}`",
+         in the state directory{}",
         shell::word(given),
         lxcpath.display(),
-        state.display()
+        state.map(|state| format!(" `{}`", state.display())).unwrap_or_default()
     ))
 }
 
@@ -162,5 +162,5 @@ fn container(path: &Path, name: &str) -> Result<Place, String> {
             }
         }
     };
-    Ok(Place { rootfs, name: name.to_owned(), ids: create::idmap(&text) })
+    Ok(Place { rootfs, name: name.to_owned(), ids: mapping::idmap(&text) })
 }

@@ -4,13 +4,16 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::arguments::{LogFormat, TalkArguments};
+use super::arguments::{LogFormat, TalkArguments, ValueArguments};
 use super::run::{Options, run};
 use super::{load, output, plan};
 use crate::execute::status;
+use crate::host::secret;
 use crate::host::state::RunDirectory;
+use crate::host::template;
 use crate::lxc::call::{Arguments, TemplateCall};
 use crate::lxc::request::{self, Request};
+use crate::lxc::upstream::{DEEPEST, DEPTH};
 use crate::manifest::TemplateRef;
 use crate::plan::{Plan, Target, Template};
 use crate::shell;
@@ -21,6 +24,8 @@ layered-template makes a container from a manifest: ordered layers around an LXC
   lxc-create -t layered-template -n NAME -- --manifest ROLE.toml [ARGUMENTS OF THE TEMPLATE...]
 
   --manifest FILE          the manifest; a first argument that is no option means the same
+  --set NAME=VALUE         sets a variable of the manifest
+  --vars-file FILE         sets the variables that a TOML file gives
   --keep-failed            keeps the rootfs of a failed run for people to look at
   --log-format text|json   how it is told what happens
   -h, --help               with a manifest, its role, its layers, and its template's own help
@@ -47,15 +52,28 @@ pub(super) fn main(words: &[OsString]) -> u8 {
             ),
         };
     };
-    if let Some(request) = asks(&manifest, &arguments) {
-        return answer(request, &manifest, &arguments);
+    if let Some(question) = asks(&manifest, &arguments) {
+        return answer(&question, &manifest, &arguments);
     }
     let call = match arguments.call() {
         Ok(call) => call,
         Err(error) => return usage(&error.to_string()),
     };
-    let Some(plan) = plan::make(&manifest, target(&call)) else { return status::USAGE };
-    run(&plan, options(&arguments))
+    let values = values(&arguments);
+    let Some((plan, chain)) = plan::make(&manifest, target(&call), &values) else {
+        return status::USAGE;
+    };
+    match secret::read(&chain) {
+        Ok(secrets) => run(&plan, secrets, options(&arguments)),
+        Err(report) => {
+            output::diagnostics(&report);
+            status::USAGE
+        }
+    }
+}
+
+fn values(arguments: &Arguments) -> ValueArguments {
+    ValueArguments { set: arguments.set.clone(), vars_files: arguments.vars_files.clone() }
 }
 
 fn usage(message: &str) -> u8 {
@@ -86,9 +104,9 @@ fn informational(arguments: &Arguments) -> u8 {
 /// Tells whether the user's words ask for something.
 ///
 /// The manifest says which template they are for; one that cannot be used is shown later.
-fn asks(manifest: &Path, arguments: &Arguments) -> Option<Request> {
+fn asks(manifest: &Path, arguments: &Arguments) -> Option<Question> {
     let name = arguments.name.as_deref().and_then(|name| name.to_str()).unwrap_or("NAME");
-    let (chain, _) = load::chain(manifest, name);
+    let (chain, _) = load::chain(manifest, name, &values(arguments), None);
     let chain = chain?;
     let template = match &chain.upstream.template {
         TemplateRef::BuiltinBusybox => Some("busybox".to_owned()),
@@ -99,22 +117,35 @@ fn asks(manifest: &Path, arguments: &Arguments) -> Option<Request> {
         }),
     };
     let before: Vec<OsString> = chain.upstream.args.iter().map(OsString::from).collect();
-    request::judge(template.as_deref(), &before, &arguments.rest)
+    let request = request::judge(template.as_deref(), &before, &arguments.rest)?;
+    // What is built in has no help of its own to ask for, and takes no arguments.
+    let builtin = chain.upstream.template == TemplateRef::BuiltinBusybox;
+    let args = if builtin { Vec::new() } else { arguments.rest.clone() };
+    Some(Question { request, args })
+}
+
+/// A call that only asks for something.
+struct Question {
+    request: Request,
+    /// What the template is to be called with.
+    args: Vec<OsString>,
 }
 
 /// Answers a call that only asks. No step runs, and nothing is made.
-fn answer(request: Request, manifest: &Path, arguments: &Arguments) -> u8 {
+fn answer(question: &Question, manifest: &Path, arguments: &Arguments) -> u8 {
     // Upstreams remove what they think is theirs when they lack one of the three arguments.
     let scratch = if arguments.path.is_none() { scratch() } else { None };
     let target = match (&scratch, arguments.call()) {
-        (_, Ok(call)) => target(&call),
+        (_, Ok(call)) => Target { args: question.args.clone(), ..target(&call) },
         (Some((_, path)), Err(_)) => {
-            plan::target("NAME", path, arguments.mapped, arguments.rest.clone())
+            plan::target("NAME", path, arguments.mapped, question.args.clone())
         }
         (None, Err(error)) => return usage(&error.to_string()),
     };
-    let Some(plan) = plan::make(manifest, target) else { return status::USAGE };
-    if request == Request::Help {
+    let Some((plan, _)) = plan::make(manifest, target, &values(arguments)) else {
+        return status::USAGE;
+    };
+    if question.request == Request::Help {
         let printed = output::print(|to| {
             to.write_all(HELP.as_bytes())?;
             role(&plan, to)
@@ -125,11 +156,24 @@ fn answer(request: Request, manifest: &Path, arguments: &Arguments) -> u8 {
     }
     let upstream = plan.upstream();
     if let Template::File { path, .. } = &upstream.program {
+        let name = shell::one_line(&upstream.template);
+        if !plan::pin_holds(&plan) {
+            let message = format!("template `{name}` is not the one that the manifest pins");
+            output::error(&message, Some("review what has changed in it, then pin the new one"));
+            return status::UPSTREAM;
+        }
+        let depth = template::depth();
+        if depth >= DEEPEST {
+            let message = format!("template `{name}` is this program again, {depth} levels deep");
+            output::error(&message, Some("a manifest must not come to itself through `args`"));
+            return status::UPSTREAM;
+        }
         let mut command = Command::new(path);
         command
             .args(&upstream.args)
             .env_clear()
             .envs(upstream.environment.iter().map(|(name, value)| (name, value)))
+            .env(DEPTH, (depth + 1).to_string())
             .stdin(Stdio::inherit());
         match command.status() {
             Ok(ended) => tracing::debug!(%ended, "the template has answered"),
@@ -150,11 +194,15 @@ fn role(plan: &Plan, to: &mut dyn std::io::Write) -> std::io::Result<()> {
     if !plan.variables.is_empty() {
         writeln!(to, "Its variables:")?;
         for variable in &plan.variables {
-            match (&variable.value, &variable.from) {
-                (Some(value), _) => writeln!(to, "  {} = {}", variable.name, shell::word(value))?,
-                (None, Some(layer)) => writeln!(to, "  {} (from {layer})", variable.name)?,
-                (None, None) => writeln!(to, "  {}", variable.name)?,
-            }
+            let value = match (&variable.value, &variable.from) {
+                (Some(value), _) => Some(format!(" = {}", shell::word(value))),
+                (None, Some(layer)) => Some(format!(" (decided by pre of {layer})")),
+                (None, None) => None,
+            };
+            let description = variable.description.as_ref();
+            let description = description.map(|text| format!("  {}", shell::one_line(text)));
+            let (value, description) = (value.unwrap_or_default(), description.unwrap_or_default());
+            writeln!(to, "  {}{value}{description}", variable.name)?;
         }
         writeln!(to)?;
     }
@@ -168,8 +216,7 @@ fn role(plan: &Plan, to: &mut dyn std::io::Write) -> std::io::Result<()> {
 
 /// Makes a directory that stands in for a container's.
 fn scratch() -> Option<(RunDirectory, PathBuf)> {
-    let directory =
-        RunDirectory::make(&std::env::temp_dir().join("layered-template"), "help", None).ok()?;
+    let directory = RunDirectory::make_temporary("help", None).ok()?;
     let path = directory.place("NAME");
     std::fs::create_dir_all(path.join("rootfs")).ok()?;
     Some((directory, path))

@@ -5,21 +5,25 @@ use std::path::Path;
 use super::arguments::{FindingsFormat, ValidateArguments};
 use super::{load, output};
 use crate::diagnostic::{Report, Severity};
-use crate::host::probe;
+use crate::host::{lxc_version, probe};
 use crate::plan;
 
 /// The exit status of findings.
 const FINDINGS: u8 = 1;
 
 pub(super) fn main(arguments: &ValidateArguments) -> u8 {
+    let lxc = lxc_version::installed();
     let mut all = Report::default();
     for manifest in &arguments.manifests {
-        all.extend(judge(manifest));
+        all.extend(judge(manifest, arguments, lxc));
     }
     let status = if all.has_errors() { FINDINGS } else { 0 };
     match arguments.format {
         FindingsFormat::Text => {
             output::diagnostics(&all);
+            if !all.is_empty() {
+                output::say("");
+            }
             output::say(&summary(arguments.manifests.len(), &all));
             status
         }
@@ -34,8 +38,9 @@ pub(super) fn main(arguments: &ValidateArguments) -> u8 {
 }
 
 /// Judges one manifest, with the files that it names. Its template need not be on this host.
-fn judge(manifest: &Path) -> Report {
-    let (chain, mut report) = load::chain(manifest, &load::name_of(manifest));
+fn judge(manifest: &Path, arguments: &ValidateArguments, lxc: Option<(u32, u32)>) -> Report {
+    let name = load::name_of(manifest);
+    let (chain, mut report) = load::chain(manifest, &name, &arguments.values, lxc);
     if let Some(chain) = chain {
         let (facts, faults) = probe::probe_files(&chain);
         report.extend(faults);

@@ -85,7 +85,7 @@ impl Run<'_> {
         let started = std::time::Instant::now();
         self.means.observer.event(&Event::Begun { subject, at: &upstream.at, text });
         let container = &self.plan.container;
-        let result = Rootfs::open(&container.rootfs)
+        let result = Rootfs::open_or_make(&self.rootfs)
             .and_then(|rootfs| make(&rootfs, busybox, &container.name))
             .and_then(|()| {
                 let name = [("lxc.uts.name", container.name.as_str())];

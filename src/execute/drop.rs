@@ -6,13 +6,14 @@ mod tree;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use rustix::fs::FileType;
+use rustix::fs::{CWD, FileType, Mode as FileMode, OFlags, openat};
 
 use super::Run;
 use super::failure::{Failure, status};
 use super::observe::{Doing, Subject};
+use crate::chain::{self, Secret};
 use crate::digest::{Digest, Hasher};
 use crate::host::rootfs::{Attributes, Place, Rootfs, copy, own};
 use crate::manifest::{IfExists, Mode, Owner};
@@ -21,19 +22,35 @@ use crate::plan::{Bytes, Content, FileDrop, Layer};
 /// The permission bits of a directory that is dropped without any.
 const DIRECTORY: Mode = Mode::new(0o755);
 
+/// What is wrong with a source that has become something else.
+const NO_LONGER: &str = "it is no longer a file";
+
 impl Run<'_> {
     pub(super) fn drop(&mut self, layer: &Layer, file: &FileDrop) -> Result<(), Failure> {
-        let drop = || {
-            let rootfs = Rootfs::open(&self.plan.container.rootfs)?;
-            Drop { rootfs: &rootfs, file }.make()
+        // What is made only during the run is made first: the text of a secret, a fetched file.
+        let made = match &file.content {
+            Content::Rendered { template, values, .. } => {
+                let text = chain::reveal(template, values, &self.means.secrets);
+                let text = text.map_err(|fault| {
+                    failure(layer, file, &fault.diagnostic(&file.at, "it").message)
+                })?;
+                Some(Made::Text(text))
+            }
+            Content::Fetched { url, .. } => Some(Made::File(self.fetch(layer, file, url)?)),
+            _ => None,
         };
-        drop().map_err(|error| {
-            let doing = Doing::Drop(file.path.to_string());
-            let subject = Subject { layer: layer.name.clone(), doing };
-            let reason = format!("could not be dropped: {}", explain(&error));
-            Failure::of(status::FILES, subject, &file.at, reason)
+        let rootfs = Rootfs::open(&self.rootfs);
+        let dropped = rootfs.and_then(|rootfs| Drop { rootfs: &rootfs, file, made }.make());
+        dropped.map_err(|error| {
+            failure(layer, file, &format!("could not be dropped: {}", explain(&error)))
         })
     }
+}
+
+fn failure(layer: &Layer, file: &FileDrop, reason: &str) -> Failure {
+    let doing = Doing::Drop(file.path.to_string());
+    let subject = Subject { layer: layer.name.clone(), doing };
+    Failure::of(status::FILES, subject, &file.at, reason)
 }
 
 /// Says more about errors whose names mislead in a rootfs.
@@ -42,7 +59,9 @@ fn explain(error: &io::Error) -> String {
         Some(rustix::io::Errno::LOOP) => {
             "a link on the way leads around in a circle, or out of the rootfs".to_owned()
         }
-        Some(rustix::io::Errno::NOTDIR) => "something on the way is not a directory".to_owned(),
+        Some(rustix::io::Errno::NOTDIR) => {
+            "something on the way is not a directory, or a link on the way leads nowhere".to_owned()
+        }
         Some(rustix::io::Errno::NOENT) => "a link on the way leads nowhere".to_owned(),
         Some(rustix::io::Errno::INVAL) => {
             format!("{error} (an owner outside the id map of the container is refused like this)")
@@ -55,6 +74,15 @@ fn explain(error: &io::Error) -> String {
 struct Drop<'a> {
     rootfs: &'a Rootfs,
     file: &'a FileDrop,
+    made: Option<Made>,
+}
+
+/// What was made for a drop during the run.
+enum Made {
+    /// A text that holds secrets.
+    Text(Secret),
+    /// A file of the host that was fetched.
+    File(PathBuf),
 }
 
 impl Drop<'_> {
@@ -79,6 +107,18 @@ impl Drop<'_> {
                 refuse_directory(there)?;
                 let attributes = Attributes { uid, gid, mode: mode.bits() };
                 put(&place, source, (*size, *digest), attributes)
+            }
+            Content::Rendered { mode, .. } => {
+                refuse_directory(there)?;
+                let Some(Made::Text(text)) = &self.made else { return Ok(()) };
+                let attributes = Attributes { uid, gid, mode: mode.bits() };
+                place.put_file(attributes, |file| file.write_all(text.expose().as_bytes()))
+            }
+            Content::Fetched { digest, mode, .. } => {
+                refuse_directory(there)?;
+                let Some(Made::File(path)) = &self.made else { return Ok(()) };
+                let attributes = Attributes { uid, gid, mode: mode.bits() };
+                put_fetched(&place, path, *digest, attributes)
             }
             Content::Symlink { target } => {
                 refuse_directory(there)?;
@@ -153,7 +193,7 @@ fn put(
     match source {
         Bytes::Inline(bytes) => place.put_file(attributes, |file| file.write_all(bytes)),
         Bytes::Source(path) => {
-            let mut from = File::open(path).map_err(|error| about_source(path, &error))?;
+            let mut from = open_source(path).map_err(|error| about_source(path, &error))?;
             let sparse = is_sparse(&from)?;
             place.put_file(attributes, |to| {
                 let mut hasher = Hasher::default();
@@ -165,6 +205,38 @@ fn put(
             })
         }
     }
+}
+
+/// Puts a file at a place that was fetched, if it is what the manifest wants.
+fn put_fetched(
+    place: &Place,
+    path: &Path,
+    wanted: Digest,
+    attributes: Attributes,
+) -> io::Result<()> {
+    let mut from = File::open(path)?;
+    place.put_file(attributes, |to| {
+        let mut hasher = Hasher::default();
+        let mut buffer = vec![0; 128 * 1024];
+        copy(&mut from, to, false, &mut buffer, |piece| hasher.update(piece))?;
+        let found = hasher.finish();
+        if found == wanted {
+            return Ok(());
+        }
+        Err(io::Error::other(format!(
+            "what was fetched has the digest {found}, and the manifest wants {wanted}"
+        )))
+    })
+}
+
+/// Opens a source that was a file when it was planned. What is a fifo by now is not waited for.
+fn open_source(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = File::from(openat(CWD, path, flags, FileMode::empty())?);
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other(NO_LONGER));
+    }
+    Ok(file)
 }
 
 fn about_source(path: &Path, error: &io::Error) -> io::Error {

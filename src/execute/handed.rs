@@ -27,7 +27,7 @@ impl Run<'_> {
     }
 
     /// Reads what was handed inward.
-    pub(super) fn handed(&self, layer: &Layer, file: &Path) -> Result<Handed, Failure> {
+    pub(super) fn handed(layer: &Layer, file: &Path) -> Result<Handed, Failure> {
         let bytes = files::read_regular(file, MOST)
             .map_err(|error| failure(layer, format!("left a `$LAYER_ENV` behind: {error}")))?;
         parse(&bytes, &layer.hands).map_err(|reason| failure(layer, reason))
@@ -77,10 +77,12 @@ fn parse(bytes: &[u8], declared: &[String]) -> Result<Handed, String> {
 mod tests {
     use super::*;
 
+    type Expected<'a> = Result<&'a [(&'a str, &'a str)], &'a str>;
+
     #[test]
     fn lines_are_names_and_values() {
         let declared = ["a".to_owned(), "b".to_owned()];
-        let table: [(&[u8], Result<&[(&str, &str)], &str>); 7] = [
+        let table: [(&[u8], Expected<'_>); 7] = [
             (b"a=1\nb=x=y\n", Ok(&[("a", "1"), ("b", "x=y")])),
             (b"a=1\n\nb=\na=2", Ok(&[("b", ""), ("a", "2")])),
             (b"a=1\n", Err("did not hand `b`")),

@@ -71,7 +71,11 @@ impl Run<'_> {
         let of_run =
             [name("LXC_NAME", &self.plan.container.name), name("LAYER_NAME", layer.name.as_str())];
         let given = inside.environment.iter().chain(layer.environment.iter()).chain(handed);
-        of_run.into_iter().chain(given.cloned()).collect()
+        let secrets = layer.secrets.iter().filter_map(|(name, variable)| {
+            let value = self.means.secrets.get(variable)?;
+            Some((OsString::from(name), OsString::from(value.expose())))
+        });
+        of_run.into_iter().chain(given.cloned()).chain(secrets).collect()
     }
 
     /// Takes the caches of a step, each for this run alone: a package manager cannot share its own.

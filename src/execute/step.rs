@@ -9,8 +9,10 @@ use rustix::process::Signal;
 
 use super::evidence::Evidence;
 use super::failure::{Failure, status};
+use super::mask::Mask;
 use super::observe::{Doing, Event, Observer, Subject};
 use super::{Handed, Run};
+use crate::chain::Secret;
 use crate::host::child::{self, End, Terms, Watcher};
 use crate::host::signals::Signals;
 use crate::host::state::RunDirectory;
@@ -44,6 +46,10 @@ impl Run<'_> {
         self.surround(&mut command, layer);
         let pairs = layer.environment.iter().chain(handed).chain(more);
         command.envs(pairs.map(|(name, value)| (name, value)));
+        for (name, variable) in &layer.secrets {
+            let value = self.means.secrets.get(variable).map(Secret::expose).unwrap_or_default();
+            command.env(name, value);
+        }
         self.command(job, command, terms).map_err(|failure| Failure {
             command: Some(shell::command(&step.argv)),
             hint: failure.hint.or_else(|| hint(step)),
@@ -59,7 +65,10 @@ impl Run<'_> {
             .env("LXC_PATH", &container.path)
             .env("LXC_ROOTFS", &container.rootfs)
             .env("LAYER_NAME", layer.name.as_str())
-            .env("LAYER_DIR", layer.at.dir());
+            .env("LAYER_DIR", &layer.directory)
+            // The caller may be a step of this program's too; these two would be that one's.
+            .env_remove("LAYER_ENV")
+            .env_remove("LAYER_STATUS");
         match container.mapped {
             Some(mapped) => command
                 .env("LXC_MAPPED_UID", mapped.uid.to_string())
@@ -95,9 +104,10 @@ impl Run<'_> {
             observer: &mut *self.means.observer,
             directory: &mut self.means.directory,
             evidence: Evidence::default(),
+            mask: Mask::new(&self.means.secrets),
         };
         let end = run(&mut self.means.signals, &mut witness);
-        let tail = witness.evidence.tail();
+        let tail = witness.end();
         let elapsed = started.elapsed();
         let failure = match judge(end, &mut self.means.signals, status, terms) {
             Ok(()) => None,
@@ -197,15 +207,35 @@ struct Witness<'a> {
     observer: &'a mut dyn Observer,
     directory: &'a mut Option<RunDirectory>,
     evidence: Evidence,
+    mask: Mask<'a>,
 }
 
-impl Watcher for Witness<'_> {
-    fn output(&mut self, bytes: &[u8]) {
+impl Witness<'_> {
+    fn hand(&mut self, bytes: &[u8]) {
         if let Some(directory) = self.directory {
             directory.write(bytes);
         }
         self.evidence.add(bytes);
         self.observer.event(&Event::Output { subject: self.subject, bytes });
+    }
+
+    /// Hands on what is left, and returns the last lines.
+    fn end(mut self) -> String {
+        let rest = self.mask.rest();
+        if !rest.is_empty() {
+            self.hand(&rest);
+        }
+        self.evidence.tail()
+    }
+}
+
+impl Watcher for Witness<'_> {
+    fn output(&mut self, bytes: &[u8]) {
+        match self.mask.masked(bytes) {
+            None => self.hand(bytes),
+            Some(masked) if masked.is_empty() => {}
+            Some(masked) => self.hand(&masked),
+        }
     }
 
     fn tick(&mut self) {

@@ -12,6 +12,7 @@ use super::{Run, config};
 use crate::host::child::{self, Terms};
 use crate::host::files;
 use crate::host::rootfs::{Fingerprint, Rootfs};
+use crate::host::template;
 use crate::lxc::upstream::{DEEPEST, DEPTH};
 use crate::plan::{Layer, Template, Upstream};
 use crate::{record, shell};
@@ -24,21 +25,9 @@ impl Run<'_> {
             |reason: String| Failure::of(status::UPSTREAM, subject.clone(), &upstream.at, reason);
         let path = match &upstream.program {
             Template::Busybox { path } => return self.busybox(layer, upstream, path, &subject),
-            Template::File { path, digest } => {
-                if let Some((pin, at)) = &upstream.pin
-                    && pin != digest
-                {
-                    let reason = format!(
-                        "is not the one that the manifest pins: `{}` has the digest {digest}",
-                        path.display()
-                    );
-                    let failure = Failure::of(status::UPSTREAM, subject.clone(), at, reason);
-                    return Err(failure.hint("review what has changed in it, then pin the new one"));
-                }
-                path
-            }
+            Template::File { path, .. } => path,
         };
-        let depth = depth();
+        let depth = template::depth();
         if depth >= DEEPEST {
             let hint = "a manifest must not come to itself through `args`";
             return Err(fail(format!("is this program again, {depth} levels deep")).hint(hint));
@@ -61,7 +50,7 @@ impl Run<'_> {
         let job =
             Job { subject: subject.clone(), at: &upstream.at, text, status: status::UPSTREAM };
         let words =
-            [path.as_os_str()].into_iter().chain(upstream.args.iter().map(|w| w.as_os_str()));
+            [path.as_os_str()].into_iter().chain(upstream.args.iter().map(OsString::as_os_str));
         let line = shell::command(words);
         self.command(job, command, terms)
             .map_err(|failure| Failure { command: Some(line.clone()), ..failure })?;
@@ -75,9 +64,35 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Checks that the template is the one that the manifest pins, before anything runs.
+    pub(super) fn pinned(&self) -> Result<(), Failure> {
+        let upstream = self.plan.upstream();
+        let (Template::File { path, digest }, Some((pin, at))) = (&upstream.program, &upstream.pin)
+        else {
+            return Ok(());
+        };
+        if pin == digest {
+            return Ok(());
+        }
+        let innermost = self.plan.layers().last().unwrap_or(&self.plan.layer);
+        let doing = Doing::Upstream(upstream.template.clone());
+        let subject = Subject { layer: innermost.name.clone(), doing };
+        let reason = format!(
+            "is not the one that the manifest pins: `{}` has the digest {digest}",
+            path.display()
+        );
+        let failure = Failure::of(status::UPSTREAM, subject, at, reason);
+        Err(failure.hint("review what has changed in it, then pin the new one"))
+    }
+
     /// Returns what shows whether a template has done anything.
     fn effect(&self) -> io::Result<(Fingerprint, Vec<u8>)> {
-        let rootfs = Rootfs::open(&self.plan.container.rootfs)?.fingerprint()?;
+        // LXC makes no directory of its own choosing for `--dir`: the template does.
+        let rootfs = match Rootfs::open(&self.rootfs) {
+            Ok(rootfs) => rootfs.fingerprint()?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Fingerprint::new(),
+            Err(error) => return Err(error),
+        };
         let config = config::read(&self.container)?;
         Ok((rootfs, config))
     }
@@ -100,10 +115,4 @@ impl Run<'_> {
         file.take(64 * 1024 * 1024).read_to_end(&mut text).ok()?;
         serde_json::from_slice(&text).ok()
     }
-}
-
-/// Returns how often this program is its own upstream by now.
-fn depth() -> u32 {
-    let depth: Option<OsString> = std::env::var_os(DEPTH);
-    depth.and_then(|depth| depth.to_str()?.parse().ok()).unwrap_or_default()
 }

@@ -47,7 +47,7 @@ pub struct Kept {
 impl Kept {
     /// Finds or makes the directory for `path` of a rootfs.
     pub fn find(directory: &Path, owner: Owner, path: &Path) -> io::Result<Self> {
-        make_all(directory, owner)?;
+        make_all(directory, 0o700, owner)?;
         let of_map = directory.join(map());
         exists_or(make_one(&of_map, 0o700, Some((0, 0))))?;
         let name = name_of(path);

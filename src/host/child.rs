@@ -12,6 +12,7 @@ use rustix::process::{
     Pid, PidfdFlags, Signal, WaitOptions, kill_process, kill_process_group, pidfd_open, waitpid,
 };
 
+use super::kernel;
 use super::signals::Signals;
 
 /// How long a child may take to end when it was asked to, before it is killed.
@@ -74,6 +75,7 @@ pub fn run(
         if !terms.shares_terminal {
             command.process_group(0);
         }
+        kernel::unblocked(&mut command);
         command.spawn().map(|child| Pid::from_child(&child))
     })
 }
@@ -98,8 +100,9 @@ pub fn supervise(
             return Err(error.into());
         }
     };
-    let mut running =
-        Running { pid, pidfd, output: Some(output), terms, asked: None, ended: false };
+    let buffer = vec![0; CHUNK];
+    let output = Some(output);
+    let mut running = Running { pid, pidfd, output, buffer, terms, asked: None, ended: false };
     running.supervise(signals, watcher)
 }
 
@@ -108,6 +111,7 @@ struct Running {
     pidfd: OwnedFd,
     /// Nothing, once everybody has closed the other end.
     output: Option<OwnedFd>,
+    buffer: Vec<u8>,
     terms: Terms,
     /// Why it was asked to end, and when it is killed.
     asked: Option<(End, Instant)>,
@@ -135,7 +139,7 @@ impl Running {
                 self.drain(watcher);
                 return Ok(self.asked.map_or(End::Own(status), |(why, _)| why));
             }
-            while let Some(received) = signals.next()? {
+            while let Some(received) = signals.receive()? {
                 if !(self.terms.shares_terminal && received.by_kernel) {
                     self.send(received.signal);
                 }
@@ -185,8 +189,8 @@ impl Running {
     /// Reads one piece of output; false when there is none for now.
     fn read_once(&mut self, watcher: &mut dyn Watcher) -> bool {
         let Some(output) = &self.output else { return false };
-        let mut buffer = [0; CHUNK];
-        match rustix::io::read(output, &mut buffer) {
+        let buffer = &mut self.buffer;
+        match rustix::io::read(output, &mut buffer[..]) {
             Ok(0) => {
                 self.output = None;
                 false

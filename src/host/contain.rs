@@ -98,6 +98,7 @@ fn wait(
     shares_terminal: bool,
 ) -> io::Result<u8> {
     let mut watched = ancestors.len();
+    let mut asked = false;
     loop {
         let mut descriptors = vec![
             PollFd::new(pidfd, PollFlags::IN),
@@ -109,7 +110,8 @@ fn wait(
             Err(error) => return Err(error.into()),
         }
         let ready: Vec<bool> = descriptors.iter().map(|fd| !fd.revents().is_empty()).collect();
-        while let Some(received) = signals.next()? {
+        while let Some(received) = signals.receive()? {
+            asked = true;
             if !(received.by_kernel && shares_terminal) {
                 let _ = kill_process(id, received.signal);
             }
@@ -117,7 +119,11 @@ fn wait(
         if ready[2..].contains(&true) {
             tracing::debug!("lxc-create is gone");
             watched = 0;
-            let _ = kill_process(id, Signal::TERM);
+            // What has ended lxc-create may have been heard here too; said twice, it would end the
+            // steps on the way out.
+            if !asked {
+                let _ = kill_process(id, Signal::TERM);
+            }
         }
         if ready[0] {
             let status = waitpid(Some(id), WaitOptions::empty())?.map(|(_, status)| status);

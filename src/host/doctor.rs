@@ -93,7 +93,15 @@ pub fn examine() -> Vec<Finding> {
     findings.push(templates());
     findings.push(busybox());
     findings.extend(filesystem(&lxcpath::default(&caller), "container files"));
-    findings.extend(filesystem(&state::directory(&caller), "state files"));
+    match state::directory(&caller) {
+        Some(state) => findings.extend(filesystem(&state, "state files")),
+        None => findings.push(fault(
+            Verdict::Warn,
+            "state files",
+            "no directory of this user is known: logs of failed runs go where temporary files go",
+            "set HOME or XDG_STATE_HOME",
+        )),
+    }
     findings.push(resolver());
     findings
 }

@@ -32,6 +32,9 @@ pub fn read_source(path: &Path, limit: usize) -> Result<Arc<Source>, Diagnostic>
             .help("TOML is UTF-8; `iconv -f LATIN1 -t UTF-8` may convert the file")
     })?;
     let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
+    // TOML leaves it open what a line's end in a text over several lines is. A carriage return would
+    // be part of a step's command, and of a dropped file.
+    let text = if text.contains("\r\n") { text.replace("\r\n", "\n") } else { text };
     let dir = std::path::absolute(path)
         .ok()
         .and_then(|path| path.parent().map(Path::to_path_buf))
@@ -92,10 +95,19 @@ pub fn open_directory(path: &Path) -> io::Result<OwnedFd> {
     Ok(openat(CWD, path, flags, Mode::empty())?)
 }
 
-/// Opens a file of a directory for reading, a link not followed.
+/// Opens a regular file of a directory for reading, a link not followed.
 pub fn open_in(directory: &OwnedFd, name: &str) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    Ok(File::from(openat(directory, name, flags, Mode::empty())?))
+    let file = match openat(directory, name, flags, Mode::empty()) {
+        Err(rustix::io::Errno::LOOP) => {
+            return Err(io::Error::other(format!("`{name}` is a symbolic link")));
+        }
+        opened => File::from(opened?),
+    };
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other(format!("`{name}` is not a regular file")));
+    }
+    Ok(file)
 }
 
 /// Replaces or makes the file `name` of a directory: whoever looks sees the old file or the whole

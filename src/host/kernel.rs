@@ -8,6 +8,8 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 use rustix::mount::MountAttrFlags;
 use rustix::process::{Pid, Signal};
@@ -78,7 +80,7 @@ fn side(id: i64) -> io::Result<Side> {
 ///
 /// # Errors
 ///
-/// What mount_setattr(2) says; `ENOSYS` before Linux 5.12.
+/// What `mount_setattr(2)` says; `ENOSYS` before Linux 5.12.
 pub fn restrict_mount(mount: impl AsFd, attributes: MountAttrFlags) -> io::Result<()> {
     /// `struct mount_attr`, as of its first version.
     #[repr(C)]
@@ -167,8 +169,8 @@ pub fn move_to(descriptor: OwnedFd, number: RawFd) -> io::Result<OwnedFd> {
 
 /// Blocks these signals for the whole process, and returns a descriptor from which they are read.
 ///
-/// Blocked, they are also delivered to the first process of a pid namespace. Spawned children start
-/// with nothing blocked: the standard library sees to it, though not for one that only execs.
+/// Blocked, they are also delivered to the first process of a pid namespace. A child inherits the
+/// block, unless it is [`unblocked`].
 pub fn signal_descriptor(signals: &[Signal]) -> io::Result<OwnedFd> {
     let mut set = MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: `sigemptyset` initialises the set, `sigaddset` gets valid signal numbers, and the
@@ -188,6 +190,14 @@ pub fn signal_descriptor(signals: &[Signal]) -> io::Result<OwnedFd> {
     }
     // SAFETY: the descriptor is new and nobody else's.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// Makes a command start with no signal blocked, whatever this process keeps for itself: the
+/// standard library leaves the mask as it is.
+pub fn unblocked(command: &mut Command) {
+    // SAFETY: the closure allocates nothing, takes no lock, and makes calls alone that are safe in
+    // the child of a fork.
+    unsafe { command.pre_exec(unblock_signals) };
 }
 
 /// Blocks no signal any more.
@@ -230,10 +240,13 @@ pub fn receive(descriptor: &OwnedFd) -> io::Result<Option<Received>> {
 ///
 /// # Errors
 ///
-/// What unshare(2) says.
+/// What unshare(2) says; `EINVAL` for a split of the table of descriptors, which would break the
+/// rules of ownership.
 pub fn unshare(flags: UnshareFlags) -> io::Result<()> {
-    // SAFETY: none of the flags used here splits the file descriptor table, which is what could
-    // break the rules of ownership.
-    assert!(!flags.contains(UnshareFlags::FILES));
-    Ok(unsafe { rustix::thread::unshare_unsafe(flags) }?)
+    if flags.contains(UnshareFlags::FILES) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    // SAFETY: the table of descriptors stays shared, as was just made sure.
+    let unshared = unsafe { rustix::thread::unshare_unsafe(flags) };
+    Ok(unshared?)
 }

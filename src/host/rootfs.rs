@@ -44,9 +44,18 @@ pub struct Attributes {
 }
 
 impl Rootfs {
-    /// Opens a rootfs by its path on the host.
+    /// Opens a rootfs by its path on the host, a link at its end not followed.
     pub fn open(path: &Path) -> io::Result<Self> {
         Root::open(path).map(|root| Self { root }).map_err(os_error)
+    }
+
+    /// Opens a rootfs, which is made where there is none: LXC leaves the directory of `--dir` to
+    /// the template.
+    pub fn open_or_make(path: &Path) -> io::Result<Self> {
+        match std::fs::create_dir_all(path) {
+            Ok(()) => Self::open(path),
+            Err(error) => Err(error),
+        }
     }
 
     /// Opens the directory at `path`, links within the rootfs followed.
@@ -58,14 +67,23 @@ impl Rootfs {
     /// Opens the directory at `path`, and makes it and those above it, root's and 0755, where they
     /// are missing.
     pub fn make_directories(&self, path: &Path) -> io::Result<OwnedFd> {
-        match self.directory(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            other => return other,
+        let place = match (self.directory(path), path.parent()) {
+            (Err(error), Some(above)) if error.kind() == io::ErrorKind::NotFound => {
+                Place::new(self.make_directories(above)?, path)?
+            }
+            (other, _) => return other,
+        };
+        match mkdirat(&place.directory, &place.name, Mode::from_raw_mode(PARENT)) {
+            // Somebody else was faster; or it is a link that leads nowhere.
+            Err(rustix::io::Errno::EXIST) => self.directory(path),
+            Err(error) => Err(error.into()),
+            Ok(()) => {
+                let directory = place.open_directory()?;
+                // A group and its bit are inherited from directories such as Debian's /usr/local.
+                own(&directory, Attributes { uid: 0, gid: 0, mode: PARENT })?;
+                Ok(directory)
+            }
         }
-        let permissions = std::os::unix::fs::PermissionsExt::from_mode(PARENT);
-        let handle = self.root.mkdir_all(path, &permissions).map_err(os_error)?;
-        let flags = OpenFlags::O_RDONLY | OpenFlags::O_DIRECTORY;
-        handle.reopen(flags).map(OwnedFd::from).map_err(os_error)
     }
 
     /// Returns the place at `path`, what is missing above it made. Its last name is not looked at.
@@ -74,12 +92,18 @@ impl Rootfs {
         Place::new(directory, path)
     }
 
-    /// Returns the place at `path`, or nothing where a directory above it is missing.
+    /// Returns the place at `path`, or nothing where there is no directory above it.
     pub fn existing_place(&self, path: &Path) -> io::Result<Option<Place>> {
         match self.directory(path.parent().unwrap_or(Path::new("/"))) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
             Ok(directory) => Place::new(directory, path).map(Some),
+            // Below a file there is nothing either.
+            Err(error)
+                if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory]
+                    .contains(&error.kind()) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(error),
         }
     }
 
@@ -213,15 +237,15 @@ impl Place {
         attributes: Attributes,
         fill: impl FnOnce(&OwnedFd) -> io::Result<T>,
     ) -> io::Result<T> {
-        if self.look()?.is_some() {
-            // rename(2) puts no directory in the place of anything else.
-            unlinkat(&self.directory, &self.name, AtFlags::empty())?;
-        }
         let temporary = Temporary::new(self.directory.as_fd());
         mkdirat(&self.directory, temporary.name(), Mode::RWXU)?;
         let directory = open_directory(self.directory.as_fd(), temporary.name())?;
         let filled = fill(&directory)?;
         own(&directory, attributes)?;
+        if self.look()?.is_some() {
+            // rename(2) puts no directory in the place of anything else.
+            unlinkat(&self.directory, &self.name, AtFlags::empty())?;
+        }
         temporary.become_final(&self.name)?;
         Ok(filled)
     }

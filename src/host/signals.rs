@@ -23,14 +23,14 @@ impl Signals {
     }
 
     /// Takes the next signal that has come in, if there is one.
-    pub fn next(&mut self) -> io::Result<Option<Received>> {
+    pub fn receive(&mut self) -> io::Result<Option<Received>> {
         kernel::receive(&self.descriptor)
     }
 
     /// Takes all signals that have come in, and returns the first.
     pub fn take(&mut self) -> Option<Signal> {
         let mut first = None;
-        while let Ok(Some(received)) = self.next() {
+        while let Ok(Some(received)) = self.receive() {
             first.get_or_insert(received.signal);
         }
         first

@@ -5,7 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -16,24 +16,32 @@ use super::userns::Ids;
 /// The variable that puts the state directory elsewhere.
 pub const VARIABLE: &str = "LAYERED_TEMPLATE_STATE";
 
+/// How many runs' logs are kept.
+const MOST_RUNS: usize = 64;
+
+/// How long nothing must have been written to a log for it to be that of a run of the past.
+const YOUNG: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Who gets what is written: the person behind a user namespace.
 pub type Owner = Option<(u32, u32)>;
 
-/// Returns where the state directory of a caller is.
-pub fn directory(caller: &Caller) -> PathBuf {
+/// What the names of runs' directories start with where temporary files go.
+const TEMPORARY: &str = "layered-template-";
+
+/// Returns where the state directory of a caller is; nothing, where there is no home for one.
+pub fn directory(caller: &Caller) -> Option<PathBuf> {
     let variable = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let absolute = |path: &PathBuf| path.is_absolute();
     if let Some(path) = variable(VARIABLE).filter(absolute) {
-        return path;
+        return Some(path);
     }
     if caller.is_host_root() {
-        return "/var/lib/layered-template/state".into();
+        return Some("/var/lib/layered-template/state".into());
     }
     variable("XDG_STATE_HOME")
         .filter(absolute)
         .or_else(|| variable("HOME").filter(absolute).map(|home| home.join(".local/state")))
-        .unwrap_or_else(env::temp_dir)
-        .join("layered-template")
+        .map(|base| base.join("layered-template"))
 }
 
 /// The directory of one run, with its log. Dropped, it is removed, unless it is kept.
@@ -48,12 +56,24 @@ pub struct RunDirectory {
 impl RunDirectory {
     /// Makes a directory for a run that makes the container `name`.
     pub fn make(state: &Path, name: &str, owner: Owner) -> io::Result<Self> {
-        make_all(state, owner)?;
-        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let stem = format!("{name}-{seconds}-{}", std::process::id());
-        let path = (0..100)
+        make_all(state, 0o700, owner)?;
+        forget_old(state);
+        Self::make_in(state, name, owner)
+    }
+
+    /// Makes a directory for a run where temporary files go.
+    ///
+    /// It stands there by itself: a directory above it that anybody can make beforehand would be
+    /// somebody else's, and so would be all that is done in it.
+    pub fn make_temporary(name: &str, owner: Owner) -> io::Result<Self> {
+        Self::make_in(&env::temp_dir(), &format!("{TEMPORARY}{name}"), owner)
+    }
+
+    fn make_in(state: &Path, name: &str, owner: Owner) -> io::Result<Self> {
+        let stem = format!("{name}-{}", super::clock::now().replace([':', '-'], ""));
+        let path = (1..1000)
             .map(|count| match count {
-                0 => state.join(&stem),
+                1 => state.join(&stem),
                 count => state.join(format!("{stem}-{count}")),
             })
             .find_map(|path| match make_one(&path, 0o700, owner) {
@@ -146,15 +166,40 @@ impl Drop for RunDirectory {
     }
 }
 
-/// Makes a directory and those above it, each the owner's where it is new.
-pub(super) fn make_all(path: &Path, owner: Owner) -> io::Result<()> {
+/// Removes the logs of the oldest runs, where there are too many. Of what was kept on purpose, a
+/// rootfs, none is removed.
+fn forget_old(state: &Path) {
+    let Ok(entries) = fs::read_dir(state) else { return };
+    let mut runs: Vec<_> = entries
+        .filter_map(|entry| {
+            let path = entry.ok()?.path();
+            let written = fs::metadata(path.join("log")).ok()?.modified().ok()?;
+            // A run that goes on may not have written for a while.
+            let old = written.elapsed().is_ok_and(|age| age > YOUNG);
+            (old && !path.join("rootfs").exists()).then_some((written, path))
+        })
+        .collect();
+    if runs.len() <= MOST_RUNS {
+        return;
+    }
+    runs.sort();
+    for (_, path) in &runs[..runs.len() - MOST_RUNS] {
+        if let Err(error) = fs::remove_dir_all(path) {
+            tracing::debug!(%error, path = %path.display(), "an old log stays");
+        }
+    }
+}
+
+/// Makes a directory and those above it, each the owner's where it is new. Those above may hold
+/// what others must reach: `~/.local` is one of them.
+pub(super) fn make_all(path: &Path, mode: u32, owner: Owner) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
     if let Some(parent) = path.parent() {
-        make_all(parent, owner)?;
+        make_all(parent, 0o755, owner)?;
     }
-    match make_one(path, 0o700, owner) {
+    match make_one(path, mode, owner) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         other => other,
     }

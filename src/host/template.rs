@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 
+use crate::lxc::upstream::DEPTH;
+
 /// The variable that names a directory that is looked into first.
 pub const VARIABLE: &str = "UPSTREAM_TEMPLATE_DIR";
 
@@ -17,6 +19,12 @@ const STANDARD: [&str; 3] =
 pub fn directories() -> Vec<PathBuf> {
     let first = env::var_os(VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from);
     first.into_iter().chain(STANDARD.map(PathBuf::from)).collect()
+}
+
+/// Returns how often this program is its own upstream by now.
+pub fn depth() -> u32 {
+    let depth = env::var_os(DEPTH);
+    depth.and_then(|depth| depth.to_str()?.parse().ok()).unwrap_or_default()
 }
 
 /// Finds the template `lxc-<name>`.

@@ -28,18 +28,27 @@ const DEEPEST: usize = 256;
 /// and fifos, and what cannot be read.
 pub fn observe(path: &Path, keep: Option<u64>) -> io::Result<Observed> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    // A socket cannot be opened, and to open a device may have an effect.
+    refuse_special(statat(CWD, path, AtFlags::empty())?.st_mode)?;
     let descriptor = openat(CWD, path, flags, FileMode::empty())?;
     let stat = fstat(&descriptor)?;
+    refuse_special(stat.st_mode)?;
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => {
             refuse_set_id(&stat, None)?;
             file(descriptor, &stat, keep).map(Observed::File)
         }
-        FileType::Directory => {
+        _ => {
             let mut tree = Tree::default();
             tree.walk(&descriptor, Path::new(""), 0)?;
             Ok(Observed::Tree(tree.entries.into()))
         }
+    }
+}
+
+fn refuse_special(mode: u32) -> io::Result<()> {
+    match FileType::from_raw_mode(mode) {
+        FileType::RegularFile | FileType::Directory => Ok(()),
         other => Err(io::Error::other(format!("it is {}", name_of(other)))),
     }
 }
@@ -121,7 +130,7 @@ impl Tree {
         }
         self.buffer.resize(128 * 1024, 0);
         let descriptor = open(at, name, false)?;
-        let (digest, size) = digest(&descriptor, &mut self.buffer)?;
+        let (digest, size) = digest(&descriptor, &mut self.buffer, stat.st_size)?;
         Ok(EntryKind::File { mode, size, digest, link: None })
     }
 
@@ -130,8 +139,8 @@ impl Tree {
     }
 }
 
-/// Digests a file with one buffer for many files.
-fn digest(descriptor: &OwnedFd, buffer: &mut [u8]) -> io::Result<(Digest, u64)> {
+/// Digests a file with one buffer for many files. A small one is not asked for more than it had.
+fn digest(descriptor: &OwnedFd, buffer: &mut [u8], length: i64) -> io::Result<(Digest, u64)> {
     let mut hasher = crate::digest::Hasher::default();
     let mut size = 0;
     loop {
@@ -140,6 +149,9 @@ fn digest(descriptor: &OwnedFd, buffer: &mut [u8]) -> io::Result<(Digest, u64)> 
             Ok(read) => {
                 hasher.update(&buffer[..read]);
                 size += read as u64;
+                if read < buffer.len() && i64::try_from(size) == Ok(length) {
+                    return Ok((hasher.finish(), size));
+                }
             }
             Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),

@@ -13,15 +13,7 @@ use crate::shell;
 pub const MARKS: [&str; 3] = ["--path", "--name", "--rootfs"];
 
 /// The program's own options in template mode that come with later versions.
-const LATER: [&str; 7] = [
-    "--set",
-    "--vars-file",
-    "--storage",
-    "--locked",
-    "--rebuild",
-    "--allow-untrusted",
-    "--extends",
-];
+const LATER: [&str; 4] = ["--storage", "--locked", "--rebuild", "--allow-untrusted"];
 
 /// What LXC tells a template of the container that it makes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +32,7 @@ pub struct TemplateCall {
 
 /// The ids inside the user namespace that stand for the caller, where there is an id map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Mapped {
     /// The user.
     pub uid: u32,
@@ -61,6 +54,10 @@ pub struct Arguments {
     pub mapped: Option<Mapped>,
     /// `--manifest`, or the first word of the user's.
     pub manifest: Option<PathBuf>,
+    /// `--set`, each as `name=value`, in order.
+    pub set: Vec<String>,
+    /// `--vars-file`, in order.
+    pub vars_files: Vec<PathBuf>,
     /// `--keep-failed`.
     pub keep_failed: bool,
     /// `--log-format`.
@@ -130,8 +127,10 @@ impl Arguments {
             }
             let mut take = |name: &'static str| match option(word, name) {
                 None => Ok(None),
-                Some(Some(value)) => Ok(Some(value)),
-                Some(None) => words.next().cloned().ok_or(CallError::NoValue(name)).map(Some),
+                Some(Given::Joined(value)) => Ok(Some(value)),
+                Some(Given::Apart) => {
+                    words.next().cloned().ok_or(CallError::NoValue(name)).map(Some)
+                }
             };
             if let Some(value) = take("--path")? {
                 once("--path", &mut parsed.path, value)?;
@@ -145,6 +144,12 @@ impl Arguments {
                 once("--mapped-gid", &mut gid, number("--mapped-gid", &value)?)?;
             } else if let Some(value) = take("--manifest")? {
                 once("--manifest", &mut parsed.manifest, value.into())?;
+            } else if let Some(value) = take("--set")? {
+                let reason = "it is not UTF-8";
+                let unfit = |word| CallError::Unfit("--set", shell::word(word), reason);
+                parsed.set.push(value.into_string().map_err(unfit)?);
+            } else if let Some(value) = take("--vars-file")? {
+                parsed.vars_files.push(value.into());
             } else if let Some(value) = take("--log-format")? {
                 let text = value.to_string_lossy().into_owned();
                 if !["text", "json"].contains(&text.as_str()) {
@@ -225,12 +230,20 @@ fn mapped_pair_at_end(words: &[OsString]) -> Option<(Mapped, &[OsString])> {
     Some((mapped, rest))
 }
 
-/// Tells whether `word` is the long option `name`, and returns the value behind a `=`.
-fn option(word: &OsStr, name: &str) -> Option<Option<OsString>> {
+/// How a word gives an option.
+enum Given {
+    /// `--x`: the value is the next word.
+    Apart,
+    /// `--x=v`.
+    Joined(OsString),
+}
+
+/// Tells whether `word` is the long option `name`, and how.
+fn option(word: &OsStr, name: &str) -> Option<Given> {
     let rest = word.as_bytes().strip_prefix(name.as_bytes())?;
     match rest.split_first() {
-        None => Some(None),
-        Some((b'=', value)) => Some(Some(OsString::from_vec(value.to_vec()))),
+        None => Some(Given::Apart),
+        Some((b'=', value)) => Some(Given::Joined(OsString::from_vec(value.to_vec()))),
         Some(_) => None,
     }
 }
@@ -290,12 +303,21 @@ mod tests {
     }
 
     #[test]
+    fn values_for_variables_keep_their_order() {
+        let line = "--set a=1 m --set=b=2 --vars-file x --vars-file=y -- --set c=3";
+        let parsed = parse(&format!("{THREE} {line}")).unwrap();
+        assert_eq!(parsed.set, ["a=1", "b=2"]);
+        assert_eq!(parsed.vars_files, [PathBuf::from("x"), PathBuf::from("y")]);
+        assert_eq!(parsed.rest, words("-- --set c=3"));
+    }
+
+    #[test]
     fn what_cannot_be_meant_is_refused() {
         let table = [
             ("--manifest", CallError::NoValue("--manifest")),
             ("--manifest a --manifest b", CallError::Twice("--manifest")),
             ("--name a --name=b", CallError::Twice("--name")),
-            ("--set a=b", CallError::Later("--set")),
+            ("--set", CallError::NoValue("--set")),
             ("--storage=copy", CallError::Later("--storage")),
             ("--mapped-uid=1 m", CallError::Missing("--mapped-gid")),
         ];
@@ -360,7 +382,7 @@ mod tests {
         /// A trailing option that wants a value does not swallow the pair.
         #[test]
         fn no_word_swallows_the_pair(word in "-{0,2}[a-z]{1,8}=?") {
-            prop_assume!(!["--manifest", "--log-format", "--set", "--path", "--name", "--rootfs"]
+            prop_assume!(!["--manifest", "--log-format", "--set", "--vars-file", "--path", "--name", "--rootfs"]
                 .iter().any(|own| word.starts_with(own)));
             let mut line = words(THREE);
             line.push("--manifest=m".into());

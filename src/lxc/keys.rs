@@ -2,6 +2,9 @@
 //!
 //! Source: `config_jump_table` of `confile.c`, and `lxc.container.conf(5)`.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 /// What can be said of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -98,7 +101,6 @@ const KEYS: &[(&str, Shape)] = &[
     ("lxc.net.#.macvlan.mode", Scalar),
     ("lxc.net.#.mtu", Scalar),
     ("lxc.net.#.name", Scalar),
-    ("lxc.net.#.phys.allow_physical", Scalar),
     ("lxc.net.#.script.down", Scalar),
     ("lxc.net.#.script.up", Scalar),
     ("lxc.net.#.type", Scalar),
@@ -135,6 +137,35 @@ const KEYS: &[(&str, Shape)] = &[
     ("lxc.tty.max", Scalar),
     ("lxc.uts.name", Scalar),
 ];
+
+/// The keys without a wildcard: a manifest may have tens of thousands of lines.
+static EXACT: LazyLock<HashMap<&str, Shape>> =
+    LazyLock::new(|| KEYS.iter().filter(|(key, _)| !key.contains(['*', '#'])).copied().collect());
+
+/// The keys with one.
+static PATTERNS: LazyLock<Vec<(&str, Shape)>> =
+    LazyLock::new(|| KEYS.iter().filter(|(key, _)| key.contains(['*', '#'])).copied().collect());
+
+/// The keys that LXC 4.0 does not have, and the version that brought each.
+const SINCE: &[(&str, (u32, u32))] = &[
+    ("lxc.cgroup.dir.container", (5, 0)),
+    ("lxc.cgroup.dir.container.inner", (5, 0)),
+    ("lxc.cgroup.dir.monitor", (5, 0)),
+    ("lxc.cgroup.dir.monitor.pivot", (5, 0)),
+    ("lxc.environment.hooks", (7, 0)),
+    ("lxc.environment.runtime", (7, 0)),
+    ("lxc.init.groups", (5, 0)),
+    ("lxc.net.#.veth.n_rxqueues", (5, 0)),
+    ("lxc.net.#.veth.n_txqueues", (5, 0)),
+    ("lxc.net.#.veth.vlan.id", (5, 0)),
+    ("lxc.net.#.veth.vlan.tagged.id", (5, 0)),
+    ("lxc.sched.core", (5, 0)),
+    ("lxc.time.offset.boot", (5, 0)),
+    ("lxc.time.offset.monotonic", (5, 0)),
+];
+
+/// The version that no longer has the keys of the first cgroup hierarchy.
+const NO_CGROUP1: (u32, u32) = (7, 0);
 
 /// The names that LXC 2.1 replaced; today's LXC fails on each.
 const LEGACY: &[(&str, &str)] = &[
@@ -180,10 +211,30 @@ pub fn judge(key: &str) -> Verdict {
     if key.starts_with("lxc.network") {
         return Verdict::Legacy("lxc.net.0.*");
     }
-    match KEYS.iter().find(|(pattern, _)| matches(pattern, key)) {
+    if let Some(shape) = EXACT.get(key) {
+        return Verdict::Known(*shape);
+    }
+    match PATTERNS.iter().find(|(pattern, _)| matches(pattern, key)) {
         Some((_, shape)) => Verdict::Known(*shape),
         None => Verdict::Unknown,
     }
+}
+
+/// Says why LXC of version `installed` does not know a key that others do.
+pub fn mismatch(key: &str, installed: (u32, u32)) -> Option<String> {
+    let (major, minor) = installed;
+    let since = SINCE.iter().find(|(pattern, _)| matches(pattern, key)).map(|(_, since)| *since);
+    if let Some((first, second)) = since.filter(|since| installed < *since) {
+        return Some(format!(
+            "`{key}` is a key of LXC {first}.{second} and later, and {major}.{minor} is installed"
+        ));
+    }
+    let old = key.starts_with("lxc.cgroup.")
+        && !key.starts_with("lxc.cgroup.dir")
+        && key != "lxc.cgroup.relative";
+    (old && installed >= NO_CGROUP1).then(|| {
+        format!("`{key}` is gone since LXC 7.0, and {major}.{minor} is installed: it has cgroup2")
+    })
 }
 
 /// Returns the shape of a key; that of an unknown one is a list, since then no line is lost.
@@ -244,6 +295,28 @@ mod tests {
         }
         assert!(matches!(judge("lxc.rootfs.path"), Verdict::Refused(_)));
         assert!(matches!(judge("lxc.idmap"), Verdict::Refused(_)));
+    }
+
+    #[test]
+    fn keys_come_and_go_with_versions() {
+        let table = [
+            ("lxc.sched.core", (4, 0), true),
+            ("lxc.sched.core", (5, 0), false),
+            ("lxc.net.3.veth.vlan.id", (4, 9), true),
+            ("lxc.environment.runtime", (6, 0), true),
+            ("lxc.environment.runtime", (7, 0), false),
+            ("lxc.environment", (4, 0), false),
+            ("lxc.cgroup.memory.limit_in_bytes", (6, 0), false),
+            ("lxc.cgroup.memory.limit_in_bytes", (7, 0), true),
+            ("lxc.cgroup.dir", (7, 0), false),
+            ("lxc.cgroup.relative", (7, 0), false),
+        ];
+        for (key, installed, warned) in table {
+            assert_eq!(mismatch(key, installed).is_some(), warned, "{key} {installed:?}");
+        }
+        for (pattern, _) in SINCE {
+            assert!(KEYS.iter().any(|(known, _)| known == pattern), "{pattern}");
+        }
     }
 
     #[test]

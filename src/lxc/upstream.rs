@@ -12,10 +12,23 @@ pub const DEPTH: &str = "LXC_LAYERED_TEMPLATE_DEPTH";
 pub const DEEPEST: u32 = 16;
 
 /// The caller's variables that every upstream gets.
-const NAMES: [&str; 7] = ["PATH", "HOME", "LANG", "TERM", "MIRROR", "SECURITY_MIRROR", "WGETRC"];
+const NAMES: [&str; 8] = [
+    "PATH",
+    "HOME",
+    "LANG",
+    "TERM",
+    "MIRROR",
+    "SECURITY_MIRROR",
+    "WGETRC",
+    // This program's own too, for where it is its own upstream.
+    "UPSTREAM_TEMPLATE_DIR",
+];
 
 /// The beginnings of the names of those that it gets as well.
-const PREFIXES: [&str; 3] = ["LXC_", "DEBIAN_", "DOWNLOAD_"];
+const PREFIXES: [&str; 4] = ["LXC_", "DEBIAN_", "DOWNLOAD_", OWN];
+
+/// The beginning of the names of this program's own variables, for where it is its own upstream.
+const OWN: &str = "LAYERED_TEMPLATE_";
 
 /// The ends of the names of those that it gets as well.
 const SUFFIXES: [&str; 2] = ["_proxy", "_PROXY"];
@@ -87,7 +100,14 @@ mod tests {
 
     #[test]
     fn the_environment_is_a_list_of_names() {
-        for name in ["PATH", "LXC_CACHE_PATH", "https_proxy", "NO_PROXY", "DOWNLOAD_KEYID"] {
+        for name in [
+            "PATH",
+            "LXC_CACHE_PATH",
+            "https_proxy",
+            "NO_PROXY",
+            "DOWNLOAD_KEYID",
+            "LAYERED_TEMPLATE_STATE",
+        ] {
             assert!(passes(OsStr::new(name)), "{name}");
         }
         for name in ["AWS_SECRET_ACCESS_KEY", "LD_PRELOAD", "XLXC_", "PATHS", DEPTH] {

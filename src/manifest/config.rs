@@ -37,29 +37,11 @@ impl Decoder {
 
     /// Checks a key, and tells whether its values are worth reading.
     fn config_key(&mut self, leaf: &Leaf<'_>) -> bool {
-        let (key, at) = (leaf.key.as_str(), &leaf.key_at);
-        let diagnostic = match keys::judge(key) {
-            keys::Verdict::Known(_) => return true,
-            keys::Verdict::Refused(reason) => {
-                Diagnostic::error(at, format!("`{key}` cannot be set by a manifest")).help(reason)
-            }
-            keys::Verdict::Legacy(now) => {
-                Diagnostic::error(at, format!("`{key}` is a key of LXC before 2.1"))
-                    .help(format!("write `{now}`"))
-            }
-            keys::Verdict::Unknown => {
-                let message = format!("`{key}` is no key of LXC's container config");
-                match keys::nearest(key) {
-                    Some(near) => {
-                        Diagnostic::error(at, message).help(format!("did you mean `{near}`?"))
-                    }
-                    None => Diagnostic::error(at, message)
-                        .help("the keys are listed in lxc.container.conf(5)"),
-                }
-            }
-        };
-        self.report.push(diagnostic);
-        false
+        let verdict = keys::judge(&leaf.key);
+        if !matches!(verdict, keys::Verdict::Known(_)) {
+            self.report.push_error(|| refusal(&leaf.key, &leaf.key_at, verdict));
+        }
+        matches!(verdict, keys::Verdict::Known(_))
     }
 
     fn config_values(&mut self, leaf: &Leaf<'_>, lines: &mut Vec<ConfigLine>) {
@@ -97,6 +79,31 @@ impl Decoder {
     }
 }
 
+/// Returns what is wrong with a key, and what to write instead.
+fn refusal(key: &str, at: &At, verdict: keys::Verdict) -> Diagnostic {
+    match verdict {
+        keys::Verdict::Refused(reason) => {
+            Diagnostic::error(at, format!("`{key}` cannot be set by a manifest")).help(reason)
+        }
+        keys::Verdict::Legacy(now) => {
+            Diagnostic::error(at, format!("`{key}` is a key of LXC before 2.1"))
+                .help(format!("write `{now}`"))
+        }
+        keys::Verdict::Unknown | keys::Verdict::Known(_) => {
+            let message = format!("`{key}` is no key of LXC's container config");
+            let help = match keys::nearest(key) {
+                _ if super::layer::KEYS.contains(&key) => format!(
+                    "`{key}` belongs to the layer, but below `[layer.config]` it lands in the \
+                     config: move it up, above `[layer.config]`"
+                ),
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "the keys are listed in lxc.container.conf(5)".to_owned(),
+            };
+            Diagnostic::error(at, message).help(help)
+        }
+    }
+}
+
 /// A dotted key with its value.
 #[derive(Debug)]
 struct Leaf<'a> {
@@ -112,7 +119,7 @@ fn flatten<'a>(prefix: &str, mut table: Table<'a>, leaves: &mut Vec<Leaf<'a>>) {
             if prefix.is_empty() { entry.key.clone() } else { format!("{prefix}.{}", entry.key) };
         match entry.node.value {
             DeValue::Table(table) => {
-                flatten(&key, Table::new(entry.node.at.clone(), table), leaves)
+                flatten(&key, Table::new(entry.node.at.clone(), table), leaves);
             }
             _ => leaves.push(Leaf { key, key_at: entry.key_at, node: entry.node }),
         }

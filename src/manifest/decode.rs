@@ -1,13 +1,14 @@
 //! From the TOML tree to the manifest: the file as a whole.
 
-use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::layer::Place;
 use super::tree::{Entry, Node, Table};
-use super::{LayerName, MOST_LAYERS, Manifest, VariableSource};
+use super::{Extends, LayerName, MOST_LAYERS, Manifest};
 use crate::diagnostic::{Diagnostic, Report};
 use crate::shell;
 use crate::source::{At, Source};
@@ -29,18 +30,19 @@ impl Decoder {
     }
 
     /// Decodes a whole manifest; what comes back is sound only if the report has no error.
-    pub(super) fn manifest(&mut self, document: &Spanned<DeTable<'_>>) -> Option<Manifest> {
-        let end = self.source.text.len();
-        let at = At { source: Arc::clone(&self.source), span: document.span() };
-        let start = At { source: Arc::clone(&self.source), span: 0..end.min(1) };
-        let mut table = Table::new(at, document.get_ref());
-        self.format(&mut table, &start);
+    pub(super) fn manifest(&mut self, document: &Spanned<DeTable<'_>>) -> Manifest {
+        let start = self.start();
+        let mut table = self.document(document);
+        let version = table.take("manifest");
+        self.format(version, &start, true);
         let description = table.take("description").and_then(|entry| self.string(&entry.node));
-        let extends = "write the base's layers into this manifest";
-        table.reject_later("extends", extends, &mut self.report);
-        let variables = table.take("vars").map(|entry| self.variables(&entry)).unwrap_or_default();
+        let base = table.take("extends");
+        let extending = base.is_some();
+        let extends = base.and_then(|entry| self.extends(&entry));
+        let variables = table.take("vars").map(|entry| self.variables(&entry, false));
         let layers = match table.take("layer") {
-            Some(entry) => self.layers(&entry),
+            Some(entry) => self.layers(&entry, extending),
+            None if extending => Vec::new(),
             None => {
                 let help = "the first `[[layer]]` names the template to start from:\n\n[[layer]]\n\
                             name = \"os\"\ntemplate = \"debian\"";
@@ -50,19 +52,60 @@ impl Decoder {
             }
         };
         table.finish("a manifest", misplaced_layer_key, &mut self.report);
-        let manifest =
-            Manifest { source: Arc::clone(&self.source), description, variables, layers };
-        self.check_names(&manifest);
-        Some(manifest)
+        Manifest {
+            source: Arc::clone(&self.source),
+            description,
+            extends,
+            variables: variables.unwrap_or_default(),
+            layers,
+        }
+    }
+
+    /// Returns the top table of the file.
+    pub(super) fn document<'a>(&self, document: &'a Spanned<DeTable<'_>>) -> Table<'a> {
+        let at = At { source: Arc::clone(&self.source), span: document.span() };
+        Table::new(at, document.get_ref())
+    }
+
+    /// Returns the place where something that the file lacks would stand.
+    pub(super) fn start(&self) -> At {
+        let first = self.source.text.chars().next().map_or(0, char::len_utf8);
+        At { source: Arc::clone(&self.source), span: 0..first }
+    }
+
+    /// Reads the path of the base.
+    fn extends(&mut self, entry: &Entry<'_>) -> Option<Extends> {
+        let text = self.string(&entry.node)?;
+        let path = self.host_path(&text, &entry.node.at, "a base")?;
+        Some(Extends { path, at: entry.node.at.clone() })
+    }
+
+    /// Checks a path of the host, and returns it as the file has it.
+    pub(super) fn host_path(&mut self, text: &str, at: &At, what: &str) -> Option<PathBuf> {
+        if !self.no_control(text, at, "a path") {
+            return None;
+        }
+        if text.is_empty() {
+            self.report.push(Diagnostic::error(at, format!("{what} needs a path")));
+            return None;
+        }
+        if !self.source.has_dir() && !text.starts_with('/') {
+            let message = format!("`{text}` is relative, and a compiled-in layer has no directory");
+            let help = "write the text itself here, or let a variable of `type = \"path\"` name it";
+            self.report.push(Diagnostic::error(at, message).help(help));
+            return None;
+        }
+        Some(PathBuf::from(text))
     }
 
     /// Reads `manifest = 1`.
-    fn format(&mut self, table: &mut Table<'_>, start: &At) {
+    pub(super) fn format(&mut self, entry: Option<Entry<'_>>, start: &At, required: bool) {
         let help = "write `manifest = 1` as the first line";
-        match table.take("manifest") {
-            None => self
+        match entry {
+            None if required => self
                 .report
                 .push(Diagnostic::error(start, "the format version is missing").help(help)),
+            None => {}
             Some(entry) => match entry.node.integer() {
                 Some(1) => {}
                 Some(other) => self.report.push(
@@ -74,7 +117,7 @@ impl Decoder {
         }
     }
 
-    fn layers(&mut self, entry: &Entry<'_>) -> Vec<super::Layer> {
+    fn layers(&mut self, entry: &Entry<'_>, extending: bool) -> Vec<super::Entry> {
         let DeValue::Array(_) = entry.node.value else {
             let help = "write `[[layer]]`, in double brackets";
             self.report.push(entry.node.not("a list of layers").help(help));
@@ -87,44 +130,15 @@ impl Decoder {
             return Vec::new();
         }
         let last = nodes.len().saturating_sub(1);
-        let decode = |(index, node)| self.layer(node, index == 0, index == last);
+        let decode = |(index, node)| {
+            let place = match index {
+                _ if extending => Place::Extending,
+                0 => Place::Innermost { alone: last == 0 },
+                _ => Place::Outer,
+            };
+            self.entry(node, place)
+        };
         nodes.iter().enumerate().filter_map(decode).collect()
-    }
-
-    /// Checks what names refer to.
-    fn check_names(&mut self, manifest: &Manifest) {
-        let mut seen: BTreeMap<&LayerName, &At> = BTreeMap::new();
-        for layer in &manifest.layers {
-            if let Some(first) = seen.insert(&layer.name, &layer.at) {
-                let message = format!("two layers are named `{}`", layer.name);
-                let help = format!("the other stands in line {}", first.line());
-                self.report.push(Diagnostic::error(&layer.at, message).help(help));
-            }
-        }
-        for variable in &manifest.variables {
-            let VariableSource::From(layer) = &variable.source else { continue };
-            match manifest.layers.iter().find(|candidate| candidate.name == *layer) {
-                None => {
-                    let message = format!("no layer is named `{layer}`");
-                    let known = manifest.layers.iter().map(|layer| layer.name.as_str());
-                    self.report.push(
-                        Diagnostic::error(&variable.at, message)
-                            .did_you_mean(layer.as_str(), known),
-                    );
-                }
-                Some(layer) if layer.pre.is_empty() => {
-                    let message =
-                        format!("layer `{}` has no `pre` that could hand it inward", layer.name);
-                    let help = format!(
-                        "a pre step hands it inward: \
-                         pre = \"echo {}=… >>\\\"$LAYER_ENV\\\"\"",
-                        variable.name
-                    );
-                    self.report.push(Diagnostic::error(&variable.at, message).help(help));
-                }
-                Some(_) => {}
-            }
-        }
     }
 
     /// Reads a string.

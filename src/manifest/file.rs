@@ -3,12 +3,14 @@
 use toml::de::DeValue;
 
 use super::decode::Decoder;
+use super::layer::header_of;
 use super::tree::{Entry, Node, Table};
 use super::{Content, FileDrop, IfExists, Mode, Text, When};
 use crate::diagnostic::Diagnostic;
+use crate::digest::Digest;
 
 /// The keys that say what a drop makes.
-const KINDS: &str = "`source`, `content`, `symlink`, `directory`, `remove`";
+const KINDS: &str = "`source`, `content`, `url`, `symlink`, `directory`, `remove`";
 
 impl Decoder {
     pub(super) fn files(&mut self, entry: &Entry<'_>) -> Vec<FileDrop> {
@@ -33,19 +35,18 @@ impl Decoder {
         let owner = table.take("owner");
         let if_exists = table.take("if_exists");
         let when = table.take("when");
-        let fetched = "fetch it in a `pre` step and name it as `source`";
-        table.reject_later("url", fetched, &mut self.report);
-        table.reject_later("sha256", fetched, &mut self.report);
+        let url = table.take("url");
+        let sha256 = table.take("sha256");
         table.finish("a file", explain_unknown, &mut self.report);
 
         let render_wanted = render.as_ref().and_then(|entry| self.boolean(&entry.node));
         let kinds: Vec<_> =
-            [&source, &inline, &symlink, &directory, &remove].into_iter().flatten().collect();
+            [&source, &inline, &url, &symlink, &directory, &remove].into_iter().flatten().collect();
         let kind = match kinds[..] {
             [kind] => kind,
             [] => {
                 let message = format!("a file needs one of {KINDS}");
-                self.report.push(Diagnostic::error(&node_head(node), message));
+                self.report.push(Diagnostic::error(&header_of(&node.at), message));
                 return None;
             }
             [_, second, ..] => {
@@ -54,13 +55,22 @@ impl Decoder {
                 return None;
             }
         };
-        let content = self.content(kind, render_wanted == Some(true))?;
+        let pinned = sha256.is_some();
+        let digest = sha256.as_ref().and_then(|entry| self.sha256(&entry.node));
+        let content = if kind.key == "url" {
+            self.url(kind, pinned, digest.map(|(digest, _)| digest))?
+        } else {
+            self.content(kind, render_wanted == Some(true))?
+        };
         let renders = matches!(content, Content::Inline { .. } | Content::Source { .. });
         let rendered = render.filter(|_| !renders);
         let makes_no_bits = matches!(content, Content::Symlink(_) | Content::Remove);
         let unused_mode = mode.as_ref().filter(|_| makes_no_bits);
+        let unused_exists = if_exists.as_ref().filter(|_| matches!(content, Content::Remove));
         let unused_owner = owner.as_ref().filter(|_| matches!(content, Content::Remove));
-        for entry in [rendered.as_ref(), unused_mode, unused_owner].into_iter().flatten() {
+        let unused_digest = sha256.as_ref().filter(|_| kind.key != "url");
+        let unused = [rendered.as_ref(), unused_mode, unused_owner, unused_digest, unused_exists];
+        for entry in unused.into_iter().flatten() {
             let message = format!("`{}` has no meaning beside `{}`", entry.key, kind.key);
             self.report.push(Diagnostic::error(&entry.key_at, message));
         }
@@ -74,7 +84,7 @@ impl Decoder {
         let Some(path) = path else {
             let help = "`path` says where it goes, as in `path = \"/etc/motd\"`";
             let message = "a file needs a `path`";
-            self.report.push(Diagnostic::error(&node_head(node), message).help(help));
+            self.report.push(Diagnostic::error(&header_of(&node.at), message).help(help));
             return None;
         };
         let at = path.node.at.clone();
@@ -113,6 +123,17 @@ impl Decoder {
         }
     }
 
+    /// Reads what is fetched: nothing without a digest vouches for it.
+    fn url(&mut self, kind: &Entry<'_>, pinned: bool, digest: Option<Digest>) -> Option<Content> {
+        if !pinned {
+            let message = "a `url` needs its `sha256`";
+            let help = "what the network gives is held to it: `curl -L URL | sha256sum` prints it, \
+                        once you trust what you got";
+            self.report.push(Diagnostic::error(&kind.key_at, message).help(help));
+        }
+        Some(Content::Url { url: self.text(&kind.node)?, sha256: digest? })
+    }
+
     fn mode(&mut self, node: &Node<'_>) -> Option<Mode> {
         let help = "write the octal digits as a string, as in `mode = \"0644\"`";
         let DeValue::String(text) = node.value else {
@@ -133,14 +154,6 @@ impl Decoder {
         self.no_control(&text, &node.at, "a value")
             .then(|| Text::parse(&text, &node.at, &mut self.report))
     }
-}
-
-/// Returns the first line of a table.
-fn node_head(node: &Node<'_>) -> crate::source::At {
-    let mut at = node.at.clone();
-    let (lines, _) = at.source.lines_of(&(at.span.start..at.span.start));
-    at.span.end = at.span.end.min(lines.end).max(at.span.start);
-    at
 }
 
 /// A layer's key below `[[layer.file]]` lands in the file.

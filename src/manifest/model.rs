@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Capability, Duration, LayerName, Mode, RootfsPath, Text};
+use super::{Capability, Duration, Entry, Extends, LayerName, Mode, RootfsPath, Text, Variable};
 use crate::digest::Digest;
 use crate::source::{At, Source};
 
@@ -17,52 +17,12 @@ pub struct Manifest {
     pub source: Arc<Source>,
     /// What the role is, for people.
     pub description: Option<String>,
+    /// The manifest whose layers stand inside this one's.
+    pub extends: Option<Extends>,
     /// The variables, in the order of the file.
     pub variables: Vec<Variable>,
-    /// The layers, the innermost first: the upstream.
-    pub layers: Vec<Layer>,
-}
-
-/// A variable of `[vars]`.
-#[derive(Debug, Clone)]
-pub struct Variable {
-    /// Its name.
-    pub name: String,
-    /// Where it is declared.
-    pub at: At,
-    /// Where its value comes from.
-    pub source: VariableSource,
-}
-
-/// Where a variable's value comes from.
-#[derive(Debug, Clone)]
-pub enum VariableSource {
-    /// The manifest gives it.
-    Value(Value),
-    /// The pre steps of a layer hand it inward while the chain runs.
-    From(LayerName),
-}
-
-/// The value of a variable.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(untagged)]
-pub enum Value {
-    /// Text.
-    String(String),
-    /// A whole number.
-    Integer(i64),
-    /// `true` or `false`.
-    Boolean(bool),
-}
-
-impl fmt::Display for Value {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::String(value) => formatter.write_str(value),
-            Self::Integer(value) => write!(formatter, "{value}"),
-            Self::Boolean(value) => write!(formatter, "{value}"),
-        }
-    }
+    /// The layers, the innermost first: the upstream, unless the manifest extends another.
+    pub layers: Vec<Entry>,
 }
 
 /// A layer: one wrapper of the chain.
@@ -74,6 +34,8 @@ pub struct Layer {
     pub at: At,
     /// The template that it calls, where it is the innermost.
     pub upstream: Option<Upstream>,
+    /// The names of the secrets that it gets, and where each stands.
+    pub secrets: Vec<(String, At)>,
     /// The environment of its steps, and of the template.
     pub env: Vec<(String, EnvValue)>,
     /// Steps before what the layer wraps.
@@ -150,6 +112,7 @@ pub enum Place {
 
 /// What a step inside the rootfs has there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Sandbox {
     /// Whether it has the host's network.
     pub network: bool,
@@ -232,6 +195,13 @@ pub enum Content {
         path: Text,
         /// Whether the file is a template.
         render: bool,
+    },
+    /// A file from the network, held to its digest.
+    Url {
+        /// Where it is fetched from, by http or https.
+        url: Text,
+        /// What its bytes must digest to.
+        sha256: Digest,
     },
     /// A symbolic link with this target.
     Symlink(Text),

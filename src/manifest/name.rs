@@ -21,6 +21,11 @@ impl LayerName {
         sound.then(|| Self(text.into()))
     }
 
+    /// Returns the name of a reusable layer before it is used.
+    pub(super) fn unnamed() -> Self {
+        Self(super::SELF.into())
+    }
+
     /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -52,12 +52,8 @@ impl Decoder {
             },
             (None, Some(script)) => {
                 let text = self.string(&script.node)?;
-                if text.is_empty() || !self.no_control(&text, &script.node.at, "a path") {
-                    let message = "a script needs a path";
-                    self.report.push(Diagnostic::error(&script.node.at, message));
-                    return None;
-                }
-                let path = self.source.dir.join(text);
+                let path = self.host_path(&text, &script.node.at, "a script")?;
+                let path = self.source.dir.join(path);
                 // The path is what a message about the script points at.
                 let at = script.node.at.clone();
                 let action = Action::Script(path);

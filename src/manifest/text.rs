@@ -31,12 +31,21 @@ impl Text {
     pub fn parse(text: &str, at: &At, report: &mut Report) -> Self {
         let mut parts = Vec::new();
         let mut rest = text;
+        let inset = if text.contains("{{") { inset(text, at) } else { None };
         while let Some(open) = rest.find("{{") {
             if open > 0 {
                 parts.push(Part::Literal(rest[..open].to_owned()));
             }
             let inside = &rest[open + 2..];
-            let here = place(text, at, text.len() - rest.len() + open);
+            let offset = text.len() - rest.len() + open;
+            let here = |length: usize| match inset {
+                Some(inset) => {
+                    let start = at.span.start + inset + offset;
+                    At { source: at.source.clone(), span: start..start + length }
+                }
+                // The whole value is pointed at.
+                None => at.clone(),
+            };
             let Some(close) = inside.find("}}") else {
                 let help = "a variable is written `{{ name }}`";
                 report.push(Diagnostic::error(&here(2), "`{{` without `}}`").help(help));
@@ -44,12 +53,12 @@ impl Text {
                 break;
             };
             let name = inside[..close].trim();
-            let at = here(close + 4);
+            let here = here(close + 4);
             if super::is_variable_name(name) || name.starts_with("lxc.") {
-                parts.push(Part::Variable { name: name.to_owned(), at });
+                parts.push(Part::Variable { name: name.to_owned(), at: here });
             } else {
                 let message = format!("`{name}` is not the name of a variable");
-                report.push(Diagnostic::error(&at, message).help(
+                report.push(Diagnostic::error(&here, message).help(
                     "only plain names are replaced here, as in `{{ http_port }}`; for more, use a \
                      file with `render = true`",
                 ));
@@ -63,21 +72,12 @@ impl Text {
     }
 }
 
-/// Returns a function from a length to the place of that many bytes from `offset` of `text` on.
+/// Returns how far a text is behind the start of its value in the file: the length of its quotes.
 ///
-/// Where the file spells the text with escapes, offsets do not agree, and the whole value is
-/// pointed at.
-fn place(text: &str, at: &At, offset: usize) -> impl Fn(usize) -> At {
+/// Where the file spells the text with escapes, offsets do not agree, and there is no such length.
+fn inset(text: &str, at: &At) -> Option<usize> {
     let raw = &at.source.text[at.span.clone()];
-    let inset = [1, 3].into_iter().find(|inset| {
+    [1, 3].into_iter().find(|inset| {
         raw.len() == text.len() + 2 * inset && raw.get(*inset..raw.len() - inset) == Some(text)
-    });
-    let at = at.clone();
-    move |length| match inset {
-        Some(inset) => {
-            let start = at.span.start + inset + offset;
-            At { source: at.source.clone(), span: start..start + length }
-        }
-        None => at.clone(),
-    }
+    })
 }

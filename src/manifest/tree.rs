@@ -113,6 +113,12 @@ impl<'a> Table<'a> {
         Some(self.entries.remove(index))
     }
 
+    /// Takes a key that has no place here, so that a message can say where it has one.
+    pub(super) fn take_foreign(&mut self, key: &str) -> Option<Entry<'a>> {
+        let index = self.entries.iter().position(|entry| entry.key == key)?;
+        Some(self.entries.remove(index))
+    }
+
     /// Takes all entries that are left, whatever their keys.
     pub(super) fn take_all(&mut self) -> Vec<Entry<'a>> {
         std::mem::take(&mut self.entries)
@@ -120,7 +126,7 @@ impl<'a> Table<'a> {
 
     /// Takes a key of a later version, if it is there, and reports that it cannot be used yet.
     pub(super) fn reject_later(&mut self, key: &'static str, instead: &str, report: &mut Report) {
-        if let Some(entry) = self.take(key) {
+        if let Some(entry) = self.take_foreign(key) {
             let message = format!("`{key}` is not supported by this version");
             report.push(Diagnostic::error(&entry.key_at, message).help(instead));
         }
@@ -129,16 +135,20 @@ impl<'a> Table<'a> {
     /// Reports every entry that is left as unknown; `explain` may know more about a key.
     pub(super) fn finish(
         self,
-        what: &str,
+        what: &'static str,
         explain: impl Fn(&str) -> Option<String>,
         report: &mut Report,
     ) {
+        #[cfg(test)]
+        super::schema::note_keys(what, &self.asked);
         for entry in self.entries {
-            let message = format!("unknown key `{}` in {what}", entry.key);
-            let diagnostic = Diagnostic::error(&entry.key_at, message);
-            report.push(match explain(&entry.key) {
-                Some(help) => diagnostic.help(help),
-                None => diagnostic.did_you_mean(&entry.key, self.asked.iter().copied()),
+            report.push_error(|| {
+                let message = format!("unknown key `{}` in {what}", entry.key);
+                let diagnostic = Diagnostic::error(&entry.key_at, message);
+                match explain(&entry.key) {
+                    Some(help) => diagnostic.help(help),
+                    None => diagnostic.did_you_mean(&entry.key, self.asked.iter().copied()),
+                }
             });
         }
     }

@@ -1,74 +1,233 @@
-//! From the TOML tree to the manifest: `[vars]`.
+//! From the TOML tree to the manifest: `[vars]`, and vars files.
 
-use toml::de::DeValue;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
 use super::decode::Decoder;
 use super::tree::{Entry, Node, Table};
-use super::{Value, Variable, VariableSource, is_variable_name};
+use super::{
+    Assignment, Kind, LayerName, SELF, SecretSource, Value, Variable, VariableSource,
+    is_variable_name,
+};
 use crate::diagnostic::Diagnostic;
+use crate::source::At;
 
-/// The keys of a variable that is a table, and that this version does not read yet.
-const LATER: [&str; 7] = ["required", "default", "description", "type", "secret", "env", "file"];
+/// What a table can say of where a variable's value comes from.
+struct Given<'a> {
+    required: Option<Entry<'a>>,
+    default: Option<Entry<'a>>,
+    secret: Option<Entry<'a>>,
+    env: Option<Entry<'a>>,
+    file: Option<Entry<'a>>,
+    from: Option<Entry<'a>>,
+}
 
 impl Decoder {
-    pub(super) fn variables(&mut self, entry: &Entry<'_>) -> Vec<Variable> {
+    /// Reads `[vars]`; in a reusable layer a variable is handed inward only by that layer itself.
+    pub(super) fn variables(&mut self, entry: &Entry<'_>, reusable: bool) -> Vec<Variable> {
         let Some(mut table) = Table::of(&entry.node, "a table of variables", &mut self.report)
         else {
             return Vec::new();
         };
-        table.take_all().iter().filter_map(|entry| self.variable(entry)).collect()
+        let entries = table.take_all();
+        entries.iter().filter_map(|entry| self.variable(entry, reusable)).collect()
     }
 
-    fn variable(&mut self, entry: &Entry<'_>) -> Option<Variable> {
-        if !is_variable_name(&entry.key) {
-            let message = format!("`{}` cannot be the name of a variable", entry.key);
+    /// Reads a vars file.
+    pub(super) fn assignments(&mut self, document: &Spanned<DeTable<'_>>) -> Vec<Assignment> {
+        let mut assignments = Vec::new();
+        for Entry { key: name, key_at: name_at, node } in self.document(document).take_all() {
+            if let DeValue::Table(_) = node.value {
+                let help = "a vars file holds lines of `name = value` and nothing else";
+                self.report.push_error(|| node.not("a string, an integer or a boolean").help(help));
+            } else if let Some(value) = self.value(&node) {
+                assignments.push(Assignment { name, name_at, value, at: node.at });
+            }
+        }
+        assignments
+    }
+
+    fn variable(&mut self, entry: &Entry<'_>, reusable: bool) -> Option<Variable> {
+        let (name, at) = (&entry.key, &entry.key_at);
+        if !is_variable_name(name) {
+            let message = format!("`{name}` cannot be the name of a variable");
             let help = "a name starts with a lower-case letter or `_` and goes on with lower-case \
                         letters, digits and `_`: steps get it as an environment variable";
-            self.report.push(Diagnostic::error(&entry.key_at, message).help(help));
+            self.report.push(Diagnostic::error(at, message).help(help));
             return None;
         }
-        let source = match entry.node.value {
-            DeValue::Table(_) => self.variable_table(&entry.node)?,
-            _ => VariableSource::Value(self.value(&entry.node)?),
-        };
-        Some(Variable { name: entry.key.clone(), at: entry.key_at.clone(), source })
+        if let DeValue::Table(_) = entry.node.value {
+            return self.variable_table(entry, reusable);
+        }
+        let source = VariableSource::Value(self.value(&entry.node)?, entry.node.at.clone());
+        let (name, at) = (name.clone(), at.clone());
+        Some(Variable { name, at, description: None, kind: None, source })
     }
 
     /// Reads a variable that is a table.
-    fn variable_table(&mut self, node: &Node<'_>) -> Option<VariableSource> {
-        let mut table = Table::of(node, "a table", &mut self.report)?;
-        let mut later = false;
-        for key in LATER {
-            if let Some(entry) = table.take(key) {
-                later = true;
-                let message = format!("`{key}` of a variable is not supported by this version");
-                let help = "give the variable a plain value, as in `http_port = 8080`";
-                self.report.push(Diagnostic::error(&entry.key_at, message).help(help));
-            }
-        }
-        let from = table.take("from");
+    fn variable_table(&mut self, entry: &Entry<'_>, reusable: bool) -> Option<Variable> {
+        let mut table = Table::of(&entry.node, "a table", &mut self.report)?;
+        let description = table.take("description").and_then(|entry| self.string(&entry.node));
+        let type_entry = table.take("type");
+        let given = Given {
+            required: table.take("required"),
+            default: table.take("default"),
+            secret: table.take("secret"),
+            env: table.take("env"),
+            file: table.take("file"),
+            from: table.take("from"),
+        };
         table.finish("a variable", |_| None, &mut self.report);
-        match from {
-            Some(entry) => Some(VariableSource::From(self.layer_name(&entry.node)?)),
-            None if later => None,
-            None => {
-                let message = "a variable that is a table needs `from`";
-                let help = "`from = \"app\"` says that the pre steps of layer `app` hand it inward";
-                self.report.push(Diagnostic::error(&node.at, message).help(help));
+        let kinds = [
+            ("string", Kind::String),
+            ("integer", Kind::Integer),
+            ("boolean", Kind::Boolean),
+            ("path", Kind::Path),
+        ];
+        let kind = type_entry.as_ref().and_then(|entry| self.choice(&entry.node, &kinds));
+        let source = self.variable_source(&entry.node.at, &given, reusable)?;
+        let fault = match (&source, kind, &type_entry) {
+            (VariableSource::From(_), _, Some(_)) => Some("what a pre step hands inward is text"),
+            (VariableSource::Secret(_), Some(kind), _) if kind != Kind::String => {
+                Some("a secret is text")
+            }
+            _ => None,
+        };
+        if let (Some(fault), Some(entry)) = (fault, &type_entry) {
+            let message = "`type` has no meaning here";
+            self.report.push(Diagnostic::error(&entry.key_at, message).help(fault));
+        }
+        if let (VariableSource::Value(value, at), Some(kind)) = (&source, kind)
+            && !kind.admits(value)
+        {
+            let message = format!(
+                "the default of `{}` is {}, and its type {}",
+                entry.key,
+                value.kind().article(),
+                kind.article()
+            );
+            self.report.push(Diagnostic::error(at, message));
+        }
+        let (name, at) = (entry.key.clone(), entry.key_at.clone());
+        Some(Variable { name, at, description, kind, source })
+    }
+
+    /// Reads where the value comes from: one of `default`, `required`, `secret`, `from`.
+    fn variable_source(
+        &mut self,
+        at: &At,
+        given: &Given<'_>,
+        reusable: bool,
+    ) -> Option<VariableSource> {
+        let secret = given.secret.as_ref().and_then(|entry| self.boolean(&entry.node));
+        let required = given.required.as_ref().and_then(|entry| self.boolean(&entry.node));
+        if let Some(from) = &given.from {
+            self.no_meaning_beside(
+                from,
+                [&given.required, &given.default, &given.secret, &given.env, &given.file],
+            );
+            return self.from(from, reusable).map(VariableSource::From);
+        }
+        if secret == Some(true) {
+            return self.secret(at, given, required == Some(true));
+        }
+        for entry in [&given.env, &given.file].into_iter().flatten() {
+            let message = format!("`{}` without `secret = true`", entry.key);
+            let help = "only a secret is read from there; another value comes by `--set` or a vars \
+                        file";
+            self.report.push(Diagnostic::error(&entry.key_at, message).help(help));
+        }
+        let unread =
+            |entry: &Option<Entry<'_>>, value: Option<bool>| entry.is_some() && value.is_none();
+        let is_reported = given.env.is_some()
+            || given.file.is_some()
+            || unread(&given.required, required)
+            || unread(&given.secret, secret);
+        match (&given.default, required) {
+            (Some(default), Some(true)) => {
+                let message = "a variable with a default is never required";
+                let help = "leave out `required` or `default`";
+                self.report.push(Diagnostic::error(&default.key_at, message).help(help));
                 None
             }
+            (Some(default), _) => {
+                let value = self.value(&default.node)?;
+                Some(VariableSource::Value(value, default.node.at.clone()))
+            }
+            (None, Some(true)) => Some(VariableSource::Required),
+            (None, _) if is_reported => None,
+            (None, _) => {
+                let message = "nothing says where the value comes from";
+                let help = "write one of `default = \"…\"`, `required = true`, `secret = true`, \
+                            `from = \"layer\"`";
+                self.report.push(Diagnostic::error(at, message).help(help));
+                None
+            }
+        }
+    }
+
+    fn from(&mut self, entry: &Entry<'_>, reusable: bool) -> Option<LayerName> {
+        let name = self.layer_name(&entry.node)?;
+        if reusable && name.as_str() != SELF {
+            let message = "a reusable layer knows no other layer";
+            let help = "`from = \"self\"` says that its own pre steps hand the variable inward";
+            self.report.push(Diagnostic::error(&entry.node.at, message).help(help));
+            return None;
+        }
+        Some(name)
+    }
+
+    fn secret(&mut self, at: &At, given: &Given<'_>, required: bool) -> Option<VariableSource> {
+        if let Some(default) = &given.default {
+            let message = "a secret's value never stands in a manifest";
+            let help = "`env = \"NAME\"` or `file = \"PATH\"` says where it is read from";
+            self.report.push(Diagnostic::error(&default.key_at, message).help(help));
+            return None;
+        }
+        match (&given.env, &given.file) {
+            (Some(_), Some(file)) => {
+                let message = "a secret is read from `env` or `file`, not both";
+                self.report.push(Diagnostic::error(&file.key_at, message));
+                None
+            }
+            (Some(env), None) => {
+                let name = self.string(&env.node)?;
+                if !super::env::is_environment_name(&name) {
+                    let message = format!("`{name}` cannot be the name of an environment variable");
+                    self.report.push(Diagnostic::error(&env.node.at, message));
+                    return None;
+                }
+                Some(VariableSource::Secret(Some(SecretSource::Env(name))))
+            }
+            (None, Some(file)) => {
+                let text = self.string(&file.node)?;
+                let path = self.host_path(&text, &file.node.at, "a secret's file")?;
+                Some(VariableSource::Secret(Some(SecretSource::File(self.source.dir.join(path)))))
+            }
+            (None, None) if required => Some(VariableSource::Secret(None)),
+            (None, None) => {
+                let message = "nothing says where the secret is read from";
+                let help = "write `env = \"NAME\"` or `file = \"PATH\"`, or `required = true` where \
+                            the file's user binds it";
+                self.report.push(Diagnostic::error(at, message).help(help));
+                None
+            }
+        }
+    }
+
+    fn no_meaning_beside(&mut self, kind: &Entry<'_>, others: [&Option<Entry<'_>>; 5]) {
+        for entry in others.into_iter().flatten() {
+            let message = format!("`{}` has no meaning beside `{}`", entry.key, kind.key);
+            self.report.push(Diagnostic::error(&entry.key_at, message));
         }
     }
 
     /// Reads a plain value.
     pub(super) fn value(&mut self, node: &Node<'_>) -> Option<Value> {
         match node.value {
-            DeValue::String(text) if text.contains('\0') => {
-                let message = "a value cannot hold a NUL: no environment can carry it";
-                self.report.push(Diagnostic::error(&node.at, message));
-                None
+            DeValue::String(text) => {
+                self.no_nul(text, &node.at).then(|| Value::String(text.to_string()))
             }
-            DeValue::String(text) => Some(Value::String(text.to_string())),
             DeValue::Boolean(value) => Some(Value::Boolean(*value)),
             DeValue::Integer(_) => match node.integer() {
                 Some(value) => Some(Value::Integer(value)),
@@ -78,9 +237,27 @@ impl Decoder {
                 }
             },
             _ => {
-                self.report.push(node.not("a string, an integer or a boolean"));
+                self.report.push_error(|| node.not("a string, an integer or a boolean"));
                 None
             }
         }
     }
+
+    /// Reports a NUL in a value.
+    pub(super) fn no_nul(&mut self, text: &str, at: &At) -> bool {
+        let found = text.contains('\0');
+        if found {
+            let message = "a value cannot hold a NUL: no environment can carry it";
+            self.report.push(Diagnostic::error(at, message));
+        }
+        !found
+    }
+}
+
+/// Returns the fault that `layer` has no step that could hand `variable` inward.
+pub(crate) fn no_pre(at: &At, layer: &str, variable: &str) -> Diagnostic {
+    let message = format!("{layer} has no `pre` that could hand `{variable}` inward");
+    let help =
+        format!("a pre step hands it inward: pre = \"echo {variable}=… >>\\\"$LAYER_ENV\\\"\"");
+    Diagnostic::error(at, message).help(help)
 }

@@ -1,6 +1,7 @@
 //! From a chain, a target and facts to a plan.
 
 use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::drop::{Bytes, Content, FileDrop};
@@ -10,16 +11,19 @@ use super::nest::{
     Act, Configuration, Inner, Inside, Layer, Manifest, Place, Plan, Step, Target, Template,
     Upstream, Variable,
 };
-use crate::chain::{self, Chain, Dropped, EnvSource};
+use crate::chain::{self, Chain, Dropped, EnvSource, Rendered, SecretVariable};
 use crate::diagnostic::{Diagnostic, Report};
 use crate::digest::Digest;
 use crate::lxc::call::TemplateCall;
 use crate::lxc::upstream;
 use crate::manifest::{self, Action, LayerName, Mode, Stop, TemplateRef, When};
-use crate::source::At;
+use crate::source::{At, Source};
 
 /// The version of the plan's format.
 const FORMAT: u32 = 1;
+
+/// The permission bits of a file that holds a secret.
+const SECRET: Mode = Mode::new(0o600);
 
 /// The shell of steps that name none: it ends at the first failure and at an unset variable.
 const SHELL: [&str; 2] = ["/bin/sh", "-eu"];
@@ -56,8 +60,10 @@ pub fn check(chain: &Chain, facts: &Facts) -> Report {
 }
 
 fn manifest(chain: &Chain) -> Manifest {
+    let Source { path, dir, .. } = &*chain.source;
     Manifest {
-        path: chain.source.path.clone(),
+        path: path.clone(),
+        absolute: path.file_name().map_or_else(|| dir.clone(), |name| dir.join(name)),
         digest: Digest::of(chain.source.text.as_bytes()),
         description: chain.description.clone(),
     }
@@ -67,7 +73,10 @@ fn variable(variable: &chain::Variable) -> Variable {
     Variable {
         name: variable.name.clone(),
         value: variable.value.as_ref().map(ToString::to_string),
+        secret: variable.secret,
         from: variable.from.clone(),
+        origin: variable.origin.clone(),
+        description: variable.description.clone(),
         at: variable.at.clone(),
     }
 }
@@ -76,6 +85,9 @@ fn variable(variable: &chain::Variable) -> Variable {
 struct Unwrapped {
     name: LayerName,
     at: At,
+    directory: PathBuf,
+    variables: Vec<Variable>,
+    secrets: Vec<(String, Arc<SecretVariable>)>,
     hands: Vec<String>,
     environment: Arc<[(OsString, OsString)]>,
     before: Vec<Step>,
@@ -85,8 +97,19 @@ struct Unwrapped {
 
 impl Unwrapped {
     fn around(self, inner: Inner) -> Layer {
-        let Self { name, at, hands, environment, before, after, finally } = self;
-        Layer { name, at, hands, environment, before, inner, after, finally }
+        Layer {
+            name: self.name,
+            at: self.at,
+            directory: self.directory,
+            variables: self.variables,
+            secrets: self.secrets,
+            hands: self.hands,
+            environment: self.environment,
+            before: self.before,
+            inner,
+            after: self.after,
+            finally: self.finally,
+        }
     }
 }
 
@@ -100,14 +123,7 @@ impl Builder<'_> {
     /// Returns the layers, the innermost first, each still without what it wraps.
     fn layers(&mut self) -> Vec<Unwrapped> {
         let chain = self.chain;
-        let variables: Vec<_> = chain
-            .variables
-            .iter()
-            .filter_map(|variable| {
-                Some((OsString::from(&variable.name), variable.value.as_ref()?.to_string().into()))
-            })
-            .collect();
-        chain.layers.iter().map(|layer| self.layer(layer, &variables)).collect()
+        chain.layers.iter().map(|layer| self.layer(layer)).collect()
     }
 
     fn upstream(&mut self, target: &Target) -> Option<Upstream> {
@@ -166,16 +182,24 @@ impl Builder<'_> {
         environment
     }
 
-    fn layer(&mut self, layer: &chain::Layer, variables: &[(OsString, OsString)]) -> Unwrapped {
+    fn layer(&mut self, layer: &chain::Layer) -> Unwrapped {
+        // What is always there has names that no environment carries.
+        let variables = layer.values.iter().filter(|(name, _)| manifest::is_variable_name(name));
+        let variables =
+            variables.map(|(name, value)| (OsString::from(name), value.to_string().into()));
         let own = layer.env.iter().filter_map(|(name, value)| match value {
             EnvSource::Value(value) => Some((OsString::from(name), OsString::from(value))),
             // Steps have the caller's environment anyway.
             EnvSource::Caller => None,
         });
-        let environment: Arc<[_]> = variables.iter().cloned().chain(own).collect();
+        let environment: Arc<[_]> = variables.chain(own).collect();
+        let secrets = layer.values.secrets();
         Unwrapped {
             name: layer.name.clone(),
-            at: layer.at.clone(),
+            at: layer.used.as_ref().unwrap_or(&layer.at).clone(),
+            directory: directory_of(layer),
+            variables: layer.variables.iter().map(variable).collect(),
+            secrets: secrets.map(|(name, secret)| (name.to_owned(), Arc::clone(secret))).collect(),
             hands: layer.hands.clone(),
             environment,
             before: self.steps(layer, &layer.pre, Stop::Pre),
@@ -199,12 +223,23 @@ impl Builder<'_> {
 
     fn drops(&mut self, layer: &chain::Layer, when: When) -> Vec<Act> {
         let files = layer.files.iter().filter(|file| file.when == when);
-        files.filter_map(|file| self.file(file).map(Act::Drop)).collect()
+        files.filter_map(|file| self.file(layer, file).map(Act::Drop)).collect()
     }
 
-    fn file(&mut self, file: &chain::FileDrop) -> Option<FileDrop> {
+    fn file(&mut self, layer: &chain::Layer, file: &chain::FileDrop) -> Option<FileDrop> {
         let content = match &file.content {
             Dropped::Inline(bytes) => inline(bytes, file.mode, false),
+            Dropped::Secret { template, secrets, .. } => Content::Rendered {
+                template: Arc::clone(template),
+                values: layer.values.clone(),
+                secrets: secrets.clone(),
+                mode: file.mode.unwrap_or(SECRET),
+            },
+            Dropped::Url { url, sha256, .. } => Content::Fetched {
+                url: url.clone(),
+                digest: *sha256,
+                mode: file.mode.unwrap_or_else(|| default_mode(false)),
+            },
             Dropped::Symlink(target) => Content::Symlink { target: target.clone() },
             Dropped::Directory => Content::Directory { mode: file.mode },
             Dropped::Remove => Content::Remove,
@@ -212,7 +247,7 @@ impl Builder<'_> {
                 // What could not be observed is reported already.
                 let observed = self.facts.sources.get(path)?;
                 match observed {
-                    Observed::File(fact) if *render => self.rendered(fact, file.mode, at)?,
+                    Observed::File(fact) if *render => self.rendered(layer, fact, file.mode, at)?,
                     Observed::File(fact) => Content::File {
                         source: Bytes::Source(path.clone()),
                         size: fact.size,
@@ -245,10 +280,26 @@ impl Builder<'_> {
         })
     }
 
-    fn rendered(&mut self, fact: &FileFact, mode: Option<Mode>, at: &At) -> Option<Content> {
+    fn rendered(
+        &mut self,
+        layer: &chain::Layer,
+        fact: &FileFact,
+        mode: Option<Mode>,
+        at: &At,
+    ) -> Option<Content> {
         let fault = match str::from_utf8(fact.bytes.as_deref()?) {
-            Ok(text) => match chain::render(text, &self.chain.values) {
-                Ok(text) => return Some(inline(&text.into_bytes().into(), mode, fact.executable)),
+            Ok(text) => match chain::render(text, &layer.values) {
+                Ok(Rendered::Text(text)) => {
+                    return Some(inline(&text.into_bytes().into(), mode, fact.executable));
+                }
+                Ok(Rendered::Secret(secrets)) => {
+                    return Some(Content::Rendered {
+                        template: text.into(),
+                        values: layer.values.clone(),
+                        secrets,
+                        mode: mode.unwrap_or(SECRET),
+                    });
+                }
                 Err(fault) => fault.diagnostic(at, "the source"),
             },
             Err(error) => {
@@ -304,7 +355,7 @@ impl Builder<'_> {
                 (words, Some(script.digest))
             }
         };
-        let directory = if inside { "/".into() } else { step.at.dir().to_path_buf() };
+        let directory = if inside { "/".into() } else { directory_of(layer) };
         let place = match &step.place {
             manifest::Place::Host => Place::Host,
             manifest::Place::Rootfs(sandbox) => Place::Rootfs(Inside {
@@ -334,6 +385,15 @@ impl Builder<'_> {
             .collect();
         environment.sort();
         environment.into()
+    }
+}
+
+/// Returns where a layer's relative paths start; what is compiled in has no place of its own, and
+/// takes that of the manifest that uses it.
+fn directory_of(layer: &chain::Layer) -> PathBuf {
+    match &layer.used {
+        Some(used) if !layer.source.has_dir() => used.dir().to_path_buf(),
+        _ => layer.source.dir.clone(),
     }
 }
 

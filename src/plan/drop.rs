@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
+use crate::chain::Values;
 use crate::digest::Digest;
 use crate::manifest::{IfExists, Mode, Owner, RootfsPath};
 use crate::source::At;
 
 /// One drop.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FileDrop {
     /// Where: an absolute path inside the rootfs.
     pub path: RootfsPath,
@@ -29,11 +31,13 @@ pub struct FileDrop {
 
 /// What a drop makes.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Content {
     /// A file.
     File {
-        /// Where its bytes come from.
+        /// Where its bytes come from: a path of the host; nothing for bytes of the manifest.
+        #[cfg_attr(test, schemars(with = "Option<String>"))]
         source: Bytes,
         /// Its length in bytes.
         size: u64,
@@ -45,11 +49,35 @@ pub enum Content {
     /// A directory of the host with all below it, merged into what is there.
     Tree {
         /// The directory, as an absolute path of the host.
+        #[serde(serialize_with = "super::nest::lossy")]
+        #[cfg_attr(test, schemars(with = "String"))]
         source: PathBuf,
         /// The permission bits of every file, where they are not the source's own.
         mode: Option<Mode>,
         /// All below it, each directory before what is in it.
         entries: Arc<[Entry]>,
+    },
+    /// A file whose text holds secrets, so that it is made only during the run, and never digested.
+    Rendered {
+        /// The template.
+        #[serde(skip)]
+        template: Arc<str>,
+        /// What the template's names stand for.
+        #[serde(skip)]
+        values: Values,
+        /// The secrets in it.
+        secrets: Vec<String>,
+        /// Its permission bits.
+        mode: Mode,
+    },
+    /// A file that is fetched from the network during the run.
+    Fetched {
+        /// Where from.
+        url: String,
+        /// What its bytes must digest to.
+        digest: Digest,
+        /// Its permission bits.
+        mode: Mode,
     },
     /// A symbolic link.
     Symlink {
@@ -95,9 +123,11 @@ impl Serialize for Bytes {
 
 /// Something below a tree's top.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Entry {
     /// Its path below the top.
     #[serde(serialize_with = "super::nest::lossy")]
+    #[cfg_attr(test, schemars(with = "String"))]
     pub path: PathBuf,
     /// What it is.
     #[serde(flatten)]
@@ -106,6 +136,7 @@ pub struct Entry {
 
 /// What an entry of a tree is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum EntryKind {
     /// A directory.
@@ -129,6 +160,7 @@ pub enum EntryKind {
     Symlink {
         /// Where it leads.
         #[serde(serialize_with = "super::nest::lossy")]
+        #[cfg_attr(test, schemars(with = "String"))]
         target: PathBuf,
     },
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Serialize, Serializer};
 
 use super::drop::FileDrop;
+use crate::chain::{Origin, SecretVariable};
 use crate::digest::Digest;
 use crate::lxc::call::Mapped;
 use crate::manifest::{Duration, LayerName, Sandbox, Stop};
@@ -14,6 +15,7 @@ use crate::source::At;
 
 /// A plan.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Plan {
     /// The version of this format.
     pub plan: u32,
@@ -29,10 +31,15 @@ pub struct Plan {
 
 /// The manifest of a plan.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Manifest {
     /// Its path as it was given.
     #[serde(serialize_with = "lossy")]
+    #[cfg_attr(test, schemars(with = "String"))]
     pub path: PathBuf,
+    /// Its absolute path.
+    #[serde(skip)]
+    pub absolute: PathBuf,
     /// The digest of its text.
     pub digest: Digest,
     /// What the role is.
@@ -41,6 +48,7 @@ pub struct Manifest {
 
 /// The container of a plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Target {
     /// Its name.
     pub name: String,
@@ -48,41 +56,63 @@ pub struct Target {
     pub arch: String,
     /// Its directory.
     #[serde(serialize_with = "lossy")]
+    #[cfg_attr(test, schemars(with = "String"))]
     pub path: PathBuf,
     /// The directory that becomes its rootfs.
     #[serde(serialize_with = "lossy")]
+    #[cfg_attr(test, schemars(with = "String"))]
     pub rootfs: PathBuf,
     /// The ids that stand for the caller in a user namespace.
     pub mapped: Option<Mapped>,
     /// The user's own arguments for the upstream.
     #[serde(serialize_with = "lossy_words")]
+    #[cfg_attr(test, schemars(with = "Vec<String>"))]
     pub args: Vec<OsString>,
 }
 
 /// A variable of a plan.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Variable {
     /// Its name.
     pub name: String,
-    /// Its value; nothing, where a layer's pre steps decide it during the run.
+    /// Its value; nothing for a secret, and where a layer's pre steps decide it during the run.
     pub value: Option<String>,
+    /// Whether it is a secret.
+    pub secret: bool,
     /// The layer whose pre steps decide it.
     pub from: Option<LayerName>,
+    /// Where its value comes from.
+    pub origin: Option<Origin>,
+    /// What it is for.
+    pub description: Option<String>,
     /// Where it is declared.
     pub at: At,
 }
 
 /// A layer of a plan, with all that it wraps.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Layer {
     /// Its name.
     pub name: LayerName,
     /// Where it is declared.
     pub at: At,
+    /// Where its relative paths start.
+    #[serde(serialize_with = "lossy")]
+    #[cfg_attr(test, schemars(with = "String"))]
+    pub directory: PathBuf,
+    /// The own variables of a reusable layer.
+    pub variables: Vec<Variable>,
+    /// The secrets that its steps have in their environment, by the names that it knows them by.
+    #[serde(serialize_with = "names_of_secrets")]
+    #[cfg_attr(test, schemars(with = "Vec<String>"))]
+    pub secrets: Vec<(String, Arc<SecretVariable>)>,
     /// The variables that its pre steps may hand inward.
     pub hands: Vec<String>,
     /// The environment that its steps have besides the caller's: variables and the layer's own.
     #[serde(serialize_with = "lossy_pairs")]
+    #[cfg_attr(test, schemars(with = "std::collections::BTreeMap<String, String>"))]
     pub environment: Arc<[(OsString, OsString)]>,
     /// Steps before what it wraps.
     pub before: Vec<Step>,
@@ -96,6 +126,7 @@ pub struct Layer {
 
 /// What a layer wraps.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Inner {
     /// Another layer.
@@ -106,6 +137,7 @@ pub enum Inner {
 
 /// What a layer does after what it wraps.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Act {
     /// Lines for the container's config.
@@ -118,6 +150,7 @@ pub enum Act {
 
 /// A line for the container's config.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Configuration {
     /// The dotted key.
     pub key: String,
@@ -129,6 +162,7 @@ pub struct Configuration {
 
 /// A step.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Step {
     /// When it runs.
     pub stop: Stop,
@@ -140,6 +174,7 @@ pub struct Step {
     pub script: Option<Digest>,
     /// The directory that it runs in.
     #[serde(serialize_with = "lossy")]
+    #[cfg_attr(test, schemars(with = "String"))]
     pub directory: PathBuf,
     /// How long it may take.
     pub timeout: Option<Duration>,
@@ -149,6 +184,7 @@ pub struct Step {
 
 /// Where a step runs.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Place {
     /// On the host, with the caller's environment.
@@ -159,20 +195,24 @@ pub enum Place {
 
 /// What a step inside the rootfs has there.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Inside {
     /// What the manifest says of it.
     #[serde(flatten)]
     pub sandbox: Sandbox,
     /// What it has of the caller's environment, besides what the layer gives.
     #[serde(serialize_with = "lossy_pairs")]
+    #[cfg_attr(test, schemars(with = "std::collections::BTreeMap<String, String>"))]
     pub environment: Arc<[(OsString, OsString)]>,
     /// The file of the host whose bytes it runs; nothing, where it runs a text of the manifest.
     #[serde(serialize_with = "lossy_path")]
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub script: Option<PathBuf>,
 }
 
 /// The call of the upstream template.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Upstream {
     /// The template as the manifest names it.
     pub template: String,
@@ -181,30 +221,36 @@ pub struct Upstream {
     /// The program behind it.
     pub program: Template,
     /// What the program must digest to, and where the manifest says so.
-    #[serde(serialize_with = "pin")]
+    #[serde(serialize_with = "digest_of_pin")]
+    #[cfg_attr(test, schemars(with = "Option<Digest>"))]
     pub pin: Option<(Digest, At)>,
     /// Its arguments, as words.
     #[serde(serialize_with = "lossy_words")]
+    #[cfg_attr(test, schemars(with = "Vec<String>"))]
     pub args: Vec<OsString>,
     /// Its whole environment.
     #[serde(serialize_with = "lossy_pairs")]
+    #[cfg_attr(test, schemars(with = "std::collections::BTreeMap<String, String>"))]
     pub environment: Vec<(OsString, OsString)>,
 }
 
 /// The program behind a template.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Template {
     /// A small rootfs, made by this program of a static busybox.
     Busybox {
         /// The busybox.
         #[serde(serialize_with = "lossy")]
+        #[cfg_attr(test, schemars(with = "String"))]
         path: PathBuf,
     },
     /// An executable.
     File {
         /// Its absolute path.
         #[serde(serialize_with = "lossy")]
+        #[cfg_attr(test, schemars(with = "String"))]
         path: PathBuf,
         /// The digest of its bytes.
         digest: Digest,
@@ -237,11 +283,19 @@ pub(super) fn lossy<S: Serializer>(text: impl AsRef<OsStr>, to: S) -> Result<S::
     to.serialize_str(&text.as_ref().to_string_lossy())
 }
 
-fn pin<S: Serializer>(pin: &Option<(Digest, At)>, to: S) -> Result<S::Ok, S::Error> {
+#[expect(clippy::ref_option, reason = "serde hands a reference to the field")]
+fn digest_of_pin<S: Serializer>(pin: &Option<(Digest, At)>, to: S) -> Result<S::Ok, S::Error> {
     pin.as_ref().map(|(digest, _)| digest).serialize(to)
 }
 
-#[expect(clippy::ref_option, reason = "serde hands the field over as it is")]
+fn names_of_secrets<S: Serializer>(
+    secrets: &[(String, Arc<SecretVariable>)],
+    to: S,
+) -> Result<S::Ok, S::Error> {
+    to.collect_seq(secrets.iter().map(|(name, _)| name))
+}
+
+#[expect(clippy::ref_option, reason = "serde hands a reference to the field")]
 fn lossy_path<S: Serializer>(path: &Option<PathBuf>, to: S) -> Result<S::Ok, S::Error> {
     path.as_ref().map(|path| path.to_string_lossy()).serialize(to)
 }

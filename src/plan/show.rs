@@ -4,7 +4,8 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use super::drop::{Bytes, Content, Entry, EntryKind, FileDrop};
-use super::nest::{Act, Inner, Inside, Layer, Place, Plan, Step, Template, Upstream};
+use super::nest::{Act, Inner, Inside, Layer, Place, Plan, Step, Template, Upstream, Variable};
+use crate::digest::Digest;
 use crate::lxc::config;
 use crate::manifest::Owner;
 use crate::shell;
@@ -29,15 +30,10 @@ pub fn text(plan: &Plan, detail: Detail, to: &mut dyn Write) -> io::Result<()> {
     let manifest = printable_path(&plan.manifest.path);
     let role = plan.manifest.description.as_deref().unwrap_or("a container");
     writeln!(to, "{}: {}", plan.container.name, shell::one_line(role))?;
-    writeln!(to, "  manifest {manifest}  {}", plan.manifest.digest)?;
+    writeln!(to, "  manifest {manifest}")?;
     writeln!(to, "  rootfs   {}", printable_path(&plan.container.rootfs))?;
     for variable in &plan.variables {
-        let value = match (&variable.value, &variable.from) {
-            (Some(value), _) => shell::word(value),
-            (None, Some(layer)) => format!("decided by pre of {layer}"),
-            (None, None) => "unknown".to_owned(),
-        };
-        writeln!(to, "  variable {} = {value}  ({})", variable.name, variable.at)?;
+        writeln!(to, "  variable {}", shown(variable))?;
     }
     writeln!(to)?;
     Show { to, detail, depth: 0 }.layer(&plan.layer)
@@ -53,6 +49,14 @@ impl Show<'_> {
     fn layer(&mut self, layer: &Layer) -> io::Result<()> {
         self.line("layer", format_args!("{}", layer.name), &layer.at)?;
         self.depth += 1;
+        if self.detail == Detail::Whole {
+            for variable in &layer.variables {
+                self.more("variable", format_args!("{}", shown(variable)))?;
+            }
+        }
+        for (name, _) in &layer.secrets {
+            self.more("secret", format_args!("{name}"))?;
+        }
         for step in &layer.before {
             self.step(step)?;
         }
@@ -97,6 +101,7 @@ impl Show<'_> {
                     Some((pin, _)) if pin == digest => ", as pinned",
                     Some(_) => ", which is NOT what the manifest pins: the run would end here",
                 };
+                let digest = self.digest(digest);
                 self.more("", format_args!("{digest}{pinned}"))?;
                 path
             }
@@ -122,7 +127,7 @@ impl Show<'_> {
             None => String::new(),
         };
         let script = match step.script {
-            Some(digest) => format!(" {digest}"),
+            Some(digest) => format!(" {}", self.digest(&digest)),
             None => String::new(),
         };
         let place = match &step.place {
@@ -169,6 +174,7 @@ impl Show<'_> {
                     Bytes::Inline(_) => String::new(),
                     Bytes::Source(path) => format!(" from {}", printable_path(path)),
                 };
+                let digest = self.digest(digest);
                 let text = format_args!("{path}  {mode} {owner} {size} B {digest}{source}{exists}");
                 self.line("file", text, &file.at)
             }
@@ -184,6 +190,18 @@ impl Show<'_> {
                     }
                 }
                 Ok(())
+            }
+            Content::Rendered { secrets, mode, .. } => {
+                let secrets = secrets.join(", ");
+                let text =
+                    format_args!("{path}  {mode} {owner} rendered with secret {secrets}{exists}");
+                self.line("file", text, &file.at)
+            }
+            Content::Fetched { url, digest, mode } => {
+                let digest = self.digest(digest);
+                let url = shell::one_line(url);
+                let text = format_args!("{path}  {mode} {owner} {digest} from {url}{exists}");
+                self.line("file", text, &file.at)
             }
             Content::Symlink { target } => {
                 let target = shell::one_line(target);
@@ -208,6 +226,14 @@ impl Show<'_> {
             EntryKind::Symlink { target } => {
                 self.more("", format_args!("{path} -> {}", printable_path(target)))
             }
+        }
+    }
+
+    /// Returns a digest as it is shown: enough of it to tell two apart, or all of it.
+    fn digest(&self, digest: &Digest) -> String {
+        match self.detail {
+            Detail::Lines => format!("sha256:{}", digest.short()),
+            Detail::Whole => digest.to_string(),
         }
     }
 
@@ -236,6 +262,20 @@ impl Show<'_> {
             write!(self.to, "[{}] ", self.depth)?;
         }
         Ok(())
+    }
+}
+
+/// Shows a variable with its value, and where that came from.
+fn shown(variable: &Variable) -> String {
+    let name = &variable.name;
+    let origin = match &variable.origin {
+        Some(origin) => origin.to_string(),
+        None => variable.at.to_string(),
+    };
+    match (&variable.value, variable.secret) {
+        (_, true) => format!("{name} = [secret]  ({origin})"),
+        (Some(value), _) => format!("{name} = {}  ({origin})", shell::word(value)),
+        (None, _) => format!("{name}  ({origin})"),
     }
 }
 

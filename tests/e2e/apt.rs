@@ -34,7 +34,18 @@ check = [
 ]
 
 [layer.config]
-lxc.init.cmd = "/usr/sbin/nginx -g \"daemon off;\""
+lxc.init.cmd = "/sbin/serve"
+
+[[layer.file]]
+path = "/sbin/serve"
+mode = "0755"
+content = """
+#!/bin/sh
+exec >/serve.log 2>&1
+set -x
+nginx
+exec sleep infinity
+"""
 "#;
 
 const REQUEST: &str =

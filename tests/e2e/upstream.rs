@@ -50,8 +50,12 @@ fn arguments(caller: Caller, pair: &[&str]) {
         return;
     };
     let seen = lab.path("work/seen");
-    let script =
-        format!("#!/bin/sh\nfor word; do printf '%s\\n' \"$word\"; done >'{}'\n", seen.display());
+    let script = format!(
+        "#!/bin/sh\nfor word; do printf '%s\\n' \"$word\"; done >'{}'\n\
+         # A call that changes nothing would be taken for one that only asks.\n\
+         mkdir \"${{3#--rootfs=}}/made\"\n",
+        seen.display()
+    );
     let upstream = lab.script("work/words.sh", &script);
     let upstream = upstream.display();
     let manifest = format!(

@@ -11,18 +11,22 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::rc::Rc;
 
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode as FileMode, OFlags, fgetxattr, flistxattr, fsetxattr, fstat,
     linkat, mkdirat, openat, symlinkat,
 };
 
-use super::{about_source, goes_ahead, refuse_directory, unchanged};
+use super::{NO_LONGER, about_source, goes_ahead, refuse_directory, unchanged};
 use crate::digest::{Digest, Hasher};
 use crate::host::rootfs::{Attributes, Place, Rootfs, copy, own, owned};
 use crate::host::tree::open;
 use crate::manifest::{IfExists, Mode};
 use crate::plan::{Entry, EntryKind};
+
+/// Permission bits that no umask of the program's takes away.
+const PLAIN: u32 = 0o755;
 
 /// A tree that is being merged.
 pub(super) struct Tree<'a> {
@@ -32,10 +36,16 @@ pub(super) struct Tree<'a> {
     owner: (u32, u32),
     /// The permission bits of every file, where they are not its own.
     mode: Option<Mode>,
+    /// Whether what is made in the new directory is root's, with the permission bits asked for: then
+    /// nothing has to be changed afterwards.
+    plain: bool,
     buffer: Vec<u8>,
     /// The first entry of each file with several names, and where it has gone by now: its directory
     /// and its name.
-    linked: BTreeMap<usize, Option<(OwnedFd, OsString)>>,
+    linked: BTreeMap<usize, Option<(Rc<OwnedFd>, OsString)>>,
+    /// The directory that the last of them went to, by device and inode: files side by side share
+    /// its descriptor, of which a process does not have many.
+    shared: Option<((u64, u64), Rc<OwnedFd>)>,
 }
 
 impl<'a> Tree<'a> {
@@ -52,7 +62,7 @@ impl<'a> Tree<'a> {
             _ => None,
         };
         let linked = entries.iter().filter_map(first).map(|index| (index, None)).collect();
-        Self { rootfs, source, entries, owner, mode, buffer, linked }
+        Self { rootfs, source, entries, owner, mode, plain: false, buffer, linked, shared: None }
     }
 
     /// Merges the tree into `path`.
@@ -61,16 +71,16 @@ impl<'a> Tree<'a> {
         let source = openat(CWD, self.source, flags, FileMode::empty())
             .map_err(|error| about_source(self.source, &error.into()))?;
         let mode = Mode::new(fstat(&source)?.st_mode);
-        match self.existing_directory(path)? {
-            Some(directory) => {
-                self.into_existing(&source, &directory, path, 0..self.entries.len(), if_exists)
-            }
-            None => {
-                let place = self.rootfs.place(path)?;
-                let there = place.look()?.map(|stat| FileType::from_raw_mode(stat.st_mode));
-                self.new_directory(&source, &place, there, 0..self.entries.len(), mode)
-            }
+        let all = 0..self.entries.len();
+        if let Some(directory) = self.existing_directory(path)? {
+            return self.merge_into(&source, &directory, path, all, if_exists);
         }
+        let place = self.rootfs.place(path)?;
+        let there = place.look()?.map(|stat| FileType::from_raw_mode(stat.st_mode));
+        if there == Some(FileType::Symlink) && !goes_ahead(if_exists)? {
+            return Ok(());
+        }
+        self.new_directory(&source, &place, there, all, mode)
     }
 
     /// Opens the directory that a path leads to, through links within the rootfs, where there is
@@ -89,7 +99,7 @@ impl<'a> Tree<'a> {
     }
 
     /// Merges entries into a directory that is there. `path` is where it is for the container.
-    fn into_existing(
+    fn merge_into(
         &mut self,
         source: &OwnedFd,
         directory: &OwnedFd,
@@ -105,7 +115,7 @@ impl<'a> Tree<'a> {
             let place = Place::within(directory.as_fd(), name)?;
             let there = place.look()?.map(|stat| FileType::from_raw_mode(stat.st_mode));
             if let EntryKind::Directory { mode } = entry.kind {
-                let below = open(source.as_fd(), name, true)?;
+                let below = self.below(source, index)?;
                 let path = path.join(name);
                 let existing = match there {
                     Some(FileType::Directory) => Some(place.open_directory()?),
@@ -114,14 +124,16 @@ impl<'a> Tree<'a> {
                 };
                 match existing {
                     Some(existing) => {
-                        self.into_existing(&below, &existing, &path, inner.clone(), if_exists)?;
+                        self.merge_into(&below, &existing, &path, inner.clone(), if_exists)?;
                     }
-                    None => self.new_directory(&below, &place, there, inner.clone(), mode)?,
+                    None if there == Some(FileType::Symlink) && !goes_ahead(if_exists)? => {}
+                    None => {
+                        let made = self.new_directory(&below, &place, there, inner.clone(), mode);
+                        made.map_err(|error| about_entry(&path, &error))?;
+                    }
                 }
             } else if there.is_none() || goes_ahead(if_exists)? {
-                refuse_directory(there).map_err(|error| {
-                    io::Error::other(format!("`{}`: {error}", path.join(name).display()))
-                })?;
+                refuse_directory(there).map_err(|error| about_entry(&path.join(name), &error))?;
                 self.replace(source, directory, &place, index)?;
             }
             index = inner.end;
@@ -143,6 +155,7 @@ impl<'a> Tree<'a> {
         }
         let (uid, gid) = self.owner;
         place.put_directory(Attributes { uid, gid, mode: mode.bits() }, |directory| {
+            self.plain = self.owner == (0, 0) && makes_plain_files(directory)?;
             self.fill(source, directory, range)?;
             copy_xattrs(source.as_fd(), directory.as_fd())
         })
@@ -161,7 +174,7 @@ impl<'a> Tree<'a> {
             let name = name_of(entry);
             let end = self.end_of(index);
             if let EntryKind::Directory { mode } = entry.kind {
-                let below = open(source.as_fd(), name, true)?;
+                let below = self.below(source, index)?;
                 mkdirat(directory, name, FileMode::RWXU)?;
                 let new = open(directory.as_fd(), name, true)?;
                 self.fill(&below, &new, index + 1..end)?;
@@ -202,11 +215,17 @@ impl<'a> Tree<'a> {
             EntryKind::File { mode, .. } => {
                 let mode = self.mode.unwrap_or(*mode);
                 let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-                let created = openat(directory, name, flags, FileMode::RUSR | FileMode::WUSR)?;
-                let mut file = File::from(created);
-                let (uid, gid) = self.owner;
-                let attributes = Attributes { uid, gid, mode: mode.bits() };
-                owned(&mut file, attributes, |file| self.write(source, name, file, index))?;
+                if self.plain && mode.bits() & !PLAIN == 0 {
+                    let mode = FileMode::from_raw_mode(mode.bits());
+                    let mut file = File::from(openat(directory, name, flags, mode)?);
+                    self.write(source, name, &mut file, index)?;
+                } else {
+                    let created = openat(directory, name, flags, FileMode::RUSR | FileMode::WUSR)?;
+                    let mut file = File::from(created);
+                    let (uid, gid) = self.owner;
+                    let attributes = Attributes { uid, gid, mode: mode.bits() };
+                    owned(&mut file, attributes, |file| self.write(source, name, file, index))?;
+                }
                 self.remember(index, directory, name)
             }
             EntryKind::Directory { .. } => Ok(()),
@@ -253,14 +272,19 @@ impl<'a> Tree<'a> {
             return Ok(());
         };
         let about = |error: &io::Error| about_source(&self.source.join(path), error);
-        let mut from =
-            File::from(open(source.as_fd(), name, false).map_err(|error| about(&error))?);
+        let mut from = match open(source.as_fd(), name, false) {
+            Ok(from) => File::from(from),
+            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
+                return Err(about(&io::Error::other(NO_LONGER)));
+            }
+            Err(error) => return Err(about(&error)),
+        };
         let stat = fstat(&from)?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            return Err(about(&io::Error::other("it is no longer a file")));
+            return Err(about(&io::Error::other(NO_LONGER)));
         }
         let found = if *size < self.buffer.len() as u64 {
-            small(&from, to, &mut self.buffer)?
+            small(&from, to, &mut self.buffer, stat.st_size)?
         } else {
             let mut hasher = Hasher::default();
             let sparse = stat.st_blocks * 512 < stat.st_size;
@@ -269,6 +293,13 @@ impl<'a> Tree<'a> {
         };
         unchanged(&self.source.join(path), (*size, *digest), found)?;
         copy_xattrs(from.as_fd(), to.as_fd())
+    }
+
+    /// Opens a directory of the source.
+    fn below(&self, source: &OwnedFd, index: usize) -> io::Result<OwnedFd> {
+        let entry = &self.entries[index];
+        open(source.as_fd(), name_of(entry), true)
+            .map_err(|error| about_source(&self.source.join(&entry.path), &error))
     }
 
     fn own(&self, file: impl AsFd, mode: Mode) -> io::Result<()> {
@@ -293,22 +324,38 @@ impl<'a> Tree<'a> {
     /// Remembers where a file has gone, if it has other names.
     fn remember(&mut self, index: usize, directory: &OwnedFd, name: &OsStr) -> io::Result<()> {
         if let Some(place) = self.linked.get_mut(&index) {
-            *place = Some((directory.try_clone()?, name.to_owned()));
+            let stat = fstat(directory)?;
+            let identity = (stat.st_dev, stat.st_ino);
+            let shared = match &self.shared {
+                Some((other, shared)) if *other == identity => Rc::clone(shared),
+                _ => Rc::new(directory.try_clone()?),
+            };
+            self.shared = Some((identity, Rc::clone(&shared)));
+            *place = Some((shared, name.to_owned()));
         }
         Ok(())
     }
 }
 
-/// Copies a file that fits the buffer, in one piece.
-fn small(from: &File, to: &mut File, buffer: &mut [u8]) -> io::Result<(u64, Digest)> {
+/// Tells whether what this process makes in a directory gets root as its owner, and just the
+/// permission bits that it is made with: no group, and no access list, is inherited.
+fn makes_plain_files(directory: &OwnedFd) -> io::Result<bool> {
+    let stat = fstat(directory)?;
+    let inherits = fgetxattr(directory, "system.posix_acl_default", &mut [0_u8; 0]);
+    let inherits_nothing =
+        matches!(inherits, Err(rustix::io::Errno::NODATA | rustix::io::Errno::OPNOTSUPP));
+    Ok((stat.st_uid, stat.st_gid) == (0, 0) && stat.st_mode & 0o2000 == 0 && inherits_nothing)
+}
+
+/// Copies a file that fits the buffer, in one piece. At the length that it had, it is not asked for
+/// more: a longer one is not what was planned either.
+fn small(from: &File, to: &mut File, buffer: &mut [u8], length: i64) -> io::Result<(u64, Digest)> {
+    let expected = usize::try_from(length).unwrap_or(usize::MAX);
     let mut length = 0;
-    loop {
+    while length != expected && length != buffer.len() {
         match rustix::io::read(from, &mut buffer[length..])? {
             0 => break,
             read => length += read,
-        }
-        if length == buffer.len() {
-            break;
         }
     }
     let bytes = &buffer[..length];
@@ -341,6 +388,10 @@ fn copy_xattrs(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<()> {
             .map_err(|error| io::Error::other(format!("the attribute `{shown}`: {error}")))?;
     }
     Ok(())
+}
+
+fn about_entry(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::other(format!("`{}`: {error}", path.display()))
 }
 
 fn name_of(entry: &Entry) -> &OsStr {

@@ -1,0 +1,70 @@
+# The commands of this project. `make demo` and `make test` do all the set-up they need.
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+CARGO ?= cargo
+PROGRAM = target/release/layered-template
+# Where `lxc-create -t layered-template` looks.
+TEMPLATES ?= /usr/share/lxc/templates
+SCRIPTS = .ci/run tests/requirements.sh examples/hello/demo.sh $(wildcard tests/bench/*.sh)
+
+.PHONY: all demo test test-network lint bench install uninstall clean
+
+all: $(PROGRAM)
+
+$(PROGRAM): $(shell find src layers -type f 2>/dev/null) Cargo.toml Cargo.lock
+	$(CARGO) build --release --locked
+	@touch $@
+
+demo: $(PROGRAM)
+	@sh tests/requirements.sh demo
+	@if [ -w $(TEMPLATES) ]; then $(PROGRAM) install-template; fi
+	@sh examples/hello/demo.sh $(abspath $(PROGRAM))
+
+test:
+	@sh tests/requirements.sh test
+	$(MAKE) --no-print-directory lint
+	$(CARGO) test --locked --lib --bins --tests
+
+# Whole distributions, from the mirror that this host installs its own packages from: minutes.
+test-network:
+	@sh tests/requirements.sh network
+	LT_NETWORK=1 $(CARGO) test --locked --test e2e
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --all-targets -- --deny warnings
+	@if command -v shellcheck >/dev/null; then shellcheck $(SCRIPTS); \
+	    else echo "shellcheck is not installed: scripts are not checked" >&2; fi
+	@if command -v cargo-deny >/dev/null; then $(CARGO) deny --offline check licenses bans sources; \
+	    else echo "cargo-deny is not installed: licences are not checked" >&2; fi
+
+bench: $(PROGRAM)
+	@sh tests/requirements.sh bench
+	@sh tests/bench/run.sh $(abspath $(PROGRAM))
+
+install: $(PROGRAM)
+	install -D -m 0755 $(PROGRAM) $(DESTDIR)$(PREFIX)/bin/layered-template
+	install -D -m 0755 $(PROGRAM) $(DESTDIR)$(TEMPLATES)/lxc-layered-template
+	install -d $(DESTDIR)$(PREFIX)/share/man/man1
+	$(PROGRAM) man --output $(DESTDIR)$(PREFIX)/share/man/man1
+	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions \
+	    $(DESTDIR)$(PREFIX)/share/zsh/site-functions \
+	    $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	$(PROGRAM) completions bash \
+	    >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/layered-template
+	$(PROGRAM) completions zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_layered-template
+	$(PROGRAM) completions fish \
+	    >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/layered-template.fish
+
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/bin/layered-template \
+	    $(DESTDIR)$(TEMPLATES)/lxc-layered-template \
+	    $(DESTDIR)$(PREFIX)/share/man/man1/layered-template.1 \
+	    $(DESTDIR)$(PREFIX)/share/man/man1/layered-template-*.1 \
+	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions/layered-template \
+	    $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_layered-template \
+	    $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/layered-template.fish
+
+clean:
+	$(CARGO) clean

@@ -1,0 +1,193 @@
+//! From a role to its chain.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::render::Allowance;
+use super::resolve::Role;
+use super::scope::{self, Scope, warn_unused};
+use super::used::sees_all;
+use super::values::Known;
+use super::{Chain, ConfigLine, EnvSource, Given, Layer, Upstream, Values, overlap};
+use crate::diagnostic::{Diagnostic, Report};
+use crate::lxc::keys;
+use crate::manifest::{self, ConfigValue, Entry, EnvValue, LayerName, RootfsPath, Text};
+use crate::source::At;
+
+/// Binds a role's variables and checks what their values make of it.
+///
+/// The chain is there if no diagnostic of the report is an error.
+pub fn bind(role: &Role, given: &Given<'_>) -> (Option<Chain>, Report) {
+    let mut report = Report::default();
+    let scope = scope::bind(role, given, &mut report);
+    let mut binder = Binder {
+        given,
+        values: Values::default(),
+        used: BTreeSet::new(),
+        report,
+        allowance: Allowance::default(),
+    };
+    let chain = binder.chain(role, scope);
+    let report = binder.report;
+    (chain.filter(|_| !report.has_errors()), report)
+}
+
+pub(super) struct Binder<'a> {
+    pub(super) given: &'a Given<'a>,
+    /// What the layer sees that is being bound.
+    pub(super) values: Values,
+    /// The names that were used of it.
+    pub(super) used: BTreeSet<String>,
+    pub(super) report: Report,
+    /// What is left for the templates in the manifests.
+    pub(super) allowance: Allowance,
+}
+
+impl Binder<'_> {
+    fn chain(&mut self, role: &Role, scope: Scope) -> Option<Chain> {
+        let mut layers = Vec::new();
+        let mut upstream = None;
+        let mut handed: BTreeMap<&LayerName, Vec<String>> = BTreeMap::new();
+        for variable in &scope.variables {
+            if let Some(layer) = &variable.from {
+                handed.entry(layer).or_default().push(variable.name.clone());
+            }
+        }
+        let mut steps_see_all = false;
+        for (level, values) in role.levels.iter().zip(&scope.levels) {
+            for entry in &level.manifest.layers {
+                self.values = values.clone();
+                let layer = match entry {
+                    Entry::Own(own) => {
+                        steps_see_all |= sees_all(own);
+                        if let Some(call) = &own.upstream {
+                            upstream = Some(self.upstream(call));
+                        }
+                        let mut layer = self.layer(own, &own.name, &own.at);
+                        layer.hands = handed.remove(&own.name).unwrap_or_default();
+                        layer
+                    }
+                    Entry::Use(used) => self.used(used, level.used.get(&used.used)?),
+                };
+                layers.push(layer);
+            }
+        }
+        overlap::check_hooks(&layers, &mut self.report);
+        overlap::warn(&layers, &mut self.report);
+        if !self.report.has_errors() {
+            warn_unused(&scope.variables, &self.used, steps_see_all, &mut self.report);
+        }
+        let mut secrets: Vec<_> = layers
+            .iter()
+            .flat_map(|layer| layer.values.secrets())
+            .map(|(_, secret)| Arc::clone(secret))
+            .collect();
+        secrets.sort_by(|a, b| a.source.cmp(&b.source));
+        secrets.dedup_by(|a, b| a.source == b.source);
+        Some(Chain {
+            source: Arc::clone(&role.manifest().source),
+            description: role.description().map(str::to_owned),
+            variables: scope.variables,
+            upstream: upstream?,
+            layers,
+            secrets,
+        })
+    }
+
+    fn upstream(&mut self, call: &manifest::Upstream) -> Upstream {
+        Upstream {
+            template: call.template.clone(),
+            at: call.at.clone(),
+            args: call.args.iter().filter_map(|text| self.fill(text)).collect(),
+            sha256: call.sha256.clone(),
+        }
+    }
+
+    /// Binds what all layers have.
+    pub(super) fn layer(&mut self, layer: &manifest::Layer, name: &LayerName, at: &At) -> Layer {
+        self.list_secrets(layer);
+        let env = layer.env.iter().filter_map(|(name, value)| {
+            let value = match value {
+                EnvValue::Pass => EnvSource::Caller,
+                EnvValue::Text(text) => EnvSource::Value(self.fill(text)?),
+            };
+            Some((name.clone(), value))
+        });
+        let env = env.collect();
+        let files: Vec<_> = layer.files.iter().filter_map(|file| self.file(file)).collect();
+        let mut paths: BTreeMap<&RootfsPath, &At> = BTreeMap::new();
+        for file in &files {
+            if let Some(first) = paths.insert(&file.path, &file.at) {
+                let message = format!("two files of layer `{name}` go to `{}`", file.path);
+                let help = format!("the other stands in line {}", first.line());
+                self.report.push(Diagnostic::error(&file.at, message).help(help));
+            }
+        }
+        Layer {
+            name: name.clone(),
+            at: at.clone(),
+            source: Arc::clone(&layer.at.source),
+            used: None,
+            variables: Vec::new(),
+            values: self.values.clone(),
+            hands: Vec::new(),
+            env,
+            pre: layer.pre.clone(),
+            post: layer.post.clone(),
+            check: layer.check.clone(),
+            finally: layer.finally.clone(),
+            files,
+            config: layer.config.iter().filter_map(|line| self.config(line)).collect(),
+        }
+    }
+
+    /// Lets a layer see the secrets that it lists.
+    fn list_secrets(&mut self, layer: &manifest::Layer) {
+        let mut listed = Vec::new();
+        for (name, at) in &layer.secrets {
+            match self.values.known(name) {
+                Some(Known::Secret(_) | Known::Faulty) => {
+                    self.used.insert(name.clone());
+                    listed.push(name.clone());
+                }
+                Some(_) => {
+                    let message = format!("`{name}` is not a secret");
+                    let help = "every layer sees it; leave it out here, or declare it with \
+                                `secret = true`";
+                    self.report.push(Diagnostic::error(at, message).help(help));
+                }
+                None => {
+                    let names = self.values.names();
+                    let diagnostic =
+                        Diagnostic::error(at, format!("no variable is named `{name}`"));
+                    self.report.push(diagnostic.did_you_mean(name, names));
+                }
+            }
+        }
+        self.values = self.values.listing(listed);
+    }
+
+    /// Puts the values into a text.
+    pub(super) fn fill(&mut self, text: &Text) -> Option<String> {
+        self.values.fill(text, &mut self.used, &mut self.report)
+    }
+
+    fn config(&mut self, line: &manifest::ConfigLine) -> Option<ConfigLine> {
+        let value = match &line.value {
+            ConfigValue::Plain(value) => value.clone(),
+            ConfigValue::Text(text) => self.fill(text)?,
+        };
+        if line.key == "lxc.include" && !value.is_empty() && !value.starts_with('/') {
+            let message = "a relative `lxc.include`";
+            let help = "LXC takes it relative to where lxc-create happens to be called; write an \
+                        absolute path";
+            self.report.push(Diagnostic::error(&line.at, message).help(help));
+        }
+        if let Some(installed) = self.given.lxc
+            && let Some(fault) = keys::mismatch(&line.key, installed)
+        {
+            self.report.push(Diagnostic::warning(&line.at, fault));
+        }
+        Some(ConfigLine { key: line.key.clone(), value, at: line.at.clone() })
+    }
+}

@@ -1,0 +1,54 @@
+//! What is known from outside the manifest before it is bound.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::diagnostic::{Diagnostic, Report};
+use crate::source::Source;
+
+/// What is known of the container before its manifest is bound.
+#[derive(Debug, Clone)]
+pub struct Container<'a> {
+    /// Its name: `{{ lxc.name }}`.
+    pub name: &'a str,
+    /// Its architecture, as Debian and LXC's images name it: `{{ lxc.arch }}`.
+    pub arch: &'a str,
+}
+
+/// What the caller and the host give.
+#[derive(Debug, Clone)]
+pub struct Given<'a> {
+    /// The container.
+    pub container: Container<'a>,
+    /// The words of `--set`, in order: `name=value`.
+    pub set: &'a [String],
+    /// The vars files, in order; a later one wins.
+    pub vars_files: &'a [Arc<Source>],
+    /// The caller's absolute working directory: what paths in `--set` are relative to.
+    pub directory: &'a Path,
+    /// The version of the installed LXC, where it is known.
+    pub lxc: Option<(u32, u32)>,
+}
+
+impl<'a> Given<'a> {
+    /// Returns what is given where the caller gives nothing.
+    pub fn new(container: Container<'a>) -> Self {
+        let directory = Path::new("/");
+        Self { container, set: &[], vars_files: &[], directory, lxc: None }
+    }
+}
+
+/// Splits a word of `--set`.
+pub(super) fn assignment<'a>(word: &'a str, report: &mut Report) -> Option<(&'a str, &'a str)> {
+    let pair = word.split_once('=');
+    if pair.is_none() {
+        let message = format!("`{word}` is no assignment");
+        report.push(of_set(message).help("write it as `--set name=value`"));
+    }
+    pair
+}
+
+/// Returns a fault of `--set`.
+pub(super) fn of_set(message: impl Into<String>) -> Diagnostic {
+    Diagnostic::of_file("--set", message)
+}

@@ -1,0 +1,67 @@
+//! What several layers of a chain do to one thing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::resolve::brought;
+use super::{Dropped, Layer};
+use crate::diagnostic::{Diagnostic, Report};
+use crate::lxc::keys;
+use crate::manifest::RootfsPath;
+
+/// Checks the first `lxc.hook.start`: LXC takes its whole value for the path of a program.
+pub(super) fn check_hooks(layers: &[Layer], report: &mut Report) {
+    let lines = layers.iter().flat_map(|layer| &layer.config);
+    let mut hooks = lines.filter(|line| line.key == "lxc.hook.start");
+    if let Some(first) = hooks.next()
+        && first.value.trim().contains([' ', '\t'])
+    {
+        let message = "the first `lxc.hook.start` has arguments";
+        let help = "LXC looks for a file of that whole name and refuses to start; drop a \
+                    script without arguments and name that";
+        report.push(Diagnostic::error(&first.at, message).help(help));
+    }
+}
+
+/// Warns where the outer of two layers wins, and where a hook would run twice.
+pub(super) fn warn(layers: &[Layer], report: &mut Report) {
+    let mut scalars: BTreeMap<&str, &Layer> = BTreeMap::new();
+    let mut hooks: BTreeSet<(&str, &str)> = BTreeSet::new();
+    let mut paths: BTreeMap<&RootfsPath, &Layer> = BTreeMap::new();
+    for layer in layers {
+        let mut found = Report::default();
+        for line in &layer.config {
+            if keys::shape(&line.key) == keys::Shape::Scalar {
+                if let Some(inner) = scalars.insert(&line.key, layer)
+                    && inner.name != layer.name
+                {
+                    let message = format!("layer `{}` sets `{}` too", inner.name, line.key);
+                    found.push(Diagnostic::warning(&line.at, message).help(wins(layer)));
+                }
+            } else if line.key.starts_with("lxc.hook.")
+                && !line.value.is_empty()
+                && !hooks.insert((&line.key, &line.value))
+            {
+                let message = format!("`{}` stands twice, and runs twice", line.key);
+                found.push(Diagnostic::warning(&line.at, message));
+            }
+        }
+        for file in &layer.files {
+            let merges = matches!(file.content, Dropped::Source { .. } | Dropped::Directory);
+            if let Some(inner) = paths.insert(&file.path, layer)
+                && inner.name != layer.name
+                && !merges
+            {
+                let message = format!("layer `{}` drops `{}` too", inner.name, file.path);
+                found.push(Diagnostic::warning(&file.at, message).help(wins(layer)));
+            }
+        }
+        report.extend(match &layer.used {
+            Some(at) => found.note(&brought(&layer.name, at)),
+            None => found,
+        });
+    }
+}
+
+fn wins(outer: &Layer) -> String {
+    format!("the outer layer wins: `{}`", outer.name)
+}

@@ -1,0 +1,332 @@
+//! The variables of a role, bound: what each manifest and each reusable layer sees.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use super::given::{assignment, of_set};
+use super::resolve::Role;
+use super::values::Known;
+use super::{Given, Origin, SecretVariable, Values, Variable};
+use crate::diagnostic::{Diagnostic, Report};
+use crate::manifest::{self, Kind, Value, VariableSource};
+
+/// A variable of a role: what its manifests say of it together.
+struct Declared {
+    /// The innermost manifest that declares it: those outside see it too.
+    level: usize,
+    /// The outermost declaration, with what it leaves open taken from those inside.
+    variable: manifest::Variable,
+    /// A value from the command line, which wins.
+    given: Option<(Value, Origin)>,
+    /// Whether a value from there is of no use, and that is reported.
+    faulty: bool,
+}
+
+/// What the manifests of a role declare, in the order of the files.
+struct Declarations<'a> {
+    all: Vec<Declared>,
+    places: BTreeMap<&'a str, usize>,
+}
+
+/// The variables of the manifests of a role.
+pub(super) struct Scope {
+    /// The variables, in the order of the files, the innermost first.
+    pub(super) variables: Vec<Variable>,
+    /// What the layers of each manifest see.
+    pub(super) levels: Vec<Values>,
+}
+
+/// Binds the variables of a role's manifests.
+pub(super) fn bind(role: &Role, given: &Given<'_>, report: &mut Report) -> Scope {
+    let mut declared = declare(role, report);
+    from_files(&mut declared, given, report);
+    from_command_line(&mut declared, given, report);
+    let mut variables = Vec::new();
+    let mut known: Vec<BTreeMap<String, Known>> =
+        role.levels.iter().map(|_| always(given)).collect();
+    for declared in declared.all {
+        let level = declared.level;
+        let bound = value_of(&declared, report);
+        for values in &mut known[level..] {
+            values.insert(bound.name.clone(), known_of(&bound, &declared.variable));
+        }
+        variables.push(bound);
+    }
+    Scope { variables, levels: known.into_iter().map(Values::new).collect() }
+}
+
+/// Returns what is always there.
+pub(super) fn always(given: &Given<'_>) -> BTreeMap<String, Known> {
+    [("lxc.name", given.container.name), ("lxc.arch", given.container.arch)]
+        .map(|(name, value)| (name.to_owned(), Known::Value(Value::String(value.to_owned()))))
+        .into()
+}
+
+fn known_of(bound: &Variable, declared: &manifest::Variable) -> Known {
+    match (&bound.value, &bound.from, &declared.source) {
+        (Some(value), _, _) => Known::Value(value.clone()),
+        (None, Some(layer), _) => Known::From(layer.clone()),
+        (None, None, VariableSource::Secret(Some(source))) => {
+            Known::Secret(Arc::new(SecretVariable {
+                name: bound.name.clone(),
+                source: source.clone(),
+                at: bound.at.clone(),
+            }))
+        }
+        _ => Known::Faulty,
+    }
+}
+
+/// Lays the `[vars]` of the manifests over each other.
+fn declare<'a>(role: &'a Role, report: &mut Report) -> Declarations<'a> {
+    let mut all: Vec<Declared> = Vec::new();
+    let mut places: BTreeMap<&str, usize> = BTreeMap::new();
+    for (level, manifest) in role.levels.iter().map(|level| &level.manifest).enumerate() {
+        for variable in &manifest.variables {
+            if let Some(place) = places.get(variable.name.as_str()) {
+                let inner = &mut all[*place].variable;
+                *inner = overlay(inner, variable, report);
+            } else {
+                places.insert(&variable.name, all.len());
+                all.push(Declared {
+                    level,
+                    variable: variable.clone(),
+                    given: None,
+                    faulty: false,
+                });
+            }
+        }
+    }
+    Declarations { all, places }
+}
+
+/// Binds the variable of a base by one of the same name.
+fn overlay(
+    inner: &manifest::Variable,
+    outer: &manifest::Variable,
+    report: &mut Report,
+) -> manifest::Variable {
+    let kind = kind_of(inner);
+    let fault = match (&inner.source, &outer.source) {
+        (VariableSource::Secret(_), VariableSource::Secret(_)) => None,
+        (VariableSource::Secret(_), _) => {
+            Some("is a secret, and stays one: `{ secret = true, env = \"NAME\" }`".to_owned())
+        }
+        (_, VariableSource::Value(value, _)) => kind
+            .filter(|kind| !kind.admits(value))
+            .map(|kind| format!("is {}, and not {}", kind.article(), value.kind().article())),
+        _ => None,
+    };
+    if let Some(fault) = fault {
+        let message = format!("`{}` {fault}", inner.name);
+        let help = format!("it is declared at {}", inner.at);
+        report.push(Diagnostic::error(&outer.at, message).help(help));
+        return inner.clone();
+    }
+    manifest::Variable {
+        name: inner.name.clone(),
+        at: outer.at.clone(),
+        description: outer.description.clone().or_else(|| inner.description.clone()),
+        kind: outer.kind.or(kind),
+        source: outer.source.clone(),
+    }
+}
+
+/// Returns the declared type, or that of the value.
+fn kind_of(variable: &manifest::Variable) -> Option<Kind> {
+    variable.kind.or(match &variable.source {
+        VariableSource::Value(value, _) => Some(value.kind()),
+        _ => None,
+    })
+}
+
+/// Takes the values of the vars files.
+fn from_files(declared: &mut Declarations<'_>, given: &Given<'_>, report: &mut Report) {
+    for source in given.vars_files {
+        let (assignments, faults) = manifest::parse_vars(source);
+        report.extend(faults);
+        for line in assignments.into_iter().flatten() {
+            let fault = |message: String| Diagnostic::error(&line.name_at, message);
+            let Some(place) = place(declared, &line.name, fault, report) else { continue };
+            let declared = &mut declared.all[place];
+            let kind = kind_of(&declared.variable).unwrap_or(Kind::String);
+            if !kind.admits(&line.value) {
+                let found = line.value.kind().article();
+                let message = format!("`{}` is {}, and not {found}", line.name, kind.article());
+                report.push(Diagnostic::error(&line.at, message));
+                declared.faulty = true;
+                continue;
+            }
+            match placed(line.value, kind, line.at.dir()) {
+                Ok(value) => {
+                    declared.given = Some((value, Origin::VarsFile(line.name_at.clone())));
+                }
+                Err(message) => {
+                    report.push(Diagnostic::error(&line.at, message));
+                    declared.faulty = true;
+                }
+            }
+        }
+    }
+}
+
+/// Takes the values of `--set`.
+fn from_command_line(declared: &mut Declarations<'_>, given: &Given<'_>, report: &mut Report) {
+    for word in given.set {
+        let Some((name, text)) = assignment(word, report) else { continue };
+        let Some(place) = place(declared, name, of_set, report) else { continue };
+        let declared = &mut declared.all[place];
+        let kind = kind_of(&declared.variable).unwrap_or(Kind::String);
+        let value = match kind {
+            Kind::Integer => text.parse().ok().map(Value::Integer),
+            Kind::Boolean => text.parse().ok().map(Value::Boolean),
+            Kind::String | Kind::Path => Some(Value::String(text.to_owned())),
+        };
+        let value = value
+            .filter(|_| !text.contains('\0'))
+            .ok_or_else(|| format!("`{text}` is not {}", kind.article()))
+            .and_then(|value| placed(value, kind, given.directory))
+            .map_err(|message| format!("`{name}`: {message}"));
+        match value {
+            Ok(value) => declared.given = Some((value, Origin::Set)),
+            Err(message) => {
+                report.push(of_set(message));
+                declared.faulty = true;
+            }
+        }
+    }
+}
+
+/// Returns the place of a variable that a value may be given from outside the manifests.
+fn place(
+    declared: &Declarations<'_>,
+    name: &str,
+    fault: impl Fn(String) -> Diagnostic,
+    report: &mut Report,
+) -> Option<usize> {
+    let Some(&place) = declared.places.get(name) else {
+        report.push_error(|| {
+            let known = declared.places.keys().copied();
+            fault(format!("no variable is named `{name}`")).did_you_mean(name, known)
+        });
+        return None;
+    };
+    match &declared.all[place].variable.source {
+        VariableSource::Value(..) | VariableSource::Required => Some(place),
+        VariableSource::From(layer) => {
+            let message = format!("`{name}` is decided during the run, by a pre of `{layer}`");
+            report.push(fault(message));
+            None
+        }
+        VariableSource::Secret(_) => {
+            let message = format!("`{name}` is a secret, and others could read it here");
+            let help = "the manifest says where it is read from, by `env` or `file`";
+            report.push(fault(message).help(help));
+            None
+        }
+    }
+}
+
+/// Decides the value of a variable.
+fn value_of(declared: &Declared, report: &mut Report) -> Variable {
+    let variable = &declared.variable;
+    let mut bound = open(variable);
+    match (&declared.given, &variable.source) {
+        (Some((value, origin)), _) => {
+            bound.value = Some(value.clone());
+            bound.origin = Some(origin.clone());
+        }
+        (None, _) if declared.faulty => {}
+        (None, VariableSource::Value(value, at)) => {
+            bound.origin = Some(Origin::Vars(variable.at.clone()));
+            let kind = kind_of(variable).unwrap_or(Kind::String);
+            match placed(value.clone(), kind, at.dir()) {
+                Ok(value) => bound.value = Some(value),
+                Err(message) => report.push(Diagnostic::error(at, message)),
+            }
+        }
+        (None, VariableSource::Required) => {
+            let message = format!("`{}` is required, and nothing gives it a value", variable.name);
+            let say = format!("give it by `--set {}=…` or in a vars file", variable.name);
+            report.push(Diagnostic::error(&variable.at, message).help(described(variable, &say)));
+        }
+        (None, VariableSource::From(layer)) => {
+            bound.from = Some(layer.clone());
+            bound.origin = Some(Origin::Pre(layer.clone()));
+        }
+        (None, VariableSource::Secret(Some(source))) => {
+            bound.origin = Some(Origin::Secret(source.clone()));
+        }
+        (None, VariableSource::Secret(None)) => {
+            let message = format!("nothing says where secret `{}` is read from", variable.name);
+            let say = "bind it in a manifest that extends this one, as \
+                       `{ secret = true, env = \"NAME\" }`";
+            report.push(Diagnostic::error(&variable.at, message).help(described(variable, say)));
+        }
+    }
+    bound
+}
+
+/// Returns a variable whose value is still open.
+pub(super) fn open(variable: &manifest::Variable) -> Variable {
+    Variable {
+        name: variable.name.clone(),
+        value: None,
+        from: None,
+        at: variable.at.clone(),
+        description: variable.description.clone(),
+        secret: matches!(variable.source, VariableSource::Secret(_)),
+        origin: None,
+    }
+}
+
+/// Puts what a variable is for in front of a help.
+pub(super) fn described(variable: &manifest::Variable, help: &str) -> String {
+    match &variable.description {
+        Some(description) => format!("{description}; {help}"),
+        None => help.to_owned(),
+    }
+}
+
+/// Makes a path absolute: it is relative to `dir`. Other values stay.
+pub(super) fn placed(value: Value, kind: Kind, dir: &Path) -> Result<Value, String> {
+    let (Kind::Path, Value::String(text)) = (kind, &value) else { return Ok(value) };
+    if text.is_empty() {
+        return Err("an empty path".to_owned());
+    }
+    if text.starts_with('/') {
+        return Ok(value);
+    }
+    if dir.as_os_str().is_empty() {
+        return Err(format!("`{text}` is relative, and a compiled-in layer has no directory"));
+    }
+    let text = text.strip_prefix("./").unwrap_or(text);
+    match dir.join(text).into_os_string().into_string() {
+        Ok(path) => Ok(Value::String(path)),
+        Err(path) => Err(format!("`{}` is not UTF-8", path.to_string_lossy())),
+    }
+}
+
+/// Warns of variables that nothing can see.
+///
+/// Steps see all that is no secret, so where there is a step only a secret can be unused.
+pub(super) fn warn_unused<'a>(
+    variables: impl IntoIterator<Item = &'a Variable>,
+    used: &BTreeSet<String>,
+    sees_all: bool,
+    report: &mut Report,
+) {
+    for variable in variables {
+        let seen = (sees_all && !variable.secret) || used.contains(&variable.name);
+        if !seen {
+            let message = format!("variable `{}` is never used", variable.name);
+            let diagnostic = Diagnostic::warning(&variable.at, message);
+            report.push(if variable.secret {
+                diagnostic.help(format!("no layer lists it: `secrets = [\"{}\"]`", variable.name))
+            } else {
+                diagnostic
+            });
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! `init`: writes a manifest to start from.
+
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use super::arguments::InitArguments;
+use super::output;
+use crate::execute::status;
+use crate::manifest;
+use crate::shell;
+use crate::source::Source;
+
+/// Arguments for templates that want some, as the manifest has them.
+const ARGUMENTS: &[(&str, &str)] = &[
+    ("alpine", "args = { release = \"v3.22\" }"),
+    ("busybox", "# args = { busybox-path = \"/bin/busybox\" }"),
+    ("centos", "args = { release = \"7\" }"),
+    ("debian", "args = { release = \"bookworm\" }"),
+    ("download", "args = { dist = \"debian\", release = \"bookworm\", arch = \"amd64\" }"),
+    ("fedora", "args = { release = \"42\" }"),
+    (
+        "local",
+        "args = { metadata = \"/srv/image/meta.tar.xz\", fstree = \"/srv/image/rootfs.tar.xz\" }",
+    ),
+    ("oci", "args = { url = \"oci:/srv/image:latest\" }"),
+    ("ubuntu", "args = { release = \"noble\" }"),
+];
+
+pub(super) fn main(arguments: &InitArguments) -> u8 {
+    let text = manifest(&arguments.template);
+    let path = arguments.file.display().to_string();
+    // What is written is a manifest that can be used, or nothing is.
+    let source = Arc::new(Source::new(&arguments.file, "/", text.as_str()));
+    let (_, report) = manifest::parse(&source);
+    if report.has_errors() {
+        output::error(
+            &format!("{} cannot be the name of a template", shell::word(&arguments.template)),
+            None,
+        );
+        return status::USAGE;
+    }
+    let written = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(&arguments.file)
+        .and_then(|mut file| file.write_all(text.as_bytes()));
+    match written {
+        Ok(()) => {
+            output::say(&format!(
+                "wrote {path}; `layered-template plan {path}` shows what it makes"
+            ));
+            0
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            output::error(&format!("`{path}` is there already, and is left as it is"), None);
+            status::USAGE
+        }
+        Err(error) => {
+            output::error(&format!("`{path}`: {error}"), None);
+            status::USAGE
+        }
+    }
+}
+
+fn manifest(template: &str) -> String {
+    let quoted = toml::Value::String(template.to_owned()).to_string();
+    let arguments = ARGUMENTS.iter().find(|(name, _)| *name == template).map(|(_, line)| *line);
+    let arguments = arguments.map(|line| format!("{line}\n")).unwrap_or_default();
+    format!(
+        r#"# A role: what its containers are made of. `layered-template plan THIS.toml` shows what it does,
+# and this makes one:
+#   lxc-create -t layered-template -n NAME -- --manifest THIS.toml
+manifest = 1
+description = "What this role is for"
+
+# Values that files with `render = true` and steps can use. `--set greeting=...` changes one.
+[vars]
+greeting = "welcome"
+
+# The first layer is the innermost: it calls an LXC template, which installs the system.
+[[layer]]
+name = "os"
+template = {quoted}
+{arguments}
+# Each further layer wraps those before it.
+[[layer]]
+name = "app"
+# Commands of the host, after the layer's files are there; `$LXC_ROOTFS` is the rootfs.
+post = 'test -f "$LXC_ROOTFS/etc/motd"'
+
+# Lines for the container's config.
+[layer.config]
+lxc.environment = "GREETING={{{{ greeting }}}}"
+
+# Files for the rootfs. Instead of `content`, `source` names a file or a directory beside this one.
+[[layer.file]]
+path = "/etc/motd"
+content = "{{{{ greeting }}}} to {{{{ lxc.name }}}}\n"
+render = true
+mode = "0644"
+owner = "root:root"
+"#
+    )
+}

@@ -1,0 +1,105 @@
+//! `layer`: the reusable layers.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::arguments::LayerVerb;
+use super::output;
+use crate::diagnostic::Report;
+use crate::execute::status;
+use crate::host::files;
+use crate::host::library::{self, Found};
+use crate::manifest::{self, LARGEST, LayerFile, Variable, VariableSource};
+use crate::shell;
+use crate::source::Source;
+
+pub(super) fn main(verb: &LayerVerb) -> u8 {
+    // As for a manifest in this directory.
+    let mut directories = vec![PathBuf::from("layers")];
+    directories.extend(library::directories(None));
+    match verb {
+        LayerVerb::List => list(&directories),
+        LayerVerb::Show { name } => show(name, &directories),
+    }
+}
+
+fn list(directories: &[PathBuf]) -> u8 {
+    let names = library::names(directories);
+    let width = names.iter().map(String::len).max().unwrap_or_default();
+    output::printed(0, |to| {
+        for name in &names {
+            let description = match read(name, directories) {
+                Ok(Some((layer, _))) => layer.description.unwrap_or_default(),
+                Ok(None) => String::new(),
+                Err(_) => "cannot be used; `layer show` says why".to_owned(),
+            };
+            writeln!(to, "{name:width$}  {}", shell::one_line(&description))?;
+        }
+        Ok(())
+    })
+}
+
+fn show(name: &str, directories: &[PathBuf]) -> u8 {
+    match read(name, directories) {
+        Ok(Some((layer, source))) => {
+            output::printed(0, |to| to.write_all(describe(name, &layer, &source).as_bytes()))
+        }
+        Ok(None) => {
+            output::diagnostics(&library::missing(name, directories).into());
+            status::USAGE
+        }
+        Err(report) => {
+            output::diagnostics(&report);
+            status::USAGE
+        }
+    }
+}
+
+fn read(name: &str, directories: &[PathBuf]) -> Result<Option<(LayerFile, Arc<Source>)>, Report> {
+    let source = match library::find(name, directories) {
+        None => return Ok(None),
+        Some(Found::File(path)) => files::read_source(&path, LARGEST)?,
+        Some(Found::Compiled(text)) => Arc::new(Source::compiled_in(format!("<{name}>"), text)),
+    };
+    match manifest::parse_layer(&source) {
+        (Some(layer), _) => Ok(Some((layer, source))),
+        (None, report) => Err(report),
+    }
+}
+
+fn describe(name: &str, layer: &LayerFile, source: &Source) -> String {
+    let mut text = String::new();
+    let description = layer.description.as_deref().unwrap_or("no description");
+    let _ = writeln!(text, "{name}: {}", shell::one_line(description));
+    let from = match source.has_dir() {
+        true => source.path.display().to_string(),
+        false => "part of the program".to_owned(),
+    };
+    let _ = writeln!(text, "  from {from}");
+    if !layer.variables.is_empty() {
+        let _ = writeln!(text, "\nIts variables:");
+        for variable in &layer.variables {
+            let _ = writeln!(text, "  {}", line(variable));
+            if let Some(description) = &variable.description {
+                let _ = writeln!(text, "      {}", shell::one_line(description));
+            }
+        }
+    }
+    let _ = writeln!(text, "\nThe file:\n");
+    for line in source.text.lines() {
+        let _ = writeln!(text, "  {}", shell::printable(line));
+    }
+    text
+}
+
+fn line(variable: &Variable) -> String {
+    let name = &variable.name;
+    match &variable.source {
+        VariableSource::Value(value, _) => format!("{name} = {}", shell::word(value.to_string())),
+        VariableSource::Required => format!("{name}  (required)"),
+        VariableSource::Secret(None) => format!("{name}  (a required secret)"),
+        VariableSource::Secret(Some(source)) => format!("{name}  (a secret: {source})"),
+        VariableSource::From(_) => format!("{name}  (decided by its pre steps)"),
+    }
+}

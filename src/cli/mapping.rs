@@ -1,0 +1,86 @@
+//! The id map of a container that an ordinary user makes, or that its config asks for.
+
+use std::path::Path;
+
+use crate::host::account::Range;
+use crate::host::caller::Caller;
+use crate::host::files;
+use crate::host::userns::Ids;
+use crate::lxc::call::Mapped;
+
+/// The largest config that a container can start with, in bytes.
+const LARGEST: usize = 1024 * 1024;
+
+/// How a container's ids are mapped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mapping {
+    /// Not at all: the host's own ids are the container's.
+    None,
+    /// The caller alone is mapped, to root: there are no ids besides.
+    CallerAlone,
+    /// By these.
+    Ids(Ids),
+}
+
+impl Mapping {
+    /// Decides by the config that the container starts with, and by who calls.
+    pub(super) fn decide(config: &str, caller: &Caller) -> Self {
+        let given = idmap(config);
+        match given.or_else(|| Ids::subordinate(caller).filter(|_| caller.uid != 0)) {
+            Some(ids) => Self::Ids(ids),
+            None if caller.uid == 0 => Self::None,
+            None => Self::CallerAlone,
+        }
+    }
+
+    /// Returns the ids that stand for the caller in the container's namespace.
+    pub(super) fn mapped(self) -> Option<Mapped> {
+        match self {
+            Self::None => None,
+            Self::CallerAlone => Some(Mapped { uid: 0, gid: 0 }),
+            Self::Ids(ids) => Some(ids.mapped()),
+        }
+    }
+}
+
+/// Reads what a container's config starts with.
+pub(super) fn starting_config(path: &Path) -> Result<String, String> {
+    let bytes = files::read_regular(path, LARGEST)
+        .map_err(|error| format!("the config `{}`: {error}", path.display()))?;
+    let mut text = String::from_utf8(bytes)
+        .map_err(|_| format!("the config `{}` is not UTF-8", path.display()))?;
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    Ok(text)
+}
+
+/// Returns the id map of a config, where it has one that starts at 0 for users and groups.
+pub(super) fn idmap(config: &str) -> Option<Ids> {
+    let range = |kind: &str| {
+        config.lines().find_map(|line| {
+            let value = line.trim().strip_prefix("lxc.idmap")?.trim_start().strip_prefix('=')?;
+            let mut words = value.split_whitespace();
+            let fits = words.next()? == kind && words.next()? == "0";
+            let first = words.next()?.parse().ok()?;
+            let count = words.next()?.parse().ok()?;
+            fits.then_some(Range { first, count })
+        })
+    };
+    Some(Ids { users: range("u")?, groups: range("g")? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_config_s_map_counts_if_it_starts_at_0() {
+        let text = "lxc.idmap = u 0 100000 65536\nlxc.idmap=g 0 200000 65536\n";
+        let ids = idmap(text).unwrap();
+        assert_eq!((ids.users.first, ids.groups.first), (100_000, 200_000));
+        assert_eq!(idmap("lxc.idmap = u 0 1 1\n"), None);
+        assert_eq!(idmap("lxc.idmap = u 5 1 1\nlxc.idmap = g 5 1 1\n"), None);
+        assert_eq!(idmap("# lxc.idmap = u 0 1 1\n"), None);
+    }
+}

@@ -1,0 +1,72 @@
+//! Fetches a file that a drop names by its URL, with the host's own curl or wget.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::Run;
+use super::failure::{Failure, status};
+use super::observe::{Doing, Subject};
+use super::step::Job;
+use crate::host::child::Terms;
+use crate::plan::{FileDrop, Layer};
+
+/// How long nothing may come from a server before it is given up, in seconds.
+const STALLED: &str = "60";
+
+/// Where a command is looked for, should the environment not say.
+const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+impl Run<'_> {
+    /// Fetches into the run's directory, and returns where the file is. Whether it is what the
+    /// manifest wants is found out when it is dropped.
+    pub(super) fn fetch(
+        &mut self,
+        layer: &Layer,
+        drop: &FileDrop,
+        url: &str,
+    ) -> Result<PathBuf, Failure> {
+        let subject =
+            Subject { layer: layer.name.clone(), doing: Doing::Drop(drop.path.to_string()) };
+        let fail = |reason: &str| {
+            Failure::of(
+                status::FILES,
+                subject.clone(),
+                &drop.at,
+                format!("could not be fetched: {reason}"),
+            )
+        };
+        let Some(directory) = &self.means.directory else {
+            return Err(fail("there is no state directory to put it into"));
+        };
+        let to = directory.place("fetched");
+        let Some(command) = command(url, &to) else {
+            return Err(fail("neither `curl` nor `wget` is installed"));
+        };
+        let job = Job { subject: subject.clone(), at: &drop.at, text: url, status: status::FILES };
+        let terms =
+            Terms { timeout: None, shares_terminal: false, tick: self.means.observer.tick() };
+        self.command(job, command, terms)?;
+        Ok(to)
+    }
+}
+
+fn command(url: &str, to: &Path) -> Option<Command> {
+    let path = std::env::var_os("PATH").unwrap_or_else(|| PATH.into());
+    let is_there = |name: &str| std::env::split_paths(&path).any(|at| at.join(name).is_file());
+    let mut command = if is_there("curl") {
+        let mut curl = Command::new("curl");
+        curl.args(["--fail", "--location", "--silent", "--show-error", "--proto", "=http,https"]);
+        curl.args(["--max-redirs", "10", "--speed-time", STALLED, "--speed-limit", "1"]);
+        curl.arg("--output").arg(to).arg("--").arg(url);
+        curl
+    } else if is_there("wget") {
+        let mut wget = Command::new("wget");
+        wget.args(["--no-verbose", "--tries=3", "--timeout", STALLED, "--output-document"]);
+        wget.arg(to).arg("--").arg(url);
+        wget
+    } else {
+        return None;
+    };
+    command.stdin(Stdio::null());
+    Some(command)
+}

@@ -1,0 +1,245 @@
+//! Holds `src/` to its shape, by reading it.
+//!
+//! The rule: the program is four bands, and a module uses those below its own alone.
+//!
+//! - ground (`digest`, `diagnostic`, `layers`, `shell`, `source`): uses nothing but ground;
+//! - pure (`lxc`, `manifest`, `chain`, `plan`, `record`, in this order): uses ground and the pure
+//!   modules before it, and touches nothing: no file, process, environment, clock or system call;
+//! - effects (`host`, then `execute`): `host` uses ground and pure, `execute` all but `cli`;
+//! - skin (`cli`): uses everything. It alone knows of a run that is only looked at: a plan is shown
+//!   or executed, and nothing below the command line is told which.
+//!
+//! Modules that are compiled for tests alone may use and touch what they like.
+//!
+//! What the compiler cannot check is in `host/kernel.rs` alone, a file is named by the one thing
+//! that it holds, and it can be read in one sitting.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Each module, and those that it may use.
+const MAY_USE: [(&str, &str); 15] = [
+    ("layers", ""),
+    ("shell", ""),
+    ("digest", ""),
+    ("source", "shell"),
+    ("diagnostic", "shell source"),
+    ("lxc", "shell digest source diagnostic"),
+    ("manifest", "shell digest source diagnostic lxc"),
+    ("chain", "shell digest source diagnostic lxc manifest"),
+    ("plan", "shell digest source diagnostic lxc manifest chain"),
+    ("record", "shell digest source diagnostic lxc plan"),
+    ("host", "layers shell digest source diagnostic lxc manifest chain plan record"),
+    ("execute", "layers shell digest source diagnostic lxc manifest chain plan record host"),
+    ("cli", "layers shell digest source diagnostic lxc manifest chain plan record host execute"),
+    ("lib", ""),
+    ("main", "cli"),
+];
+
+/// The modules that may touch the system.
+const EFFECTS: [&str; 5] = ["host", "execute", "cli", "main", "lib"];
+
+/// What touches the system.
+const TOUCHES: [&str; 25] = [
+    "std::fs",
+    "std::process",
+    "std::env",
+    "std::net",
+    "std::thread",
+    "std::time::SystemTime",
+    "std::time::Instant",
+    "std::os::fd",
+    "std::path::absolute",
+    "path::absolute",
+    "io::stdin",
+    "io::stdout",
+    "io::stderr",
+    "rustix::",
+    "libc::",
+    "pathrs::",
+    ".canonicalize(",
+    ".exists(",
+    ".try_exists(",
+    ".is_dir(",
+    ".is_file(",
+    ".is_symlink(",
+    ".metadata(",
+    ".read_dir(",
+    ".read_link(",
+];
+
+/// The longest file, in lines.
+const LONGEST: usize = 600;
+
+/// Names of modules that hold anything.
+const NAMELESS: [&str; 6] = ["utils", "util", "helpers", "types", "common", "misc"];
+
+/// A file of `src/`.
+struct File {
+    /// Its path below `src/`.
+    path: PathBuf,
+    /// Its text without comments.
+    code: String,
+    lines: usize,
+    /// Whether it is compiled for tests alone.
+    tests: bool,
+}
+
+impl File {
+    /// The module at the crate's root that it belongs to.
+    fn module(&self) -> &str {
+        let first = self.path.iter().next().unwrap().to_str().unwrap();
+        first.strip_suffix(".rs").unwrap_or(first)
+    }
+}
+
+fn files() -> Vec<File> {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    let mut directories = vec![top.clone()];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                directories.push(path);
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap();
+            let is_code = |line: &&str| !line.trim_start().starts_with("//");
+            let code = text.lines().filter(is_code).collect::<Vec<_>>().join("\n");
+            let path = path.strip_prefix(&top).unwrap().to_path_buf();
+            files.push(File { path, code, lines: text.lines().count(), tests: false });
+        }
+    }
+    let tests: Vec<PathBuf> = files.iter().flat_map(tests_of).collect();
+    for file in &mut files {
+        file.tests = tests.iter().any(|module| file.path.with_extension("").starts_with(module));
+    }
+    assert!(files.len() > 50, "{} files are not all of them", files.len());
+    files
+}
+
+/// Returns the modules of a file that are compiled for tests alone.
+fn tests_of(file: &File) -> Vec<PathBuf> {
+    let mut lines = file.code.lines().map(str::trim).peekable();
+    let mut found = Vec::new();
+    while let Some(line) = lines.next() {
+        let module = lines.peek().and_then(|line| line.strip_prefix("mod ")?.strip_suffix(';'));
+        if line == "#[cfg(test)]"
+            && let Some(module) = module
+        {
+            let at =
+                if file.module() == "lib" { PathBuf::new() } else { file.path.with_extension("") };
+            found.push(at.join(module));
+        }
+    }
+    found
+}
+
+/// Returns the modules at the crate's root that a text names.
+fn used(code: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    for (index, _) in code.match_indices("crate::") {
+        let rest = &code[index + "crate::".len()..];
+        match rest.strip_prefix('{') {
+            None => names.push(first_name(rest)),
+            Some(list) => {
+                // The names at the first level of the braces.
+                let mut depth = 1;
+                let mut item = String::new();
+                for letter in list.chars() {
+                    match letter {
+                        '{' => depth += 1,
+                        '}' => depth -= 1,
+                        _ => {}
+                    }
+                    if depth == 0 || (depth == 1 && letter == ',') {
+                        names.push(first_name(item.trim()));
+                        item.clear();
+                    } else {
+                        item.push(letter);
+                    }
+                    if depth == 0 {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+    names.retain(|name| !name.is_empty());
+    names
+}
+
+fn first_name(text: &str) -> String {
+    text.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect()
+}
+
+#[test]
+fn imports_are_found_in_every_spelling() {
+    let code = "use crate::{plan::{Act, Inner}, shell};\nlet x = crate::lxc::call(crate::digest);";
+    assert_eq!(used(code), ["plan", "shell", "lxc", "digest"]);
+}
+
+#[test]
+fn every_module_uses_those_below_it_alone() {
+    let mut faults = Vec::new();
+    for file in files().iter().filter(|file| !file.tests) {
+        let module = file.module();
+        let Some((_, allowed)) = MAY_USE.iter().find(|(name, _)| *name == module) else {
+            faults.push(format!("{}: `{module}` stands in no band", file.path.display()));
+            continue;
+        };
+        for name in used(&file.code) {
+            if name != module && !allowed.split(' ').any(|other| other == name) {
+                faults.push(format!("{}: `{module}` uses `{name}`", file.path.display()));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn ground_and_pure_touch_nothing() {
+    let mut faults = Vec::new();
+    let pure = |file: &&File| !file.tests && !EFFECTS.contains(&file.module());
+    for file in files().iter().filter(pure) {
+        for touch in TOUCHES.iter().filter(|touch| file.code.contains(**touch)) {
+            faults.push(format!("{}: {touch}", file.path.display()));
+        }
+        if file.code.contains("use std::{") {
+            faults.push(format!("{}: name each `std` module by itself", file.path.display()));
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn nothing_below_the_command_line_knows_of_a_dry_run() {
+    for file in files().iter().filter(|file| file.module() != "cli") {
+        for word in ["dry_run", "dry-run", "dryrun", "DryRun", "simulate"] {
+            assert!(!file.code.contains(word), "{}: {word}", file.path.display());
+        }
+    }
+}
+
+#[test]
+fn what_the_compiler_cannot_check_is_in_one_file() {
+    let holds: Vec<_> = files()
+        .into_iter()
+        .filter(|file| file.code.contains("unsafe ") || file.code.contains("unsafe_code"))
+        .map(|file| file.path)
+        .collect();
+    assert_eq!(holds, [PathBuf::from("host/kernel.rs")]);
+}
+
+#[test]
+fn files_are_short_and_named_by_what_they_hold() {
+    for file in files() {
+        let path = file.path.display();
+        assert!(file.lines <= LONGEST, "{path} has {} lines", file.lines);
+        for part in &file.path {
+            let name = part.to_str().unwrap().trim_end_matches(".rs");
+            assert!(!NAMELESS.contains(&name), "{path}: a name that says nothing");
+        }
+    }
+}

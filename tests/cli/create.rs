@@ -1,0 +1,121 @@
+//! `create`: a container without LXC.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+use crate::listing;
+use crate::requirement::{root, skip};
+use crate::sandbox::Sandbox;
+
+#[test]
+fn a_container_is_made_as_lxc_would_make_it() {
+    if !root() {
+        return;
+    }
+    let sandbox = Sandbox::new().file("start.conf", "lxc.net.0.type = empty").layers(
+        "[layer.config]\nlxc.start.auto = 1\n[[layer.file]]\npath = \"/f\"\ncontent = \"f\"\n",
+    );
+    let ran = sandbox.create(["--config", "start.conf", "--", "--user=x"]);
+    ran.exits(0).prints("").says("os: template fake\n");
+    let expected = "lxc.net.0.type = empty
+lxc.rootfs.path = dir:[DIR]/lxc/web1/rootfs
+# layered-template: layer os
+lxc.start.auto = 1
+";
+    assert_eq!(sandbox.redacted(&sandbox.config()), expected);
+    assert_eq!(sandbox.read("/f"), "f");
+    let modes = ["", "rootfs", "config"]
+        .map(|name| fs::metadata(sandbox.container().join(name)).unwrap().mode() & 0o7777);
+    assert_eq!(modes, [0o770, 0o755, 0o640]);
+    assert_eq!(sandbox.record()["upstream"]["args"][3], "--user=x");
+}
+
+#[test]
+fn what_exists_is_left_alone() {
+    if !root() {
+        return;
+    }
+    let sandbox = Sandbox::new().layers("pre = \"touch ran\"\n");
+    fs::create_dir_all(sandbox.rootfs()).unwrap();
+    fs::write(sandbox.container().join("config"), "mine\n").unwrap();
+    let before = listing::of(&sandbox.path("lxc"));
+    sandbox
+        .create(["--config", "/dev/null"])
+        .exits(2)
+        .mentions("error: the config `/dev/null`: it is not a regular file\n");
+    sandbox
+        .create([""; 0])
+        .exits(2)
+        .says("error: `[DIR]/lxc/web1` cannot be made: it exists already\n");
+    assert_eq!(listing::of(&sandbox.path("lxc")), before);
+    assert!(!sandbox.role().join("ran").exists());
+}
+
+#[test]
+fn a_failure_leaves_nothing() {
+    if !root() {
+        return;
+    }
+    for (rest, status) in [
+        ("pre = \"exit 1\"\n", 3),
+        ("args = [\"fail\"]\n", 4),
+        ("check = \"exit 1\"\n", 7),
+        ("nonsense = 1\n", 2),
+    ] {
+        let sandbox = Sandbox::new()
+            .upstream("mkdir -p \"$rootfs/a/b\"; chmod 0 \"$rootfs/a\"; [ \"${4-}\" != fail ]")
+            .layers(rest);
+        sandbox.create([""; 0]).exits(status);
+        assert_eq!(listing::of(&sandbox.path("lxc")), "", "{rest}");
+    }
+}
+
+#[test]
+fn a_signal_leaves_nothing() {
+    if !root() {
+        return;
+    }
+    let sandbox = Sandbox::new().layers("post = 'kill -TERM $PPID; sleep 20'\n");
+    sandbox.create([""; 0]).exits(143);
+    assert_eq!(listing::of(&sandbox.path("lxc")), "");
+}
+
+#[test]
+fn an_ordinary_user_enters_a_namespace() {
+    if !root() {
+        return;
+    }
+    // Without subordinate ids there is one id, which owns everything.
+    let sandbox =
+        Sandbox::new().nobody().layers("[[layer.file]]\npath = \"/f\"\ncontent = \"f\"\n");
+    for name in ["role", "lxc", "tmp", "home"] {
+        std::os::unix::fs::chown(sandbox.path(name), Some(65534), Some(65534)).unwrap();
+    }
+    let sandbox = sandbox.env("LAYERED_TEMPLATE_STATE", "");
+    let ran = sandbox.create([""; 0]);
+    if ran.stderr().contains("no user namespace can be entered") {
+        skip("this host lets no ordinary user make a user namespace");
+        return;
+    }
+    ran.exits(0).mentions("warning: you have no subordinate ids");
+    let metadata = fs::metadata(sandbox.rootfs().join("f")).unwrap();
+    assert_eq!((metadata.uid(), metadata.gid()), (65534, 65534));
+    let failed = sandbox.layers("post = \"exit 1\"\n");
+    let words = ["create", "m.toml", "--name", "web2", "--lxcpath", "../lxc"];
+    failed.run(words).exits(6);
+    assert!(!failed.path("lxc/web2").exists());
+}
+
+#[test]
+fn quiet_says_nothing_and_verbose_more() {
+    if !root() {
+        return;
+    }
+    let sandbox = Sandbox::new().layers("post = \"echo hi\"\n");
+    sandbox.create(["--quiet"]).exits(0).says("");
+    fs::remove_dir_all(sandbox.container()).unwrap();
+    sandbox
+        .create(["-v"])
+        .exits(0)
+        .mentions("os: template fake (m.toml:5)\nos: post: echo hi (m.toml:6)\n  os| hi\n");
+}

@@ -1,0 +1,72 @@
+//! `install-template`, completions and manual pages.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+use crate::sandbox::Sandbox;
+
+#[test]
+fn the_program_is_installed_where_it_is_told() {
+    let sandbox = Sandbox::new().umask(0o077).layers("");
+    let ran = sandbox.run(["install-template", "--directory", "../templates"]);
+    ran.exits(0).prints("");
+    // The directory is spelled as it was given, and looked for as it is.
+    ran.mentions("installed [DIR]/templates/lxc-layered-template: `lxc-create -t layered-template` finds it\n");
+    let installed = sandbox.path("templates/lxc-layered-template");
+    let metadata = fs::metadata(&installed).unwrap();
+    assert_eq!(metadata.mode() & 0o7777, 0o755);
+    assert_eq!(metadata.len(), fs::metadata(sandbox.program_path()).unwrap().len());
+    // It is a template by its name, and replaces itself.
+    let mut command = sandbox.command(&installed);
+    command.arg("--help");
+    assert!(
+        sandbox.ran(command).exits(0).stdout().starts_with("layered-template makes a container")
+    );
+    sandbox.run(["install-template", "--directory", "../templates"]).exits(0);
+    assert_eq!(fs::read_dir(sandbox.path("templates")).unwrap().count(), 2);
+}
+
+#[test]
+fn elsewhere_it_says_how_to_call_it_and_who_cannot() {
+    let sandbox = Sandbox::new();
+    let closed = sandbox.path("home/closed");
+    fs::create_dir(&closed).unwrap();
+    fs::set_permissions(&closed, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    sandbox.run(["install-template", "--directory", "../home/closed/in"]).exits(0).says(
+        "installed [DIR]/home/closed/in/lxc-layered-template: call it by its path, `lxc-create -t \
+         [DIR]/home/closed/in/lxc-layered-template`
+warning: a container of an ordinary user cannot be made with it: its ids may not pass [DIR]/home/closed
+hint: `chmod o+x [DIR]/home/closed` lets them pass
+",
+    );
+}
+
+#[test]
+fn a_directory_that_cannot_be_is_told() {
+    let sandbox = Sandbox::new().file("file", "");
+    let ran = sandbox.run(["install-template", "--directory", "file/x"]);
+    ran.exits(1).says("error: `file/x`: Not a directory (os error 20)\n");
+}
+
+#[test]
+fn completions_and_pages_come_from_the_command_line_itself() {
+    let sandbox = Sandbox::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let ran = sandbox.run(["completions", shell]);
+        ran.exits(0).says("");
+        for verb in ["plan", "validate", "create", "install-template"] {
+            assert!(ran.stdout().contains(verb), "{shell} {verb}");
+        }
+    }
+    let mut bash = sandbox.command("/bin/bash");
+    bash.args(["-c", "source <(\"$0\" completions bash) && complete -p layered-template"]);
+    bash.arg(sandbox.program_path());
+    sandbox.ran(bash).exits(0);
+    let page = sandbox.run(["man"]);
+    page.exits(0).says("");
+    assert!(page.stdout().contains(".TH layered-template 1"), "{}", page.stdout());
+    fs::create_dir(sandbox.path("man")).unwrap();
+    sandbox.run(["man", "--output", "../man"]).exits(0).says("");
+    assert!(sandbox.path("man/layered-template-plan.1").is_file());
+    sandbox.run(["man", "--output", "../no"]).exits(1).mentions("error: `../no`: No such file");
+}

@@ -1,0 +1,37 @@
+//! The built program on the command line and as a template, over templates of ten lines of shell.
+//!
+//! Every test works in a [`sandbox::Sandbox`]: a directory of its own, an environment of its own,
+//! and a container directory such as LXC would have made. Templates are always called with all
+//! three of `--path`, `--name` and `--rootfs`, each within that directory.
+//!
+//! An ordinary user's tests run in a user namespace in which that user is root; what needs more ids
+//! than one says `skipped: ...` there, and passes.
+
+mod listing;
+mod redactor;
+mod requirement;
+mod sandbox;
+mod snapshot;
+
+mod arguments;
+mod asks;
+mod config;
+mod create;
+mod depth;
+mod disk;
+mod drops;
+mod handed;
+mod hostile;
+mod input;
+mod install;
+mod owners;
+mod plan;
+mod processes;
+mod record;
+mod silent;
+mod sources;
+mod statuses;
+mod steps;
+mod timeouts;
+mod trees;
+mod validate;

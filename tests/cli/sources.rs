@@ -1,0 +1,109 @@
+//! Sources that vanish or change after they were planned.
+
+use crate::listing;
+use crate::sandbox::Sandbox;
+
+const FILE: &str = "[[layer.file]]\npath = \"/etc/f\"\nsource = \"files/f\"\n";
+const TREE: &str = "[[layer.file]]\npath = \"/etc/t\"\nsource = \"files\"\n";
+const MERGED: &str = "[[layer.file]]\npath = \"/etc\"\nsource = \"files\"\n";
+
+#[test]
+fn a_source_that_is_not_as_planned_ends_the_run_and_leaves_nothing() {
+    let gone = "its source `[DIR]/role/files/f`: No such file or directory (os error 2)";
+    let changed = "its source `[DIR]/role/files/f` changed after it was planned";
+    let no_file = "its source `[DIR]/role/files/f`: it is no longer a file";
+    let table = [
+        (FILE, "rm files/f", gone),
+        (FILE, "echo other >files/f", changed),
+        (FILE, ": >files/f", changed),
+        (FILE, "rm files/f; mkdir files/f", no_file),
+        (FILE, "rm files/f; mkfifo files/f", no_file),
+        (TREE, "rm files/f", gone),
+        (TREE, "echo other >files/f", changed),
+        (TREE, "echo longer than it was >>files/f", changed),
+        (TREE, "rm files/f; mkdir files/f", no_file),
+        (TREE, "rm files/f; mkfifo files/f", no_file),
+        (TREE, "rm files/f; ln -s /etc/passwd files/f", no_file),
+        (TREE, "rm -r files", "its source `[DIR]/role/files`: No such file or directory"),
+        (TREE, "rm -r files; touch files", "its source `[DIR]/role/files`: Not a directory"),
+        (MERGED, "echo other >files/f", changed),
+        (MERGED, "rm files/f", gone),
+        (MERGED, "rm -r files/d", "its source `[DIR]/role/files/d`: No such file or directory"),
+        (TREE, "rm -r files/d; touch files/d", "its source `[DIR]/role/files/d`: Not a directory"),
+    ];
+    for (lines, script, reason) in table {
+        let sandbox = Sandbox::new()
+            .file("files/f", "planned")
+            .file("files/d/g", "g")
+            .upstream(&format!("mkdir \"$rootfs/etc\"; {script}"))
+            .layers(lines);
+        let ran = sandbox.chain();
+        ran.exits(5);
+        assert!(ran.stderr().contains(reason), "{script}: {}", ran.stderr());
+        ran.mentions("could not be dropped: ").mentions("--> m.toml:7\n");
+        if lines != MERGED {
+            assert_eq!(listing::of(&sandbox.rootfs()), "/etc directory 0755\n", "{script}");
+        }
+        assert!(!listing::of(&sandbox.rootfs()).contains(".layered-template"), "{script}");
+    }
+}
+
+#[test]
+fn a_large_source_that_changes_is_not_half_there() {
+    let sandbox = Sandbox::new()
+        .file("big", vec![b'x'; 3_000_000])
+        .upstream("mkdir \"$rootfs/etc\"; echo old >\"$rootfs/etc/big\"; echo more >>big")
+        .layers("[[layer.file]]\npath = \"/etc/big\"\nsource = \"big\"\n");
+    sandbox.chain().exits(5).mentions("changed after it was planned");
+    assert_eq!(
+        listing::of(&sandbox.rootfs()),
+        "/etc directory 0755\n/etc/big file 0644 \"old\\n\"\n"
+    );
+}
+
+#[test]
+fn what_a_link_was_replaced_by_is_not_lost_when_the_tree_fails() {
+    let sandbox = Sandbox::new()
+        .file("files/f", "planned")
+        .upstream("mkdir \"$rootfs/etc\"; ln -s no/where \"$rootfs/etc/t\"; echo other >files/f")
+        .layers(TREE);
+    sandbox.chain().exits(5).mentions("changed after it was planned");
+    assert_eq!(listing::of(&sandbox.rootfs()), "/etc directory 0755\n/etc/t -> no/where\n");
+}
+
+#[test]
+fn a_script_that_vanishes_is_a_step_that_fails() {
+    let sandbox = Sandbox::new()
+        .file("s.sh", "echo ran >>trace\n")
+        .upstream("rm s.sh; mkdir \"$rootfs/etc\"")
+        .layers("post = { script = \"s.sh\" }\n");
+    sandbox.chain().exits(6).mentions("`post` of layer `os` ended with status");
+    assert_eq!(sandbox.trace(), "");
+}
+
+#[test]
+fn a_missing_source_or_script_is_found_before_anything_runs() {
+    let sandbox = Sandbox::new().layers(
+        "pre = \"touch ran\"\npost = { script = \"no.sh\" }\n\
+         [[layer.file]]\npath = \"/x\"\nsource = \"no/file\"\n",
+    );
+    sandbox.chain().exits(2).says(
+        "error: the script `[DIR]/role/no.sh` cannot be used: it is not there
+ --> m.toml:7:19
+  |
+7 | post = { script = \"no.sh\" }
+  |                   ^^^^^^^
+  |
+  = help: a relative path is relative to the file that names it
+
+error: the source `[DIR]/role/no/file` cannot be used: it is not there
+  --> m.toml:10:10
+   |
+10 | source = \"no/file\"
+   |          ^^^^^^^^^
+   |
+   = help: a relative path is relative to the file that names it
+",
+    );
+    assert!(!sandbox.role().join("ran").exists());
+}

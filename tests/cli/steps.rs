@@ -1,0 +1,209 @@
+//! Host steps: their environment, directory, input and output.
+
+use std::time::{Duration, Instant};
+
+use crate::sandbox::Sandbox;
+
+#[test]
+fn a_step_knows_its_container_and_its_layer() {
+    let sandbox = Sandbox::new().env("CALLER", "mine").env("port", "of the caller").manifest(
+        "manifest = 1\n[vars]\nport = 8080\non = true\ntext = \"a 'b' $c\"\n\n[[layer]]\n\
+         name = \"os\"\ntemplate = \"fake\"\nenv = { OWN = \"{{ port }}\", CALLER = { pass = true } }\n\
+         post = 'env | sort | grep -v \"^_=\" >trace'\n",
+    );
+    sandbox.chain().exits(0);
+    let expected = "CALLER=mine
+HOME=[DIR]/home
+LAYERED_TEMPLATE_STATE=[DIR]/state
+LAYER_DIR=[DIR]/role
+LAYER_NAME=os
+LXC_NAME=web1
+LXC_PATH=[DIR]/lxc/web1
+LXC_ROOTFS=[DIR]/lxc/web1/rootfs
+OWN=8080
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+PWD=[DIR]/role
+TMPDIR=[DIR]/tmp
+UPSTREAM_TEMPLATE_DIR=[DIR]/templates
+on=true
+port=8080
+text=a 'b' $c
+";
+    assert_eq!(sandbox.redacted(&sandbox.trace()), expected);
+}
+
+#[test]
+fn the_mapped_pair_is_that_of_this_call_and_no_other() {
+    let sandbox = Sandbox::new()
+        .env("LXC_MAPPED_UID", "1")
+        .layers("post = 'echo ${LXC_MAPPED_UID-unset} ${LXC_MAPPED_GID-unset} >>trace'\n");
+    sandbox.chain().exits(0);
+    sandbox.template("m.toml --mapped-uid 0 --mapped-gid 0".split(' ')).exits(4);
+    std::fs::remove_dir_all(sandbox.container()).unwrap();
+    sandbox.template("m.toml --mapped-uid 0 --mapped-gid 0".split(' ')).exits(0);
+    assert_eq!(sandbox.trace(), "unset unset\n0 0\n");
+}
+
+#[test]
+fn a_step_runs_where_its_manifest_is_with_nothing_to_read() {
+    let sandbox = Sandbox::new()
+        .umask(0o077)
+        .file("deep/m.toml", "")
+        .file("deep/s.sh", "#!/bin/sh\necho script \"$PWD\" $(umask) \"$#\" >>trace\n")
+        .file("deep/plain", "echo plain >>trace\n");
+    let text = "manifest = 1\n[[layer]]\nname = \"os\"\ntemplate = \"fake\"\npost = [\n\
+                'echo \"$PWD\" $(umask) $(wc -c) >>trace',\n{ script = \"s.sh\" },\n\
+                { script = \"plain\" },\n{ run = 'echo ${BASH_VERSION:+bash} >>trace', shell = \"/bin/bash\" },\n]\n";
+    let sandbox = sandbox.file("deep/m.toml", text);
+    sandbox.template(["--manifest", "deep/m.toml"]).exits(0);
+    let trace = std::fs::read_to_string(sandbox.role().join("deep/trace")).unwrap();
+    let expected = "[DIR]/role/deep 0022 0\nscript [DIR]/role/deep 0022 0\nplain\nbash\n";
+    assert_eq!(sandbox.redacted(&trace), expected);
+}
+
+#[test]
+fn the_shell_ends_at_the_first_failure_and_at_an_unset_variable() {
+    for step in ["false; touch ran", "echo $unset; touch ran"] {
+        let sandbox = Sandbox::new().layers(&format!("post = '{step}'\n"));
+        sandbox.chain().exits(6);
+        assert!(!sandbox.role().join("ran").exists(), "{step}");
+    }
+}
+
+#[test]
+fn values_are_never_parsed_by_a_shell() {
+    let sandbox = Sandbox::new().manifest(
+        "manifest = 1\n[vars]\nvalue = \"$(touch pwned); `touch pwned` '\\\"\"\n[[layer]]\n\
+         name = \"os\"\ntemplate = \"fake\"\nargs = { x = \"{{ value }}\" }\n\
+         post = 'printf \"%s\" \"$value\" >trace'\n",
+    );
+    sandbox.chain().exits(0);
+    assert_eq!(sandbox.trace(), "$(touch pwned); `touch pwned` '\"");
+    assert!(!sandbox.role().join("pwned").exists());
+}
+
+#[test]
+fn finally_knows_the_status_to_come() {
+    for (rest, status) in [("", 0), ("post = \"exit 9\"\n", 6), ("check = \"false\"\n", 7)] {
+        let sandbox =
+            Sandbox::new().layers(&format!("{rest}finally = 'echo $LAYER_STATUS >>trace'\n"));
+        sandbox.chain().exits(status);
+        assert_eq!(sandbox.trace(), format!("{status}\n"));
+    }
+}
+
+#[test]
+fn a_finally_that_fails_hides_no_failure_and_no_other_finally() {
+    let sandbox = Sandbox::new()
+        .layers("pre = \"exit 5\"\nfinally = [\"exit 1\", 'echo $LAYER_STATUS >>trace']\n");
+    sandbox
+        .chain()
+        .exits(3)
+        .mentions("warning: `finally` of layer `os` ended with status 1 as well")
+        .mentions("error: `pre` of layer `os` ended with status 5");
+    assert_eq!(sandbox.trace(), "3\n");
+}
+
+#[test]
+fn output_longer_than_a_pipe_arrives_whole() {
+    let sandbox = Sandbox::new().layers("post = \"seq 1 200000; echo end >&2\"\n");
+    let ran = sandbox.chain();
+    ran.exits(0);
+    let said = ran.stderr();
+    assert!(said.contains("\n  os| 1\n  os| 2\n"), "the start is missing");
+    assert!(said.contains("\n  os| 200000\n  os| end\n"), "the end is missing");
+    assert_eq!(said.lines().filter(|line| line.starts_with("  os| ")).count(), 200_001);
+}
+
+#[test]
+fn what_a_step_leaves_behind_holds_up_nothing() {
+    let sandbox = Sandbox::new()
+        .upstream("sleep 60 & mkdir \"$rootfs/etc\"")
+        .layers("post = [\"sleep 60 &\", \"setsid sleep 60 & echo done >>trace\"]\n");
+    let started = Instant::now();
+    sandbox.chain().exits(0);
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    assert_eq!(sandbox.trace(), "done\n");
+    assert_eq!(crate::processes::within(&sandbox), Vec::<String>::new());
+}
+
+#[test]
+fn a_failure_tells_what_a_person_needs() {
+    let sandbox =
+        Sandbox::new().layers("\n[[layer]]\nname = \"app\"\npost = '''\necho one\nexit 4\n'''\n");
+    sandbox.chain().exits(6).says(
+        "os: template fake
+app: post: echo one
+  app| one
+error: `post` of layer `app` ended with status 4
+  --> m.toml:9
+  command: /bin/sh -eu -c $'echo one\\nexit 4\\n'
+  it printed last:
+    | one
+  log: [DIR]/state/web1-[RUN]/log
+",
+    );
+    let run = std::fs::read_dir(sandbox.state()).unwrap().next().unwrap().unwrap().path();
+    let log = std::fs::read_to_string(run.join("log")).unwrap();
+    let expected = "template `fake` of layer `os` (m.toml:5): fake
+`post` of layer `app` (m.toml:9): echo one
+exit 4
+
+one
+`post` of layer `app` ended with status 4
+";
+    assert_eq!(log, expected);
+}
+
+#[test]
+fn nothing_that_is_printed_drives_the_terminal_from_a_failure() {
+    let sandbox = Sandbox::new().layers("post = 'printf \"\\033[2Jx\\n\"; exit 1'\n");
+    sandbox.chain().exits(6).mentions("    | \\u{1b}[2Jx\n");
+}
+
+#[test]
+fn the_failed_rootfs_is_kept_when_asked() {
+    let sandbox = Sandbox::new()
+        .upstream("mkdir \"$rootfs/etc\"; echo x >\"$rootfs/etc/motd\"")
+        .layers("check = \"false\"\n");
+    let ran = sandbox.template(["m.toml", "--keep-failed"]);
+    ran.exits(7)
+        .mentions("  rootfs: [DIR]/state/web1-[RUN]/rootfs\n")
+        .mentions("hint: to look around: `chroot [DIR]/state/web1-[RUN]/rootfs /bin/sh`");
+    let run = std::fs::read_dir(sandbox.state()).unwrap().next().unwrap().unwrap().path();
+    assert_eq!(std::fs::read_to_string(run.join("rootfs/etc/motd")).unwrap(), "x\n");
+}
+
+#[test]
+fn a_run_that_succeeds_keeps_no_log() {
+    let sandbox = Sandbox::new().layers("");
+    sandbox.chain().exits(0).says("os: template fake\n");
+    assert_eq!(std::fs::read_dir(sandbox.state()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_run_is_told_as_json_lines() {
+    let sandbox = Sandbox::new().layers("post = \"echo hi\"\ncheck = \"exit 3\"\n");
+    let ran = sandbox.template(["m.toml", "--log-format=json"]);
+    ran.exits(7).prints("");
+    let events: Vec<serde_json::Value> = String::from_utf8_lossy(&ran.output.stderr)
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}")))
+        .collect();
+    let names: Vec<_> = events
+        .iter()
+        .map(|event| format!("{} {}", event["event"].as_str().unwrap(), event["what"]))
+        .collect();
+    let expected = [
+        "begun \"template\"",
+        "ended \"template\"",
+        "begun \"post\"",
+        "output \"post\"",
+        "ended \"post\"",
+        "begun \"check\"",
+        "ended \"check\"",
+        "failed null",
+    ];
+    assert_eq!(names, expected);
+    assert_eq!(events[7]["status"], 7);
+}

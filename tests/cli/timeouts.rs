@@ -1,0 +1,82 @@
+//! Steps that take too long, and signals.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::processes;
+use crate::sandbox::Sandbox;
+
+#[test]
+fn a_step_that_takes_too_long_is_asked_to_end() {
+    let sandbox = Sandbox::new().layers(
+        "post = { run = 'trap \"echo asked; exit 0\" TERM; sleep 60 & wait || :', timeout = \"1s\" }\n\
+         finally = \"echo $LAYER_STATUS >>trace\"\n",
+    );
+    let started = Instant::now();
+    sandbox
+        .chain()
+        .exits(6)
+        .mentions("  os| asked\n")
+        .mentions("error: `post` of layer `os` was ended after 1 s: its timeout\n");
+    assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
+    assert_eq!(sandbox.trace(), "6\n");
+    assert_eq!(processes::within(&sandbox), Vec::<String>::new());
+}
+
+#[test]
+fn one_that_does_not_hear_is_killed() {
+    let sandbox = Sandbox::new().layers(
+        "check = { run = 'trap \"\" TERM; while :; do sleep 1; done', timeout = \"1s\" }\n",
+    );
+    let started = Instant::now();
+    sandbox.chain().exits(7).mentions("was ended after 1 s: its timeout");
+    let elapsed = started.elapsed();
+    assert!((10..20).contains(&elapsed.as_secs()), "{elapsed:?}");
+    assert_eq!(processes::within(&sandbox), Vec::<String>::new());
+}
+
+#[test]
+fn each_kind_of_step_has_its_status_at_a_timeout() {
+    for (kind, status) in [("pre", 3), ("post", 6), ("check", 7), ("finally", 6)] {
+        let sandbox = Sandbox::new()
+            .layers(&format!("{kind} = {{ run = \"sleep 60\", timeout = \"1s\" }}\n"));
+        sandbox.chain().exits(status);
+    }
+}
+
+#[test]
+fn a_signal_ends_the_run_and_finally_has_its_say() {
+    for (signal, number) in [(Signal::INT, 2), (Signal::TERM, 15), (Signal::HUP, 1)] {
+        let sandbox = Sandbox::new().layers(
+            "post = \"touch begun; sleep 60\"\nfinally = \"echo $LAYER_STATUS >>trace\"\n\
+             [[layer]]\nname = \"out\"\npost = \"echo never >>trace\"\nfinally = \"echo out >>trace\"\n",
+        );
+        sandbox.shell();
+        let mut command = sandbox.within();
+        command.args(sandbox.three()).arg("m.toml");
+        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped());
+        let child = command.spawn().unwrap();
+        let started = Instant::now();
+        while !sandbox.role().join("begun").exists() {
+            assert!(started.elapsed() < Duration::from_secs(20), "the step never began");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let said = sandbox.redacted(&String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.status.code(), Some(128 + number), "{said}");
+        assert!(said.contains(&format!("was interrupted by {}", name_of(number))), "{said}");
+        assert!(said.ends_with("`lxc-destroy -n web1 -P [DIR]/lxc` removes it\n"), "{said}");
+        assert_eq!(sandbox.trace(), format!("{}\nout\n", 128 + number));
+        assert_eq!(processes::within(&sandbox), Vec::<String>::new());
+    }
+}
+
+fn name_of(number: i32) -> &'static str {
+    match number {
+        1 => "SIGHUP",
+        2 => "SIGINT",
+        _ => "SIGTERM",
+    }
+}

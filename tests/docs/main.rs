@@ -1,0 +1,187 @@
+//! The documentation is true: what it shows is parsed, validated or run, and what it links to is
+//! there.
+//!
+//! CONTRIBUTING.md says how a page is written for this. A block that no rule covers fails, so that
+//! none is skipped in silence. Without root or a static busybox some commands cannot be run; a test
+//! then says `skipped: ...`, and fails instead with `LT_REQUIRE_E2E=1` in the environment.
+
+mod console;
+mod fragment;
+mod links;
+mod page;
+mod place;
+
+use std::path::{Path, PathBuf};
+
+use page::{Block, Page};
+use place::Place;
+
+/// What is wrong with a page: each fault with its file and line.
+type Faults = Vec<String>;
+
+#[test]
+fn every_block_of_the_documentation_holds() {
+    let mut faults = Faults::new();
+    for path in pages() {
+        match Page::read(&path) {
+            Ok(page) => faults.extend(judge(&page)),
+            Err(fault) => faults.push(fault),
+        }
+    }
+    assert!(faults.is_empty(), "\n\n{}\n", faults.join("\n\n"));
+}
+
+#[test]
+fn every_link_of_the_documentation_leads_somewhere() {
+    let faults: Faults = pages().iter().flat_map(|path| links::judge(path)).collect();
+    assert!(faults.is_empty(), "\n\n{}\n", faults.join("\n\n"));
+}
+
+/// The pages: those at the top, and all below `docs`.
+fn pages() -> Vec<PathBuf> {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut pages =
+        ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(|name| top.join(name)).to_vec();
+    let mut directories = vec![top.join("docs")];
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(&directory).expect("the documentation is there") {
+            let path = entry.expect("the directory can be read").path();
+            if path.is_dir() {
+                directories.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "md") {
+                pages.push(path);
+            }
+        }
+    }
+    pages.sort();
+    pages
+}
+
+/// Judges the blocks of one page in the order of the page: a command sees the files above it.
+fn judge(page: &Page) -> Faults {
+    let place = Place::new();
+    let mut faults = Faults::new();
+    for block in &page.blocks {
+        let fault = match block.language.as_str() {
+            "toml" => fragment::judge(block, &place),
+            "console" => console::judge(block, &place),
+            "sh" => shell(block, &place),
+            "json" => json(block),
+            "text" => Ok(()),
+            "" => {
+                Err("a block without a language; write ```text if it is not to be run".to_owned())
+            }
+            other => Err(format!("no rule says what to do with ```{other}")),
+        };
+        if let Err(fault) = fault {
+            faults.push(format!("{}:{}: {fault}", page.path.display(), block.line));
+        }
+    }
+    faults
+}
+
+/// A shell script: it becomes the file that it is named after, and must parse.
+fn shell(block: &Block, place: &Place) -> Result<(), String> {
+    if let Some(file) = &block.file {
+        place.write(&file.name, &block.text);
+    }
+    place::parses(&block.text)
+}
+
+fn json(block: &Block) -> Result<(), String> {
+    let value: Result<serde_json::Value, _> = serde_json::from_str(&block.text);
+    value.map(|_| ()).map_err(|error| format!("this is not JSON: {error}"))
+}
+
+/// The rules find what they are there to find.
+mod rules {
+    use super::*;
+
+    fn faults(text: &str) -> String {
+        match Page::parse(Path::new("page.md"), text) {
+            Ok(page) => judge(&page).join("\n"),
+            Err(fault) => fault,
+        }
+    }
+
+    #[test]
+    fn a_page_without_faults_has_none() {
+        let page = "\
+<!-- file: a.toml -->
+```toml
+manifest = 1
+[[layer]]
+name = \"os\"
+template = \"builtin:busybox\"
+```
+```toml
+[[layer.file]]
+path = \"/etc/x\"
+source = \"files/x\"
+```
+```toml
+check = { script = \"check.sh\" }
+```
+```console
+$ layered-template validate a.toml
+1 manifest: 0 errors, ... warnings
+$ layered-template validate no.toml
+...
+$ echo $?
+1
+$ lxc-create -t layered-template -n web1 -- --manifest a.toml
+whatever it says
+```
+```sh
+make test
+```
+```text
+anything
+```
+";
+        assert_eq!(faults(page), "");
+    }
+
+    #[test]
+    fn no_block_is_passed_over() {
+        let table = [
+            ("```\nx\n```\n", "without a language"),
+            ("```bash\nx\n```\n", "no rule"),
+            ("  ```sh\nx\n```\n", "column"),
+            ("~~~sh\nx\n~~~\n", "backticks"),
+            ("```sh\nx\n", "no end"),
+            ("```sh\nif\n```\n", "does not parse"),
+            ("```toml\nmanifest = 2\n```\n", "neither"),
+            ("```toml\nmanifest = 1\n```\n", "at least one"),
+            ("```toml\nfrobnicate = 1\n```\n", "neither"),
+            ("```toml\n[[layer]]\n```\n", "needs a `name`"),
+            ("```toml\na = \n```\n", "not TOML"),
+            ("```toml\npre = \"x\"\npsot = \"x\"\n```\n", "neither"),
+            ("```console\nlayered-template plan\n```\n", "before the first"),
+            ("```console\n$ rm -rf x\n```\n", "no rule"),
+            ("```console\n$ layered-template validate no.toml\n...\n```\n", "echo $?"),
+            ("```console\n$ layered-template --version\nlayered-template 9\n```\n", "expected"),
+            ("```json\n{\n```\n", "not JSON"),
+            ("<!-- file: a -->\n\ntext\n", "no block"),
+            ("<!-- file: a.toml, with errors -->\n```toml\n[[layer]]\n```\n", "no command"),
+        ];
+        for (text, part) in table {
+            let found = faults(text);
+            assert!(found.contains(part), "{text}\n{found}");
+        }
+    }
+
+    #[test]
+    fn links_are_followed() {
+        let page = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md"));
+        let table = [
+            ("[a](Cargo.toml) [b](https://example.org/x) [c](src/)", 0),
+            ("[a](no.md)", 1),
+            ("# One two\n[a](#one-two) [b](#three)", 1),
+            ("`[a](no.md)`\n```text\n[a](no.md)\n```\n", 0),
+        ];
+        for (text, count) in table {
+            assert_eq!(links::of_text(page, text).len(), count, "{text}");
+        }
+    }
+}

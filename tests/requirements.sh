@@ -1,0 +1,74 @@
+#!/bin/sh
+# Installs what `make demo` or `make test` needs, as far as it is missing, with apt: as root, or by a
+# sudo that asks for nothing. Where neither is there it says what is missing, and goes on.
+set -eu
+
+# Each line: a command that shows whether the package is there, and the package.
+demo="lxc-create lxc
+busybox busybox-static"
+test="$demo
+newuidmap uidmap
+lxc-busybox lxc-templates
+setpriv util-linux
+useradd passwd
+tar tar
+xz xz-utils
+wget wget
+openssl openssl
+python3 python3
+skopeo skopeo
+umoci umoci
+jq jq
+strace strace
+shellcheck shellcheck
+rsync rsync
+setfattr attr
+getfacl acl"
+network="$test
+debootstrap debootstrap
+mmdebstrap mmdebstrap"
+bench="$test
+hyperfine hyperfine"
+
+case ${1:-} in
+    demo) wanted=$demo ;;
+    test) wanted=$test ;;
+    network) wanted=$network ;;
+    bench) wanted=$bench ;;
+    *) echo "usage: $0 demo|test|network|bench" >&2; exit 2 ;;
+esac
+
+there() {
+    case $1 in
+        lxc-busybox) [ -e /usr/share/lxc/templates/lxc-debian ] ;;
+        # The other busybox of Debian is not static, and no rootfs can be made of it.
+        busybox) [ -e /usr/share/doc/busybox-static ] ;;
+        *) PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null ;;
+    esac
+}
+
+missing=$(printf '%s\n' "$wanted" | while read -r command package; do
+    there "$command" || printf '%s ' "$package"
+done)
+[ -n "$missing" ] || exit 0
+
+if ! command -v apt-get >/dev/null; then
+    echo "missing, and there is no apt-get to install it: $missing" >&2
+    exit 0
+fi
+if [ "$(id -u)" = 0 ]; then
+    root=
+elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
+    root="sudo -n"
+else
+    echo "missing, and only root can install it: $missing" >&2
+    exit 0
+fi
+echo "installing: $missing" >&2
+# Words are wanted here.
+# shellcheck disable=SC2086
+{
+    $root env DEBIAN_FRONTEND=noninteractive apt-get -qq update </dev/null
+    $root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends \
+        $missing </dev/null >/dev/null
+}
