@@ -23,7 +23,7 @@ const LAYERS: &str = r#"
 name = "web"
 post = { in = "rootfs", network = true, cache = "/var/cache/apt/archives", run = """
 apt-get -o APT::Update::Error-Mode=any update
-apt-get install -y --no-install-recommends nginx-light iputils-ping openssh-client
+apt-get install -y --no-install-recommends nginx-light iproute2 iputils-ping openssh-client
 test ! -e /run/nginx.pid
 """ }
 check = [
@@ -43,6 +43,7 @@ content = """
 #!/bin/sh
 exec >/serve.log 2>&1
 set -x
+ip link set lo up
 nginx
 exec sleep infinity
 """
@@ -89,7 +90,7 @@ fn installed(lab: &Lab, base: &Path) -> Tree {
         .limit(Duration::from_secs(20 * 60))
         .outcome()
         .success();
-    eprintln!("{:?}: made in {:?}", lab.caller, started.elapsed());
+    requirement::tell(&format!("{:?}: made in {:?}", lab.caller, started.elapsed()));
     let rootfs = lab.container(&name, "rootfs");
     let archives = fs::read_dir(rootfs.join("var/cache/apt/archives")).expect("it is there");
     let packages = archives.flatten().filter(|entry| {
