@@ -2,6 +2,7 @@
 
 mod arguments;
 mod create;
+mod doctor;
 mod init;
 mod install;
 mod layer;
@@ -14,6 +15,7 @@ mod progress;
 mod report;
 mod run;
 mod schema;
+mod shell;
 mod template;
 mod validate;
 
@@ -48,6 +50,8 @@ pub fn main() -> ExitCode {
         Verb::Plan(arguments) => plan::main(&arguments),
         Verb::Validate(arguments) => validate::main(&arguments),
         Verb::Create(arguments) => create::main(arguments),
+        Verb::Shell(arguments) => shell::main(&arguments),
+        Verb::Doctor(arguments) => doctor::main(&arguments),
         Verb::Layer(verb) => layer::main(&verb),
         Verb::Init(arguments) => init::main(&arguments),
         Verb::Schema(arguments) => schema::main(&arguments),

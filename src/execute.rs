@@ -29,7 +29,8 @@ pub use observe::{Doing, Event, Observer, Subject};
 
 use crate::chain::Secrets;
 use crate::host::signals::Signals;
-use crate::host::state::RunDirectory;
+use crate::host::state::{KeptRun, RunDirectory};
+use crate::host::userns::Ids;
 use crate::host::{child, files};
 use crate::plan::{Act, Inner, Layer, Plan, Step, Upstream};
 use crate::record::{self, Record};
@@ -209,7 +210,15 @@ impl Run<'_> {
         let mut copy = Command::new("cp");
         copy.args(["-a", "--reflink=auto", "--"]).arg(&self.rootfs).arg(&to);
         match copy.status() {
-            Ok(status) if status.success() => Some(to),
+            Ok(status) if status.success() => {
+                let name = self.plan.container.name.clone();
+                let run = KeptRun { name, ids: Ids::of_this_process() };
+                let noted = self.means.directory.as_ref()?.describe(&run);
+                if let Err(error) = noted {
+                    self.note(&format!("the kept rootfs cannot be entered by name: {error}"));
+                }
+                Some(to)
+            }
             Ok(status) => {
                 self.note(&format!("the failed rootfs could not be kept: cp ended with {status}"));
                 None

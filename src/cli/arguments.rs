@@ -40,6 +40,10 @@ pub(crate) enum Verb {
     /// Makes a container without LXC: the same run into a plain directory, with a config that LXC
     /// loads.
     Create(CreateArguments),
+    /// Enters the rootfs of a failed run or of a container, in the sandbox of its steps.
+    Shell(ShellArguments),
+    /// Says what this host and this user can and cannot do.
+    Doctor(DoctorArguments),
     /// Lists the reusable layers, or shows one.
     #[command(subcommand)]
     Layer(LayerVerb),
@@ -225,6 +229,38 @@ pub(crate) enum Schema {
     Plan,
     /// The record of a run.
     Record,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShellArguments {
+    /// The directory of a failed run, or the name of a container, or the name of one that a failed
+    /// run was to make.
+    #[arg(value_name = "FAILED-RUN|CONTAINER")]
+    pub(crate) place: PathBuf,
+    /// The directory of LXC's containers; LXC's own default, where none is given.
+    #[arg(long, short = 'P', value_name = "DIR")]
+    pub(crate) lxcpath: Option<PathBuf>,
+    /// With the host's network, as a step with `network = true`.
+    #[arg(long)]
+    pub(crate) network: bool,
+    /// What runs there; `/bin/sh`, where nothing is given.
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArguments {
+    /// How the findings are written.
+    #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
+    pub(crate) format: ReportFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReportFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
 }
 
 #[derive(Debug, Args)]

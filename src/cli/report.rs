@@ -38,7 +38,7 @@ pub(super) fn text(failure: &Failure, plan: &Plan, under_lxc: bool) {
         output::say(&format!("\nhint: {}", shell::printable(hint)));
     }
     if let Some(rootfs) = &failure.rootfs {
-        output::say(&format!("\nhint: to look around: {}", enter(rootfs, plan)));
+        output::say(&format!("\nhint: to look around: {}", enter(rootfs)));
     }
     if under_lxc && failure.signal().is_some() {
         output::say(&format!(
@@ -61,6 +61,7 @@ pub(super) fn json(failure: &Failure, plan: &Plan, under_lxc: bool) {
         "hint": failure.hint,
         "log": failure.log,
         "rootfs": failure.rootfs,
+        "enter": failure.rootfs.as_deref().map(enter),
         "cleanup": (under_lxc && failure.status > status::SIGNAL).then(|| destroy(plan)),
     });
     output::say(&value.to_string());
@@ -73,13 +74,10 @@ fn cut(command: &str) -> String {
     }
 }
 
-/// Returns the command that enters a kept rootfs.
-fn enter(rootfs: &Path, plan: &Plan) -> String {
-    let chroot = format!("chroot {} /bin/sh", shell::word(rootfs));
-    match plan.container.mapped {
-        Some(_) => format!("`lxc-usernsexec -- {chroot}`"),
-        None => format!("`{chroot}`"),
-    }
+/// Returns the command that enters a kept rootfs, as steps inside it are run.
+fn enter(rootfs: &Path) -> String {
+    let run = rootfs.parent().unwrap_or(rootfs);
+    format!("`layered-template shell {}`", shell::word(run))
 }
 
 /// Returns the command that removes a half-made container.

@@ -5,8 +5,10 @@
 
 use std::fs;
 
+use serde::{Deserialize, Serialize};
+
 /// A range of subordinate ids.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Range {
     /// The first.
     pub first: u32,

@@ -7,7 +7,11 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::caller::Caller;
+use super::files;
+use super::userns::Ids;
 
 /// The variable that puts the state directory elsewhere.
 pub const VARIABLE: &str = "LAYERED_TEMPLATE_STATE";
@@ -107,6 +111,48 @@ impl RunDirectory {
     /// Keeps the directory for people to look at.
     pub fn keep(&mut self) {
         self.kept = true;
+    }
+}
+
+/// What must be known of a failed run to enter its rootfs.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct KeptRun {
+    /// The name of the container that it was to make.
+    pub name: String,
+    /// The ids of the rootfs, where they are not the host's own.
+    pub ids: Option<Ids>,
+}
+
+impl KeptRun {
+    /// The name of its file.
+    const NAME: &str = "run.json";
+
+    /// Reads that of a run's directory.
+    pub fn read(directory: &Path) -> io::Result<Self> {
+        let text = files::read_regular(&directory.join(Self::NAME), 64 * 1024)?;
+        if !directory.join("rootfs").is_dir() {
+            return Err(io::Error::other("there is no rootfs in it"));
+        }
+        Ok(serde_json::from_slice(&text)?)
+    }
+
+    /// Finds the directory of the last run that was to make the container `name`.
+    pub fn last(state: &Path, name: &str) -> Option<PathBuf> {
+        let entries = fs::read_dir(state).ok()?.flatten().map(|entry| entry.path());
+        let mut runs: Vec<_> = entries
+            .filter(|path| Self::read(path).is_ok_and(|run| run.name == name))
+            .filter_map(|path| Some((fs::metadata(&path).ok()?.modified().ok()?, path)))
+            .collect();
+        runs.sort();
+        runs.pop().map(|(_, path)| path)
+    }
+}
+
+impl RunDirectory {
+    /// Notes what must be known to enter the rootfs that is kept.
+    pub fn describe(&self, run: &KeptRun) -> io::Result<()> {
+        let text = serde_json::to_vec(run)?;
+        make_file(&self.path.join(KeptRun::NAME), self.owner)?.write_all(&text)
     }
 }
 

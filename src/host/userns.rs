@@ -9,13 +9,15 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, WaitOptions, getgid, getuid, waitpid};
 use rustix::thread::UnshareFlags;
 
+use serde::{Deserialize, Serialize};
+
 use super::account::{self, Range};
 use super::caller::Caller;
 use super::kernel::{self, Side};
 use crate::lxc::call::Mapped;
 
 /// The ids of a namespace: which of the caller's world they stand for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ids {
     /// The user ids from 0 on.
     pub users: Range,
@@ -29,6 +31,24 @@ impl Ids {
         let users = account::subordinate("/etc/subuid", caller.uid)?;
         let groups = account::subordinate("/etc/subgid", caller.uid)?;
         Some(Self { users, groups })
+    }
+
+    /// Returns the ids of the user namespace that this process is in; nothing, where they are the
+    /// host's own.
+    pub fn of_this_process() -> Option<Self> {
+        if !Caller::observe().is_mapped_root() {
+            return None;
+        }
+        let range = |kind: &str| {
+            let text = std::fs::read_to_string(format!("/proc/self/{kind}_map")).ok()?;
+            text.lines().find_map(|line| {
+                let mut numbers = line.split_whitespace().map(str::parse);
+                let inside: u32 = numbers.next()?.ok()?;
+                let (first, count) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
+                (inside == 0).then_some(Range { first, count })
+            })
+        };
+        Some(Self { users: range("uid")?, groups: range("gid")? })
     }
 
     /// Returns the ids that stand for the caller within the namespace: those behind all others.

@@ -169,7 +169,7 @@ fn the_failed_rootfs_is_kept_when_asked() {
     let ran = sandbox.template(["m.toml", "--keep-failed"]);
     ran.exits(7)
         .mentions("  rootfs: [DIR]/state/web1-[RUN]/rootfs\n")
-        .mentions("hint: to look around: `chroot [DIR]/state/web1-[RUN]/rootfs /bin/sh`");
+        .mentions("hint: to look around: `layered-template shell [DIR]/state/web1-[RUN]`");
     let run = std::fs::read_dir(sandbox.state()).unwrap().next().unwrap().unwrap().path();
     assert_eq!(std::fs::read_to_string(run.join("rootfs/etc/motd")).unwrap(), "x\n");
 }

@@ -23,18 +23,30 @@ const LAYERS: &str = r#"
 name = "web"
 post = { in = "rootfs", network = true, cache = "/var/cache/apt/archives", run = """
 apt-get -o APT::Update::Error-Mode=any update
-apt-get install -y --no-install-recommends nginx-light iputils-ping openssh-client
+apt-get install -y --no-install-recommends nginx-light iproute2 iputils-ping openssh-client
 test ! -e /run/nginx.pid
 """ }
 check = [
   { in = "rootfs", run = "dpkg -s nginx-light" },
-  { in = "rootfs", run = "nginx -t" },
+  { in = "rootfs", capabilities = ["NET_BIND_SERVICE"], run = "nginx -t" },
   { in = "rootfs", run = "test $(stat -c %a /usr/bin/ssh-agent) = 2755" },
   { in = "rootfs", run = "ping -c 1 127.0.0.1" },
 ]
 
 [layer.config]
-lxc.init.cmd = "/usr/sbin/nginx -g \"daemon off;\""
+lxc.init.cmd = "/sbin/serve"
+
+[[layer.file]]
+path = "/sbin/serve"
+mode = "0755"
+content = """
+#!/bin/sh
+exec >/serve.log 2>&1
+set -x
+ip link set lo up
+nginx
+exec sleep infinity
+"""
 "#;
 
 const REQUEST: &str =
@@ -65,9 +77,9 @@ fn installed(lab: &Lab, base: &Path) -> Tree {
     let image = Image::around(lab, directory);
     let text = format!(
         "manifest = 1\n[[layer]]\nname = \"os\"\ntemplate = \"local\"\n\
-         args = [\"-m\", {:?}, \"-f\", {:?}]\n{LAYERS}",
-        image.meta(),
-        image.rootfs(),
+         args = [\"-m\", \"{}\", \"-f\", \"{}\"]\n{LAYERS}",
+        image.meta().display(),
+        image.rootfs().display(),
     );
     let manifest = lab.write("work/web.toml", &text);
     let name = lab.name("web");
@@ -78,7 +90,7 @@ fn installed(lab: &Lab, base: &Path) -> Tree {
         .limit(Duration::from_secs(20 * 60))
         .outcome()
         .success();
-    requirement::say(&format!("nothing; {:?} made it in {:?}", lab.caller, started.elapsed()));
+    requirement::tell(&format!("{:?}: made in {:?}", lab.caller, started.elapsed()));
     let rootfs = lab.container(&name, "rootfs");
     let archives = fs::read_dir(rootfs.join("var/cache/apt/archives")).expect("it is there");
     let packages = archives.flatten().filter(|entry| {

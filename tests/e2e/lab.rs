@@ -77,6 +77,8 @@ impl Lab {
         }
         fs::copy(PROGRAM, self.template()).expect("the program is copied");
         fs::set_permissions(self.template(), Permissions::from_mode(0o755)).expect("chmod");
+        // One that is installed on the host has nothing to do with this test.
+        let _ = fs::remove_file(self.path("templates/lxc-layered-template"));
         fs::hard_link(self.template(), self.path("templates/lxc-layered-template"))
             .expect("the template is installed");
         fs::hard_link(self.template(), self.program()).expect("the program is installed");

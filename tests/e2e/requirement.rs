@@ -38,9 +38,14 @@ pub(crate) fn skip(reason: &str) {
     say(reason);
 }
 
-/// Written past the harness, which shows the output of failed tests only.
+/// Says why something is not run.
 pub(crate) fn say(reason: &str) {
-    let line = format!("skipped: {reason}\n");
+    tell(&format!("skipped: {reason}"));
+}
+
+/// Written past the harness, which shows the output of failed tests only.
+pub(crate) fn tell(text: &str) {
+    let line = format!("{text}\n");
     let _ = std::io::stderr().write_all(line.as_bytes());
 }
 

@@ -1,0 +1,166 @@
+//! `shell`: enters a rootfs in the sandbox that steps inside it have.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+
+use rustix::stdio::{stderr, stdin, stdout};
+use rustix::thread::CapabilitySet;
+
+use super::arguments::ShellArguments;
+use super::{mapping, output};
+use crate::execute::status;
+use crate::host::caller::Caller;
+use crate::host::sandbox::{Caches, Outcome, Program, Sandbox, Settings, Streams};
+use crate::host::state::{self, KeptRun};
+use crate::host::terminal::{self, Terminal};
+use crate::host::userns::{self, Ids};
+use crate::host::{child, contain, files, lxcpath};
+use crate::lxc::call::is_container_name;
+use crate::shell;
+
+/// The largest config that is read, in bytes.
+const LARGEST_CONFIG: usize = 1024 * 1024;
+
+/// A rootfs to enter.
+struct Place {
+    rootfs: PathBuf,
+    name: String,
+    ids: Option<Ids>,
+}
+
+pub(super) fn main(arguments: &ShellArguments) -> u8 {
+    match enter(arguments) {
+        Ok(status) => status,
+        Err(message) => {
+            output::error(&message, None);
+            status::USAGE
+        }
+    }
+}
+
+fn enter(arguments: &ShellArguments) -> Result<u8, String> {
+    let caller = Caller::observe();
+    let place = find(arguments, &caller)?;
+    let ids = place.ids.or_else(|| Ids::subordinate(&caller));
+    let needs_namespace = caller.uid != 0 || (caller.is_host_root() && place.ids.is_some());
+    if needs_namespace {
+        userns::enter(ids).map_err(|error| format!("no user namespace can be entered: {error}"))?;
+    }
+    // It hears the caller's signals by the terminal that it shares, or by being their target.
+    contain::run(|_| match within(arguments, &place) {
+        Ok(status) => status,
+        Err(error) => {
+            output::error(&error.to_string(), None);
+            status::POST
+        }
+    })
+    .map_err(|error| format!("nothing can be run: {error}"))
+}
+
+fn within(arguments: &ShellArguments, place: &Place) -> io::Result<u8> {
+    let mut argv = arguments.command.clone();
+    if argv.is_empty() {
+        argv.push("/bin/sh".into());
+    }
+    let mut environment = vec![("LXC_NAME".into(), OsString::from(&place.name))];
+    let terminal = Terminal::open()?;
+    if let (Some(_), Some(kind)) = (&terminal, std::env::var_os("TERM")) {
+        environment.push(("TERM".into(), kind));
+    }
+    let program = Program { argv, environment };
+    let sandbox = Sandbox::set_up(Settings {
+        rootfs: &place.rootfs,
+        name: &place.name,
+        network: arguments.network,
+        resolver: arguments.network,
+        capabilities: CapabilitySet::empty(),
+        caches: Caches::default(),
+        script: None,
+    })?;
+    let streams = match terminal.as_ref().and_then(Terminal::theirs) {
+        None => {
+            Streams { input: Some(stdin()), output: stdout(), errors: stderr(), terminal: false }
+        }
+        Some(theirs) => {
+            let theirs = theirs.as_fd();
+            Streams { input: Some(theirs), output: theirs, errors: theirs, terminal: true }
+        }
+    };
+    let (id, report) = sandbox.start(&program, &streams)?;
+    let ended = terminal::attend(id, terminal);
+    sandbox.give_back()?;
+    let ended = ended?;
+    match report.read()? {
+        Outcome::Fault(reason) => Err(io::Error::other(reason)),
+        Outcome::Ended(status) => Ok(child::code(status.into_raw())),
+        Outcome::Unknown => Ok(child::code(ended.into_raw())),
+    }
+}
+
+/// Finds what is meant: the directory of a failed run, a container, or the last failed run that was
+/// to make a container of this name.
+fn find(arguments: &ShellArguments, caller: &Caller) -> Result<Place, String> {
+    let given = &arguments.place;
+    let state = state::directory(caller);
+    if given.components().count() > 1 {
+        let path = std::path::absolute(given).map_err(|error| error.to_string())?;
+        return failed_run(&path);
+    }
+    let lxcpath = arguments.lxcpath.clone().unwrap_or_else(|| lxcpath::default(caller));
+    let lxcpath = std::path::absolute(&lxcpath).map_err(|error| error.to_string())?;
+    let name = given.to_string_lossy();
+    let sound = is_container_name(&name);
+    if sound && lxcpath.join(given).join("config").exists() {
+        return container(&lxcpath.join(given), &name);
+    }
+    if sound && let Some(run) = state.as_deref().and_then(|state| KeptRun::last(state, &name)) {
+        return failed_run(&run);
+    }
+    Err(format!(
+        "there is neither a container `{}` in `{}` nor a kept rootfs of a failed run of that name \
+         in the state directory{}",
+        shell::word(given),
+        lxcpath.display(),
+        state.map(|state| format!(" `{}`", state.display())).unwrap_or_default()
+    ))
+}
+
+fn failed_run(path: &Path) -> Result<Place, String> {
+    let run = KeptRun::read(path).map_err(|error| {
+        format!(
+            "`{}` holds no rootfs of a failed run ({error}); `--keep-failed` keeps one",
+            path.display()
+        )
+    })?;
+    Ok(Place { rootfs: path.join("rootfs"), name: run.name, ids: run.ids })
+}
+
+fn container(path: &Path, name: &str) -> Result<Place, String> {
+    let config = path.join("config");
+    let text = files::read_regular(&config, LARGEST_CONFIG)
+        .map_err(|error| format!("`{}`: {error}", config.display()))?;
+    let text = String::from_utf8_lossy(&text);
+    let value = text.lines().rev().find_map(|line| {
+        let (key, value) = line.split_once('=')?;
+        (key.trim() == "lxc.rootfs.path").then(|| value.trim().to_owned())
+    });
+    let rootfs = match &value {
+        None => path.join("rootfs"),
+        Some(value) => {
+            match (value.strip_prefix("dir:").unwrap_or(value), value.starts_with('/')) {
+                (rest, plain) if plain || rest.starts_with('/') => rest.into(),
+                _ => {
+                    return Err(format!(
+                        "the rootfs of `{name}` is no plain directory but `{}`; start the container, \
+                     and use lxc-attach",
+                        shell::one_line(value)
+                    ));
+                }
+            }
+        }
+    };
+    Ok(Place { rootfs, name: name.to_owned(), ids: mapping::idmap(&text) })
+}

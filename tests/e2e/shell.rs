@@ -1,0 +1,115 @@
+//! `layered-template shell`: what a failed run left, and a container, entered as a step is.
+
+use crate::caller::Caller;
+use crate::lab::Lab;
+
+const FAILING: &str = r#"
+manifest = 1
+[[layer]]
+name = "os"
+template = "builtin:busybox"
+[[layer]]
+name = "in"
+post = { in = "rootfs", run = "echo evidence >/evidence; chown 7:9 /evidence; exit 3" }
+"#;
+
+const SOUND: &str = "manifest = 1\n[[layer]]\nname = \"os\"\ntemplate = \"builtin:busybox\"\n";
+
+/// What shows that one is inside, and as whom.
+const LOOK: &str = "cat /evidence; stat -c %u:%g /evidence; id -u; hostname; grep -c . /proc/1/cmdline; \
+                    test -c /dev/null && ! mount -t tmpfs none /mnt 2>/dev/null && exit 5";
+
+#[test]
+fn a_failed_run_is_entered_as_root() {
+    failed_run(Caller::Root);
+}
+
+#[test]
+fn a_failed_run_is_entered_as_an_ordinary_user() {
+    failed_run(Caller::User);
+}
+
+#[test]
+fn a_container_is_entered_as_root() {
+    container(Caller::Root);
+}
+
+#[test]
+fn a_container_is_entered_as_an_ordinary_user() {
+    container(Caller::User);
+}
+
+#[test]
+fn a_terminal_of_its_own_is_joined_to_the_caller_s() {
+    let Some(lab) = Lab::open(Caller::User, &["script"]) else {
+        return;
+    };
+    let name = made(&lab);
+    let command = format!(
+        "{} shell {name} -P {} -- /bin/sh -c 'test -t 0 && test -t 1 && echo typed: $(head -n 1)'",
+        lab.program().display(),
+        lab.lxcpath().display()
+    );
+    // Through `script` the caller has a terminal; what is typed there comes from a pipe.
+    let feed =
+        format!("echo hello | script -qec {} /dev/null", shlex::try_quote(&command).unwrap());
+    let outcome = lab.call(["sh", "-c", &feed]).outcome().success();
+    assert!(outcome.stdout.contains("typed: hello"), "{outcome}");
+    lab.destroy(&name);
+}
+
+#[test]
+fn what_is_not_there_is_said() {
+    let Some(lab) = Lab::open(Caller::Root, &[]) else {
+        return;
+    };
+    let outcome = lab.call([lab.program()]).args(["shell", "absent"]).outcome().code(2);
+    assert!(outcome.stderr.contains("neither a container `absent`"), "{outcome}");
+}
+
+fn failed_run(caller: Caller) {
+    let Some(lab) = Lab::open(caller, &[]) else {
+        return;
+    };
+    let manifest = lab.write("work/failing.toml", FAILING);
+    let name = lab.name("failed");
+    let outcome = lab.create(&name, &manifest).arg("--keep-failed").outcome().code(1);
+    lab.assert_absent(&name);
+    // The message says how to enter it.
+    let said = outcome.stderr;
+    let hint = said.lines().find_map(|line| line.strip_prefix("hint: to look around: `"));
+    let command = hint.expect(&said).trim_end_matches('`');
+    let run = command.strip_prefix("layered-template shell ").expect(command);
+    for place in [run, name.as_str()] {
+        let outcome = lab
+            .call([lab.program()])
+            .args(["shell", place, "-P"])
+            .arg(lab.lxcpath())
+            .args(["--", "/bin/sh", "-c", LOOK])
+            .outcome()
+            .code(5);
+        assert_eq!(outcome.stdout, format!("evidence\n7:9\n0\n{name}\n1\n"));
+    }
+    lab.assert_quiet(std::time::Duration::from_secs(5));
+}
+
+fn container(caller: Caller) {
+    let Some(lab) = Lab::open(caller, &[]) else {
+        return;
+    };
+    let name = made(&lab);
+    let inside = |words: &[&str]| {
+        let call = lab.call([lab.program()]).args(["shell", &name, "-P"]).arg(lab.lxcpath());
+        call.arg("--").args(words).outcome().success().stdout
+    };
+    assert_eq!(inside(&["/bin/hostname"]).trim(), name);
+    assert_eq!(inside(&["/bin/readlink", "/proc/self/fd/0"]), "/dev/null\n");
+    lab.destroy(&name);
+}
+
+fn made(lab: &Lab) -> String {
+    let manifest = lab.write("work/sound.toml", SOUND);
+    let name = lab.name("sound");
+    lab.create(&name, &manifest).outcome().success();
+    name
+}
