@@ -21,8 +21,9 @@ demo: $(PROGRAM)
 	@if [ -w $(TEMPLATES) ]; then $(PROGRAM) install-template; fi
 	@sh examples/hello/demo.sh $(abspath $(PROGRAM))
 
+# LT_NETWORK=1 adds the tests that install whole distributions.
 test:
-	@sh tests/requirements.sh test
+	@sh tests/requirements.sh $(if $(LT_NETWORK),network,test)
 	$(MAKE) --no-print-directory lint
 	$(CARGO) test --locked --lib --bins --tests
 
