@@ -66,7 +66,13 @@ fn spoil(text: &str, dice: &mut Dice) -> String {
         match dice.below(6) {
             0 => spoiled.truncate(start),
             1 => spoiled.insert_str(start, PIECES[dice.below(PIECES.len())]),
-            2 => spoiled.replace_range(start..end.min(start + 12), ""),
+            2 => {
+                let mut end = end.min(start + 12);
+                while !spoiled.is_char_boundary(end) {
+                    end -= 1;
+                }
+                spoiled.replace_range(start..end, "");
+            }
             3 => {
                 let copy = spoiled[start..end].to_owned();
                 spoiled.insert_str(start, &copy);
