@@ -4,7 +4,18 @@
 pub type Compiled = (&'static str, &'static str);
 
 /// All of them, sorted by name.
-pub const ALL: &[Compiled] = &[];
+pub const ALL: &[Compiled] = &[
+    ("autostart", include_str!("../layers/autostart.toml")),
+    ("bind-mount", include_str!("../layers/bind-mount.toml")),
+    ("environment", include_str!("../layers/environment.toml")),
+    ("hostname-and-hosts", include_str!("../layers/hostname-and-hosts.toml")),
+    ("limits", include_str!("../layers/limits.toml")),
+    ("nesting", include_str!("../layers/nesting.toml")),
+    ("network-dhcp", include_str!("../layers/network-dhcp.toml")),
+    ("network-static", include_str!("../layers/network-static.toml")),
+    ("provision-on-start", include_str!("../layers/provision-on-start.toml")),
+    ("systemd-unit", include_str!("../layers/systemd-unit.toml")),
+];
 
 /// Returns the text of a layer that is compiled in.
 pub fn find(name: &str) -> Option<&'static str> {

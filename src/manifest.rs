@@ -14,6 +14,7 @@ mod mode;
 mod model;
 mod name;
 mod owner;
+mod page;
 mod path;
 mod reuse;
 mod sandbox;
@@ -42,6 +43,7 @@ pub use model::{
 };
 pub use name::{LayerName, is_variable_name};
 pub use owner::{Id, Owner};
+pub use page::Page;
 pub use path::RootfsPath;
 pub use reuse::{Entry, Extends, LayerFile, Use, With, WithValue};
 pub use text::{Part, Text};

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::thread::CapabilitySet;
 
 use super::failure::Failure;
-use super::step::Job;
+use super::step::{Job, seen};
 use super::{Handed, Run};
 use crate::digest::Digest;
 use crate::host::cache::{self, Kept};
@@ -74,7 +74,8 @@ impl Run<'_> {
         let name = |name: &str, value: &str| (OsString::from(name), OsString::from(value));
         let of_run =
             [name("LXC_NAME", &self.plan.container.name), name("LAYER_NAME", layer.name.as_str())];
-        let given = inside.environment.iter().chain(layer.environment.iter()).chain(handed);
+        let given =
+            inside.environment.iter().chain(layer.environment.iter()).chain(seen(layer, handed));
         let secrets = layer.secrets.iter().filter_map(|(name, variable)| {
             let value = self.means.secrets.get(variable)?;
             Some((OsString::from(name), OsString::from(value.expose())))

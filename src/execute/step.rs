@@ -44,7 +44,7 @@ impl Run<'_> {
         let mut command = Command::new(&step.argv[0]);
         command.args(&step.argv[1..]).current_dir(&step.directory).stdin(Stdio::null());
         self.surround(&mut command, layer);
-        let pairs = layer.environment.iter().chain(handed).chain(more);
+        let pairs = layer.environment.iter().chain(seen(layer, handed)).chain(more);
         command.envs(pairs.map(|(name, value)| (name, value)));
         for (name, variable) in &layer.secrets {
             let value = self.means.secrets.get(variable).map(Secret::expose).unwrap_or_default();
@@ -186,6 +186,15 @@ fn name_of(signal: Signal) -> String {
         _ => return format!("signal {}", signal.as_raw()),
     };
     name.to_owned()
+}
+
+/// Returns what a layer sees of the variables that were handed inward: a reusable layer sees its own
+/// alone.
+pub(super) fn seen<'a>(
+    layer: &'a Layer,
+    handed: &'a Handed,
+) -> impl Iterator<Item = &'a (OsString, OsString)> {
+    handed.iter().filter(|(name, _)| layer.sees.iter().any(|seen| name == seen.as_str()))
 }
 
 fn status_of(stop: Stop) -> u8 {

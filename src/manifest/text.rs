@@ -1,5 +1,7 @@
 //! Text in which `{{ name }}` stands for a variable's value.
 
+use std::fmt;
+
 use crate::diagnostic::{Diagnostic, Report};
 use crate::source::At;
 
@@ -69,6 +71,19 @@ impl Text {
             parts.push(Part::Literal(rest.to_owned()));
         }
         Self { parts, at: at.clone() }
+    }
+}
+
+/// Shows the text with its names as they are written.
+impl fmt::Display for Text {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for part in &self.parts {
+            match part {
+                Part::Literal(literal) => formatter.write_str(literal)?,
+                Part::Variable { name, .. } => write!(formatter, "{{{{ {name} }}}}")?,
+            }
+        }
+        Ok(())
     }
 }
 

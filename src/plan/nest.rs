@@ -108,6 +108,8 @@ pub struct Layer {
     #[serde(serialize_with = "names_of_secrets")]
     #[cfg_attr(test, schemars(with = "Vec<String>"))]
     pub secrets: Vec<(String, Arc<SecretVariable>)>,
+    /// The variables that it sees of those that pre steps hand inward.
+    pub sees: Vec<String>,
     /// The variables that its pre steps may hand inward.
     pub hands: Vec<String>,
     /// The environment that its steps have besides the caller's: variables and the layer's own.

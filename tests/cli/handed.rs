@@ -43,6 +43,35 @@ out post unset
 }
 
 #[test]
+fn a_reusable_layer_sees_its_own_alone() {
+    let role = "manifest = 1
+[vars]
+build = { from = \"out\" }
+
+[[layer]]
+name = \"os\"
+template = \"fake\"
+
+[[layer]]
+use = \"reused\"
+
+[[layer]]
+name = \"out\"
+pre = \"echo build=outer >>\\\"$LAYER_ENV\\\"\"
+post = \"echo out post $build ${own-unset} >>trace\"
+";
+    let reused = "[vars]
+own = { from = \"self\" }
+[layer]
+pre = \"echo own=mine >>\\\"$LAYER_ENV\\\"\"
+post = \"echo reused post $own ${build-unset} >>../trace\"
+";
+    let sandbox = Sandbox::new().manifest(role).file("layers/reused.toml", reused);
+    sandbox.chain().exits(0);
+    assert_eq!(sandbox.trace(), "reused post mine unset\nout post outer unset\n");
+}
+
+#[test]
 fn what_is_not_as_declared_ends_the_run() {
     let table = [
         (":", "did not hand `build` inward: no line `build=…` was written to `$LAYER_ENV`"),

@@ -19,6 +19,9 @@ use crate::user::User;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_layered-template");
 
+/// The program's name among the templates.
+const INSTALLED: &str = "lxc-layered-template";
+
 /// Everything that one test has on the host. Dropped, it stops the containers, ends the processes,
 /// removes the user and then the directory.
 pub(crate) struct Lab {
@@ -73,13 +76,15 @@ impl Lab {
         for entry in fs::read_dir(TEMPLATES).expect("LXC's templates are there") {
             let from = entry.expect("a directory entry").path();
             let name = from.file_name().expect("an entry has a name");
+            if name == INSTALLED {
+                // The host's own, which is not the program that is tested.
+                continue;
+            }
             fs::copy(&from, self.path("templates").join(name)).expect("a template is copied");
         }
         fs::copy(PROGRAM, self.template()).expect("the program is copied");
         fs::set_permissions(self.template(), Permissions::from_mode(0o755)).expect("chmod");
-        // One that is installed on the host has nothing to do with this test.
-        let _ = fs::remove_file(self.path("templates/lxc-layered-template"));
-        fs::hard_link(self.template(), self.path("templates/lxc-layered-template"))
+        fs::hard_link(self.template(), self.path("templates").join(INSTALLED))
             .expect("the template is installed");
         fs::hard_link(self.template(), self.program()).expect("the program is installed");
     }
@@ -207,12 +212,20 @@ impl Lab {
         self.lxcpath().join(name).join(relative)
     }
 
+    /// Whether this caller's containers start here; where they do not, that is said.
+    pub(crate) fn can_start(&self) -> bool {
+        let starts = self.starts_any();
+        if !starts {
+            requirement::skip("LXC cannot start a plain busybox container of this caller's here");
+        }
+        starts
+    }
+
     /// Starts a container, and waits until its init runs. False where LXC itself cannot start any
     /// container of this caller's on this host.
     #[must_use]
     pub(crate) fn start(&self, name: &str) -> bool {
-        if !self.starts_any() {
-            requirement::skip("LXC cannot start a plain busybox container of this caller's here");
+        if !self.can_start() {
             return false;
         }
         let log = self.path(format!("tmp/{name}.log"));
