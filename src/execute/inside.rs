@@ -57,6 +57,10 @@ impl Run<'_> {
         let environment = self.environment_inside(layer, inside, handed);
         let program = Program { argv, environment };
         self.job(job, terms, |signals, watcher| run(settings, &program, terms, signals, watcher))
+            .map_err(|failure| match hint(&failure, &inside.sandbox) {
+                Some(hint) => failure.hint(hint),
+                None => failure,
+            })
     }
 
     /// Returns what a step inside the rootfs has as environment, besides what all have. Paths of
@@ -108,6 +112,17 @@ impl Run<'_> {
         }
         Ok(caches)
     }
+}
+
+/// Says what to do about faults that are met again and again.
+fn hint(failure: &Failure, sandbox: &manifest::Sandbox) -> Option<&'static str> {
+    if failure.reason.contains("for the sandbox") || failure.reason.contains("the sandbox could") {
+        return Some("`layered-template doctor` says what this host lacks");
+    }
+    let offline =
+        ["resolve", "resolving", "bad address", "Network is unreachable", "Network unreachable"];
+    (!sandbox.network && offline.iter().any(|words| failure.tail.contains(words)))
+        .then_some("a step inside the rootfs has no network, unless it says `network = true`")
 }
 
 fn run(

@@ -81,6 +81,28 @@ measure --prepare "$fresh" \
     -n "100 steps" "$program $call hundred.toml" \
     -n "100 dash -c :" "dash -c 'i=0; while [ \$i -lt 100 ]; do dash -c :; i=\$((i + 1)); done'"
 
+# The builtin upstream has a static shell, which root or a user namespace can enter.
+inside() {
+    printf 'manifest = 1\n[[layer]]\nname = "os"\ntemplate = "builtin:busybox"\n[[layer]]\nname = "in"\npost = ['
+    step=0
+    while [ "$step" -lt "$1" ]; do printf "%s,\n" "$2"; step=$((step + 1)); done
+    printf ']\n'
+}
+inside 0 "" >in-none.toml
+inside 100 '{ in = "rootfs", run = "/bin/true" }' >in-hundred.toml
+inside 100 '{ in = "rootfs", network = true, run = "/bin/true" }' >in-network.toml
+inside 100 "'chroot \"\$LXC_ROOTFS\" /bin/true'" >chroot-hundred.toml
+title "A hundred steps inside the rootfs, and a hundred times chroot /bin/true on the host"
+if [ "$(id -u)" = 0 ]; then
+    measure --prepare "$fresh" \
+        -n "no step" "$program $call in-none.toml" \
+        -n "100 steps inside" "$program $call in-hundred.toml" \
+        -n "100 steps inside, network" "$program $call in-network.toml" \
+        -n "100 steps with chroot" "$program $call chroot-hundred.toml"
+else
+    echo "skipped: not root"
+fi
+
 title "plan of 3 layers, and /bin/true"
 measure -n "plan" "$program plan three.toml" -n "/bin/true" /bin/true
 

@@ -153,6 +153,41 @@ fn a_cache_outlasts_the_run_and_is_no_part_of_the_rootfs_as_an_ordinary_user() {
 }
 
 #[test]
+fn one_run_has_a_cache_and_others_wait() {
+    let Some(lab) = Lab::open(Caller::Root, &[]) else {
+        return;
+    };
+    let text = |step: &str| {
+        format!(
+            "manifest = 1\n[[layer]]\nname = \"os\"\ntemplate = \"builtin:busybox\"\n\
+             [[layer]]\nname = \"in\"\n\
+             post = {{ in = \"rootfs\", cache = \"/var/cache/x\", run = '{step}' }}\n"
+        )
+    };
+    let first = lab.write("work/first.toml", &text("touch /begun; sleep 3; touch /var/cache/x/y"));
+    let second = lab.write("work/second.toml", &text("test -e /var/cache/x/y"));
+    let (one, two) = (lab.name("one"), lab.name("two"));
+    let begun = lab.container(&one, "rootfs/begun");
+    let running = until(&begun, create(&lab, &one, &first).start());
+    let outcome = create(&lab, &two, &second).outcome().success();
+    let note = "another run uses the cache of `/var/cache/x`; waiting for it";
+    assert!(outcome.stderr.contains(note), "{outcome}");
+    running.outcome().success();
+    lab.destroy(&one);
+    // Who waits hears a signal.
+    let third = lab.write("work/third.toml", &text("touch /begun; sleep 86401.25"));
+    let running = until(&begun, create(&lab, &one, &third).start());
+    let mut waiting = create(&lab, &lab.name("three"), &second).start();
+    sleep(Duration::from_secs(2));
+    assert!(!waiting.ended());
+    waiting.signal(Signal::TERM);
+    waiting.outcome().code(143);
+    running.signal(Signal::TERM);
+    running.outcome().code(143);
+    lab.destroy(&two);
+}
+
+#[test]
 fn a_failed_check_has_its_own_status() {
     let Some(lab) = Lab::open(Caller::Root, &[]) else {
         return;

@@ -51,7 +51,11 @@ impl Dice {
 
 /// Returns a place in `text` where a character begins.
 fn place(text: &str, dice: &mut Dice) -> usize {
-    let mut place = dice.below(text.len() + 1);
+    at_most(text, dice.below(text.len() + 1))
+}
+
+/// Returns the last place up to this one where a character begins.
+fn at_most(text: &str, mut place: usize) -> usize {
     while !text.is_char_boundary(place) {
         place -= 1;
     }
@@ -66,7 +70,7 @@ fn spoil(text: &str, dice: &mut Dice) -> String {
         match dice.below(6) {
             0 => spoiled.truncate(start),
             1 => spoiled.insert_str(start, PIECES[dice.below(PIECES.len())]),
-            2 => spoiled.replace_range(start..end.min(start + 12), ""),
+            2 => spoiled.replace_range(start..at_most(&spoiled, end.min(start + 12)), ""),
             3 => {
                 let copy = spoiled[start..end].to_owned();
                 spoiled.insert_str(start, &copy);
@@ -80,7 +84,7 @@ fn spoil(text: &str, dice: &mut Dice) -> String {
                 spoiled = lines.join("\n");
             }
             _ => {
-                let end = end.min(start + 1);
+                let end = at_most(&spoiled, end.min(start + 1));
                 spoiled.replace_range(start..end, PIECES[dice.below(PIECES.len())]);
             }
         }
