@@ -40,8 +40,9 @@ fn every_link_of_the_documentation_leads_somewhere() {
 /// The pages: those at the top, and all below `docs`.
 fn pages() -> Vec<PathBuf> {
     let top = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut pages =
-        ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(|name| top.join(name)).to_vec();
+    let mut pages = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "examples/README.md"]
+        .map(|name| top.join(name))
+        .to_vec();
     let mut directories = vec![top.join("docs")];
     while let Some(directory) = directories.pop() {
         for entry in std::fs::read_dir(&directory).expect("the documentation is there") {

@@ -32,6 +32,7 @@ mod nest;
 mod network;
 mod order;
 mod provision;
+mod roles;
 mod sandbox;
 mod shell;
 mod signals;

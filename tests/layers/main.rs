@@ -5,6 +5,7 @@
 
 mod pages;
 mod plans;
+mod roles;
 mod scripts;
 
 use std::fs;

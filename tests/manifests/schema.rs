@@ -31,11 +31,13 @@ fn judge(schema: &str, paths: &[PathBuf]) -> Option<Vec<bool>> {
 
 #[test]
 fn what_the_program_takes_the_schema_takes() {
-    let manifests = ["valid", "valid/bases", "dubious"].map(|folder| files(folder, "toml"));
+    let examples = ["../../examples/hello", "../../examples/roles"];
+    let folders = ["valid", "valid/bases", "dubious"].into_iter().chain(examples);
+    let manifests: Vec<_> = folders.flat_map(|folder| files(folder, "toml")).collect();
     let layers = ["valid/layers", "dubious/layers", "compiled-in", "../../layers"];
     let layers = layers.map(|folder| files(folder, "toml"));
     for (schema, paths) in
-        [("manifest.schema.json", manifests.concat()), ("layer.schema.json", layers.concat())]
+        [("manifest.schema.json", manifests), ("layer.schema.json", layers.concat())]
     {
         let Some(verdicts) = judge(schema, &paths) else {
             return skip();
