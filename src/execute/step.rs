@@ -58,7 +58,7 @@ impl Run<'_> {
             .env("LXC_PATH", &container.path)
             .env("LXC_ROOTFS", &container.rootfs)
             .env("LAYER_NAME", layer.name.as_str())
-            .env("LAYER_DIR", layer.at.dir())
+            .env("LAYER_DIR", &layer.directory)
             // The caller may be a step of this program's too; these two would be that one's.
             .env_remove("LAYER_ENV")
             .env_remove("LAYER_STATUS");
