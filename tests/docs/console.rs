@@ -70,6 +70,17 @@ pub(crate) fn judge(block: &Block, place: &Place) -> Result<(), String> {
     Ok(())
 }
 
+/// Judges a diagram: it is the one of a manifest's plan.
+pub(crate) fn draws(block: &Block, manifest: &str, place: &Place) -> Result<(), String> {
+    let line = format!("layered-template plan {manifest} --format mermaid");
+    if let Some(reason) = cannot_run(&line) {
+        place::skip(&format!("`{line}`: {reason}"));
+        return Ok(());
+    }
+    let (_, output) = place.shell(&line);
+    compare(&Call { line, output: block.text.lines().map(str::to_owned).collect() }, &output)
+}
+
 /// Splits a block into command lines, each with its output.
 fn calls(text: &str) -> Result<Vec<Call>, String> {
     let mut calls: Vec<Call> = Vec::new();
