@@ -6,7 +6,7 @@ CARGO ?= cargo
 PROGRAM = target/release/layered-template
 # Where `lxc-create -t layered-template` looks.
 TEMPLATES ?= /usr/share/lxc/templates
-SCRIPTS = .ci/run tests/requirements.sh examples/hello/demo.sh \
+SCRIPTS = .ci/run docs/images/draw.sh tests/requirements.sh examples/hello/demo.sh \
     $(wildcard tests/bench/*.sh examples/roles/files/*.sh)
 
 .PHONY: all demo test test-network lint bench install uninstall clean

@@ -11,7 +11,7 @@ use crate::shell;
 const LONGEST: usize = 48;
 
 /// Writes a plan as a flowchart: each layer is a box around what it wraps, and arrows show the
-/// order.
+/// order. A box that no arrow leaves would go sideways if it did not say that it goes down.
 pub fn mermaid(plan: &Plan, to: &mut dyn Write) -> io::Result<()> {
     writeln!(to, "flowchart TB")?;
     let mut chart = Chart { to, boxes: 0, last: None, arrows: Vec::new() };
@@ -38,6 +38,7 @@ impl Chart<'_> {
         self.boxes += 1;
         let name = label(layer.name.as_str());
         writeln!(self.to, "{indent}subgraph l{number}[\"layer {name}\"]")?;
+        writeln!(self.to, "{indent}  direction TB")?;
         for step in &layer.before {
             self.step(step, &indent)?;
         }
@@ -117,12 +118,62 @@ fn label(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
     use super::*;
+    use crate::chain;
+    use crate::plan::{Facts, Program, Target, build};
+    use crate::source::Source;
 
     #[test]
     fn nothing_of_a_manifest_ends_a_label() {
         assert_eq!(label("a \"b\" <c>; #1"), "a #34;b#34; #60;c#62;#59; #35;1");
         assert_eq!(label("x\ny"), "x\\ny");
         assert_eq!(label(&"é".repeat(60)), "é".repeat(48) + "...");
+    }
+
+    /// Mermaid turns a box around in which no arrow begins or ends, such as the outermost, so each
+    /// says which way it goes.
+    #[test]
+    fn every_box_goes_down() {
+        let text = "manifest = 1\n[[layer]]\nname = 'os'\ntemplate = 'builtin:busybox'\n\
+                    post = 'one'\n[[layer]]\nname = 'app'\nfinally = 'two'\n";
+        let source = Arc::new(Source::new("m.toml", "/", text));
+        let role = chain::resolve(&source, &mut chain::Nothing).0.unwrap();
+        let container = chain::Container { name: "web1", arch: "amd64" };
+        let chain = chain::bind(&role, &chain::Given::new(container)).0.unwrap();
+        let target = Target {
+            name: "web1".to_owned(),
+            arch: "amd64".to_owned(),
+            path: "/l/web1".into(),
+            rootfs: "/l/web1/rootfs".into(),
+            mapped: None,
+            args: Vec::new(),
+        };
+        let facts = Facts {
+            program: Some(Program::Busybox(Some("/bin/busybox".into()))),
+            environment: Vec::new(),
+            sources: BTreeMap::new(),
+            scripts: BTreeMap::new(),
+        };
+        let plan = build(&chain, target, &facts).unwrap();
+        let mut drawn = Vec::new();
+        mermaid(&plan, &mut drawn).unwrap();
+        let expected = "\
+flowchart TB
+  subgraph l0[\"layer app\"]
+    direction TB
+    subgraph l1[\"layer os\"]
+      direction TB
+      n2([\"template builtin:busybox\"])
+      n3[[\"post: one\"]]
+    end
+    n4[[\"finally: two\"]]
+  end
+  n2 --> n3
+  n3 --> n4
+";
+        assert_eq!(String::from_utf8(drawn).unwrap(), expected);
     }
 }

@@ -207,3 +207,14 @@ fn a_run_is_told_as_json_lines() {
     assert_eq!(names, expected);
     assert_eq!(events[7]["status"], 7);
 }
+
+#[test]
+fn a_reusable_layer_s_steps_run_where_its_file_is() {
+    let sandbox = Sandbox::new()
+        .file(
+            "layers/here.toml",
+            "[layer]\npost = 'test \"$LAYER_DIR\" = \"$PWD\"; basename \"$PWD\"'\n",
+        )
+        .layers("[[layer]]\nuse = \"here\"\n");
+    sandbox.template(["m.toml"]).exits(0).mentions("here| layers\n");
+}

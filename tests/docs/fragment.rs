@@ -1,4 +1,4 @@
-//! Blocks of TOML: whole manifests, and parts of one.
+//! Blocks of TOML: whole manifests, parts of one, reusable layers and vars files.
 
 use toml::{Table, Value};
 
@@ -14,7 +14,10 @@ const UPSTREAM: &str =
     "manifest = 1\n[[layer]]\nname = \"the-upstream\"\ntemplate = \"builtin:busybox\"\n";
 
 /// The keys of a layer. Those of its upstream are shown in a whole `[[layer]]`.
-const KEYS: [&str; 7] = ["env", "pre", "post", "check", "finally", "file", "config"];
+const KEYS: [&str; 8] = ["env", "secrets", "pre", "post", "check", "finally", "file", "config"];
+
+/// The directory of reusable layers.
+const LAYERS: &str = "layers/";
 
 /// The name of a manifest that the page does not name.
 const UNNAMED: &str = "unnamed.toml";
@@ -31,11 +34,42 @@ pub(crate) fn judge(block: &Block, place: &Place) -> Result<(), String> {
     let table: Table = block.text.parse().map_err(|error| format!("this is not TOML: {error}"))?;
     named_files(&table, &mut |name| place.provide(name));
     let name = block.file.as_ref().map_or(UNNAMED, |file| file.name.as_str());
-    place.write(name, &whole(&table, &block.text)?);
-    match place.run(&["validate", name]) {
-        (0, _) => Ok(()),
-        (_, output) => Err(output),
+    if let Some(layer) = name.strip_prefix(LAYERS).and_then(|name| name.strip_suffix(".toml")) {
+        place.write(name, &block.text);
+        return holds(place.run(&["layer", "show", layer]));
     }
+    if block.file.is_some() && table.values().all(is_plain) && !table.contains_key("manifest") {
+        place.write(name, &block.text);
+        return Ok(());
+    }
+    place.write(name, &whole(&table, &block.text)?);
+    let mut words = vec!["validate".to_owned(), name.to_owned()];
+    words.extend(required(&table));
+    holds(place.run(&words.iter().map(String::as_str).collect::<Vec<_>>()))
+}
+
+fn holds((status, output): (i32, String)) -> Result<(), String> {
+    if status == 0 { Ok(()) } else { Err(output) }
+}
+
+/// Tells whether a vars file can hold a value.
+fn is_plain(value: &Value) -> bool {
+    matches!(value, Value::String(_) | Value::Integer(_) | Value::Boolean(_))
+}
+
+/// Returns the options that give required variables a value of their type.
+fn required(table: &Table) -> Vec<String> {
+    let variables = table.get("vars").and_then(Value::as_table);
+    let required = variables.into_iter().flatten().filter(|(_, variable)| {
+        let is = |key: &str| variable.get(key).and_then(Value::as_bool) == Some(true);
+        is("required") && !is("secret")
+    });
+    let value = |variable: &Value| match variable.get("type").and_then(Value::as_str) {
+        Some("integer") => "1",
+        Some("boolean") => "true",
+        _ => "value",
+    };
+    required.map(|(name, variable)| format!("--set={name}={}", value(variable))).collect()
 }
 
 /// Makes a part of a manifest a whole one.

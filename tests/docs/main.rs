@@ -9,6 +9,7 @@ mod console;
 mod fragment;
 mod links;
 mod page;
+mod picture;
 mod place;
 
 use std::path::{Path, PathBuf};
@@ -37,6 +38,12 @@ fn every_link_of_the_documentation_leads_somewhere() {
     assert!(faults.is_empty(), "\n\n{}\n", faults.join("\n\n"));
 }
 
+#[test]
+fn every_picture_of_the_documentation_is_current() {
+    let faults: Faults = pages().iter().flat_map(|path| picture::judge(path)).collect();
+    assert!(faults.is_empty(), "\n\n{}\n", faults.join("\n\n"));
+}
+
 /// The pages: those at the top, and all below `docs`.
 fn pages() -> Vec<PathBuf> {
     let top = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -62,13 +69,26 @@ fn pages() -> Vec<PathBuf> {
 fn judge(page: &Page) -> Faults {
     let place = Place::new();
     let mut faults = Faults::new();
+    let mut manifest = None;
     for block in &page.blocks {
+        if let Some(file) = block.file.as_ref().filter(|_| block.language == "toml") {
+            manifest = Some(&file.name);
+        }
         let fault = match block.language.as_str() {
             "toml" => fragment::judge(block, &place),
             "console" => console::judge(block, &place),
             "sh" => shell(block, &place),
             "json" => json(block),
-            "text" => Ok(()),
+            "mermaid" => match manifest {
+                Some(manifest) => console::draws(block, manifest, &place),
+                None => Err("a diagram follows the manifest that it is of".to_owned()),
+            },
+            "text" => {
+                if let Some(file) = &block.file {
+                    place.write(&file.name, &block.text);
+                }
+                Ok(())
+            }
             "" => {
                 Err("a block without a language; write ```text if it is not to be run".to_owned())
             }
@@ -139,6 +159,47 @@ make test
 ```text
 anything
 ```
+<!-- file: layers/l.toml -->
+```toml
+[vars]
+n = { required = true, type = \"integer\" }
+[layer]
+config = { lxc.start.order = \"{{ n }}\" }
+```
+<!-- file: v.toml -->
+```toml
+n = 7
+```
+<!-- file: u.toml -->
+```toml
+manifest = 1
+[vars]
+n = { required = true, type = \"integer\" }
+[[layer]]
+name = \"os\"
+template = \"builtin:busybox\"
+[[layer]]
+use = \"l\"
+with = { n = \"{{ n }}\" }
+```
+```console
+$ layered-template validate u.toml --vars-file v.toml
+1 manifest: 0 errors, 0 warnings
+```
+<!-- file: d.toml -->
+```toml
+manifest = 1
+[[layer]]
+name = \"os\"
+template = \"builtin:busybox\"
+```
+```mermaid
+flowchart TB
+  subgraph l0[\"layer os\"]
+    direction TB
+    n1([\"template builtin:busybox\"])
+  end
+```
 ";
         assert_eq!(faults(page), "");
     }
@@ -163,12 +224,36 @@ anything
             ("```console\n$ layered-template validate no.toml\n...\n```\n", "echo $?"),
             ("```console\n$ layered-template --version\nlayered-template 9\n```\n", "expected"),
             ("```json\n{\n```\n", "not JSON"),
+            ("```mermaid\nflowchart TB\n```\n", "follows the manifest"),
+            (
+                "<!-- file: a.toml -->\n```toml\nmanifest = 1\n[[layer]]\nname = \"os\"\n\
+                 template = \"builtin:busybox\"\n```\n```mermaid\nflowchart LR\n```\n",
+                "expected",
+            ),
+            ("<!-- file: layers/l.toml -->\n```toml\n[layer]\nx = 1\n```\n", "unknown key `x`"),
             ("<!-- file: a -->\n\ntext\n", "no block"),
             ("<!-- file: a.toml, with errors -->\n```toml\n[[layer]]\n```\n", "no command"),
         ];
         for (text, part) in table {
             let found = faults(text);
             assert!(found.contains(part), "{text}\n{found}");
+        }
+    }
+
+    #[test]
+    fn pictures_are_of_a_diagram_of_their_page() {
+        let picture = "<svg xmlns=\"http://www.w3.org/2000/svg\"><desc>a --&gt; b\n</desc></svg>";
+        let linked = picture.replace("</svg>", "<image href=\"https://example.org/x\"/></svg>");
+        let table = [
+            (picture, "a --> b\n", None),
+            (picture, "a --> c\n", Some("no diagram")),
+            ("<svg/>", "a --> b\n", Some("says no diagram")),
+            (&linked, "a --> b\n", Some("other places")),
+        ];
+        for (picture, diagram, expected) in table {
+            let found = picture::fault(picture, &[diagram]);
+            assert_eq!(found.is_some(), expected.is_some(), "{found:?}");
+            assert!(found.unwrap_or_default().contains(expected.unwrap_or_default()));
         }
     }
 
