@@ -54,6 +54,8 @@ impl Library for Nothing {
 pub struct Role {
     /// The manifests, the innermost base first; the last is the one that was asked for.
     pub levels: Vec<Level>,
+    /// Whether there is no error in any of them.
+    pub sound: bool,
 }
 
 impl Role {
@@ -88,23 +90,28 @@ pub struct Level {
 
 /// Reads every file that a manifest names, and checks what names refer to.
 ///
-/// The role is there if no diagnostic of the report is an error.
+/// The role is there if every file, variable and layer could be read. With errors in the report it is
+/// no role to run, but what its values make of it can be judged too, so that all faults are shown at
+/// once.
 pub fn resolve(source: &Arc<Source>, library: &mut dyn Library) -> (Option<Role>, Report) {
-    let mut resolver = Resolver { library, report: Report::default() };
+    let mut resolver = Resolver { library, report: Report::default(), lost: false };
     let manifests = resolver.manifests(source);
     let levels = manifests.into_iter().map(|manifest| resolver.level(manifest)).collect();
-    let role = Role { levels };
+    let mut role = Role { levels, sound: false };
     // Where something could not be read, names that seem to be missing may be in there.
-    if !resolver.report.has_errors() {
+    if !resolver.lost {
         resolver.check_names(&role);
     }
-    let report = resolver.report;
-    (Some(role).filter(|_| !report.has_errors()), report)
+    let Resolver { report, lost, .. } = resolver;
+    role.sound = !report.has_errors();
+    (Some(role).filter(|role| !lost && !role.levels.is_empty()), report)
 }
 
 struct Resolver<'a> {
     library: &'a mut dyn Library,
     report: Report,
+    /// Whether something could not be read.
+    lost: bool,
 }
 
 impl Resolver<'_> {
@@ -117,6 +124,7 @@ impl Resolver<'_> {
             if let Some(at) = &named_at
                 && self.goes_too_deep(&read, &source, at)
             {
+                self.lost = true;
                 break;
             }
             let (manifest, report) = manifest::read(&source);
@@ -125,11 +133,18 @@ impl Resolver<'_> {
                 None => report,
             });
             read.push(source);
-            let Some(manifest) = manifest else { break };
+            let Some(manifest) = manifest else {
+                self.lost = true;
+                break;
+            };
+            self.lost |= !manifest.whole;
             if let Some(extends) = &manifest.extends {
                 match self.library.base(&extends.path, &extends.at) {
                     Ok(base) => next = Some((base, Some(extends.at.clone()))),
-                    Err(report) => self.report.extend(report),
+                    Err(report) => {
+                        self.lost = true;
+                        self.report.extend(report);
+                    }
                 }
             }
             manifests.push(manifest);
@@ -163,6 +178,7 @@ impl Resolver<'_> {
             let Entry::Use(used) = entry else { continue };
             if !asked.contains_key(&used.used) {
                 let file = self.layer(used);
+                self.lost |= file.is_none();
                 asked.insert(used.used.clone(), file);
             } else if asked[&used.used].is_none() {
                 self.report.push_error(|| {

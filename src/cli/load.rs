@@ -11,7 +11,8 @@ use crate::manifest;
 
 /// Reads a manifest with all that it names, and binds it for a container of this name.
 ///
-/// The chain is there if no diagnostic of the report is an error.
+/// With errors in the report there may be a chain all the same: it is no chain to run, but the files
+/// that it names can be judged too.
 pub(super) fn chain(
     path: &Path,
     name: &str,

@@ -60,7 +60,8 @@ pub(super) fn make(
         report.extend(faults);
         facts
     });
-    let plan = chain.zip(facts).and_then(|(chain, facts)| {
+    let usable = chain.zip(facts).filter(|_| !report.has_errors());
+    let plan = usable.and_then(|(chain, facts)| {
         let plan = plan::build(&chain, target, &facts).map_err(|faults| report.extend(faults));
         plan.ok().map(|plan| (plan, chain))
     });

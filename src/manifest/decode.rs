@@ -18,11 +18,13 @@ use crate::source::{At, Source};
 pub(super) struct Decoder {
     pub(super) source: Arc<Source>,
     pub(super) report: Report,
+    /// Whether a variable, a layer or a base could not be read: names may then seem to be missing.
+    pub(super) lost: bool,
 }
 
 impl Decoder {
     pub(super) fn new(source: &Arc<Source>) -> Self {
-        Self { source: Arc::clone(source), report: Report::default() }
+        Self { source: Arc::clone(source), report: Report::default(), lost: false }
     }
 
     pub(super) fn finish(self) -> Report {
@@ -39,6 +41,7 @@ impl Decoder {
         let base = table.take("extends");
         let extending = base.is_some();
         let extends = base.and_then(|entry| self.extends(&entry));
+        self.lost |= extending && extends.is_none();
         let variables = table.take("vars").map(|entry| self.variables(&entry, false));
         let layers = match table.take("layer") {
             Some(entry) => self.layers(&entry, extending),
@@ -58,6 +61,7 @@ impl Decoder {
             extends,
             variables: variables.unwrap_or_default(),
             layers,
+            whole: !self.lost,
         }
     }
 
@@ -121,12 +125,14 @@ impl Decoder {
         let DeValue::Array(_) = entry.node.value else {
             let help = "write `[[layer]]`, in double brackets";
             self.report.push(entry.node.not("a list of layers").help(help));
+            self.lost = true;
             return Vec::new();
         };
         let nodes = entry.node.one_or_many();
         if nodes.len() > MOST_LAYERS {
             let message = format!("{} layers, and a chain has at most {MOST_LAYERS}", nodes.len());
             self.report.push(Diagnostic::error(&entry.key_at, message));
+            self.lost = true;
             return Vec::new();
         }
         let last = nodes.len().saturating_sub(1);
@@ -138,7 +144,9 @@ impl Decoder {
             };
             self.entry(node, place)
         };
-        nodes.iter().enumerate().filter_map(decode).collect()
+        let layers: Vec<_> = nodes.iter().enumerate().filter_map(decode).collect();
+        self.lost |= layers.len() < nodes.len();
+        layers
     }
 
     /// Reads a string.

@@ -23,6 +23,9 @@ pub struct Manifest {
     pub variables: Vec<Variable>,
     /// The layers, the innermost first: the upstream, unless the manifest extends another.
     pub layers: Vec<Entry>,
+    /// Whether every variable, layer and base could be read, however faulty they may be: then names
+    /// that seem to be missing are.
+    pub whole: bool,
 }
 
 /// A layer: one wrapper of the chain.

@@ -27,10 +27,14 @@ impl Decoder {
     pub(super) fn variables(&mut self, entry: &Entry<'_>, reusable: bool) -> Vec<Variable> {
         let Some(mut table) = Table::of(&entry.node, "a table of variables", &mut self.report)
         else {
+            self.lost = true;
             return Vec::new();
         };
         let entries = table.take_all();
-        entries.iter().filter_map(|entry| self.variable(entry, reusable)).collect()
+        let variables: Vec<_> =
+            entries.iter().filter_map(|entry| self.variable(entry, reusable)).collect();
+        self.lost |= variables.len() < entries.len();
+        variables
     }
 
     /// Reads a vars file.

@@ -94,7 +94,7 @@ pub(crate) fn judge_with(source: &Arc<Source>, given: &Given<'_>) -> (Option<Cha
     let Some(role) = role else { return (None, report) };
     let (chain, faults) = chain::bind(&role, given);
     report.extend(faults);
-    (chain, report)
+    (chain.filter(|_| !report.has_errors()), report)
 }
 
 /// Reads a file below the root; messages show its path from there.
