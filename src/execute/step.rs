@@ -37,7 +37,7 @@ impl Run<'_> {
         if let Place::Rootfs(inside) = &step.place {
             return self.step_inside(job, layer, step, inside, handed).map_err(|failure| Failure {
                 command: Some(shell::command(&step.argv)),
-                hint: failure.hint.or_else(|| hint(step)),
+                hint: failure.hint.clone().or_else(|| hint(step, &failure)),
                 ..failure
             });
         }
@@ -52,7 +52,7 @@ impl Run<'_> {
         }
         self.command(job, command, terms).map_err(|failure| Failure {
             command: Some(shell::command(&step.argv)),
-            hint: failure.hint.or_else(|| hint(step)),
+            hint: failure.hint.clone().or_else(|| hint(step, &failure)),
             ..failure
         })
     }
@@ -205,8 +205,10 @@ fn status_of(stop: Stop) -> u8 {
     }
 }
 
-fn hint(step: &Step) -> Option<String> {
-    (step.stop == Stop::Check)
+fn hint(step: &Step, failure: &Failure) -> Option<String> {
+    // One that was ended from outside has not looked.
+    let has_looked = failure.reason.starts_with("ended with");
+    (step.stop == Stop::Check && has_looked)
         .then(|| "a check proves a layer's work; what it looks for is missing".to_owned())
 }
 

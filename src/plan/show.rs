@@ -304,7 +304,8 @@ fn summary(entries: &[Entry]) -> String {
         }
     }
     let others = entries.len() as u64 - files;
-    format!("{files} files of {bytes} B, {others} directories and links")
+    let plural = if files == 1 { "" } else { "s" };
+    format!("{files} file{plural} of {bytes} B, {others} directories and links")
 }
 
 fn printable_path(path: &Path) -> String {
