@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::caller::Caller;
@@ -70,20 +71,25 @@ fn a_daemon_is_installed_and_serves_the_same_for_root_and_an_ordinary_user() {
     first.assert_same(&second);
 }
 
-/// Makes a container with the packages, sees that it serves, and returns its tree.
-fn installed(lab: &Lab, base: &Path) -> Tree {
+/// Writes a manifest of these layers around the Debian of a tarball.
+pub(crate) fn role(lab: &Lab, base: &Path, layers: &str) -> PathBuf {
     let directory = lab.directory("image");
     fs::copy(base, directory.join("rootfs.tar.xz")).expect("the base is copied");
     let image = Image::around(lab, directory);
     let text = format!(
         "manifest = 1\n[[layer]]\nname = \"os\"\ntemplate = \"local\"\n\
-         args = [\"-m\", \"{}\", \"-f\", \"{}\"]\n{LAYERS}",
+         args = [\"-m\", \"{}\", \"-f\", \"{}\"]\n{layers}",
         image.meta().display(),
         image.rootfs().display(),
     );
-    let manifest = lab.write("work/web.toml", &text);
-    let name = lab.name("web");
     lab.directory("kept");
+    lab.write("work/role.toml", &text)
+}
+
+/// Makes a container with the packages, sees that it serves, and returns its tree.
+fn installed(lab: &Lab, base: &Path) -> Tree {
+    let manifest = role(lab, base, LAYERS);
+    let name = lab.name("web");
     let started = Instant::now();
     lab.create(&name, &manifest)
         .env("LAYERED_TEMPLATE_CACHE", lab.path("kept"))
@@ -108,7 +114,9 @@ fn installed(lab: &Lab, base: &Path) -> Tree {
 }
 
 /// Returns a small Debian as a tarball, made once for all runs of the tests.
-fn base(lab: &Lab) -> Option<PathBuf> {
+pub(crate) fn base(lab: &Lab) -> Option<PathBuf> {
+    static MAKING: Mutex<()> = Mutex::new(());
+    let _made_once = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{SUITE}-minbase.tar.xz"));
     if !path.exists() {
         let mirror = mirror::of(SUITE)?;

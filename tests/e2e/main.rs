@@ -31,6 +31,7 @@ mod layers;
 mod nest;
 mod network;
 mod order;
+mod packages;
 mod provision;
 mod roles;
 mod sandbox;

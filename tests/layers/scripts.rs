@@ -4,6 +4,8 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use layered_template::chain::{Chain, Dropped};
+use layered_template::manifest::Page;
+use layered_template::plan::Act;
 
 use crate::plans;
 
@@ -141,4 +143,21 @@ fn the_hosts_file_knows_the_container() {
     let hosts = text(&plans::chain(part), "/etc/hosts");
     assert!(hosts.contains("\n192.0.2.10 web1.example.org web1\n"), "{hosts}");
     assert!(hosts.ends_with("\n\n192.0.2.7 db\n192.0.2.8 mail\n"), "{hosts}");
+}
+
+#[test]
+fn every_step_parses() {
+    for (name, file) in crate::all() {
+        let plan = plans::plan(&plans::chain(&Page { name, file: &file }.examples().concat()));
+        for act in &plan.layer.after {
+            if let Act::Step(step) = act {
+                let text = step.argv.last().unwrap();
+                assert_eq!(judge(&["sh", "-n"], text).as_deref(), Some(""), "{name}");
+                // Words are split on purpose, and variables come from the environment.
+                let shellcheck = ["shellcheck", "-s", "sh", "-e", "SC2086,SC2154", "-"];
+                let said = judge(&shellcheck, text);
+                assert_eq!(said.unwrap_or_default(), "", "{name}");
+            }
+        }
+    }
 }

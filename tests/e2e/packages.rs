@@ -1,0 +1,215 @@
+//! The ready layers that work inside the rootfs: packages, users, an SSH server, locale and zone.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::apt;
+use crate::caller::Caller;
+use crate::lab::Lab;
+use crate::layers::{as_both, make, role, rootfs};
+use crate::requirement;
+
+/// All of them, on a Debian whose init runs the SSH server alone.
+const DEBIAN: &str = r#"
+[[layer]]
+use = "apt-packages"
+with = { packages = "hello sudo iproute2" }
+
+[[layer]]
+use = "user"
+with = { user = "ann", uid = 1234, groups = "adm extra", shell = "/bin/bash", authorized_keys = "ssh-ed25519 AAAA ann@desk", sudo = true }
+
+[[layer]]
+use = "ssh-server"
+
+[[layer]]
+use = "locale-and-timezone"
+with = { locale = "de_DE.UTF-8", timezone = "Europe/Berlin" }
+
+[[layer]]
+name = "init"
+
+[layer.config]
+lxc.init.cmd = "/sbin/serve"
+
+[[layer.file]]
+path = "/sbin/serve"
+mode = "0755"
+content = """
+#!/bin/sh
+exec >/serve.log 2>&1
+ip link set lo up
+mkdir -p /run/sshd
+exec /usr/sbin/sshd -D -e
+"""
+"#;
+
+/// What a server says before anything else.
+const BANNER: &str = "for i in 1 2 3 4 5 6 7 8 9; do \
+                      (exec 3<>/dev/tcp/127.0.0.1/22 && head -n 1 <&3) 2>&1 && exit; \
+                      sleep 1; done";
+
+#[test]
+fn a_debian_has_packages_a_user_and_an_ssh_server_as_root() {
+    debian(Caller::Root, 2);
+}
+
+#[test]
+fn a_debian_has_packages_a_user_and_an_ssh_server_as_an_ordinary_user() {
+    debian(Caller::User, 1);
+}
+
+/// Makes and starts containers of the role; no two of them have the same host keys.
+fn debian(caller: Caller, count: usize) {
+    if std::env::var_os("LT_NETWORK").is_none_or(|value| value != "1") {
+        return requirement::say("LT_NETWORK=1 is not set");
+    }
+    let Some(lab) = Lab::open(caller, &["mmdebstrap"]) else { return };
+    let Some(base) = apt::base(&lab) else {
+        return requirement::skip("apt has no source of this release here");
+    };
+    let manifest = apt::role(&lab, &base, DEBIAN);
+    let mut keys = Vec::new();
+    for index in 0..count {
+        let name = lab.name(&format!("debian{index}"));
+        lab.create(&name, &manifest)
+            .env("LAYERED_TEMPLATE_CACHE", lab.path("kept"))
+            .limit(Duration::from_secs(20 * 60))
+            .outcome()
+            .success();
+        let key = lab.container(&name, "rootfs/etc/ssh/ssh_host_ed25519_key.pub");
+        assert!(!key.exists(), "no key is made with the rootfs");
+        assert!(lab.container(&name, "rootfs/usr/bin/hello").exists());
+        assert_eq!(rootfs(&lab, &name, "etc/default/locale"), "LANG=de_DE.UTF-8\n");
+        if lab.start(&name) {
+            let bash = |line: &str| lab.inside(&name, &["/bin/bash", "-c", line]);
+            let banner = bash(BANNER);
+            let log = rootfs(&lab, &name, "serve.log");
+            assert!(banner.contains("SSH-2.0-OpenSSH"), "{banner}{log}");
+            keys.push(lab.read(&key));
+            let ann = bash("id ann");
+            assert!(ann.starts_with("uid=1234(ann)"), "{ann}");
+            assert!(ann.contains("(adm)") && ann.contains("(extra)"), "{ann}");
+            assert_eq!(bash("su ann -c 'sudo -n id -u'"), "0\n");
+            assert_eq!(bash("stat -c '%a %U' ~ann/.ssh/authorized_keys"), "600 ann\n");
+            assert_eq!(bash("LC_ALL=de_DE.UTF-8 locale charmap"), "UTF-8\n");
+            assert_eq!(bash("date -d 2026-07-01T12:00Z +%H"), "14\n");
+            lab.stop(&name);
+        }
+        lab.destroy(&name);
+    }
+    keys.dedup();
+    assert!(keys.len() == count || keys.is_empty(), "two containers have one key: {keys:?}");
+}
+
+#[test]
+fn a_user_is_made_where_there_is_only_busybox() {
+    as_both(|lab| {
+        let name = lab.name("user");
+        let layer = "[[layer]]\nuse = \"user\"\nwith = { user = \"ann\", uid = 1234, groups = \
+                     \"tty extra\", authorized_keys = \"ssh-ed25519 AAAA\", sudo = true }\n";
+        // What is there already is brought up to what is said, and not made again.
+        let again = "[[layer]]\nuse = \"user\"\nname = \"again\"\nwith = { user = \"ann\" }\n";
+        make(lab, &name, &format!("{layer}{again}"));
+        let passwd = rootfs(lab, &name, "etc/passwd");
+        assert_eq!(passwd.matches("ann:x:").count(), 1, "{passwd}");
+        assert!(passwd.contains("ann:x:1234:"), "{passwd}");
+        let groups = rootfs(lab, &name, "etc/group");
+        for line in ["tty:x:5:ann", "extra:x:"] {
+            assert!(groups.contains(line), "{groups}");
+        }
+        let keys = lab.container(&name, "rootfs/home/ann/.ssh/authorized_keys");
+        assert_eq!(lab.read(&keys), "ssh-ed25519 AAAA\n");
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+        assert_eq!(mode(&keys), 0o600);
+        let rule = lab.container(&name, "rootfs/etc/sudoers.d/ann");
+        assert_eq!(lab.read(&rule), "ann ALL=(ALL:ALL) NOPASSWD: ALL\n");
+        assert_eq!(mode(&rule), 0o440);
+        lab.destroy(&name);
+    });
+}
+
+#[test]
+fn names_that_a_shell_could_take_for_more_are_refused() {
+    let Some(lab) = Lab::open(Caller::Root, &[]) else { return };
+    let name = lab.name("names");
+    for (layer, with) in [
+        ("user", "user = \"a;b\""),
+        ("user", "user = \"-x\""),
+        ("user", "user = \"ann\", groups = \"$(id)\""),
+        ("apt-packages", "packages = \"-o x\""),
+        ("apt-packages", "packages = \"a*\""),
+        ("apk-packages", "packages = \"a/b\""),
+        ("locale-and-timezone", "timezone = \"../../etc/passwd\""),
+        ("locale-and-timezone", "locale = \"a b\""),
+    ] {
+        let manifest = role(&lab, &format!("[[layer]]\nuse = \"{layer}\"\nwith = {{ {with} }}\n"));
+        let outcome = lab.create(&name, &manifest).outcome().code(1);
+        assert!(
+            outcome.stderr.contains(" cannot be ") || outcome.stderr.contains("is not the name")
+        );
+        lab.assert_absent(&name);
+    }
+}
+
+#[test]
+fn a_zone_needs_no_package_where_it_is_there() {
+    as_both(|lab| {
+        let name = lab.name("zone");
+        let zone = "[[layer]]\nname = \"zones\"\n[[layer.file]]\n\
+                    path = \"/usr/share/zoneinfo/Europe/Berlin\"\ncontent = \"TZif\"\n";
+        let layer = "[[layer]]\nuse = \"locale-and-timezone\"\n\
+                     with = { timezone = \"Europe/Berlin\" }\n";
+        make(lab, &name, &format!("{zone}{layer}"));
+        assert_eq!(rootfs(lab, &name, "etc/timezone"), "Europe/Berlin\n");
+        assert_eq!(rootfs(lab, &name, "etc/default/locale"), "LANG=C.UTF-8\n");
+        let link = std::fs::read_link(lab.container(&name, "rootfs/etc/localtime")).unwrap();
+        assert_eq!(link, Path::new("/usr/share/zoneinfo/Europe/Berlin"));
+        lab.destroy(&name);
+    });
+}
+
+/// No mirror of Alpine's is at hand: this stands in for its `apk`, and writes down how it is called.
+const APK: &str = r#"
+[[layer]]
+name = "apk"
+
+[[layer.file]]
+path = "/sbin/apk"
+mode = "0755"
+content = """
+#!/bin/sh
+echo "$*" >>/apk.log
+case $1 in
+    add) shift; for package; do touch "/etc/apk.${package%%=*}"; done ;;
+    info) [ -e "/etc/apk.$3" ] ;;
+esac
+"""
+"#;
+
+#[test]
+fn apk_is_asked_for_packages_with_a_key_that_is_known() {
+    as_both(|lab| {
+        let name = lab.name("apk");
+        // printf 'KEY\n' | sha256sum
+        let digest = "6e50dc3c5c2b5a1ab8a2f3e4e6a6f2ab7cf4b8a9df0cdf1b3e27f6a0d6e50dc3";
+        let with = |digest: &str| {
+            format!(
+                "{APK}\n[[layer]]\nuse = \"apk-packages\"\nwith = {{ packages = \"a b=1\", \
+                 repository = \"/srv/mine\", key = \"KEY\", key_name = \"me-1.rsa.pub\", \
+                 key_sha256 = \"{digest}\" }}\n"
+            )
+        };
+        let outcome = lab.create(&name, &role(lab, &with(digest))).outcome().code(1);
+        assert!(outcome.stderr.contains("the key has the digest"), "{outcome}");
+        lab.assert_absent(&name);
+        let digest = layered_template::digest::Digest::of(b"KEY\n").to_string();
+        make(lab, &name, &with(&digest));
+        let expected = "update\nadd a b=1\ninfo -e a\ninfo -e b\n";
+        assert_eq!(rootfs(lab, &name, "apk.log"), expected);
+        assert_eq!(rootfs(lab, &name, "etc/apk/keys/me-1.rsa.pub"), "KEY\n");
+        assert_eq!(rootfs(lab, &name, "etc/apk/repositories"), "/srv/mine\n");
+        lab.destroy(&name);
+    });
+}
