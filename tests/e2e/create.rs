@@ -6,6 +6,7 @@ use crate::call::Call;
 use crate::caller::Caller;
 use crate::lab::Lab;
 use crate::manifest::{assert_three_layers, three_layers};
+use crate::tree::Entry;
 
 const FAILING: &str = r#"
 manifest = 1
@@ -76,6 +77,27 @@ fn a_container_that_is_there_stays_as_it_is() {
     assert_eq!(lab.read(lab.container(&name, "config")), config);
     // Nor does the run begin.
     assert_eq!(lab.read("work/trace").matches("pre base").count(), 1);
+}
+
+#[test]
+fn root_maps_the_ids_that_a_config_asks_for() {
+    let Some(lab) = Lab::open(Caller::Root, &[]) else {
+        return;
+    };
+    // Nobody has given root these in /etc/subuid.
+    let first = 1_700_000_000_u32;
+    let idmap = format!("lxc.idmap = u 0 {first} 65536\nlxc.idmap = g 0 {first} 65536\n");
+    lab.write("default.conf", &format!("{idmap}lxc.net.0.type = empty\n"));
+    let manifest = three_layers(&lab, "template = \"builtin:busybox\"");
+    let name = lab.name("shifted");
+    create(&lab, &manifest.display().to_string(), &name).outcome().success();
+    let owner = |path: &str| {
+        let entry = Entry::of(&lab.container(&name, path));
+        (entry.uid, entry.gid)
+    };
+    assert_eq!(owner("rootfs/etc"), (first, first));
+    assert_eq!(owner("rootfs/etc/role/libs.conf"), (first + 7, first + 9));
+    assert_eq!(owner("config"), (0, 0));
 }
 
 fn made_and_started(caller: Caller) {
