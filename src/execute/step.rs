@@ -44,6 +44,9 @@ impl Run<'_> {
         let mut command = Command::new(&step.argv[0]);
         command.args(&step.argv[1..]).current_dir(&step.directory).stdin(Stdio::null());
         self.surround(&mut command, layer);
+        for name in &self.plan.hidden {
+            command.env_remove(name);
+        }
         let pairs = layer.environment.iter().chain(seen(layer, handed)).chain(more);
         command.envs(pairs.map(|(name, value)| (name, value)));
         for (name, variable) in &layer.secrets {

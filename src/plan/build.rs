@@ -45,6 +45,7 @@ pub fn build(chain: &Chain, target: Target, facts: &Facts) -> Result<Plan, Repor
                 manifest: manifest(chain),
                 container: target,
                 variables: chain.variables.iter().map(variable).collect(),
+                hidden: hidden(chain),
                 layer: *layer,
             })
         }
@@ -164,6 +165,7 @@ impl Builder<'_> {
     /// then what the layer gives or passes.
     fn upstream_environment(&self, layer: &chain::Layer) -> Vec<(OsString, OsString)> {
         let caller = &self.facts.environment;
+        let hidden = hidden(self.chain);
         let own = layer.env.iter().filter_map(|(name, value)| {
             let name = OsString::from(name);
             let value = match value {
@@ -177,6 +179,7 @@ impl Builder<'_> {
         let mut environment: Vec<_> = caller
             .iter()
             .filter(|(name, _)| upstream::passes(name) && !is_own(name))
+            .filter(|(name, _)| !hidden.iter().any(|hidden| name == hidden.as_str()))
             .cloned()
             .collect();
         environment.extend(own.iter().cloned());
@@ -389,6 +392,15 @@ impl Builder<'_> {
         environment.sort();
         environment.into()
     }
+}
+
+/// Returns the variables of the caller's environment that secrets are read from.
+fn hidden(chain: &Chain) -> Vec<String> {
+    let names = chain.secrets.iter().filter_map(|secret| match &secret.source {
+        manifest::SecretSource::Env(name) => Some(name.clone()),
+        manifest::SecretSource::File(_) => None,
+    });
+    names.collect()
 }
 
 /// Returns where a layer's relative paths start; what is compiled in has no place of its own, and

@@ -25,6 +25,10 @@ pub struct Plan {
     pub container: Target,
     /// The manifest's variables.
     pub variables: Vec<Variable>,
+    /// The variables of the caller's environment that secrets are read from: no step has them, but a
+    /// layer that lists the secret has it under the secret's own name.
+    #[serde(skip)]
+    pub hidden: Vec<String>,
     /// The outermost layer.
     pub layer: Layer,
 }

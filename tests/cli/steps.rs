@@ -218,3 +218,27 @@ fn a_reusable_layer_s_steps_run_where_its_file_is() {
         .layers("[[layer]]\nuse = \"here\"\n");
     sandbox.template(["m.toml"]).exits(0).mentions("here| layers\n");
 }
+
+#[test]
+fn a_secret_is_known_to_the_layer_that_lists_it_alone() {
+    let role = "manifest = 1
+[vars]
+token = { secret = true, env = \"SITE_TOKEN\" }
+
+[[layer]]
+name = \"os\"
+template = \"fake\"
+post = 'echo os ${token-unset} ${SITE_TOKEN-unset} >>trace'
+
+[[layer]]
+name = \"app\"
+secrets = [\"token\"]
+post = 'test ${#token} = 14; echo app ${SITE_TOKEN-unset} $token; echo done >>trace'
+";
+    let sandbox = Sandbox::new().manifest(role).env("SITE_TOKEN", "hunter2hunter2");
+    let ran = sandbox.chain();
+    ran.exits(0);
+    assert_eq!(sandbox.trace(), "os unset unset\ndone\n");
+    assert!(ran.stderr().contains("app unset [secret token]"), "{}", ran.stderr());
+    assert!(!ran.stderr().contains("hunter2"), "{}", ran.stderr());
+}

@@ -4,10 +4,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
+use layered_template::digest::Digest;
+
 use crate::apt;
 use crate::caller::Caller;
 use crate::lab::Lab;
 use crate::layers::{as_both, make, role, rootfs};
+use crate::mirror;
 use crate::requirement;
 
 /// All of them, on a Debian whose init runs the SSH server alone.
@@ -60,6 +63,21 @@ fn a_debian_has_packages_a_user_and_an_ssh_server_as_an_ordinary_user() {
     debian(Caller::User, 1);
 }
 
+/// A layer with a further source, where this host has a key that vouches for one.
+fn further_source() -> String {
+    let path = "/etc/apt/trusted.gpg.d/debian-archive-bookworm-automatic.asc";
+    let (Ok(key), Some(mirror)) = (std::fs::read_to_string(path), mirror::of("bookworm")) else {
+        return String::new();
+    };
+    let digest = Digest::of(format!("{}\n", key.trim_end()).as_bytes());
+    format!(
+        "[[layer]]\nuse = \"apt-packages\"\nname = \"further\"\n[layer.with]\n\
+         packages = \"hello\"\nsource_name = \"updates\"\nkey_sha256 = \"{digest}\"\n\
+         source = \"\"\"\nTypes: deb\nURIs: {mirror}\nSuites: bookworm-updates\n\
+         Components: main\n\"\"\"\nkey = \"\"\"\n{key}\"\"\"\n"
+    )
+}
+
 /// Makes and starts containers of the role; no two of them have the same host keys.
 fn debian(caller: Caller, count: usize) {
     if std::env::var_os("LT_NETWORK").is_none_or(|value| value != "1") {
@@ -69,7 +87,8 @@ fn debian(caller: Caller, count: usize) {
     let Some(base) = apt::base(&lab) else {
         return requirement::skip("apt has no source of this release here");
     };
-    let manifest = apt::role(&lab, &base, DEBIAN);
+    let further = further_source();
+    let manifest = apt::role(&lab, &base, &format!("{further}{DEBIAN}"));
     let mut keys = Vec::new();
     for index in 0..count {
         let name = lab.name(&format!("debian{index}"));
@@ -82,6 +101,10 @@ fn debian(caller: Caller, count: usize) {
         assert!(!key.exists(), "no key is made with the rootfs");
         assert!(lab.container(&name, "rootfs/usr/bin/hello").exists());
         assert_eq!(rootfs(&lab, &name, "etc/default/locale"), "LANG=de_DE.UTF-8\n");
+        if !further.is_empty() {
+            let list = rootfs(&lab, &name, "etc/apt/sources.list.d/updates.sources");
+            assert!(list.contains("Signed-By: /etc/apt/keyrings/updates.asc"), "{list}");
+        }
         if lab.start(&name) {
             let bash = |line: &str| lab.inside(&name, &["/bin/bash", "-c", line]);
             let banner = bash(BANNER);
@@ -140,15 +163,17 @@ fn names_that_a_shell_could_take_for_more_are_refused() {
         ("user", "user = \"ann\", groups = \"$(id)\""),
         ("apt-packages", "packages = \"-o x\""),
         ("apt-packages", "packages = \"a*\""),
+        ("apt-packages", "packages = \"\""),
+        ("apt-packages", "packages = \"a\", source = \"Types: deb\", source_name = \"../x\""),
+        ("apt-packages", "packages = \"a\", source = \"x\", key = \"KEY\", key_sha256 = \"0\""),
         ("apk-packages", "packages = \"a/b\""),
         ("locale-and-timezone", "timezone = \"../../etc/passwd\""),
         ("locale-and-timezone", "locale = \"a b\""),
     ] {
         let manifest = role(&lab, &format!("[[layer]]\nuse = \"{layer}\"\nwith = {{ {with} }}\n"));
         let outcome = lab.create(&name, &manifest).outcome().code(1);
-        assert!(
-            outcome.stderr.contains(" cannot be ") || outcome.stderr.contains("is not the name")
-        );
+        let said = format!("  {layer}| {layer}: ");
+        assert!(outcome.stderr.contains(&said), "{outcome}");
         lab.assert_absent(&name);
     }
 }
@@ -204,7 +229,7 @@ fn apk_is_asked_for_packages_with_a_key_that_is_known() {
         let outcome = lab.create(&name, &role(lab, &with(digest))).outcome().code(1);
         assert!(outcome.stderr.contains("the key has the digest"), "{outcome}");
         lab.assert_absent(&name);
-        let digest = layered_template::digest::Digest::of(b"KEY\n").to_string();
+        let digest = Digest::of(b"KEY\n").to_string();
         make(lab, &name, &with(&digest));
         let expected = "update\nadd a b=1\ninfo -e a\ninfo -e b\n";
         assert_eq!(rootfs(lab, &name, "apk.log"), expected);
