@@ -64,6 +64,25 @@ fn a_signalled_step_leaves_nothing() {
 }
 
 #[test]
+fn a_signalled_step_of_an_ordinary_user_leaves_nothing() {
+    let Some(lab) = Lab::open(Caller::User, &[]) else {
+        return;
+    };
+    lab.directory("kept");
+    for (signal, status) in [(Signal::TERM, 143), (Signal::INT, 130)] {
+        let run = Run::of(&lab, "touch /begun; exec sleep 86401.25", "network = true");
+        let name = lab.name("signalled");
+        let begun = lab.container(&name, "rootfs/begun");
+        let running = until(&begun, create(&lab, &name, &run.manifest).start());
+        running.signal(signal);
+        running.outcome().code(status);
+        lab.assert_quiet(SOON);
+        lab.assert_absent(&name);
+        run.assert_as_before("/begun");
+    }
+}
+
+#[test]
 fn a_killed_run_leaves_no_process_and_no_mount() {
     let Some(lab) = Lab::open(Caller::Root, &[]) else {
         return;
