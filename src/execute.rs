@@ -31,7 +31,7 @@ use crate::chain::Secrets;
 use crate::host::signals::Signals;
 use crate::host::state::{KeptRun, RunDirectory};
 use crate::host::userns::Ids;
-use crate::host::{child, files};
+use crate::host::{child, files, mounts};
 use crate::plan::{Act, Inner, Layer, Plan, Step, Upstream};
 use crate::record::{self, Record};
 
@@ -62,7 +62,8 @@ pub fn run<'a>(plan: &'a Plan, means: Means<'a>) -> Result<(), Failure> {
     // LXC may have been given a link for the rootfs. What becomes one during the run is not followed.
     let given = &plan.container.rootfs;
     let rootfs = std::fs::canonicalize(given).unwrap_or_else(|_| given.clone());
-    let mut run = Run { plan, means, container, rootfs, upstream_record: None };
+    let mounts = mounts::below(&rootfs);
+    let mut run = Run { plan, means, container, rootfs, mounts, upstream_record: None };
     let result = run
         .pinned()
         .and_then(|()| run.layer(&plan.layer, &Vec::new()).map_err(|failure| *failure))
@@ -76,6 +77,8 @@ struct Run<'a> {
     container: OwnedFd,
     /// The rootfs by its path without links.
     rootfs: PathBuf,
+    /// What was mounted below it when the run began.
+    mounts: Vec<PathBuf>,
     upstream_record: Option<serde_json::Value>,
 }
 
@@ -182,6 +185,22 @@ impl Run<'_> {
         })
     }
 
+    /// Takes away what a command has left mounted in the rootfs. It would be gone with the run, and so
+    /// would be all that is dropped into it.
+    fn unmount(&mut self, subject: &Subject) {
+        for path in mounts::below(&self.rootfs).into_iter().rev() {
+            if self.mounts.contains(&path) {
+                continue;
+            }
+            let shown = crate::shell::word(&path);
+            let outcome = match mounts::detach(&path) {
+                Ok(()) => "it is taken away".to_owned(),
+                Err(error) => format!("it cannot be taken away: {error}"),
+            };
+            self.note(&format!("{subject} left a mount at {shown}; {outcome}"));
+        }
+    }
+
     fn note(&mut self, text: &str) {
         self.log(format!("{text}\n").as_bytes());
         self.means.observer.event(&Event::Note(text));
@@ -209,6 +228,7 @@ impl Run<'_> {
         let to = self.means.directory.as_ref()?.place("rootfs");
         let mut copy = Command::new("cp");
         copy.args(["-a", "--reflink=auto", "--"]).arg(&self.rootfs).arg(&to);
+        crate::host::kernel::unblocked(&mut copy);
         match copy.status() {
             Ok(status) if status.success() => {
                 let name = self.plan.container.name.clone();
@@ -220,6 +240,8 @@ impl Run<'_> {
                 Some(to)
             }
             Ok(status) => {
+                // A part of it would only fill the disk further.
+                let _ = std::fs::remove_dir_all(&to);
                 self.note(&format!("the failed rootfs could not be kept: cp ended with {status}"));
                 None
             }

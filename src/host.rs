@@ -17,6 +17,7 @@ pub mod kernel;
 pub mod library;
 pub mod lxc_version;
 pub mod lxcpath;
+pub mod mounts;
 pub mod probe;
 pub mod rootfs;
 pub mod sandbox;

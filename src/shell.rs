@@ -66,6 +66,12 @@ pub fn command<W: AsRef<OsStr>>(words: impl IntoIterator<Item = W>) -> String {
     words.into_iter().map(word).collect::<Vec<_>>().join(" ")
 }
 
+/// Returns as much of `text` as fits `most` bytes, cut between characters.
+pub fn cut(text: &str, most: usize) -> &str {
+    let end = (0..=most.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    &text[..end.unwrap_or_default()]
+}
+
 /// Tells whether `word` holds a byte that is a control character of ASCII.
 ///
 /// LXC prints a template's arguments raw into the container's config, where a line feed would
@@ -96,6 +102,14 @@ mod tests {
         assert_eq!(printable("a\tb\n"), "a\tb\n");
         assert_eq!(printable("\u{1b}[31m\u{9b}\u{202e}\r"), "\\u{1b}[31m\\u{9b}\\u{202e}\\u{d}");
         assert_eq!(one_line("a\nb\t"), "a\\nb\\t");
+    }
+
+    #[test]
+    fn texts_are_cut_between_characters() {
+        let table = [("abc", 5, "abc"), ("abc", 2, "ab"), ("aé", 2, "a"), ("é", 0, "")];
+        for (text, most, expected) in table {
+            assert_eq!(cut(text, most), expected, "{text} {most}");
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::failure::{Failure, status};
 use super::observe::{Event, Subject};
 use crate::host::rootfs::{Attributes, Rootfs, copy};
 use crate::plan::{Layer, Upstream};
+use crate::shell;
 
 /// Directories, with their permission bits.
 const DIRECTORIES: &[(&str, u32)] = &[
@@ -70,6 +71,9 @@ const CONFIG: &[(&str, &str)] = &[
     ("lxc.mount.entry", "shm dev/shm tmpfs rw,nosuid,nodev,create=dir 0 0"),
 ];
 
+/// The longest host name, in bytes. Source: sethostname(2).
+const LONGEST_HOST_NAME: usize = 64;
+
 /// Names that a busybox may offer, and that the rootfs has for itself.
 const NOT_LINKED: [&str; 1] = ["bin/busybox"];
 
@@ -84,11 +88,12 @@ impl Run<'_> {
         let text = upstream.template.as_str();
         let started = std::time::Instant::now();
         self.means.observer.event(&Event::Begun { subject, at: &upstream.at, text });
-        let container = &self.plan.container;
+        // LXC loads no config with a longer host name than the kernel takes.
+        let host = shell::cut(&self.plan.container.name, LONGEST_HOST_NAME);
         let result = Rootfs::open_or_make(&self.rootfs)
-            .and_then(|rootfs| make(&rootfs, busybox, &container.name))
+            .and_then(|rootfs| make(&rootfs, busybox, host))
             .and_then(|()| {
-                let name = [("lxc.uts.name", container.name.as_str())];
+                let name = [("lxc.uts.name", host)];
                 let lines: Vec<_> = name.into_iter().chain(CONFIG.iter().copied()).collect();
                 self.append(layer.name.as_str(), &lines)
             });

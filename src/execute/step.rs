@@ -118,6 +118,7 @@ impl Run<'_> {
         };
         let succeeded = failure.is_none();
         self.means.observer.event(&Event::Ended { subject: &subject, succeeded, elapsed });
+        self.unmount(&subject);
         let Some(failure) = failure else { return Ok(()) };
         self.log(format!("{failure}\n").as_bytes());
         Err(Failure { tail, ..failure })

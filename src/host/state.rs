@@ -22,6 +22,9 @@ const MOST_RUNS: usize = 64;
 /// How long nothing must have been written to a log for it to be that of a run of the past.
 const YOUNG: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// How much of a container's name stands in that of a run's directory, in bytes.
+const LONGEST_NAME: usize = 200;
+
 /// Who gets what is written: the person behind a user namespace.
 pub type Owner = Option<(u32, u32)>;
 
@@ -70,6 +73,8 @@ impl RunDirectory {
     }
 
     fn make_in(state: &Path, name: &str, owner: Owner) -> io::Result<Self> {
+        // With the time behind it, a name of the longest kind would be none any more.
+        let name = crate::shell::cut(name, LONGEST_NAME);
         let stem = format!("{name}-{}", super::clock::now().replace([':', '-'], ""));
         let path = (1..1000)
             .map(|count| match count {
@@ -172,8 +177,13 @@ fn forget_old(state: &Path) {
     let Ok(entries) = fs::read_dir(state) else { return };
     let mut runs: Vec<_> = entries
         .filter_map(|entry| {
-            let path = entry.ok()?.path();
-            let written = fs::metadata(path.join("log")).ok()?.modified().ok()?;
+            let entry = entry.ok()?;
+            if !is_of_a_run(entry.file_name().to_str()?) {
+                return None;
+            }
+            let path = entry.path();
+            let log = fs::symlink_metadata(path.join("log")).ok()?;
+            let written = log.modified().ok().filter(|_| log.is_file())?;
             // A run that goes on may not have written for a while.
             let old = written.elapsed().is_ok_and(|age| age > YOUNG);
             (old && !path.join("rootfs").exists()).then_some((written, path))
@@ -188,6 +198,24 @@ fn forget_old(state: &Path) {
             tracing::debug!(%error, path = %path.display(), "an old log stays");
         }
     }
+}
+
+/// Tells whether a name is one that [`RunDirectory`] gives: it ends with the time, and perhaps with a
+/// count. The state directory may be one that others use too.
+fn is_of_a_run(name: &str) -> bool {
+    let stamped = |name: &str| {
+        let Some((_, stamp)) = name.rsplit_once('-') else { return false };
+        stamp.len() == "20200101T000000Z".len()
+            && stamp.bytes().enumerate().all(|(index, byte)| match index {
+                8 => byte == b'T',
+                15 => byte == b'Z',
+                _ => byte.is_ascii_digit(),
+            })
+    };
+    let counted = name.rsplit_once('-').filter(|(_, count)| {
+        !count.is_empty() && count.len() <= 3 && count.bytes().all(|byte| byte.is_ascii_digit())
+    });
+    stamped(name) || counted.is_some_and(|(name, _)| stamped(name))
 }
 
 /// Makes a directory and those above it, each the owner's where it is new. Those above may hold

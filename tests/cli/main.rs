@@ -7,6 +7,7 @@
 //! An ordinary user's tests run in a user namespace in which that user is root; what needs more ids
 //! than one says `skipped: ...` there, and passes.
 
+mod leftovers;
 mod listing;
 mod redactor;
 mod requirement;

@@ -83,6 +83,18 @@ fn a_signalled_step_of_an_ordinary_user_leaves_nothing() {
 }
 
 #[test]
+fn a_name_that_is_too_long_for_a_host_is_cut() {
+    let Some(lab) = Lab::open(Caller::Root, &[]) else {
+        return;
+    };
+    lab.directory("kept");
+    let name = lab.name(&"n".repeat(70));
+    let run = Run::of(&lab, "test $(cat /proc/sys/kernel/hostname | tr -d '\\n' | wc -c) = 64", "");
+    create(&lab, &name, &run.manifest).outcome().success();
+    lab.destroy(&name);
+}
+
+#[test]
 fn a_killed_run_leaves_no_process_and_no_mount() {
     let Some(lab) = Lab::open(Caller::Root, &[]) else {
         return;

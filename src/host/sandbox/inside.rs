@@ -25,6 +25,9 @@ use super::{
 use crate::host::kernel::{self, Side};
 use crate::host::signals::ENDING;
 
+/// The longest host name, in bytes. Source: sethostname(2).
+const LONGEST_HOST_NAME: usize = 64;
+
 /// The descriptor of the report, the only one besides the standard streams.
 const REPORT: i32 = 3;
 
@@ -93,7 +96,10 @@ fn build(
     if !settings.network {
         about("the loopback interface", kernel::raise_loopback())?;
     }
-    about("the host name", Ok(rustix::system::sethostname(settings.name.as_bytes())?))?;
+    // The kernel's name is shorter than what LXC takes for one.
+    let name = crate::shell::cut(settings.name, LONGEST_HOST_NAME);
+    let named = rustix::system::sethostname(name.as_bytes());
+    about("the host name", named.map_err(io::Error::from))?;
     rustix::system::setdomainname(b"(none)")?;
     // What the kernel may lack.
     for (what, result) in [
