@@ -33,14 +33,11 @@ impl Place {
         Self { directory, status: Cell::new(0), skipping: Cell::new(false) }
     }
 
-    /// Writes a file, and makes it executable where it is a script.
+    /// Writes a file, as whoever saves it from the page has it: nothing makes it executable.
     pub(crate) fn write(&self, name: &str, text: &str) {
         let path = self.directory.path().join(name);
         fs::create_dir_all(path.parent().expect("a directory")).expect("it can be made");
         fs::write(&path, text).expect("it can be written");
-        if text.starts_with("#!") {
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("its mode");
-        }
     }
 
     /// Makes what a manifest names, where it is not there: a directory, if the name ends with `/`.
