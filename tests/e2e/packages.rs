@@ -201,6 +201,10 @@ const APK: &str = r#"
 name = "apk"
 
 [[layer.file]]
+path = "/etc/apk/repositories"
+content = "/srv/without-a-line-feed"
+
+[[layer.file]]
 path = "/sbin/apk"
 mode = "0755"
 content = """
@@ -234,7 +238,8 @@ fn apk_is_asked_for_packages_with_a_key_that_is_known() {
         let expected = "update\nadd a b=1\ninfo -e a\ninfo -e b\n";
         assert_eq!(rootfs(lab, &name, "apk.log"), expected);
         assert_eq!(rootfs(lab, &name, "etc/apk/keys/me-1.rsa.pub"), "KEY\n");
-        assert_eq!(rootfs(lab, &name, "etc/apk/repositories"), "/srv/mine\n");
+        let repositories = rootfs(lab, &name, "etc/apk/repositories");
+        assert_eq!(repositories, "/srv/without-a-line-feed\n/srv/mine\n");
         lab.destroy(&name);
     });
 }
