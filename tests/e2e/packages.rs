@@ -16,6 +16,13 @@ use crate::requirement;
 /// All of them, on a Debian whose init runs the SSH server alone.
 const DEBIAN: &str = r#"
 [[layer]]
+name = "settings"
+
+[[layer.file]]
+path = "/etc/sudo.conf"
+content = "Set disable_coredump true\n"
+
+[[layer]]
 use = "apt-packages"
 with = { packages = "hello sudo iproute2" }
 
@@ -100,6 +107,7 @@ fn debian(caller: Caller, count: usize) {
         let key = lab.container(&name, "rootfs/etc/ssh/ssh_host_ed25519_key.pub");
         assert!(!key.exists(), "no key is made with the rootfs");
         assert!(lab.container(&name, "rootfs/usr/bin/hello").exists());
+        assert_eq!(rootfs(&lab, &name, "etc/sudo.conf"), "Set disable_coredump true\n");
         assert_eq!(rootfs(&lab, &name, "etc/default/locale"), "LANG=de_DE.UTF-8\n");
         if !further.is_empty() {
             let list = rootfs(&lab, &name, "etc/apt/sources.list.d/updates.sources");
