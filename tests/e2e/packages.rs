@@ -1,7 +1,7 @@
 //! The ready layers that work inside the rootfs: packages, users, an SSH server, locale and zone.
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use layered_template::digest::Digest;
@@ -22,13 +22,17 @@ name = "settings"
 path = "/etc/sudo.conf"
 content = "Set disable_coredump true\n"
 
+[[layer.file]]
+path = "/etc/ssh/sshd_config.d/20-no-pam.conf"
+content = "UsePAM no\n"
+
 [[layer]]
 use = "apt-packages"
 with = { packages = "hello sudo iproute2" }
 
 [[layer]]
 use = "user"
-with = { user = "ann", uid = 1234, groups = "adm extra", shell = "/bin/bash", authorized_keys = "ssh-ed25519 AAAA ann@desk", sudo = true }
+with = { user = "ann", uid = 1234, groups = "adm extra", shell = "/bin/bash", authorized_keys = "PUBLIC", sudo = true }
 
 [[layer]]
 use = "ssh-server"
@@ -85,17 +89,28 @@ fn further_source() -> String {
     )
 }
 
+/// Opens a lab with a Debian to start from, where a test may use the network.
+fn with_base(caller: Caller, commands: &[&str]) -> Option<(Lab, PathBuf)> {
+    if std::env::var_os("LT_NETWORK").is_none_or(|value| value != "1") {
+        requirement::say("LT_NETWORK=1 is not set");
+        return None;
+    }
+    let lab = Lab::open(caller, &[&["mmdebstrap"], commands].concat())?;
+    let Some(base) = apt::base(&lab) else {
+        requirement::skip("apt has no source of this release here");
+        return None;
+    };
+    Some((lab, base))
+}
+
 /// Makes and starts containers of the role; no two of them have the same host keys.
 fn debian(caller: Caller, count: usize) {
-    if std::env::var_os("LT_NETWORK").is_none_or(|value| value != "1") {
-        return requirement::say("LT_NETWORK=1 is not set");
-    }
-    let Some(lab) = Lab::open(caller, &["mmdebstrap"]) else { return };
-    let Some(base) = apt::base(&lab) else {
-        return requirement::skip("apt has no source of this release here");
-    };
+    let Some((lab, base)) = with_base(caller, &["ssh-keygen"]) else { return };
+    let call = lab.call(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f"]);
+    call.arg(lab.path("work/key")).outcome().success();
+    let debian = DEBIAN.replace("PUBLIC", lab.read("work/key.pub").trim());
     let further = further_source();
-    let manifest = apt::role(&lab, &base, &format!("{further}{DEBIAN}"));
+    let manifest = apt::role(&lab, &base, &format!("{further}{debian}"));
     let mut keys = Vec::new();
     for index in 0..count {
         let name = lab.name(&format!("debian{index}"));
@@ -123,6 +138,14 @@ fn debian(caller: Caller, count: usize) {
             assert!(ann.starts_with("uid=1234(ann)"), "{ann}");
             assert!(ann.contains("(adm)") && ann.contains("(extra)"), "{ann}");
             assert_eq!(bash("su ann -c 'sudo -n id -u'"), "0\n");
+            let private = lab.read("work/key");
+            bash(&format!("umask 077; cat >/run/key <<'.'\n{private}.\n"));
+            let login = "ssh -o BatchMode=yes -o StrictHostKeyChecking=no -i /run/key \
+                         ann@127.0.0.1 whoami 2>&1 | tail -n 1";
+            assert_eq!(bash(login), "ann\n", "{}", rootfs(&lab, &name, "serve.log"));
+            let stranger = login.replace("-i /run/key", "-o PubkeyAuthentication=no");
+            let refused = bash(&stranger);
+            assert!(refused.contains("Permission denied (publickey)"), "{refused}");
             assert_eq!(bash("stat -c '%a %U' ~ann/.ssh/authorized_keys"), "600 ann\n");
             assert_eq!(bash("LC_ALL=de_DE.UTF-8 locale charmap"), "UTF-8\n");
             assert_eq!(bash("date -d 2026-07-01T12:00Z +%H"), "14\n");
@@ -143,6 +166,7 @@ fn a_user_is_made_where_there_is_only_busybox() {
         // What is there already is brought up to what is said, and not made again.
         let again = "[[layer]]\nuse = \"user\"\nname = \"again\"\nwith = { user = \"ann\" }\n";
         make(lab, &name, &format!("{layer}{again}"));
+        assert!(rootfs(lab, &name, "etc/shadow").contains("\nann:*:"), "a locked one has no key");
         let passwd = rootfs(lab, &name, "etc/passwd");
         assert_eq!(passwd.matches("ann:x:").count(), 1, "{passwd}");
         assert!(passwd.contains("ann:x:1234:"), "{passwd}");
@@ -159,6 +183,35 @@ fn a_user_is_made_where_there_is_only_busybox() {
         assert_eq!(mode(&rule), 0o440);
         lab.destroy(&name);
     });
+}
+
+/// A line of another's account would be theirs as well.
+#[test]
+fn accounts_that_are_there_are_not_taken_over() {
+    let Some(lab) = Lab::open(Caller::Root, &[]) else { return };
+    let name = lab.name("taken");
+    let ann = "[[layer]]\nuse = \"user\"\nname = \"first\"\n\
+               with = { user = \"ann\", uid = 1234, groups = \"ben cat\" }\n";
+    for (with, message) in [
+        ("user = \"ann\", uid = 1235", "ann has the number 1234"),
+        ("user = \"dora\", uid = 1234", "1234 is the number of another"),
+        ("user = \"dora\", home = \"srv\"", "'srv' cannot be a path"),
+        ("user = \"dora\", shell = \"/bin/sh:x\"", "'/bin/sh:x' cannot be a path"),
+        ("user = \"dora\", shell = \"/bin/none\"", "has no shell /bin/none"),
+    ] {
+        let layers = format!("{ann}[[layer]]\nuse = \"user\"\nwith = {{ {with} }}\n");
+        let outcome = lab.create(&name, &role(&lab, &layers)).outcome().code(1);
+        assert!(outcome.stderr.contains(message), "{outcome}");
+        lab.assert_absent(&name);
+    }
+    let cat = "[[layer]]\nuse = \"user\"\nwith = { user = \"cat\", uid = 1500 }\n";
+    make(&lab, &name, &format!("{ann}{cat}"));
+    let groups = rootfs(&lab, &name, "etc/group");
+    let line = groups.lines().find(|line| line.starts_with("cat:")).unwrap();
+    let number = line.split(':').nth(2).unwrap();
+    let passwd = rootfs(&lab, &name, "etc/passwd");
+    assert!(passwd.contains(&format!("\ncat:x:1500:{number}:")), "{groups}{passwd}");
+    lab.destroy(&name);
 }
 
 #[test]
