@@ -157,6 +157,37 @@ fn debian(caller: Caller, count: usize) {
     assert!(keys.len() == count || keys.is_empty(), "two containers have one key: {keys:?}");
 }
 
+const OPEN: &str = r#"
+[[layer]]
+name = "open"
+
+[[layer.file]]
+path = "/etc/ssh/sshd_config"
+content = """
+PasswordAuthentication yes
+Include /etc/ssh/sshd_config.d/*.conf
+"""
+
+[[layer]]
+use = "ssh-server"
+"#;
+
+/// The first setting that the server reads counts, whoever made its file.
+#[test]
+fn an_ssh_server_that_asks_for_passwords_is_not_taken() {
+    let Some((lab, base)) = with_base(Caller::Root, &[]) else { return };
+    let name = lab.name("open");
+    let outcome = lab
+        .create(&name, &apt::role(&lab, &base, OPEN))
+        .env("LAYERED_TEMPLATE_CACHE", lab.path("kept"))
+        .limit(Duration::from_secs(20 * 60))
+        .outcome()
+        .code(1);
+    let message = "sshd does not have \"passwordauthentication no\"";
+    assert!(outcome.stderr.contains(message), "{outcome}");
+    lab.assert_absent(&name);
+}
+
 #[test]
 fn a_user_is_made_where_there_is_only_busybox() {
     as_both(|lab| {
@@ -302,5 +333,75 @@ fn apk_is_asked_for_packages_with_a_key_that_is_known() {
         let repositories = rootfs(lab, &name, "etc/apk/repositories");
         assert_eq!(repositories, "/srv/without-a-line-feed\n/srv/mine\n");
         lab.destroy(&name);
+    });
+}
+
+/// What stands in for the packages of an SSH server. Its keys are unlike each other, as real ones.
+const SSHD: &str = r#"
+[[layer]]
+name = "sshd"
+
+[[layer.file]]
+path = "/sbin/apk"
+mode = "0755"
+content = """
+#!/bin/sh
+[ "$*" != "add openssh" ] || mv /srv/sshd /usr/sbin/sshd
+"""
+
+[[layer.file]]
+path = "/sbin/rc-update"
+mode = "0755"
+content = """
+#!/bin/sh
+echo "$*" >>/rc-update.log
+"""
+
+[[layer.file]]
+path = "/srv/sshd"
+mode = "0755"
+content = """
+#!/bin/sh
+cat /etc/ssh/sshd_config.d/*.conf | tr A-Z a-z
+"""
+
+[[layer.file]]
+path = "/bin/ssh-keygen"
+mode = "0755"
+content = """
+#!/bin/sh
+umask 077
+[ "$1" != -A ] || cat /proc/sys/kernel/random/uuid >/etc/ssh/ssh_host_ed25519_key
+"""
+
+[[layer.file]]
+path = "/etc/ssh/sshd_config"
+content = "UsePAM no\n"
+
+[[layer]]
+use = "ssh-server"
+"#;
+
+#[test]
+fn host_keys_are_made_at_the_first_start_whatever_the_init() {
+    as_both(|lab| {
+        let mut keys = Vec::new();
+        for name in [lab.name("ssh1"), lab.name("ssh2")] {
+            make(lab, &name, SSHD);
+            let config = rootfs(lab, &name, "etc/ssh/sshd_config");
+            assert_eq!(config, "Include /etc/ssh/sshd_config.d/*.conf\nUsePAM no\n");
+            assert_eq!(rootfs(lab, &name, "rc-update.log"), "add sshd default\n");
+            let key = lab.container(&name, "rootfs/etc/ssh/ssh_host_ed25519_key");
+            assert!(!key.exists());
+            for _ in 0..2 {
+                if !lab.start(&name) {
+                    return;
+                }
+                keys.push(lab.inside(&name, &["/bin/cat", "/etc/ssh/ssh_host_ed25519_key"]));
+                lab.stop(&name);
+            }
+            lab.destroy(&name);
+        }
+        assert!(keys[0] == keys[1] && keys[2] == keys[3] && keys[0] != keys[2], "{keys:?}");
     });
 }
