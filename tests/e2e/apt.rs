@@ -13,7 +13,7 @@ use crate::mirror;
 use crate::requirement;
 use crate::tree::Tree;
 
-const SUITE: &str = "bookworm";
+pub(crate) const SUITE: &str = "bookworm";
 
 /// What differs from run to run, whoever runs: times in logs and indexes, and what an image for
 /// users leaves out.

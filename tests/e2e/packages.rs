@@ -188,6 +188,52 @@ fn an_ssh_server_that_asks_for_passwords_is_not_taken() {
     lab.assert_absent(&name);
 }
 
+/// The key that is given counts, and not the ones that the image trusts.
+#[test]
+fn a_further_source_is_vouched_for_by_its_own_key() {
+    let Some((lab, base)) = with_base(Caller::Root, &["gpg"]) else { return };
+    let suite = apt::SUITE;
+    let armour = |ring: &str| {
+        let ring = format!("/usr/share/keyrings/debian-archive-{suite}-{ring}.gpg");
+        if !Path::new(&ring).exists() {
+            return None;
+        }
+        let call = lab.call_as_root(["gpg", "--homedir"]).arg(lab.path("tmp"));
+        Some(call.args(["--output", "-", "--enarmor", &ring]).outcome().success().stdout)
+    };
+    let (Some(mirror), Some(key), Some(other)) =
+        (mirror::of(suite), armour("automatic"), armour("security-automatic"))
+    else {
+        return requirement::skip("the keys of this release are not here");
+    };
+    let name = lab.name("source");
+    let text = lab.read(apt::role(&lab, &base, "LAYERS"));
+    let create = |key: &str, digest: &str| {
+        let layers = format!(
+            "[[layer]]\nname = \"alone\"\n[[layer.file]]\npath = \"/etc/apt/sources.list\"\n\
+             remove = true\n[[layer]]\nuse = \"apt-packages\"\n[layer.with]\n\
+             packages = \"hello\"\nsource_name = \"ours\"\nkey_sha256 = \"{digest}\"\n\
+             source = \"\"\"\nTypes: deb\nURIs: {mirror}\nSuites: {suite}\n\
+             Components: main\n\"\"\"\nkey = \"\"\"\n{key}\"\"\"\n"
+        );
+        let manifest = lab.write("work/role.toml", &text.replace("LAYERS", &layers));
+        let call = lab.create(&name, &manifest);
+        let call = call.env("LAYERED_TEMPLATE_CACHE", lab.path("kept"));
+        call.limit(Duration::from_secs(20 * 60)).outcome()
+    };
+    let digest = |key: &str| Digest::of(key.as_bytes()).to_string();
+
+    let outcome = create(&key, &digest(&other)).code(1);
+    assert!(outcome.stderr.contains("the key has the digest"), "{outcome}");
+    let outcome = create(&other, &digest(&other)).code(1);
+    assert!(outcome.stderr.contains("NO_PUBKEY"), "{outcome}");
+    lab.assert_absent(&name);
+    create(&key, &digest(&key)).success();
+    assert!(lab.container(&name, "rootfs/usr/bin/hello").exists());
+    assert_eq!(rootfs(&lab, &name, "etc/apt/keyrings/ours.asc"), key);
+    lab.destroy(&name);
+}
+
 #[test]
 fn a_user_is_made_where_there_is_only_busybox() {
     as_both(|lab| {
