@@ -82,7 +82,7 @@ pub(crate) fn judge(case: &Case) -> (Option<Chain>, Report) {
     let given = Given {
         set: &case.set,
         vars_files: &case.vars_files,
-        directory: Path::new("/work"),
+        directory: Path::new("/srv"),
         lxc: case.lxc,
         ..Given::new(Container { name: "web1", arch: "amd64" })
     };

@@ -37,7 +37,7 @@ fn each_value_says_where_it_came_from() {
         "http_port = 80 (valid/vars/production.toml:2)",
         "debug = true (--set)",
         "site = \"example.org\" (valid/vars/production.toml:1)",
-        "motd = \"/work/here/motd\" (--set)",
+        "motd = \"/srv/here/motd\" (--set)",
     ];
     assert_eq!(shown(&chain.variables), expected);
 }
