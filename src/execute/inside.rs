@@ -43,9 +43,9 @@ impl Run<'_> {
         let fail = |subject, reason| Failure::of(status, subject, &step.at, reason);
         let script = script(step, inside).map_err(|reason| fail(job.subject.clone(), reason))?;
         let caches = self.caches(&job, &inside.sandbox)?;
-        let container = &self.plan.container;
+        let (container, rootfs) = (&self.plan.container, self.rootfs.clone());
         let settings = Settings {
-            rootfs: &container.rootfs,
+            rootfs: &rootfs,
             name: &container.name,
             network: inside.sandbox.network,
             resolver: inside.sandbox.resolver,
@@ -106,7 +106,7 @@ impl Run<'_> {
                 self.uninterrupted()?;
                 sleep(PATIENCE);
             }
-            let like = attributes(&self.plan.container.rootfs, path);
+            let like = attributes(&self.rootfs, path);
             let (directory, lock) = kept.open(like).map_err(fail)?;
             caches.push(Cache { path: path.to_path_buf(), directory, lock });
         }

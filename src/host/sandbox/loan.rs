@@ -160,8 +160,10 @@ fn rename(directory: &OwnedFd, from: &OsStr, to: &OsStr) -> io::Result<()> {
     Ok(renameat_with(directory, from, directory, to, RenameFlags::NOREPLACE)?)
 }
 
+/// Removes what was set aside, unless it went with the directory that it was in.
 fn discard(directory: &OwnedFd, name: &OsStr) -> io::Result<()> {
     match unlinkat(directory, name, AtFlags::empty()) {
+        Err(rustix::io::Errno::NOENT) => Ok(()),
         Err(rustix::io::Errno::ISDIR | rustix::io::Errno::PERM) => {
             let directory = Root::from_fd(directory.as_fd().try_clone_to_owned()?);
             directory.remove_all(Path::new(name)).map_err(io::Error::other)
