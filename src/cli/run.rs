@@ -3,11 +3,11 @@
 use super::arguments::{LogFormat, TalkArguments};
 use super::{output, progress, report};
 use crate::chain::Secrets;
-use crate::execute::{self, Means, status};
+use crate::execute::{self, Failure, Means, status};
 use crate::host::caller::Caller;
-use crate::host::contain;
 use crate::host::signals::Signals;
 use crate::host::state::{self, RunDirectory};
+use crate::host::{child, contain};
 use crate::plan::Plan;
 
 /// How a run is told of, and what is kept of it.
@@ -24,8 +24,16 @@ pub(super) struct Options {
 pub(super) fn run(plan: &Plan, secrets: Secrets, options: Options) -> u8 {
     // As LXC has it; `create` may be called with another.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-    match contain::run(|signals| within(plan, secrets, options, signals)) {
-        Ok(status) => status,
+    let directory = run_directory(plan);
+    let log = directory.as_ref().map(RunDirectory::log);
+    match contain::run(|signals| within(plan, secrets, options, directory, signals)) {
+        Ok(ended) => {
+            if let Some(failure) = Failure::of_killed(ended) {
+                let log = log.filter(|log| log.exists());
+                tell(&Failure { log, ..failure }, plan, options);
+            }
+            child::code(ended)
+        }
         Err(error) => {
             output::error(&format!("the run cannot begin: {error}"), None);
             status::FILES
@@ -33,9 +41,14 @@ pub(super) fn run(plan: &Plan, secrets: Secrets, options: Options) -> u8 {
     }
 }
 
-fn within(plan: &Plan, secrets: Secrets, options: Options, signals: Signals) -> u8 {
+fn within(
+    plan: &Plan,
+    secrets: Secrets,
+    options: Options,
+    directory: Option<RunDirectory>,
+    signals: Signals,
+) -> u8 {
     let mut observer = progress::observer(options.talk);
-    let directory = run_directory(plan);
     let keep_failed = options.keep_failed;
     let means = Means { observer: &mut *observer, signals, secrets, directory, keep_failed };
     match execute::run(plan, means) {
@@ -45,12 +58,16 @@ fn within(plan: &Plan, secrets: Secrets, options: Options, signals: Signals) -> 
             failure.status
         }
         Err(failure) => {
-            match options.talk.log_format {
-                LogFormat::Text => report::text(&failure, plan, options.under_lxc),
-                LogFormat::Json => report::json(&failure, plan, options.under_lxc),
-            }
+            tell(&failure, plan, options);
             failure.status
         }
+    }
+}
+
+fn tell(failure: &Failure, plan: &Plan, options: Options) {
+    match options.talk.log_format {
+        LogFormat::Text => report::text(failure, plan, options.under_lxc),
+        LogFormat::Json => report::json(failure, plan, options.under_lxc),
     }
 }
 

@@ -3,7 +3,6 @@
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 
 use rustix::stdio::{stderr, stdin, stdout};
@@ -57,6 +56,7 @@ fn enter(arguments: &ShellArguments) -> Result<u8, String> {
             status::POST
         }
     })
+    .map(child::code)
     .map_err(|error| format!("nothing can be run: {error}"))
 }
 
@@ -95,8 +95,8 @@ fn within(arguments: &ShellArguments, place: &Place) -> io::Result<u8> {
     let ended = ended?;
     match report.read()? {
         Outcome::Fault(reason) => Err(io::Error::other(reason)),
-        Outcome::Ended(status) => Ok(child::code(status.into_raw())),
-        Outcome::Unknown => Ok(child::code(ended.into_raw())),
+        Outcome::Ended(status) => Ok(child::code(status)),
+        Outcome::Unknown => Ok(child::code(ended)),
     }
 }
 

@@ -1,11 +1,15 @@
 //! How a run fails: what, where, with which status, and what there is to look at.
 
 use std::fmt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
+use std::process::ExitStatus;
 
 use rustix::process::Signal;
 
 use super::observe::Subject;
+use super::step::describe;
+use crate::host::child;
 use crate::source::At;
 
 /// The exit statuses of a run. They are part of the program's contract.
@@ -65,6 +69,16 @@ impl Failure {
             log: None,
             rootfs: None,
         }
+    }
+
+    /// Returns the failure of a run that was killed as a whole, and could say nothing itself.
+    pub fn of_killed(ended: ExitStatus) -> Option<Self> {
+        ended.signal()?;
+        let failure = Self::of_run(child::code(ended), format!("the run {}", describe(ended)));
+        Some(failure.hint(
+            "where nobody sent it, the host may have run out of memory: `dmesg` names what the \
+             kernel has killed",
+        ))
     }
 
     /// Creates a failure of `subject`, which the manifest has at `at`.

@@ -164,7 +164,7 @@ pub(super) fn interrupted(signal: Signal) -> (u8, String) {
     (status::SIGNAL + number, format!("was interrupted by {}", name_of(signal)))
 }
 
-fn describe(own: std::process::ExitStatus) -> String {
+pub(super) fn describe(own: std::process::ExitStatus) -> String {
     use std::os::unix::process::ExitStatusExt;
     match (own.code(), own.signal().and_then(Signal::from_named_raw)) {
         (Some(code), _) => format!("ended with status {code}"),

@@ -34,8 +34,7 @@ pub enum End {
 
 /// Returns the exit status that a shell would give a process that ended like this: 128 and the
 /// signal's number where one ended it.
-pub fn code(raw: i32) -> u8 {
-    let status = ExitStatus::from_raw(raw);
+pub fn code(status: ExitStatus) -> u8 {
     let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
     code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX)
 }

@@ -5,22 +5,25 @@
 
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process, pidfd_open, waitpid};
 use rustix::thread::UnshareFlags;
 
+use super::ancestry;
 use super::kernel::{self, Side};
 use super::signals::Signals;
-use super::{ancestry, child};
 
-/// Runs `work` in a child, and returns the child's exit status.
+/// Runs `work` in a child, and returns how the child ended: with the status that `work` returned,
+/// unless a signal killed it. What `work` owns is the child's to drop.
 ///
 /// The child has its own pid namespace and mount namespace with a `/proc` that fits, where the
 /// kernel grants them; where it does not, the death of this process still ends the child. INT, TERM
 /// and HUP are passed on; the death of `lxc-create` is passed on as TERM.
-pub fn run(work: impl FnOnce(Signals) -> u8) -> io::Result<u8> {
+pub fn run(work: impl FnOnce(Signals) -> u8) -> io::Result<ExitStatus> {
     // Whoever answers prompts shares the terminal's process group, and hears the terminal's signals
     // by itself. Otherwise the child has a group of its own, so that each signal comes just once.
     let shares_terminal = rustix::termios::isatty(rustix::stdio::stdin());
@@ -44,6 +47,7 @@ pub fn run(work: impl FnOnce(Signals) -> u8) -> io::Result<u8> {
         }
         Side::Parent(id) => {
             drop(gate);
+            std::mem::forget(work);
             let pidfd = pidfd_open(id, PidfdFlags::empty())?;
             std::fs::File::from(opener).write_all(b".")?;
             wait(id, &pidfd, &mut signals, &ancestors, shares_terminal)
@@ -96,7 +100,7 @@ fn wait(
     signals: &mut Signals,
     ancestors: &[OwnedFd],
     shares_terminal: bool,
-) -> io::Result<u8> {
+) -> io::Result<ExitStatus> {
     let mut watched = ancestors.len();
     let mut asked = false;
     loop {
@@ -126,8 +130,9 @@ fn wait(
             }
         }
         if ready[0] {
-            let status = waitpid(Some(id), WaitOptions::empty())?.map(|(_, status)| status);
-            return Ok(status.map_or(1, |status| child::code(status.as_raw())));
+            let ended = waitpid(Some(id), WaitOptions::empty())?;
+            let (_, status) = ended.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+            return Ok(ExitStatus::from_raw(status.as_raw()));
         }
     }
 }

@@ -122,6 +122,52 @@ fn a_killed_lxc_create_leaves_no_process_of_an_ordinary_user() {
 }
 
 #[test]
+fn a_killed_run_within_is_told_of() {
+    let Some(lab) = Lab::open(Caller::Root, &[]) else {
+        return;
+    };
+    let run = Run::of(&lab, "touch /begun; sleep 86401.25", "");
+    let running = run.start_directly();
+    let within = lab.processes().into_iter().find(|process| process.parent == running.id());
+    within.expect("the run has a process of its own").signal(Signal::KILL);
+    let outcome = running.outcome().code(137);
+    for part in ["the run was ended by SIGKILL", "  log: ", "lxc-destroy -n direct"] {
+        assert!(outcome.stderr.contains(part), "{part}: {outcome}");
+    }
+    lab.assert_quiet(SOON);
+}
+
+#[test]
+fn a_rootfs_that_lxc_gave_as_a_link_is_entered() {
+    let Some(lab) = Lab::open(Caller::Root, &[]) else {
+        return;
+    };
+    let run = Run::of(&lab, "echo made >/made", "cache = '/var/cache/x'");
+    let call = lab.call_directly("direct", &run.manifest);
+    let (rootfs, elsewhere) = (lab.path("direct/rootfs"), lab.directory("elsewhere"));
+    fs::remove_dir(&rootfs).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &rootfs).unwrap();
+    call.env("LAYERED_TEMPLATE_CACHE", lab.directory("kept")).outcome().success();
+    assert_eq!(lab.read(elsewhere.join("made")), "made\n");
+}
+
+#[test]
+fn a_step_may_make_all_anew_that_holds_a_loan() {
+    let Some(lab) = Lab::open(Caller::Root, &[]) else {
+        return;
+    };
+    let step = "rm -r /etc /usr/sbin; mkdir /etc /usr/sbin; echo mine >/etc/made";
+    let name = lab.name("anew");
+    let run = Run::of(&lab, step, "network = true");
+    create(&lab, &name, &run.manifest).outcome().success();
+    let rootfs = lab.container(&name, "rootfs");
+    assert_eq!(fs::read_dir(rootfs.join("etc")).unwrap().count(), 1);
+    assert_eq!(fs::read_dir(rootfs.join("usr/sbin")).unwrap().count(), 0);
+    assert_nothing_aside(&rootfs);
+    lab.destroy(&name);
+}
+
+#[test]
 fn what_a_package_puts_in_a_loan_s_place_stays() {
     let Some(lab) = Lab::open(Caller::Root, &[]) else {
         return;

@@ -7,9 +7,9 @@ use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{CWD, Mode, OFlags, openat};
@@ -22,6 +22,7 @@ use super::mounts::at as about;
 use super::{
     ALWAYS, ENVIRONMENT, IN_OWN_NETWORK, Program, Sandbox, Streams, mounts, privileges, report,
 };
+use crate::host::child::code;
 use crate::host::kernel::{self, Side};
 use crate::host::signals::ENDING;
 
@@ -68,7 +69,7 @@ pub(super) fn run(sandbox: &Sandbox<'_>, given: Given<'_>) -> ! {
         match ended {
             Ok(raw) => {
                 report::status(&report, raw);
-                leave(i32::from(crate::host::child::code(raw)))
+                leave(i32::from(code(ExitStatus::from_raw(raw))))
             }
             Err(error) => {
                 report::fault(&report, &format!("the program could not be run: {error}"));
