@@ -39,11 +39,10 @@ impl Run<'_> {
             Content::Fetched { url, .. } => Some(Made::File(self.fetch(layer, file, url)?)),
             _ => None,
         };
-        let rootfs = Rootfs::open(&self.rootfs);
-        let dropped = rootfs.and_then(|rootfs| Drop { rootfs: &rootfs, file, made }.make());
-        dropped.map_err(|error| {
-            failure(layer, file, &format!("could not be dropped: {}", explain(&error)))
-        })
+        let fail = |reason: &str| failure(layer, file, &format!("could not be dropped: {reason}"));
+        let rootfs = Rootfs::open(&self.rootfs).map_err(|e| fail(&format!("the rootfs: {e}")))?;
+        let dropped = Drop { rootfs: &rootfs, file, made }.make();
+        dropped.map_err(|error| fail(&explain(&error)))
     }
 }
 

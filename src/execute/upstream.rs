@@ -59,6 +59,10 @@ impl Run<'_> {
             let reason = "has changed nothing: the call only asked for something";
             return Err(Failure { status: status::INFORMATIONAL, ..fail(reason.to_owned()) });
         }
+        if !self.rootfs.is_dir() {
+            let rootfs = shell::word(&self.rootfs);
+            return Err(fail(format!("left no rootfs at {rootfs}")));
+        }
         self.look_for_stray_config(&subject);
         self.upstream_record = self.read_record();
         Ok(())

@@ -143,6 +143,10 @@ impl Arguments {
             } else if let Some(value) = take("--mapped-gid")? {
                 once("--mapped-gid", &mut gid, number("--mapped-gid", &value)?)?;
             } else if let Some(value) = take("--manifest")? {
+                if value.is_empty() {
+                    let reason = "it names no file";
+                    return Err(CallError::Unfit("--manifest", shell::word(&value), reason));
+                }
                 once("--manifest", &mut parsed.manifest, value.into())?;
             } else if let Some(value) = take("--set")? {
                 let reason = "it is not UTF-8";

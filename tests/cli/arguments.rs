@@ -75,7 +75,8 @@ fn bytes_that_are_not_utf_8_are_untouched() {
 
 #[test]
 fn what_cannot_be_meant_is_refused_before_anything_is_done() {
-    let table: [(&[&str], &str); 9] = [
+    let table: [(&[&str], &str); 10] = [
+        (&["--manifest="], "`--manifest` cannot be '': it names no file"),
         (&["m.toml", "x\nlxc.uts.name = evil"], "the argument $'x\\nlxc.uts.name = evil' holds a"),
         (&["m.toml", "--", "a\x07"], "holds a control character"),
         (&["--manifest"], "`--manifest` wants a value"),

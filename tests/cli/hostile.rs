@@ -173,6 +173,22 @@ fn a_rootfs_that_becomes_a_link_is_not_entered() {
 }
 
 #[test]
+fn a_template_that_leaves_no_rootfs_has_failed() {
+    let role = "[[layer.file]]\npath = \"/f\"\ncontent = \"new\"\n";
+    for rest in ["", role] {
+        let sandbox = Sandbox::new().upstream("rmdir \"$rootfs\"").layers(rest);
+        let message = "template `fake` of layer `os` left no rootfs at [DIR]/lxc/web1/rootfs";
+        sandbox.chain().exits(4).mentions(message);
+    }
+    // Whoever takes it away later is named as well, if by the path alone.
+    let sandbox = Sandbox::new().layers(&format!(
+        "post = 'rm -r \"$LXC_ROOTFS\"'\n{}",
+        role.replace("content", "when = \"after-post\"\ncontent")
+    ));
+    sandbox.chain().exits(5).mentions("the rootfs: No such file or directory");
+}
+
+#[test]
 fn a_rootfs_that_lxc_gave_as_a_link_is_entered() {
     let sandbox = Sandbox::new().layers("[[layer.file]]\npath = \"/f\"\ncontent = \"new\"\n");
     sandbox.shell();
