@@ -28,6 +28,7 @@ pub use failure::{Failure, status};
 pub use observe::{Doing, Event, Observer, Subject};
 
 use crate::chain::Secrets;
+use crate::host::rootfs::Rootfs;
 use crate::host::signals::Signals;
 use crate::host::state::{KeptRun, RunDirectory};
 use crate::host::userns::Ids;
@@ -188,12 +189,13 @@ impl Run<'_> {
     /// Takes away what a command has left mounted in the rootfs. It would be gone with the run, and so
     /// would be all that is dropped into it.
     fn unmount(&mut self, subject: &Subject) {
-        for path in mounts::below(&self.rootfs).into_iter().rev() {
-            if self.mounts.contains(&path) {
-                continue;
-            }
+        let left = mounts::below(&self.rootfs).into_iter().rev();
+        let left: Vec<_> = left.filter(|path| !self.mounts.contains(path)).collect();
+        for path in left {
             let shown = crate::shell::word(&path);
-            let outcome = match mounts::detach(&path) {
+            let within = path.strip_prefix(&self.rootfs).unwrap_or(&path);
+            let outcome = match Rootfs::open(&self.rootfs).and_then(|rootfs| rootfs.detach(within))
+            {
                 Ok(()) => "it is taken away".to_owned(),
                 Err(error) => format!("it cannot be taken away: {error}"),
             };

@@ -1,11 +1,8 @@
 //! What is mounted below a directory.
 
 use std::ffi::OsString;
-use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
-
-use rustix::mount::{UnmountFlags, unmount};
 
 /// Returns the mount points below a directory, itself not among them, in the order in which they were
 /// mounted.
@@ -13,11 +10,6 @@ pub fn below(directory: &Path) -> Vec<PathBuf> {
     let text = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
     let points = text.split(|byte| *byte == b'\n').filter_map(point);
     points.filter(|point| point.starts_with(directory) && point != directory).collect()
-}
-
-/// Takes a mount away, and what is mounted on it.
-pub fn detach(point: &Path) -> io::Result<()> {
-    Ok(unmount(point, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)?)
 }
 
 /// Returns the mount point of a line: the fifth field, its blanks and such in octal.

@@ -9,16 +9,17 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Seek};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use pathrs::flags::OpenFlags;
+use pathrs::flags::{OpenFlags, ResolverFlags};
 use pathrs::{Root, error::ErrorKind};
 use rustix::fs::{
     AtFlags, FileType, Mode, OFlags, Stat, fchmod, mkdirat, openat, renameat, statat, symlinkat,
     unlinkat,
 };
+use rustix::mount::{UnmountFlags, unmount};
 
 /// The permission bits of a directory that is made on the way to a path.
 const PARENT: u32 = 0o755;
@@ -129,6 +130,15 @@ impl Rootfs {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other,
         }
+    }
+
+    /// Takes away what is mounted at `path`, and what is mounted on that. A path on which a link lies
+    /// is refused: no mount point has one.
+    pub fn detach(&self, path: &Path) -> io::Result<()> {
+        let root = self.root.as_ref().with_resolver_flags(ResolverFlags::NO_SYMLINKS);
+        let point = root.resolve_nofollow(path).map_err(os_error)?;
+        let point = format!("/proc/self/fd/{}", point.as_fd().as_raw_fd());
+        Ok(unmount(point, UnmountFlags::DETACH)?)
     }
 
     /// Returns a mark that changes when something is made or removed at the top of the rootfs.

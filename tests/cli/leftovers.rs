@@ -40,17 +40,19 @@ fn a_mount_that_is_left_in_the_rootfs_swallows_no_drop() {
         return;
     }
     let role = format!(
-        "{ROLE}post = 'mkdir -p \"$LXC_ROOTFS/a b\"; mount -t tmpfs x \"$LXC_ROOTFS/a b\"'\n\
+        "{ROLE}post = 'mkdir -p \"$LXC_ROOTFS/a b\"; mount -t tmpfs x \"$LXC_ROOTFS/a b\"; \
+         touch \"$LXC_ROOTFS/f\"; for i in 1 2; do mount --bind /dev/null \"$LXC_ROOTFS/f\"; done'\n\
          [[layer]]\nname = \"app\"\n\
          [[layer.file]]\npath = \"/etc/x\"\ncontent = \"x\"\n\
-         [[layer.file]]\npath = \"/a b/x\"\ncontent = \"x\"\n"
+         [[layer.file]]\npath = \"/a b/x\"\ncontent = \"x\"\n\
+         [[layer.file]]\npath = \"/f\"\ncontent = \"x\"\n"
     );
     let sandbox = Sandbox::new()
         .manifest(&role)
         .upstream("mkdir \"$rootfs/etc\"; mount -t tmpfs x \"$rootfs/etc\"");
     let ran = sandbox.chain();
     ran.exits(0).mentions("left a mount");
-    for path in ["etc/x", "a b/x"] {
+    for path in ["etc/x", "a b/x", "f"] {
         assert_eq!(fs::read_to_string(sandbox.rootfs().join(path)).unwrap(), "x", "{path}");
     }
 }
