@@ -14,18 +14,20 @@ mod handed;
 mod inside;
 mod mask;
 mod observe;
+mod site;
 mod step;
 mod upstream;
 
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::Command;
+use std::rc::Rc;
 
 pub use evidence::Evidence;
 pub use failure::{Failure, status};
 pub use observe::{Doing, Event, Observer, Subject};
+use site::Site;
 
 use crate::chain::Secrets;
 use crate::host::rootfs::Rootfs;
@@ -57,14 +59,10 @@ pub struct Means<'a> {
 ///
 /// The first thing that failed; every `finally` of the layers that had begun has run by then.
 pub fn run<'a>(plan: &'a Plan, means: Means<'a>) -> Result<(), Failure> {
-    let container = files::open_directory(&plan.container.path).map_err(|error| {
+    let site = Site::open(&plan.container).map_err(|error| {
         Failure::of_run(status::FILES, format!("the container's directory: {error}"))
     })?;
-    // LXC may have been given a link for the rootfs. What becomes one during the run is not followed.
-    let given = &plan.container.rootfs;
-    let rootfs = std::fs::canonicalize(given).unwrap_or_else(|_| given.clone());
-    let mounts = mounts::below(&rootfs);
-    let mut run = Run { plan, means, container, rootfs, mounts, upstream_record: None };
+    let mut run = Run { plan, means, site: Rc::new(site), upstream_record: None };
     let result = run
         .pinned()
         .and_then(|()| run.layer(&plan.layer, &Vec::new()).map_err(|failure| *failure))
@@ -75,11 +73,7 @@ pub fn run<'a>(plan: &'a Plan, means: Means<'a>) -> Result<(), Failure> {
 struct Run<'a> {
     plan: &'a Plan,
     means: Means<'a>,
-    container: OwnedFd,
-    /// The rootfs by its path without links.
-    rootfs: PathBuf,
-    /// What was mounted below it when the run began.
-    mounts: Vec<PathBuf>,
+    site: Rc<Site>,
     upstream_record: Option<serde_json::Value>,
 }
 
@@ -178,8 +172,8 @@ impl Run<'_> {
             text.push(b'\n');
         }
         text.and_then(|text| {
-            let ownership = config::ownership(&self.container, self.plan.container.mapped)?;
-            files::replace_in(&self.container, record::NAME, &text, ownership)
+            let ownership = config::ownership(&self.site.container, self.site.target.mapped)?;
+            files::replace_in(&self.site.container, record::NAME, &text, ownership)
         })
         .map_err(|error| {
             Failure::of_run(status::FILES, format!("the record cannot be written: {error}"))
@@ -189,16 +183,16 @@ impl Run<'_> {
     /// Takes away what a command has left mounted in the rootfs. It would be gone with the run, and so
     /// would be all that is dropped into it.
     fn unmount(&mut self, subject: &Subject) {
-        let left = mounts::below(&self.rootfs).into_iter().rev();
-        let left: Vec<_> = left.filter(|path| !self.mounts.contains(path)).collect();
+        let left = mounts::below(&self.site.rootfs).into_iter().rev();
+        let left: Vec<_> = left.filter(|path| !self.site.mounts.contains(path)).collect();
         for path in left {
             let shown = crate::shell::word(&path);
-            let within = path.strip_prefix(&self.rootfs).unwrap_or(&path);
-            let outcome = match Rootfs::open(&self.rootfs).and_then(|rootfs| rootfs.detach(within))
-            {
-                Ok(()) => "it is taken away".to_owned(),
-                Err(error) => format!("it cannot be taken away: {error}"),
-            };
+            let within = path.strip_prefix(&self.site.rootfs).unwrap_or(&path);
+            let outcome =
+                match Rootfs::open(&self.site.rootfs).and_then(|rootfs| rootfs.detach(within)) {
+                    Ok(()) => "it is taken away".to_owned(),
+                    Err(error) => format!("it cannot be taken away: {error}"),
+                };
             self.note(&format!("{subject} left a mount at {shown}; {outcome}"));
         }
     }
@@ -229,11 +223,11 @@ impl Run<'_> {
     fn keep_rootfs(&mut self) -> Option<PathBuf> {
         let to = self.means.directory.as_ref()?.place("rootfs");
         let mut copy = Command::new("cp");
-        copy.args(["-a", "--reflink=auto", "--"]).arg(&self.rootfs).arg(&to);
+        copy.args(["-a", "--reflink=auto", "--"]).arg(&self.site.rootfs).arg(&to);
         crate::host::kernel::unblocked(&mut copy);
         match copy.status() {
             Ok(status) if status.success() => {
-                let name = self.plan.container.name.clone();
+                let name = self.site.target.name.clone();
                 let run = KeptRun { name, ids: Ids::of_this_process() };
                 let noted = self.means.directory.as_ref()?.describe(&run);
                 if let Err(error) = noted {

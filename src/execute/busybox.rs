@@ -89,8 +89,8 @@ impl Run<'_> {
         let started = std::time::Instant::now();
         self.means.observer.event(&Event::Begun { subject, at: &upstream.at, text });
         // LXC loads no config with a longer host name than the kernel takes.
-        let host = shell::cut(&self.plan.container.name, LONGEST_HOST_NAME);
-        let result = Rootfs::open_or_make(&self.rootfs)
+        let host = shell::cut(&self.site.target.name, LONGEST_HOST_NAME);
+        let result = Rootfs::open_or_make(&self.site.rootfs)
             .and_then(|rootfs| make(&rootfs, busybox, host))
             .and_then(|()| {
                 let name = [("lxc.uts.name", host)];

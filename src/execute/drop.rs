@@ -40,7 +40,8 @@ impl Run<'_> {
             _ => None,
         };
         let fail = |reason: &str| failure(layer, file, &format!("could not be dropped: {reason}"));
-        let rootfs = Rootfs::open(&self.rootfs).map_err(|e| fail(&format!("the rootfs: {e}")))?;
+        let rootfs =
+            Rootfs::open(&self.site.rootfs).map_err(|e| fail(&format!("the rootfs: {e}")))?;
         let dropped = Drop { rootfs: &rootfs, file, made }.make();
         dropped.map_err(|error| fail(&explain(&error)))
     }

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -43,10 +44,10 @@ impl Run<'_> {
         let fail = |subject, reason| Failure::of(status, subject, &step.at, reason);
         let script = script(step, inside).map_err(|reason| fail(job.subject.clone(), reason))?;
         let caches = self.caches(&job, &inside.sandbox)?;
-        let (container, rootfs) = (&self.plan.container, self.rootfs.clone());
+        let site = Rc::clone(&self.site);
         let settings = Settings {
-            rootfs: &rootfs,
-            name: &container.name,
+            rootfs: &site.rootfs,
+            name: &site.target.name,
             network: inside.sandbox.network,
             resolver: inside.sandbox.resolver,
             capabilities: capabilities(&inside.sandbox),
@@ -73,7 +74,7 @@ impl Run<'_> {
     ) -> Vec<(OsString, OsString)> {
         let name = |name: &str, value: &str| (OsString::from(name), OsString::from(value));
         let of_run =
-            [name("LXC_NAME", &self.plan.container.name), name("LAYER_NAME", layer.name.as_str())];
+            [name("LXC_NAME", &self.site.target.name), name("LAYER_NAME", layer.name.as_str())];
         let given =
             inside.environment.iter().chain(layer.environment.iter()).chain(seen(layer, handed));
         let secrets = layer.secrets.iter().filter_map(|(name, variable)| {
@@ -92,7 +93,7 @@ impl Run<'_> {
                 Failure::of(job.status, job.subject.clone(), job.at, reason)
             };
             let path: &Path = path.as_ref();
-            let owner = self.plan.container.mapped.map(|mapped| (mapped.uid, mapped.gid));
+            let owner = self.site.target.mapped.map(|mapped| (mapped.uid, mapped.gid));
             let kept = cache::directory(&Caller::observe())
                 .ok_or_else(|| io::Error::other("no directory for it is known"))
                 .and_then(|directory| Kept::find(&directory, owner, path))
@@ -106,7 +107,7 @@ impl Run<'_> {
                 self.uninterrupted()?;
                 sleep(PATIENCE);
             }
-            let like = attributes(&self.rootfs, path);
+            let like = attributes(&self.site.rootfs, path);
             let (directory, lock) = kept.open(like).map_err(fail)?;
             caches.push(Cache { path: path.to_path_buf(), directory, lock });
         }

@@ -62,7 +62,7 @@ impl Run<'_> {
 
     /// Adds what every step knows of the container and of its layer.
     fn surround(&self, command: &mut Command, layer: &Layer) {
-        let container = &self.plan.container;
+        let container = &self.site.target;
         command
             .env("LXC_NAME", &container.name)
             .env("LXC_PATH", &container.path)

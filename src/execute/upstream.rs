@@ -55,12 +55,12 @@ impl Run<'_> {
         self.command(job, command, terms)
             .map_err(|failure| Failure { command: Some(line.clone()), ..failure })?;
         let after = self.effect().map_err(|error| fail(format!("left a fault: {error}")))?;
-        if before == after && !self.plan.container.args.is_empty() {
+        if before == after && !self.site.target.args.is_empty() {
             let reason = "has changed nothing: the call only asked for something";
             return Err(Failure { status: status::INFORMATIONAL, ..fail(reason.to_owned()) });
         }
-        if !self.rootfs.is_dir() {
-            let rootfs = shell::word(&self.rootfs);
+        if !self.site.rootfs.is_dir() {
+            let rootfs = shell::word(&self.site.rootfs);
             return Err(fail(format!("left no rootfs at {rootfs}")));
         }
         self.look_for_stray_config(&subject);
@@ -92,19 +92,19 @@ impl Run<'_> {
     /// Returns what shows whether a template has done anything.
     fn effect(&self) -> io::Result<(Fingerprint, Vec<u8>)> {
         // LXC makes no directory of its own choosing for `--dir`: the template does.
-        let rootfs = match Rootfs::open(&self.rootfs) {
+        let rootfs = match Rootfs::open(&self.site.rootfs) {
             Ok(rootfs) => rootfs.fingerprint()?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Fingerprint::new(),
             Err(error) => return Err(error),
         };
-        let config = config::read(&self.container)?;
+        let config = config::read(&self.site.container)?;
         Ok((rootfs, config))
     }
 
     /// Some packaged templates add the name to a path that ends with it already, and write their
     /// config where LXC does not read it.
     fn look_for_stray_config(&mut self, subject: &Subject) {
-        let container = &self.plan.container;
+        let container = &self.site.target;
         let stray = container.path.join(&container.name).join("config");
         if stray.is_file() {
             let stray = stray.display();
@@ -115,7 +115,7 @@ impl Run<'_> {
     /// Reads the record that the upstream left, where it is this program again.
     fn read_record(&self) -> Option<serde_json::Value> {
         let mut text = Vec::new();
-        let file = files::open_in(&self.container, record::NAME).ok()?;
+        let file = files::open_in(&self.site.container, record::NAME).ok()?;
         file.take(64 * 1024 * 1024).read_to_end(&mut text).ok()?;
         serde_json::from_slice(&text).ok()
     }

@@ -1,0 +1,34 @@
+//! Where layers work: a container's directory, and its rootfs.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use crate::host::{files, mounts};
+use crate::plan::Target;
+
+/// A container's directory and rootfs, while layers work there.
+#[derive(Debug)]
+pub(super) struct Site {
+    /// What the layers are told of it.
+    pub(super) target: Target,
+    /// The container's directory.
+    pub(super) container: OwnedFd,
+    /// The rootfs by its path without links.
+    pub(super) rootfs: PathBuf,
+    /// What was mounted below the rootfs when the work began.
+    pub(super) mounts: Vec<PathBuf>,
+}
+
+impl Site {
+    /// Opens it.
+    pub(super) fn open(target: &Target) -> io::Result<Self> {
+        let container = files::open_directory(&target.path)?;
+        // LXC may have been given a link for the rootfs. What becomes one during the run is not
+        // followed.
+        let given = &target.rootfs;
+        let rootfs = std::fs::canonicalize(given).unwrap_or_else(|_| given.clone());
+        let mounts = mounts::below(&rootfs);
+        Ok(Self { target: target.clone(), container, rootfs, mounts })
+    }
+}
