@@ -21,6 +21,7 @@ mod sandbox;
 #[cfg(test)]
 mod schema;
 mod step;
+mod storing;
 mod survey;
 mod template;
 mod text;
@@ -39,7 +40,7 @@ pub use duration::Duration;
 pub use mode::Mode;
 pub use model::{
     Action, ConfigLine, ConfigValue, Content, EnvValue, FileDrop, IfExists, Layer, Manifest, Place,
-    Sandbox, Step, Stop, TemplateRef, Upstream, When,
+    Sandbox, Step, Stop, Storing, TemplateRef, Upstream, When,
 };
 pub use name::{LayerName, is_variable_name};
 pub use owner::{Id, Owner};

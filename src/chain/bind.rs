@@ -129,6 +129,7 @@ impl Binder<'_> {
             source: Arc::clone(&layer.at.source),
             used: None,
             variables: Vec::new(),
+            storing: layer.storing.clone(),
             values: self.values.clone(),
             hands: Vec::new(),
             env,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Origin, SecretVariable, Values};
 use crate::digest::Digest;
 use crate::manifest::{
-    IfExists, LayerName, Mode, Owner, RootfsPath, Step, TemplateRef, Value, When,
+    IfExists, LayerName, Mode, Owner, RootfsPath, Step, Storing, TemplateRef, Value, When,
 };
 use crate::source::{At, Source};
 
@@ -59,6 +59,8 @@ pub struct Layer {
     pub used: Option<At>,
     /// The own variables of a reusable layer.
     pub variables: Vec<Variable>,
+    /// What it says of the layer store.
+    pub storing: Storing,
     /// What its steps and templates see.
     pub values: Values,
     /// Variables that its pre steps hand inward.

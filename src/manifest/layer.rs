@@ -82,10 +82,7 @@ impl Decoder {
     /// Decodes what all layers have; its name stays open.
     pub(super) fn layer(&mut self, mut table: Table<'_>, upstream: Option<Upstream>) -> Layer {
         let header = header_of(&table.at);
-        let no_store = "nothing is stored yet: every run makes every layer; leave it out";
-        for key in ["store", "refresh", "identity"] {
-            table.reject_later(key, no_store, &mut self.report);
-        }
+        let storing = self.storing(&mut table);
         let secrets = table.take("secrets").map(|entry| self.secrets(&entry)).unwrap_or_default();
         let env = table.take("env").map(|entry| self.env(&entry)).unwrap_or_default();
         let pre = self.steps(&mut table, "pre", Stop::Pre);
@@ -99,6 +96,7 @@ impl Decoder {
             name: LayerName::unnamed(),
             at: header,
             upstream,
+            storing,
             secrets,
             env,
             pre,

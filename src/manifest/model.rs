@@ -37,6 +37,8 @@ pub struct Layer {
     pub at: At,
     /// The template that it calls, where it is the innermost.
     pub upstream: Option<Upstream>,
+    /// What it says of the layer store.
+    pub storing: Storing,
     /// The names of the secrets that it gets, and where each stands.
     pub secrets: Vec<(String, At)>,
     /// The environment of its steps, and of the template.
@@ -53,6 +55,17 @@ pub struct Layer {
     pub files: Vec<FileDrop>,
     /// Lines for the container's config.
     pub config: Vec<ConfigLine>,
+}
+
+/// What a layer says of the layer store.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Storing {
+    /// Whether it is stored; where nothing is said, its steps decide.
+    pub store: Option<bool>,
+    /// After how long a stored result is made anew.
+    pub refresh: Option<Duration>,
+    /// What makes a container itself: emptied or removed in what is stored.
+    pub identity: Vec<RootfsPath>,
 }
 
 /// The call of an upstream template.

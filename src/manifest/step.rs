@@ -100,7 +100,7 @@ impl Decoder {
         Some(words)
     }
 
-    fn duration(&mut self, node: &Node<'_>) -> Option<Duration> {
+    pub(super) fn duration(&mut self, node: &Node<'_>) -> Option<Duration> {
         let help = "write a number and one of `s`, `m`, `h`, `d`, as in `\"2m\"`";
         let DeValue::String(text) = node.value else {
             self.report.push(node.not("a duration").help(help));

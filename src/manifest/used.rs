@@ -41,7 +41,6 @@ impl Decoder {
         let named = "it gets its name where it is used: that of the file, or the `name` beside \
                      `use`";
         let inner = "the manifest that uses the layer names the template";
-        let stored = "nothing is stored yet: every run makes every layer; leave it out";
         for (key, help) in [
             ("name", named),
             ("use", "write the layer's keys here, or use both layers in the manifest"),
@@ -49,7 +48,6 @@ impl Decoder {
             ("template", inner),
             ("args", inner),
             ("sha256", inner),
-            ("refresh", stored),
         ] {
             if let Some(entry) = table.take_foreign(key) {
                 let message = format!("a reusable layer has no `{key}`");

@@ -162,6 +162,16 @@ struct OwnLayer {
         example = &"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     )]
     sha256: Option<Sha256>,
+    /// Whether the layer is stored; where nothing is said, a `post` step on the host makes it a
+    /// layer that is not.
+    #[schemars(example = false)]
+    store: Option<bool>,
+    /// After how long a stored result is made anew.
+    #[schemars(example = &"7d", regex(pattern = "^[0-9]+[smhd]$"))]
+    refresh: Option<String>,
+    /// Paths inside the rootfs that make a container itself: they are removed in what is stored.
+    #[schemars(example = ["/etc/app/instance-id"])]
+    identity: Option<Words>,
     /// The secrets that the layer gets, in the environment of its steps and in its rendered files.
     #[schemars(example = json!(["token"]))]
     secrets: Option<Vec<String>>,
@@ -192,6 +202,16 @@ struct OwnLayer {
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct ReusableLayer {
+    /// Whether the layer is stored; where nothing is said, a `post` step on the host makes it a
+    /// layer that is not.
+    #[schemars(example = false)]
+    store: Option<bool>,
+    /// After how long a stored result is made anew.
+    #[schemars(example = &"7d", regex(pattern = "^[0-9]+[smhd]$"))]
+    refresh: Option<String>,
+    /// Paths inside the rootfs that make a container itself: they are removed in what is stored.
+    #[schemars(example = ["/etc/app/instance-id"])]
+    identity: Option<Words>,
     /// The secrets that the layer gets, in the environment of its steps and in its rendered files.
     #[schemars(example = json!(["token"]))]
     secrets: Option<Vec<String>>,
