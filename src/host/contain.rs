@@ -43,7 +43,7 @@ pub fn run(work: impl FnOnce(Signals) -> u8) -> io::Result<ExitStatus> {
             if !shares_terminal {
                 let _ = rustix::process::setpgid(None, None);
             }
-            leave(within(gate, own_pids, work))
+            kernel::leave(within(gate, own_pids, work))
         }
         Side::Parent(id) => {
             drop(gate);
@@ -53,12 +53,6 @@ pub fn run(work: impl FnOnce(Signals) -> u8) -> io::Result<ExitStatus> {
             wait(id, &pidfd, &mut signals, &ancestors, shares_terminal)
         }
     }
-}
-
-/// Ends the child without running what the parent still has to do.
-#[expect(clippy::exit, reason = "the child of a fork must not return into its parent's code")]
-fn leave(status: u8) -> ! {
-    std::process::exit(i32::from(status))
 }
 
 fn within(gate: OwnedFd, own_pids: bool, work: impl FnOnce(Signals) -> u8) -> u8 {

@@ -220,7 +220,7 @@ fn attempt(work: impl FnOnce() -> io::Result<()>) -> Result<(), String> {
             if let Err(error) = &result {
                 let _ = std::fs::File::from(writer).write_all(error.to_string().as_bytes());
             }
-            leave(result.is_err())
+            kernel::leave(u8::from(result.is_err()))
         }
         Side::Parent(child) => {
             drop(writer);
@@ -236,11 +236,6 @@ fn attempt(work: impl FnOnce() -> io::Result<()>) -> Result<(), String> {
     }
 }
 
-#[expect(clippy::exit, reason = "the child of a fork must not return into its parent's code")]
-fn leave(failed: bool) -> ! {
-    std::process::exit(i32::from(failed))
-}
-
 /// A mount namespace with a filesystem for the trials, gone with the process.
 fn own_mounts() -> io::Result<()> {
     kernel::unshare(UnshareFlags::NEWNS)?;
@@ -252,7 +247,7 @@ fn pid_namespace() -> io::Result<()> {
     match kernel::fork_into(UnshareFlags::NEWPID)? {
         Side::Child => {
             let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-            leave(mount("proc", "/proc", "proc", flags, None).is_err())
+            kernel::leave(u8::from(mount("proc", "/proc", "proc", flags, None).is_err()))
         }
         Side::Parent(child) => {
             match waitpid(Some(child), WaitOptions::empty())?

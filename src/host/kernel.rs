@@ -76,6 +76,12 @@ fn side(id: i64) -> io::Result<Side> {
     }
 }
 
+/// Ends this process, the child of a fork, without running what its parent still has to do.
+#[expect(clippy::exit, reason = "the child of a fork must not return into its parent's code")]
+pub fn leave(status: u8) -> ! {
+    std::process::exit(i32::from(status))
+}
+
 /// Adds attributes to a mount.
 ///
 /// # Errors

@@ -80,7 +80,11 @@ pub fn enter(ids: Option<Ids>) -> io::Result<()> {
     match kernel::fork()? {
         Side::Child => {
             drop(tell_ready);
-            leave(write_maps(parent, &ready, ids, (uid, gid)))
+            let written = write_maps(parent, &ready, ids, (uid, gid));
+            if let Err(error) = &written {
+                let _ = writeln!(io::stderr(), "error: {error}");
+            }
+            kernel::leave(u8::from(written.is_err()))
         }
         Side::Parent(child) => {
             drop(ready);
@@ -98,14 +102,6 @@ pub fn enter(ids: Option<Ids>) -> io::Result<()> {
             become_root()
         }
     }
-}
-
-#[expect(clippy::exit, reason = "the child of a fork must not return into its parent's code")]
-fn leave(result: io::Result<()>) -> ! {
-    if let Err(error) = &result {
-        let _ = writeln!(io::stderr(), "error: {error}");
-    }
-    std::process::exit(i32::from(result.is_err()))
 }
 
 fn write_maps(parent: Pid, ready: &OwnedFd, ids: Ids, (uid, gid): (u32, u32)) -> io::Result<()> {

@@ -36,7 +36,7 @@ const REPORT: i32 = 3;
 const NAME: &str = "layered-template";
 
 /// The exit status of a sandbox that failed.
-const FAILED: i32 = 125;
+const FAILED: u8 = 125;
 
 /// What the first process is given.
 pub(super) struct Given<'a> {
@@ -47,12 +47,6 @@ pub(super) struct Given<'a> {
     pub(super) streams: &'a Streams<'a>,
 }
 
-/// Ends this process, which is a copy of another, without running what that still has to do.
-#[expect(clippy::exit, reason = "the child of a fork must not return into its parent's code")]
-pub(super) fn leave(status: i32) -> ! {
-    std::process::exit(status)
-}
-
 /// Runs as the first process, to its end.
 pub(super) fn run(sandbox: &Sandbox<'_>, given: Given<'_>) -> ! {
     // A panic must not unwind into the parent's code either.
@@ -60,24 +54,24 @@ pub(super) fn run(sandbox: &Sandbox<'_>, given: Given<'_>) -> ! {
         let Given { tree, caches, writer, program, streams } = given;
         if let Err(error) = build(sandbox, &tree, &caches, streams) {
             report::fault(&writer, &format!("the sandbox could not be built: {error}"));
-            leave(FAILED);
+            kernel::leave(FAILED);
         }
         // By its number it survives what closes all others.
-        let Ok(report) = kernel::move_to(writer, REPORT) else { leave(FAILED) };
+        let Ok(report) = kernel::move_to(writer, REPORT) else { kernel::leave(FAILED) };
         let ended = kernel::close_from(REPORT + 1)
             .and_then(|()| supervise(program, streams.terminal, &report));
         match ended {
             Ok(raw) => {
                 report::status(&report, raw);
-                leave(i32::from(code(ExitStatus::from_raw(raw))))
+                kernel::leave(code(ExitStatus::from_raw(raw)))
             }
             Err(error) => {
                 report::fault(&report, &format!("the program could not be run: {error}"));
-                leave(FAILED)
+                kernel::leave(FAILED)
             }
         }
     }));
-    leave(FAILED)
+    kernel::leave(FAILED)
 }
 
 fn build(
@@ -214,5 +208,5 @@ fn become_program(program: &Program, terminal: bool, report: &OwnedFd) -> ! {
         _ => error.to_string(),
     };
     report::fault(report, &format!("`{name}` could not be run: {reason}"));
-    leave(127)
+    kernel::leave(127)
 }

@@ -176,7 +176,7 @@ fn sys_of_no_network(tree: &OwnedFd) -> io::Result<()> {
             let mounted = kernel::unshare(UnshareFlags::NEWNET)
                 .and_then(|()| new("sysfs", RO | INERT, &[]))
                 .and_then(|sys| attach(&sys, tree, "sys"));
-            super::inside::leave(i32::from(mounted.is_err()))
+            kernel::leave(u8::from(mounted.is_err()))
         }
         Side::Parent(child) => {
             let status = waitpid(Some(child), WaitOptions::empty())?;
