@@ -6,7 +6,6 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, StatVfsMountFlags, openat2, statfs, statvfs};
 use rustix::mount::{MountAttrFlags, MountFlags, MountPropagationFlags, mount, mount_change};
@@ -17,7 +16,7 @@ use serde::{Serialize, Serializer};
 use super::caller::Caller;
 use super::kernel::{self, Side};
 use super::userns::{self, Ids};
-use super::{account, lxcpath, probe, sandbox, state, template};
+use super::{account, lxc_version, lxcpath, probe, sandbox, state, template};
 
 /// How many ids every feature is promised for.
 const ENOUGH: u32 = 65536;
@@ -329,16 +328,10 @@ fn lxc(caller: &Caller) -> Vec<Finding> {
     let advice = "install `lxc`; `layered-template create` works without";
     let mut findings = vec![match which("lxc-create") {
         None => fault(Verdict::Warn, "lxc-create", "is not installed", advice),
-        Some(path) => {
-            let mut command = Command::new(path);
-            let output = command.arg("--version").stdin(Stdio::null()).output();
-            let version = output
-                .map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
-                .unwrap_or_default();
-            let major: Option<u32> =
-                version.split('.').next().and_then(|number| number.parse().ok());
-            match major {
-                Some(4..) => ok("lxc-create", format!("LXC {version}")),
+        Some(_) => {
+            let version = lxc_version::said().unwrap_or_default();
+            match lxc_version::parse(&version) {
+                Some((4.., _)) => ok("lxc-create", format!("LXC {version}")),
                 _ => fault(
                     Verdict::Warn,
                     "lxc-create",

@@ -2,15 +2,21 @@
 
 use std::process::{Command, Stdio};
 
-/// Returns the installed LXC's major and minor version, as `lxc-create --version` says it.
+/// Returns the installed LXC's major and minor version.
 pub fn installed() -> Option<(u32, u32)> {
+    parse(&said()?)
+}
+
+/// Returns what `lxc-create --version` says.
+pub fn said() -> Option<String> {
     let mut command = Command::new("lxc-create");
     command.arg("--version").stdin(Stdio::null()).stderr(Stdio::null());
     let output = command.output().ok()?;
-    parse(str::from_utf8(&output.stdout).ok()?)
+    Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-fn parse(text: &str) -> Option<(u32, u32)> {
+/// Parses what LXC says of its version: the major and the minor one.
+pub fn parse(text: &str) -> Option<(u32, u32)> {
     let mut numbers = text.trim().split(['.', '-', '~']).map(str::parse);
     Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
