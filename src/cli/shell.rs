@@ -18,6 +18,7 @@ use crate::host::terminal::{self, Terminal};
 use crate::host::userns::{self, Ids};
 use crate::host::{child, contain, files, lxcpath};
 use crate::lxc::call::is_container_name;
+use crate::lxc::config::last_value;
 use crate::shell;
 
 /// The largest config that is read, in bytes.
@@ -143,11 +144,7 @@ fn container(path: &Path, name: &str) -> Result<Place, String> {
     let text = files::read_regular(&config, LARGEST_CONFIG)
         .map_err(|error| format!("`{}`: {error}", config.display()))?;
     let text = String::from_utf8_lossy(&text);
-    let value = text.lines().rev().find_map(|line| {
-        let (key, value) = line.split_once('=')?;
-        (key.trim() == "lxc.rootfs.path").then(|| value.trim().to_owned())
-    });
-    let rootfs = match &value {
+    let rootfs = match last_value(&text, "lxc.rootfs.path") {
         None => path.join("rootfs"),
         Some(value) => {
             match (value.strip_prefix("dir:").unwrap_or(value), value.starts_with('/')) {

@@ -5,13 +5,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::caller::Caller;
+use crate::lxc::config::last_value;
 
 /// Returns the caller's lxcpath: what the system's or the user's `lxc.conf` says, else LXC's own
 /// default.
 pub fn default(caller: &Caller) -> PathBuf {
     let configured = config_file(caller, "lxc.conf").and_then(|path| {
         let text = fs::read_to_string(path).ok()?;
-        value(&text, "lxc.lxcpath").map(PathBuf::from)
+        last_value(&text, "lxc.lxcpath").map(PathBuf::from)
     });
     configured.unwrap_or_else(|| match home().filter(|_| !caller.is_host_root()) {
         Some(home) => home.join(".local/share/lxc"),
@@ -36,24 +37,4 @@ fn config_file(caller: &Caller, name: &str) -> Option<PathBuf> {
 
 fn home() -> Option<PathBuf> {
     env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute())
-}
-
-/// Returns the last value of a key in the text of a config of LXC's.
-fn value(text: &str, key: &str) -> Option<String> {
-    text.lines().rev().find_map(|line| {
-        let (name, value) = line.split_once('=')?;
-        (name.trim() == key).then(|| value.trim().to_owned())
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_last_value_counts() {
-        let text = "lxc.lxcpath = /a\n# lxc.lxcpath = /b\nlxc.lxcpath=/c\nlxc.lxcpath.x = /d\n";
-        assert_eq!(value(text, "lxc.lxcpath").as_deref(), Some("/c"));
-        assert_eq!(value(text, "lxc.bdev"), None);
-    }
 }

@@ -35,6 +35,14 @@ pub fn line(key: &str, value: &str) -> String {
     format!("{key} = {value}")
 }
 
+/// Returns the last value of a key: the one that counts, where a key has one value.
+pub fn last_value<'a>(config: &'a str, key: &str) -> Option<&'a str> {
+    config.lines().rev().find_map(|line| {
+        let (name, value) = line.split_once('=')?;
+        (name.trim() == key).then(|| value.trim())
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,5 +61,12 @@ mod tests {
         assert_eq!(line("k", ""), "k =");
         assert_eq!(line("k", " v "), "k = \" v \"");
         assert_eq!(line("k", "\"v\""), "k = '\"v\"'");
+    }
+
+    #[test]
+    fn the_last_value_counts() {
+        let text = "lxc.lxcpath = /a\n# lxc.lxcpath = /b\nlxc.lxcpath=/c\nlxc.lxcpath.x = /d\n";
+        assert_eq!(last_value(text, "lxc.lxcpath"), Some("/c"));
+        assert_eq!(last_value(text, "lxc.bdev"), None);
     }
 }
