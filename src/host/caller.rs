@@ -28,11 +28,8 @@ pub struct Extent {
 
 impl Caller {
     /// Observes the calling process.
-    ///
-    /// A map that cannot be read is that of a kernel without user namespaces: the host's own.
     pub fn observe() -> Self {
-        let text = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-        let extents = parse_map(&text);
+        let extents = id_map("/proc/self/uid_map");
         let whole = Extent { inside: 0, outside: 0, count: u32::MAX };
         let map = (!extents.is_empty() && extents != [whole]).then_some(extents);
         Self { uid: geteuid().as_raw(), gid: getegid().as_raw(), map }
@@ -53,7 +50,13 @@ impl Caller {
     }
 }
 
-/// Parses the text of `/proc/self/uid_map`.
+/// Reads an id map of this process: `/proc/self/uid_map` or `/proc/self/gid_map`.
+///
+/// One that cannot be read has no lines: the kernel has no user namespaces.
+pub fn id_map(file: &str) -> Vec<Extent> {
+    parse_map(&fs::read_to_string(file).unwrap_or_default())
+}
+
 fn parse_map(text: &str) -> Vec<Extent> {
     let parse = |line: &str| {
         let mut numbers = line.split_whitespace().map(str::parse);

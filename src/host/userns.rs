@@ -12,7 +12,7 @@ use rustix::thread::UnshareFlags;
 use serde::{Deserialize, Serialize};
 
 use super::account::{self, Range};
-use super::caller::Caller;
+use super::caller::{Caller, id_map};
 use super::kernel::{self, Side};
 use crate::lxc::call::Mapped;
 
@@ -39,16 +39,11 @@ impl Ids {
         if !Caller::observe().is_mapped_root() {
             return None;
         }
-        let range = |kind: &str| {
-            let text = std::fs::read_to_string(format!("/proc/self/{kind}_map")).ok()?;
-            text.lines().find_map(|line| {
-                let mut numbers = line.split_whitespace().map(str::parse);
-                let inside: u32 = numbers.next()?.ok()?;
-                let (first, count) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
-                (inside == 0).then_some(Range { first, count })
-            })
+        let range = |file| {
+            let from_0 = id_map(file).into_iter().find(|extent| extent.inside == 0)?;
+            Some(Range { first: from_0.outside, count: from_0.count })
         };
-        Some(Self { users: range("uid")?, groups: range("gid")? })
+        Some(Self { users: range("/proc/self/uid_map")?, groups: range("/proc/self/gid_map")? })
     }
 
     /// Returns the ids that stand for the caller within the namespace: those behind all others.
