@@ -15,6 +15,9 @@ use rustix::mount::MountAttrFlags;
 use rustix::process::{Pid, Signal};
 use rustix::thread::UnshareFlags;
 
+/// The longest host name, in bytes: shorter than what LXC takes for a name. Source: sethostname(2).
+pub const LONGEST_HOST_NAME: usize = 64;
+
 /// Which of the two a process is after a fork.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {

@@ -26,9 +26,6 @@ use crate::host::child::code;
 use crate::host::kernel::{self, Side};
 use crate::host::signals::ENDING;
 
-/// The longest host name, in bytes. Source: sethostname(2).
-const LONGEST_HOST_NAME: usize = 64;
-
 /// The descriptor of the report, the only one besides the standard streams.
 const REPORT: i32 = 3;
 
@@ -91,8 +88,7 @@ fn build(
     if !settings.network {
         about("the loopback interface", kernel::raise_loopback())?;
     }
-    // The kernel's name is shorter than what LXC takes for one.
-    let name = crate::shell::cut(settings.name, LONGEST_HOST_NAME);
+    let name = crate::shell::cut(settings.name, kernel::LONGEST_HOST_NAME);
     let named = rustix::system::sethostname(name.as_bytes());
     about("the host name", named.map_err(io::Error::from))?;
     rustix::system::setdomainname(b"(none)")?;
