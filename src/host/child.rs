@@ -39,6 +39,14 @@ pub fn code(status: ExitStatus) -> u8 {
     code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX)
 }
 
+/// Signals the process group of a child that leads one, or is about to.
+///
+/// The child must not have been waited for: only then its id is still its own.
+pub fn signal_group(leader: Pid, signal: Signal) -> rustix::io::Result<()> {
+    // One that was just started may not lead its group yet.
+    kill_process_group(leader, signal).or_else(|_| kill_process(leader, signal))
+}
+
 /// What is done while a child runs.
 pub trait Watcher {
     /// Takes a piece of the child's output, standard output and standard error as they come.
@@ -240,8 +248,7 @@ impl Running {
         let sent = if self.terms.shares_terminal {
             kill_process(self.pid, signal)
         } else {
-            // A child that was just started may not lead its group yet.
-            kill_process_group(self.pid, signal).or_else(|_| kill_process(self.pid, signal))
+            signal_group(self.pid, signal)
         };
         if let Err(error) = sent {
             tracing::debug!(%error, ?signal, "a signal could not be sent");
@@ -267,4 +274,23 @@ pub fn run_plainly(mut command: Command) -> io::Result<ExitStatus> {
 /// Tells whether a descriptor is a terminal.
 pub fn is_terminal(descriptor: impl AsFd) -> bool {
     rustix::termios::isatty(descriptor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_hears_a_signal_before_it_leads_a_group() {
+        for leads in [false, true] {
+            let mut command = Command::new("sleep");
+            command.arg("60");
+            if leads {
+                command.process_group(0);
+            }
+            let mut child = command.spawn().unwrap();
+            signal_group(Pid::from_child(&child), Signal::TERM).unwrap();
+            assert_eq!(child.wait().unwrap().signal(), Some(Signal::TERM.as_raw()), "{leads}");
+        }
+    }
 }

@@ -13,16 +13,14 @@ use std::process::{Command, ExitStatus};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{CWD, Mode, OFlags, openat};
-use rustix::process::{
-    DumpableBehavior, Pid, Signal, WaitOptions, kill_process_group, set_dumpable_behavior, wait,
-};
+use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions, set_dumpable_behavior, wait};
 use rustix::thread::UnshareFlags;
 
 use super::mounts::at as about;
 use super::{
     ALWAYS, ENVIRONMENT, IN_OWN_NETWORK, Program, Sandbox, Streams, mounts, privileges, report,
 };
-use crate::host::child::code;
+use crate::host::child::{code, signal_group};
 use crate::host::kernel::{self, Side};
 use crate::host::signals::ENDING;
 
@@ -167,7 +165,7 @@ fn supervise(program: &Program, terminal: bool, report: &OwnedFd) -> io::Result<
         }
         while let Some(received) = kernel::receive(&signals)? {
             if received.signal != Signal::CHILD {
-                let _ = kill_process_group(id, received.signal);
+                let _ = signal_group(id, received.signal);
             }
         }
     }
