@@ -19,6 +19,7 @@ pub mod lxc_version;
 pub mod lxcpath;
 pub mod mounts;
 pub mod probe;
+pub mod program;
 pub mod rootfs;
 pub mod sandbox;
 pub mod secret;

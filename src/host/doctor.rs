@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, StatVfsMountFlags, openat2, statfs, statvfs};
 use rustix::mount::{MountAttrFlags, MountFlags, MountPropagationFlags, mount, mount_change};
@@ -16,7 +16,7 @@ use serde::{Serialize, Serializer};
 use super::caller::Caller;
 use super::kernel::{self, Side};
 use super::userns::{self, Ids};
-use super::{account, lxc_version, lxcpath, probe, sandbox, state, template};
+use super::{account, lxc_version, lxcpath, probe, program, sandbox, state, template};
 
 /// How many ids every feature is promised for.
 const ENOUGH: u32 = 65536;
@@ -84,7 +84,7 @@ pub fn examine() -> Vec<Finding> {
         findings.push(id_map("/etc/subgid", caller.uid));
         findings.extend(
             ["newuidmap", "newgidmap"]
-                .map(|name| program(name, Verdict::Bad, "install the package `uidmap`")),
+                .map(|name| installed(name, Verdict::Bad, "install the package `uidmap`")),
         );
     }
     findings.extend(kernel_abilities(&caller, ids));
@@ -132,18 +132,11 @@ fn id_map(file: &'static str, uid: u32) -> Finding {
     }
 }
 
-fn program(name: &'static str, verdict: Verdict, advice: &str) -> Finding {
-    match which(name) {
+fn installed(name: &'static str, verdict: Verdict, advice: &str) -> Finding {
+    match program::find(name) {
         Some(path) => ok(name, path.display().to_string()),
         None => fault(verdict, name, "is not installed", advice),
     }
-}
-
-fn which(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .map(|directory| directory.join(name))
-        .find(|path| template::executable(path).is_ok())
 }
 
 /// What is tried, how bad it is without, the trial, and what to do.
@@ -326,7 +319,7 @@ const PROGRAM: &str = "/layered-template-doctor";
 
 fn lxc(caller: &Caller) -> Vec<Finding> {
     let advice = "install `lxc`; `layered-template create` works without";
-    let mut findings = vec![match which("lxc-create") {
+    let mut findings = vec![match program::find("lxc-create") {
         None => fault(Verdict::Warn, "lxc-create", "is not installed", advice),
         Some(_) => {
             let version = lxc_version::said().unwrap_or_default();
@@ -342,7 +335,7 @@ fn lxc(caller: &Caller) -> Vec<Finding> {
         }
     }];
     if caller.uid != 0 {
-        findings.push(program("lxc-usernsexec", Verdict::Warn, advice));
+        findings.push(installed("lxc-usernsexec", Verdict::Warn, advice));
     }
     findings
 }
