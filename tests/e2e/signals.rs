@@ -37,12 +37,7 @@ fn the_signalled_template_ends_its_step_and_runs_finally() {
         return;
     };
     for (signal, status) in [(Signal::TERM, 143), (Signal::INT, 130), (Signal::HUP, 129)] {
-        let run = Run::of(&lab, STEP);
-        let template = run.start_directly();
-        template.signal(signal);
-        template.outcome().code(status);
-        run.assert_finally(status);
-        lab.assert_quiet(SOON);
+        Run::of(&lab, STEP).assert_ends(status, |template| template.signal(signal));
     }
 }
 
@@ -51,12 +46,7 @@ fn a_signal_from_the_terminal_reaches_the_step_once() {
     let Some(lab) = Lab::open(Caller::Root, &[]) else {
         return;
     };
-    let run = Run::of(&lab, STEP);
-    let template = run.start_directly();
-    template.signal_group(Signal::INT);
-    template.outcome().code(130);
-    run.assert_finally(130);
-    lab.assert_quiet(SOON);
+    Run::of(&lab, STEP).assert_ends(130, |template| template.signal_group(Signal::INT));
 }
 
 #[test]
@@ -64,12 +54,7 @@ fn a_step_that_does_not_listen_is_killed() {
     let Some(lab) = Lab::open(Caller::Root, &[]) else {
         return;
     };
-    let run = Run::of(&lab, DEAF);
-    let template = run.start_directly();
-    template.signal(Signal::TERM);
-    template.outcome().code(143);
-    run.assert_finally(143);
-    lab.assert_quiet(SOON);
+    Run::of(&lab, DEAF).assert_ends(143, |template| template.signal(Signal::TERM));
 }
 
 #[test]
@@ -77,12 +62,7 @@ fn the_signalled_template_ends_its_upstream() {
     let Some(lab) = Lab::open(Caller::Root, &[]) else {
         return;
     };
-    let run = Run::of_a_slow_upstream(&lab);
-    let template = run.start_directly();
-    template.signal(Signal::TERM);
-    template.outcome().code(143);
-    run.assert_finally(143);
-    lab.assert_quiet(SOON);
+    Run::of_a_slow_upstream(&lab).assert_ends(143, |template| template.signal(Signal::TERM));
 }
 
 #[test]
@@ -324,6 +304,16 @@ impl<'lab> Run<'lab> {
 
     fn trace(&self) -> Vec<String> {
         self.lab.read(&self.trace).lines().map(str::to_owned).collect()
+    }
+
+    /// Sees that what is sent to the template ends the run in order, with this status.
+    #[track_caller]
+    fn assert_ends(&self, status: i32, send: impl FnOnce(&Running)) {
+        let template = self.start_directly();
+        send(&template);
+        template.outcome().code(status);
+        self.assert_finally(status);
+        self.lab.assert_quiet(SOON);
     }
 
     #[track_caller]
