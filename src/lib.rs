@@ -6,7 +6,7 @@
 //!
 //! - **pure**: [`manifest`], [`chain`], [`lxc`], [`plan`], [`record`] turn text and observed facts
 //!   into values and touch nothing;
-//! - **effects**: [`host`] and [`execute`] read and change the system;
+//! - **effects**: [`host`], [`store`] and [`execute`] read and change the system;
 //! - **skin**: [`cli`] reads the command line and talks to people.
 //!
 //! [`source`], [`digest`], [`diagnostic`], [`shell`] and [`layers`] are the ground that all stand on.
@@ -26,3 +26,4 @@ pub mod record;
 mod schema;
 pub mod shell;
 pub mod source;
+pub mod store;

@@ -5,7 +5,8 @@
 //! - ground (`digest`, `diagnostic`, `layers`, `shell`, `source`): uses nothing but ground;
 //! - pure (`lxc`, `manifest`, `chain`, `plan`, `record`, in this order): uses ground and the pure
 //!   modules before it, and touches nothing: no file, process, environment, clock or system call;
-//! - effects (`host`, then `execute`): `host` uses ground and pure, `execute` all but `cli`;
+//! - effects (`host`, `store`, `execute`, in this order): `host` uses ground and pure, `store` those
+//!   and `host`, `execute` all but `cli`;
 //! - skin (`cli`): uses everything. It alone knows of a run that is only looked at: a plan is shown
 //!   or executed, and nothing below the command line is told which.
 //!
@@ -18,7 +19,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module, and those that it may use.
-const MAY_USE: [(&str, &str); 15] = [
+const MAY_USE: [(&str, &str); 16] = [
     ("layers", ""),
     ("shell", ""),
     ("digest", ""),
@@ -30,14 +31,18 @@ const MAY_USE: [(&str, &str); 15] = [
     ("plan", "shell digest source diagnostic lxc manifest chain"),
     ("record", "shell digest source diagnostic lxc plan"),
     ("host", "layers shell digest source diagnostic lxc manifest chain plan record"),
-    ("execute", "layers shell digest source diagnostic lxc manifest chain plan record host"),
-    ("cli", "layers shell digest source diagnostic lxc manifest chain plan record host execute"),
+    ("store", "layers shell digest source diagnostic lxc manifest chain plan record host"),
+    ("execute", "layers shell digest source diagnostic lxc manifest chain plan record host store"),
+    (
+        "cli",
+        "layers shell digest source diagnostic lxc manifest chain plan record host store execute",
+    ),
     ("lib", ""),
     ("main", "cli"),
 ];
 
 /// The modules that may touch the system.
-const EFFECTS: [&str; 5] = ["host", "execute", "cli", "main", "lib"];
+const EFFECTS: [&str; 6] = ["host", "store", "execute", "cli", "main", "lib"];
 
 /// What touches the system.
 const TOUCHES: [&str; 25] = [

@@ -1,0 +1,18 @@
+//! Complete trees of files: how they are copied, made of an overlay, listed, measured and removed.
+//!
+//! What is in a tree came from a container, so names and links in it are hostile. A tree is worked
+//! on by descriptors of its directories and one name at a time, and no link is followed: no name is
+//! too strange, no path too long, and none leads out. That nobody else changes a tree meanwhile is
+//! the caller's to see to.
+
+mod bytes;
+mod copy;
+mod crew;
+mod descriptors;
+mod directory;
+mod links;
+mod maker;
+mod trail;
+mod xattr;
+
+pub use copy::copy;

@@ -1,0 +1,200 @@
+//! Threads that work on one tree together.
+//!
+//! No work is done by recursion, so that a tree may be as deep as descriptors reach.
+
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::thread::Pid;
+
+use super::descriptors::Raised;
+
+/// The most threads: more do not make a disk faster.
+const MOST: usize = 8;
+
+/// What a worker reads into, in bytes.
+const SCRATCH: usize = 256 * 1024;
+
+/// How long an ended thread may take to leave the process.
+const LEAVING: Duration = Duration::from_secs(1);
+
+/// Locks, also what a thread has left behind that panicked: the panic is passed on anyway.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The jobs that are still to be done. The newest is next, so that few directories are open at once.
+#[derive(Debug)]
+pub(super) struct Queue<J> {
+    state: Mutex<State<J>>,
+    news: Condvar,
+}
+
+#[derive(Debug)]
+struct State<J> {
+    jobs: Vec<J>,
+    /// How many workers have a job in hand, which may lead to others.
+    busy: usize,
+    idle: usize,
+    fault: Option<io::Error>,
+}
+
+impl<J> Queue<J> {
+    /// Adds a job.
+    pub(super) fn add(&self, job: J) {
+        let mut state = lock(&self.state);
+        state.jobs.push(job);
+        if state.idle > 0 {
+            self.news.notify_one();
+        }
+    }
+
+    /// Takes the next job, waiting for one where others may still add some.
+    fn next(&self) -> Option<J> {
+        let mut state = lock(&self.state);
+        loop {
+            if state.fault.is_some() {
+                return None;
+            }
+            if let Some(job) = state.jobs.pop() {
+                state.busy += 1;
+                return Some(job);
+            }
+            if state.busy == 0 {
+                return None;
+            }
+            state.idle += 1;
+            state = self.news.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.idle -= 1;
+        }
+    }
+
+    fn work(&self, work: &impl Fn(J, &Self, &mut [u8]) -> io::Result<()>) {
+        let mut scratch = vec![0; SCRATCH];
+        while let Some(job) = self.next() {
+            // Dropped also by a panic: nobody waits for a worker that is no more.
+            let turn = Turn(self);
+            let done = work(job, self, &mut scratch);
+            if let Err(fault) = done {
+                lock(&self.state).fault.get_or_insert(fault);
+            }
+            drop(turn);
+        }
+    }
+}
+
+struct Turn<'a, J>(&'a Queue<J>);
+
+impl<J> Drop for Turn<'_, J> {
+    fn drop(&mut self) {
+        let mut state = lock(&self.0.state);
+        state.busy -= 1;
+        if std::thread::panicking() {
+            state.fault.get_or_insert_with(|| io::Error::other("a thread of the program failed"));
+        }
+        if state.busy == 0 || state.fault.is_some() {
+            self.0.news.notify_all();
+        }
+    }
+}
+
+/// Does a job and all that `work` adds to the queue, on the cores that there are. The first fault
+/// ends it. All threads have ended on return.
+pub(super) fn run<J: Send>(
+    first: J,
+    work: impl Fn(J, &Queue<J>, &mut [u8]) -> io::Result<()> + Sync,
+) -> io::Result<()> {
+    let _raised = Raised::new();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from).min(MOST);
+    let state = State { jobs: vec![first], busy: 0, idle: 0, fault: None };
+    let queue = Queue { state: Mutex::new(state), news: Condvar::new() };
+    let ids = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        // Where no thread can be started, the others do its work.
+        let spawned: Vec<_> = (1..cores)
+            .map_while(|_| {
+                let hand = || {
+                    lock(&ids).push(rustix::thread::gettid());
+                    queue.work(&work);
+                };
+                std::thread::Builder::new().spawn_scoped(scope, hand).ok()
+            })
+            .collect();
+        queue.work(&work);
+        for thread in spawned {
+            if let Err(panic) = thread.join() {
+                std::panic::resume_unwind(panic);
+            }
+        }
+    });
+    ids.into_inner().unwrap_or_default().into_iter().for_each(gone);
+    match lock(&queue.state).fault.take() {
+        Some(fault) => Err(fault),
+        None => Ok(()),
+    }
+}
+
+/// Waits until a thread that was joined is not counted as one of the process any more: a process of
+/// several threads can neither fork safely nor enter a user namespace.
+fn gone(thread: Pid) {
+    let task = format!("/proc/self/task/{}", thread.as_raw_nonzero());
+    let end = Instant::now() + LEAVING;
+    while rustix::fs::access(&task, rustix::fs::Access::EXISTS).is_ok() && Instant::now() < end {
+        std::thread::sleep(Duration::from_micros(20));
+    }
+}
+
+/// A directory in hand, which is finished when all below it is.
+#[derive(Debug)]
+pub(super) struct Branch<T> {
+    above: Option<Arc<Self>>,
+    /// How many jobs must end before it is finished.
+    pending: AtomicUsize,
+    /// What is known of the directory.
+    pub(super) held: T,
+}
+
+impl<T> Branch<T> {
+    /// Takes up a directory. It has one job pending: to look what is in it. One that is `above` has
+    /// been told of that job by [`Branch::expect`].
+    pub(super) fn new(above: Option<Arc<Self>>, held: T) -> Arc<Self> {
+        Arc::new(Self { above, pending: AtomicUsize::new(1), held })
+    }
+
+    /// Has one more job pending.
+    pub(super) fn expect(&self) {
+        self.pending.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Has a job less pending. If it was the last, the directory is finished, and is one job less
+    /// of the one above.
+    pub(super) fn done(
+        self: Arc<Self>,
+        finish: impl Fn(&Self) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let mut branch = self;
+        while branch.pending.fetch_sub(1, Ordering::AcqRel) == 1 {
+            finish(&branch)?;
+            let Some(above) = &branch.above else { break };
+            branch = Arc::clone(above);
+        }
+        Ok(())
+    }
+
+    /// Returns the directory above.
+    pub(super) fn above(&self) -> Option<&Arc<Self>> {
+        self.above.as_ref()
+    }
+}
+
+impl<T> Drop for Branch<T> {
+    fn drop(&mut self) {
+        // Left to itself the compiler drops a deep tree's branches by recursion.
+        let mut above = self.above.take();
+        while let Some(mut branch) = above.and_then(Arc::into_inner) {
+            above = branch.above.take();
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Extended attributes, access lists and capabilities among them.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use rustix::buffer::spare_capacity;
+use rustix::fs::{
+    XattrFlags, fgetxattr, flistxattr, fremovexattr, fsetxattr, lgetxattr, llistxattr,
+    lremovexattr, lsetxattr,
+};
+use rustix::io::Errno;
+
+/// The longest list of names, and the longest value, that there can be.
+const LONGEST: usize = 64 * 1024;
+
+/// Labels of the host's security modules: they belong to where a file is, and are the host's to
+/// give.
+const LABELS: [&[u8]; 3] = [b"security.selinux", b"security.SMACK64", b"security.evm"];
+
+/// What overlayfs keeps for itself.
+const OVERLAY: [&[u8]; 2] = [b"trusted.overlay.", b"user.overlay."];
+
+/// What has extended attributes.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Holder<'a> {
+    /// A file or directory that is open.
+    Open(BorrowedFd<'a>),
+    /// A name in a directory. A link is not followed.
+    Named(BorrowedFd<'a>, &'a CStr),
+}
+
+/// Returns the path by which the kernel shows a descriptor.
+pub(super) fn shown(descriptor: BorrowedFd<'_>) -> String {
+    format!("/proc/self/fd/{}", descriptor.as_raw_fd())
+}
+
+/// The kernel has no calls of this kind that take a directory and a name (before 6.13), so that the
+/// directory is named by its descriptor. Of one name below it, no path is too long.
+fn path_of(directory: BorrowedFd<'_>, name: &CStr) -> Vec<u8> {
+    let mut path = shown(directory).into_bytes();
+    path.push(b'/');
+    path.extend_from_slice(name.to_bytes());
+    path
+}
+
+impl Holder<'_> {
+    fn list(self, buffer: &mut Vec<u8>) -> Result<usize, Errno> {
+        match self {
+            Self::Open(file) => flistxattr(file, spare_capacity(buffer)),
+            Self::Named(directory, name) => {
+                llistxattr(path_of(directory, name), spare_capacity(buffer))
+            }
+        }
+    }
+
+    fn get(self, name: &CStr, buffer: &mut Vec<u8>) -> Result<usize, Errno> {
+        match self {
+            Self::Open(file) => fgetxattr(file, name, spare_capacity(buffer)),
+            Self::Named(directory, of) => {
+                lgetxattr(path_of(directory, of), name, spare_capacity(buffer))
+            }
+        }
+    }
+
+    /// Returns the names of all attributes, those among them that are nobody's to copy.
+    pub(super) fn all(self) -> io::Result<Vec<CString>> {
+        let read = filled(128, |buffer| self.list(buffer));
+        match read {
+            Ok(list) => Ok(list
+                .split(|byte| *byte == 0)
+                .filter(|name| !name.is_empty())
+                .filter_map(|name| CString::new(name).ok())
+                .collect()),
+            Err(Errno::OPNOTSUPP) => Ok(Vec::new()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Returns the names of those attributes that a copy has as well.
+    pub(super) fn names(self) -> io::Result<Vec<CString>> {
+        let mut names = self.all()?;
+        names.retain(|name| {
+            let name = name.to_bytes();
+            !LABELS.iter().chain(&OVERLAY).any(|prefix| name.starts_with(prefix))
+        });
+        Ok(names)
+    }
+
+    /// Returns the value of an attribute.
+    pub(super) fn value(self, name: &CStr) -> io::Result<Vec<u8>> {
+        filled(256, |buffer| self.get(name, buffer)).map_err(|error| about(name, error))
+    }
+
+    /// Gives an attribute its value.
+    pub(super) fn set(self, name: &CStr, value: &[u8]) -> io::Result<()> {
+        let set = match self {
+            Self::Open(file) => fsetxattr(file, name, value, XattrFlags::empty()),
+            Self::Named(directory, of) => {
+                lsetxattr(path_of(directory, of), name, value, XattrFlags::empty())
+            }
+        };
+        set.map_err(|error| about(name, error))
+    }
+
+    /// Takes an attribute away. That there is none, or can be none, is no fault.
+    pub(super) fn remove(self, name: &CStr) -> io::Result<()> {
+        let removed = match self {
+            Self::Open(file) => fremovexattr(file, name),
+            Self::Named(directory, of) => lremovexattr(path_of(directory, of), name),
+        };
+        match removed {
+            Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(()),
+            Err(error) => Err(about(name, error)),
+        }
+    }
+
+    /// Copies attributes of these names to another holder.
+    pub(super) fn copy(self, names: &[CString], to: Holder<'_>) -> io::Result<()> {
+        names.iter().try_for_each(|name| to.set(name, &self.value(name)?))
+    }
+}
+
+/// Fills a buffer that may first have been too short.
+fn filled(
+    first: usize,
+    fill: impl Fn(&mut Vec<u8>) -> Result<usize, Errno>,
+) -> Result<Vec<u8>, Errno> {
+    let mut buffer = Vec::with_capacity(first);
+    match fill(&mut buffer) {
+        Err(Errno::RANGE) => buffer = Vec::with_capacity(LONGEST),
+        other => return other.map(|_| buffer),
+    }
+    fill(&mut buffer).map(|_| buffer)
+}
+
+fn about(name: &CStr, error: Errno) -> io::Error {
+    let error = io::Error::from(error);
+    io::Error::new(error.kind(), format!("the attribute `{}`: {error}", name.to_string_lossy()))
+}
