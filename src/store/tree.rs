@@ -12,7 +12,11 @@ mod descriptors;
 mod directory;
 mod links;
 mod maker;
+mod remove;
 mod trail;
+mod usage;
 mod xattr;
 
 pub use copy::copy;
+pub use remove::remove;
+pub use usage::{Usage, usage};

@@ -1,0 +1,104 @@
+//! Removes a tree.
+
+use std::ffi::{CStr, CString, OsStr};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+
+use rustix::fs::{AtFlags, FileType, Mode, fchmod, statat, unlinkat};
+use rustix::io::Errno;
+
+use super::crew::{self, Branch, Queue};
+use super::directory::{self, Name};
+use super::trail::Trail;
+
+/// How many files of a directory one worker takes at once.
+const BATCH: usize = 256;
+
+/// A directory that is removed when it is empty.
+#[derive(Debug)]
+struct Held {
+    directory: OwnedFd,
+    trail: Arc<Trail>,
+    name: CString,
+}
+
+enum Job<'a> {
+    /// The directory that is removed.
+    Top(BorrowedFd<'a>, CString),
+    /// The directory of this name.
+    Directory(Arc<Branch<Held>>, CString),
+    /// Some of what is in the directory.
+    Files(Arc<Branch<Held>>, Vec<Name>),
+}
+
+/// Removes what is of this name in `parent`, a link not followed, with all that is below it,
+/// whatever the modes of the directories are. That there is nothing is no fault.
+pub fn remove(parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
+    let name = CString::new(name.as_bytes())?;
+    if [c"", c".", c".."].contains(&name.as_c_str()) || name.as_bytes().contains(&b'/') {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    match statat(parent, &name, AtFlags::SYMLINK_NOFOLLOW) {
+        Err(Errno::NOENT) => return Ok(()),
+        Err(error) => return Err(error.into()),
+        Ok(stat) if FileType::from_raw_mode(stat.st_mode) != FileType::Directory => {
+            return Ok(unlinkat(parent, &name, AtFlags::empty())?);
+        }
+        Ok(_) => {}
+    }
+    crew::run(Job::Top(parent, name.clone()), |job, queue, _| match job {
+        Job::Top(parent, name) => {
+            let directory = directory::open_forced(parent, &name)?;
+            spread(queue, Branch::new(None, Held { directory, trail: Arc::default(), name }))
+        }
+        Job::Directory(above, name) => {
+            let directory = directory::open_forced(above.held.directory.as_fd(), &name)
+                .map_err(|error| above.held.trail.about(&name, error))?;
+            let trail = above.held.trail.below(&name);
+            spread(queue, Branch::new(Some(above), Held { directory, trail, name }))
+        }
+        Job::Files(branch, names) => files(branch, &names),
+    })?;
+    Ok(unlinkat(parent, &name, AtFlags::REMOVEDIR)?)
+}
+
+/// Removes what is in a directory, and leaves to others what is too much for one.
+fn spread(queue: &Queue<Job<'_>>, branch: Arc<Branch<Held>>) -> io::Result<()> {
+    let names = directory::names(branch.held.directory.as_fd())
+        .map_err(|error| branch.held.trail.about(c".", error))?;
+    let (directories, mut others): (Vec<_>, Vec<_>) =
+        names.into_iter().partition(|name| name.kind == FileType::Directory);
+    for name in directories {
+        branch.expect();
+        queue.add(Job::Directory(Arc::clone(&branch), name.name));
+    }
+    while others.len() > BATCH {
+        branch.expect();
+        let batch = others.split_off(others.len() - BATCH);
+        queue.add(Job::Files(Arc::clone(&branch), batch));
+    }
+    files(branch, &others)
+}
+
+fn files(branch: Arc<Branch<Held>>, names: &[Name]) -> io::Result<()> {
+    for Name { name, .. } in names {
+        unlink(&branch.held, name, AtFlags::empty())?;
+    }
+    branch.done(|branch| match branch.above() {
+        Some(above) => unlink(&above.held, &branch.held.name, AtFlags::REMOVEDIR),
+        // The top is removed when all threads have ended.
+        None => Ok(()),
+    })
+}
+
+fn unlink(held: &Held, name: &CStr, flags: AtFlags) -> io::Result<()> {
+    let removed = match unlinkat(&held.directory, name, flags) {
+        // Its owner may write in it, but has to say so.
+        Err(Errno::ACCESS) => fchmod(&held.directory, Mode::RWXU)
+            .and_then(|()| unlinkat(&held.directory, name, flags)),
+        other => other,
+    };
+    removed.map_err(|error| held.trail.about(name, error))
+}
