@@ -12,11 +12,13 @@ mod descriptors;
 mod directory;
 mod links;
 mod maker;
+mod merge;
 mod remove;
 mod trail;
 mod usage;
 mod xattr;
 
 pub use copy::copy;
+pub use merge::{Changes, Form, merge};
 pub use remove::remove;
 pub use usage::{Usage, usage};
