@@ -11,6 +11,7 @@ mod crew;
 mod descriptors;
 mod directory;
 mod links;
+mod listing;
 mod maker;
 mod merge;
 mod remove;
@@ -19,6 +20,7 @@ mod usage;
 mod xattr;
 
 pub use copy::copy;
+pub use listing::{Difference, Entry, Finding, Kind, Listing, Place, PlaceKind};
 pub use merge::{Changes, Form, merge};
 pub use remove::remove;
 pub use usage::{Usage, usage};

@@ -1,0 +1,177 @@
+//! What a tree holds, to find every change later.
+
+mod difference;
+mod reading;
+mod text;
+mod walk;
+
+use std::collections::HashMap;
+use std::io::{self, Read, Write};
+use std::os::fd::BorrowedFd;
+
+use super::merge::Changes;
+use crate::digest::Digest;
+
+pub use difference::{Difference, Finding};
+
+/// What a tree holds: its top first, and each directory before what is in it, which is sorted by
+/// the bytes of its names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listing {
+    entries: Vec<Entry>,
+}
+
+/// One name of a tree, and what it is of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// How many directories it is below: zero for the top alone.
+    depth: u32,
+    /// The name; that of the top is empty.
+    name: Vec<u8>,
+    /// Which earlier entry is a name of the same file, if one is.
+    first: Option<u32>,
+    /// The digest of names and values of its extended attributes, if it has any.
+    xattrs: Option<Digest>,
+    seconds: i64,
+    nanoseconds: u32,
+    /// What it is.
+    pub kind: Kind,
+    /// Its permission bits.
+    pub mode: u32,
+    /// Its owner.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+}
+
+/// What something in a tree is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// A directory.
+    Directory,
+    /// A regular file.
+    File {
+        /// Its length in bytes.
+        size: u64,
+        /// The digest of its bytes.
+        digest: Digest,
+    },
+    /// A symbolic link.
+    Symlink {
+        /// Where it leads.
+        target: Vec<u8>,
+    },
+    /// A block device, by its number.
+    BlockDevice(u64),
+    /// A character device, by its number.
+    CharacterDevice(u64),
+    /// A named pipe.
+    Fifo,
+    /// A socket.
+    Socket,
+}
+
+/// Where the bytes that were asked for are.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The path, without a slash in front.
+    pub path: Vec<u8>,
+    /// What holds them.
+    pub kind: PlaceKind,
+}
+
+/// What holds the bytes that were asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PlaceKind {
+    /// A file that can be edited as text: not long, and without a NUL.
+    Text,
+    /// Any other file.
+    Binary,
+    /// A symbolic link's target.
+    Symlink,
+}
+
+impl Listing {
+    /// Lists a tree, and finds the files and links that hold `needle`, if it is not empty. All names
+    /// of such a file are given.
+    ///
+    /// With `parent`, the listing of the tree that this one was made of and what has changed since,
+    /// a file that has not changed is not read: its digest is the parent's. It is not looked for
+    /// the needle either, nor is a link that has not changed.
+    pub fn of(
+        tree: BorrowedFd<'_>,
+        parent: Option<(&Listing, &Changes)>,
+        needle: &[u8],
+    ) -> io::Result<(Self, Vec<Place>)> {
+        walk::list(tree, parent, needle)
+    }
+
+    /// Writes the listing, for [`Listing::read`].
+    pub fn write(&self, to: impl Write) -> io::Result<()> {
+        text::write(self, to)
+    }
+
+    /// Reads what [`Listing::write`] has written.
+    ///
+    /// # Errors
+    ///
+    /// Whatever else is read.
+    pub fn read(from: impl Read) -> io::Result<Self> {
+        text::read(from)
+    }
+
+    /// Reads all of a tree again, and tells what is not as listed.
+    pub fn verify(&self, tree: BorrowedFd<'_>) -> io::Result<Vec<Finding>> {
+        let (now, _) = Self::of(tree, None, b"")?;
+        Ok(difference::between(self, &now))
+    }
+
+    /// Returns all entries but the top with their paths, which have no slash in front.
+    pub fn iter(&self) -> impl Iterator<Item = (Vec<u8>, &Entry)> {
+        let mut way = Way::default();
+        self.entries.iter().skip(1).map(move |entry| (way.step(entry).to_vec(), entry))
+    }
+
+    /// Returns the paths of all entries but the top.
+    pub fn paths(&self) -> impl Iterator<Item = Vec<u8>> {
+        self.iter().map(|(path, _)| path)
+    }
+
+    /// Returns each entry by the entry above it and its name.
+    fn index(&self) -> HashMap<(u32, &[u8]), u32> {
+        let mut above: Vec<u32> = Vec::new();
+        let mut index = HashMap::with_capacity(self.entries.len());
+        for (number, entry) in (0..).zip(&self.entries) {
+            above.truncate(entry.depth as usize);
+            if let Some(above) = above.last() {
+                index.insert((*above, entry.name.as_slice()), number);
+            }
+            above.push(number);
+        }
+        index
+    }
+}
+
+/// The path of an entry, found from that of the one before.
+#[derive(Debug, Default)]
+struct Way {
+    path: Vec<u8>,
+    /// How long the path of each directory above is.
+    lengths: Vec<usize>,
+}
+
+impl Way {
+    fn step(&mut self, entry: &Entry) -> &[u8] {
+        let Some(above) = (entry.depth as usize).checked_sub(1) else {
+            return &[];
+        };
+        self.lengths.truncate(above);
+        self.path.truncate(self.lengths.last().copied().unwrap_or_default());
+        if !self.path.is_empty() {
+            self.path.push(b'/');
+        }
+        self.path.extend_from_slice(&entry.name);
+        self.lengths.push(self.path.len());
+        &self.path
+    }
+}

@@ -1,0 +1,61 @@
+//! One reading of a file: its digest, and whether it holds what is looked for.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use memchr::memchr;
+use memchr::memmem::Finder;
+use rustix::io::{Errno, read};
+
+use super::PlaceKind;
+use crate::digest::{Digest, Hasher};
+
+/// The longest file that is taken for text.
+const LONGEST_TEXT: u64 = 16 * 1024 * 1024;
+
+/// What the reading of a file gave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Reading {
+    pub(super) size: u64,
+    pub(super) digest: Digest,
+    /// As what it holds the needle, if it does.
+    pub(super) holds: Option<PlaceKind>,
+}
+
+impl Reading {
+    /// Reads a file to its end. A needle of no bytes is nowhere.
+    ///
+    /// # Panics
+    ///
+    /// Does not: `buffer` is longer than any needle that [`super::walk`] takes.
+    pub(super) fn of(
+        file: BorrowedFd<'_>,
+        needle: &Finder<'_>,
+        buffer: &mut [u8],
+    ) -> io::Result<Self> {
+        let overlap = needle.needle().len().saturating_sub(1);
+        let mut hasher = Hasher::default();
+        let (mut size, mut kept) = (0, 0);
+        let (mut found, mut nul) = (needle.needle().is_empty(), false);
+        loop {
+            let length = match read(file, &mut buffer[kept..]) {
+                Ok(0) => break,
+                Ok(length) => length,
+                Err(Errno::INTR) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            let end = kept + length;
+            let fresh = &buffer[kept..end];
+            hasher.update(fresh);
+            size += length as u64;
+            nul = nul || memchr(0, fresh).is_some();
+            found = found || needle.find(&buffer[..end]).is_some();
+            // The needle may begin in this piece and end in the next.
+            kept = overlap.min(end);
+            buffer.copy_within(end - kept..end, 0);
+        }
+        let kind = if nul || size > LONGEST_TEXT { PlaceKind::Binary } else { PlaceKind::Text };
+        let holds = (found && !needle.needle().is_empty()).then_some(kind);
+        Ok(Self { size, digest: hasher.finish(), holds })
+    }
+}

@@ -1,0 +1,330 @@
+//! Lists a tree.
+
+use std::collections::HashMap;
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use memchr::memmem::Finder;
+use rustix::fs::{AtFlags, FileType, OFlags, Stat, fstat, readlinkat, statat};
+
+use super::reading::Reading;
+use super::{Entry, Kind, Listing, Place, PlaceKind};
+use crate::digest::{Digest, Hasher};
+use crate::store::tree::crew::{self, Queue, lock};
+use crate::store::tree::directory::{self, Name};
+use crate::store::tree::links::{Identity, identity};
+use crate::store::tree::merge::Changes;
+use crate::store::tree::trail::Trail;
+use crate::store::tree::xattr::Holder;
+
+/// How many files one worker reads before it looks what else there is, and of how many bytes.
+const BATCH: (usize, u64) = (64, 4 << 20);
+
+/// The longest needle: much shorter than what is read at once.
+const LONGEST_NEEDLE: usize = 4096;
+
+/// The mode bits of a listing.
+const BITS: u32 = 0o7777;
+
+/// A directory that is open as long as something in it is to be read.
+struct Open {
+    descriptor: OwnedFd,
+    trail: Arc<Trail>,
+}
+
+/// A directory as it was found.
+struct Found {
+    entry: Entry,
+    children: Vec<Child>,
+}
+
+enum Child {
+    /// A directory, by its number.
+    Directory(usize),
+    /// Anything else. Which file it is, if that has other names.
+    Other(Entry, Option<Identity>),
+}
+
+/// A file to read: its place among the children, its name, and which file it is as above.
+type File = (usize, CString, Option<Identity>);
+
+/// A file's reading, made by whoever comes to one of its names first.
+type Once = Arc<Mutex<Option<Reading>>>;
+
+enum Job {
+    /// The directory of this name, its number, and the parent's entry of it.
+    Directory(Arc<Open>, CString, usize, Option<u32>),
+    /// Files of the directory that has this number.
+    Files(Arc<Open>, usize, Vec<File>),
+}
+
+struct Walk<'a> {
+    needle: Finder<'a>,
+    parent: Option<Parent<'a>>,
+    /// The number of the next directory.
+    next: AtomicUsize,
+    found: Mutex<HashMap<usize, Found>>,
+    read: Mutex<Vec<(usize, usize, Reading)>>,
+    several: Mutex<HashMap<Identity, Once>>,
+    places: Mutex<Vec<Place>>,
+}
+
+struct Parent<'a> {
+    listing: &'a Listing,
+    index: HashMap<(u32, &'a [u8]), u32>,
+    changes: &'a Changes,
+}
+
+/// Lists a tree, as [`Listing::of`] says.
+pub(super) fn list(
+    tree: BorrowedFd<'_>,
+    parent: Option<(&Listing, &Changes)>,
+    needle: &[u8],
+) -> io::Result<(Listing, Vec<Place>)> {
+    if needle.len() > LONGEST_NEEDLE {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let parent = parent.map(|(listing, changes)| {
+        let index = listing.index();
+        Parent { listing, index, changes }
+    });
+    let walk = Walk {
+        needle: Finder::new(needle),
+        parent,
+        next: AtomicUsize::new(1),
+        found: Mutex::default(),
+        read: Mutex::default(),
+        several: Mutex::default(),
+        places: Mutex::default(),
+    };
+    let top = Open { descriptor: directory::reopen(tree)?, trail: Arc::default() };
+    let known = walk.parent.as_ref().map(|_| 0);
+    let first = Job::Directory(Arc::new(top), c".".to_owned(), 0, known);
+    crew::run(first, |job, queue, buffer| match job {
+        Job::Directory(above, name, number, known) => walk
+            .directory(queue, &above, &name, number, known)
+            .map_err(|error| above.trail.about(&name, error)),
+        Job::Files(open, number, files) => walk.files(&open, number, files, buffer),
+    })?;
+    Ok(walk.assemble())
+}
+
+impl Walk<'_> {
+    fn directory(
+        &self,
+        queue: &Queue<Job>,
+        above: &Arc<Open>,
+        name: &CStr,
+        number: usize,
+        known: Option<u32>,
+    ) -> io::Result<()> {
+        let descriptor = directory::open(above.descriptor.as_fd(), name)?;
+        let trail = if number == 0 { Arc::clone(&above.trail) } else { above.trail.below(name) };
+        let own = if number == 0 { c"" } else { name };
+        let stat = fstat(&descriptor)?;
+        let holder = Holder::Open(descriptor.as_fd());
+        let entry = entry(own, &stat, Kind::Directory, holder)?;
+        let open = Arc::new(Open { descriptor, trail });
+        let mut names = directory::names(open.descriptor.as_fd())?;
+        names.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        let mut children = Vec::with_capacity(names.len());
+        let mut files = Vec::new();
+        let mut bytes = 0;
+        for Name { name, kind } in names {
+            let known = known.and_then(|known| {
+                self.parent.as_ref()?.index.get(&(known, name.to_bytes())).copied()
+            });
+            if kind == FileType::Directory {
+                let number = self.next.fetch_add(1, Ordering::Relaxed);
+                children.push(Child::Directory(number));
+                queue.add(Job::Directory(Arc::clone(&open), name, number, known));
+                continue;
+            }
+            let (child, to_read) = self
+                .other(&open, &name, known)
+                .map_err(|error| io::Error::new(error.kind(), format!("{name:?}: {error}")))?;
+            if let Child::Other(Entry { kind: Kind::File { size, .. }, .. }, several) = &child
+                && to_read
+            {
+                files.push((children.len(), name, *several));
+                bytes += size;
+                if files.len() == BATCH.0 || bytes >= BATCH.1 {
+                    queue.add(Job::Files(Arc::clone(&open), number, std::mem::take(&mut files)));
+                    bytes = 0;
+                }
+            }
+            children.push(child);
+        }
+        if !files.is_empty() {
+            queue.add(Job::Files(open, number, files));
+        }
+        lock(&self.found).insert(number, Found { entry, children });
+        Ok(())
+    }
+
+    /// Looks at something that is not a directory, and tells whether its bytes are to be read.
+    fn other(&self, open: &Open, name: &CStr, known: Option<u32>) -> io::Result<(Child, bool)> {
+        let directory = open.descriptor.as_fd();
+        let stat = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        let kind = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => Kind::File {
+                size: u64::try_from(stat.st_size).unwrap_or_default(),
+                digest: Digest::of(b""),
+            },
+            FileType::Symlink => {
+                Kind::Symlink { target: readlinkat(directory, name, Vec::new())?.into_bytes() }
+            }
+            FileType::BlockDevice => Kind::BlockDevice(stat.st_rdev),
+            FileType::CharacterDevice => Kind::CharacterDevice(stat.st_rdev),
+            FileType::Fifo => Kind::Fifo,
+            FileType::Socket => Kind::Socket,
+            _ => return Err(io::Error::other("it is no longer what it was")),
+        };
+        let mut entry = entry(name, &stat, kind, Holder::Named(directory, name))?;
+        let inherited = self.inherited(open, name, &entry, known);
+        let mut to_read = false;
+        match (&mut entry.kind, inherited) {
+            (kind @ Kind::File { .. }, Some(inherited)) => *kind = inherited.clone(),
+            (Kind::File { size, .. }, None) => to_read = *size != 0,
+            (Kind::Symlink { target }, None)
+                if !self.needle.needle().is_empty() && self.needle.find(target).is_some() =>
+            {
+                self.place(open, name, PlaceKind::Symlink);
+            }
+            _ => {}
+        }
+        let several = (stat.st_nlink > 1).then(|| identity(&stat));
+        Ok((Child::Other(entry, several), to_read))
+    }
+
+    /// Returns what the parent listed, if it is still that.
+    fn inherited(
+        &self,
+        open: &Open,
+        name: &CStr,
+        now: &Entry,
+        known: Option<u32>,
+    ) -> Option<&Kind> {
+        let parent = self.parent.as_ref()?;
+        let before = parent.listing.entries.get(known? as usize)?;
+        let same = match (&before.kind, &now.kind) {
+            (Kind::File { size: before, .. }, Kind::File { size: now, .. }) => before == now,
+            (before, now) => before == now,
+        };
+        let attributes =
+            |entry: &Entry| (entry.seconds, entry.nanoseconds, entry.mode, entry.uid, entry.gid);
+        let unchanged = same
+            && attributes(before) == attributes(now)
+            && !parent.changes.contains(&open.trail.path(name));
+        unchanged.then_some(&before.kind)
+    }
+
+    fn files(
+        &self,
+        open: &Open,
+        number: usize,
+        files: Vec<File>,
+        buffer: &mut [u8],
+    ) -> io::Result<()> {
+        let mut read = Vec::with_capacity(files.len());
+        for (index, name, several) in files {
+            let mut file = || {
+                let file =
+                    directory::open_to_read(open.descriptor.as_fd(), &name, OFlags::NONBLOCK)?;
+                Reading::of(file.as_fd(), &self.needle, &mut *buffer)
+            };
+            let reading = match several {
+                None => file(),
+                Some(identity) => {
+                    let once = Arc::clone(lock(&self.several).entry(identity).or_default());
+                    let mut once = lock(&once);
+                    match *once {
+                        Some(reading) => Ok(reading),
+                        None => file().inspect(|reading| *once = Some(*reading)),
+                    }
+                }
+            };
+            let reading = reading.map_err(|error| open.trail.about(&name, error))?;
+            if let Some(kind) = reading.holds {
+                self.place(open, &name, kind);
+            }
+            read.push((number, index, reading));
+        }
+        lock(&self.read).append(&mut read);
+        Ok(())
+    }
+
+    fn place(&self, open: &Open, name: &CStr, kind: PlaceKind) {
+        lock(&self.places).push(Place { path: open.trail.path(name), kind });
+    }
+
+    /// Puts all that was found into its order.
+    fn assemble(self) -> (Listing, Vec<Place>) {
+        let mut found = self.found.into_inner().unwrap_or_default();
+        for (number, index, reading) in self.read.into_inner().unwrap_or_default() {
+            let children = found.get_mut(&number).map(|found| &mut found.children);
+            if let Some(Child::Other(entry, _)) =
+                children.and_then(|children| children.get_mut(index))
+            {
+                entry.kind = Kind::File { size: reading.size, digest: reading.digest };
+            }
+        }
+        let mut entries: Vec<Entry> = Vec::new();
+        let mut firsts = HashMap::new();
+        let mut open = Vec::new();
+        let mut enter = |number: usize, entries: &mut Vec<Entry>, depth| {
+            let found = found.remove(&number);
+            found.map(|Found { entry, children }| {
+                entries.push(Entry { depth, ..entry });
+                children.into_iter()
+            })
+        };
+        open.extend(enter(0, &mut entries, 0));
+        while let Some(children) = open.last_mut() {
+            let Some(child) = children.next() else {
+                open.pop();
+                continue;
+            };
+            let depth = u32::try_from(open.len()).unwrap_or(u32::MAX);
+            match child {
+                Child::Directory(number) => open.extend(enter(number, &mut entries, depth)),
+                Child::Other(entry, several) => {
+                    let own = u32::try_from(entries.len()).unwrap_or(u32::MAX);
+                    let first = several.map(|file| *firsts.entry(file).or_insert(own));
+                    let first = first.filter(|first| *first != own);
+                    entries.push(Entry { depth, first, ..entry });
+                }
+            }
+        }
+        let mut places = self.places.into_inner().unwrap_or_default();
+        places.sort();
+        (Listing { entries }, places)
+    }
+}
+
+fn entry(name: &CStr, stat: &Stat, kind: Kind, holder: Holder<'_>) -> io::Result<Entry> {
+    let mut names = holder.names()?;
+    names.sort_unstable();
+    let mut hasher = Hasher::default();
+    for name in &names {
+        for bytes in [name.to_bytes(), &holder.value(name)?] {
+            hasher.update(&(bytes.len() as u64).to_le_bytes());
+            hasher.update(bytes);
+        }
+    }
+    Ok(Entry {
+        depth: 0,
+        name: name.to_bytes().to_vec(),
+        first: None,
+        xattrs: (!names.is_empty()).then(|| hasher.finish()),
+        seconds: stat.st_mtime,
+        nanoseconds: u32::try_from(stat.st_mtime_nsec).unwrap_or_default(),
+        kind,
+        mode: stat.st_mode & BITS,
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+    })
+}
