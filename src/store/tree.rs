@@ -15,6 +15,8 @@ mod listing;
 mod maker;
 mod merge;
 mod remove;
+#[cfg(test)]
+mod tests;
 mod trail;
 mod usage;
 mod xattr;
