@@ -67,7 +67,8 @@ impl Ways {
                 Err(Errno::INVAL) => position,
                 Err(error) => return Err(error.into()),
             };
-            let end = seek(from, SeekFrom::Hole(start)).unwrap_or(size).min(size);
+            let end = seek(from, SeekFrom::Hole(start)).ok().filter(|end| *end > start);
+            let end = end.unwrap_or(size).min(size);
             self.range(from, to, start, end, buffer)?;
             position = end;
         }

@@ -14,9 +14,9 @@ use rustix::io::Errno;
 /// The longest list of names, and the longest value, that there can be.
 const LONGEST: usize = 64 * 1024;
 
-/// Labels of the host's security modules: they belong to where a file is, and are the host's to
-/// give.
-const LABELS: [&[u8]; 3] = [b"security.selinux", b"security.SMACK64", b"security.evm"];
+/// What a copy has as well. Labels of security modules belong to where a file is, and are the host's
+/// to give; what a filesystem shows of itself, such as `btrfs.compression`, is no other's.
+const KEPT: [&[u8]; 4] = [b"user.", b"trusted.", b"system.posix_acl_", b"security.capability"];
 
 /// What overlayfs keeps for itself.
 const OVERLAY: [&[u8]; 2] = [b"trusted.overlay.", b"user.overlay."];
@@ -82,7 +82,8 @@ impl Holder<'_> {
         let mut names = self.all()?;
         names.retain(|name| {
             let name = name.to_bytes();
-            !LABELS.iter().chain(&OVERLAY).any(|prefix| name.starts_with(prefix))
+            let is_of = |prefixes: &[&[u8]]| prefixes.iter().any(|prefix| name.starts_with(prefix));
+            is_of(&KEPT) && !is_of(&OVERLAY)
         });
         Ok(names)
     }

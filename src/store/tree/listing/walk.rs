@@ -35,6 +35,20 @@ struct Open {
     trail: Arc<Trail>,
 }
 
+impl Open {
+    /// Opens a directory, and looks at itself.
+    fn below(above: &Self, name: &CStr, number: usize) -> io::Result<(Arc<Self>, Entry)> {
+        let descriptor = directory::open(above.descriptor.as_fd(), name)?;
+        let (own, trail) = match number {
+            0 => (c"", Arc::clone(&above.trail)),
+            _ => (name, above.trail.below(name)),
+        };
+        let holder = Holder::Open(descriptor.as_fd());
+        let entry = entry(own, &fstat(&descriptor)?, Kind::Directory, holder)?;
+        Ok((Arc::new(Self { descriptor, trail }), entry))
+    }
+}
+
 /// A directory as it was found.
 struct Found {
     entry: Entry,
@@ -104,31 +118,29 @@ pub(super) fn list(
     let known = walk.parent.as_ref().map(|_| 0);
     let first = Job::Directory(Arc::new(top), c".".to_owned(), 0, known);
     crew::run(first, |job, queue, buffer| match job {
-        Job::Directory(above, name, number, known) => walk
-            .directory(queue, &above, &name, number, known)
-            .map_err(|error| above.trail.about(&name, error)),
+        Job::Directory(above, name, number, known) => {
+            let (open, entry) = Open::below(&above, &name, number)
+                .map_err(|error| above.trail.about(&name, error))?;
+            let children = walk.children(queue, &open, number, known)?;
+            lock(&walk.found).insert(number, Found { entry, children });
+            Ok(())
+        }
         Job::Files(open, number, files) => walk.files(&open, number, files, buffer),
     })?;
     Ok(walk.assemble())
 }
 
 impl Walk<'_> {
-    fn directory(
+    /// Looks at what is in a directory, and leaves to others what is to be read.
+    fn children(
         &self,
         queue: &Queue<Job>,
-        above: &Arc<Open>,
-        name: &CStr,
+        open: &Arc<Open>,
         number: usize,
         known: Option<u32>,
-    ) -> io::Result<()> {
-        let descriptor = directory::open(above.descriptor.as_fd(), name)?;
-        let trail = if number == 0 { Arc::clone(&above.trail) } else { above.trail.below(name) };
-        let own = if number == 0 { c"" } else { name };
-        let stat = fstat(&descriptor)?;
-        let holder = Holder::Open(descriptor.as_fd());
-        let entry = entry(own, &stat, Kind::Directory, holder)?;
-        let open = Arc::new(Open { descriptor, trail });
-        let mut names = directory::names(open.descriptor.as_fd())?;
+    ) -> io::Result<Vec<Child>> {
+        let mut names = directory::names(open.descriptor.as_fd())
+            .map_err(|error| open.trail.about(c".", error))?;
         names.sort_unstable_by(|one, other| one.name.cmp(&other.name));
         let mut children = Vec::with_capacity(names.len());
         let mut files = Vec::new();
@@ -140,29 +152,27 @@ impl Walk<'_> {
             if kind == FileType::Directory {
                 let number = self.next.fetch_add(1, Ordering::Relaxed);
                 children.push(Child::Directory(number));
-                queue.add(Job::Directory(Arc::clone(&open), name, number, known));
+                queue.add(Job::Directory(Arc::clone(open), name, number, known));
                 continue;
             }
-            let (child, to_read) = self
-                .other(&open, &name, known)
-                .map_err(|error| io::Error::new(error.kind(), format!("{name:?}: {error}")))?;
+            let (child, to_read) =
+                self.other(open, &name, known).map_err(|error| open.trail.about(&name, error))?;
             if let Child::Other(Entry { kind: Kind::File { size, .. }, .. }, several) = &child
                 && to_read
             {
                 files.push((children.len(), name, *several));
                 bytes += size;
                 if files.len() == BATCH.0 || bytes >= BATCH.1 {
-                    queue.add(Job::Files(Arc::clone(&open), number, std::mem::take(&mut files)));
+                    queue.add(Job::Files(Arc::clone(open), number, std::mem::take(&mut files)));
                     bytes = 0;
                 }
             }
             children.push(child);
         }
         if !files.is_empty() {
-            queue.add(Job::Files(open, number, files));
+            queue.add(Job::Files(Arc::clone(open), number, files));
         }
-        lock(&self.found).insert(number, Found { entry, children });
-        Ok(())
+        Ok(children)
     }
 
     /// Looks at something that is not a directory, and tells whether its bytes are to be read.

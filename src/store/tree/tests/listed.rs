@@ -188,6 +188,32 @@ fn a_listing_of_no_tree_is_refused() {
 }
 
 #[test]
+fn no_line_is_so_strange_that_it_is_not_refused_or_read() {
+    let digest = "ab".repeat(32);
+    let lines = format!(
+        "d\t0\t755\t0\t0\t-1\t0\t-\t\n\
+         f\t1\t644\t0\t0\t1\t0\t{digest}\ta%20\t3\t{digest}\n\
+         f\t1\t644\t0\t0\t1\t0\t-\tb\t=1\n\
+         d\t1\t755\t0\t0\t1\t999\t-\tc\n\
+         l\t2\t777\t0\t0\t1\t0\t-\td\t%3d\n\
+         c\t1\t666\t0\t0\t1\t0\t-\te\t259\n"
+    );
+    let listed = Listing::read(forged(&lines).as_slice()).unwrap();
+    assert_eq!(listed.paths().collect::<Vec<_>>(), [&b"a "[..], b"b", b"c", b"c/d", b"e"]);
+    assert_eq!(Listing::read(written(&listed).as_slice()).unwrap(), listed);
+    for index in 0..lines.len() {
+        for letter in ['\0', '\t', '\n', '=', '%', '9', '-', 'f', '\u{e4}'] {
+            let mut strange = lines.clone();
+            strange.replace_range(index..=index, &letter.to_string());
+            if let Ok(read) = Listing::read(forged(&strange).as_slice()) {
+                // What was read is a listing as any other.
+                assert_eq!(Listing::read(written(&read).as_slice()).unwrap(), read);
+            }
+        }
+    }
+}
+
+#[test]
 fn the_needle_is_found_wherever_it_is() {
     let scratch = Scratch::new();
     let tree = scratch.directory("tree");
