@@ -4,19 +4,28 @@
 //! it take the same value, so that neither can differ from the other.
 
 mod build;
+mod definition;
 mod drop;
 mod facts;
 pub mod inside;
+mod key;
 mod mermaid;
 mod nest;
+mod pattern;
 mod show;
+mod storage;
 
-pub use build::{build, check};
+pub use build::{build, check, store};
 pub use drop::{Bytes, Content, Entry, EntryKind, FileDrop};
 pub use facts::{Facts, FileFact, Observed, Program, Script};
+pub use key::{Document, EntryId, Field};
 pub use mermaid::mermaid;
 pub use nest::{
     Act, Configuration, Inner, Inside, Layer, Manifest, Place, Plan, Step, Target, Template,
     Upstream, Variable,
 };
 pub use show::{Detail, text};
+pub use storage::{
+    Ground, Handed, Known, Mode, PLACEHOLDER, Part, Pattern, Rung, Standing, Stock, Storable,
+    Storage, settle,
+};

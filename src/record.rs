@@ -148,7 +148,7 @@ impl Record {
                 program: program.to_string_lossy().into_owned(),
                 digest,
                 pinned: call.pin.is_some(),
-                args: call.args.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
+                args: call.direct.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
                 record: upstream_record,
             },
             layers,

@@ -13,7 +13,7 @@ use crate::shell;
 pub const MARKS: [&str; 3] = ["--path", "--name", "--rootfs"];
 
 /// The program's own options in template mode that come with later versions.
-const LATER: [&str; 4] = ["--storage", "--locked", "--rebuild", "--allow-untrusted"];
+const LATER: [&str; 2] = ["--locked", "--allow-untrusted"];
 
 /// What LXC tells a template of the container that it makes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +58,10 @@ pub struct Arguments {
     pub set: Vec<String>,
     /// `--vars-file`, in order.
     pub vars_files: Vec<PathBuf>,
+    /// `--storage`.
+    pub storage: Option<String>,
+    /// `--rebuild`.
+    pub rebuild: bool,
     /// `--keep-failed`.
     pub keep_failed: bool,
     /// `--log-format`.
@@ -122,6 +126,10 @@ impl Arguments {
                 parsed.keep_failed = true;
                 continue;
             }
+            if word == "--rebuild" {
+                parsed.rebuild = true;
+                continue;
+            }
             if let Some(later) = LATER.into_iter().find(|name| option(word, name).is_some()) {
                 return Err(CallError::Later(later));
             }
@@ -154,6 +162,13 @@ impl Arguments {
                 parsed.set.push(value.into_string().map_err(unfit)?);
             } else if let Some(value) = take("--vars-file")? {
                 parsed.vars_files.push(value.into());
+            } else if let Some(value) = take("--storage")? {
+                let text = value.to_string_lossy().into_owned();
+                if !["copy", "overlay", "none"].contains(&text.as_str()) {
+                    let reason = "it is `copy`, `overlay` or `none`";
+                    return Err(CallError::Unfit("--storage", shell::word(&value), reason));
+                }
+                once("--storage", &mut parsed.storage, text)?;
             } else if let Some(value) = take("--log-format")? {
                 let text = value.to_string_lossy().into_owned();
                 if !["text", "json"].contains(&text.as_str()) {
@@ -322,7 +337,13 @@ mod tests {
             ("--manifest a --manifest b", CallError::Twice("--manifest")),
             ("--name a --name=b", CallError::Twice("--name")),
             ("--set", CallError::NoValue("--set")),
-            ("--storage=copy", CallError::Later("--storage")),
+            ("--locked m", CallError::Later("--locked")),
+            ("--storage", CallError::NoValue("--storage")),
+            ("--storage=copy --storage none", CallError::Twice("--storage")),
+            (
+                "--storage=zfs",
+                CallError::Unfit("--storage", "zfs".into(), "it is `copy`, `overlay` or `none`"),
+            ),
             ("--mapped-uid=1 m", CallError::Missing("--mapped-gid")),
         ];
         for (line, error) in table {
@@ -386,7 +407,7 @@ mod tests {
         /// A trailing option that wants a value does not swallow the pair.
         #[test]
         fn no_word_swallows_the_pair(word in "-{0,2}[a-z]{1,8}=?") {
-            prop_assume!(!["--manifest", "--log-format", "--set", "--vars-file", "--path", "--name", "--rootfs"]
+            prop_assume!(!["--manifest", "--log-format", "--set", "--storage", "--vars-file", "--path", "--name", "--rootfs"]
                 .iter().any(|own| word.starts_with(own)));
             let mut line = words(THREE);
             line.push("--manifest=m".into());

@@ -8,11 +8,20 @@ pub fn append<'a>(
     layer: &str,
     lines: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) -> Vec<u8> {
+    append_note(config, &format!("layer {layer}"), lines)
+}
+
+/// Returns `config` with lines behind it, under a comment that says what they are.
+pub fn append_note<'a>(
+    config: &[u8],
+    note: &str,
+    lines: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> Vec<u8> {
     let mut text = config.to_vec();
     if text.last().is_some_and(|last| *last != b'\n') {
         text.push(b'\n');
     }
-    text.extend_from_slice(format!("# layered-template: layer {layer}\n").as_bytes());
+    text.extend_from_slice(format!("# layered-template: {note}\n").as_bytes());
     for (key, value) in lines {
         text.extend_from_slice(line(key, value).as_bytes());
         text.push(b'\n');
@@ -37,9 +46,50 @@ pub fn line(key: &str, value: &str) -> String {
 
 /// Returns the last value of a key: the one that counts, where a key has one value.
 pub fn last_value<'a>(config: &'a str, key: &str) -> Option<&'a str> {
-    config.lines().rev().find_map(|line| {
-        let (name, value) = line.split_once('=')?;
-        (name.trim() == key).then(|| value.trim())
+    config.lines().rev().filter_map(pair).find_map(|(name, value)| (name == key).then_some(value))
+}
+
+/// What stands for a hardware address that LXC, or a template, has made up.
+pub const ANY_ADDRESS: &str = "00:16:3e:xx:xx:xx";
+
+/// Returns the key and the value of a line, where it has them.
+pub fn pair(line: &str) -> Option<(&str, &str)> {
+    let (key, value) = line.split_once('=')?;
+    let key = key.trim();
+    (!key.starts_with('#')).then_some((key, value.trim()))
+}
+
+/// Tells whether a key's value is a hardware address.
+pub fn is_address(key: &str) -> bool {
+    key.starts_with("lxc.net.") && key.ends_with(".hwaddr")
+}
+
+/// Writes other values in the place of those that `value` gives for a key and its value; all else
+/// stays byte for byte.
+pub fn rewrite(config: &[u8], mut value: impl FnMut(&str, &str) -> Option<String>) -> Vec<u8> {
+    let mut text = Vec::with_capacity(config.len());
+    for line in config.split_inclusive(|byte| *byte == b'\n') {
+        let new = str::from_utf8(line).ok().and_then(|line| {
+            let (key, old) = pair(line)?;
+            Some(self::line(key, &value(key, old)?))
+        });
+        match new {
+            None => text.extend_from_slice(line),
+            Some(new) => {
+                text.extend_from_slice(new.as_bytes());
+                text.extend_from_slice(&line[line.len() - usize::from(line.ends_with(b"\n"))..]);
+            }
+        }
+    }
+    text
+}
+
+/// Returns a config as it would be for any container: `rootfs` is the path of its rootfs.
+pub fn of_any_container(config: &[u8], rootfs: &str) -> Vec<u8> {
+    rewrite(config, |key, _| match key {
+        "lxc.rootfs.path" => Some(rootfs.to_owned()),
+        key if is_address(key) => Some(ANY_ADDRESS.to_owned()),
+        _ => None,
     })
 }
 
@@ -53,6 +103,16 @@ mod tests {
         let expected = "lxc.uts.name = foo\n# layered-template: layer app\nlxc.tty.max = 3\n";
         assert_eq!(String::from_utf8(text).unwrap(), expected);
         assert!(append(b"", "app", []).starts_with(b"# "));
+    }
+
+    #[test]
+    fn the_config_of_any_container_has_no_path_and_no_address() {
+        let config = b"# c\nlxc.net.0.hwaddr = 00:16:3e:d3:04:aa\njunk\n\
+            #lxc.rootfs.path = x\n lxc.rootfs.path=dir:/l/c/rootfs";
+        let expected = "# c\nlxc.net.0.hwaddr = 00:16:3e:xx:xx:xx\njunk\n\
+            #lxc.rootfs.path = x\nlxc.rootfs.path = dir:ROOTFS";
+        let found = of_any_container(config, "dir:ROOTFS");
+        assert_eq!(String::from_utf8(found).unwrap(), expected);
     }
 
     #[test]

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use super::drop::{Bytes, Content, FileDrop};
 use super::facts::{Facts, FileFact, Observed, Program};
-use super::inside;
 use super::nest::{
     Act, Configuration, Inner, Inside, Layer, Manifest, Place, Plan, Step, Target, Template,
     Upstream, Variable,
 };
+use super::storage::{Ground, Storage};
+use super::{inside, pattern};
 use crate::chain::{self, Chain, Dropped, EnvSource, Rendered, SecretVariable};
 use crate::diagnostic::{Diagnostic, Report};
 use crate::digest::Digest;
@@ -25,6 +26,9 @@ const FORMAT: u32 = 1;
 /// The permission bits of a file that holds a secret.
 const SECRET: Mode = Mode::new(0o600);
 
+/// The longest name of a container that is its host name too, in bytes. Source: sethostname(2).
+const LONGEST_NAME: usize = 64;
+
 /// The shell of steps that name none: it ends at the first failure and at an unset variable.
 const SHELL: [&str; 2] = ["/bin/sh", "-eu"];
 
@@ -35,7 +39,7 @@ pub fn build(chain: &Chain, target: Target, facts: &Facts) -> Result<Plan, Repor
     let layers = builder.layers();
     match upstream {
         Some(upstream) if !builder.report.has_errors() => {
-            let mut inner = Inner::Upstream(upstream);
+            let mut inner = Inner::Upstream(Box::new(upstream));
             for layer in layers {
                 inner = Inner::Layer(Box::new(layer.around(inner)));
             }
@@ -46,11 +50,45 @@ pub fn build(chain: &Chain, target: Target, facts: &Facts) -> Result<Plan, Repor
                 container: target,
                 variables: chain.variables.iter().map(variable).collect(),
                 hidden: hidden(chain),
+                storage: Storage::none(),
                 layer: *layer,
             })
         }
         _ => Err(builder.report),
     }
+}
+
+/// Lets a plan use the layer store.
+///
+/// `shadow` is the chain as it is bound for [`super::PLACEHOLDER`].
+pub fn store(
+    plan: Plan,
+    chain: &Chain,
+    shadow: &Chain,
+    facts: &Facts,
+    wanted: Storage,
+    ground: Ground,
+) -> Plan {
+    let target = pattern::placeholder(&plan.container);
+    let mut plan = Plan { storage: wanted, ..plan };
+    let name = &plan.container.name;
+    if *name == target.name || plan.container.path.file_name().is_none_or(|last| last != &**name) {
+        let why = "the container's directory is not named as the container";
+        plan.storage.unused = Some(why.to_owned());
+        return plan;
+    }
+    if name.len() > LONGEST_NAME {
+        let why = format!("a name of more than {LONGEST_NAME} bytes is no host name");
+        plan.storage.unused = Some(why);
+        return plan;
+    }
+    let Ok(shadow) = build(shadow, target, facts) else {
+        let why = "no plan can be made for a container of another name";
+        plan.storage.unused = Some(why.to_owned());
+        return plan;
+    };
+    plan.storage.pattern = Some(pattern::pattern(chain, &plan, shadow, ground));
+    plan
 }
 
 /// Reports what a plan would stumble over, whatever the template is.
@@ -112,6 +150,7 @@ impl Unwrapped {
             inner,
             after: self.after,
             finally: self.finally,
+            standing: None,
         }
     }
 }
@@ -158,7 +197,9 @@ impl Builder<'_> {
         let args = upstream::arguments(&call(target), &words);
         let environment = self.upstream_environment(self.chain.layers.first()?);
         let pin = upstream.sha256.clone();
-        Some(Upstream { template, at: upstream.at.clone(), program, pin, args, environment })
+        let at = upstream.at.clone();
+        let direct = args.clone();
+        Some(Upstream { template, at, program, pin, args, direct, environment, standing: None })
     }
 
     /// Returns the whole environment of the upstream: what every template may know of the caller's,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Serialize, Serializer};
 
 use super::drop::FileDrop;
+use super::storage::{Standing, Storage};
 use crate::chain::{Origin, SecretVariable};
 use crate::digest::Digest;
 use crate::lxc::call::Mapped;
@@ -29,6 +30,8 @@ pub struct Plan {
     /// layer that lists the secret has it under the secret's own name.
     #[serde(skip)]
     pub hidden: Vec<String>,
+    /// How the layer store is used.
+    pub storage: Storage,
     /// The outermost layer.
     pub layer: Layer,
 }
@@ -128,6 +131,40 @@ pub struct Layer {
     pub after: Vec<Act>,
     /// Steps on the way out, whatever happened.
     pub finally: Vec<Step>,
+    /// Where it comes from; nothing, where there is no store.
+    pub standing: Option<Standing>,
+}
+
+impl Layer {
+    /// Returns this layer and those in it, the outermost first.
+    pub fn all(&self) -> impl Iterator<Item = &Layer> {
+        std::iter::successors(Some(self), |layer| match &layer.inner {
+            Inner::Layer(layer) => Some(layer),
+            Inner::Upstream(_) => None,
+        })
+    }
+
+    /// Returns the call of the upstream.
+    pub fn upstream(&self) -> &Upstream {
+        let mut layer = self;
+        loop {
+            match &layer.inner {
+                Inner::Layer(inner) => layer = inner,
+                Inner::Upstream(upstream) => return upstream,
+            }
+        }
+    }
+
+    /// Returns what it does after what it wraps, as far as that is stored: checks on the host prove
+    /// every run's work.
+    pub fn acts_to_store(&self) -> impl Iterator<Item = &Act> {
+        self.after.iter().filter(|act| !act.is_check_on_host())
+    }
+
+    /// Tells whether it leaves nothing in the rootfs or config.
+    pub fn leaves_nothing(&self) -> bool {
+        self.acts_to_store().next().is_none()
+    }
 }
 
 /// What a layer wraps.
@@ -138,7 +175,7 @@ pub enum Inner {
     /// Another layer.
     Layer(Box<Layer>),
     /// The upstream template.
-    Upstream(Upstream),
+    Upstream(Box<Upstream>),
 }
 
 /// What a layer does after what it wraps.
@@ -152,6 +189,14 @@ pub enum Act {
     Drop(FileDrop),
     /// A step.
     Step(Step),
+}
+
+impl Act {
+    /// Tells whether it is a check that runs on the host.
+    pub fn is_check_on_host(&self) -> bool {
+        matches!(self, Self::Step(step)
+            if step.stop == Stop::Check && matches!(step.place, Place::Host))
+    }
 }
 
 /// A line for the container's config.
@@ -230,14 +275,19 @@ pub struct Upstream {
     #[serde(serialize_with = "digest_of_pin")]
     #[cfg_attr(test, schemars(with = "Option<Digest>"))]
     pub pin: Option<(Digest, At)>,
-    /// Its arguments, as words.
+    /// Its arguments, as words: those for the store's placeholder, where it is made for the store.
     #[serde(serialize_with = "lossy_words")]
     #[cfg_attr(test, schemars(with = "Vec<String>"))]
     pub args: Vec<OsString>,
+    /// Its arguments where it is called for the container itself.
+    #[serde(skip)]
+    pub direct: Vec<OsString>,
     /// Its whole environment.
     #[serde(serialize_with = "lossy_pairs")]
     #[cfg_attr(test, schemars(with = "std::collections::BTreeMap<String, String>"))]
     pub environment: Vec<(OsString, OsString)>,
+    /// Where what it leaves comes from; nothing, where there is no store.
+    pub standing: Option<Standing>,
 }
 
 /// The program behind a template.
@@ -266,21 +316,12 @@ pub enum Template {
 impl Plan {
     /// Returns the layers, the outermost first.
     pub fn layers(&self) -> impl Iterator<Item = &Layer> {
-        std::iter::successors(Some(&self.layer), |layer| match &layer.inner {
-            Inner::Layer(layer) => Some(layer),
-            Inner::Upstream(_) => None,
-        })
+        self.layer.all()
     }
 
     /// Returns the call of the upstream.
     pub fn upstream(&self) -> &Upstream {
-        let mut layer = &self.layer;
-        loop {
-            match &layer.inner {
-                Inner::Layer(inner) => layer = inner,
-                Inner::Upstream(upstream) => return upstream,
-            }
-        }
+        self.layer.upstream()
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::drop::{Bytes, Content, Entry, EntryKind, FileDrop};
 use super::nest::{Act, Inner, Inside, Layer, Place, Plan, Step, Template, Upstream, Variable};
+use super::storage::Standing;
 use crate::digest::Digest;
 use crate::lxc::config;
 use crate::manifest::Owner;
@@ -35,6 +36,9 @@ pub fn text(plan: &Plan, detail: Detail, to: &mut dyn Write) -> io::Result<()> {
     for variable in &plan.variables {
         writeln!(to, "  variable {}", shown(variable))?;
     }
+    if let Some(why) = &plan.storage.unused {
+        writeln!(to, "  store    not used: {}", shell::one_line(why))?;
+    }
     writeln!(to)?;
     Show { to, detail, depth: 0 }.layer(&plan.layer)
 }
@@ -47,8 +51,10 @@ struct Show<'a> {
 
 impl Show<'_> {
     fn layer(&mut self, layer: &Layer) -> io::Result<()> {
-        self.line("layer", format_args!("{}", layer.name), &layer.at)?;
+        let standing = standing(layer.standing.as_ref());
+        self.line("layer", format_args!("{}{standing}", layer.name), &layer.at)?;
         self.depth += 1;
+        self.why(layer.standing.as_ref())?;
         if self.detail == Detail::Whole {
             for variable in &layer.variables {
                 self.more("variable", format_args!("{}", shown(variable)))?;
@@ -86,9 +92,33 @@ impl Show<'_> {
         Ok(())
     }
 
+    /// Says more of where a layer comes from.
+    fn why(&mut self, standing: Option<&Standing>) -> io::Result<()> {
+        if self.detail != Detail::Whole {
+            return Ok(());
+        }
+        match standing {
+            Some(Standing::Stored { entry }) => {
+                self.more("stored", format_args!("{entry}"))?;
+            }
+            Some(Standing::Built { why, .. }) => {
+                for line in why {
+                    self.more("misses", format_args!("{}", shell::one_line(line)))?;
+                }
+            }
+            Some(Standing::Always { why }) => {
+                self.more("runs", format_args!("{}", shell::one_line(why)))?;
+            }
+            Some(Standing::Decided { .. } | Standing::Nothing) | None => {}
+        }
+        Ok(())
+    }
+
     fn upstream(&mut self, upstream: &Upstream) -> io::Result<()> {
         let template = shell::one_line(&upstream.template);
-        self.line("template", format_args!("{template}"), &upstream.at)?;
+        let standing = standing(upstream.standing.as_ref());
+        self.line("template", format_args!("{template}{standing}"), &upstream.at)?;
+        self.why(upstream.standing.as_ref())?;
         let path = match &upstream.program {
             Template::Busybox { path } => {
                 let path = printable_path(path);
@@ -292,6 +322,17 @@ fn place(inside: &Inside) -> String {
     words.extend(sandbox.capabilities.iter().map(|capability| format!("+{capability}")));
     words.extend(sandbox.cache.iter().map(|path| format!("cache {path}")));
     format!(" [{}]", words.join(", "))
+}
+
+/// Says where a layer comes from.
+fn standing(standing: Option<&Standing>) -> String {
+    match standing {
+        Some(Standing::Stored { .. }) => "  [stored]".to_owned(),
+        Some(Standing::Built { .. }) => "  [to build]".to_owned(),
+        Some(Standing::Decided { by }) => format!("  [decided by pre of {by}]"),
+        Some(Standing::Always { .. }) => "  [always runs]".to_owned(),
+        Some(Standing::Nothing) | None => String::new(),
+    }
 }
 
 fn summary(entries: &[Entry]) -> String {

@@ -1,0 +1,218 @@
+//! What defines something that is stored: its document.
+
+use std::ffi::OsStr;
+use std::path::Path;
+
+use super::drop::{Bytes, Content, EntryKind, FileDrop};
+use super::key::{Document, EntryId, Field};
+use super::nest::{Act, Layer, Place, Step, Template};
+use super::storage::{Ground, Handed, Part, Pattern, Storable, is_of_no_account};
+use crate::digest::Digest;
+use crate::lxc::config;
+use crate::manifest::Owner;
+
+/// Returns the document of something that stands on `parent`.
+pub(super) fn document(
+    pattern: &Pattern,
+    ground: &Ground,
+    storable: &Storable,
+    parent: Option<EntryId>,
+    handed: Handed<'_>,
+) -> Document {
+    let mut fields = Vec::new();
+    if let Some(parent) = parent {
+        fields.push(Field::new("layer inside", [("entry", parent.to_string())]));
+    }
+    match &storable.part {
+        Part::Upstream => upstream(pattern, ground, &mut fields),
+        Part::Layer => {
+            if let Some(layer) = pattern.nest_layer(&storable.name) {
+                self::layer(layer, &mut fields);
+                let seen = handed(&layer.name);
+                if layer.acts_to_store().any(|act| matches!(act, Act::Step(_))) && !seen.is_empty()
+                {
+                    let seen = seen.iter().map(|(name, value)| (exact(name), exact(value)));
+                    fields.push(Field::new("handed inward", seen));
+                }
+            }
+        }
+    }
+    if !storable.identity.is_empty() {
+        let paths = storable.identity.iter().map(|path| (path.to_string(), ""));
+        fields.push(Field::new("identity", paths));
+    }
+    Document { fields }
+}
+
+fn upstream(pattern: &Pattern, ground: &Ground, fields: &mut Vec<Field>) {
+    let call = pattern.upstream();
+    let program = match &call.program {
+        Template::File { digest, .. } => digest.to_string(),
+        // What it makes of the busybox is this program's own.
+        Template::Busybox { .. } => {
+            let busybox = ground.busybox.map(|digest| digest.to_string()).unwrap_or_default();
+            format!("{busybox} by {}", env!("CARGO_PKG_VERSION"))
+        }
+    };
+    let what = "template";
+    let mut template = Field::new(what, [("digest", program)]);
+    template.label = Some(format!("template {}", call.template));
+    fields.push(template);
+    fields.push(numbered("arguments", pattern.arguments.iter().map(exact)));
+    for (word, digest) in &ground.files {
+        let values = [("digest", digest.to_string())];
+        fields.push(Field::new(format!("file of the argument {word}"), values));
+    }
+    let environment = call.environment.iter().filter(|(name, _)| !is_of_no_account(name));
+    let environment = environment.map(|(name, value)| (exact(name), exact(value)));
+    fields.push(Field::new("environment", environment));
+    let config = String::from_utf8_lossy(&ground.config);
+    let lines = config.lines().map(str::trim_end).filter(|line| !line.is_empty());
+    fields.push(numbered("config that LXC starts with", lines.map(str::to_owned)));
+    let (uid, gid, mode) = ground.rootfs;
+    fields.push(Field::new(
+        "rootfs that LXC gives",
+        [("owner", format!("{uid}:{gid}")), ("mode", format!("{mode:04o}"))],
+    ));
+    fields.push(Field::new(
+        "host",
+        [("architecture", pattern.target.arch.clone()), ("id map", ground.ids.clone())],
+    ));
+}
+
+fn layer(layer: &Layer, fields: &mut Vec<Field>) {
+    fields.push(Field::new("layer", [("name", layer.name.to_string())]));
+    let mut steps = 0;
+    let mut counts = [0; 2];
+    for act in layer.acts_to_store() {
+        match act {
+            Act::Config(lines) => {
+                let lines = lines.iter().map(|line| config::line(&line.key, &line.value));
+                fields.push(numbered("config", lines));
+            }
+            Act::Drop(file) => drop(layer, file, fields),
+            Act::Step(step) => {
+                steps += 1;
+                let count = &mut counts[usize::from(step.stop == crate::manifest::Stop::Check)];
+                *count += 1;
+                fields.push(self::step(step, *count));
+            }
+        }
+    }
+    if steps > 0 {
+        let environment = layer.environment.iter();
+        let environment = environment.map(|(name, value)| (exact(name), exact(value)));
+        fields.push(Field::new("variables and environment", environment));
+    }
+}
+
+fn step(step: &Step, number: usize) -> Field {
+    let text = step.argv.last().map(String::as_str).unwrap_or_default();
+    let shell = crate::shell::command(&step.argv[..step.argv.len().saturating_sub(1)]);
+    let mut values = vec![("shell".to_owned(), shell)];
+    values.push(match step.script {
+        // Where the script is says nothing of what it does.
+        Some(digest) => ("script".to_owned(), digest.to_string()),
+        None => ("run".to_owned(), text.to_owned()),
+    });
+    match &step.place {
+        Place::Host => values.push(("in".to_owned(), "host".to_owned())),
+        Place::Rootfs(inside) => {
+            let sandbox = &inside.sandbox;
+            values.push(("network".to_owned(), sandbox.network.to_string()));
+            values.push(("resolver".to_owned(), sandbox.resolver.to_string()));
+            for capability in &sandbox.capabilities {
+                values.push((format!("capability {capability}"), String::new()));
+            }
+            for cache in &sandbox.cache {
+                values.push((format!("cache {cache}"), String::new()));
+            }
+            let environment = inside.environment.iter();
+            values.extend(
+                environment.map(|(name, value)| (format!("${}", exact(name)), exact(value))),
+            );
+        }
+    }
+    Field::new(format!("{} {number}", step.stop), values)
+}
+
+fn drop(layer: &Layer, file: &FileDrop, fields: &mut Vec<Field>) {
+    let path = &file.path;
+    let owner = file.owner.as_ref().unwrap_or(&Owner::ROOT).to_string();
+    let exists = match file.if_exists {
+        crate::manifest::IfExists::Replace => "replace",
+        crate::manifest::IfExists::Keep => "keep",
+        crate::manifest::IfExists::Error => "error",
+    };
+    let common = [("owner", owner), ("if it exists", exists.to_owned())];
+    let mut push = |kind: &str, more: Vec<(&str, String)>, source: Option<&Path>| {
+        let values = common.iter().cloned().chain(more);
+        let mut field = Field::new(format!("{kind} {path}"), values);
+        field.label = source.map(|source| format!("{kind} {}", relative(layer, source)));
+        fields.push(field);
+    };
+    match &file.content {
+        Content::File { source, digest, mode, .. } => {
+            let source = match source {
+                Bytes::Inline(_) => None,
+                Bytes::Source(path) => Some(path.as_path()),
+            };
+            push("file", vec![("digest", digest.to_string()), ("mode", mode.to_string())], source);
+        }
+        // The text holds secrets, and no digest of one is kept: such a layer is not stored.
+        Content::Rendered { mode, .. } => push("file", vec![("mode", mode.to_string())], None),
+        Content::Fetched { digest, mode, .. } => {
+            push("file", vec![("digest", digest.to_string()), ("mode", mode.to_string())], None);
+        }
+        Content::Symlink { target } => push("symlink", vec![("target", target.clone())], None),
+        Content::Directory { mode } => {
+            let mode = mode.map(|mode| ("mode", mode.to_string()));
+            // An owner that is not given stays as it is, where the directory is there.
+            let given = ("owner is given", file.owner.is_some().to_string());
+            push("directory", mode.into_iter().chain([given]).collect(), None);
+        }
+        Content::Remove => push("remove", Vec::new(), None),
+        Content::Tree { source, mode, entries } => {
+            let mode = mode.map(|mode| ("mode", mode.to_string()));
+            push("tree", mode.into_iter().collect(), Some(source));
+            for entry in entries.iter() {
+                let values: Vec<(&str, String)> = match &entry.kind {
+                    EntryKind::Directory { mode } => {
+                        vec![("kind", "directory".to_owned()), ("mode", mode.to_string())]
+                    }
+                    EntryKind::File { mode, digest, link, .. } => {
+                        let link = link.map(|first| exact(entries[first].path.as_os_str()));
+                        let link = link.map(|first| ("hard link to", first));
+                        let values = [("digest", digest.to_string()), ("mode", mode.to_string())];
+                        values.into_iter().chain(link).collect()
+                    }
+                    EntryKind::Symlink { target } => vec![("target", exact(target.as_os_str()))],
+                };
+                let name = exact(entry.path.as_os_str());
+                let mut field = Field::new(format!("file {name} of the tree {path}"), values);
+                field.label = Some(format!("file {}", relative(layer, &source.join(&entry.path))));
+                fields.push(field);
+            }
+        }
+    }
+}
+
+/// Returns a path as the manifest would name it.
+fn relative(layer: &Layer, path: &Path) -> String {
+    let path = path.strip_prefix(&layer.directory).unwrap_or(path);
+    crate::shell::one_line(&path.to_string_lossy())
+}
+
+fn numbered(what: &str, texts: impl Iterator<Item = String>) -> Field {
+    Field::new(what, texts.enumerate().map(|(index, text)| ((index + 1).to_string(), text)))
+}
+
+/// Returns a text that no other bytes have.
+fn exact(bytes: impl AsRef<OsStr>) -> String {
+    use std::os::unix::ffi::OsStrExt;
+    let bytes = bytes.as_ref();
+    match bytes.to_str() {
+        Some(text) => text.to_owned(),
+        None => format!("{} ({})", bytes.to_string_lossy(), Digest::of(bytes.as_bytes())),
+    }
+}

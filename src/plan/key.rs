@@ -1,0 +1,239 @@
+//! Keys of the layer store: what defines a stored layer, as a document of named values.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::digest::{Digest, Hasher};
+
+/// The version of the documents: with another one, nothing that is stored is found.
+const FORMAT: &str = "1";
+
+/// All that defines a stored layer.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Document {
+    /// The parts, in the order in which they take effect.
+    pub fields: Vec<Field>,
+}
+
+/// One part of a document.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Field {
+    /// What it is: `file /etc/app.conf`. No two fields of a document are the same thing.
+    pub what: String,
+    /// What a person calls it, where that is something else: it is no part of the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// Its values, by name.
+    pub values: BTreeMap<String, String>,
+}
+
+impl Field {
+    /// Creates a field.
+    pub fn new<N: Into<String>, V: Into<String>>(
+        what: impl Into<String>,
+        values: impl IntoIterator<Item = (N, V)>,
+    ) -> Self {
+        let values = values.into_iter().map(|(name, value)| (name.into(), value.into()));
+        Self { what: what.into(), label: None, values: values.collect() }
+    }
+
+    fn label(&self) -> &str {
+        self.label.as_deref().unwrap_or(&self.what)
+    }
+}
+
+impl Document {
+    /// Returns the key.
+    pub fn key(&self) -> Digest {
+        let mut hasher = Hasher::default();
+        // Every text goes in with its length in front, so that none can run into the next.
+        let mut add = |text: &str| {
+            hasher.update(&(text.len() as u64).to_le_bytes());
+            hasher.update(text.as_bytes());
+        };
+        add(FORMAT);
+        for Field { what, values, .. } in &self.fields {
+            add(what);
+            add(&values.len().to_string());
+            for (name, value) in values {
+                add(name);
+                add(value);
+            }
+        }
+        hasher.finish()
+    }
+
+    /// Says what is different from an earlier document, field by field.
+    pub fn changes_since(&self, old: &Self) -> Vec<String> {
+        let mut lines = Vec::new();
+        let find = |document: &Self, what: &str| {
+            document.fields.iter().find(|field| field.what == what).cloned()
+        };
+        for field in &self.fields {
+            match find(old, &field.what) {
+                None => lines.push(format!("{} is new", field.label())),
+                Some(before) => changes_of(&before, field, &mut lines),
+            }
+        }
+        let gone = old.fields.iter().filter(|field| find(self, &field.what).is_none());
+        lines.extend(gone.map(|field| format!("{} is gone", field.label())));
+        if lines.is_empty() && self.key() != old.key() {
+            lines.push("the order has changed".to_owned());
+        }
+        lines
+    }
+}
+
+fn changes_of(old: &Field, new: &Field, lines: &mut Vec<String>) {
+    let label = new.label();
+    for (name, value) in &new.values {
+        match old.values.get(name) {
+            Some(before) if before == value => {}
+            Some(before) => {
+                lines.push(format!("{label}: {name} {} → {}", shown(before), shown(value)));
+            }
+            None => lines.push(format!("{label}: {name} {} is new", shown(value))),
+        }
+    }
+    for (name, value) in old.values.iter().filter(|(name, _)| !new.values.contains_key(*name)) {
+        lines.push(format!("{label}: {name} {} is gone", shown(value)));
+    }
+}
+
+/// The longest value in a line about a change, in characters.
+const LONGEST: usize = 60;
+
+/// Shows a value: of a digest the beginning, of a long text the first line.
+fn shown(value: &str) -> String {
+    if let Some(digest) = value.strip_prefix("sha256:").and_then(|_| Digest::parse(value)) {
+        return format!("{}…", digest.short());
+    }
+    let line = crate::shell::one_line(value.trim());
+    match line.char_indices().nth(LONGEST) {
+        None if line.is_empty() => "(empty)".to_owned(),
+        None => line,
+        Some((index, _)) => format!("{}…", &line[..index]),
+    }
+}
+
+/// The name of an entry of the store: what was made, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EntryId {
+    /// The key.
+    pub key: Digest,
+    /// The generation: when it was made, in milliseconds since 1970. A later one of the same key
+    /// stands beside the earlier one.
+    pub generation: u64,
+}
+
+impl EntryId {
+    /// Parses what [`fmt::Display`] writes.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (key, generation) = text.split_once('.')?;
+        let sound = !generation.is_empty() && generation.bytes().all(|byte| byte.is_ascii_digit());
+        let key = Digest::parse(key).filter(|_| sound && !key.starts_with("sha256:"))?;
+        let id = Self { key, generation: generation.parse().ok()? };
+        (id.to_string() == text).then_some(id)
+    }
+
+    /// Returns enough of it for a person to tell two apart.
+    pub fn short(&self) -> String {
+        self.key.short()
+    }
+}
+
+impl fmt::Display for EntryId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = self.key.to_string();
+        write!(formatter, "{}.{}", &key["sha256:".len()..], self.generation)
+    }
+}
+
+impl Serialize for EntryId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for EntryId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| serde::de::Error::custom("no name of an entry"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Fields<'a> = &'a [(&'a str, &'a [(&'a str, &'a str)])];
+
+    fn document(fields: Fields<'_>) -> Document {
+        let field = |(what, values): &(&str, &[(&str, &str)])| {
+            Field::new(*what, values.iter().map(|(name, value)| (*name, *value)))
+        };
+        Document { fields: fields.iter().map(field).collect() }
+    }
+
+    #[test]
+    fn no_text_runs_into_the_next() {
+        let table: [Fields<'_>; 6] = [
+            &[],
+            &[("a", &[])],
+            &[("a", &[("b", "c")])],
+            &[("a", &[("bc", "")])],
+            &[("ab", &[("c", "")])],
+            &[("a", &[]), ("b", &[("c", "")])],
+        ];
+        let keys: std::collections::BTreeSet<_> =
+            table.iter().map(|fields| document(fields).key()).collect();
+        assert_eq!(keys.len(), table.len());
+    }
+
+    #[test]
+    fn changes_are_told_field_by_field() {
+        let digest = |byte: &str| format!("sha256:{}", byte.repeat(32));
+        let (a, b) = (digest("a1"), digest("b2"));
+        let mut old = document(&[
+            ("file /etc/app.conf", &[("digest", &a), ("mode", "0644")]),
+            ("post 1", &[("run", "true")]),
+            ("config", &[("1", "x = 1")]),
+        ]);
+        old.fields[0].label = Some("file files/app.conf".into());
+        let mut new = document(&[
+            ("file /etc/app.conf", &[("digest", &b), ("owner", "root")]),
+            ("post 2", &[("run", "true")]),
+            ("config", &[("1", "x = 1")]),
+        ]);
+        new.fields[0].label = Some("file files/app.conf".into());
+        assert_eq!(
+            new.changes_since(&old),
+            [
+                "file files/app.conf: digest a1a1a1a1a1a1… → b2b2b2b2b2b2…",
+                "file files/app.conf: owner root is new",
+                "file files/app.conf: mode 0644 is gone",
+                "post 2 is new",
+                "post 1 is gone",
+            ]
+        );
+        assert!(new.changes_since(&new).is_empty());
+        let mut turned = new.clone();
+        turned.fields.reverse();
+        assert_eq!(turned.changes_since(&new), ["the order has changed"]);
+        // What a person calls a thing does not define it.
+        turned.fields[2].label = None;
+        turned.fields.reverse();
+        assert_eq!(turned.key(), new.key());
+    }
+
+    #[test]
+    fn names_of_entries_are_read_back() {
+        let id = EntryId { key: Digest::of(b"x"), generation: 1_234 };
+        assert_eq!(EntryId::parse(&id.to_string()), Some(id));
+        for text in ["", ".", "x.1", &format!("{id}0x"), &format!("sha256:{id}"), "a.b.c"] {
+            assert_eq!(EntryId::parse(text), None, "{text}");
+        }
+    }
+}

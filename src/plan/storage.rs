@@ -1,0 +1,339 @@
+//! Which layers come from the layer store, and which are made for it.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+
+use serde::Serialize;
+
+use super::key::{Document, EntryId};
+use super::nest::{Inner, Layer, Plan, Target, Upstream};
+use crate::digest::Digest;
+use crate::manifest::{Duration, LayerName, RootfsPath};
+
+/// The name of the container that stored layers are made for: no real one has it. It is a sound
+/// host name, and long enough that no file holds it by chance.
+pub const PLACEHOLDER: &str = "zz-lt-placeholder-7f3a9c";
+
+/// How a container comes to what is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// It owns a copy.
+    #[default]
+    Copy,
+    /// It stands on the stored tree, as the upper directory of an overlay.
+    Overlay,
+    /// Not at all: every layer is made in the container itself.
+    None,
+}
+
+/// How a run uses the layer store.
+#[derive(Debug, Clone, Default, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Storage {
+    /// How the container comes to what is stored.
+    pub mode: Mode,
+    /// Whether everything is made anew, whatever is stored.
+    pub rebuild: bool,
+    /// Why the store is not used, where it was wanted.
+    pub unused: Option<String>,
+    /// The layers as they are made for the store; nothing, where there is none.
+    #[serde(skip)]
+    pub pattern: Option<Pattern>,
+}
+
+impl Storage {
+    /// Returns that of a run without a store.
+    pub fn none() -> Self {
+        Self { mode: Mode::None, ..Self::default() }
+    }
+}
+
+/// The layers of a plan as the store has them: made for a container that is none.
+#[derive(Debug, Clone)]
+pub struct Pattern {
+    /// That container.
+    pub target: Target,
+    /// The outermost layer.
+    pub layer: Layer,
+    /// The arguments of the upstream besides those that LXC gives.
+    pub arguments: Vec<OsString>,
+    /// What is stored, the innermost first. Empty, if the upstream is not stored.
+    pub stored: Vec<Storable>,
+    /// Why nothing more is.
+    pub end: Option<String>,
+    /// What defines every stored upstream besides the call itself.
+    pub ground: Ground,
+}
+
+/// What defines a stored upstream besides its call.
+#[derive(Debug, Clone, Default)]
+pub struct Ground {
+    /// The id map, as text.
+    pub ids: String,
+    /// The lines of the config that LXC starts the container with.
+    pub config: Vec<u8>,
+    /// Owner and permission bits of the directory that becomes the rootfs.
+    pub rootfs: (u32, u32, u32),
+    /// The digests of the files that arguments name, by the word.
+    pub files: BTreeMap<String, Digest>,
+    /// The digest of the busybox that the built-in upstream is made of.
+    pub busybox: Option<Digest>,
+    /// Whether the template is this program again.
+    pub is_this_program: bool,
+}
+
+/// Something that is stored.
+#[derive(Debug, Clone)]
+pub struct Storable {
+    /// The layer that it belongs to.
+    pub name: LayerName,
+    /// What it is.
+    pub part: Part,
+    /// After how long it is made anew.
+    pub refresh: Option<Duration>,
+    /// What makes a container itself, besides what always does.
+    pub identity: Vec<RootfsPath>,
+    /// The variables that pre steps hand inward and that define it: nobody knows its key beforehand.
+    pub decided_by: Vec<(String, LayerName)>,
+}
+
+impl Storable {
+    /// Returns what a person calls it; unique in a chain.
+    pub fn slot(&self) -> String {
+        match self.part {
+            Part::Upstream => format!("template of layer `{}`", self.name),
+            Part::Layer => format!("layer `{}`", self.name),
+        }
+    }
+}
+
+/// What is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// What the upstream leaves.
+    Upstream,
+    /// What the layer does after what it wraps, but for checks on the host.
+    Layer,
+}
+
+/// What is in the store.
+#[derive(Debug, Clone, Default)]
+pub struct Stock {
+    /// The newest generation of each key.
+    pub entries: BTreeMap<Digest, u64>,
+    /// When that was observed, in milliseconds since 1970.
+    pub now: u64,
+    /// What defined what was last made for the same role, by [`Storable::slot`].
+    pub earlier: BTreeMap<String, Document>,
+}
+
+impl Stock {
+    /// Returns the newest entry of a key, unless it is older than `refresh`.
+    pub fn find(&self, key: Digest, refresh: Option<Duration>) -> Option<EntryId> {
+        let generation = *self.entries.get(&key)?;
+        let limit = refresh.map(std::time::Duration::from).map(|limit| limit.as_millis());
+        let age = u128::from(self.now.saturating_sub(generation));
+        limit.is_none_or(|limit| age <= limit).then_some(EntryId { key, generation })
+    }
+
+    /// Says why something is not found.
+    pub fn why(&self, storable: &Storable, rung: &Rung, rebuild: bool) -> Vec<String> {
+        if self.entries.contains_key(&rung.key) {
+            return vec![match storable.refresh {
+                Some(after) if !rebuild => format!("what is stored is older than {after}"),
+                _ => "it is made anew, as `--rebuild` says".to_owned(),
+            }];
+        }
+        match self.earlier.get(&storable.slot()) {
+            None => vec!["nothing is stored of it".to_owned()],
+            Some(earlier) => match rung.document.changes_since(earlier) {
+                same if same.is_empty() => vec!["what was stored of it is gone".to_owned()],
+                changes => changes,
+            },
+        }
+    }
+}
+
+/// Where a layer, or the upstream, comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(tag = "from", rename_all = "kebab-case")]
+pub enum Standing {
+    /// From the store.
+    Stored {
+        /// The entry.
+        #[cfg_attr(test, schemars(with = "String"))]
+        entry: EntryId,
+    },
+    /// It is made, and stored.
+    Built {
+        /// Its key; nothing, where what it stands on is made anew too.
+        key: Option<Digest>,
+        /// What is different from what is stored, field by field.
+        why: Vec<String>,
+    },
+    /// A pre step decides it.
+    Decided {
+        /// The layer whose pre steps do.
+        by: LayerName,
+    },
+    /// It is made at every run.
+    Always {
+        /// Why it is not stored.
+        why: String,
+    },
+    /// It leaves nothing in the rootfs or config that could be stored.
+    Nothing,
+}
+
+/// Something that is stored, with its key and what the store has of it.
+#[derive(Debug, Clone)]
+pub struct Rung {
+    /// What defines it.
+    pub document: Document,
+    /// The key.
+    pub key: Digest,
+    /// The entry; nothing, where it must be made.
+    pub found: Option<EntryId>,
+}
+
+/// What must be known for a key, besides the pattern.
+#[derive(Clone, Copy)]
+pub struct Known<'a> {
+    /// What defines a stored upstream besides its call.
+    pub ground: &'a Ground,
+    /// What pre steps have handed inward.
+    pub handed: Handed<'a>,
+    /// What is in the store.
+    pub stock: &'a Stock,
+    /// Whether everything is made anew, whatever is stored.
+    pub rebuild: bool,
+}
+
+impl std::fmt::Debug for Known<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Known").field("stock", self.stock).finish_non_exhaustive()
+    }
+}
+
+/// Variables that pre steps have handed inward, by the layer that sees them.
+pub type Handed<'a> = &'a dyn Fn(&LayerName) -> Vec<(OsString, OsString)>;
+
+impl Pattern {
+    /// Returns the key of one storable, and what the store has of it.
+    pub fn rung(&self, index: usize, parent: Option<EntryId>, known: &Known<'_>) -> Rung {
+        let storable = &self.stored[index];
+        let document =
+            super::definition::document(self, known.ground, storable, parent, known.handed);
+        let key = document.key();
+        // What stands on something new has a new key anyway.
+        let anew = known.rebuild && parent.is_none();
+        let found = known.stock.find(key, storable.refresh).filter(|_| !anew);
+        Rung { document, key, found }
+    }
+
+    /// Returns a layer as it is made for the store.
+    pub fn nest_layer(&self, name: &LayerName) -> Option<&Layer> {
+        self.layer.all().find(|layer| layer.name == *name)
+    }
+
+    /// Returns the call of the upstream as it is made for the store.
+    pub fn upstream(&self) -> &Upstream {
+        self.layer.upstream()
+    }
+
+    /// Returns the storable of a layer itself, with its place.
+    pub fn layer(&self, name: &LayerName) -> Option<(usize, &Storable)> {
+        let is_it = |storable: &Storable| storable.name == *name && storable.part == Part::Layer;
+        let index = self.stored.iter().position(is_it)?;
+        Some((index, &self.stored[index]))
+    }
+
+    /// Returns the place of the last storable.
+    pub fn last(&self) -> Option<usize> {
+        self.stored.len().checked_sub(1)
+    }
+}
+
+/// Says of the upstream and of each layer where it comes from, by what the store holds, if there is
+/// one already.
+pub fn settle(mut plan: Plan, stock: Option<&Stock>) -> Plan {
+    let Some(pattern) = &plan.storage.pattern else { return plan };
+    let empty = Stock::default();
+    let stock = stock.unwrap_or(&empty);
+    let mut standings: BTreeMap<LayerName, Standing> = BTreeMap::new();
+    let mut upstream = None;
+    let mut parent = None;
+    // What stands on something whose entry is not known has no key yet.
+    let mut open: Option<Standing> = None;
+    for (index, storable) in pattern.stored.iter().enumerate() {
+        let decided = storable.decided_by.first().map(|(_, by)| by.clone());
+        let standing = match (&open, decided) {
+            (Some(Standing::Decided { by }), _) => Standing::Decided { by: by.clone() },
+            (None, Some(by)) => Standing::Decided { by },
+            (Some(_), _) => {
+                let why = vec!["what it stands on is made anew".to_owned()];
+                Standing::Built { key: None, why }
+            }
+            (None, None) => {
+                let rebuild = plan.storage.rebuild;
+                let handed: Handed<'_> = &|_| Vec::new();
+                let known = Known { ground: &pattern.ground, handed, stock, rebuild };
+                let rung = pattern.rung(index, parent, &known);
+                parent = rung.found;
+                match rung.found {
+                    Some(entry) => Standing::Stored { entry },
+                    None => Standing::Built {
+                        key: Some(rung.key),
+                        why: stock.why(storable, &rung, plan.storage.rebuild),
+                    },
+                }
+            }
+        };
+        if !matches!(standing, Standing::Stored { .. }) {
+            open.get_or_insert_with(|| standing.clone());
+        }
+        match storable.part {
+            Part::Upstream => upstream = Some(standing),
+            Part::Layer => {
+                standings.insert(storable.name.clone(), standing);
+            }
+        }
+    }
+    let why = pattern.end.clone().unwrap_or_default();
+    let always = || Standing::Always { why: why.clone() };
+    let mut layer = &mut plan.layer;
+    loop {
+        let standing = match standings.remove(&layer.name) {
+            Some(standing) => standing,
+            None if layer.leaves_nothing() => Standing::Nothing,
+            None => always(),
+        };
+        layer.standing = Some(standing);
+        match &mut layer.inner {
+            Inner::Layer(inner) => layer = inner,
+            Inner::Upstream(call) => {
+                if upstream.is_some() {
+                    call.args.clone_from(&pattern.upstream().args);
+                }
+                call.standing = Some(upstream.unwrap_or_else(always));
+                return plan;
+            }
+        }
+    }
+}
+
+/// Tells whether a variable of the caller's has no say in what an upstream leaves.
+pub(super) fn is_of_no_account(name: &OsStr) -> bool {
+    [
+        "LXC_CACHE_PATH",
+        "TERM",
+        "LAYERED_TEMPLATE_STATE",
+        "LAYERED_TEMPLATE_STORE",
+        "LAYERED_TEMPLATE_CACHE",
+    ]
+    .iter()
+    .any(|known| name == *known)
+}
