@@ -1,5 +1,40 @@
-//! The layer store: what is kept of a chain's layers, so that none is built twice.
+//! The layer store: stored layers, each a complete tree that never changes.
 //!
-//! Nothing here knows of manifests, of plans or of LXC.
+//! ```text
+//! <store>/               0711, the caller's: mapped root must pass at a container's start
+//!   <id map>/            0700, of id 0 of that map: all that containers stand on
+//!     trees/<entry>/rootfs
+//!     work/              what is being made; of a run that was killed it is rubbish
+//!   <id map>.meta/       0700, the caller's: documents, listings, locks
+//!     entries/<entry>    what the entry is: it exists if this is there
+//!     lists/<entry>      what its tree holds
+//!     last/<role, layer> the entry that was last made for a role's layer
+//!     locks/<key>        held by whoever makes the key
+//!     lock               shared by every run, and gc's alone
+//!   roots/               0700, the caller's: a link to the config of each container on a tree
+//! ```
+//!
+//! An entry is complete or absent: its tree is on the disk before its document is.
 
+mod build;
+mod clean;
+mod entry;
+mod lock;
+mod place;
+mod roots;
+mod scrub;
+mod stage;
 pub mod tree;
+mod users;
+mod verify;
+
+pub use build::{About, Build, Start};
+pub use clean::{Cleaned, clean, forget, remove};
+pub use entry::{Config, Entry, Keys, Made};
+pub use lock::Lock;
+pub use place::{Store, VARIABLE, directory, ids_of, map_of};
+pub use roots::Root;
+pub use scrub::Scrubbed;
+pub use stage::{Overlay, Veil};
+pub use users::Users;
+pub use verify::verify;

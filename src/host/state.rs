@@ -220,7 +220,7 @@ fn is_of_a_run(name: &str) -> bool {
 
 /// Makes a directory and those above it, each the owner's where it is new. Those above may hold
 /// what others must reach: `~/.local` is one of them.
-pub(super) fn make_all(path: &Path, mode: u32, owner: Owner) -> io::Result<()> {
+pub fn make_all(path: &Path, mode: u32, owner: Owner) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
@@ -233,7 +233,8 @@ pub(super) fn make_all(path: &Path, mode: u32, owner: Owner) -> io::Result<()> {
     }
 }
 
-pub(super) fn make_one(path: &Path, mode: u32, owner: Owner) -> io::Result<()> {
+/// Makes a directory, the owner's.
+pub fn make_one(path: &Path, mode: u32, owner: Owner) -> io::Result<()> {
     fs::DirBuilder::new().mode(mode).create(path)?;
     give(path, owner)
 }

@@ -3,7 +3,8 @@
 
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
-use std::process::{Command, Stdio};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, ExitStatus, Stdio};
 
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, WaitOptions, getgid, getuid, waitpid};
@@ -95,6 +96,30 @@ pub fn enter(ids: Option<Ids>) -> io::Result<()> {
                 return Err(io::Error::other("the ids cannot be mapped (see above)"));
             }
             become_root()
+        }
+    }
+}
+
+/// Runs `work` in a child that is in a user namespace of its own, and returns how that ended: with the
+/// status that `work` returned.
+///
+/// # Errors
+///
+/// What keeps the child from being forked. That it cannot enter the namespace it says itself.
+pub fn run_in(ids: Option<Ids>, work: impl FnOnce() -> u8) -> io::Result<ExitStatus> {
+    match kernel::fork()? {
+        Side::Child => kernel::leave(match enter(ids) {
+            Ok(()) => work(),
+            Err(error) => {
+                let _ = writeln!(io::stderr(), "error: no user namespace can be entered: {error}");
+                1
+            }
+        }),
+        Side::Parent(child) => {
+            std::mem::forget(work);
+            let ended = waitpid(Some(child), WaitOptions::empty())?;
+            let (_, status) = ended.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+            Ok(ExitStatus::from_raw(status.as_raw()))
         }
     }
 }

@@ -5,6 +5,7 @@
 //! too strange, no path too long, and none leads out. That nobody else changes a tree meanwhile is
 //! the caller's to see to.
 
+mod attributes;
 mod bytes;
 mod copy;
 mod crew;
@@ -21,6 +22,7 @@ mod trail;
 mod usage;
 mod xattr;
 
+pub use attributes::{copy_attributes, times};
 pub use copy::copy;
 pub use listing::{Difference, Entry, Finding, Kind, Listing, Place, PlaceKind};
 pub use merge::{Changes, Form, merge};

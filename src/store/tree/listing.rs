@@ -10,6 +10,8 @@ use std::io::{self, Read, Write};
 use std::os::fd::BorrowedFd;
 
 use super::merge::Changes;
+use serde::{Deserialize, Serialize};
+
 use crate::digest::Digest;
 
 pub use difference::{Difference, Finding};
@@ -72,7 +74,7 @@ pub enum Kind {
 }
 
 /// Where the bytes that were asked for are.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Place {
     /// The path, without a slash in front.
     pub path: Vec<u8>,
@@ -81,7 +83,7 @@ pub struct Place {
 }
 
 /// What holds the bytes that were asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum PlaceKind {
     /// A file that can be edited as text: not long, and without a NUL.
     Text,

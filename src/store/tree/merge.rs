@@ -51,6 +51,11 @@ pub struct Changes {
 }
 
 impl Changes {
+    /// Adds a path, which has no slash in front.
+    pub fn add(&mut self, path: &[u8]) {
+        self.paths.insert(path.to_vec());
+    }
+
     /// Tells whether a path changed; it has no slash in front.
     pub fn contains(&self, path: &[u8]) -> bool {
         self.paths.contains(path)

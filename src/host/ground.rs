@@ -1,0 +1,64 @@
+//! What defines a stored upstream besides its call: files that arguments name, and the like.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use crate::chain::Chain;
+use crate::digest::Digest;
+use crate::plan::{Facts, Ground, Program, Target};
+
+/// Returns what was observed of an upstream's surroundings.
+///
+/// `config` is what LXC starts the container's config with, and `ids` the name of the id map.
+pub fn observe(chain: &Chain, target: &Target, facts: &Facts, config: &[u8], ids: &str) -> Ground {
+    let own = chain.upstream.args.iter().map(OsString::from);
+    let words: Vec<_> = own.chain(target.args.iter().cloned()).collect();
+    Ground {
+        ids: ids.to_owned(),
+        config: crate::lxc::config::of_any_container(config, "dir:rootfs"),
+        // As LXC makes it.
+        rootfs: (0, target.mapped.map_or(0, |mapped| mapped.gid), 0o755),
+        files: files(&words),
+        busybox: match &facts.program {
+            Some(Program::Busybox(Some(path))) => digest(path),
+            _ => None,
+        },
+        is_this_program: match &facts.program {
+            Some(Program::File { path, digest }) => is_this_program(path, *digest),
+            _ => false,
+        },
+    }
+}
+
+/// Returns the digests of the files that arguments name: what they hold decides what the upstream
+/// leaves. A path may be a word, or stand behind a `=` in it.
+fn files(words: &[OsString]) -> BTreeMap<String, Digest> {
+    let mut found = BTreeMap::new();
+    for word in words {
+        let bytes = word.as_bytes();
+        let value = bytes.iter().position(|byte| *byte == b'=').map(|at| &bytes[at + 1..]);
+        for path in [Some(bytes), value].into_iter().flatten().filter(|path| !path.is_empty()) {
+            if let Some(digest) = digest(Path::new(OsStr::from_bytes(path))) {
+                found.insert(word.to_string_lossy().into_owned(), digest);
+            }
+        }
+    }
+    found
+}
+
+fn digest(path: &Path) -> Option<Digest> {
+    if !fs::metadata(path).ok()?.is_file() {
+        return None;
+    }
+    File::open(path).and_then(Digest::of_reader).ok().map(|(digest, _)| digest)
+}
+
+/// Tells whether a program is this one: it may be another copy of it.
+fn is_this_program(path: &Path, digest: Digest) -> bool {
+    let own = Path::new("/proc/self/exe");
+    let length = |path| fs::metadata(path).map(|metadata| metadata.len()).ok();
+    length(path) == length(own) && self::digest(own) == Some(digest)
+}

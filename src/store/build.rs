@@ -1,0 +1,340 @@
+//! Makes an entry: a place where a layer can be made, and what becomes of it.
+
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::fs::{FlockOperation, flock, syncfs};
+
+use super::entry::{Config, Entry, Made, write_whole};
+use super::lock::Lock;
+use super::place::{Store, now, open};
+use super::scrub::scrub;
+use super::stage::{Overlay, Veil};
+use super::tree::{self, Changes, Form, Listing};
+use crate::digest::Digest;
+use crate::host::caller::Caller;
+use crate::host::files::{self, Ownership};
+use crate::host::rootfs::{Attributes, own};
+use crate::plan::{Document, EntryId};
+use crate::record;
+
+/// The largest config that is read, in bytes.
+const LARGEST: usize = 16 * 1024 * 1024;
+
+/// The largest record that is read, in bytes.
+const LARGEST_RECORD: usize = 64 * 1024 * 1024;
+
+/// Where a layer is made. Dropped, it is removed.
+#[derive(Debug)]
+pub struct Build {
+    store: Store,
+    directory: PathBuf,
+    /// Held as long as this is no rubbish.
+    _held: OwnedFd,
+    parent: Option<Entry>,
+    // The veil goes first: what it shows is mounted on the overlay.
+    veil: Option<Veil>,
+    overlay: Option<Overlay>,
+    /// What the config starts with.
+    initial: Vec<u8>,
+    lxcpath: PathBuf,
+}
+
+/// What a layer's place starts with.
+#[derive(Debug)]
+pub struct Start<'a> {
+    /// The directory of containers that it seems to stand in.
+    pub lxcpath: &'a Path,
+    /// The name that its container seems to have.
+    pub name: &'a str,
+    /// The config that LXC would start it with.
+    pub initial: &'a [u8],
+    /// Whom that belongs to.
+    pub ownership: Ownership,
+    /// Whom the container's directory belongs to.
+    pub directory: Ownership,
+    /// Owner and permission bits of an empty rootfs.
+    pub rootfs: (u32, u32, u32),
+}
+
+/// What is to be known of an entry besides its tree.
+#[derive(Debug)]
+pub struct About<'a> {
+    /// What made it.
+    pub made: Made,
+    /// What defines it.
+    pub document: Document,
+    /// What its layer lists as identity.
+    pub identity: &'a [&'a Path],
+    /// What its layer drops itself: none of it is taken for an identity that came by itself.
+    pub kept: &'a [&'a Path],
+    /// The name that stands for the container's.
+    pub placeholder: &'a str,
+}
+
+impl Build {
+    /// Makes a place on the tree of `parent`, or an empty one.
+    pub fn begin(store: &Store, parent: Option<Entry>, start: &Start<'_>) -> io::Result<Self> {
+        let (directory, held) = make_directory(store)?;
+        let mut build = Self {
+            store: store.clone(),
+            directory,
+            _held: held,
+            parent,
+            veil: None,
+            overlay: None,
+            initial: start.initial.to_vec(),
+            lxcpath: start.lxcpath.to_path_buf(),
+        };
+        build.furnish(start)?;
+        Ok(build)
+    }
+
+    fn furnish(&mut self, start: &Start<'_>) -> io::Result<()> {
+        let shown = self.shown();
+        let rootfs = shown.join("rootfs");
+        for path in [&shown, &rootfs] {
+            DirBuilder::new().mode(0o700).create(path)?;
+        }
+        let (uid, gid, mode) = start.rootfs;
+        own(open(&rootfs)?, Attributes { uid, gid, mode })?;
+        let container = open(&shown)?;
+        let config = match &self.parent {
+            None => start.initial.to_vec(),
+            Some(parent) => parent.config.on(start.initial),
+        };
+        files::replace_in(&container, "config", &config, start.ownership)?;
+        let Ownership { uid, gid, mode } = start.directory;
+        own(&container, Attributes { uid, gid, mode })?;
+        if let Some(parent) = &self.parent {
+            let lower = self.store.rootfs(parent.id);
+            let (upper, work) = (self.upper(), self.directory.join("work"));
+            for path in [&upper, &work] {
+                DirBuilder::new().mode(0o700).create(path)?;
+            }
+            // The top of an overlay is that of its upper directory.
+            tree::copy_attributes(open(&lower)?.as_fd(), open(&upper)?.as_fd())?;
+            self.overlay = Some(Overlay::mount(&lower, &upper, &work, &rootfs, false)?);
+            let beside = self.store.beside(parent.id);
+            if beside.is_dir() {
+                tree::copy(open(&beside)?.as_fd(), container.as_fd(), &[])?;
+            }
+        }
+        self.veil = Some(Veil::draw(start.lxcpath, &shown, start.name)?);
+        Ok(())
+    }
+
+    /// Returns the directory that stands in for the container's.
+    fn shown(&self) -> PathBuf {
+        self.directory.join("shown")
+    }
+
+    fn upper(&self) -> PathBuf {
+        self.directory.join("upper")
+    }
+
+    /// Makes what was done here an entry of the store.
+    pub fn commit(mut self, about: About<'_>) -> io::Result<Entry> {
+        self.veil = None;
+        if let Some(overlay) = self.overlay.take() {
+            overlay.unmount()?;
+        }
+        let made = self.directory.join("entry");
+        DirBuilder::new().mode(0o755).create(&made)?;
+        let rootfs = made.join("rootfs");
+        let mut changes = self.complete(&rootfs)?;
+        let scrubbed = scrub(&rootfs, about.identity, about.kept)?;
+        if let Some(changes) = &mut changes {
+            scrubbed.emptied.iter().for_each(|path| changes.add(path));
+        }
+        let parent_list = match &self.parent {
+            Some(parent) => Some(parent.list(&self.store)?),
+            None => None,
+        };
+        let inherited = parent_list.as_ref().zip(changes.as_ref());
+        let needle = about.placeholder.as_bytes();
+        let (listing, mut places) = Listing::of(open(&rootfs)?.as_fd(), inherited, needle)?;
+        let parent = self.parent.as_ref();
+        if let (Some(parent), Some(changes)) = (parent, &changes) {
+            // What the layer has changed or removed is found anew, or gone.
+            let inherited = parent.places.iter().filter(|place| !changes.contains(&place.path));
+            places.extend(inherited.cloned());
+        }
+        let mut written = Vec::new();
+        listing.write(&mut written)?;
+        let key = about.document.key();
+        let newest = self.store.entries()?.into_iter().rfind(|id| id.key == key);
+        // The clock may have been put back.
+        let after = newest.map_or(0, |id| id.generation + 1);
+        let id = EntryId { key, generation: now().max(after) };
+        let mut entry = Entry::new(id, parent.map(|parent| parent.id), about.made, about.document);
+        entry.lxcpath.clone_from(&self.lxcpath);
+        entry.places = places;
+        entry.keys = parent.map(|parent| parent.keys.clone()).unwrap_or_default();
+        entry.keys.add(scrubbed.keys);
+        entry.config = self.config()?;
+        entry.record = self.record(parent);
+        entry.listing = Digest::of(&written);
+        self.beside(&made)?;
+        entry.beside = digest_of_beside(&made.join("beside"))?;
+        self.publish(&made, &entry, &written)?;
+        Ok(entry)
+    }
+
+    /// Makes the whole tree, and returns what is different from the parent's, where there is one.
+    fn complete(&self, rootfs: &Path) -> io::Result<Option<Changes>> {
+        let Some(parent) = &self.parent else {
+            fs::rename(self.shown().join("rootfs"), rootfs)?;
+            return Ok(None);
+        };
+        DirBuilder::new().mode(0o700).create(rootfs)?;
+        let base = open(&self.store.rootfs(parent.id))?;
+        let upper = open(&self.upper())?;
+        let mapped = Caller::observe().is_mapped_root();
+        let form = if mapped { Form::User } else { Form::Trusted };
+        tree::merge(Some(base.as_fd()), upper.as_fd(), open(rootfs)?.as_fd(), form).map(Some)
+    }
+
+    fn config(&self) -> io::Result<Config> {
+        let text = files::read_regular(&self.shown().join("config"), LARGEST)?;
+        Ok(match text.strip_prefix(&self.initial[..]) {
+            Some(rest) => Config::Appended(rest.to_vec()),
+            None => Config::Whole(text),
+        })
+    }
+
+    /// Reads the record that the upstream left, where it is this program again.
+    fn record(&self, parent: Option<&Entry>) -> Option<serde_json::Value> {
+        let path = self.shown().join(record::NAME);
+        let own = files::read_regular(&path, LARGEST_RECORD);
+        let own = own.ok().and_then(|text| serde_json::from_slice(&text).ok());
+        own.or_else(|| parent.and_then(|parent| parent.record.clone()))
+    }
+
+    /// Keeps what stands beside rootfs and config: an upstream may have its own files there.
+    fn beside(&self, made: &Path) -> io::Result<()> {
+        let known = ["rootfs", "config", record::NAME];
+        let entries: Vec<_> = fs::read_dir(self.shown())?.collect::<Result<_, _>>()?;
+        for entry in entries {
+            if known.iter().any(|known| entry.file_name() == *known) {
+                continue;
+            }
+            let beside = made.join("beside");
+            if !beside.exists() {
+                DirBuilder::new().mode(0o700).create(&beside)?;
+            }
+            fs::rename(entry.path(), beside.join(entry.file_name()))?;
+        }
+        Ok(())
+    }
+
+    /// Puts the entry into its place: its tree is on the disk before anybody can find it.
+    fn publish(&self, made: &Path, entry: &Entry, list: &[u8]) -> io::Result<()> {
+        let trees = open(&self.store.trees())?;
+        syncfs(&trees)?;
+        let name = entry.id.to_string();
+        // A run that was killed may have come as far as here.
+        tree::remove(trees.as_fd(), name.as_ref())?;
+        fs::rename(made, self.store.trees().join(&name))?;
+        File::from(trees).sync_all()?;
+        write_whole(&self.store.list(entry.id), list)?;
+        entry.write(&self.store)?;
+        if let Err(error) =
+            Entry::is_last(&self.store, entry.id, &entry.made.manifest, &entry.made.slot)
+        {
+            tracing::debug!(%error, "what misses next cannot be compared with this");
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Build {
+    fn drop(&mut self) {
+        self.veil = None;
+        self.overlay = None;
+        let name = self.directory.file_name().unwrap_or_default();
+        if let Err(error) =
+            open(&self.store.work()).and_then(|work| tree::remove(work.as_fd(), name))
+        {
+            tracing::debug!(%error, directory = %self.directory.display(), "rubbish stays");
+        }
+    }
+}
+
+/// Returns the digest of what stands beside a rootfs.
+pub(super) fn digest_of_beside(beside: &Path) -> io::Result<Option<Digest>> {
+    let directory = match open(beside) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
+    let (listing, _) = Listing::of(directory.as_fd(), None, b"")?;
+    let mut written = Vec::new();
+    listing.write(&mut written)?;
+    Ok(Some(Digest::of(&written)))
+}
+
+/// Makes a directory to work in, and removes those that killed runs have left.
+fn make_directory(store: &Store) -> io::Result<(PathBuf, OwnedFd)> {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let lock = work_lock(store)?;
+    let work = store.work();
+    let rubbish = rubbish(&work)?;
+    let name =
+        format!("{}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed), now());
+    let directory = work.join(name);
+    DirBuilder::new().mode(0o700).create(&directory)?;
+    let held = open(&directory)?;
+    flock(&held, FlockOperation::LockExclusive)?;
+    drop(lock);
+    clear(&work, rubbish);
+    Ok((directory, held))
+}
+
+/// Removes what killed runs have left in the place where entries are made.
+pub(super) fn sweep(store: &Store) -> io::Result<usize> {
+    let lock = work_lock(store)?;
+    let work = store.work();
+    let rubbish = rubbish(&work)?;
+    drop(lock);
+    let count = rubbish.len();
+    clear(&work, rubbish);
+    Ok(count)
+}
+
+/// Takes the lock under which directories are made there: one that is not held yet is no rubbish.
+fn work_lock(store: &Store) -> io::Result<Lock> {
+    let lock = store.lock_of(Digest::of(b"work"))?;
+    while !lock.take()? {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    Ok(lock)
+}
+
+/// Takes what nobody holds any more, so that nobody else removes it.
+fn rubbish(work: &Path) -> io::Result<Vec<(std::ffi::OsString, OwnedFd)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(work)? {
+        let name = entry?.file_name();
+        if let Ok(directory) = open(&work.join(&name))
+            && flock(&directory, FlockOperation::NonBlockingLockExclusive).is_ok()
+        {
+            found.push((name, directory));
+        }
+    }
+    Ok(found)
+}
+
+fn clear(work: &Path, rubbish: Vec<(std::ffi::OsString, OwnedFd)>) {
+    let Ok(work) = open(work) else { return };
+    for (name, _held) in rubbish {
+        if let Err(error) = tree::remove(work.as_fd(), &name) {
+            let name = String::from_utf8_lossy(name.as_bytes()).into_owned();
+            tracing::debug!(%error, name, "rubbish stays");
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Removes from the store what nobody stands on.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use super::entry::Entry;
+use super::place::{Store, open};
+use super::tree;
+use super::users::Users;
+use super::{build, entry::sync_directory};
+use crate::plan::EntryId;
+
+/// What was removed.
+#[derive(Debug, Default)]
+pub struct Cleaned {
+    /// The entries.
+    pub entries: Vec<EntryId>,
+    /// The bytes of disk that are free now.
+    pub bytes: u64,
+    /// How many places of killed runs there were.
+    pub rubbish: usize,
+}
+
+/// Removes what nobody stands on, and what nothing needs that somebody stands on. The caller has the
+/// store's lock for itself.
+pub fn clean(store: &Store, users: &Users) -> io::Result<Cleaned> {
+    let all = store.entries()?;
+    let mut needed: BTreeSet<EntryId> = BTreeSet::new();
+    for id in all.iter().filter(|id| users.needs(**id)) {
+        // The key of an entry names what it stands on: without that it would never be found again.
+        let mut next = Some(*id);
+        while let Some(id) = next.filter(|id| needed.insert(*id)) {
+            next = Entry::read(store, id).ok().and_then(|entry| entry.parent);
+        }
+    }
+    let mut cleaned = Cleaned { rubbish: build::sweep(store)?, ..Cleaned::default() };
+    for id in all.into_iter().filter(|id| !needed.contains(id)) {
+        cleaned.bytes += remove(store, id)?;
+        cleaned.entries.push(id);
+    }
+    // Of a run that was killed before it wrote the document, there is a tree alone.
+    let known: BTreeSet<String> = store.entries()?.iter().map(ToString::to_string).collect();
+    for entry in fs::read_dir(store.trees())? {
+        let name = entry?.file_name();
+        let kept = name.to_str().is_some_and(|name| {
+            known.contains(name) || EntryId::parse(name).is_some_and(|id| users.needs(id))
+        });
+        if !kept {
+            tree::remove(open(&store.trees())?.as_fd(), &name)?;
+            cleaned.rubbish += 1;
+        }
+    }
+    for entry in fs::read_dir(store.lists())? {
+        let entry = entry?;
+        if entry.file_name().to_str().is_none_or(|name| !known.contains(name)) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(cleaned)
+}
+
+/// Removes an entry, and returns how many bytes of disk are free by that. Its document goes first:
+/// from then on it is absent.
+pub fn remove(store: &Store, id: EntryId) -> io::Result<u64> {
+    let tree = store.rootfs(id);
+    let usage = open(&tree).and_then(|tree| tree::usage(tree.as_fd())).unwrap_or_default();
+    gone(fs::remove_file(store.document(id)))?;
+    sync_directory(store.document(id).parent().unwrap_or(Path::new("/")))?;
+    gone(fs::remove_file(store.list(id)))?;
+    let trees = open(&store.trees())?;
+    tree::remove(trees.as_fd(), id.to_string().as_ref())?;
+    Ok(usage.alone)
+}
+
+fn gone(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// Removes links to containers that are gone.
+pub fn forget(roots: &[super::roots::Root]) -> io::Result<()> {
+    roots.iter().try_for_each(|root| gone(fs::remove_file(&root.link)))
+}

@@ -1,0 +1,208 @@
+//! What an entry of the store is, as a document beside its tree.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::place::Store;
+use super::tree::{Listing, Place};
+use crate::digest::Digest;
+use crate::host::files;
+use crate::plan::{Document, EntryId};
+
+/// The version of the format.
+const FORMAT: u32 = 1;
+
+/// The largest document, in bytes.
+const LARGEST: usize = 256 * 1024 * 1024;
+
+/// An entry.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Entry {
+    /// The version of this format.
+    pub format: u32,
+    /// Its name.
+    pub id: EntryId,
+    /// What it stands on.
+    pub parent: Option<EntryId>,
+    /// What made it.
+    pub made: Made,
+    /// What defines it.
+    pub document: Document,
+    /// The directory of containers that it was made in.
+    pub lxcpath: PathBuf,
+    /// The config that it left.
+    pub config: Config,
+    /// Where the placeholder's name stands in it.
+    pub places: Vec<Place>,
+    /// The keys that are made anew for each container.
+    pub keys: Keys,
+    /// The record that the upstream left, where it is this program again.
+    pub record: Option<serde_json::Value>,
+    /// The digest of its listing.
+    pub listing: Digest,
+    /// That of what stands beside its rootfs, where something does.
+    pub beside: Option<Digest>,
+}
+
+/// What made an entry.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Made {
+    /// The layer.
+    pub layer: String,
+    /// What of it, for people.
+    pub slot: String,
+    /// The manifest.
+    pub manifest: PathBuf,
+    /// What the role is.
+    pub role: Option<String>,
+}
+
+/// The config that an entry left.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Config {
+    /// What LXC starts with, and this behind it.
+    Appended(Vec<u8>),
+    /// This.
+    Whole(Vec<u8>),
+}
+
+impl Config {
+    /// Returns the whole config, where LXC starts with `initial`.
+    pub fn on(&self, initial: &[u8]) -> Vec<u8> {
+        match self {
+            Self::Appended(rest) => [initial, rest].concat(),
+            Self::Whole(text) => text.clone(),
+        }
+    }
+}
+
+/// The keys of an entry that are made anew for each container.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Keys {
+    /// The types of the SSH host keys.
+    pub ssh: Vec<String>,
+    /// The types of dropbear's host keys.
+    pub dropbear: Vec<String>,
+    /// Whether there is a snakeoil certificate.
+    pub snakeoil: bool,
+    /// Whether there is a name of an iSCSI initiator.
+    pub iscsi: bool,
+}
+
+impl Keys {
+    /// Tells whether there are none.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Adds those of `other`.
+    pub fn add(&mut self, other: Self) {
+        self.ssh.extend(other.ssh);
+        self.dropbear.extend(other.dropbear);
+        for list in [&mut self.ssh, &mut self.dropbear] {
+            list.sort();
+            list.dedup();
+        }
+        self.snakeoil |= other.snakeoil;
+        self.iscsi |= other.iscsi;
+    }
+}
+
+impl Entry {
+    /// Returns a new one, without what only its tree can tell.
+    pub(super) fn new(
+        id: EntryId,
+        parent: Option<EntryId>,
+        made: Made,
+        document: Document,
+    ) -> Self {
+        Self {
+            format: FORMAT,
+            id,
+            parent,
+            made,
+            document,
+            lxcpath: PathBuf::new(),
+            config: Config::Appended(Vec::new()),
+            places: Vec::new(),
+            keys: Keys::default(),
+            record: None,
+            listing: Digest::of(b""),
+            beside: None,
+        }
+    }
+
+    /// Reads an entry.
+    ///
+    /// # Errors
+    ///
+    /// Also where a byte of the document is not as it was written.
+    pub fn read(store: &Store, id: EntryId) -> io::Result<Self> {
+        let bytes = files::read_regular(&store.document(id), LARGEST)?;
+        let damaged = || io::Error::other("its document is damaged");
+        let end = bytes.iter().position(|byte| *byte == b'\n').ok_or_else(damaged)?;
+        let (head, text) = (&bytes[..end], &bytes[end + 1..]);
+        let head = str::from_utf8(head).ok().and_then(Digest::parse);
+        if head != Some(Digest::of(text)) {
+            return Err(damaged());
+        }
+        let entry: Self = serde_json::from_slice(text)?;
+        if entry.format != FORMAT {
+            return Err(io::Error::other(format!("its format is {}", entry.format)));
+        }
+        if entry.id == id { Ok(entry) } else { Err(damaged()) }
+    }
+
+    /// Writes the document: from then on the entry exists.
+    pub(super) fn write(&self, store: &Store) -> io::Result<()> {
+        let text = serde_json::to_vec(self)?;
+        let mut bytes = format!("{}\n", Digest::of(&text)).into_bytes();
+        bytes.extend_from_slice(&text);
+        write_whole(&store.document(self.id), &bytes)
+    }
+
+    /// Reads what its tree holds.
+    pub fn list(&self, store: &Store) -> io::Result<Listing> {
+        let bytes = fs::read(store.list(self.id))?;
+        if Digest::of(&bytes) != self.listing {
+            return Err(io::Error::other("its listing is damaged"));
+        }
+        Listing::read(&bytes[..])
+    }
+
+    /// Notes that this is what was last made, or used, for a role's layer.
+    pub(super) fn is_last(
+        store: &Store,
+        id: EntryId,
+        manifest: &Path,
+        slot: &str,
+    ) -> io::Result<()> {
+        let path = store.last(manifest, slot);
+        let text = id.to_string();
+        if fs::read(&path).is_ok_and(|there| there == text.as_bytes()) {
+            return Ok(());
+        }
+        let temporary = path.with_extension(std::process::id().to_string());
+        fs::write(&temporary, text)?;
+        fs::rename(&temporary, &path)
+    }
+}
+
+/// Writes a file that is there whole, on the disk, or not at all.
+pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let temporary = path.with_extension(format!("new-{}", std::process::id()));
+    let _ = fs::remove_file(&temporary);
+    let mut file = File::create_new(&temporary)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&temporary, path)?;
+    sync_directory(path.parent().unwrap_or(Path::new("/")))
+}
+
+pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}

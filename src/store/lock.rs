@@ -1,0 +1,40 @@
+//! Locks between runs.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, openat};
+
+/// A lock; it is open again when this is dropped, or the process ends however it does.
+#[derive(Debug)]
+pub struct Lock {
+    file: File,
+}
+
+impl Lock {
+    /// Opens a lock, and makes its file where there is none.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = openat(CWD, path, flags, Mode::RUSR | Mode::WUSR)?;
+        Ok(Self { file: file.into() })
+    }
+
+    /// Takes it alone; false where somebody else has it.
+    pub fn take(&self) -> io::Result<bool> {
+        self.ask(FlockOperation::NonBlockingLockExclusive)
+    }
+
+    /// Takes it beside others; false where somebody has it alone.
+    pub fn share(&self) -> io::Result<bool> {
+        self.ask(FlockOperation::NonBlockingLockShared)
+    }
+
+    fn ask(&self, operation: FlockOperation) -> io::Result<bool> {
+        match flock(&self.file, operation) {
+            Ok(()) => Ok(true),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! Where the store is, and how its directories are made.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, OFlags, openat};
+
+use super::entry::Entry;
+use super::lock::Lock;
+use crate::digest::Digest;
+use crate::host::account::Range;
+use crate::host::caller::Caller;
+use crate::host::state::{Owner, make_all, make_one};
+use crate::host::userns::Ids;
+use crate::plan::{EntryId, Stock};
+
+/// The variable that puts the store elsewhere.
+pub const VARIABLE: &str = "LAYERED_TEMPLATE_STORE";
+
+/// Returns where the store of a caller is; nothing, where there is no home for one.
+///
+/// Behind an id map the caller may still be the host's root: its store is where root's is, since
+/// nobody else passes root's home.
+pub fn directory(caller: &Caller) -> Option<PathBuf> {
+    let variable = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    if let Some(path) = variable(VARIABLE) {
+        return Some(path);
+    }
+    let of_root =
+        |map: &Vec<_>| map.iter().any(|extent: &crate::host::caller::Extent| extent.outside == 0);
+    if caller.is_host_root() || caller.map.as_ref().is_some_and(of_root) {
+        return Some("/var/lib/layered-template/store".into());
+    }
+    variable("XDG_DATA_HOME")
+        .or_else(|| Some(variable("HOME")?.join(".local/share")))
+        .map(|base| base.join("layered-template/store"))
+}
+
+/// Returns the name of an id map: trees of different maps share nothing.
+pub fn map_of(ids: Option<Ids>) -> String {
+    match ids {
+        None => "host".to_owned(),
+        Some(Ids { users, groups }) => {
+            format!("u{}-{}-g{}-{}", users.first, users.count, groups.first, groups.count)
+        }
+    }
+}
+
+/// Returns the ids of a map by its name: nothing in it for the host's own.
+pub fn ids_of(map: &str) -> Option<Option<Ids>> {
+    if map == "host" {
+        return Some(None);
+    }
+    let mut numbers = map.strip_prefix('u')?.split('-');
+    let mut number =
+        |letter: &str| -> Option<u32> { numbers.next()?.strip_prefix(letter)?.parse().ok() };
+    let (users, user_count, groups, group_count) =
+        (number("")?, number("")?, number("g")?, number("")?);
+    let ids = Ids {
+        users: Range { first: users, count: user_count },
+        groups: Range { first: groups, count: group_count },
+    };
+    (map_of(Some(ids)) == map).then_some(Some(ids))
+}
+
+/// The store of one id map.
+#[derive(Debug, Clone)]
+pub struct Store {
+    top: PathBuf,
+    map: String,
+}
+
+impl Store {
+    /// Returns the store below `top` for an id map. Nothing is made, or looked at.
+    pub fn new(top: &Path, map: &str) -> Self {
+        Self { top: top.to_path_buf(), map: map.to_owned() }
+    }
+
+    /// Returns the store and the entry of what LXC has as the rootfs of a container.
+    pub fn of_rootfs(value: &str) -> Option<(Self, EntryId)> {
+        let (lower, _) = value.strip_prefix("overlay:")?.split_once(":/")?;
+        let tree = Path::new(lower).parent()?;
+        let id = EntryId::parse(tree.file_name()?.to_str()?)?;
+        let of_map = tree.parent().filter(|trees| trees.ends_with("trees"))?.parent()?;
+        Some((Self::new(of_map.parent()?, of_map.file_name()?.to_str()?), id))
+    }
+
+    /// Makes the directories that are missing. `owner` is the caller behind the id map.
+    ///
+    /// # Errors
+    ///
+    /// Also where the path cannot be an overlay's, or others may write there.
+    pub fn make(&self, owner: Owner) -> io::Result<()> {
+        let text = self.top.to_str().filter(|text| {
+            // An overlay's options, and LXC's config, know no way to write these.
+            !text.contains([':', ',', '\\', '"', '\'', '#']) && !crate::shell::has_control(text)
+        });
+        if text.is_none() {
+            return Err(io::Error::other("its path holds what no path of an overlay can hold"));
+        }
+        make_all(&self.top, 0o711, owner)?;
+        let metadata = fs::metadata(&self.top)?;
+        let (uid, _) = owner.unwrap_or((rustix::process::geteuid().as_raw(), 0));
+        if ![uid, 0].contains(&metadata.uid()) || metadata.mode() & 0o022 != 0 {
+            return Err(io::Error::other("others may write there"));
+        }
+        for (path, owner) in [
+            (self.trees_of_map(), Some((0, 0))),
+            (self.trees(), Some((0, 0))),
+            (self.work(), Some((0, 0))),
+            (self.meta(), owner),
+            (self.meta().join("entries"), owner),
+            (self.meta().join("lists"), owner),
+            (self.meta().join("last"), owner),
+            (self.meta().join("locks"), owner),
+            (self.roots(), owner),
+        ] {
+            match make_one(&path, 0o700, owner) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the id maps, by name, of which there is something in a store.
+    pub fn maps(top: &Path) -> Vec<String> {
+        let entries = fs::read_dir(top).into_iter().flatten().flatten();
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        let mut maps: Vec<_> =
+            names.filter_map(|name| Some(name.strip_suffix(".meta")?.to_owned())).collect();
+        maps.sort();
+        maps
+    }
+
+    /// Returns the name of the id map.
+    pub fn map(&self) -> &str {
+        &self.map
+    }
+
+    fn trees_of_map(&self) -> PathBuf {
+        self.top.join(&self.map)
+    }
+
+    fn meta(&self) -> PathBuf {
+        self.top.join(format!("{}.meta", self.map))
+    }
+
+    pub(super) fn trees(&self) -> PathBuf {
+        self.trees_of_map().join("trees")
+    }
+
+    pub(super) fn work(&self) -> PathBuf {
+        self.trees_of_map().join("work")
+    }
+
+    pub(super) fn roots(&self) -> PathBuf {
+        self.top.join("roots")
+    }
+
+    /// Returns where the rootfs of an entry is.
+    pub fn rootfs(&self, id: EntryId) -> PathBuf {
+        self.trees().join(id.to_string()).join("rootfs")
+    }
+
+    /// Returns where the files are that stood beside the rootfs and the config.
+    pub fn beside(&self, id: EntryId) -> PathBuf {
+        self.trees().join(id.to_string()).join("beside")
+    }
+
+    pub(super) fn document(&self, id: EntryId) -> PathBuf {
+        self.meta().join("entries").join(id.to_string())
+    }
+
+    pub(super) fn lists(&self) -> PathBuf {
+        self.meta().join("lists")
+    }
+
+    pub(super) fn list(&self, id: EntryId) -> PathBuf {
+        self.meta().join("lists").join(id.to_string())
+    }
+
+    pub(super) fn last(&self, manifest: &Path, slot: &str) -> PathBuf {
+        use std::os::unix::ffi::OsStrExt;
+        let mut text = manifest.as_os_str().as_bytes().to_vec();
+        text.push(0);
+        text.extend_from_slice(slot.as_bytes());
+        self.meta().join("last").join(Digest::of(&text).short())
+    }
+
+    /// Opens the lock that every run shares, and that gc has for itself.
+    pub fn lock(&self) -> io::Result<Lock> {
+        Lock::open(&self.meta().join("lock"))
+    }
+
+    /// Opens the lock of whoever makes a key.
+    pub fn lock_of(&self, key: Digest) -> io::Result<Lock> {
+        let key = key.to_string();
+        let name = key.rsplit(':').next().unwrap_or_default();
+        Lock::open(&self.meta().join("locks").join(name))
+    }
+
+    /// Returns the entries, the oldest first.
+    pub fn entries(&self) -> io::Result<Vec<EntryId>> {
+        let listed = match fs::read_dir(self.meta().join("entries")) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            listed => listed?,
+        };
+        let mut ids = Vec::new();
+        for entry in listed {
+            ids.extend(entry?.file_name().to_str().and_then(EntryId::parse));
+        }
+        ids.sort_by_key(|id| (id.generation, id.key));
+        Ok(ids)
+    }
+
+    /// Observes what is stored; of what was last made for a role, what defined it.
+    pub fn stock(&self, manifest: &Path, slots: &[String]) -> io::Result<Stock> {
+        let mut entries: BTreeMap<Digest, u64> = BTreeMap::new();
+        for id in self.entries()? {
+            let newest = entries.entry(id.key).or_default();
+            *newest = (*newest).max(id.generation);
+        }
+        let mut stock = Stock { entries, now: now(), earlier: BTreeMap::new() };
+        for slot in slots {
+            if let Some(document) = self.earlier(manifest, slot) {
+                stock.earlier.insert(slot.clone(), document);
+            }
+        }
+        Ok(stock)
+    }
+
+    fn earlier(&self, manifest: &Path, slot: &str) -> Option<crate::plan::Document> {
+        let id = fs::read_to_string(self.last(manifest, slot)).ok()?;
+        let entry = Entry::read(self, EntryId::parse(id.trim())?).ok()?;
+        Some(entry.document)
+    }
+}
+
+/// Returns the time in milliseconds since 1970.
+pub(super) fn now() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Opens a directory of the store, a link at its end not followed.
+pub(super) fn open(path: &Path) -> io::Result<std::os::fd::OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(openat(CWD, path, flags, Mode::empty())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_store_of_a_container_is_found_by_its_config() {
+        let id = EntryId { key: Digest::of(b"x"), generation: 7 };
+        let store = Store::new(Path::new("/s/t"), "host");
+        let value = format!("overlay:{}:/l/c/delta", store.rootfs(id).display());
+        let (found, entry) = Store::of_rootfs(&value).unwrap();
+        assert_eq!((found.rootfs(id), entry), (store.rootfs(id), id));
+        for value in ["dir:/l/c/rootfs", "overlay:/l/c/rootfs:/l/d/delta", "", "overlay:/:/"] {
+            assert!(Store::of_rootfs(value).is_none(), "{value}");
+        }
+    }
+
+    #[test]
+    fn names_of_id_maps_are_read_back() {
+        let range = |first, count| Range { first, count };
+        let ids = Ids { users: range(100_000, 65_536), groups: range(200_000, 65_536) };
+        assert_eq!(ids_of(&map_of(None)), Some(None));
+        assert_eq!(ids_of(&map_of(Some(ids))), Some(Some(ids)));
+        for name in ["", "u", "u1-2-g3", "u1-2-g3-4-5", "u01-2-g3-4", "x", "u1-2-3-4"] {
+            assert_eq!(ids_of(name), None, "{name}");
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Takes out of a tree what makes a container itself.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use rustix::fs::{FileType, fstat, futimens, openat};
+
+use super::entry::Keys;
+use super::tree::times;
+use crate::host::rootfs::{Attributes, Place, Rootfs};
+
+/// What systemd, or the next start, makes anew where it is empty.
+const EMPTIED: [&str; 1] = ["/etc/machine-id"];
+
+/// What is made anew by whoever needs it. A link is none of them: it leads to one.
+const REMOVED: [&str; 5] = [
+    "/var/lib/dbus/machine-id",
+    "/var/lib/systemd/random-seed",
+    "/var/lib/systemd/credential.secret",
+    "/var/lib/urandom/random-seed",
+    "/var/lib/misc/random-seed",
+];
+
+/// Where the keys are that are made anew for each container.
+const SSH: &str = "/etc/ssh";
+const DROPBEAR: &str = "/etc/dropbear";
+const SNAKEOIL: [&str; 2] =
+    ["/etc/ssl/private/ssl-cert-snakeoil.key", "/etc/ssl/certs/ssl-cert-snakeoil.pem"];
+const ISCSI: &str = "/etc/iscsi/initiatorname.iscsi";
+
+/// What was taken out of a tree.
+#[derive(Debug, Default)]
+pub struct Scrubbed {
+    /// The keys that are to be made anew.
+    pub keys: Keys,
+    /// The paths of what was emptied, without the slash in front.
+    pub emptied: Vec<Vec<u8>>,
+}
+
+/// Takes out of a tree what makes a container itself: what always does, but for `kept`, and `listed`.
+pub(super) fn scrub(tree: &Path, listed: &[&Path], kept: &[&Path]) -> io::Result<Scrubbed> {
+    let rootfs = Rootfs::open(tree)?;
+    let mut scrubbed = Scrubbed::default();
+    let is_kept = |path: &Path| kept.contains(&path);
+    for path in EMPTIED.map(Path::new).into_iter().filter(|path| !is_kept(path)) {
+        if let Some(place) = regular(&rootfs, path)? {
+            quietly(&place, || empty(&place))?;
+            let relative = path.strip_prefix("/").unwrap_or(path);
+            scrubbed.emptied.push(relative.as_os_str().as_bytes().to_vec());
+        }
+    }
+    for path in REMOVED.map(Path::new).into_iter().filter(|path| !is_kept(path)) {
+        remove(&rootfs, path)?;
+    }
+    for name in names_in(&rootfs, Path::new(SSH))? {
+        let Some(kind) = key_type(&name, b"ssh_host_", b"_key") else { continue };
+        let path = Path::new(SSH).join(OsStr::from_bytes(&name));
+        if !is_kept(&path) && remove(&rootfs, &path)? {
+            remove(&rootfs, &path.with_extension("pub"))?;
+            scrubbed.keys.ssh.push(kind);
+        }
+    }
+    for name in names_in(&rootfs, Path::new(DROPBEAR))? {
+        let Some(kind) = key_type(&name, b"dropbear_", b"_host_key") else { continue };
+        let path = Path::new(DROPBEAR).join(OsStr::from_bytes(&name));
+        if !is_kept(&path) && remove(&rootfs, &path)? {
+            scrubbed.keys.dropbear.push(kind);
+        }
+    }
+    let snakeoil = SNAKEOIL.map(Path::new);
+    if !snakeoil.iter().any(|path| is_kept(path)) && remove(&rootfs, snakeoil[0])? {
+        remove(&rootfs, snakeoil[1])?;
+        scrubbed.keys.snakeoil = true;
+    }
+    if !is_kept(Path::new(ISCSI)) {
+        scrubbed.keys.iscsi = remove(&rootfs, Path::new(ISCSI))?;
+    }
+    for path in listed {
+        if let Some(place) = rootfs.existing_place(path)?
+            && place.look()?.is_some()
+        {
+            quietly(&place, || rootfs.remove(path))?;
+        }
+    }
+    Ok(scrubbed)
+}
+
+/// Returns the type of a host key by the name of its file, where it is a word.
+fn key_type(name: &[u8], before: &[u8], behind: &[u8]) -> Option<String> {
+    let kind = name.strip_prefix(before)?.strip_suffix(behind)?;
+    let sound = !kind.is_empty() && kind.iter().all(u8::is_ascii_alphanumeric);
+    sound.then(|| String::from_utf8_lossy(kind).into_owned())
+}
+
+fn names_in(rootfs: &Rootfs, path: &Path) -> io::Result<Vec<Vec<u8>>> {
+    let directory = match rootfs.directory(path) {
+        Ok(directory) => directory,
+        Err(error)
+            if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&error.kind()) =>
+        {
+            return Ok(Vec::new());
+        }
+        Err(error) => return Err(error),
+    };
+    let mut names = Vec::new();
+    for entry in rustix::fs::Dir::read_from(&directory)? {
+        names.push(entry?.file_name().to_bytes().to_vec());
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Returns the place of a regular file that is not empty.
+fn regular(rootfs: &Rootfs, path: &Path) -> io::Result<Option<Place>> {
+    let Some(place) = rootfs.existing_place(path)? else { return Ok(None) };
+    let fits = place.look()?.is_some_and(|stat| {
+        FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_size > 0
+    });
+    Ok(Some(place).filter(|_| fits))
+}
+
+/// Removes a regular file; tells whether there was one.
+fn remove(rootfs: &Rootfs, path: &Path) -> io::Result<bool> {
+    match regular(rootfs, path)? {
+        None => Ok(false),
+        Some(place) => quietly(&place, || rootfs.remove(path)).map(|()| true),
+    }
+}
+
+/// Puts an empty file in the place of one, with the same attributes and times. The one that is there
+/// may be another tree's too.
+fn empty(place: &Place) -> io::Result<()> {
+    let Some(stat) = place.look()? else { return Ok(()) };
+    let attributes = Attributes { uid: stat.st_uid, gid: stat.st_gid, mode: stat.st_mode & 0o7777 };
+    place.put_file(attributes, |file| Ok(futimens(file, &times(&stat))?))
+}
+
+/// Does something in a directory whose times stay as they are.
+fn quietly(place: &Place, act: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    let before = fstat(place.directory())?;
+    act()?;
+    // What the place has is not always a descriptor that times can be set by.
+    let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::DIRECTORY;
+    let directory = openat(place.directory(), ".", flags, rustix::fs::Mode::empty())?;
+    Ok(futimens(directory, &times(&before))?)
+}

@@ -1,0 +1,142 @@
+//! Mounts under which layers are made, and containers stand.
+//!
+//! All of them are in the run's own mount namespace, and end with it.
+
+use std::ffi::CString;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, unmount};
+
+use crate::host::caller::Caller;
+
+/// An overlay that is mounted. Dropped, it is no longer.
+#[derive(Debug)]
+pub struct Overlay {
+    at: PathBuf,
+}
+
+impl Overlay {
+    /// Mounts an overlay over the directory `at`.
+    ///
+    /// Its options are all stated: distributions differ, and what a redirection or a separated
+    /// metadata entry would leave in `upper` is no complete tree. With `lasting` a crash of the host
+    /// leaves a sound `upper`; else it is faster.
+    pub fn mount(
+        lower: &Path,
+        upper: &Path,
+        work: &Path,
+        at: &Path,
+        lasting: bool,
+    ) -> io::Result<Self> {
+        let mut options = Vec::new();
+        for (name, path) in [("lowerdir=", lower), ("upperdir=", upper), ("workdir=", work)] {
+            let path = path.as_os_str().as_bytes();
+            if path.iter().any(|byte| b":,\\".contains(byte)) {
+                return Err(io::Error::other(
+                    "a path with `:`, `,` or `\\` cannot be an overlay's",
+                ));
+            }
+            options.extend_from_slice(name.as_bytes());
+            options.extend_from_slice(path);
+            options.push(b',');
+        }
+        options.extend_from_slice(b"redirect_dir=nofollow,metacopy=off,index=off");
+        if Caller::observe().is_mapped_root() {
+            options.extend_from_slice(b",userxattr");
+        }
+        if !lasting {
+            options.extend_from_slice(b",volatile");
+        }
+        let options = CString::new(options).map_err(io::Error::other)?;
+        mount("overlay", at, "overlay", MountFlags::empty(), Some(options.as_c_str()))?;
+        Ok(Self { at: at.to_path_buf() })
+    }
+
+    /// Unmounts it.
+    ///
+    /// # Errors
+    ///
+    /// Also where something still uses it.
+    pub fn unmount(self) -> io::Result<()> {
+        let at = self.at.clone();
+        std::mem::forget(self);
+        match unmount(&at, UnmountFlags::NOFOLLOW) {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                let _ = unmount(&at, UnmountFlags::NOFOLLOW | UnmountFlags::DETACH);
+                Err(error.into())
+            }
+        }
+    }
+}
+
+impl Drop for Overlay {
+    fn drop(&mut self) {
+        let flags = UnmountFlags::NOFOLLOW | UnmountFlags::DETACH;
+        if let Err(error) = unmount(&self.at, flags) {
+            tracing::debug!(%error, at = %self.at.display(), "an overlay stays until the run ends");
+        }
+    }
+}
+
+/// A lxcpath without its containers, but with the one that a layer is made for. Dropped, all is as it
+/// was.
+///
+/// An upstream that is interrupted removes what it thinks is its own by name.
+#[derive(Debug)]
+pub struct Veil {
+    lxcpath: PathBuf,
+}
+
+impl Veil {
+    /// Hides the containers in `lxcpath`, and shows the directory `shown` as `name` there.
+    pub fn draw(lxcpath: &Path, shown: &Path, name: &str) -> io::Result<Self> {
+        let entries: Vec<_> = fs::read_dir(lxcpath)?.collect::<Result<_, _>>()?;
+        // What lies under the veil is reached by a mount of it elsewhere.
+        let below = own_directory(shown)?;
+        rustix::mount::mount_bind_recursive(lxcpath, &below)?;
+        let covered = mount("tmpfs", lxcpath, "tmpfs", MountFlags::NOSUID, Some(c"mode=0755"));
+        let drawn = covered.map_err(io::Error::from).and_then(|()| {
+            let veil = Self { lxcpath: lxcpath.to_path_buf() };
+            for entry in entries {
+                let kind = entry.file_type()?;
+                let (from, to) = (below.join(entry.file_name()), lxcpath.join(entry.file_name()));
+                if kind.is_symlink() {
+                    std::os::unix::fs::symlink(fs::read_link(&from)?, &to)?;
+                } else if kind.is_dir() && !from.join("config").exists() {
+                    fs::create_dir(&to)?;
+                    rustix::mount::mount_bind_recursive(&from, &to)?;
+                } else if kind.is_file() {
+                    fs::File::create(&to)?;
+                    mount_bind(&from, &to)?;
+                }
+            }
+            let to = lxcpath.join(name);
+            fs::create_dir(&to)?;
+            rustix::mount::mount_bind_recursive(shown, &to)?;
+            Ok(veil)
+        });
+        let _ = unmount(&below, UnmountFlags::NOFOLLOW | UnmountFlags::DETACH);
+        let _ = fs::remove_dir(&below);
+        drawn
+    }
+}
+
+/// Makes an empty directory beside `shown`, which is the run's own.
+fn own_directory(shown: &Path) -> io::Result<PathBuf> {
+    let path = shown.with_file_name("below");
+    fs::create_dir(&path)?;
+    Ok(path)
+}
+
+impl Drop for Veil {
+    fn drop(&mut self) {
+        let flags = UnmountFlags::NOFOLLOW | UnmountFlags::DETACH;
+        if let Err(error) = unmount(&self.lxcpath, flags) {
+            tracing::warn!(%error, "the containers stay hidden until the run ends");
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! What a directory has besides what is in it.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use rustix::fs::{Gid, Mode, Timespec, Timestamps, Uid, fchmod, fchown, fstat, futimens};
+
+use super::xattr::Holder;
+
+/// Gives a directory the owner, permission bits, extended attributes and times of another.
+pub fn copy_attributes(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<()> {
+    let stat = fstat(from)?;
+    fchown(to, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)))?;
+    let xattrs = Holder::Open(from).names()?;
+    Holder::Open(from).copy(&xattrs, Holder::Open(to))?;
+    fchmod(to, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
+    Ok(futimens(to, &times(&stat))?)
+}
+
+/// Returns the times of what was looked at, as they are set.
+pub fn times(stat: &rustix::fs::Stat) -> Timestamps {
+    let time = |seconds, nanoseconds| Timespec {
+        tv_sec: seconds,
+        tv_nsec: i64::try_from(nanoseconds).unwrap_or_default(),
+    };
+    Timestamps {
+        last_access: time(stat.st_atime, stat.st_atime_nsec),
+        last_modification: time(stat.st_mtime, stat.st_mtime_nsec),
+    }
+}

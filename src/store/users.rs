@@ -1,0 +1,157 @@
+//! Who stands on what is stored.
+//!
+//! A tree that something stands on must stay. So every source is asked: the links in `roots/`, every
+//! config below a known directory of containers, and what is mounted anywhere.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::roots::Root;
+use crate::host::files;
+use crate::plan::EntryId;
+
+/// The largest config that is read, in bytes.
+const LARGEST: usize = 16 * 1024 * 1024;
+
+/// Where snapshots of a container are, in its directory.
+const SNAPSHOTS: &str = "snaps";
+
+/// Who stands on entries.
+#[derive(Debug, Default)]
+pub struct Users {
+    /// The configs of containers and snapshots, by entry; of a mount, what shows it.
+    pub of: BTreeMap<EntryId, BTreeSet<PathBuf>>,
+    /// Links to containers that cannot be reached now.
+    pub unreachable: Vec<Root>,
+    /// Links to containers that are gone, or stand on something else.
+    pub stale: Vec<Root>,
+}
+
+impl Users {
+    /// Finds them for the store below `top`. `lxcpaths` are directories of containers that are known
+    /// besides those of the links.
+    pub fn find(top: &Path, lxcpaths: &[PathBuf]) -> io::Result<Self> {
+        let mut users = Self::default();
+        let mut directories: BTreeSet<PathBuf> = lxcpaths.iter().cloned().collect();
+        for root in Root::all(top)? {
+            let lxcpath = lxcpath_of(&root.config);
+            match stands_on(&root.config) {
+                Ok(entries) if entries.contains(&root.entry) => {
+                    users.of.entry(root.entry).or_default().insert(root.config.clone());
+                }
+                Ok(_) => users.stale.push(root),
+                Err(error) if error.kind() == io::ErrorKind::NotFound && lxcpath.is_dir() => {
+                    users.stale.push(root);
+                }
+                // It may stand on a disk that is not there now.
+                Err(_) => users.unreachable.push(root),
+            }
+            directories.insert(lxcpath);
+        }
+        for directory in directories {
+            users.look_below(&directory);
+        }
+        users.look_at_mounts();
+        Ok(users)
+    }
+
+    /// Tells whether an entry must stay.
+    pub fn needs(&self, id: EntryId) -> bool {
+        self.of.contains_key(&id) || self.unreachable.iter().any(|root| root.entry == id)
+    }
+
+    /// Looks at the configs of all containers in a directory, and of their snapshots.
+    fn look_below(&mut self, lxcpath: &Path) {
+        for container in names_in(lxcpath) {
+            self.look_at(&container.join("config"));
+            for snapshot in names_in(&container.join(SNAPSHOTS)) {
+                self.look_at(&snapshot.join("config"));
+            }
+        }
+    }
+
+    fn look_at(&mut self, config: &Path) {
+        for entry in stands_on(config).unwrap_or_default() {
+            self.of.entry(entry).or_default().insert(config.to_path_buf());
+        }
+    }
+
+    /// Looks at the mounts of every process that may be looked at: those of running containers are
+    /// in mount namespaces of their own.
+    fn look_at_mounts(&mut self) {
+        let mut seen = BTreeSet::new();
+        for process in names_in(Path::new("/proc")) {
+            let number = process.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if !number.bytes().all(|byte| byte.is_ascii_digit()) {
+                continue;
+            }
+            if let Ok(namespace) = fs::read_link(process.join("ns/mnt"))
+                && !seen.insert(namespace)
+            {
+                continue;
+            }
+            let Ok(text) = fs::read(process.join("mountinfo")) else { continue };
+            for entry in entries_in(&text) {
+                self.of.entry(entry).or_default().insert(process.join("mountinfo"));
+            }
+        }
+    }
+}
+
+/// Returns the directory of containers that a config is in; for a snapshot, that of its container.
+fn lxcpath_of(config: &Path) -> PathBuf {
+    let above = |path: &Path| path.parent().unwrap_or(Path::new("/")).to_path_buf();
+    let lxcpath = above(&above(config));
+    if lxcpath.file_name().is_some_and(|name| name == SNAPSHOTS) {
+        return above(&above(&lxcpath));
+    }
+    lxcpath
+}
+
+fn names_in(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).collect()
+}
+
+/// Returns the entries that a container's config names.
+fn stands_on(config: &Path) -> io::Result<BTreeSet<EntryId>> {
+    files::read_regular(config, LARGEST).map(|text| entries_in(&text))
+}
+
+/// Returns the entries whose trees a text names, wherever the store is by that text.
+fn entries_in(text: &[u8]) -> BTreeSet<EntryId> {
+    let before = b"/trees/";
+    memchr::memmem::find_iter(text, before)
+        .filter_map(|at| {
+            let rest = &text[at + before.len()..];
+            let end = rest.iter().position(|byte| *byte == b'/')?;
+            EntryId::parse(str::from_utf8(&rest[..end]).ok()?)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Digest;
+
+    #[test]
+    fn entries_are_found_in_any_text() {
+        let id = |text: &str| EntryId { key: Digest::of(text.as_bytes()), generation: 7 };
+        let (a, b) = (id("a"), id("b"));
+        let text = format!(
+            "lxc.rootfs.path = overlay:/s/host/trees/{a}/rootfs:/l/c/delta\n\
+             36 35 0:1 / /m rw - overlay overlay rw,lowerdir=/s/trees/{b}/rootfs,upperdir=/u\n\
+             /trees/nothing/ /trees/{a}"
+        );
+        assert_eq!(entries_in(text.as_bytes()), BTreeSet::from([a, b]));
+    }
+
+    #[test]
+    fn a_snapshot_is_its_container_s() {
+        assert_eq!(lxcpath_of(Path::new("/l/c/config")), Path::new("/l"));
+        assert_eq!(lxcpath_of(Path::new("/l/c/snaps/snap0/config")), Path::new("/l"));
+    }
+}

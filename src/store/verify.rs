@@ -1,0 +1,42 @@
+//! Reads all of an entry again.
+
+use std::io;
+use std::os::fd::AsFd;
+
+use super::build::digest_of_beside;
+use super::entry::Entry;
+use super::place::{Store, open};
+use super::tree::Difference;
+use crate::plan::EntryId;
+
+/// Returns what is not as it was stored: nothing, where all is sound.
+pub fn verify(store: &Store, id: EntryId) -> Vec<String> {
+    let entry = match Entry::read(store, id) {
+        Ok(entry) => entry,
+        Err(error) => return vec![format!("its document: {error}")],
+    };
+    match findings(store, &entry) {
+        Ok(findings) => findings,
+        Err(error) => vec![error.to_string()],
+    }
+}
+
+fn findings(store: &Store, entry: &Entry) -> io::Result<Vec<String>> {
+    let mut lines = Vec::new();
+    let listing = entry.list(store)?;
+    let tree = open(&store.rootfs(entry.id))
+        .map_err(|error| io::Error::other(format!("its tree: {error}")))?;
+    for finding in listing.verify(tree.as_fd())? {
+        let path = String::from_utf8_lossy(&finding.path);
+        let path = crate::shell::word(format!("/{path}"));
+        lines.push(match finding.difference {
+            Difference::Missing => format!("{path}: it is missing"),
+            Difference::Unexpected => format!("{path}: it was not there when it was stored"),
+            Difference::Changed(what) => format!("{path}: changed: {}", what.join(", ")),
+        });
+    }
+    if digest_of_beside(&store.beside(entry.id))? != entry.beside {
+        lines.push("what stands beside its rootfs has changed".to_owned());
+    }
+    Ok(lines)
+}
