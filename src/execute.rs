@@ -16,6 +16,7 @@ mod mask;
 mod observe;
 mod site;
 mod step;
+mod stored;
 mod upstream;
 
 use std::ffi::OsString;
@@ -28,6 +29,7 @@ pub use evidence::Evidence;
 pub use failure::{Failure, status};
 pub use observe::{Doing, Event, Observer, Subject};
 use site::Site;
+use stored::{HandedAt, Stored};
 
 use crate::chain::Secrets;
 use crate::host::rootfs::Rootfs;
@@ -62,12 +64,31 @@ pub fn run<'a>(plan: &'a Plan, means: Means<'a>) -> Result<(), Failure> {
     let site = Site::open(&plan.container).map_err(|error| {
         Failure::of_run(status::FILES, format!("the container's directory: {error}"))
     })?;
-    let mut run = Run { plan, means, site: Rc::new(site), upstream_record: None };
+    let was_empty = Rootfs::open(&site.rootfs)
+        .and_then(|rootfs| rootfs.fingerprint())
+        .is_ok_and(|found| found.is_empty());
+    let mut run = Run {
+        plan,
+        means,
+        site: Rc::new(site),
+        upstream_record: None,
+        was_empty,
+        handed: HandedAt::new(),
+        stored: None,
+        kept_rootfs: None,
+    };
     let result = run
         .pinned()
         .and_then(|()| run.layer(&plan.layer, &Vec::new()).map_err(|failure| *failure))
         .and_then(|()| run.record());
-    result.map_err(|failure| run.kept(failure))
+    let result = result.map_err(|failure| run.kept(failure));
+    match run.leave_overlay() {
+        Err(error) if result.is_ok() => Err(Failure::of_run(
+            status::STORE,
+            format!("the container's overlay is still in use: {error}"),
+        )),
+        _ => result,
+    }
 }
 
 struct Run<'a> {
@@ -75,6 +96,14 @@ struct Run<'a> {
     means: Means<'a>,
     site: Rc<Site>,
     upstream_record: Option<serde_json::Value>,
+    /// Whether the rootfs was empty when the run began.
+    was_empty: bool,
+    /// What was handed inward, by the layer at which it was known.
+    handed: HandedAt,
+    /// How far the run has come with what is stored.
+    stored: Option<Stored>,
+    /// The rootfs of a layer that failed on its way into the store.
+    kept_rootfs: Option<PathBuf>,
 }
 
 /// Variables that pre steps have handed inward.
@@ -93,19 +122,31 @@ impl Run<'_> {
 
     fn wrapped(&mut self, layer: &Layer, handed: &mut Handed) -> Result<(), Box<Failure>> {
         self.before(layer, handed)?;
+        if self.plan.storage.pattern.is_some() {
+            self.handed.insert(layer.name.clone(), handed.clone());
+        }
         match &layer.inner {
             Inner::Layer(inner) => self.layer(inner, handed)?,
             Inner::Upstream(upstream) => self.innermost(layer, upstream)?,
         }
-        self.after(layer, handed)
+        self.after_stored(layer, handed)
     }
 
     fn innermost(&mut self, layer: &Layer, upstream: &Upstream) -> Result<(), Box<Failure>> {
+        if self.enter_store(layer)? {
+            return Ok(());
+        }
         Ok(self.upstream(layer, upstream)?)
     }
 
-    fn after(&mut self, layer: &Layer, handed: &Handed) -> Result<(), Box<Failure>> {
-        for act in &layer.after {
+    /// Does what a layer does after what it wraps, as far as it is `wanted`.
+    fn acts(
+        &mut self,
+        layer: &Layer,
+        handed: &Handed,
+        wanted: impl Fn(&Act) -> bool,
+    ) -> Result<(), Box<Failure>> {
+        for act in layer.after.iter().filter(|act| wanted(act)) {
             self.uninterrupted()?;
             match act {
                 Act::Config(lines) => self.config(layer, lines)?,
@@ -213,7 +254,10 @@ impl Run<'_> {
         if failure.informational() {
             return failure;
         }
-        let rootfs = if self.means.keep_failed { self.keep_rootfs() } else { None };
+        let rootfs = match self.kept_rootfs.take() {
+            None if self.means.keep_failed => self.keep_rootfs(),
+            kept => kept,
+        };
         let Some(directory) = &mut self.means.directory else { return failure };
         directory.keep();
         Failure { log: Some(directory.log()), rootfs, ..failure }
@@ -227,7 +271,7 @@ impl Run<'_> {
         crate::host::kernel::unblocked(&mut copy);
         match copy.status() {
             Ok(status) if status.success() => {
-                let name = self.site.target.name.clone();
+                let name = self.plan.container.name.clone();
                 let run = KeptRun { name, ids: Ids::of_this_process() };
                 let noted = self.means.directory.as_ref()?.describe(&run);
                 if let Err(error) = noted {

@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use super::Run;
 use super::failure::{Failure, status};
 use super::observe::{Event, Subject};
+use crate::host::kernel::LONGEST_HOST_NAME;
 use crate::host::rootfs::{Attributes, Rootfs, copy};
 use crate::plan::{Layer, Upstream};
 use crate::shell;
@@ -70,9 +71,6 @@ const CONFIG: &[(&str, &str)] = &[
     ("lxc.mount.auto", "cgroup:mixed proc:mixed sys:mixed"),
     ("lxc.mount.entry", "shm dev/shm tmpfs rw,nosuid,nodev,create=dir 0 0"),
 ];
-
-/// The longest host name, in bytes. Source: sethostname(2).
-const LONGEST_HOST_NAME: usize = 64;
 
 /// Names that a busybox may offer, and that the rootfs has for itself.
 const NOT_LINKED: [&str; 1] = ["bin/busybox"];

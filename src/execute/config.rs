@@ -12,7 +12,7 @@ use crate::lxc::config;
 use crate::plan::{Configuration, Layer};
 
 /// The name of the config in the container's directory.
-const NAME: &str = "config";
+pub(super) const NAME: &str = "config";
 
 /// The permission bits that LXC gives a config.
 const MODE: u32 = 0o640;

@@ -26,6 +26,8 @@ pub mod status {
     pub const POST: u8 = 6;
     /// A `check` step failed.
     pub const CHECK: u8 = 7;
+    /// The layer store failed, or the container cannot stand on it.
+    pub const STORE: u8 = 8;
     /// The call only asked for something; LXC keeps no container after it.
     pub const INFORMATIONAL: u8 = 9;
     /// A signal ended the run; its number is added.

@@ -126,7 +126,7 @@ fn hint(failure: &Failure, sandbox: &manifest::Sandbox) -> Option<&'static str> 
         .then_some("a step inside the rootfs has no network, unless it says `network = true`")
 }
 
-fn run(
+pub(super) fn run(
     settings: Settings<'_>,
     program: &Program,
     terms: Terms,

@@ -71,6 +71,8 @@ pub enum Doing {
     Drop(String),
     /// The lines of the config.
     Config,
+    /// What the layer store has of the layer.
+    Store,
 }
 
 impl fmt::Display for Subject {
@@ -83,6 +85,7 @@ impl fmt::Display for Subject {
             }
             Doing::Drop(path) => write!(formatter, "file `{path}` of layer `{layer}`"),
             Doing::Config => write!(formatter, "config of layer `{layer}`"),
+            Doing::Store => write!(formatter, "store of layer `{layer}`"),
         }
     }
 }

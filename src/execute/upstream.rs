@@ -33,9 +33,11 @@ impl Run<'_> {
             return Err(fail(format!("is this program again, {depth} levels deep")).hint(hint));
         }
         let before = self.effect().map_err(|error| fail(format!("cannot be watched: {error}")))?;
+        // Where it is called for the container itself, the words for the placeholder are not meant.
+        let args = if self.stored.is_some() { &upstream.args } else { &upstream.direct };
         let mut command = Command::new(path);
         command
-            .args(&upstream.args)
+            .args(args)
             .env_clear()
             .envs(upstream.environment.iter().map(|(name, value)| (name, value)))
             .env(DEPTH, (depth + 1).to_string())
@@ -49,8 +51,7 @@ impl Run<'_> {
         let text = upstream.template.as_str();
         let job =
             Job { subject: subject.clone(), at: &upstream.at, text, status: status::UPSTREAM };
-        let words =
-            [path.as_os_str()].into_iter().chain(upstream.args.iter().map(OsString::as_os_str));
+        let words = [path.as_os_str()].into_iter().chain(args.iter().map(OsString::as_os_str));
         let line = shell::command(words);
         self.command(job, command, terms)
             .map_err(|failure| Failure { command: Some(line.clone()), ..failure })?;

@@ -1,0 +1,362 @@
+//! Takes layers from the store, and makes those for it that it lacks.
+//!
+//! All pre steps have run by then. What is stored of the chain is one entry, that of the outermost
+//! layer that is found; the layers outside of it are made one by one on their way out, each on the
+//! tree of the one before, until nothing more is stored. Then the container comes to its rootfs, and
+//! the rest of the chain runs there.
+
+mod identity;
+mod make;
+mod settle;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::rc::Rc;
+use std::thread::sleep;
+use std::time::Duration;
+
+use super::failure::{Failure, status};
+use super::observe::{Doing, Event, Subject};
+use super::site::Site;
+use super::{Handed, Run, config};
+use crate::host::caller::Caller;
+use crate::host::files::Ownership;
+use crate::host::rootfs::Rootfs;
+use crate::lxc;
+use crate::manifest::LayerName;
+use crate::plan::{
+    Act, EntryId, Ground, Known, Layer, Mode, PLACEHOLDER, Part, Pattern, Rung, Stock, Storable,
+};
+use crate::store::{self, Lock, Overlay, Store};
+
+/// How often it is looked whether another run has done with what this one waits for.
+const PATIENCE: Duration = Duration::from_millis(20);
+
+/// How far a run has come with what is stored.
+#[derive(Debug)]
+pub(super) struct Stored {
+    store: Store,
+    /// Held, so that gc waits until the container stands on its tree, or has its copy.
+    _shared: Lock,
+    ground: Ground,
+    /// What the config of the container's own starts with.
+    initial: Vec<u8>,
+    stock: Stock,
+    /// How many of the storables are done.
+    done: usize,
+    /// The entry of the last of them.
+    base: Option<EntryId>,
+    /// Whether the container has its rootfs.
+    settled: bool,
+    /// The overlay that the container's rootfs is, while the run goes on.
+    overlay: Option<Overlay>,
+}
+
+impl Run<'_> {
+    /// Takes the place of the upstream, where it is stored; false, where it has to run in the
+    /// container.
+    pub(super) fn enter_store(&mut self, layer: &Layer) -> Result<bool, Box<Failure>> {
+        let Some(pattern) = self.pattern() else {
+            return match &self.plan.storage.unused {
+                Some(why) if self.plan.storage.mode != Mode::None => {
+                    let why = why.clone();
+                    self.without_store(layer, &why)
+                }
+                _ => Ok(false),
+            };
+        };
+        if pattern.stored.is_empty() {
+            if self.plan.storage.mode == Mode::Overlay {
+                let why = pattern.end.clone().unwrap_or_default();
+                return Err(Self::no_store(layer, &format!("nothing is stored: {why}")));
+            }
+            return Ok(false);
+        }
+        let stored = match self.open_store() {
+            Ok(stored) => stored,
+            Err(Denied::Why(why)) => return self.without_store(layer, &why),
+            Err(Denied::Failure(failure)) => return Err(failure),
+        };
+        self.stored = Some(stored);
+        self.climb(pattern);
+        if self.stored().is_some_and(|stored| stored.done == 0) {
+            self.make(pattern, 0)?;
+        }
+        self.settle_at_last(layer, pattern)?;
+        Ok(true)
+    }
+
+    /// Does what is to be done for a layer after what it wraps, where that is stored or not.
+    pub(super) fn after_stored(
+        &mut self,
+        layer: &Layer,
+        handed: &Handed,
+    ) -> Result<(), Box<Failure>> {
+        let Some(pattern) = self.pattern() else { return self.acts(layer, handed, |_| true) };
+        let index = pattern.layer(&layer.name).map(|(index, _)| index);
+        let Some(stored) = self.stored() else { return self.acts(layer, handed, |_| true) };
+        match index {
+            None if !layer.leaves_nothing() => return self.acts(layer, handed, |_| true),
+            Some(index) if index >= stored.done => {
+                self.make(pattern, index)?;
+                self.settle_at_last(layer, pattern)?;
+            }
+            _ => {}
+        }
+        if !layer.after.iter().any(Act::is_check_on_host) {
+            return Ok(self.uninterrupted()?);
+        }
+        if self.stored().is_some_and(|stored| stored.settled) {
+            return self.acts(layer, handed, Act::is_check_on_host);
+        }
+        self.in_view(layer, pattern, handed)
+    }
+
+    /// Lets the container have its rootfs, if all that is stored is done.
+    fn settle_at_last(&mut self, layer: &Layer, pattern: &Pattern) -> Result<(), Box<Failure>> {
+        match self.stored() {
+            Some(stored) if stored.done == pattern.stored.len() && !stored.settled => {
+                self.settle(layer, pattern)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Finds the outermost entry.
+    fn climb(&mut self, pattern: &Pattern) {
+        while let Some((index, base)) = self.position()
+            && index < pattern.stored.len()
+        {
+            let rung = self.rung(pattern, index, base);
+            match rung.found {
+                Some(entry) => self.found(pattern, index, entry),
+                None => {
+                    self.misses(pattern, index, &rung);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn found(&mut self, pattern: &Pattern, index: usize, entry: EntryId) {
+        let slot = pattern.stored[index].slot();
+        self.log(format!("{slot}: stored as {entry}\n").as_bytes());
+        if let Some(stored) = &mut self.stored {
+            stored.done = index + 1;
+            stored.base = Some(entry);
+        }
+    }
+
+    /// Says why something is not found.
+    fn misses(&mut self, pattern: &Pattern, index: usize, rung: &Rung) {
+        let storable = &pattern.stored[index];
+        let slot = storable.slot();
+        let rebuild = self.plan.storage.rebuild;
+        let Some(stored) = &self.stored else { return };
+        let lines = stored.stock.why(storable, rung, rebuild);
+        for line in lines {
+            self.log(format!("{slot}: misses: {line}\n").as_bytes());
+            tracing::info!(slot, line, "misses");
+        }
+    }
+
+    fn rung(&self, pattern: &Pattern, index: usize, base: Option<EntryId>) -> Rung {
+        let empty = Stock::default();
+        let none = Ground::default();
+        let (ground, stock) = match &self.stored {
+            Some(stored) => (&stored.ground, &stored.stock),
+            None => (&none, &empty),
+        };
+        let handed = |name: &LayerName| self.handed_of(pattern, name);
+        let known = Known { ground, handed: &handed, stock, rebuild: self.plan.storage.rebuild };
+        pattern.rung(index, base, &known)
+    }
+
+    /// Returns what a layer sees of what pre steps have handed inward.
+    fn handed_of(&self, pattern: &Pattern, name: &LayerName) -> Handed {
+        let Some(layer) = pattern.nest_layer(name) else { return Handed::new() };
+        let handed = self.handed.get(name).map(Vec::as_slice).unwrap_or_default();
+        handed
+            .iter()
+            .filter(|(name, _)| layer.sees.iter().any(|seen| name == seen.as_str()))
+            .cloned()
+            .collect()
+    }
+
+    fn position(&self) -> Option<(usize, Option<EntryId>)> {
+        self.stored.as_ref().map(|stored| (stored.done, stored.base))
+    }
+
+    fn stored(&self) -> Option<&Stored> {
+        self.stored.as_ref()
+    }
+
+    /// Opens the store for this run.
+    fn open_store(&mut self) -> Result<Stored, Denied> {
+        let why = |error: io::Error| Denied::Why(error.to_string());
+        let found = Rootfs::open(&self.site.rootfs).and_then(|rootfs| rootfs.fingerprint());
+        match found {
+            Ok(found) if found.is_empty() => {}
+            Ok(_) if self.was_empty => {
+                return Err(Denied::Why("a pre step has written into the rootfs".to_owned()));
+            }
+            Ok(_) => return Err(Denied::Why("the rootfs is not empty".to_owned())),
+            // The directory of `--dir` is the template's to make.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                std::fs::create_dir(&self.site.rootfs).map_err(why)?;
+            }
+            Err(error) => return Err(why(error)),
+        }
+        let target = &self.site.target;
+        let top = store::directory(&Caller::observe())
+            .ok_or_else(|| Denied::Why("no directory for it is known".to_owned()))?;
+        let map = store::map_of(crate::host::userns::Ids::of_this_process());
+        let store = Store::new(&top, &map);
+        let owner = target.mapped.map(|mapped| (mapped.uid, mapped.gid));
+        let place = top.display().to_string();
+        store.make(owner).map_err(|error| Denied::Why(format!("`{place}`: {error}")))?;
+        let initial = config::read(&self.site.container).map_err(why)?;
+        if self.plan.storage.mode == Mode::Overlay
+            && let Some(fault) = settle::no_overlay(&initial, &self.site)
+        {
+            return Err(Denied::Why(fault));
+        }
+        let rootfs = crate::host::files::open_directory(&self.site.rootfs).map_err(why)?;
+        let Ownership { uid, gid, mode } = Ownership::of(&rootfs).map_err(why)?;
+        let Some(pattern) = self.pattern() else {
+            return Err(Denied::Why("there is no pattern".to_owned()));
+        };
+        let ground = Ground {
+            config: lxc::config::of_any_container(&initial, "dir:rootfs"),
+            rootfs: (uid, gid, mode),
+            ..pattern.ground.clone()
+        };
+        let shared = store.lock().map_err(why)?;
+        self.wait("the store is being cleaned", || shared.share()).map_err(Denied::Failure)?;
+        let slots: Vec<_> = pattern.stored.iter().map(Storable::slot).collect();
+        let stock = store.stock(&self.plan.manifest.absolute, &slots).map_err(why)?;
+        Ok(Stored {
+            store,
+            _shared: shared,
+            ground,
+            initial,
+            stock,
+            done: 0,
+            base: None,
+            settled: false,
+            overlay: None,
+        })
+    }
+
+    /// Waits until `take` has what another run has.
+    fn wait(
+        &mut self,
+        what: &str,
+        take: impl Fn() -> io::Result<bool>,
+    ) -> Result<(), Box<Failure>> {
+        let mut told = false;
+        loop {
+            let taken = take().map_err(|error| {
+                Failure::of_run(status::STORE, format!("the layer store: {error}"))
+            })?;
+            if taken {
+                return Ok(());
+            }
+            if !std::mem::replace(&mut told, true) {
+                self.note(&format!("{what}; waiting for it"));
+            }
+            self.uninterrupted()?;
+            sleep(PATIENCE);
+        }
+    }
+
+    /// Goes on without the store where the container needs none, and says why.
+    fn without_store(&mut self, layer: &Layer, why: &str) -> Result<bool, Box<Failure>> {
+        if self.plan.storage.mode == Mode::Overlay {
+            return Err(Self::no_store(layer, why));
+        }
+        self.note(&format!("the layer store is not used: {why}"));
+        Ok(false)
+    }
+
+    fn no_store(layer: &Layer, why: &str) -> Box<Failure> {
+        let subject = Subject { layer: layer.name.clone(), doing: Doing::Store };
+        let reason = format!("cannot have an overlay: {why}");
+        let failure = Failure::of(status::STORE, subject, &layer.at, reason);
+        Box::new(failure.hint("`--storage=copy` gives the container a rootfs of its own"))
+    }
+
+    /// Tells of something that the store does for a layer.
+    fn store_act<T>(
+        &mut self,
+        layer: &Layer,
+        text: &str,
+        status: u8,
+        act: impl FnOnce(&mut Self) -> io::Result<T>,
+    ) -> Result<T, Box<Failure>> {
+        let subject = Subject { layer: layer.name.clone(), doing: Doing::Store };
+        self.log(format!("{subject}: {text}\n").as_bytes());
+        let started = std::time::Instant::now();
+        self.means.observer.event(&Event::Begun { subject: &subject, at: &layer.at, text });
+        let result = act(self);
+        let (succeeded, elapsed) = (result.is_ok(), started.elapsed());
+        self.means.observer.event(&Event::Ended { subject: &subject, succeeded, elapsed });
+        result.map_err(|error| {
+            let reason = format!("failed ({text}): {error}");
+            Box::new(Failure::of(status, subject, &layer.at, reason))
+        })
+    }
+
+    /// Does something where another site is the run's; what it fails with is kept before that is
+    /// gone.
+    fn at_site<T>(
+        &mut self,
+        site: Site,
+        act: impl FnOnce(&mut Self) -> Result<T, Box<Failure>>,
+    ) -> Result<T, Box<Failure>> {
+        let own = std::mem::replace(&mut self.site, Rc::new(site));
+        let result = act(self);
+        if result.as_ref().is_err_and(|failure| !failure.informational())
+            && self.means.keep_failed
+            && self.kept_rootfs.is_none()
+        {
+            self.kept_rootfs = self.keep_rootfs();
+        }
+        self.site = own;
+        let name = &self.site.target.name;
+        result.map_err(|failure| {
+            let reason = failure.reason.replace(PLACEHOLDER, name);
+            Box::new(Failure { reason, ..*failure })
+        })
+    }
+}
+
+impl<'a> Run<'a> {
+    /// Returns what is stored of the plan, where the store is wanted.
+    fn pattern(&self) -> Option<&'a Pattern> {
+        let storage = &self.plan.storage;
+        storage.pattern.as_ref().filter(|_| storage.mode != Mode::None)
+    }
+}
+
+/// Why the store cannot be used.
+enum Denied {
+    /// The host does not let it.
+    Why(String),
+    /// The run is at its end.
+    Failure(Box<Failure>),
+}
+
+/// Variables handed inward, by the layer at which they were seen.
+pub(super) type HandedAt = BTreeMap<LayerName, Handed>;
+
+/// Returns a failure of the store at a layer.
+fn fault(layer: &Layer, what: &str, error: &io::Error) -> Box<Failure> {
+    let subject = Subject { layer: layer.name.clone(), doing: Doing::Store };
+    Box::new(Failure::of(status::STORE, subject, &layer.at, format!("{what}: {error}")))
+}
+
+/// Tells whether something is the upstream's.
+fn is_upstream(pattern: &Pattern, index: usize) -> bool {
+    pattern.stored[index].part == Part::Upstream
+}

@@ -1,0 +1,150 @@
+//! Makes what the store lacks.
+
+use std::io;
+use std::path::Path;
+
+use super::super::failure::Failure;
+use super::super::site::Site;
+use super::super::{Handed, Run, config};
+use super::identity::Names;
+use super::{Stored, fault, is_upstream};
+use crate::host::files::Ownership;
+use crate::lxc;
+use crate::plan::{Act, EntryId, Layer, PLACEHOLDER, Pattern, Rung};
+use crate::store::{About, Build, Entry, Made, Start};
+
+impl Run<'_> {
+    /// Makes one storable, or takes it from another run that makes it meanwhile.
+    pub(super) fn make(&mut self, pattern: &Pattern, index: usize) -> Result<(), Box<Failure>> {
+        self.uninterrupted()?;
+        let storable = &pattern.stored[index];
+        let Some(layer) = pattern.nest_layer(&storable.name) else { return Ok(()) };
+        let Some(stored) = &self.stored else { return Ok(()) };
+        let (store, base, since) = (stored.store.clone(), stored.base, stored.stock.now);
+        let rung = self.rung(pattern, index, base);
+        let fail = |error: io::Error| fault(layer, "cannot be looked for", &error);
+        let lock = store.lock_of(rung.key).map_err(fail)?;
+        self.wait(&format!("another run makes {}", storable.slot()), || lock.take())?;
+        let stock = store.stock(&self.plan.manifest.absolute, &[]).map_err(fail)?;
+        let newest = stock.entries.get(&rung.key).copied();
+        if let Some(stored) = &mut self.stored {
+            stored.stock.entries = stock.entries;
+        }
+        let again = self.rung(pattern, index, base);
+        // With `--rebuild`, what was made while this run waited is new too.
+        let newer = newest.filter(|generation| *generation > since);
+        let newer = newer.map(|generation| EntryId { key: rung.key, generation });
+        if let Some(entry) = again.found.or(newer) {
+            self.found(pattern, index, entry);
+            return Ok(());
+        }
+        if index > 0 {
+            // Why the first misses was said when it was looked for.
+            self.misses(pattern, index, &again);
+        }
+        let entry = self.build(pattern, index, layer, again)?;
+        self.found(pattern, index, entry.id);
+        Ok(())
+    }
+
+    fn build(
+        &mut self,
+        pattern: &Pattern,
+        index: usize,
+        layer: &Layer,
+        rung: Rung,
+    ) -> Result<Entry, Box<Failure>> {
+        let storable = &pattern.stored[index];
+        let (build, site) = self.place(pattern, layer)?;
+        let handed = self.handed_of(pattern, &layer.name);
+        let upstream = is_upstream(pattern, index);
+        self.at_site(site, |run| {
+            if upstream {
+                return Ok(run.upstream(layer, pattern.upstream())?);
+            }
+            run.acts(layer, &handed, |act| !act.is_check_on_host())
+        })?;
+        let made = Made {
+            layer: layer.name.to_string(),
+            slot: storable.slot(),
+            manifest: self.plan.manifest.absolute.clone(),
+            role: self.plan.manifest.description.clone(),
+        };
+        let identity: Vec<&Path> = storable.identity.iter().map(AsRef::as_ref).collect();
+        let dropped = layer.after.iter().filter(|_| !upstream).filter_map(|act| match act {
+            Act::Drop(file) => Some(file.path.as_ref()),
+            _ => None,
+        });
+        let kept: Vec<&Path> = dropped.collect();
+        let about = About {
+            made,
+            document: rung.document,
+            identity: &identity,
+            kept: &kept,
+            placeholder: PLACEHOLDER,
+        };
+        let started = std::time::Instant::now();
+        let entry =
+            build.commit(about).map_err(|error| fault(layer, "could not be stored", &error))?;
+        let elapsed = started.elapsed().as_secs_f64();
+        self.log(format!("{}: stored in {elapsed:.1} s\n", storable.slot()).as_bytes());
+        Ok(entry)
+    }
+
+    /// Makes a place on what is done so far.
+    fn place(&mut self, pattern: &Pattern, layer: &Layer) -> Result<(Build, Site), Box<Failure>> {
+        let fail = |error: io::Error| fault(layer, "has no place to be made in", &error);
+        let build = self.begin(pattern).map_err(fail)?;
+        let site = Site::open(&pattern.target).map_err(fail)?;
+        Ok((build, site))
+    }
+
+    fn begin(&mut self, pattern: &Pattern) -> io::Result<Build> {
+        let Some(stored) = &self.stored else { return Err(io::Error::other("it is not open")) };
+        let parent = match stored.base {
+            Some(id) => Some(Entry::read(&stored.store, id)?),
+            None => None,
+        };
+        let target = &pattern.target;
+        let rootfs = format!("dir:{}", target.rootfs.display());
+        let initial = lxc::config::of_any_container(&stored.initial, &rootfs);
+        let start = Start {
+            lxcpath: target.path.parent().unwrap_or(Path::new("/")),
+            name: &target.name,
+            initial: &initial,
+            ownership: config::ownership(&self.site.container, target.mapped)?,
+            directory: Ownership::of(&self.site.container)?,
+            rootfs: stored.ground.rootfs,
+        };
+        Build::begin(&stored.store, parent, &start)
+    }
+
+    /// Runs the checks on the host of a layer where the container has no rootfs yet: in one that
+    /// looks like it, and is thrown away.
+    pub(super) fn in_view(
+        &mut self,
+        layer: &Layer,
+        pattern: &Pattern,
+        handed: &Handed,
+    ) -> Result<(), Box<Failure>> {
+        let entry = self.base_entry().map_err(|error| fault(layer, "cannot be read", &error))?;
+        let (build, mut site) = self.place(pattern, layer)?;
+        let own = &self.site.target;
+        site.target.name.clone_from(&own.name);
+        let names = Names::of(&entry, own);
+        names
+            .write(&site.rootfs, &entry.places)
+            .map_err(|error| fault(layer, "cannot be shown to its checks", &error))?;
+        self.at_site(site, |run| run.acts(layer, handed, Act::is_check_on_host))?;
+        drop(build);
+        Ok(())
+    }
+
+    /// Reads the entry of what is done so far.
+    pub(super) fn base_entry(&self) -> io::Result<Entry> {
+        match &self.stored {
+            Some(Stored { store, base: Some(id), .. }) => Entry::read(store, *id),
+            _ => Err(io::Error::other("nothing is stored")),
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Lets a container have what is stored: as a copy of its own, or as an overlay on the stored tree.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use super::super::failure::{Failure, status};
+use super::super::site::Site;
+use super::super::{Run, config};
+use super::{Stored, identity};
+use crate::host::caller::Caller;
+use crate::host::files;
+use crate::lxc;
+use crate::plan::{Layer, Mode, Pattern};
+use crate::store::{Entry, Overlay, Root, tree};
+
+/// The upper directory of a container's overlay, in the container's directory.
+const DELTA: &str = "delta";
+
+/// The working directory of the overlay, which LXC makes anew at each start.
+const WORK: &str = "work";
+
+/// What the filesystem makes at the top of a rootfs that is a device of its own.
+const LOST: &str = "lost+found";
+
+/// Says why a container cannot stand on a stored tree.
+pub(super) fn no_overlay(config: &[u8], site: &Site) -> Option<String> {
+    let text = String::from_utf8_lossy(config);
+    let value = lxc::config::last_value(&text, "lxc.rootfs.path").unwrap_or_default();
+    let path = value.strip_prefix("dir:").unwrap_or(value);
+    if Path::new(path) != site.target.rootfs {
+        return Some(format!("LXC has not given a plain directory, but `{value}`"));
+    }
+    let path = site.target.path.to_str().filter(|path| !path.contains([':', ',', '\\', '"', '\'']));
+    match path {
+        None => Some("the container's path holds what no path of an overlay can hold".to_owned()),
+        Some(_) => None,
+    }
+}
+
+impl Run<'_> {
+    /// Gives the container its rootfs and its config.
+    pub(super) fn settle(&mut self, layer: &Layer, pattern: &Pattern) -> Result<(), Box<Failure>> {
+        let mode = self.plan.storage.mode;
+        let text = match mode {
+            Mode::Overlay => "standing on what is stored",
+            _ => "copying what is stored",
+        };
+        let outermost = pattern.stored.last().and_then(|last| pattern.nest_layer(&last.name));
+        let stored = outermost.unwrap_or(layer);
+        let status = match mode {
+            Mode::Overlay => status::STORE,
+            // It is the container's own place that did not take it.
+            _ => status::FILES,
+        };
+        let entry = self.store_act(stored, text, status, |run| {
+            let entry = run.base_entry()?;
+            if mode == Mode::Overlay {
+                run.stand_on(&entry)?;
+            } else {
+                run.copy(&entry)?;
+            }
+            let names = identity::Names::of(&entry, &run.site.target);
+            names.write(&run.site.rootfs, &entry.places)?;
+            run.put_beside(&entry, &names)?;
+            run.put_config(&entry, &names, mode)?;
+            Ok(entry)
+        })?;
+        self.make_keys(stored, &entry.keys)?;
+        self.upstream_record.clone_from(&entry.record);
+        if let Some(stored) = &mut self.stored {
+            stored.settled = true;
+        }
+        Ok(())
+    }
+
+    fn copy(&mut self, entry: &Entry) -> io::Result<()> {
+        let Some(Stored { store, .. }) = &self.stored else { return Ok(()) };
+        let from = files::open_directory(&store.rootfs(entry.id))?;
+        let to = files::open_directory(&self.site.rootfs)?;
+        tree::copy(from.as_fd(), to.as_fd(), &[LOST.as_ref()])
+    }
+
+    /// Mounts the overlay that the container's rootfs is from now on.
+    fn stand_on(&mut self, entry: &Entry) -> io::Result<()> {
+        let Some(stored) = &mut self.stored else { return Ok(()) };
+        let path = &self.site.target.path;
+        let lower = stored.store.rootfs(entry.id);
+        let (delta, work) = (path.join(DELTA), path.join(WORK));
+        for path in [&delta, &work] {
+            DirBuilder::new().mode(0o755).create(path)?;
+        }
+        let top = files::open_directory(&lower)?;
+        tree::copy_attributes(top.as_fd(), files::open_directory(&delta)?.as_fd())?;
+        // It is noted before anything names the tree: gc finds it, whatever happens next.
+        Root::note(&stored.store, entry.id, &path.join("config"))?;
+        stored.overlay = Some(Overlay::mount(&lower, &delta, &work, &self.site.rootfs, true)?);
+        Ok(())
+    }
+
+    /// Takes the overlay away: the container's start mounts it anew.
+    pub(in crate::execute) fn leave_overlay(&mut self) -> io::Result<()> {
+        let Some(overlay) = self.stored.as_mut().and_then(|stored| stored.overlay.take()) else {
+            return Ok(());
+        };
+        overlay.unmount()?;
+        let container = files::open_directory(&self.site.target.path)?;
+        tree::remove(container.as_fd(), WORK.as_ref())
+    }
+
+    fn put_config(&self, entry: &Entry, names: &identity::Names, mode: Mode) -> io::Result<()> {
+        let own = config::read(&self.site.container)?;
+        let mut text = identity::config(entry, &own, names)?;
+        if mode == Mode::Overlay
+            && let Some(Stored { store, .. }) = &self.stored
+        {
+            let (lower, delta) = (store.rootfs(entry.id), self.site.target.path.join(DELTA));
+            text = on_overlay(&text, &lower, &delta);
+        }
+        let ownership = config::ownership(&self.site.container, self.site.target.mapped)?;
+        files::replace_in(&self.site.container, config::NAME, &text, ownership)
+    }
+
+    /// Puts what the upstream left beside rootfs and config where it was.
+    fn put_beside(&self, entry: &Entry, names: &identity::Names) -> io::Result<()> {
+        let Some(Stored { store, .. }) = &self.stored else { return Ok(()) };
+        let beside = store.beside(entry.id);
+        if !beside.is_dir() {
+            return Ok(());
+        }
+        let container = &self.site.container;
+        let owner = files::Ownership::of(container)?;
+        tree::copy(files::open_directory(&beside)?.as_fd(), container.as_fd(), &[])?;
+        let files::Ownership { uid, gid, mode } = owner;
+        crate::host::rootfs::own(container, crate::host::rootfs::Attributes { uid, gid, mode })?;
+        for entry in fs::read_dir(&beside)? {
+            let name = entry?.file_name();
+            let path = self.site.target.path.join(&name);
+            if path.is_file() {
+                let text = files::read_regular(&path, 16 * 1024 * 1024)?;
+                let new = names.put_into(&text);
+                if new != text {
+                    fs::write(path, new)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns a config whose rootfs is an overlay, and that lets clones be known to the store.
+fn on_overlay(config: &[u8], lower: &Path, delta: &Path) -> Vec<u8> {
+    let path = format!("overlay:{}:{}", lower.display(), delta.display());
+    let mut text =
+        lxc::config::rewrite(config, |key, _| (key == "lxc.rootfs.path").then(|| path.clone()));
+    let mut lines = Vec::new();
+    if Caller::observe().is_mapped_root() {
+        lines.push(("lxc.rootfs.options", "userxattr".to_owned()));
+    }
+    if let Some(hook) = clone_hook() {
+        lines.push(("lxc.hook.clone", hook));
+    }
+    let lines = lines.iter().map(|(key, value)| (*key, value.as_str()));
+    text = lxc::config::append_note(&text, "stands on the layer store", lines);
+    text
+}
+
+/// Returns the hook that notes clones and snapshots. It never fails a copy: the program may be gone
+/// by then.
+fn clone_hook() -> Option<String> {
+    let program: PathBuf = std::env::current_exe().ok()?;
+    let program = program.to_str().filter(|path| {
+        path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._+-".contains(&byte))
+    })?;
+    Some(format!("/bin/sh -c '{program} --clone-hook \"$@\" || :' sh"))
+}
