@@ -1,6 +1,7 @@
 //! The command line: the only part that talks to people.
 
 mod arguments;
+mod clone_hook;
 mod create;
 mod doctor;
 mod init;
@@ -16,6 +17,8 @@ mod report;
 mod run;
 mod schema;
 mod shell;
+mod storage;
+mod store;
 mod template;
 mod validate;
 
@@ -35,6 +38,9 @@ pub fn main() -> ExitCode {
     let mut words = std::env::args_os();
     let name = words.next().unwrap_or_default();
     let words: Vec<OsString> = words.collect();
+    if words.first().is_some_and(|word| word == clone_hook::WORD) {
+        return ExitCode::from(clone_hook::main());
+    }
     if is_template_call(&name, &words) {
         return ExitCode::from(template::main(&words));
     }
@@ -53,6 +59,7 @@ pub fn main() -> ExitCode {
         Verb::Shell(arguments) => shell::main(&arguments),
         Verb::Doctor(arguments) => doctor::main(&arguments),
         Verb::Layer(verb) => layer::main(&verb),
+        Verb::Store(verb) => store::main(&verb),
         Verb::Init(arguments) => init::main(&arguments),
         Verb::Schema(arguments) => schema::main(&arguments),
         Verb::InstallTemplate(arguments) => install::main(&arguments),

@@ -47,6 +47,9 @@ pub(crate) enum Verb {
     /// Lists the reusable layers, or shows one.
     #[command(subcommand)]
     Layer(LayerVerb),
+    /// Looks after the layer store.
+    #[command(subcommand)]
+    Store(StoreVerb),
     /// Writes a manifest to start from.
     Init(InitArguments),
     /// Prints the JSON schema of a format.
@@ -88,6 +91,28 @@ pub(crate) struct ValueArguments {
     pub(crate) vars_files: Vec<PathBuf>,
 }
 
+/// How a run uses the layer store.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub(crate) struct StorageArguments {
+    /// How the container comes to what is stored.
+    #[arg(long, value_enum, value_name = "HOW", default_value_t = StorageMode::Copy)]
+    pub(crate) storage: StorageMode,
+    /// Makes everything anew that is stored.
+    #[arg(long)]
+    pub(crate) rebuild: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StorageMode {
+    /// It owns a copy.
+    #[default]
+    Copy,
+    /// It stands on the stored tree, as an overlay.
+    Overlay,
+    /// Every layer is made in the container itself.
+    None,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct PlanArguments {
     #[command(flatten)]
@@ -100,6 +125,8 @@ pub(crate) struct PlanArguments {
     /// The directory of LXC's containers.
     #[arg(long, short = 'P', value_name = "DIR")]
     pub(crate) lxcpath: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) storage: StorageArguments,
     /// How the plan is written.
     #[arg(long, value_enum, default_value_t = PlanFormat::Text)]
     pub(crate) format: PlanFormat,
@@ -158,6 +185,8 @@ pub(crate) struct CreateArguments {
     /// What the container's config starts with; LXC's default.conf, where there is one.
     #[arg(long, short = 'f', value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) storage: StorageArguments,
     /// Keeps the rootfs of a failed run for people to look at.
     #[arg(long)]
     pub(crate) keep_failed: bool,
@@ -198,6 +227,34 @@ pub(crate) enum LayerVerb {
     Show {
         /// Its name.
         name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoreVerb {
+    /// Lists what is stored: layer, role, size, age, and how many containers stand on it.
+    List {
+        /// How it is written.
+        #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
+        format: ReportFormat,
+    },
+    /// Reads all that is stored again, and tells of every byte that is not as it was.
+    Verify {
+        /// The entries, by the beginning of their names; all, where none is given.
+        #[arg(value_name = "ENTRY")]
+        entries: Vec<String>,
+    },
+    /// Removes what no container stands on.
+    Gc {
+        /// Forgets containers that cannot be reached, so that what they stand on can go.
+        #[arg(long)]
+        forget: bool,
+    },
+    /// Removes entries.
+    Remove {
+        /// The entries, by the beginning of their names.
+        #[arg(required = true, value_name = "ENTRY")]
+        entries: Vec<String>,
     },
 }
 

@@ -1,23 +1,23 @@
 //! `create`: makes a container where LXC is not installed.
 
-use std::fmt::Write;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, chown};
 use std::path::{Path, PathBuf};
 
 use super::arguments::CreateArguments;
-use super::mapping::{Mapping, idmap, starting_config};
+use super::mapping::{Mapping, starting_config};
 use super::run::{Options, run};
+use super::storage::Wanted;
 use super::{output, plan};
 use crate::execute::status;
 use crate::host::caller::Caller;
 use crate::host::files::{self, Ownership};
 use crate::host::lxcpath;
 use crate::host::secret;
-use crate::host::userns::{self, Ids};
+use crate::host::userns;
 use crate::lxc::call::{Mapped, is_container_name};
-use crate::shell;
+use crate::{shell, store};
 
 pub(super) fn main(arguments: CreateArguments) -> u8 {
     match create(arguments) {
@@ -52,7 +52,12 @@ fn create(arguments: CreateArguments) -> Result<u8, String> {
     let target = plan::target(&name, &path, mapped, arguments.args);
     // A manifest that cannot be used is found out before anything is made.
     let manifest = arguments.manifest.path();
-    let Some((plan, chain)) = plan::make(&manifest, target, &arguments.values) else {
+    let wanted = Wanted {
+        storage: arguments.storage,
+        config: mapping.initial_config(&config, &path.join("rootfs")).into_bytes(),
+        map: store::map_of(mapping.ids(&caller)),
+    };
+    let Some((plan, chain)) = plan::make(&manifest, target, &arguments.values, &wanted) else {
         return Ok(status::USAGE);
     };
     // Mapped ids may not read what the caller may.
@@ -78,7 +83,7 @@ fn create(arguments: CreateArguments) -> Result<u8, String> {
     if mapping != Mapping::None {
         userns::enter(ids).map_err(|error| format!("no user namespace can be entered: {error}"))?;
     }
-    let shell = Shell::make(&path, &config, ids, mapped)
+    let shell = Shell::make(&path, &wanted.config, mapped)
         .map_err(|error| format!("`{}` cannot be made: {error}", path.display()))?;
     let options =
         Options { talk: arguments.talk, keep_failed: arguments.keep_failed, under_lxc: false };
@@ -107,12 +112,7 @@ struct Shell {
 
 impl Shell {
     /// Makes it with owners and modes as LXC gives them.
-    fn make(
-        path: &Path,
-        config: &str,
-        ids: Option<Ids>,
-        mapped: Option<Mapped>,
-    ) -> io::Result<Self> {
+    fn make(path: &Path, config: &[u8], mapped: Option<Mapped>) -> io::Result<Self> {
         rustix::process::umask(rustix::fs::Mode::empty());
         DirBuilder::new().mode(0o770).create(path).map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => io::Error::other("it exists already"),
@@ -124,19 +124,14 @@ impl Shell {
         }
         let rootfs = path.join("rootfs");
         DirBuilder::new().mode(0o755).create(&rootfs)?;
+        if let Some(mapped) = mapped {
+            chown(&rootfs, None, Some(mapped.gid))?;
+        }
         let caller = Caller::observe();
         let (uid, gid) = mapped.map_or((caller.uid, caller.gid), |mapped| (mapped.uid, mapped.gid));
-        let mut text = config.to_owned();
-        if idmap(config).is_none()
-            && let Some(Ids { users, groups }) = ids
-        {
-            let _ = writeln!(text, "lxc.idmap = u 0 {} {}", users.first, users.count);
-            let _ = writeln!(text, "lxc.idmap = g 0 {} {}", groups.first, groups.count);
-        }
-        let _ = writeln!(text, "lxc.rootfs.path = dir:{}", rootfs.display());
         let directory = files::open_directory(path)?;
         let ownership = Ownership { uid, gid, mode: 0o640 };
-        files::replace_in(&directory, "config", text.as_bytes(), ownership)?;
+        files::replace_in(&directory, "config", config, ownership)?;
         Ok(shell)
     }
 

@@ -1,13 +1,59 @@
 //! From a manifest's path to its chain.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::arguments::ValueArguments;
-use crate::chain::{self, Chain, Container, Given};
+use crate::chain::{self, Chain, Container, Given, Role};
 use crate::diagnostic::Report;
 use crate::host::library::HostLibrary;
 use crate::host::{files, probe};
 use crate::manifest;
+use crate::source::Source;
+
+/// A manifest with all that it names, and the files that give its variables values.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    role: Role,
+    set: Vec<String>,
+    vars_files: Vec<Arc<Source>>,
+}
+
+impl Loaded {
+    /// Reads it. With errors in the report it may be there all the same: it is nothing to run, but
+    /// what its values make of it can be judged too.
+    pub(super) fn read(path: &Path, values: &ValueArguments) -> (Option<Self>, Report) {
+        match Self::try_read(path, values) {
+            Ok(read) => read,
+            Err(report) => (None, report),
+        }
+    }
+
+    fn try_read(path: &Path, values: &ValueArguments) -> Result<(Option<Self>, Report), Report> {
+        let source = files::read_source(path, manifest::LARGEST)?;
+        let vars_files: Vec<_> = values
+            .vars_files
+            .iter()
+            .map(|path| files::read_source(path, manifest::LARGEST))
+            .collect::<Result<_, _>>()?;
+        let (role, report) = chain::resolve(&source, &mut HostLibrary::default());
+        let set = values.set.clone();
+        Ok((role.map(|role| Self { role, set, vars_files }), report))
+    }
+
+    /// Binds it for a container of this name.
+    pub(super) fn bind(&self, name: &str, lxc: Option<(u32, u32)>) -> (Option<Chain>, Report) {
+        let directory = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+        let given = Given {
+            container: Container { name, arch: probe::arch() },
+            set: &self.set,
+            vars_files: &self.vars_files,
+            directory: &directory,
+            lxc,
+        };
+        chain::bind(&self.role, &given)
+    }
+}
 
 /// Reads a manifest with all that it names, and binds it for a container of this name.
 ///
@@ -19,37 +65,11 @@ pub(super) fn chain(
     values: &ValueArguments,
     lxc: Option<(u32, u32)>,
 ) -> (Option<Chain>, Report) {
-    match resolved(path, name, values, lxc) {
-        Ok(resolved) => resolved,
-        Err(report) => (None, report),
-    }
-}
-
-fn resolved(
-    path: &Path,
-    name: &str,
-    values: &ValueArguments,
-    lxc: Option<(u32, u32)>,
-) -> Result<(Option<Chain>, Report), Report> {
-    let source = files::read_source(path, manifest::LARGEST)?;
-    let vars_files: Vec<_> = values
-        .vars_files
-        .iter()
-        .map(|path| files::read_source(path, manifest::LARGEST))
-        .collect::<Result<_, _>>()?;
-    let (role, mut report) = chain::resolve(&source, &mut HostLibrary::default());
-    let Some(role) = role else { return Err(report) };
-    let directory = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
-    let given = Given {
-        container: Container { name, arch: probe::arch() },
-        set: &values.set,
-        vars_files: &vars_files,
-        directory: &directory,
-        lxc,
-    };
-    let (chain, faults) = chain::bind(&role, &given);
+    let (loaded, mut report) = Loaded::read(path, values);
+    let Some(loaded) = loaded else { return (None, report) };
+    let (chain, faults) = loaded.bind(name, lxc);
     report.extend(faults);
-    Ok((chain, report))
+    (chain, report)
 }
 
 /// Returns a name for a container of a manifest that is only looked at: the manifest's own.

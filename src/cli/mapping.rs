@@ -1,5 +1,6 @@
 //! The id map of a container that an ordinary user makes, or that its config asks for.
 
+use std::fmt::Write;
 use std::path::Path;
 
 use crate::host::account::Range;
@@ -31,6 +32,27 @@ impl Mapping {
             None if caller.uid == 0 => Self::None,
             None => Self::CallerAlone,
         }
+    }
+
+    /// Returns the ids of the namespace that the run works in; nothing, where they are the host's.
+    pub(super) fn ids(self, caller: &Caller) -> Option<Ids> {
+        let one = |first| Range { first, count: 1 };
+        match self {
+            Self::None => None,
+            Self::CallerAlone => Some(Ids { users: one(caller.uid), groups: one(caller.gid) }),
+            Self::Ids(ids) => Some(ids),
+        }
+    }
+
+    /// Returns the config of a container that starts with `config`: as LXC has it by then.
+    pub(super) fn initial_config(self, config: &str, rootfs: &Path) -> String {
+        let mut text = config.to_owned();
+        if let (None, Self::Ids(Ids { users, groups })) = (idmap(config), self) {
+            let _ = writeln!(text, "lxc.idmap = u 0 {} {}", users.first, users.count);
+            let _ = writeln!(text, "lxc.idmap = g 0 {} {}", groups.first, groups.count);
+        }
+        let _ = writeln!(text, "lxc.rootfs.path = dir:{}", rootfs.display());
+        text
     }
 
     /// Returns the ids that stand for the caller in the container's namespace.

@@ -3,15 +3,17 @@
 use std::path::Path;
 
 use super::arguments::{PlanArguments, PlanFormat, ValueArguments};
+use super::load::{self, Loaded};
 use super::mapping::{self, Mapping};
-use super::{load, output};
+use super::output;
+use super::storage::Wanted;
 use crate::chain::Chain;
 use crate::execute::status;
 use crate::host::caller::Caller;
 use crate::host::{lxcpath, probe};
 use crate::lxc::call::{Mapped, is_container_name};
 use crate::plan::{self, Detail, Plan, Target, Template};
-use crate::shell;
+use crate::{shell, store};
 
 pub(super) fn main(arguments: &PlanArguments) -> u8 {
     let manifest = arguments.manifest.path();
@@ -30,8 +32,17 @@ pub(super) fn main(arguments: &PlanArguments) -> u8 {
         Some(path) => std::path::absolute(path).unwrap_or_else(|_| path.clone()),
         None => lxcpath::default(&caller),
     };
-    let target = target(&name, &lxcpath.join(&name), mapped(&caller), arguments.args.clone());
-    let Some((plan, _)) = make(&manifest, target, &arguments.values) else {
+    let config = lxcpath::default_config(&caller);
+    let config = config.and_then(|path| mapping::starting_config(&path).ok()).unwrap_or_default();
+    let mapping = Mapping::decide(&config, &caller);
+    let path = lxcpath.join(&name);
+    let wanted = Wanted {
+        storage: arguments.storage,
+        config: mapping.initial_config(&config, &path.join("rootfs")).into_bytes(),
+        map: store::map_of(mapping.ids(&caller)),
+    };
+    let target = target(&name, &path, mapping.mapped(), arguments.args.clone());
+    let Some((plan, _)) = make(&manifest, target, &arguments.values, &wanted) else {
         return status::USAGE;
     };
     let ends_with = if pin_holds(&plan) { 0 } else { status::UPSTREAM };
@@ -53,8 +64,14 @@ pub(super) fn make(
     manifest: &Path,
     target: Target,
     values: &ValueArguments,
+    wanted: &Wanted,
 ) -> Option<(Plan, Chain)> {
-    let (chain, mut report) = load::chain(manifest, &target.name, values, None);
+    let (loaded, mut report) = Loaded::read(manifest, values);
+    let chain = loaded.as_ref().and_then(|loaded| {
+        let (chain, faults) = loaded.bind(&target.name, None);
+        report.extend(faults);
+        chain
+    });
     let facts = chain.as_ref().and_then(|chain| {
         let (facts, faults) = probe::probe(chain);
         report.extend(faults);
@@ -63,7 +80,12 @@ pub(super) fn make(
     let usable = chain.zip(facts).filter(|_| !report.has_errors());
     let plan = usable.and_then(|(chain, facts)| {
         let plan = plan::build(&chain, target, &facts).map_err(|faults| report.extend(faults));
-        plan.ok().map(|plan| (plan, chain))
+        let plan = plan.ok()?;
+        let plan = match &loaded {
+            Some(loaded) => wanted.apply(plan, loaded, &chain, &facts),
+            None => plan,
+        };
+        Some((plan, chain))
     });
     output::diagnostics(&report);
     plan
@@ -84,14 +106,6 @@ pub(super) fn target(
         mapped,
         args,
     }
-}
-
-/// Returns the pair that the template would be given: as `create` gives it, and LXC by the same
-/// default.conf.
-fn mapped(caller: &Caller) -> Option<Mapped> {
-    let config = lxcpath::default_config(caller);
-    let config = config.and_then(|path| mapping::starting_config(&path).ok()).unwrap_or_default();
-    Mapping::decide(&config, caller).mapped()
 }
 
 /// Tells whether the template is the one that the manifest pins.

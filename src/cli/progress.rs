@@ -91,7 +91,7 @@ impl Text {
         let head = head(subject);
         let head = if self.styled { format!("\x1b[1m{head}\x1b[0m") } else { head };
         let text = match &subject.doing {
-            Doing::Step(_) => format!(": {}", first_line(text)),
+            Doing::Step(_) | Doing::Store => format!(": {}", first_line(text)),
             _ => String::new(),
         };
         let at = if self.verbose { format!(" ({at})") } else { String::new() };
@@ -169,6 +169,7 @@ fn head(subject: &Subject) -> String {
         Doing::Upstream(template) => format!("{layer}: template {}", shell::one_line(template)),
         Doing::Drop(path) => format!("{layer}: file {path}"),
         Doing::Config => format!("{layer}: config"),
+        Doing::Store => format!("{layer}: store"),
     }
 }
 
@@ -229,5 +230,6 @@ fn what(subject: &Subject) -> &'static str {
         Doing::Upstream(_) => "template",
         Doing::Drop(_) => "file",
         Doing::Config => "config",
+        Doing::Store => "store",
     }
 }

@@ -4,19 +4,24 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::arguments::{LogFormat, TalkArguments, ValueArguments};
+use super::arguments::{LogFormat, StorageArguments, StorageMode, TalkArguments, ValueArguments};
 use super::run::{Options, run};
+use super::storage::Wanted;
 use super::{load, output, plan};
 use crate::execute::status;
-use crate::host::secret;
 use crate::host::state::RunDirectory;
 use crate::host::template;
+use crate::host::userns::Ids;
+use crate::host::{files, secret};
 use crate::lxc::call::{Arguments, TemplateCall};
 use crate::lxc::request::{self, Request};
 use crate::lxc::upstream::{DEEPEST, DEPTH};
 use crate::manifest::TemplateRef;
 use crate::plan::{Plan, Target, Template};
-use crate::shell;
+use crate::{shell, store};
+
+/// The largest config that is read, in bytes.
+const LARGEST_CONFIG: usize = 16 * 1024 * 1024;
 
 const HELP: &str = "\
 layered-template makes a container from a manifest: ordered layers around an LXC template.
@@ -26,6 +31,9 @@ layered-template makes a container from a manifest: ordered layers around an LXC
   --manifest FILE          the manifest; a first argument that is no option means the same
   --set NAME=VALUE         sets a variable of the manifest
   --vars-file FILE         sets the variables that a TOML file gives
+  --storage HOW            how the container comes to stored layers: `copy`, which is the default,
+                           `overlay`, or `none`
+  --rebuild                makes everything anew that is stored
   --keep-failed            keeps the rootfs of a failed run for people to look at
   --log-format text|json   how it is told what happens
   -h, --help               with a manifest, its role, its layers, and its template's own help
@@ -60,7 +68,8 @@ pub(super) fn main(words: &[OsString]) -> u8 {
         Err(error) => return usage(&error.to_string()),
     };
     let values = values(&arguments);
-    let Some((plan, chain)) = plan::make(&manifest, target(&call), &values) else {
+    let wanted = wanted(&arguments, &call);
+    let Some((plan, chain)) = plan::make(&manifest, target(&call), &values, &wanted) else {
         return status::USAGE;
     };
     match secret::read(&chain) {
@@ -88,6 +97,21 @@ fn options(arguments: &Arguments) -> Options {
     };
     let talk = TalkArguments { verbose: 0, quiet: false, log_format };
     Options { talk, keep_failed: arguments.keep_failed, under_lxc: true }
+}
+
+/// Returns what the call wants of the layer store. What cannot be read of the container's config is
+/// told when the run comes to it.
+fn wanted(arguments: &Arguments, call: &TemplateCall) -> Wanted {
+    let storage = match arguments.storage.as_deref() {
+        Some("overlay") => StorageMode::Overlay,
+        Some("none") => StorageMode::None,
+        _ => StorageMode::Copy,
+    };
+    Wanted {
+        storage: StorageArguments { storage, rebuild: arguments.rebuild },
+        config: files::read_regular(&call.path.join("config"), LARGEST_CONFIG).unwrap_or_default(),
+        map: store::map_of(Ids::of_this_process()),
+    }
 }
 
 fn target(call: &TemplateCall) -> Target {
@@ -142,7 +166,8 @@ fn answer(question: &Question, manifest: &Path, arguments: &Arguments) -> u8 {
         }
         (None, Err(error)) => return usage(&error.to_string()),
     };
-    let Some((plan, _)) = plan::make(manifest, target, &values(arguments)) else {
+    let wanted = Wanted::nothing();
+    let Some((plan, _)) = plan::make(manifest, target, &values(arguments), &wanted) else {
         return status::USAGE;
     };
     if question.request == Request::Help {
@@ -170,7 +195,7 @@ fn answer(question: &Question, manifest: &Path, arguments: &Arguments) -> u8 {
         }
         let mut command = Command::new(path);
         command
-            .args(&upstream.args)
+            .args(&upstream.direct)
             .env_clear()
             .envs(upstream.environment.iter().map(|(name, value)| (name, value)))
             .env(DEPTH, (depth + 1).to_string())

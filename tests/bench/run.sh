@@ -7,7 +7,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 place=$(mktemp -d -p /dev/shm layered-bench.XXXXXX)
 trap 'rm -rf "$place"' EXIT
 trap 'exit 130' INT TERM HUP
-export LAYERED_TEMPLATE_STATE="$place/state" LC_ALL=C
+export LAYERED_TEMPLATE_STATE="$place/state" LAYERED_TEMPLATE_STORE="$place/store" LC_ALL=C
 cd "$place"
 
 measure() { hyperfine --shell=none --warmup 3 --style basic --export-json "$place/last.json" "$@"; }

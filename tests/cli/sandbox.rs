@@ -203,6 +203,7 @@ impl Sandbox {
             .env("HOME", self.path("home"))
             .env("TMPDIR", self.path("tmp"))
             .env("LAYERED_TEMPLATE_STATE", self.state())
+            .env("LAYERED_TEMPLATE_STORE", self.path("store"))
             .env("UPSTREAM_TEMPLATE_DIR", self.path("templates"))
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null());

@@ -75,6 +75,7 @@ impl Place {
             .env("PATH", format!("{programs}:{PATH}"))
             .env("HOME", &home)
             .env("LAYERED_TEMPLATE_STATE", home.join("state"))
+            .env("LAYERED_TEMPLATE_STORE", home.join("store"))
             .current_dir(self.directory.path())
             .stdin(Stdio::null());
         let output = command.output().expect("it can be run");

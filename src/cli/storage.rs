@@ -1,0 +1,63 @@
+//! How the command line lets a plan use the layer store.
+
+use super::arguments::{StorageArguments, StorageMode};
+use super::load::Loaded;
+use crate::chain::Chain;
+use crate::host::caller::Caller;
+use crate::host::ground;
+use crate::plan::{self, Facts, Mode, PLACEHOLDER, Plan, Storage};
+use crate::store::{self, Store};
+
+/// What a run wants of the layer store.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Wanted {
+    /// How the container comes to what is stored, and whether all is made anew.
+    pub(super) storage: StorageArguments,
+    /// What LXC starts the container's config with.
+    pub(super) config: Vec<u8>,
+    /// The name of the id map that the run works in.
+    pub(super) map: String,
+}
+
+impl Wanted {
+    /// Returns that of a plan which is not run.
+    pub(super) fn nothing() -> Self {
+        let storage = StorageArguments { storage: StorageMode::None, rebuild: false };
+        Self { storage, ..Self::default() }
+    }
+
+    fn mode(&self) -> Mode {
+        match self.storage.storage {
+            StorageMode::Copy => Mode::Copy,
+            StorageMode::Overlay => Mode::Overlay,
+            StorageMode::None => Mode::None,
+        }
+    }
+
+    /// Lets a plan use the store.
+    pub(super) fn apply(&self, plan: Plan, loaded: &Loaded, chain: &Chain, facts: &Facts) -> Plan {
+        let mode = self.mode();
+        if mode == Mode::None {
+            return plan;
+        }
+        let wanted = Storage { mode, rebuild: self.storage.rebuild, ..Storage::default() };
+        // Its faults are those of the container's own, which are told already.
+        let (Some(shadow), _) = loaded.bind(PLACEHOLDER, None) else {
+            let unused = Some("it cannot be bound for a container of another name".to_owned());
+            return Plan { storage: Storage { unused, ..wanted }, ..plan };
+        };
+        let ground = ground::observe(chain, &plan.container, facts, &self.config, &self.map);
+        let slots = |plan: &Plan| -> Vec<String> {
+            let pattern = plan.storage.pattern.iter();
+            pattern.flat_map(|pattern| pattern.stored.iter().map(plan::Storable::slot)).collect()
+        };
+        let manifest = plan.manifest.absolute.clone();
+        let stock = |plan: &Plan| {
+            let top = store::directory(&Caller::observe())?;
+            Store::new(&top, &self.map).stock(&manifest, &slots(plan)).ok()
+        };
+        let plan = plan::store(plan, chain, &shadow, facts, wanted, ground);
+        let stock = stock(&plan);
+        plan::settle(plan, stock.as_ref())
+    }
+}
