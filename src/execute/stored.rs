@@ -129,7 +129,11 @@ impl Run<'_> {
         {
             let rung = self.rung(pattern, index, base);
             match rung.found {
-                Some(entry) => self.found(pattern, index, entry),
+                Some(entry) => {
+                    let slot = pattern.stored[index].slot();
+                    self.log(format!("{slot}: in the store as {entry}\n").as_bytes());
+                    self.found(index, entry);
+                }
                 None => {
                     self.misses(pattern, index, &rung);
                     return;
@@ -138,9 +142,7 @@ impl Run<'_> {
         }
     }
 
-    fn found(&mut self, pattern: &Pattern, index: usize, entry: EntryId) {
-        let slot = pattern.stored[index].slot();
-        self.log(format!("{slot}: stored as {entry}\n").as_bytes());
+    fn found(&mut self, index: usize, entry: EntryId) {
         if let Some(stored) = &mut self.stored {
             stored.done = index + 1;
             stored.base = Some(entry);

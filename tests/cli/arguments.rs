@@ -96,7 +96,7 @@ fn what_cannot_be_meant_is_refused_before_anything_is_done() {
 
 #[test]
 fn options_of_later_versions_are_refused_by_name() {
-    for option in ["--storage", "--locked", "--rebuild", "--allow-untrusted"] {
+    for option in ["--locked", "--allow-untrusted"] {
         let sandbox = scribe();
         let line = ["m.toml".to_owned(), format!("{option}=x")];
         sandbox.template(line).exits(2).says(&format!(

@@ -16,7 +16,7 @@ fn a_container_is_made_as_lxc_would_make_it() {
         "[layer.config]\nlxc.start.auto = 1\n[[layer.file]]\npath = \"/f\"\ncontent = \"f\"\n",
     );
     let ran = sandbox.create(["--config", "start.conf", "--", "--user=x"]);
-    ran.exits(0).prints("").says("os: template fake\n");
+    ran.exits(0).prints("").says("os: template fake\nos: store: copying what is stored\n");
     let expected = "lxc.net.0.type = empty
 lxc.rootfs.path = dir:[DIR]/lxc/web1/rootfs
 # layered-template: layer os
@@ -114,8 +114,13 @@ fn quiet_says_nothing_and_verbose_more() {
     let sandbox = Sandbox::new().layers("post = \"echo hi\"\n");
     sandbox.create(["--quiet"]).exits(0).says("");
     fs::remove_dir_all(sandbox.container()).unwrap();
+    sandbox.create(["-v"]).exits(0).mentions(
+        "os: store: copying what is stored (m.toml:4)\nos: post: echo hi (m.toml:6)\n  os| hi\n",
+    );
+    // Without the store it is made anew.
+    fs::remove_dir_all(sandbox.container()).unwrap();
     sandbox
-        .create(["-v"])
+        .create(["-v", "--storage=none"])
         .exits(0)
         .mentions("os: template fake (m.toml:5)\nos: post: echo hi (m.toml:6)\n  os| hi\n");
 }

@@ -5,7 +5,7 @@ use crate::sandbox::Sandbox;
 
 /// Runs a chain whose container lies on a small tmpfs, in a mount namespace of its own, and returns
 /// what was said and what the container holds then.
-fn on_a_small_disk(sandbox: &Sandbox, size: &str) -> (Option<i32>, String, String) {
+fn on_a_small_disk(sandbox: &Sandbox, size: &str, storage: &str) -> (Option<i32>, String, String) {
     sandbox.shell();
     let program = sandbox.program_path();
     let script = format!(
@@ -16,7 +16,7 @@ fn on_a_small_disk(sandbox: &Sandbox, size: &str) -> (Option<i32>, String, Strin
     );
     let mut command = sandbox.command("unshare");
     command.args(["--mount", "--", "/bin/sh", "-c", &script]).arg(program);
-    command.args(sandbox.three()).arg("m.toml");
+    command.args(sandbox.three()).args(["m.toml", &format!("--storage={storage}")]);
     let ran = sandbox.ran(command);
     (ran.output.status.code(), ran.stderr(), ran.stdout())
 }
@@ -35,7 +35,7 @@ fn a_full_disk_ends_the_run_and_leaves_what_was_there() {
             .file("tree/big", vec![b'x'; 1024 * 1024])
             .upstream("mkdir \"$rootfs/etc\"; echo old >\"$rootfs/etc/big\"")
             .layers(lines);
-        let (status, said, left) = on_a_small_disk(&sandbox, "256k");
+        let (status, said, left) = on_a_small_disk(&sandbox, "256k", "none");
         assert_eq!(status, Some(5), "{said}");
         let expected = format!(
             "error: file `{path}` of layer `os` could not be dropped: No space left on device (os \
@@ -58,7 +58,7 @@ fn a_config_that_does_not_fit_is_the_old_one() {
     let sandbox = Sandbox::new()
         .upstream("head -c 1M /dev/zero >\"$rootfs/fill\" || :")
         .layers("[layer.config]\nlxc.start.auto = 1\n");
-    let (status, said, left) = on_a_small_disk(&sandbox, "64k");
+    let (status, said, left) = on_a_small_disk(&sandbox, "64k", "none");
     assert_eq!(status, Some(5), "{said}");
     assert!(
         said.contains("error: config of layer `os` could not be written: No space left on device"),
@@ -66,6 +66,23 @@ fn a_config_that_does_not_fit_is_the_old_one() {
     );
     assert!(left.ends_with("lxc.uts.name = x\n"), "{left}");
     assert!(!left.contains("/."), "{left}");
+}
+
+#[test]
+fn what_is_stored_and_does_not_fit_leaves_the_config_as_it_was() {
+    if !root() {
+        return;
+    }
+    let sandbox = Sandbox::new().file("big", vec![b'x'; 1024 * 1024]).layers(
+        "[layer.config]\nlxc.start.auto = 1\n\
+         [[layer.file]]\npath = \"/big\"\nsource = \"big\"\n",
+    );
+    let (status, said, left) = on_a_small_disk(&sandbox, "256k", "copy");
+    assert_eq!(status, Some(5), "{said}");
+    let expected = "error: store of layer `os` failed (copying what is stored): `/big`: No space \
+                    left on device (os error 28)\n";
+    assert!(said.contains(expected), "{said}");
+    assert!(left.ends_with("lxc.uts.name = x\n"), "{left}");
 }
 
 #[test]

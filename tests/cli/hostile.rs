@@ -233,7 +233,7 @@ fn a_record_that_is_no_file_is_replaced_or_refused() {
             Sandbox::new().upstream(&format!("mkdir \"$rootfs/etc\"; {script}")).layers("");
         let canary = canary(&sandbox);
         let before = listing::of(&canary);
-        sandbox.chain().exits(status);
+        sandbox.straight().exits(status);
         assert_eq!(listing::of(&canary), before);
         if status == 0 {
             assert_eq!(sandbox.record()["name"], "web1");

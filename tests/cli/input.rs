@@ -55,10 +55,14 @@ fn an_ordinary_user_plans_what_may_be_read() {
         return;
     }
     let sandbox = Sandbox::new().layers("").nobody();
-    let ran = sandbox.run(["plan", "m.toml", "--lxcpath", "/l"]);
-    ran.exits(0).says("");
-    let call = "lxc-fake --path=/l/m --name=m --rootfs=/l/m/rootfs";
-    assert!(ran.stdout().contains(call), "{}", ran.stdout());
+    let (own, placeholder) = ("m", layered_template::plan::PLACEHOLDER);
+    for (storage, name) in [("none", own), ("copy", placeholder)] {
+        let storage = format!("--storage={storage}");
+        let ran = sandbox.run(["plan", "m.toml", "--lxcpath", "/l", &storage]);
+        ran.exits(0).says("");
+        let call = format!("lxc-fake --path=/l/{name} --name={name} --rootfs=/l/{name}/rootfs");
+        assert!(ran.stdout().contains(&call), "{}", ran.stdout());
+    }
 }
 
 #[test]

@@ -160,6 +160,11 @@ impl Sandbox {
         self.template(["--manifest", "m.toml"])
     }
 
+    /// Runs the manifest as a template, straight on the container's rootfs.
+    pub(crate) fn straight(&self) -> Ran {
+        self.template(["--manifest", "m.toml", "--storage=none"])
+    }
+
     /// Makes the container without LXC.
     pub(crate) fn create<W: AsRef<OsStr>>(&self, words: impl IntoIterator<Item = W>) -> Ran {
         let mut command = self.command(self.program_path());

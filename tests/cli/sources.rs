@@ -37,7 +37,7 @@ fn a_source_that_is_not_as_planned_ends_the_run_and_leaves_nothing() {
             .file("files/d/g", "g")
             .upstream(&format!("mkdir \"$rootfs/etc\"; {script}"))
             .layers(lines);
-        let ran = sandbox.chain();
+        let ran = sandbox.straight();
         ran.exits(5);
         assert!(ran.stderr().contains(reason), "{script}: {}", ran.stderr());
         ran.mentions("could not be dropped: ").mentions("--> m.toml:7\n");
@@ -54,7 +54,7 @@ fn a_large_source_that_changes_is_not_half_there() {
         .file("big", vec![b'x'; 3_000_000])
         .upstream("mkdir \"$rootfs/etc\"; echo old >\"$rootfs/etc/big\"; echo more >>big")
         .layers("[[layer.file]]\npath = \"/etc/big\"\nsource = \"big\"\n");
-    sandbox.chain().exits(5).mentions("changed after it was planned");
+    sandbox.straight().exits(5).mentions("changed after it was planned");
     assert_eq!(
         listing::of(&sandbox.rootfs()),
         "/etc directory 0755\n/etc/big file 0644 \"old\\n\"\n"
@@ -67,7 +67,7 @@ fn what_a_link_was_replaced_by_is_not_lost_when_the_tree_fails() {
         .file("files/f", "planned")
         .upstream("mkdir \"$rootfs/etc\"; ln -s no/where \"$rootfs/etc/t\"; echo other >files/f")
         .layers(TREE);
-    sandbox.chain().exits(5).mentions("changed after it was planned");
+    sandbox.straight().exits(5).mentions("changed after it was planned");
     assert_eq!(listing::of(&sandbox.rootfs()), "/etc directory 0755\n/etc/t -> no/where\n");
 }
 

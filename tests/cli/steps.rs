@@ -15,6 +15,7 @@ fn a_step_knows_its_container_and_its_layer() {
     let expected = "CALLER=mine
 HOME=[DIR]/home
 LAYERED_TEMPLATE_STATE=[DIR]/state
+LAYERED_TEMPLATE_STORE=[DIR]/store
 LAYER_DIR=[DIR]/role
 LAYER_NAME=os
 LXC_NAME=web1
@@ -133,6 +134,7 @@ fn a_failure_tells_what_a_person_needs() {
         Sandbox::new().layers("\n[[layer]]\nname = \"app\"\npost = '''\necho one\nexit 4\n'''\n");
     sandbox.chain().exits(6).says(
         "os: template fake
+os: store: copying what is stored
 app: post: echo one
   app| one
 error: `post` of layer `app` ended with status 4
@@ -145,14 +147,20 @@ error: `post` of layer `app` ended with status 4
     );
     let run = std::fs::read_dir(sandbox.state()).unwrap().next().unwrap().unwrap().path();
     let log = std::fs::read_to_string(run.join("log")).unwrap();
-    let expected = "template `fake` of layer `os` (m.toml:5): fake
+    let expected = "template of layer `os`: misses: nothing is stored of it
+template `fake` of layer `os` (m.toml:5): fake
+template of layer `os`: stored in [TIME AND NAME]
+store of layer `os`: copying what is stored
 `post` of layer `app` (m.toml:9): echo one
 exit 4
 
 one
 `post` of layer `app` ended with status 4
 ";
-    assert_eq!(log, expected);
+    let stored = log.find("stored in ").unwrap() + "stored in ".len();
+    let line = log[stored..].lines().next().unwrap();
+    assert!(line.contains(" s as "), "{line}");
+    assert_eq!(log.replacen(line, "[TIME AND NAME]", 1), expected);
 }
 
 #[test]
@@ -177,7 +185,7 @@ fn the_failed_rootfs_is_kept_when_asked() {
 #[test]
 fn a_run_that_succeeds_keeps_no_log() {
     let sandbox = Sandbox::new().layers("");
-    sandbox.chain().exits(0).says("os: template fake\n");
+    sandbox.chain().exits(0).says("os: template fake\nos: store: copying what is stored\n");
     assert_eq!(std::fs::read_dir(sandbox.state()).unwrap().count(), 0);
 }
 
@@ -197,6 +205,8 @@ fn a_run_is_told_as_json_lines() {
     let expected = [
         "begun \"template\"",
         "ended \"template\"",
+        "begun \"store\"",
+        "ended \"store\"",
         "begun \"post\"",
         "output \"post\"",
         "ended \"post\"",
@@ -205,7 +215,7 @@ fn a_run_is_told_as_json_lines() {
         "failed null",
     ];
     assert_eq!(names, expected);
-    assert_eq!(events[7]["status"], 7);
+    assert_eq!(events[9]["status"], 7);
 }
 
 #[test]

@@ -97,7 +97,7 @@ fn if_exists_is_asked_file_by_file() {
             .layers(&format!(
                 "[[layer.file]]\npath = \"/etc\"\nsource = \"tree/etc\"\nif_exists = \"{if_exists}\"\n"
             ));
-        sandbox.chain().exits(status);
+        sandbox.straight().exits(status);
         assert_eq!(sandbox.read("/etc/motd"), motd);
         assert_eq!(sandbox.rootfs().join("etc/zz").exists(), status == 0);
     }

@@ -35,7 +35,9 @@ impl Run<'_> {
         let newer = newest.filter(|generation| *generation > since);
         let newer = newer.map(|generation| EntryId { key: rung.key, generation });
         if let Some(entry) = again.found.or(newer) {
-            self.found(pattern, index, entry);
+            let slot = storable.slot();
+            self.log(format!("{slot}: in the store as {entry}, made meanwhile\n").as_bytes());
+            self.found(index, entry);
             return Ok(());
         }
         if index > 0 {
@@ -43,7 +45,7 @@ impl Run<'_> {
             self.misses(pattern, index, &again);
         }
         let entry = self.build(pattern, index, layer, again)?;
-        self.found(pattern, index, entry.id);
+        self.found(index, entry.id);
         Ok(())
     }
 
@@ -87,7 +89,8 @@ impl Run<'_> {
         let entry =
             build.commit(about).map_err(|error| fault(layer, "could not be stored", &error))?;
         let elapsed = started.elapsed().as_secs_f64();
-        self.log(format!("{}: stored in {elapsed:.1} s\n", storable.slot()).as_bytes());
+        let (slot, id) = (storable.slot(), entry.id);
+        self.log(format!("{slot}: stored in {elapsed:.1} s as {id}\n").as_bytes());
         Ok(entry)
     }
 
