@@ -5,11 +5,13 @@
 use std::ffi::CString;
 use std::fs;
 use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, unmount};
+use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive, unmount};
 
+use super::place::open;
 use crate::host::caller::Caller;
 
 /// An overlay that is mounted. Dropped, it is no longer.
@@ -95,41 +97,32 @@ impl Veil {
     /// Hides the containers in `lxcpath`, and shows the directory `shown` as `name` there.
     pub fn draw(lxcpath: &Path, shown: &Path, name: &str) -> io::Result<Self> {
         let entries: Vec<_> = fs::read_dir(lxcpath)?.collect::<Result<_, _>>()?;
-        // What lies under the veil is reached by a mount of it elsewhere.
-        let below = own_directory(shown)?;
-        rustix::mount::mount_bind_recursive(lxcpath, &below)?;
-        let covered = mount("tmpfs", lxcpath, "tmpfs", MountFlags::NOSUID, Some(c"mode=0755"));
-        let drawn = covered.map_err(io::Error::from).and_then(|()| {
-            let veil = Self { lxcpath: lxcpath.to_path_buf() };
-            for entry in entries {
-                let kind = entry.file_type()?;
-                let (from, to) = (below.join(entry.file_name()), lxcpath.join(entry.file_name()));
-                if kind.is_symlink() {
-                    std::os::unix::fs::symlink(fs::read_link(&from)?, &to)?;
-                } else if kind.is_dir() && !from.join("config").exists() {
-                    fs::create_dir(&to)?;
-                    rustix::mount::mount_bind_recursive(&from, &to)?;
-                } else if kind.is_file() {
-                    fs::File::create(&to)?;
-                    mount_bind(&from, &to)?;
-                }
+        // What will lie under the veil is reached by its descriptors: all that this needs may be
+        // there, the store itself as well.
+        let (under, shown) = (open(lxcpath)?, open(shown)?);
+        let through =
+            |directory: &OwnedFd| PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()));
+        mount("tmpfs", lxcpath, "tmpfs", MountFlags::NOSUID, Some(c"mode=0755"))?;
+        let veil = Self { lxcpath: lxcpath.to_path_buf() };
+        for entry in entries {
+            let name = entry.file_name();
+            let kind = entry.file_type()?;
+            let (from, to) = (through(&under).join(&name), lxcpath.join(&name));
+            if kind.is_symlink() {
+                std::os::unix::fs::symlink(fs::read_link(&from)?, &to)?;
+            } else if kind.is_dir() && !from.join("config").exists() {
+                fs::create_dir(&to)?;
+                mount_bind_recursive(&from, &to)?;
+            } else if kind.is_file() {
+                fs::File::create(&to)?;
+                mount_bind(&from, &to)?;
             }
-            let to = lxcpath.join(name);
-            fs::create_dir(&to)?;
-            rustix::mount::mount_bind_recursive(shown, &to)?;
-            Ok(veil)
-        });
-        let _ = unmount(&below, UnmountFlags::NOFOLLOW | UnmountFlags::DETACH);
-        let _ = fs::remove_dir(&below);
-        drawn
+        }
+        let to = lxcpath.join(name);
+        fs::create_dir(&to)?;
+        mount_bind_recursive(through(&shown), &to)?;
+        Ok(veil)
     }
-}
-
-/// Makes an empty directory beside `shown`, which is the run's own.
-fn own_directory(shown: &Path) -> io::Result<PathBuf> {
-    let path = shown.with_file_name("below");
-    fs::create_dir(&path)?;
-    Ok(path)
 }
 
 impl Drop for Veil {

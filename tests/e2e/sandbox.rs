@@ -237,7 +237,7 @@ fn one_run_has_a_cache_and_others_wait() {
     let text = |step: &str| {
         format!(
             "manifest = 1\n[[layer]]\nname = \"os\"\ntemplate = \"builtin:busybox\"\n\
-             [[layer]]\nname = \"in\"\n\
+             [[layer]]\nname = \"in\"\nstore = false\n\
              post = {{ in = \"rootfs\", cache = \"/var/cache/x\", run = '{step}' }}\n"
         )
     };

@@ -1,5 +1,7 @@
 //! What reaches the upstream template: its arguments and its environment.
 
+use layered_template::plan::PLACEHOLDER;
+
 use crate::caller::Caller;
 use crate::lab::Lab;
 
@@ -64,18 +66,25 @@ fn arguments(caller: Caller, pair: &[&str]) {
     );
     let manifest = lab.write("work/words.toml", &manifest);
     let name = lab.name("words");
-    lab.create(&name, &manifest)
-        .args(["--zebra=of the user", "-x", "--", "-h"])
-        .outcome()
-        .success();
-    let path = lab.container(&name, "");
-    let path = path.to_str().expect("a lab's path is plain").trim_end_matches('/');
-    let three =
-        [format!("--path={path}"), format!("--name={name}"), format!("--rootfs={path}/rootfs")];
-    let three: Vec<_> = three.iter().map(String::as_str).collect();
-    let layer = ["--zebra=of the layer", "-a", "1", "--flag"];
-    let user = ["--zebra=of the user", "-x", "--", "-h"];
-    let expected = [&three[..], pair, &layer, &user].concat();
-    assert_eq!(lab.read(seen).lines().collect::<Vec<_>>(), expected);
-    lab.destroy(&name);
+    // What is made for the store is made for a container that is none.
+    for (storage, called) in [("none", name.as_str()), ("copy", PLACEHOLDER)] {
+        lab.create(&name, &manifest)
+            .arg(format!("--storage={storage}"))
+            .args(["--zebra=of the user", "-x", "--", "-h"])
+            .outcome()
+            .success();
+        let path = lab.container(called, "");
+        let path = path.to_str().expect("a lab's path is plain").trim_end_matches('/');
+        let three = [
+            format!("--path={path}"),
+            format!("--name={called}"),
+            format!("--rootfs={path}/rootfs"),
+        ];
+        let three: Vec<_> = three.iter().map(String::as_str).collect();
+        let layer = ["--zebra=of the layer", "-a", "1", "--flag"];
+        let user = ["--zebra=of the user", "-x", "--", "-h"];
+        let expected = [&three[..], pair, &layer, &user].concat();
+        assert_eq!(lab.read(&seen).lines().collect::<Vec<_>>(), expected);
+        lab.destroy(&name);
+    }
 }
