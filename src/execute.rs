@@ -207,7 +207,8 @@ impl Run<'_> {
 
     fn record(&mut self) -> Result<(), Failure> {
         let created = crate::host::clock::now();
-        let record = Record::of(self.plan, created, self.upstream_record.take());
+        let stored = self.of_store();
+        let record = Record::of(self.plan, created, self.upstream_record.take(), stored);
         let mut text = serde_json::to_vec_pretty(&record).map_err(io::Error::from);
         if let Ok(text) = &mut text {
             text.push(b'\n');

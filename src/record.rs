@@ -8,13 +8,13 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::digest::Digest;
-use crate::plan::{self, Act, Content, EntryKind, Plan, Template};
+use crate::plan::{self, Act, Content, EntryKind, Mode, Plan, Template};
 
 /// The name of the file in the container's directory.
 pub const NAME: &str = "layered-template.json";
 
 /// The version of the format.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// The record of a run.
 #[derive(Debug, Clone, Serialize)]
@@ -32,6 +32,9 @@ pub struct Record {
     pub name: String,
     /// The container's architecture.
     pub arch: String,
+    /// What of it came from the layer store; nothing, where all was made in the container itself.
+    /// New in format 2.
+    pub stored: Option<Stored>,
     /// The template that was called.
     pub upstream: Upstream,
     /// The layers, the innermost first.
@@ -48,6 +51,18 @@ pub struct Manifest {
     pub digest: Digest,
     /// What the role is.
     pub description: Option<String>,
+}
+
+/// What came from the layer store, of a record.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Stored {
+    /// How the container came to it.
+    pub storage: Mode,
+    /// The entry.
+    pub entry: String,
+    /// The outermost layer that is in it.
+    pub layer: String,
 }
 
 /// The upstream of a record.
@@ -124,7 +139,12 @@ pub struct File {
 
 impl Record {
     /// Returns the record of a plan that was run to its end at `created`.
-    pub fn of(plan: &Plan, created: String, upstream_record: Option<serde_json::Value>) -> Self {
+    pub fn of(
+        plan: &Plan,
+        created: String,
+        upstream_record: Option<serde_json::Value>,
+        stored: Option<Stored>,
+    ) -> Self {
         let mut layers: Vec<_> = plan.layers().map(layer).collect();
         layers.reverse();
         let call = plan.upstream();
@@ -143,6 +163,7 @@ impl Record {
             },
             name: plan.container.name.clone(),
             arch: plan.container.arch.clone(),
+            stored,
             upstream: Upstream {
                 template: call.template.clone(),
                 program: program.to_string_lossy().into_owned(),

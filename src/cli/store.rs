@@ -20,6 +20,9 @@ use crate::store::{self, Entry, Lock, Store, Users};
 /// The exit status of findings.
 const FINDINGS: u8 = 1;
 
+/// How many findings of an entry are shown.
+const MOST_FINDINGS: usize = 50;
+
 /// How often it is looked whether runs have done with the store.
 const PATIENCE: Duration = Duration::from_millis(100);
 
@@ -89,12 +92,14 @@ fn unknown(top: &Path, maps: &[String], given: &[String]) -> Option<String> {
     })
 }
 
-/// Runs something where the ids of a map are to be seen: a user's in the map's namespace.
+/// Runs something where the owners of trees are those that they were stored with: in a namespace of
+/// the map's.
 fn in_map(caller: &Caller, map: &str, work: impl FnOnce() -> u8) -> io::Result<u8> {
-    if caller.uid == 0 {
+    let ids = store::ids_of(map).ok_or_else(|| io::Error::other("it is no id map's name"))?;
+    // Who is behind a map already sees its own.
+    if ids.is_none() || caller.map.is_some() {
         return Ok(work());
     }
-    let ids = store::ids_of(map).ok_or_else(|| io::Error::other("it is no id map's name"))?;
     // A map of the caller alone needs nobody to write it.
     let ids = ids.filter(|ids| ids.users.count > 1);
     let ended: ExitStatus = userns::run_in(ids, work)?;
@@ -206,7 +211,12 @@ fn verify(store: &Store, given: &[String]) -> io::Result<u8> {
         }
         status = FINDINGS;
         output::print(|to| {
-            findings.iter().try_for_each(|line| writeln!(to, "{}  {line}", id.short()))
+            let shown = findings.iter().take(MOST_FINDINGS);
+            shown.into_iter().try_for_each(|line| writeln!(to, "{}  {line}", id.short()))?;
+            match findings.len().saturating_sub(MOST_FINDINGS) {
+                0 => Ok(()),
+                more => writeln!(to, "{}  and {more} more", id.short()),
+            }
         })?;
     }
     if status == FINDINGS {

@@ -27,6 +27,7 @@ use crate::manifest::LayerName;
 use crate::plan::{
     Act, EntryId, Ground, Known, Layer, Mode, PLACEHOLDER, Part, Pattern, Rung, Stock, Storable,
 };
+use crate::record;
 use crate::store::{self, Lock, Overlay, Store};
 
 /// How often it is looked whether another run has done with what this one waits for.
@@ -183,6 +184,14 @@ impl Run<'_> {
             .filter(|(name, _)| layer.sees.iter().any(|seen| name == seen.as_str()))
             .cloned()
             .collect()
+    }
+
+    /// Returns what the container has of the store, for its record.
+    pub(super) fn of_store(&self) -> Option<record::Stored> {
+        let entry = self.stored.as_ref().filter(|stored| stored.settled)?.base?;
+        let layer = self.pattern()?.stored.last()?.name.to_string();
+        let storage = self.plan.storage.mode;
+        Some(record::Stored { storage, entry: entry.to_string(), layer })
     }
 
     fn position(&self) -> Option<(usize, Option<EntryId>)> {

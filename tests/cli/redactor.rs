@@ -14,7 +14,7 @@ impl Redactor {
     }
 
     /// Returns the text with the sandbox's directory as `[DIR]`, digests, whole or short, as `sha256:[DIGEST]`, the
-    /// names of runs as `[RUN]`, the host's architecture as `[ARCH]` and durations as `[TIME]`.
+    /// names of runs as `[RUN]`, entries of the layer store as `[ENTRY]`, the host's architecture as `[ARCH]` and durations as `[TIME]`.
     pub(crate) fn redact(&self, text: &str) -> String {
         let text = text.replace(&self.directory, "[DIR]");
         let text = replace(&text, "sha256:", |rest| {
@@ -25,6 +25,8 @@ impl Redactor {
             let run = rest.bytes().take_while(|b| b.is_ascii_digit() || b"TZ-".contains(b)).count();
             (run > 0).then_some((run, "[RUN]"))
         });
+        let entry = |rest: &str| Some((rest.find('"')?, "[ENTRY]"));
+        let text = replace(&replace(&text, "\"entry\": \"", entry), "\"entry\":\"", entry);
         let text = replace(&text, "\"arch\": \"", |rest| Some((rest.find('"')?, "[ARCH]")));
         replace(&text, " after ", |rest| {
             let number = rest.bytes().take_while(|b| b.is_ascii_digit() || *b == b'.').count();

@@ -105,7 +105,10 @@ impl Run<'_> {
         let Some(overlay) = self.stored.as_mut().and_then(|stored| stored.overlay.take()) else {
             return Ok(());
         };
-        overlay.unmount()?;
+        if let Err(error) = overlay.unmount() {
+            // It ends with the last process that a step has left there, which ends with the run.
+            tracing::debug!(%error, "the overlay is still in use");
+        }
         let container = files::open_directory(&self.site.target.path)?;
         tree::remove(container.as_fd(), WORK.as_ref())
     }
