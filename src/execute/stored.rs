@@ -29,6 +29,7 @@ use crate::plan::{
 };
 use crate::record;
 use crate::store::{self, Lock, Overlay, Store};
+use make::Ended;
 
 /// How often it is looked whether another run has done with what this one waits for.
 const PATIENCE: Duration = Duration::from_millis(20);
@@ -38,7 +39,7 @@ const PATIENCE: Duration = Duration::from_millis(20);
 pub(super) struct Stored {
     store: Store,
     /// Held, so that gc waits until the container stands on its tree, or has its copy.
-    _shared: Lock,
+    shared: Option<Lock>,
     ground: Ground,
     /// What the config of the container's own starts with.
     initial: Vec<u8>,
@@ -80,8 +81,11 @@ impl Run<'_> {
         };
         self.stored = Some(stored);
         self.climb(pattern);
-        if self.stored().is_some_and(|stored| stored.done == 0) {
-            self.make(pattern, 0)?;
+        if self.stored().is_some_and(|stored| stored.done == 0)
+            && let Ended::NoPlace(error) = self.make(pattern, 0)?
+        {
+            self.stored = None;
+            return self.without_store(layer, &no_place(&error));
         }
         self.settle_at_last(layer, pattern)?;
         Ok(true)
@@ -99,7 +103,14 @@ impl Run<'_> {
         match index {
             None if !layer.leaves_nothing() => return self.acts(layer, handed, |_| true),
             Some(index) if index >= stored.done => {
-                self.make(pattern, index)?;
+                if stored.settled {
+                    return self.acts(layer, handed, |_| true);
+                }
+                if let Ended::NoPlace(error) = self.make(pattern, index)? {
+                    self.without_store(layer, &no_place(&error))?;
+                    self.settle(layer, pattern)?;
+                    return self.acts(layer, handed, |_| true);
+                }
                 self.settle_at_last(layer, pattern)?;
             }
             _ => {}
@@ -189,7 +200,8 @@ impl Run<'_> {
     /// Returns what the container has of the store, for its record.
     pub(super) fn of_store(&self) -> Option<record::Stored> {
         let entry = self.stored.as_ref().filter(|stored| stored.settled)?.base?;
-        let layer = self.pattern()?.stored.last()?.name.to_string();
+        let done = self.position()?.0;
+        let layer = self.pattern()?.stored.get(done.checked_sub(1)?)?.name.to_string();
         let storage = self.plan.storage.mode;
         Some(record::Stored { storage, entry: entry.to_string(), layer })
     }
@@ -248,7 +260,7 @@ impl Run<'_> {
         let stock = store.stock(&self.plan.manifest.absolute, &slots).map_err(why)?;
         Ok(Stored {
             store,
-            _shared: shared,
+            shared: Some(shared),
             ground,
             initial,
             stock,
@@ -364,7 +376,17 @@ pub(super) type HandedAt = BTreeMap<LayerName, Handed>;
 /// Returns a failure of the store at a layer.
 fn fault(layer: &Layer, what: &str, error: &io::Error) -> Box<Failure> {
     let subject = Subject { layer: layer.name.clone(), doing: Doing::Store };
-    Box::new(Failure::of(status::STORE, subject, &layer.at, format!("{what}: {error}")))
+    let failure = Failure::of(status::STORE, subject, &layer.at, format!("{what}: {error}"));
+    let full = error.kind() == io::ErrorKind::StorageFull;
+    Box::new(failure.hint(if full {
+        "`layered-template store gc` removes what no container stands on"
+    } else {
+        "`--storage=none` makes the container without the store"
+    }))
+}
+
+fn no_place(error: &io::Error) -> String {
+    format!("nothing can be made for it here: {error}")
 }
 
 /// Tells whether something is the upstream's.

@@ -15,11 +15,12 @@ use super::lock::Lock;
 use super::place::{Store, now, open};
 use super::scrub::scrub;
 use super::stage::{Overlay, Veil};
-use super::tree::{self, Changes, Form, Listing};
+use super::tree::{self, Changes, Form, Listing, PlaceKind};
 use crate::digest::Digest;
 use crate::host::caller::Caller;
 use crate::host::files::{self, Ownership};
 use crate::host::rootfs::{Attributes, own};
+use crate::lxc;
 use crate::plan::{Document, EntryId};
 use crate::record;
 
@@ -159,6 +160,13 @@ impl Build {
         let inherited = parent_list.as_ref().zip(changes.as_ref());
         let needle = about.placeholder.as_bytes();
         let (listing, mut places) = Listing::of(open(&rootfs)?.as_fd(), inherited, needle)?;
+        let mut fixed: Vec<Vec<u8>> = listing
+            .paths()
+            .filter(|path| memchr::memmem::find(path, needle).is_some())
+            .filter(|path| changes.as_ref().is_none_or(|changes| changes.contains(path)))
+            .collect();
+        let binary = places.iter().filter(|place| place.kind == PlaceKind::Binary);
+        fixed.extend(binary.map(|place| place.path.clone()));
         let parent = self.parent.as_ref();
         if let (Some(parent), Some(changes)) = (parent, &changes) {
             // What the layer has changed or removed is found anew, or gone.
@@ -175,6 +183,7 @@ impl Build {
         let mut entry = Entry::new(id, parent.map(|parent| parent.id), about.made, about.document);
         entry.lxcpath.clone_from(&self.lxcpath);
         entry.places = places;
+        entry.fixed = fixed;
         entry.keys = parent.map(|parent| parent.keys.clone()).unwrap_or_default();
         entry.keys.add(scrubbed.keys);
         entry.config = self.config()?;
@@ -201,7 +210,14 @@ impl Build {
     }
 
     fn config(&self) -> io::Result<Config> {
-        let text = files::read_regular(&self.shown().join("config"), LARGEST)?;
+        let mut text = files::read_regular(&self.shown().join("config"), LARGEST)?;
+        if self.parent.is_none() {
+            // What a template makes up is no more a container's own than what LXC makes up.
+            let any = |key: &str, _: &str| {
+                lxc::config::is_address(key).then(|| lxc::config::ANY_ADDRESS.to_owned())
+            };
+            text = lxc::config::rewrite(&text, any);
+        }
         Ok(match text.strip_prefix(&self.initial[..]) {
             Some(rest) => Config::Appended(rest.to_vec()),
             None => Config::Whole(text),

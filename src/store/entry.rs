@@ -37,6 +37,9 @@ pub struct Entry {
     pub config: Config,
     /// Where the placeholder's name stands in it.
     pub places: Vec<Place>,
+    /// Where it stands, of what its own layer made, and nobody can write another: in names, and in
+    /// what is no text.
+    pub fixed: Vec<Vec<u8>>,
     /// The keys that are made anew for each container.
     pub keys: Keys,
     /// The record that the upstream left, where it is this program again.
@@ -129,6 +132,7 @@ impl Entry {
             lxcpath: PathBuf::new(),
             config: Config::Appended(Vec::new()),
             places: Vec::new(),
+            fixed: Vec::new(),
             keys: Keys::default(),
             record: None,
             listing: Digest::of(b""),

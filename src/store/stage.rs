@@ -13,6 +13,10 @@ use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, mount_bind_recu
 
 use super::place::open;
 use crate::host::caller::Caller;
+use crate::host::files;
+
+/// The largest config that is read, in bytes.
+const LARGEST_CONFIG: usize = 16 * 1024 * 1024;
 
 /// An overlay that is mounted. Dropped, it is no longer.
 #[derive(Debug)]
@@ -110,7 +114,7 @@ impl Veil {
             let (from, to) = (through(&under).join(&name), lxcpath.join(&name));
             if kind.is_symlink() {
                 std::os::unix::fs::symlink(fs::read_link(&from)?, &to)?;
-            } else if kind.is_dir() && !from.join("config").exists() {
+            } else if kind.is_dir() && !is_container(&from) {
                 fs::create_dir(&to)?;
                 mount_bind_recursive(&from, &to)?;
             } else if kind.is_file() {
@@ -123,6 +127,12 @@ impl Veil {
         mount_bind_recursive(through(&shown), &to)?;
         Ok(veil)
     }
+}
+
+/// Tells whether a directory is a container's: LXC's config stands there, and nobody else's.
+fn is_container(path: &Path) -> bool {
+    let config = files::read_regular(&path.join("config"), LARGEST_CONFIG);
+    config.is_ok_and(|text| text.is_empty() || memchr::memmem::find(&text, b"lxc.").is_some())
 }
 
 impl Drop for Veil {

@@ -33,6 +33,7 @@ mod silent;
 mod sources;
 mod statuses;
 mod steps;
+mod store;
 mod timeouts;
 mod trees;
 mod validate;

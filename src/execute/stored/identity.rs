@@ -170,7 +170,17 @@ impl Run<'_> {
         if keys.is_empty() {
             return Ok(());
         }
-        let text = script(keys);
+        let rootfs = Rootfs::open(&self.site.rootfs);
+        let text = match rootfs.map(|rootfs| script(keys, |program| has(&rootfs, program))) {
+            Ok(text) if text.is_empty() => {
+                self.log(
+                    b"its keys are left to the container: the rootfs has no program for them\n",
+                );
+                return Ok(());
+            }
+            Ok(text) => text,
+            Err(error) => return Err(super::fault(layer, "cannot have its own keys", &error)),
+        };
         let site = std::rc::Rc::clone(&self.site);
         let settings = Settings {
             rootfs: &site.rootfs,
@@ -198,35 +208,40 @@ impl Run<'_> {
 
 /// Returns the commands that make keys anew. What the rootfs has no program for is left to the
 /// container.
-fn script(keys: &Keys) -> String {
+fn script(keys: &Keys, has: impl Fn(&str) -> bool) -> String {
     let mut lines = Vec::new();
-    for kind in &keys.ssh {
+    if !has("sh") {
+        return String::new();
+    }
+    for kind in keys.ssh.iter().filter(|_| has("ssh-keygen")) {
         lines.push(format!(
-            "if command -v ssh-keygen >/dev/null; then ssh-keygen -q -t {kind} -N '' \
-             -C \"root@$LXC_NAME\" -f /etc/ssh/ssh_host_{kind}_key </dev/null; fi"
+            "ssh-keygen -q -t {kind} -N '' -C \"root@$LXC_NAME\" \
+             -f /etc/ssh/ssh_host_{kind}_key </dev/null"
         ));
     }
-    for kind in &keys.dropbear {
+    for kind in keys.dropbear.iter().filter(|_| has("dropbearkey")) {
         lines.push(format!(
-            "if command -v dropbearkey >/dev/null; then dropbearkey -t {kind} \
-             -f /etc/dropbear/dropbear_{kind}_host_key >/dev/null; fi"
+            "dropbearkey -t {kind} -f /etc/dropbear/dropbear_{kind}_host_key >/dev/null"
         ));
     }
-    if keys.snakeoil {
-        lines.push(
-            "if command -v make-ssl-cert >/dev/null; then \
-             make-ssl-cert generate-default-snakeoil --force-overwrite; fi"
-                .to_owned(),
-        );
+    if keys.snakeoil && has("make-ssl-cert") {
+        lines.push("make-ssl-cert generate-default-snakeoil --force-overwrite".to_owned());
     }
-    if keys.iscsi {
+    if keys.iscsi && has("iscsi-iname") {
         lines.push(
-            "if command -v iscsi-iname >/dev/null; then umask 077; \
-             echo \"InitiatorName=$(iscsi-iname)\" >/etc/iscsi/initiatorname.iscsi; fi"
+            "umask 077; echo \"InitiatorName=$(iscsi-iname)\" >/etc/iscsi/initiatorname.iscsi"
                 .to_owned(),
         );
     }
     lines.join("\n")
+}
+
+/// Tells whether a rootfs has a program of this name where programs are.
+fn has(rootfs: &Rootfs, program: &str) -> bool {
+    ["/usr/bin", "/bin", "/usr/sbin", "/sbin"].iter().any(|directory| {
+        let place = rootfs.existing_place(&Path::new(directory).join(program));
+        place.ok().flatten().is_some_and(|place| place.look().is_ok_and(|there| there.is_some()))
+    })
 }
 
 #[cfg(test)]

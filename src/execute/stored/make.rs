@@ -1,7 +1,7 @@
 //! Makes what the store lacks.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::super::failure::Failure;
 use super::super::site::Site;
@@ -10,16 +10,24 @@ use super::identity::Names;
 use super::{Stored, fault, is_upstream};
 use crate::host::files::Ownership;
 use crate::lxc;
-use crate::plan::{Act, EntryId, Layer, PLACEHOLDER, Pattern, Rung};
+use crate::plan::{Act, Content, EntryId, Layer, PLACEHOLDER, Pattern, Rung};
 use crate::store::{About, Build, Entry, Made, Start};
+
+/// How the making of something ended.
+pub(super) enum Ended {
+    /// It is there.
+    Done,
+    /// This host has no place where it could be made.
+    NoPlace(io::Error),
+}
 
 impl Run<'_> {
     /// Makes one storable, or takes it from another run that makes it meanwhile.
-    pub(super) fn make(&mut self, pattern: &Pattern, index: usize) -> Result<(), Box<Failure>> {
+    pub(super) fn make(&mut self, pattern: &Pattern, index: usize) -> Result<Ended, Box<Failure>> {
         self.uninterrupted()?;
         let storable = &pattern.stored[index];
-        let Some(layer) = pattern.nest_layer(&storable.name) else { return Ok(()) };
-        let Some(stored) = &self.stored else { return Ok(()) };
+        let Some(layer) = pattern.nest_layer(&storable.name) else { return Ok(Ended::Done) };
+        let Some(stored) = &self.stored else { return Ok(Ended::Done) };
         let (store, base, since) = (stored.store.clone(), stored.base, stored.stock.now);
         let rung = self.rung(pattern, index, base);
         let fail = |error: io::Error| fault(layer, "cannot be looked for", &error);
@@ -38,15 +46,19 @@ impl Run<'_> {
             let slot = storable.slot();
             self.log(format!("{slot}: in the store as {entry}, made meanwhile\n").as_bytes());
             self.found(index, entry);
-            return Ok(());
+            return Ok(Ended::Done);
         }
         if index > 0 {
             // Why the first misses was said when it was looked for.
             self.misses(pattern, index, &again);
         }
-        let entry = self.build(pattern, index, layer, again)?;
+        let (build, site) = match self.place(pattern) {
+            Ok(place) => place,
+            Err(error) => return Ok(Ended::NoPlace(error)),
+        };
+        let entry = self.build(pattern, index, layer, again, build, site)?;
         self.found(index, entry.id);
-        Ok(())
+        Ok(Ended::Done)
     }
 
     fn build(
@@ -55,9 +67,10 @@ impl Run<'_> {
         index: usize,
         layer: &Layer,
         rung: Rung,
+        build: Build,
+        site: Site,
     ) -> Result<Entry, Box<Failure>> {
         let storable = &pattern.stored[index];
-        let (build, site) = self.place(pattern, layer)?;
         let handed = self.handed_of(pattern, &layer.name);
         let upstream = is_upstream(pattern, index);
         self.at_site(site, |run| {
@@ -73,11 +86,8 @@ impl Run<'_> {
             role: self.plan.manifest.description.clone(),
         };
         let identity: Vec<&Path> = storable.identity.iter().map(AsRef::as_ref).collect();
-        let dropped = layer.after.iter().filter(|_| !upstream).filter_map(|act| match act {
-            Act::Drop(file) => Some(file.path.as_ref()),
-            _ => None,
-        });
-        let kept: Vec<&Path> = dropped.collect();
+        let kept = if upstream { Vec::new() } else { dropped(layer) };
+        let kept: Vec<&Path> = kept.iter().map(PathBuf::as_path).collect();
         let about = About {
             made,
             document: rung.document,
@@ -91,14 +101,20 @@ impl Run<'_> {
         let elapsed = started.elapsed().as_secs_f64();
         let (slot, id) = (storable.slot(), entry.id);
         self.log(format!("{slot}: stored in {elapsed:.1} s as {id}\n").as_bytes());
+        for path in &entry.fixed {
+            let path = crate::shell::word(format!("/{}", String::from_utf8_lossy(path)));
+            self.note(&format!(
+                "{slot} has the container's name in {path}, where it cannot be written: every \
+                 container will have `{PLACEHOLDER}` there"
+            ));
+        }
         Ok(entry)
     }
 
     /// Makes a place on what is done so far.
-    fn place(&mut self, pattern: &Pattern, layer: &Layer) -> Result<(Build, Site), Box<Failure>> {
-        let fail = |error: io::Error| fault(layer, "has no place to be made in", &error);
-        let build = self.begin(pattern).map_err(fail)?;
-        let site = Site::open(&pattern.target).map_err(fail)?;
+    fn place(&mut self, pattern: &Pattern) -> io::Result<(Build, Site)> {
+        let build = self.begin(pattern)?;
+        let site = Site::open(&pattern.target)?;
         Ok((build, site))
     }
 
@@ -131,7 +147,9 @@ impl Run<'_> {
         handed: &Handed,
     ) -> Result<(), Box<Failure>> {
         let entry = self.base_entry().map_err(|error| fault(layer, "cannot be read", &error))?;
-        let (build, mut site) = self.place(pattern, layer)?;
+        let (build, mut site) = self
+            .place(pattern)
+            .map_err(|error| fault(layer, "cannot be shown to its checks", &error))?;
         let own = &self.site.target;
         site.target.name.clone_from(&own.name);
         let names = Names::of(&entry, own);
@@ -150,4 +168,18 @@ impl Run<'_> {
             _ => Err(io::Error::other("nothing is stored")),
         }
     }
+}
+
+/// Returns the paths that a layer drops, each entry of a tree among them.
+fn dropped(layer: &Layer) -> Vec<PathBuf> {
+    let mut paths = Vec::new();
+    for act in &layer.after {
+        let Act::Drop(file) = act else { continue };
+        let path: &Path = file.path.as_ref();
+        paths.push(path.to_path_buf());
+        if let Content::Tree { entries, .. } = &file.content {
+            paths.extend(entries.iter().map(|entry| path.join(&entry.path)));
+        }
+    }
+    paths
 }

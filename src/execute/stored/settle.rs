@@ -72,6 +72,7 @@ impl Run<'_> {
         self.upstream_record.clone_from(&entry.record);
         if let Some(stored) = &mut self.stored {
             stored.settled = true;
+            stored.shared = None;
         }
         Ok(())
     }

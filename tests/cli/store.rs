@@ -1,0 +1,207 @@
+//! The layer store, over templates of ten lines of shell.
+
+use std::fs;
+
+use crate::requirement::root;
+use crate::sandbox::{NAME, Sandbox};
+
+/// A layer whose step runs inside the rootfs needs a shell there; a drop needs nothing.
+const APP: &str = "\n[[layer]]\nname = \"app\"\n[[layer.file]]\npath = \"/app\"\ncontent = \"1\"\n";
+
+/// Removes the container, so that it can be made again.
+fn again(sandbox: &Sandbox) {
+    fs::remove_dir_all(sandbox.container()).unwrap();
+}
+
+fn calls(sandbox: &Sandbox) -> usize {
+    fs::read_to_string(sandbox.role().join("calls")).unwrap_or_default().lines().count()
+}
+
+#[test]
+fn an_upstream_is_called_once() {
+    let sandbox = Sandbox::new()
+        .upstream("echo >>calls; mkdir \"$rootfs/etc\"; echo \"$name\" >\"$rootfs/etc/hostname\"")
+        .layers(APP);
+    for _ in 0..3 {
+        sandbox.chain().exits(0);
+        assert_eq!(sandbox.read("/etc/hostname"), format!("{NAME}\n"));
+        assert_eq!(sandbox.read("/app"), "1");
+        again(&sandbox);
+    }
+    assert_eq!(calls(&sandbox), 1);
+    sandbox.template(["m.toml", "--rebuild"]).exits(0);
+    again(&sandbox);
+    sandbox.straight().exits(0);
+    assert_eq!(calls(&sandbox), 3);
+    assert_eq!(sandbox.record()["stored"], serde_json::Value::Null);
+}
+
+#[test]
+fn a_host_that_has_no_overlay_goes_on_without_the_store() {
+    if !root() {
+        return;
+    }
+    let sandbox = Sandbox::new().upstream("mkdir \"$rootfs/etc\"; echo >>calls").layers(APP);
+    sandbox.shell();
+    // An overlay takes no overlay for its upper directory.
+    let script = "mkdir ../low ../up ../work ../store && mount -t overlay overlay \
+                  -o lowerdir=../low,upperdir=../up,workdir=../work ../store && exec \"$0\" \"$@\"";
+    for (storage, status, said) in [
+        ("copy", 0, "warning: the layer store is not used: nothing can be made for it here: "),
+        ("overlay", 8, "error: store of layer `app` cannot have an overlay: nothing can be made"),
+    ] {
+        let mut command = sandbox.command("unshare");
+        command.args(["--mount", "--", "/bin/sh", "-c", script]).arg(sandbox.program_path());
+        command.args(sandbox.three()).args(["m.toml", &format!("--storage={storage}")]);
+        sandbox.ran(command).exits(status).mentions(said);
+        if status == 0 {
+            assert_eq!(sandbox.read("/app"), "1");
+        }
+        for directory in ["low", "up", "work", "store"] {
+            fs::remove_dir_all(sandbox.path(directory)).unwrap();
+        }
+        again(&sandbox);
+        sandbox.shell();
+    }
+    assert_eq!(calls(&sandbox), 2);
+}
+
+#[test]
+fn an_address_that_a_template_makes_up_is_each_container_s_own() {
+    let sandbox = Sandbox::new()
+        .upstream(
+            "mkdir \"$rootfs/etc\"; printf 'lxc.net.1.type = empty\\n\
+             lxc.net.1.hwaddr = 00:16:3e:01:02:03\\n' >>\"$path/config\"",
+        )
+        .layers("[layer.config]\nlxc.net.2.type = \"empty\"\nlxc.net.2.hwaddr = \"02:00:00:00:00:01\"\n");
+    let mut addresses = Vec::new();
+    for _ in 0..2 {
+        sandbox.chain().exits(0);
+        let config = sandbox.config();
+        // What the manifest says stays.
+        assert!(config.contains("lxc.net.2.hwaddr = 02:00:00:00:00:01\n"), "{config}");
+        let address = config.lines().find_map(|line| line.strip_prefix("lxc.net.1.hwaddr = "));
+        addresses.push(address.unwrap().to_owned());
+        again(&sandbox);
+    }
+    assert!(addresses.iter().all(|address| address.starts_with("00:16:3e:")), "{addresses:?}");
+    assert!(!addresses.iter().any(|address| address.ends_with("xx")), "{addresses:?}");
+    assert_ne!(addresses[0], addresses[1]);
+}
+
+#[test]
+fn a_name_that_cannot_be_written_is_told() {
+    let sandbox = Sandbox::new()
+        .upstream(
+            "mkdir \"$rootfs/etc\"; printf \"$name\\000\" >\"$rootfs/etc/binary\"; \
+             : >\"$rootfs/etc/$name.conf\"; echo \"$name $rootfs\" >\"$rootfs/etc/text\"",
+        )
+        .layers("");
+    let ran = sandbox.chain();
+    for path in ["/etc/binary", "/etc/zz-lt-placeholder-7f3a9c.conf"] {
+        ran.exits(0).mentions(&format!("has the container's name in {path}, where it cannot be"));
+    }
+    let text = format!("{NAME} {}\n", sandbox.rootfs().display());
+    assert_eq!(sandbox.read("/etc/text"), text);
+}
+
+#[test]
+fn what_makes_a_container_itself_is_not_stored_unless_a_layer_drops_it() {
+    let sandbox = Sandbox::new()
+        .upstream(
+            "mkdir -p \"$rootfs/etc/ssh\" \"$rootfs/var/lib/dbus\" \"$rootfs/var/lib/systemd\"; \
+             echo id >\"$rootfs/etc/machine-id\"; echo id >\"$rootfs/var/lib/dbus/machine-id\"; \
+             echo seed >\"$rootfs/var/lib/systemd/random-seed\"; \
+             echo key >\"$rootfs/etc/ssh/ssh_host_rsa_key\"; \
+             echo key >\"$rootfs/etc/ssh/ssh_host_rsa_key.pub\"; echo >\"$rootfs/etc/own\"",
+        )
+        .layers("identity = \"/etc/own\"\n");
+    sandbox.chain().exits(0);
+    assert_eq!(sandbox.read("/etc/machine-id"), "");
+    for path in [
+        "var/lib/dbus/machine-id",
+        "var/lib/systemd/random-seed",
+        "etc/ssh/ssh_host_rsa_key",
+        "etc/ssh/ssh_host_rsa_key.pub",
+        "etc/own",
+    ] {
+        assert!(!sandbox.rootfs().join(path).exists(), "{path}");
+    }
+    let dropped = Sandbox::new()
+        .upstream("mkdir \"$rootfs/etc\"")
+        .layers("[[layer.file]]\npath = \"/etc/machine-id\"\ncontent = \"mine\\n\"\n");
+    dropped.chain().exits(0);
+    assert_eq!(dropped.read("/etc/machine-id"), "mine\n");
+}
+
+#[test]
+fn files_that_an_argument_names_define_what_is_stored() {
+    let sandbox = Sandbox::new()
+        .file("data", "1")
+        .upstream("echo >>calls; cp data \"$rootfs/data\"")
+        .layers("args = { from = \"data\" }\n");
+    for (text, count) in [("1", 1), ("1", 1), ("2", 2), ("1", 2)] {
+        fs::write(sandbox.role().join("data"), text).unwrap();
+        sandbox.chain().exits(0);
+        assert_eq!(sandbox.read("/data"), text);
+        assert_eq!(calls(&sandbox), count, "{text}");
+        again(&sandbox);
+    }
+}
+
+#[test]
+fn the_name_in_another_form_keeps_a_layer_out_of_the_store() {
+    let layer = |content: &str| {
+        format!(
+            "\n[[layer]]\nname = \"app\"\n[[layer.file]]\npath = \"/app\"\nrender = true\n\
+             content = \"{content}\"\n"
+        )
+    };
+    for (content, standing) in
+        [("{{ lxc.name }}", "[to build]"), ("{{ lxc.name | upper }}", "[always runs]")]
+    {
+        let sandbox = Sandbox::new().upstream("mkdir \"$rootfs/etc\"").layers(&layer(content));
+        let plan = sandbox.run(["plan", "m.toml", "--name", NAME]);
+        assert!(plan.stdout().contains(&format!("layer    app  {standing}")), "{}", plan.stdout());
+        sandbox.chain().exits(0);
+        let name = if content.contains("upper") { NAME.to_uppercase() } else { NAME.to_owned() };
+        assert_eq!(sandbox.read("/app"), name);
+    }
+}
+
+#[test]
+fn a_miss_is_explained_field_by_field() {
+    if !root() {
+        return;
+    }
+    let sandbox = Sandbox::new()
+        .file("files/app.conf", "old")
+        .file("pass", "")
+        .upstream("mkdir \"$rootfs/etc\"")
+        .layers(
+            "\n[[layer]]\nname = \"app\"\ncheck = \"test -e pass\"\n\
+             [[layer.file]]\npath = \"/app\"\nsource = \"files/app.conf\"\n",
+        );
+    let lxcpath = sandbox.path("lxc").display().to_string();
+    let plan = || sandbox.run(["plan", "m.toml", "-v", "--name", NAME, "--lxcpath", &lxcpath]);
+    assert!(plan().stdout().contains("misses   nothing is stored of it\n"));
+    sandbox.create([""; 0]).exits(0);
+    let stored = plan().stdout();
+    for line in ["layer    app  [stored]", "template fake  [stored]"] {
+        assert!(stored.contains(line), "{stored}");
+    }
+    fs::write(sandbox.role().join("files/app.conf"), "new").unwrap();
+    fs::remove_file(sandbox.role().join("pass")).unwrap();
+    let planned = plan().stdout();
+    assert!(planned.contains("layer    app  [to build]"), "{planned}");
+    assert!(planned.contains("template fake  [stored]"), "{planned}");
+    let old = layered_template::digest::Digest::of(b"old").short();
+    let new = layered_template::digest::Digest::of(b"new").short();
+    let why = format!("file files/app.conf: digest {old}… → {new}…\n");
+    assert!(planned.contains(&format!("misses   {why}")), "{planned}");
+    again(&sandbox);
+    sandbox.create([""; 0]).exits(7);
+    let run = fs::read_dir(sandbox.state()).unwrap().next().unwrap().unwrap().path();
+    let log = fs::read_to_string(run.join("log")).unwrap();
+    assert!(log.contains(&format!("layer `app`: misses: {why}")), "{log}");
+}
