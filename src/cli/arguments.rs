@@ -13,7 +13,8 @@ As a template of LXC's, after `layered-template install-template`:
   lxc-create -t layered-template -n NAME -- --manifest ROLE.toml [ARGUMENTS OF THE TEMPLATE...]
 
 Exit status: 0 done; 1 findings; 2 a command line or a manifest that cannot be used; 3 a pre step,
-4 the upstream template, 5 files or config, 6 a post step, 7 a check failed; 128+N signal N.")]
+4 the upstream template, 5 files or config, 6 a post step, 7 a check, 8 the layer store failed; 128+N
+signal N.")]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) verb: Verb,
