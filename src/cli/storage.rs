@@ -52,12 +52,27 @@ impl Wanted {
             pattern.flat_map(|pattern| pattern.stored.iter().map(plan::Storable::slot)).collect()
         };
         let manifest = plan.manifest.absolute.clone();
-        let stock = |plan: &Plan| {
-            let top = store::directory(&Caller::observe())?;
-            Store::new(&top, &self.map).stock(&manifest, &slots(plan)).ok()
-        };
         let plan = plan::store(plan, chain, &shadow, facts, wanted, ground);
-        let stock = stock(&plan);
-        plan::settle(plan, stock.as_ref())
+        let Some(top) = store::directory(&Caller::observe()) else {
+            let unused = Some("no directory for it is known: there is no home".to_owned());
+            return Plan { storage: Storage { unused, ..plan.storage }, ..plan };
+        };
+        let store = Store::new(&top, &self.map);
+        if let Err(error) = store.check() {
+            let unused = Some(format!("`{}`: {error}", top.display()));
+            return Plan { storage: Storage { unused, pattern: None, ..plan.storage }, ..plan };
+        }
+        let Ok(mut stock) = store.stock(&manifest, &slots(&plan)) else {
+            return plan::settle(plan, None);
+        };
+        loop {
+            let settled = plan::settle(plan.clone(), Some(&stock));
+            // What is damaged is made anew by a run.
+            let damaged = settled.entries().into_iter().find(|id| store.fault(*id).is_some());
+            match damaged {
+                None => return settled,
+                Some(id) => stock.entries.remove(&id.key),
+            };
+        }
     }
 }

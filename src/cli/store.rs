@@ -43,7 +43,10 @@ pub(super) fn main(verb: &StoreVerb) -> u8 {
     let users = match Users::find(&top, &lxcpaths) {
         Ok(users) => users,
         Err(error) => {
-            output::error(&format!("who stands on it cannot be found out: {error}"), None);
+            output::error(
+                &format!("it cannot be found out which containers stand on the store: {error}"),
+                None,
+            );
             return status::STORE;
         }
     };
@@ -102,7 +105,7 @@ fn in_map(caller: &Caller, map: &str, work: impl FnOnce() -> u8) -> io::Result<u
     }
     // A map of the caller alone needs nobody to write it.
     let ids = ids.filter(|ids| ids.users.count > 1);
-    let ended: ExitStatus = userns::run_in(ids, work)?;
+    let ended: ExitStatus = userns::run_in(ids, status::STORE, work)?;
     Ok(child::code(ended))
 }
 
@@ -159,6 +162,9 @@ fn list(store: &Store, top: &Path, lxcpaths: &[PathBuf], format: ReportFormat) -
         let Usage { alone, shared } =
             tree.and_then(|tree| tree::usage(tree.as_fd())).unwrap_or_default();
         let users = users.of.get(&id).into_iter().flatten();
+        // A running container is one of those whose configs are known, unless none is.
+        let (mounts, configs): (Vec<_>, Vec<_>) = users.partition(|path| path.starts_with("/proc"));
+        let users = if configs.is_empty() { mounts } else { configs };
         let (layer, role, manifest) = match &entry {
             Ok(entry) => (
                 entry.made.slot.replace('`', ""),
@@ -175,7 +181,7 @@ fn list(store: &Store, top: &Path, lxcpaths: &[PathBuf], format: ReportFormat) -
             alone,
             shared,
             age: now.saturating_sub(id.generation) / 1000,
-            users: users.map(|path| path.display().to_string()).collect(),
+            users: users.iter().map(|path| path.display().to_string()).collect(),
         };
         output::print(|to| match format {
             ReportFormat::Json => {

@@ -44,6 +44,8 @@ pub(super) struct Stored {
     /// What the config of the container's own starts with.
     initial: Vec<u8>,
     stock: Stock,
+    /// Entries that cannot be used.
+    damaged: Vec<EntryId>,
     /// How many of the storables are done.
     done: usize,
     /// The entry of the last of them.
@@ -141,6 +143,7 @@ impl Run<'_> {
         {
             let rung = self.rung(pattern, index, base);
             match rung.found {
+                Some(entry) if self.is_damaged(entry, &pattern.stored[index].slot()) => {}
                 Some(entry) => {
                     let slot = pattern.stored[index].slot();
                     self.log(format!("{slot}: in the store as {entry}\n").as_bytes());
@@ -152,6 +155,20 @@ impl Run<'_> {
                 }
             }
         }
+    }
+
+    /// Tells whether an entry cannot be used, and lets it be made anew.
+    fn is_damaged(&mut self, entry: EntryId, slot: &str) -> bool {
+        let Some(stored) = &mut self.stored else { return false };
+        let Some(error) = stored.store.fault(entry) else { return false };
+        stored.stock.entries.remove(&entry.key);
+        stored.damaged.push(entry);
+        self.note(&format!(
+            "{slot} is made anew: what is stored of it cannot be used: {error} (`layered-template \
+             store remove {}`)",
+            entry.short()
+        ));
+        true
     }
 
     fn found(&mut self, index: usize, entry: EntryId) {
@@ -264,6 +281,7 @@ impl Run<'_> {
             ground,
             initial,
             stock,
+            damaged: Vec::new(),
             done: 0,
             base: None,
             settled: false,

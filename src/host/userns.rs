@@ -101,18 +101,18 @@ pub fn enter(ids: Option<Ids>) -> io::Result<()> {
 }
 
 /// Runs `work` in a child that is in a user namespace of its own, and returns how that ended: with the
-/// status that `work` returned.
+/// status that `work` returned, or with `refused` where there is no such namespace.
 ///
 /// # Errors
 ///
 /// What keeps the child from being forked. That it cannot enter the namespace it says itself.
-pub fn run_in(ids: Option<Ids>, work: impl FnOnce() -> u8) -> io::Result<ExitStatus> {
+pub fn run_in(ids: Option<Ids>, refused: u8, work: impl FnOnce() -> u8) -> io::Result<ExitStatus> {
     match kernel::fork()? {
         Side::Child => kernel::leave(match enter(ids) {
             Ok(()) => work(),
             Err(error) => {
                 let _ = writeln!(io::stderr(), "error: no user namespace can be entered: {error}");
-                1
+                refused
             }
         }),
         Side::Parent(child) => {

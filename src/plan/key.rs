@@ -88,11 +88,23 @@ impl Document {
 
 fn changes_of(old: &Field, new: &Field, lines: &mut Vec<String>) {
     let label = new.label();
+    if is_list(old) && is_list(new) {
+        let missing = |from: &Field, of: &Field| -> Vec<String> {
+            let has = |value: &&String| of.values.values().any(|other| other == *value);
+            from.values.values().filter(|value| !has(value)).map(|value| shown(value)).collect()
+        };
+        lines.extend(missing(new, old).iter().map(|value| format!("{label}: {value} is new")));
+        lines.extend(missing(old, new).iter().map(|value| format!("{label}: {value} is gone")));
+        return;
+    }
     for (name, value) in &new.values {
         match old.values.get(name) {
             Some(before) if before == value => {}
             Some(before) => {
-                lines.push(format!("{label}: {name} {} → {}", shown(before), shown(value)));
+                let common = common_start(before, value);
+                let (before, value) = (shown(&before[common..]), shown(&value[common..]));
+                let dots = if common > 0 { "…" } else { "" };
+                lines.push(format!("{label}: {name} {dots}{before} → {dots}{value}"));
             }
             None => lines.push(format!("{label}: {name} {} is new", shown(value))),
         }
@@ -100,6 +112,21 @@ fn changes_of(old: &Field, new: &Field, lines: &mut Vec<String>) {
     for (name, value) in old.values.iter().filter(|(name, _)| !new.values.contains_key(*name)) {
         lines.push(format!("{label}: {name} {} is gone", shown(value)));
     }
+}
+
+/// Tells whether the names of a field's values are their numbers.
+fn is_list(field: &Field) -> bool {
+    field.values.keys().all(|name| name.parse::<usize>().is_ok())
+}
+
+/// Returns how much of the beginning of two long texts need not be shown, since it is the same.
+fn common_start(a: &str, b: &str) -> usize {
+    if a.len().max(b.len()) <= LONGEST || a.starts_with("sha256:") {
+        return 0;
+    }
+    let common = a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count();
+    let start = common.saturating_sub(LONGEST / 2);
+    (0..=start).rev().find(|at| a.is_char_boundary(*at) && b.is_char_boundary(*at)).unwrap_or(0)
 }
 
 /// The longest value in a line about a change, in characters.
@@ -196,16 +223,19 @@ mod tests {
     fn changes_are_told_field_by_field() {
         let digest = |byte: &str| format!("sha256:{}", byte.repeat(32));
         let (a, b) = (digest("a1"), digest("b2"));
+        let long = |end: &str| format!("{}/:{end}", ":/usr/bin".repeat(9));
         let mut old = document(&[
             ("file /etc/app.conf", &[("digest", &a), ("mode", "0644")]),
             ("post 1", &[("run", "true")]),
-            ("config", &[("1", "x = 1")]),
+            ("config", &[("1", "x = 1"), ("2", "y = 2")]),
+            ("environment", &[("PATH", &long("a"))]),
         ]);
         old.fields[0].label = Some("file files/app.conf".into());
         let mut new = document(&[
             ("file /etc/app.conf", &[("digest", &b), ("owner", "root")]),
             ("post 2", &[("run", "true")]),
-            ("config", &[("1", "x = 1")]),
+            ("config", &[("1", "z = 3"), ("2", "x = 1")]),
+            ("environment", &[("PATH", &long("b"))]),
         ]);
         new.fields[0].label = Some("file files/app.conf".into());
         assert_eq!(
@@ -215,6 +245,9 @@ mod tests {
                 "file files/app.conf: owner root is new",
                 "file files/app.conf: mode 0644 is gone",
                 "post 2 is new",
+                "config: z = 3 is new",
+                "config: y = 2 is gone",
+                "environment: PATH …n:/usr/bin:/usr/bin:/usr/bin/:a → …n:/usr/bin:/usr/bin:/usr/bin/:b",
                 "post 1 is gone",
             ]
         );
@@ -223,7 +256,7 @@ mod tests {
         turned.fields.reverse();
         assert_eq!(turned.changes_since(&new), ["the order has changed"]);
         // What a person calls a thing does not define it.
-        turned.fields[2].label = None;
+        turned.fields[3].label = None;
         turned.fields.reverse();
         assert_eq!(turned.key(), new.key());
     }

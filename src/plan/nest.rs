@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Serialize, Serializer};
 
 use super::drop::FileDrop;
+use super::key::EntryId;
 use super::storage::{Standing, Storage};
 use crate::chain::{Origin, SecretVariable};
 use crate::digest::Digest;
@@ -322,6 +323,17 @@ impl Plan {
     /// Returns the call of the upstream.
     pub fn upstream(&self) -> &Upstream {
         self.layer.upstream()
+    }
+
+    /// Returns the entries of the store that it comes from.
+    pub fn entries(&self) -> Vec<EntryId> {
+        let standings = self.layers().filter_map(|layer| layer.standing.as_ref());
+        let all = standings.chain(self.upstream().standing.as_ref());
+        all.filter_map(|standing| match standing {
+            Standing::Stored { entry } => Some(*entry),
+            _ => None,
+        })
+        .collect()
     }
 }
 

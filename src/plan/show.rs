@@ -118,12 +118,11 @@ impl Show<'_> {
         let template = shell::one_line(&upstream.template);
         let standing = standing(upstream.standing.as_ref());
         self.line("template", format_args!("{template}{standing}"), &upstream.at)?;
-        self.why(upstream.standing.as_ref())?;
         let path = match &upstream.program {
             Template::Busybox { path } => {
                 let path = printable_path(path);
-                return self
-                    .more("", format_args!("a small rootfs of {path}, made by this program"));
+                self.more("", format_args!("a small rootfs of {path}, made by this program"))?;
+                return self.why(upstream.standing.as_ref());
             }
             Template::File { path, digest } => {
                 let pinned = match &upstream.pin {
@@ -138,6 +137,13 @@ impl Show<'_> {
         };
         let words = [path.as_os_str()].into_iter().chain(upstream.args.iter().map(AsRef::as_ref));
         self.more("", format_args!("{}", shell::command(words)))?;
+        if upstream.args != upstream.direct {
+            self.more(
+                "",
+                format_args!("for the store: the placeholder becomes the name of whoever takes it"),
+            )?;
+        }
+        self.why(upstream.standing.as_ref())?;
         if self.detail == Detail::Whole {
             for (name, value) in &upstream.environment {
                 let name = shell::word(name);

@@ -261,6 +261,10 @@ impl Pattern {
 /// one already.
 pub fn settle(mut plan: Plan, stock: Option<&Stock>) -> Plan {
     let Some(pattern) = &plan.storage.pattern else { return plan };
+    if pattern.stored.is_empty() && plan.storage.mode == Mode::Overlay {
+        let why = pattern.end.clone().unwrap_or_default();
+        plan.storage.unused = Some(format!("nothing is stored: {why}; the run would end here"));
+    }
     let empty = Stock::default();
     let stock = stock.unwrap_or(&empty);
     let mut standings: BTreeMap<LayerName, Standing> = BTreeMap::new();
@@ -268,13 +272,14 @@ pub fn settle(mut plan: Plan, stock: Option<&Stock>) -> Plan {
     let mut parent = None;
     // What stands on something whose entry is not known has no key yet.
     let mut open: Option<Standing> = None;
+    let mut first = String::new();
     for (index, storable) in pattern.stored.iter().enumerate() {
         let decided = storable.decided_by.first().map(|(_, by)| by.clone());
         let standing = match (&open, decided) {
             (Some(Standing::Decided { by }), _) => Standing::Decided { by: by.clone() },
             (None, Some(by)) => Standing::Decided { by },
             (Some(_), _) => {
-                let why = vec!["what it stands on is made anew".to_owned()];
+                let why = vec![format!("{first} is made anew, on which it stands")];
                 Standing::Built { key: None, why }
             }
             (None, None) => {
@@ -292,8 +297,9 @@ pub fn settle(mut plan: Plan, stock: Option<&Stock>) -> Plan {
                 }
             }
         };
-        if !matches!(standing, Standing::Stored { .. }) {
-            open.get_or_insert_with(|| standing.clone());
+        if !matches!(standing, Standing::Stored { .. }) && open.is_none() {
+            open = Some(standing.clone());
+            first = storable.slot();
         }
         match storable.part {
             Part::Upstream => upstream = Some(standing),

@@ -13,7 +13,7 @@ use rustix::fs::{FlockOperation, flock, syncfs};
 use super::entry::{Config, Entry, Made, write_whole};
 use super::lock::Lock;
 use super::place::{Store, now, open};
-use super::scrub::scrub;
+use super::scrub::{is_identity, scrub};
 use super::stage::{Overlay, Veil};
 use super::tree::{self, Changes, Form, Listing, PlaceKind};
 use crate::digest::Digest;
@@ -149,7 +149,10 @@ impl Build {
         DirBuilder::new().mode(0o755).create(&made)?;
         let rootfs = made.join("rootfs");
         let mut changes = self.complete(&rootfs)?;
-        let scrubbed = scrub(&rootfs, about.identity, about.kept)?;
+        let mut kept: Vec<PathBuf> =
+            self.parent.iter().flat_map(|parent| parent.kept.iter().cloned()).collect();
+        kept.extend(about.kept.iter().filter(|path| is_identity(path)).map(PathBuf::from));
+        let scrubbed = scrub(&rootfs, about.identity, &kept)?;
         if let Some(changes) = &mut changes {
             scrubbed.emptied.iter().for_each(|path| changes.add(path));
         }
@@ -184,6 +187,7 @@ impl Build {
         entry.lxcpath.clone_from(&self.lxcpath);
         entry.places = places;
         entry.fixed = fixed;
+        entry.kept = kept;
         entry.keys = parent.map(|parent| parent.keys.clone()).unwrap_or_default();
         entry.keys.add(scrubbed.keys);
         entry.config = self.config()?;

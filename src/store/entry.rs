@@ -40,6 +40,8 @@ pub struct Entry {
     /// Where it stands, of what its own layer made, and nobody can write another: in names, and in
     /// what is no text.
     pub fixed: Vec<Vec<u8>>,
+    /// What its layers drop themselves of what would be taken for an identity: it stays.
+    pub kept: Vec<PathBuf>,
     /// The keys that are made anew for each container.
     pub keys: Keys,
     /// The record that the upstream left, where it is this program again.
@@ -133,6 +135,7 @@ impl Entry {
             config: Config::Appended(Vec::new()),
             places: Vec::new(),
             fixed: Vec::new(),
+            kept: Vec::new(),
             keys: Keys::default(),
             record: None,
             listing: Digest::of(b""),
@@ -147,7 +150,7 @@ impl Entry {
     /// Also where a byte of the document is not as it was written.
     pub fn read(store: &Store, id: EntryId) -> io::Result<Self> {
         let bytes = files::read_regular(&store.document(id), LARGEST)?;
-        let damaged = || io::Error::other("its document is damaged");
+        let damaged = || io::Error::other("it is damaged");
         let end = bytes.iter().position(|byte| *byte == b'\n').ok_or_else(damaged)?;
         let (head, text) = (&bytes[..end], &bytes[end + 1..]);
         let head = str::from_utf8(head).ok().and_then(Digest::parse);

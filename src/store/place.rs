@@ -89,24 +89,34 @@ impl Store {
         Some((Self::new(of_map.parent()?, of_map.file_name()?.to_str()?), id))
     }
 
+    /// Checks that the path can be an overlay's.
+    pub fn check(&self) -> io::Result<()> {
+        let text = self.top.to_str().filter(|text| {
+            // An overlay's options, and LXC's config, know no way to write these.
+            !text.contains([':', ',', '\\', '"', '\'', '#']) && !crate::shell::has_control(text)
+        });
+        match text {
+            Some(_) => Ok(()),
+            None => Err(io::Error::other("its path holds what no path of an overlay can hold")),
+        }
+    }
+
     /// Makes the directories that are missing. `owner` is the caller behind the id map.
     ///
     /// # Errors
     ///
     /// Also where the path cannot be an overlay's, or others may write there.
     pub fn make(&self, owner: Owner) -> io::Result<()> {
-        let text = self.top.to_str().filter(|text| {
-            // An overlay's options, and LXC's config, know no way to write these.
-            !text.contains([':', ',', '\\', '"', '\'', '#']) && !crate::shell::has_control(text)
-        });
-        if text.is_none() {
-            return Err(io::Error::other("its path holds what no path of an overlay can hold"));
-        }
+        self.check()?;
         make_all(&self.top, 0o711, owner)?;
         let metadata = fs::metadata(&self.top)?;
         let (uid, _) = owner.unwrap_or((rustix::process::geteuid().as_raw(), 0));
         if ![uid, 0].contains(&metadata.uid()) || metadata.mode() & 0o022 != 0 {
-            return Err(io::Error::other("others may write there"));
+            let uid = metadata.uid();
+            return Err(io::Error::other(format!(
+                "it belongs to user {uid}, with mode {:04o}: others may write there",
+                metadata.mode() & 0o7777
+            )));
         }
         for (path, owner) in [
             (self.trees_of_map(), Some((0, 0))),
@@ -232,6 +242,15 @@ impl Store {
             }
         }
         Ok(stock)
+    }
+
+    /// Tells what is wrong with an entry at first sight; nothing, where it can be used.
+    pub fn fault(&self, id: EntryId) -> Option<io::Error> {
+        let read = Entry::read(self, id).and_then(|_| open(&self.rootfs(id)));
+        read.err().map(|error| match error.kind() {
+            io::ErrorKind::NotFound => io::Error::other("its tree is gone"),
+            _ => error,
+        })
     }
 
     fn earlier(&self, manifest: &Path, slot: &str) -> Option<crate::plan::Document> {

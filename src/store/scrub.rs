@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, fstat, futimens, openat};
 
@@ -40,10 +40,10 @@ pub struct Scrubbed {
 }
 
 /// Takes out of a tree what makes a container itself: what always does, but for `kept`, and `listed`.
-pub(super) fn scrub(tree: &Path, listed: &[&Path], kept: &[&Path]) -> io::Result<Scrubbed> {
+pub(super) fn scrub(tree: &Path, listed: &[&Path], kept: &[PathBuf]) -> io::Result<Scrubbed> {
     let rootfs = Rootfs::open(tree)?;
     let mut scrubbed = Scrubbed::default();
-    let is_kept = |path: &Path| kept.contains(&path);
+    let is_kept = |path: &Path| kept.iter().any(|kept| kept == path);
     for path in EMPTIED.map(Path::new).into_iter().filter(|path| !is_kept(path)) {
         if let Some(place) = regular(&rootfs, path)? {
             quietly(&place, || empty(&place))?;
@@ -85,6 +85,15 @@ pub(super) fn scrub(tree: &Path, listed: &[&Path], kept: &[&Path]) -> io::Result
         }
     }
     Ok(scrubbed)
+}
+
+/// Tells whether a path is one that makes a container itself.
+pub(super) fn is_identity(path: &Path) -> bool {
+    let known = EMPTIED.iter().chain(&REMOVED).chain(&SNAKEOIL).chain([&ISCSI]);
+    let above = path.parent();
+    known.into_iter().any(|known| path == Path::new(known))
+        || above == Some(Path::new(SSH))
+        || above == Some(Path::new(DROPBEAR))
 }
 
 /// Returns the type of a host key by the name of its file, where it is a word.

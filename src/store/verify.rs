@@ -13,7 +13,7 @@ use crate::plan::EntryId;
 pub fn verify(store: &Store, id: EntryId) -> Vec<String> {
     let entry = match Entry::read(store, id) {
         Ok(entry) => entry,
-        Err(error) => return vec![format!("its document: {error}")],
+        Err(error) => return vec![format!("the document of the entry: {error}")],
     };
     match findings(store, &entry) {
         Ok(findings) => findings,

@@ -205,3 +205,84 @@ fn a_miss_is_explained_field_by_field() {
     let log = fs::read_to_string(run.join("log")).unwrap();
     assert!(log.contains(&format!("layer `app`: misses: {why}")), "{log}");
 }
+
+#[test]
+fn what_is_damaged_is_made_anew() {
+    let sandbox = Sandbox::new().upstream("mkdir \"$rootfs/etc\"; echo >>calls").layers(APP);
+    sandbox.chain().exits(0);
+    let map = fs::read_dir(sandbox.path("store"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.extension().is_some_and(|end| end == "meta"))
+        .unwrap();
+    let trees = map.with_extension("").join("trees");
+    let damage: [&dyn Fn(); 2] = [
+        &|| {
+            for entry in fs::read_dir(map.join("entries")).unwrap() {
+                let path = entry.unwrap().path();
+                let mut text = fs::read(&path).unwrap();
+                let middle = text.len() / 2;
+                text[middle] ^= 1;
+                fs::write(path, text).unwrap();
+            }
+        },
+        &|| {
+            for entry in fs::read_dir(&trees).unwrap() {
+                fs::remove_dir_all(entry.unwrap().path().join("rootfs")).unwrap();
+            }
+        },
+    ];
+    for (index, damage) in damage.iter().enumerate() {
+        damage();
+        again(&sandbox);
+        sandbox.chain().exits(0).mentions(
+            "warning: template of layer `os` is made anew: what is stored of it cannot be used: ",
+        );
+        assert_eq!(sandbox.read("/app"), "1");
+        assert_eq!(calls(&sandbox), index + 2);
+        again(&sandbox);
+        let again = sandbox.chain();
+        again.exits(0);
+        assert!(!again.stderr().contains("warning"), "{}", again.stderr());
+    }
+}
+
+#[test]
+fn what_a_layer_drops_stays_under_the_layers_around_it() {
+    let sandbox = Sandbox::new()
+        .file("keys/ssh_host_rsa_key", "mine")
+        .upstream("mkdir \"$rootfs/etc\"")
+        .layers(&format!(
+            "[[layer.file]]\npath = \"/etc/machine-id\"\ncontent = \"mine\"\n\
+             [[layer.file]]\npath = \"/etc/ssh\"\nsource = \"keys\"\n{APP}"
+        ));
+    for _ in 0..2 {
+        sandbox.chain().exits(0);
+        assert_eq!(sandbox.read("/etc/machine-id"), "mine");
+        assert_eq!(sandbox.read("/etc/ssh/ssh_host_rsa_key"), "mine");
+        assert_eq!(sandbox.read("/app"), "1");
+        again(&sandbox);
+    }
+}
+
+#[test]
+fn a_store_that_cannot_be_used_is_told_and_done_without() {
+    let sandbox = Sandbox::new().upstream("mkdir \"$rootfs/etc\"").layers(APP);
+    fs::write(sandbox.path("file"), "").unwrap();
+    for (place, reason) in [
+        ("a:b", "its path holds what no path of an overlay can hold"),
+        ("file/store", "Not a directory"),
+    ] {
+        let directory = sandbox.path(place);
+        let shown = sandbox.redacted(&directory.display().to_string());
+        let sandbox = Sandbox::new()
+            .env("LAYERED_TEMPLATE_STORE", directory.to_str().unwrap())
+            .upstream("mkdir \"$rootfs/etc\"")
+            .layers(APP);
+        let said = sandbox.chain();
+        said.exits(0).mentions("warning: the layer store is not used: `").mentions(reason);
+        assert_eq!(sandbox.read("/app"), "1", "{shown}");
+        again(&sandbox);
+        sandbox.template(["m.toml", "--storage=overlay"]).exits(8).mentions(reason);
+    }
+}

@@ -34,10 +34,16 @@ impl Run<'_> {
         let lock = store.lock_of(rung.key).map_err(fail)?;
         self.wait(&format!("another run makes {}", storable.slot()), || lock.take())?;
         let stock = store.stock(&self.plan.manifest.absolute, &[]).map_err(fail)?;
-        let newest = stock.entries.get(&rung.key).copied();
         if let Some(stored) = &mut self.stored {
             stored.stock.entries = stock.entries;
+            for id in &stored.damaged {
+                if stored.stock.entries.get(&id.key) == Some(&id.generation) {
+                    stored.stock.entries.remove(&id.key);
+                }
+            }
         }
+        let newest =
+            self.stored.as_ref().and_then(|stored| stored.stock.entries.get(&rung.key).copied());
         let again = self.rung(pattern, index, base);
         // With `--rebuild`, what was made while this run waited is new too.
         let newer = newest.filter(|generation| *generation > since);
