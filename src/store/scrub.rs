@@ -72,6 +72,7 @@ pub(super) fn scrub(tree: &Path, listed: &[&Path], kept: &[PathBuf]) -> io::Resu
     let snakeoil = SNAKEOIL.map(Path::new);
     if !snakeoil.iter().any(|path| is_kept(path)) && remove(&rootfs, snakeoil[0])? {
         remove(&rootfs, snakeoil[1])?;
+        remove_links_to(&rootfs, snakeoil[1])?;
         scrubbed.keys.snakeoil = true;
     }
     if !is_kept(Path::new(ISCSI)) {
@@ -115,7 +116,10 @@ fn names_in(rootfs: &Rootfs, path: &Path) -> io::Result<Vec<Vec<u8>>> {
     };
     let mut names = Vec::new();
     for entry in rustix::fs::Dir::read_from(&directory)? {
-        names.push(entry?.file_name().to_bytes().to_vec());
+        let name = entry?.file_name().to_bytes().to_vec();
+        if ![&b"."[..], b".."].contains(&&name[..]) {
+            names.push(name);
+        }
     }
     names.sort();
     Ok(names)
@@ -136,6 +140,21 @@ fn remove(rootfs: &Rootfs, path: &Path) -> io::Result<bool> {
         None => Ok(false),
         Some(place) => quietly(&place, || rootfs.remove(path)).map(|()| true),
     }
+}
+
+/// Removes the links beside a file that lead to it by its name: those of a certificate are named by
+/// what is in it.
+fn remove_links_to(rootfs: &Rootfs, path: &Path) -> io::Result<()> {
+    let (Some(above), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
+    for link in names_in(rootfs, above)? {
+        let path = above.join(OsStr::from_bytes(&link));
+        let Some(place) = rootfs.existing_place(&path)? else { continue };
+        let target = rustix::fs::readlinkat(place.directory(), place.name(), Vec::new());
+        if target.is_ok_and(|target| target.as_bytes() == name.as_bytes()) {
+            quietly(&place, || rootfs.remove(&path))?;
+        }
+    }
+    Ok(())
 }
 
 /// Puts an empty file in the place of one, with the same attributes and times. The one that is there

@@ -113,7 +113,11 @@ fn what_makes_a_container_itself_is_not_stored_unless_a_layer_drops_it() {
              echo id >\"$rootfs/etc/machine-id\"; echo id >\"$rootfs/var/lib/dbus/machine-id\"; \
              echo seed >\"$rootfs/var/lib/systemd/random-seed\"; \
              echo key >\"$rootfs/etc/ssh/ssh_host_rsa_key\"; \
-             echo key >\"$rootfs/etc/ssh/ssh_host_rsa_key.pub\"; echo >\"$rootfs/etc/own\"",
+             echo key >\"$rootfs/etc/ssh/ssh_host_rsa_key.pub\"; echo >\"$rootfs/etc/own\"; \
+             mkdir -p \"$rootfs/etc/ssl/private\" \"$rootfs/etc/ssl/certs\"; \
+             echo key >\"$rootfs/etc/ssl/private/ssl-cert-snakeoil.key\"; \
+             echo cert >\"$rootfs/etc/ssl/certs/ssl-cert-snakeoil.pem\"; \
+             ln -s ssl-cert-snakeoil.pem \"$rootfs/etc/ssl/certs/0a1b2c3d.0\"",
         )
         .layers("identity = \"/etc/own\"\n");
     sandbox.chain().exits(0);
@@ -124,9 +128,13 @@ fn what_makes_a_container_itself_is_not_stored_unless_a_layer_drops_it() {
         "etc/ssh/ssh_host_rsa_key",
         "etc/ssh/ssh_host_rsa_key.pub",
         "etc/own",
+        "etc/ssl/private/ssl-cert-snakeoil.key",
+        "etc/ssl/certs/ssl-cert-snakeoil.pem",
     ] {
         assert!(!sandbox.rootfs().join(path).exists(), "{path}");
     }
+    // The link by which a certificate is found goes with it.
+    assert_eq!(fs::read_dir(sandbox.rootfs().join("etc/ssl/certs")).unwrap().count(), 0);
     let dropped = Sandbox::new()
         .upstream("mkdir \"$rootfs/etc\"")
         .layers("[[layer.file]]\npath = \"/etc/machine-id\"\ncontent = \"mine\\n\"\n");

@@ -24,6 +24,7 @@ mod apt;
 mod classic;
 mod create;
 mod debian;
+mod debian_store;
 mod doctor;
 mod door;
 mod itself;

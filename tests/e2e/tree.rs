@@ -55,15 +55,19 @@ impl Tree {
     /// Sees that two trees are the same; what is not is listed.
     #[track_caller]
     pub(crate) fn assert_same(&self, other: &Self) {
+        let different = self.differences(other);
+        let shown = different.iter().map(|name| {
+            format!("{}: {:?} {:?}", name.display(), self.0.get(name), other.0.get(name))
+        });
+        let shown: Vec<_> = shown.collect();
+        assert!(shown.is_empty(), "{shown:#?}");
+    }
+
+    /// The paths that are not the same in two trees.
+    pub(crate) fn differences(&self, other: &Self) -> Vec<PathBuf> {
         let names = self.0.keys().chain(other.0.keys());
-        let mut different: Vec<_> = names
-            .filter(|name| self.0.get(*name) != other.0.get(*name))
-            .map(|name| {
-                format!("{}: {:?} {:?}", name.display(), self.0.get(name), other.0.get(name))
-            })
-            .collect();
-        different.dedup();
-        assert!(different.is_empty(), "{different:#?}");
+        let different = names.filter(|name| self.0.get(*name) != other.0.get(*name)).cloned();
+        different.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
     }
 }
 
