@@ -15,6 +15,7 @@ use crate::host::caller::Caller;
 use crate::host::files::{self, Ownership};
 use crate::host::lxcpath;
 use crate::host::secret;
+use crate::host::signals::Signals;
 use crate::host::userns;
 use crate::lxc::call::{Mapped, is_container_name};
 use crate::{shell, store};
@@ -83,6 +84,8 @@ fn create(arguments: CreateArguments) -> Result<u8, String> {
     if mapping != Mapping::None {
         userns::enter(ids).map_err(|error| format!("no user namespace can be entered: {error}"))?;
     }
+    // One that comes while the directory is made is heard when the run begins, which ends at it.
+    let _kept = Signals::keep().map_err(|error| format!("signals cannot be kept: {error}"))?;
     let shell = Shell::make(&path, &wanted.config, mapped)
         .map_err(|error| format!("`{}` cannot be made: {error}", path.display()))?;
     let options =

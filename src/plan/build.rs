@@ -12,12 +12,12 @@ use super::nest::{
 };
 use super::storage::{Ground, Storage};
 use super::{inside, pattern};
-use crate::chain::{self, Chain, Dropped, EnvSource, Rendered, SecretVariable};
+use crate::chain::{self, Chain, Dropped, EnvSource, Rendered};
 use crate::diagnostic::{Diagnostic, Report};
 use crate::digest::Digest;
 use crate::lxc::call::TemplateCall;
 use crate::lxc::upstream;
-use crate::manifest::{self, Action, LayerName, Mode, Stop, TemplateRef, When};
+use crate::manifest::{self, Action, Mode, Stop, TemplateRef, When};
 use crate::source::{At, Source};
 
 /// The version of the plan's format.
@@ -41,7 +41,7 @@ pub fn build(chain: &Chain, target: Target, facts: &Facts) -> Result<Plan, Repor
         Some(upstream) if !builder.report.has_errors() => {
             let mut inner = Inner::Upstream(Box::new(upstream));
             for layer in layers {
-                inner = Inner::Layer(Box::new(layer.around(inner)));
+                inner = Inner::Layer(Box::new(layer(inner)));
             }
             let Inner::Layer(layer) = inner else { return Err(builder.report) };
             Ok(Plan {
@@ -120,41 +120,6 @@ fn variable(variable: &chain::Variable) -> Variable {
     }
 }
 
-/// A layer before it is put around what it wraps.
-struct Unwrapped {
-    name: LayerName,
-    at: At,
-    directory: PathBuf,
-    variables: Vec<Variable>,
-    secrets: Vec<(String, Arc<SecretVariable>)>,
-    sees: Vec<String>,
-    hands: Vec<String>,
-    environment: Arc<[(OsString, OsString)]>,
-    before: Vec<Step>,
-    after: Vec<Act>,
-    finally: Vec<Step>,
-}
-
-impl Unwrapped {
-    fn around(self, inner: Inner) -> Layer {
-        Layer {
-            name: self.name,
-            at: self.at,
-            directory: self.directory,
-            variables: self.variables,
-            secrets: self.secrets,
-            sees: self.sees,
-            hands: self.hands,
-            environment: self.environment,
-            before: self.before,
-            inner,
-            after: self.after,
-            finally: self.finally,
-            standing: None,
-        }
-    }
-}
-
 struct Builder<'a> {
     chain: &'a Chain,
     facts: &'a Facts,
@@ -162,8 +127,8 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    /// Returns the layers, the innermost first, each still without what it wraps.
-    fn layers(&mut self) -> Vec<Unwrapped> {
+    /// Returns the layers, the innermost first, each still to be put around what it wraps.
+    fn layers(&mut self) -> Vec<impl FnOnce(Inner) -> Layer + use<>> {
         let chain = self.chain;
         chain.layers.iter().map(|layer| self.layer(layer)).collect()
     }
@@ -228,7 +193,7 @@ impl Builder<'_> {
         environment
     }
 
-    fn layer(&mut self, layer: &chain::Layer) -> Unwrapped {
+    fn layer(&mut self, layer: &chain::Layer) -> impl FnOnce(Inner) -> Layer + use<> {
         // What is always there has names that no environment carries.
         let variables = layer.values.iter().filter(|(name, _)| manifest::is_variable_name(name));
         let variables =
@@ -240,18 +205,29 @@ impl Builder<'_> {
         });
         let environment: Arc<[_]> = variables.chain(own).collect();
         let secrets = layer.values.secrets();
-        Unwrapped {
-            name: layer.name.clone(),
-            at: layer.used.as_ref().unwrap_or(&layer.at).clone(),
-            directory: directory_of(layer),
-            variables: layer.variables.iter().map(variable).collect(),
-            secrets: secrets.map(|(name, secret)| (name.to_owned(), Arc::clone(secret))).collect(),
-            sees: layer.values.handed().map(|(name, _)| name.to_owned()).collect(),
-            hands: layer.hands.clone(),
+        let (name, at) = (layer.name.clone(), layer.used.as_ref().unwrap_or(&layer.at).clone());
+        let directory = directory_of(layer);
+        let variables = layer.variables.iter().map(variable).collect();
+        let secrets = secrets.map(|(name, secret)| (name.to_owned(), Arc::clone(secret))).collect();
+        let sees = layer.values.handed().map(|(name, _)| name.to_owned()).collect();
+        let hands = layer.hands.clone();
+        let before = self.steps(layer, &layer.pre, Stop::Pre);
+        let after = self.after(layer);
+        let finally = self.steps(layer, &layer.finally, Stop::Finally);
+        move |inner| Layer {
+            name,
+            at,
+            directory,
+            variables,
+            secrets,
+            sees,
+            hands,
             environment,
-            before: self.steps(layer, &layer.pre, Stop::Pre),
-            after: self.after(layer),
-            finally: self.steps(layer, &layer.finally, Stop::Finally),
+            before,
+            inner,
+            after,
+            finally,
+            standing: None,
         }
     }
 

@@ -245,8 +245,15 @@ impl Show<'_> {
                 self.line("symlink", text, &file.at)
             }
             Content::Directory { mode } => {
+                // Of one that is there already, only what the manifest says is changed.
+                let new = match (mode, &file.owner) {
+                    (None, None) => " [if it is new]",
+                    (None, Some(_)) => " [the mode if it is new]",
+                    (Some(_), None) => " [the owner if it is new]",
+                    (Some(_), Some(_)) => "",
+                };
                 let mode = mode.map_or_else(|| "0755".to_owned(), |mode| mode.to_string());
-                self.line("mkdir", format_args!("{path}  {mode} {owner}{exists}"), &file.at)
+                self.line("mkdir", format_args!("{path}  {mode} {owner}{new}{exists}"), &file.at)
             }
             Content::Remove => self.line("remove", format_args!("{path}{exists}"), &file.at),
         }
