@@ -21,6 +21,10 @@ const KEPT: [&[u8]; 4] = [b"user.", b"trusted.", b"system.posix_acl_", b"securit
 /// What overlayfs keeps for itself.
 const OVERLAY: [&[u8]; 2] = [b"trusted.overlay.", b"user.overlay."];
 
+/// How xfs shows access lists a second time, to root alone; elsewhere it would be an attribute like any
+/// other.
+const SHOWN_TWICE: [&[u8]; 1] = [b"trusted.SGI_ACL_"];
+
 /// What has extended attributes.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Holder<'a> {
@@ -83,7 +87,7 @@ impl Holder<'_> {
         names.retain(|name| {
             let name = name.to_bytes();
             let is_of = |prefixes: &[&[u8]]| prefixes.iter().any(|prefix| name.starts_with(prefix));
-            is_of(&KEPT) && !is_of(&OVERLAY)
+            is_of(&KEPT) && !is_of(&OVERLAY) && !is_of(&SHOWN_TWICE)
         });
         Ok(names)
     }
