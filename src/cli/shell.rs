@@ -77,6 +77,7 @@ fn within(arguments: &ShellArguments, place: &Place) -> io::Result<u8> {
         name: &place.name,
         network: arguments.network,
         resolver: arguments.network,
+        policy: true,
         capabilities: CapabilitySet::empty(),
         caches: Caches::default(),
         script: None,

@@ -50,6 +50,7 @@ impl Run<'_> {
             name: &site.target.name,
             network: inside.sandbox.network,
             resolver: inside.sandbox.resolver,
+            policy: true,
             capabilities: capabilities(&inside.sandbox),
             caches,
             script,

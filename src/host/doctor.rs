@@ -294,6 +294,7 @@ fn sandboxed() -> io::Result<()> {
         name: "doctor",
         network: false,
         resolver: false,
+        policy: true,
         capabilities: rustix::thread::CapabilitySet::empty(),
         caches: sandbox::Caches::default(),
         script: None,

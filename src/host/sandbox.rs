@@ -63,6 +63,8 @@ pub struct Settings<'a> {
     pub network: bool,
     /// Whether names are resolved as on the host.
     pub resolver: bool,
+    /// Whether packages' daemons are kept from being started.
+    pub policy: bool,
     /// The capabilities besides those that every sandbox has.
     pub capabilities: CapabilitySet,
     /// Directories of the host that stand in for some of the rootfs.
@@ -130,7 +132,11 @@ impl<'a> Sandbox<'a> {
             let path = Path::new(resolver::PATH);
             about(path, self.lend_resolver())?;
         }
-        about(Path::new(POLICY), self.lend(Path::new(POLICY), POLICY_TEXT, 0o755))
+        if self.settings.policy {
+            let path = Path::new(POLICY);
+            about(path, self.lend(path, POLICY_TEXT, 0o755))?;
+        }
+        Ok(())
     }
 
     fn lend_resolver(&mut self) -> io::Result<()> {

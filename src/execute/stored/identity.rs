@@ -187,6 +187,8 @@ impl Run<'_> {
             name: &site.target.name,
             network: false,
             resolver: false,
+            // It would copy directories up that a container's overlay has no need of.
+            policy: false,
             capabilities: rustix::thread::CapabilitySet::empty(),
             caches: Caches::default(),
             script: None,
