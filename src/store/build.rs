@@ -120,7 +120,7 @@ impl Build {
             }
             // The top of an overlay is that of its upper directory.
             tree::copy_attributes(open(&lower)?.as_fd(), open(&upper)?.as_fd())?;
-            self.overlay = Some(Overlay::mount(&lower, &upper, &work, &rootfs, false)?);
+            self.overlay = Some(Overlay::mount(&lower, &upper, &work, &rootfs)?);
             let beside = self.store.beside(parent.id);
             if beside.is_dir() {
                 tree::copy(open(&beside)?.as_fd(), container.as_fd(), &[])?;

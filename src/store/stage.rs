@@ -28,15 +28,9 @@ impl Overlay {
     /// Mounts an overlay over the directory `at`.
     ///
     /// Its options are all stated: distributions differ, and what a redirection or a separated
-    /// metadata entry would leave in `upper` is no complete tree. With `lasting` a crash of the host
-    /// leaves a sound `upper`; else it is faster.
-    pub fn mount(
-        lower: &Path,
-        upper: &Path,
-        work: &Path,
-        at: &Path,
-        lasting: bool,
-    ) -> io::Result<Self> {
+    /// metadata entry would leave in `upper` is no complete tree. What is written is not on the disk
+    /// when it is unmounted: the kernel would write out all of the filesystem below, whoever's it is.
+    pub fn mount(lower: &Path, upper: &Path, work: &Path, at: &Path) -> io::Result<Self> {
         let mut options = Vec::new();
         for (name, path) in [("lowerdir=", lower), ("upperdir=", upper), ("workdir=", work)] {
             let path = path.as_os_str().as_bytes();
@@ -49,12 +43,9 @@ impl Overlay {
             options.extend_from_slice(path);
             options.push(b',');
         }
-        options.extend_from_slice(b"redirect_dir=nofollow,metacopy=off,index=off");
+        options.extend_from_slice(b"redirect_dir=nofollow,metacopy=off,index=off,volatile");
         if Caller::observe().is_mapped_root() {
             options.extend_from_slice(b",userxattr");
-        }
-        if !lasting {
-            options.extend_from_slice(b",volatile");
         }
         let options = CString::new(options).map_err(io::Error::other)?;
         mount("overlay", at, "overlay", MountFlags::empty(), Some(options.as_c_str()))?;

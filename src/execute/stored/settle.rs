@@ -97,7 +97,7 @@ impl Run<'_> {
         tree::copy_attributes(top.as_fd(), files::open_directory(&delta)?.as_fd())?;
         // It is noted before anything names the tree: gc finds it, whatever happens next.
         Root::note(&stored.store, entry.id, &path.join("config"))?;
-        stored.overlay = Some(Overlay::mount(&lower, &delta, &work, &self.site.rootfs, true)?);
+        stored.overlay = Some(Overlay::mount(&lower, &delta, &work, &self.site.rootfs)?);
         Ok(())
     }
 
