@@ -53,12 +53,16 @@ pub fn clean(store: &Store, users: &Users) -> io::Result<Cleaned> {
             cleaned.rubbish += 1;
         }
     }
-    for entry in fs::read_dir(store.lists())? {
-        let entry = entry?;
-        if entry.file_name().to_str().is_none_or(|name| !known.contains(name)) {
-            fs::remove_file(entry.path())?;
-        }
+    let is_known = |text: &str| known.contains(text.trim());
+    // Where a write was cut short, there is a file by a name that nobody reads.
+    for directory in [store.lists(), store.documents()] {
+        discard(&directory, |entry| !entry.file_name().to_str().is_some_and(is_known))?;
     }
+    discard(&store.lasts(), |entry| {
+        !fs::read_to_string(entry.path()).is_ok_and(|text| is_known(&text))
+    })?;
+    // Nobody waits for any: every run has the store's lock before it takes one.
+    discard(&store.locks(), |_| true)?;
     Ok(cleaned)
 }
 
@@ -73,6 +77,17 @@ pub fn remove(store: &Store, id: EntryId) -> io::Result<u64> {
     let trees = open(&store.trees())?;
     tree::remove(trees.as_fd(), id.to_string().as_ref())?;
     Ok(usage.alone)
+}
+
+/// Removes files of a directory.
+fn discard(directory: &Path, wanted: impl Fn(&fs::DirEntry) -> bool) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if wanted(&entry) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 fn gone(removed: io::Result<()>) -> io::Result<()> {

@@ -182,8 +182,12 @@ impl Store {
         self.trees().join(id.to_string()).join("beside")
     }
 
+    pub(super) fn documents(&self) -> PathBuf {
+        self.meta().join("entries")
+    }
+
     pub(super) fn document(&self, id: EntryId) -> PathBuf {
-        self.meta().join("entries").join(id.to_string())
+        self.documents().join(id.to_string())
     }
 
     pub(super) fn lists(&self) -> PathBuf {
@@ -191,7 +195,11 @@ impl Store {
     }
 
     pub(super) fn list(&self, id: EntryId) -> PathBuf {
-        self.meta().join("lists").join(id.to_string())
+        self.lists().join(id.to_string())
+    }
+
+    pub(super) fn lasts(&self) -> PathBuf {
+        self.meta().join("last")
     }
 
     pub(super) fn last(&self, manifest: &Path, slot: &str) -> PathBuf {
@@ -199,7 +207,7 @@ impl Store {
         let mut text = manifest.as_os_str().as_bytes().to_vec();
         text.push(0);
         text.extend_from_slice(slot.as_bytes());
-        self.meta().join("last").join(Digest::of(&text).short())
+        self.lasts().join(Digest::of(&text).short())
     }
 
     /// Opens the lock that every run shares, and that gc has for itself.
@@ -207,11 +215,15 @@ impl Store {
         Lock::open(&self.meta().join("lock"))
     }
 
+    pub(super) fn locks(&self) -> PathBuf {
+        self.meta().join("locks")
+    }
+
     /// Opens the lock of whoever makes a key.
     pub fn lock_of(&self, key: Digest) -> io::Result<Lock> {
         let key = key.to_string();
         let name = key.rsplit(':').next().unwrap_or_default();
-        Lock::open(&self.meta().join("locks").join(name))
+        Lock::open(&self.locks().join(name))
     }
 
     /// Returns the entries, the oldest first.
