@@ -44,6 +44,7 @@ lint:
 bench: $(PROGRAM)
 	@sh tests/requirements.sh bench
 	@sh tests/bench/run.sh $(abspath $(PROGRAM))
+	@sh tests/bench/store.sh $(abspath $(PROGRAM))
 
 install: $(PROGRAM)
 	install -D -m 0755 $(PROGRAM) $(DESTDIR)$(PREFIX)/bin/layered-template

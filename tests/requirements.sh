@@ -28,7 +28,11 @@ network="$test
 debootstrap debootstrap
 mmdebstrap mmdebstrap"
 bench="$test
-hyperfine hyperfine"
+hyperfine hyperfine
+debootstrap debootstrap
+mkfs.ext4 e2fsprogs
+mkfs.xfs xfsprogs
+buildah buildah"
 
 case ${1:-} in
     demo) wanted=$demo ;;
