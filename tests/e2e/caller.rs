@@ -6,4 +6,7 @@ pub(crate) enum Caller {
     /// Somebody with 65536 subordinate ids and nothing else; everything then happens in a user
     /// namespace.
     User,
+    /// Root, with an id map in the containers' config. They are made, but not started: for that root
+    /// would need ids in `/etc/subuid`, which is the host's.
+    Mapped,
 }

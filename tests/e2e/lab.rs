@@ -15,12 +15,15 @@ use crate::call::Call;
 use crate::caller::Caller;
 use crate::processes::{self, Process};
 use crate::requirement::{self, TEMPLATES};
-use crate::user::User;
+use crate::user::{MAPPED, User};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_layered-template");
 
 /// The program's name among the templates.
 const INSTALLED: &str = "lxc-layered-template";
+
+/// The first id that a map of root's own has: nobody has given it away in `/etc/subuid`.
+const FIRST_OF_ROOT: u32 = 1_700_000_000;
 
 /// Everything that one test has on the host. Dropped, it stops the containers, ends the processes,
 /// removes the user and then the directory.
@@ -68,10 +71,7 @@ impl Lab {
         for directory in ["state", "store", "work"] {
             self.directory(directory);
         }
-        let idmap = self.user.as_ref().map(User::idmap).unwrap_or_default();
-        let default = format!("{idmap}lxc.net.0.type = empty\n");
-        self.write("default.conf", &default);
-        self.write("home/.config/lxc/default.conf", &default);
+        self.default_config("lxc.net.0.type = empty\n");
 
         for entry in fs::read_dir(TEMPLATES).expect("LXC's templates are there") {
             let from = entry.expect("a directory entry").path();
@@ -87,6 +87,27 @@ impl Lab {
         fs::hard_link(self.template(), self.path("templates").join(INSTALLED))
             .expect("the template is installed");
         fs::hard_link(self.template(), self.program()).expect("the program is installed");
+    }
+
+    /// Lets every container's config start with these lines, behind the id map that the caller has.
+    pub(crate) fn default_config(&self, lines: &str) {
+        let default = match self.first_ids() {
+            None => lines.to_owned(),
+            Some((users, groups)) => format!(
+                "lxc.idmap = u 0 {users} {MAPPED}\nlxc.idmap = g 0 {groups} {MAPPED}\n{lines}"
+            ),
+        };
+        self.write("default.conf", &default);
+        self.write("home/.config/lxc/default.conf", &default);
+    }
+
+    /// The host's user and group id of a container's root, where its ids are mapped.
+    pub(crate) fn first_ids(&self) -> Option<(u32, u32)> {
+        match (self.caller, &self.user) {
+            (Caller::Mapped, _) => Some((FIRST_OF_ROOT, FIRST_OF_ROOT)),
+            (_, Some(user)) => Some((user.first_uid, user.first_gid)),
+            (_, None) => None,
+        }
     }
 
     fn maps(&self) -> bool {
@@ -121,7 +142,7 @@ impl Lab {
 
     /// The host's id of a container's id.
     pub(crate) fn id(&self, inside: u32) -> u32 {
-        self.user.as_ref().map_or(inside, |user| user.first_uid + inside)
+        self.first_ids().map_or(inside, |(first, _)| first + inside)
     }
 
     /// Makes a directory that is the caller's.
@@ -178,7 +199,7 @@ impl Lab {
         match self.caller {
             // An ordinary user's default is read without being named.
             Caller::User => call,
-            Caller::Root => call.arg("-f").arg(self.path("default.conf")),
+            Caller::Root | Caller::Mapped => call.arg("-f").arg(self.path("default.conf")),
         }
     }
 
@@ -214,6 +235,9 @@ impl Lab {
 
     /// Whether this caller's containers start here; where they do not, that is said.
     pub(crate) fn can_start(&self) -> bool {
+        if self.caller == Caller::Mapped {
+            return false;
+        }
         let starts = self.starts_any();
         if !starts {
             requirement::skip("LXC cannot start a plain busybox container of this caller's here");

@@ -16,6 +16,7 @@ pub(crate) const TEMPLATES: &str = "/usr/share/lxc/templates";
 const ALWAYS: &[&str] = &["lxc-create", "lxc-start", "lxc-destroy", "unshare", "mount", "busybox"];
 const OF_A_USER: &[&str] =
     &["setpriv", "useradd", "userdel", "usermod", "newuidmap", "newgidmap", "lxc-usernsexec"];
+const OF_MAPPED_ROOT: &[&str] = &["lxc-usernsexec"];
 
 /// Whether the host has all that is needed; if not, the reason is printed.
 ///
@@ -57,7 +58,11 @@ fn unmet(caller: Caller, commands: &[&str]) -> Option<String> {
     if !geteuid().is_root() || !owns_every_id() {
         return Some("not root on the host".to_owned());
     }
-    let of_the_caller = if caller == Caller::User { OF_A_USER } else { &[] };
+    let of_the_caller = match caller {
+        Caller::Root => &[],
+        Caller::User => OF_A_USER,
+        Caller::Mapped => OF_MAPPED_ROOT,
+    };
     if let Some(absent) =
         [ALWAYS, of_the_caller, commands].into_iter().flatten().find(|command| !installed(command))
     {

@@ -43,10 +43,10 @@ impl Tree {
     /// them.
     pub(crate) fn inside(mut self, lab: &Lab, without: &[&str]) -> Self {
         self.0.retain(|path, _| !without.iter().any(|other| path.starts_with(other)));
-        if let Some(user) = &lab.user {
+        if let Some((users, groups)) = lab.first_ids() {
             for entry in self.0.values_mut() {
-                entry.uid -= user.first_uid;
-                entry.gid -= user.first_gid;
+                entry.uid -= users;
+                entry.gid -= groups;
             }
         }
         self

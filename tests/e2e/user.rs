@@ -9,7 +9,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 /// How many ids LXC's users have, and what every feature is promised for.
-const MAPPED: u32 = 65536;
+pub(crate) const MAPPED: u32 = 65536;
 
 /// The account files have one lock, for which the shadow tools wait only some seconds.
 static ACCOUNTS: Mutex<()> = Mutex::new(());
@@ -42,14 +42,6 @@ impl User {
         user.first_uid = user.subordinate("/etc/subuid", "--add-subuids");
         user.first_gid = user.subordinate("/etc/subgid", "--add-subgids");
         user
-    }
-
-    /// The lines of a container's config that map all of the user's ids.
-    pub(crate) fn idmap(&self) -> String {
-        format!(
-            "lxc.idmap = u 0 {} {MAPPED}\nlxc.idmap = g 0 {} {MAPPED}\n",
-            self.first_uid, self.first_gid
-        )
     }
 
     /// Whom the user's processes run as, in and out of the user namespace.
