@@ -15,9 +15,15 @@ pub(crate) struct Image {
 impl Image {
     /// Makes the two in a directory of the lab that is not there yet.
     pub(crate) fn make(lab: &Lab, relative: &str) -> Self {
+        Self::make_of(lab, relative, |_| ())
+    }
+
+    /// The same, with what `furnish` puts into the rootfs.
+    pub(crate) fn make_of(lab: &Lab, relative: &str, furnish: impl FnOnce(&Path)) -> Self {
         let directory = lab.path(relative);
         lab.call_as_root(["mkdir", "-p"]).arg(&directory).outcome().success();
         let rootfs = rootfs(lab);
+        furnish(&rootfs);
         tar(lab, &directory.join("rootfs.tar.xz"), &rootfs, &["."]);
         Self::around(lab, directory)
     }
@@ -37,6 +43,15 @@ impl Image {
         let files: Vec<_> = files.into_iter().chain(["expiry"]).collect();
         tar(lab, &directory.join("meta.tar.xz"), &meta, &files);
         Self { directory }
+    }
+
+    /// The keys of a layer whose template unpacks it.
+    pub(crate) fn upstream(&self) -> String {
+        format!(
+            "template = \"local\"\nargs = {{ metadata = \"{}\", fstree = \"{}\" }}",
+            self.meta().display(),
+            self.rootfs().display()
+        )
     }
 
     pub(crate) fn rootfs(&self) -> PathBuf {

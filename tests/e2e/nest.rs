@@ -59,12 +59,7 @@ fn local(caller: Caller) {
         return;
     };
     let image = Image::make(&lab, "image");
-    let upstream = format!(
-        "template = \"local\"\nargs = {{ metadata = \"{}\", fstree = \"{}\" }}",
-        image.meta().display(),
-        image.rootfs().display()
-    );
-    let name = created(&lab, &upstream, &[]);
+    let name = created(&lab, &image.upstream(), &[]);
     assert_filled_in(&lab, &name);
     lives_and_dies(&lab, &name);
 }
