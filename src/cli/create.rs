@@ -122,15 +122,14 @@ impl Shell {
             _ => error,
         })?;
         let shell = Self { path: path.to_path_buf(), kept: false };
-        if let Some(mapped) = mapped {
-            chown(path, None, Some(mapped.gid))?;
-        }
+        let caller = Caller::observe();
         let rootfs = path.join("rootfs");
         DirBuilder::new().mode(0o755).create(&rootfs)?;
-        if let Some(mapped) = mapped {
-            chown(&rootfs, None, Some(mapped.gid))?;
+        if mapped.is_some() {
+            let group = lxcpath::group(&caller, mapped);
+            chown(path, None, Some(group))?;
+            chown(&rootfs, None, Some(group))?;
         }
-        let caller = Caller::observe();
         let (uid, gid) = mapped.map_or((caller.uid, caller.gid), |mapped| (mapped.uid, mapped.gid));
         let directory = files::open_directory(path)?;
         let ownership = Ownership { uid, gid, mode: 0o640 };

@@ -44,6 +44,13 @@ impl Caller {
             })
     }
 
+    /// Tells whether user 0 of the host is among the ids of this process's user namespace: it is who
+    /// calls then, whatever its id is called here.
+    pub fn has_host_root(&self) -> bool {
+        let of_root = |map: &Vec<Extent>| map.iter().any(|extent| extent.outside == 0);
+        self.is_host_root() || self.map.as_ref().is_some_and(of_root)
+    }
+
     /// Tells whether this is user 0 of a user namespace alone.
     pub fn is_mapped_root(&self) -> bool {
         self.uid == 0 && !self.is_host_root()

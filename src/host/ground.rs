@@ -6,6 +6,8 @@ use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use super::caller::Caller;
+use super::lxcpath;
 use crate::chain::Chain;
 use crate::digest::Digest;
 use crate::plan::{Facts, Ground, Program, Target};
@@ -20,7 +22,7 @@ pub fn observe(chain: &Chain, target: &Target, facts: &Facts, config: &[u8], ids
         ids: ids.to_owned(),
         config: crate::lxc::config::of_any_container(config, "dir:rootfs"),
         // As LXC makes it.
-        rootfs: (0, target.mapped.map_or(0, |mapped| mapped.gid), 0o755),
+        rootfs: (0, lxcpath::group(&Caller::observe(), target.mapped), 0o755),
         files: files(&words),
         busybox: match &facts.program {
             Some(Program::Busybox(Some(path))) => digest(path),

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::caller::Caller;
+use crate::lxc::call::Mapped;
 use crate::lxc::config::last_value;
 
 /// Returns the caller's lxcpath: what the system's or the user's `lxc.conf` says, else LXC's own
@@ -24,6 +25,12 @@ pub fn default(caller: &Caller) -> PathBuf {
 pub fn default_config(caller: &Caller) -> Option<PathBuf> {
     let own = config_file(caller, "default.conf").filter(|path| path.is_file());
     own.or_else(|| Some("/etc/lxc/default.conf".into())).filter(|path: &PathBuf| path.is_file())
+}
+
+/// Returns the group that LXC gives a container's directory and its rootfs, where ids are mapped:
+/// the caller's own, unless that is the host's root, who may give them to the container's.
+pub fn group(caller: &Caller, mapped: Option<Mapped>) -> u32 {
+    mapped.filter(|_| !caller.has_host_root()).map_or(0, |mapped| mapped.gid)
 }
 
 fn config_file(caller: &Caller, name: &str) -> Option<PathBuf> {

@@ -30,9 +30,7 @@ pub fn directory(caller: &Caller) -> Option<PathBuf> {
     if let Some(path) = variable(VARIABLE) {
         return Some(path);
     }
-    let of_root =
-        |map: &Vec<_>| map.iter().any(|extent: &crate::host::caller::Extent| extent.outside == 0);
-    if caller.is_host_root() || caller.map.as_ref().is_some_and(of_root) {
+    if caller.has_host_root() {
         return Some("/var/lib/layered-template/store".into());
     }
     variable("XDG_DATA_HOME")

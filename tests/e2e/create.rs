@@ -95,6 +95,8 @@ fn root_maps_the_ids_that_a_config_asks_for() {
         let entry = Entry::of(&lab.container(&name, path));
         (entry.uid, entry.gid)
     };
+    assert_eq!(owner(""), (first, first));
+    assert_eq!(owner("rootfs"), (first, first));
     assert_eq!(owner("rootfs/etc"), (first, first));
     assert_eq!(owner("rootfs/etc/role/libs.conf"), (first + 7, first + 9));
     assert_eq!(owner("config"), (0, 0));
