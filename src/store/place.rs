@@ -257,9 +257,11 @@ impl Store {
     /// Tells what is wrong with an entry at first sight; nothing, where it can be used.
     pub fn fault(&self, id: EntryId) -> Option<io::Error> {
         let read = Entry::read(self, id).and_then(|_| open(&self.rootfs(id)));
-        read.err().map(|error| match error.kind() {
-            io::ErrorKind::NotFound => io::Error::other("its tree is gone"),
-            _ => error,
+        read.err().and_then(|error| match error.kind() {
+            io::ErrorKind::NotFound => Some(io::Error::other("its tree is gone")),
+            // A user's trees are the mapped root's: a plan does not come to see them.
+            io::ErrorKind::PermissionDenied => None,
+            _ => Some(error),
         })
     }
 
