@@ -156,10 +156,8 @@ impl Build {
         if let Some(changes) = &mut changes {
             scrubbed.emptied.iter().for_each(|path| changes.add(path));
         }
-        let parent_list = match &self.parent {
-            Some(parent) => Some(parent.list(&self.store)?),
-            None => None,
-        };
+        // Where it is damaged, all is read.
+        let parent_list = self.parent.as_ref().and_then(|parent| parent.list(&self.store).ok());
         let inherited = parent_list.as_ref().zip(changes.as_ref());
         let needle = about.placeholder.as_bytes();
         let (listing, mut places) = Listing::of(open(&rootfs)?.as_fd(), inherited, needle)?;
@@ -171,7 +169,7 @@ impl Build {
         let binary = places.iter().filter(|place| place.kind == PlaceKind::Binary);
         fixed.extend(binary.map(|place| place.path.clone()));
         let parent = self.parent.as_ref();
-        if let (Some(parent), Some(changes)) = (parent, &changes) {
+        if let (Some(parent), Some((_, changes))) = (parent, inherited) {
             // What the layer has changed or removed is found anew, or gone.
             let inherited = parent.places.iter().filter(|place| !changes.contains(&place.path));
             places.extend(inherited.cloned());
