@@ -38,4 +38,5 @@ mod roles;
 mod sandbox;
 mod shell;
 mod signals;
+mod store;
 mod upstream;
