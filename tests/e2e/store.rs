@@ -2,6 +2,7 @@
 
 mod identity;
 mod listing;
+mod planned;
 mod reuse;
 mod role;
 mod same;
