@@ -1,7 +1,9 @@
 //! The layer store: what it saves, what it must never change, and who stands on it.
 
+mod damage;
 mod identity;
 mod listing;
+mod overlay;
 mod planned;
 mod reuse;
 mod role;
