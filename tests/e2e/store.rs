@@ -1,6 +1,8 @@
 //! The layer store: what it saves, what it must never change, and who stands on it.
 
+mod backing;
 mod damage;
+mod failure;
 mod identity;
 mod listing;
 mod overlay;
@@ -10,6 +12,7 @@ mod role;
 mod same;
 mod seen;
 mod shelf;
+mod unusable;
 
 use std::path::Path;
 
