@@ -35,5 +35,6 @@ mod statuses;
 mod steps;
 mod store;
 mod timeouts;
+mod together;
 mod trees;
 mod validate;
