@@ -161,7 +161,6 @@ medians
 echo "the store has grown by $((($(kib store) - before) / ($(trees) - entries))) KiB at each change"
 
 title "Fifty containers of a role"
-create "$disk/lxc" c nokeys.toml --storage=overlay
 count=0
 while [ "$count" -lt 49 ]; do
     count=$((count + 1))
