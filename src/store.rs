@@ -11,6 +11,7 @@
 //!     last/<role, layer> the entry that was last made for a role's layer
 //!     locks/<key>        held by whoever makes the key
 //!     lock               shared by every run, and gc's alone
+//!     gate               held by whoever waits for the lock alone
 //!   roots/               0700, the caller's: a link to the config of each container on a tree
 //! ```
 //!

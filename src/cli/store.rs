@@ -123,16 +123,20 @@ fn of_map(verb: &StoreVerb, top: &Path, map: &str, lxcpaths: &[PathBuf]) -> u8 {
     })
 }
 
-/// Takes a lock of the store, and says what it waits for.
-fn take(lock: &Lock, alone: bool) -> io::Result<()> {
+/// Takes the store's lock, and says what it waits for.
+fn lock(store: &Store, alone: bool) -> io::Result<Lock> {
+    let gate = store.gate()?;
+    let lock = store.lock()?;
     let mut told = false;
-    while !(if alone { lock.take()? } else { lock.share()? }) {
-        if !std::mem::replace(&mut told, true) {
-            output::say("the store is in use; waiting");
+    for one in [&gate, &lock] {
+        while !(if alone { one.take()? } else { one.share()? }) {
+            if !std::mem::replace(&mut told, true) {
+                output::say("the store is in use; waiting");
+            }
+            sleep(PATIENCE);
         }
-        sleep(PATIENCE);
     }
-    Ok(())
+    Ok(lock)
 }
 
 /// What is shown of an entry.
@@ -151,8 +155,7 @@ struct Shown {
 }
 
 fn list(store: &Store, top: &Path, lxcpaths: &[PathBuf], format: ReportFormat) -> io::Result<u8> {
-    let lock = store.lock()?;
-    take(&lock, false)?;
+    let _held = lock(store, false)?;
     let users = Users::find(top, lxcpaths)?;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let now = u64::try_from(now.unwrap_or_default().as_millis()).unwrap_or(u64::MAX);
@@ -206,8 +209,7 @@ fn list(store: &Store, top: &Path, lxcpaths: &[PathBuf], format: ReportFormat) -
 }
 
 fn verify(store: &Store, given: &[String]) -> io::Result<u8> {
-    let lock = store.lock()?;
-    take(&lock, false)?;
+    let _held = lock(store, false)?;
     let mut status = 0;
     for id in store.entries()?.into_iter().filter(|id| is_given(*id, given)) {
         let findings = store::verify(store, id);
@@ -251,8 +253,7 @@ fn tend(users: &Users, forget: bool) -> Result<(), String> {
 }
 
 fn clean(store: &Store, top: &Path, lxcpaths: &[PathBuf], forget: bool) -> io::Result<u8> {
-    let lock = store.lock()?;
-    take(&lock, true)?;
+    let _held = lock(store, true)?;
     // Nobody comes to stand on anything while the lock is held.
     let mut users = Users::find(top, lxcpaths)?;
     if forget {
@@ -267,8 +268,7 @@ fn clean(store: &Store, top: &Path, lxcpaths: &[PathBuf], forget: bool) -> io::R
 }
 
 fn remove(store: &Store, top: &Path, lxcpaths: &[PathBuf], given: &[String]) -> io::Result<u8> {
-    let lock = store.lock()?;
-    take(&lock, true)?;
+    let _held = lock(store, true)?;
     let users = Users::find(top, lxcpaths)?;
     for id in store.entries()?.into_iter().filter(|id| !given.is_empty() && is_given(*id, given)) {
         if users.needs(id) {

@@ -271,8 +271,11 @@ impl Run<'_> {
             rootfs: (uid, gid, mode),
             ..pattern.ground.clone()
         };
-        let shared = store.lock().map_err(why)?;
-        self.wait("the store is being cleaned", || shared.share()).map_err(Denied::Failure)?;
+        let (gate, shared) = (store.gate().map_err(why)?, store.lock().map_err(why)?);
+        let what = "the store is being cleaned";
+        self.wait(what, || gate.share()).map_err(Denied::Failure)?;
+        self.wait(what, || shared.share()).map_err(Denied::Failure)?;
+        drop(gate);
         let slots: Vec<_> = pattern.stored.iter().map(Storable::slot).collect();
         let stock = store.stock(&self.plan.manifest.absolute, &slots).map_err(why)?;
         Ok(Stored {

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{FlockOperation, flock, syncfs};
 
-use super::entry::{Config, Entry, Made, write_whole};
+use super::entry::{Config, Entry, Keys, Made, write_whole};
 use super::lock::Lock;
 use super::place::{Store, now, open};
 use super::scrub::{is_identity, scrub};
@@ -19,7 +19,7 @@ use super::tree::{self, Changes, Form, Listing, PlaceKind};
 use crate::digest::Digest;
 use crate::host::caller::Caller;
 use crate::host::files::{self, Ownership};
-use crate::host::rootfs::{Attributes, own};
+use crate::host::rootfs::{Attributes, Rootfs, own};
 use crate::lxc;
 use crate::plan::{Document, EntryId};
 use crate::record;
@@ -186,7 +186,7 @@ impl Build {
         entry.places = places;
         entry.fixed = fixed;
         entry.kept = kept;
-        entry.keys = parent.map(|parent| parent.keys.clone()).unwrap_or_default();
+        entry.keys = self.inherited_keys(&rootfs)?;
         entry.keys.add(scrubbed.keys);
         entry.config = self.config()?;
         entry.record = self.record(parent);
@@ -209,6 +209,20 @@ impl Build {
         let mapped = Caller::observe().is_mapped_root();
         let form = if mapped { Form::User } else { Form::Trusted };
         tree::merge(Some(base.as_fd()), upper.as_fd(), open(rootfs)?.as_fd(), form).map(Some)
+    }
+
+    /// Returns the keys that what is below has had, but for those of an SSH server that is gone.
+    fn inherited_keys(&self, rootfs: &Path) -> io::Result<Keys> {
+        let Some(parent) = &self.parent else { return Ok(Keys::default()) };
+        let has_server = |tree: &Path| -> io::Result<bool> {
+            let place = Rootfs::open(tree)?.existing_place(Path::new("/usr/sbin/sshd"))?;
+            Ok(place.map(|place| place.look()).transpose()?.flatten().is_some())
+        };
+        let mut keys = parent.keys.clone();
+        if has_server(&self.store.rootfs(parent.id))? && !has_server(rootfs)? {
+            keys.ssh.clear();
+        }
+        Ok(keys)
     }
 
     fn config(&self) -> io::Result<Config> {

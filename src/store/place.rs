@@ -208,6 +208,12 @@ impl Store {
         self.lasts().join(Digest::of(&text).short())
     }
 
+    /// Opens the lock through which everybody goes to the store's: whoever waits for that alone holds
+    /// this one, so that no run comes in between.
+    pub fn gate(&self) -> io::Result<Lock> {
+        Lock::open(&self.meta().join("gate"))
+    }
+
     /// Opens the lock that every run shares, and that gc has for itself.
     pub fn lock(&self) -> io::Result<Lock> {
         Lock::open(&self.meta().join("lock"))
