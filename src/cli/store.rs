@@ -40,22 +40,6 @@ pub(super) fn main(verb: &StoreVerb) -> u8 {
         return status::USAGE;
     }
     let lxcpaths = [lxcpath::default(&caller)];
-    let users = match Users::find(&top, &lxcpaths) {
-        Ok(users) => users,
-        Err(error) => {
-            output::error(
-                &format!("it cannot be found out which containers stand on the store: {error}"),
-                None,
-            );
-            return status::STORE;
-        }
-    };
-    if let StoreVerb::Gc { forget } = verb
-        && let Err(fault) = tend(&users, *forget)
-    {
-        output::error(&fault, None);
-        return status::STORE;
-    }
     let mut worst = 0;
     if let StoreVerb::List { format: ReportFormat::Text } = verb {
         worst = output::printed(0, |to| to.write_all(HEADER.as_bytes()));
@@ -235,29 +219,21 @@ fn verify(store: &Store, given: &[String]) -> io::Result<u8> {
     Ok(status)
 }
 
-/// Sees to the links to containers, before anything is removed.
-fn tend(users: &Users, forget: bool) -> Result<(), String> {
-    let fault = |error: io::Error| format!("a link to a container cannot be removed: {error}");
-    store::forget(&users.stale).map_err(fault)?;
-    for root in &users.unreachable {
-        let config = root.config.display();
-        if forget {
-            output::say(&format!("forgotten: {config}"));
-        } else {
-            output::say(&format!(
-                "`{config}` cannot be reached: what it stands on stays, unless `--forget` is given"
-            ));
-        }
-    }
-    if forget { store::forget(&users.unreachable).map_err(fault) } else { Ok(()) }
-}
-
 fn clean(store: &Store, top: &Path, lxcpaths: &[PathBuf], forget: bool) -> io::Result<u8> {
     let _held = lock(store, true)?;
     // Nobody comes to stand on anything while the lock is held.
     let mut users = Users::find(top, lxcpaths)?;
+    for root in users.unreachable.iter().filter(|root| root.map == store.map()) {
+        let config = root.config.display();
+        output::say(&match forget {
+            true => format!("forgotten: {config}"),
+            false => format!(
+                "`{config}` cannot be reached: what it stands on stays, unless `--forget` is given"
+            ),
+        });
+    }
     if forget {
-        users.unreachable.clear();
+        store::forget(store, &mut users)?;
     }
     let cleaned = store::clean(store, &users)?;
     let count = cleaned.entries.len();

@@ -20,6 +20,7 @@ use super::observe::{Doing, Event, Subject};
 use super::site::Site;
 use super::{Handed, Run, config};
 use crate::host::caller::Caller;
+use crate::host::contain;
 use crate::host::files::Ownership;
 use crate::host::rootfs::Rootfs;
 use crate::lxc;
@@ -120,10 +121,14 @@ impl Run<'_> {
         if !layer.after.iter().any(Act::is_check_on_host) {
             return Ok(self.uninterrupted()?);
         }
-        if self.stored().is_some_and(|stored| stored.settled) {
-            return self.acts(layer, handed, Act::is_check_on_host);
+        // A check sees what its layer has left, and nothing of those outside of it.
+        let within = pattern.stored_within(&layer.name);
+        match self.stored() {
+            Some(stored) if stored.settled && within >= stored.done => {
+                self.acts(layer, handed, Act::is_check_on_host)
+            }
+            _ => self.in_view(layer, pattern, within, handed),
         }
-        self.in_view(layer, pattern, handed)
     }
 
     /// Lets the container have its rootfs, if all that is stored is done.
@@ -246,6 +251,16 @@ impl Run<'_> {
                 std::fs::create_dir(&self.site.rootfs).map_err(why)?;
             }
             Err(error) => return Err(why(error)),
+        }
+        if let Some(name) = self.site.new_names().map_err(why)?.first() {
+            let name = crate::shell::word(name);
+            return Err(Denied::Why(format!(
+                "a pre step has written {name} into the container's directory"
+            )));
+        }
+        if !contain::has_own_mounts() {
+            let why = "what it mounts would be seen by the host (it runs in a chroot)";
+            return Err(Denied::Why(why.to_owned()));
         }
         let target = &self.site.target;
         let top = store::directory(&Caller::observe())

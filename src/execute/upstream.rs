@@ -1,14 +1,17 @@
 //! Calls the upstream template.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io;
 use std::io::Read;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::failure::{Failure, status};
 use super::observe::{Doing, Subject};
 use super::step::Job;
 use super::{Run, config};
+use crate::digest::Digest;
 use crate::host::child::{self, Terms};
 use crate::host::files;
 use crate::host::rootfs::{Fingerprint, Rootfs};
@@ -23,15 +26,16 @@ impl Run<'_> {
         let subject = Subject { layer: layer.name.clone(), doing };
         let fail =
             |reason: String| Failure::of(status::UPSTREAM, subject.clone(), &upstream.at, reason);
-        let path = match &upstream.program {
+        let (path, digest) = match &upstream.program {
             Template::Busybox { path } => return self.busybox(layer, upstream, path, &subject),
-            Template::File { path, .. } => path,
+            Template::File { path, digest } => (path, digest),
         };
         let depth = template::depth();
         if depth >= DEEPEST {
             let hint = "a manifest must not come to itself through `args`";
             return Err(fail(format!("is this program again, {depth} levels deep")).hint(hint));
         }
+        unchanged(path, *digest).map_err(&fail)?;
         let before = self.effect().map_err(|error| fail(format!("cannot be watched: {error}")))?;
         // Where it is called for the container itself, the words for the placeholder are not meant.
         let args = if self.stored.is_some() { &upstream.args } else { &upstream.direct };
@@ -55,6 +59,10 @@ impl Run<'_> {
         let line = shell::command(words);
         self.command(job, command, terms)
             .map_err(|failure| Failure { command: Some(line.clone()), ..failure })?;
+        if self.stored.is_some() {
+            // What it has left would be stored as that of another.
+            unchanged(path, *digest).map_err(&fail)?;
+        }
         let after = self.effect().map_err(|error| fail(format!("left a fault: {error}")))?;
         if before == after && !self.site.target.args.is_empty() {
             let reason = "has changed nothing: the call only asked for something";
@@ -119,5 +127,14 @@ impl Run<'_> {
         let file = files::open_in(&self.site.container, record::NAME).ok()?;
         file.take(64 * 1024 * 1024).read_to_end(&mut text).ok()?;
         serde_json::from_slice(&text).ok()
+    }
+}
+
+/// Fails, if a template is not the one that was planned any more.
+fn unchanged(path: &Path, planned: Digest) -> Result<(), String> {
+    match File::open(path).and_then(Digest::of_reader) {
+        Ok((digest, _)) if digest == planned => Ok(()),
+        Ok(_) => Err("changed after it was planned".to_owned()),
+        Err(error) => Err(format!("cannot be read any more: {error}")),
     }
 }

@@ -7,6 +7,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
@@ -76,9 +77,18 @@ fn within(gate: OwnedFd, own_pids: bool, work: impl FnOnce(Signals) -> u8) -> u8
     }
 }
 
+/// Whether what is mounted from now on is seen by nobody else.
+static OWN_MOUNTS: AtomicBool = AtomicBool::new(false);
+
+/// Tells whether what this process mounts is seen by nobody else, and ends with it.
+pub fn has_own_mounts() -> bool {
+    OWN_MOUNTS.load(Ordering::Relaxed)
+}
+
 fn own_mounts(own_pids: bool) -> io::Result<()> {
     kernel::unshare(UnshareFlags::NEWNS)?;
     mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)?;
+    OWN_MOUNTS.store(true, Ordering::Relaxed);
     if own_pids {
         let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
         // Refused in a container that masks parts of its `/proc`; then the old one has to do.

@@ -24,6 +24,7 @@ pub fn observe(chain: &Chain, target: &Target, facts: &Facts, config: &[u8], ids
         // As LXC makes it.
         rootfs: (0, lxcpath::group(&Caller::observe(), target.mapped), 0o755),
         files: files(&words),
+        directory: directory(&words),
         busybox: match &facts.program {
             Some(Program::Busybox(Some(path))) => digest(path),
             _ => None,
@@ -37,7 +38,7 @@ pub fn observe(chain: &Chain, target: &Target, facts: &Facts, config: &[u8], ids
 
 /// Returns the digests of the files that arguments name: what they hold decides what the upstream
 /// leaves. A path may be a word, or stand behind a `=` in it.
-fn files(words: &[OsString]) -> BTreeMap<String, Digest> {
+pub fn files(words: &[OsString]) -> BTreeMap<String, Digest> {
     let mut found = BTreeMap::new();
     for word in words {
         let bytes = word.as_bytes();
@@ -49,6 +50,17 @@ fn files(words: &[OsString]) -> BTreeMap<String, Digest> {
         }
     }
     found
+}
+
+/// Returns the first argument that names a directory by a path.
+fn directory(words: &[OsString]) -> Option<String> {
+    let named = words.iter().find(|word| {
+        let bytes = word.as_bytes();
+        let value = bytes.iter().position(|byte| *byte == b'=').map(|at| &bytes[at + 1..]);
+        let mut paths = [Some(bytes), value].into_iter().flatten();
+        paths.any(|path| path.contains(&b'/') && Path::new(OsStr::from_bytes(path)).is_dir())
+    });
+    named.map(crate::shell::word)
 }
 
 fn digest(path: &Path) -> Option<Digest> {

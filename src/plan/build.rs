@@ -82,12 +82,13 @@ pub fn store(
         plan.storage.unused = Some(why);
         return plan;
     }
-    let Ok(shadow) = build(shadow, target, facts) else {
+    let bound = shadow;
+    let Ok(shadow) = build(bound, target, facts) else {
         let why = "no plan can be made for a container of another name";
         plan.storage.unused = Some(why.to_owned());
         return plan;
     };
-    plan.storage.pattern = Some(pattern::pattern(chain, &plan, shadow, ground));
+    plan.storage.pattern = Some(pattern::pattern((chain, bound), &plan, shadow, ground));
     plan
 }
 

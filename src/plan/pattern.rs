@@ -22,8 +22,14 @@ pub(super) fn placeholder(target: &Target) -> Target {
     }
 }
 
-/// Makes the pattern of a plan. `shadow` is the same plan for the placeholder.
-pub(super) fn pattern(chain: &Chain, plan: &Plan, shadow: Plan, ground: Ground) -> Pattern {
+/// Makes the pattern of a plan. `shadow` is the same plan for the placeholder, for which `bound` is
+/// the chain.
+pub(super) fn pattern(
+    (chain, bound): (&Chain, &Chain),
+    plan: &Plan,
+    shadow: Plan,
+    ground: Ground,
+) -> Pattern {
     let real: Vec<&Layer> = plan.layers().collect();
     let shadows: Vec<&Layer> = shadow.layers().collect();
     let name = &plan.container.name;
@@ -63,7 +69,7 @@ pub(super) fn pattern(chain: &Chain, plan: &Plan, shadow: Plan, ground: Ground) 
         });
     }
     let target = shadow.container;
-    let arguments = arguments(chain, &plan.container);
+    let arguments = arguments(bound, &plan.container);
     Pattern { target, layer: shadow.layer, arguments, stored, end, ground }
 }
 
@@ -73,6 +79,15 @@ fn upstream_stays(chain: &Chain, ground: &Ground) -> Option<String> {
     let name = &innermost.name;
     if ground.is_this_program {
         return Some("the template is this program again, which has the store for itself".into());
+    }
+    if innermost.storing.store == Some(true) {
+        return uses_secrets(innermost);
+    }
+    if let Some(word) = &ground.directory {
+        return Some(format!(
+            "the argument {word} of the template names a directory, of which nobody knows what counts \
+             (`store = true` of layer `{name}` says that nothing does)"
+        ));
     }
     if innermost.storing.store == Some(false) {
         return Some(format!("layer `{name}` says `store = false`"));

@@ -80,6 +80,8 @@ pub struct Ground {
     pub files: BTreeMap<String, Digest>,
     /// The digest of the busybox that the built-in upstream is made of.
     pub busybox: Option<Digest>,
+    /// A directory that an argument names: what it holds may decide what the upstream leaves.
+    pub directory: Option<String>,
     /// Whether the template is this program again.
     pub is_this_program: bool,
 }
@@ -251,9 +253,12 @@ impl Pattern {
         Some((index, &self.stored[index]))
     }
 
-    /// Returns the place of the last storable.
-    pub fn last(&self) -> Option<usize> {
-        self.stored.len().checked_sub(1)
+    /// Returns how many storables a layer and what it wraps have.
+    pub fn stored_within(&self, name: &LayerName) -> usize {
+        // The layers are walked from the outside, and what is stored stands from the inside.
+        let outside = self.layer.all().take_while(|layer| layer.name != *name);
+        let outside = outside.filter(|layer| self.layer(&layer.name).is_some()).count();
+        self.stored.len() - outside
     }
 }
 

@@ -6,16 +6,15 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{FlockOperation, flock, syncfs};
 
 use super::entry::{Config, Entry, Keys, Made, write_whole};
 use super::lock::Lock;
-use super::place::{Store, now, open};
+use super::place::{Store, now, open, unique};
 use super::scrub::{is_identity, scrub};
 use super::stage::{Overlay, Veil};
-use super::tree::{self, Changes, Form, Listing, PlaceKind};
+use super::tree::{self, Changes, Form, Listing, Place, PlaceKind};
 use crate::digest::Digest;
 use crate::host::caller::Caller;
 use crate::host::files::{self, Ownership};
@@ -121,10 +120,7 @@ impl Build {
             // The top of an overlay is that of its upper directory.
             tree::copy_attributes(open(&lower)?.as_fd(), open(&upper)?.as_fd())?;
             self.overlay = Some(Overlay::mount(&lower, &upper, &work, &rootfs)?);
-            let beside = self.store.beside(parent.id);
-            if beside.is_dir() {
-                tree::copy(open(&beside)?.as_fd(), container.as_fd(), &[])?;
-            }
+            self.store.put_beside(parent, &container, |_| Ok(()))?;
         }
         self.veil = Some(Veil::draw(start.lxcpath, &shown, start.name)?);
         Ok(())
@@ -141,7 +137,9 @@ impl Build {
 
     /// Makes what was done here an entry of the store.
     pub fn commit(mut self, about: About<'_>) -> io::Result<Entry> {
-        self.veil = None;
+        if let Some(veil) = self.veil.take() {
+            veil.lift(about.placeholder)?;
+        }
         if let Some(overlay) = self.overlay.take() {
             overlay.unmount()?;
         }
@@ -188,11 +186,17 @@ impl Build {
         entry.kept = kept;
         entry.keys = self.inherited_keys(&rootfs)?;
         entry.keys.add(scrubbed.keys);
+        entry.keys.leave_out(&entry.kept);
         entry.config = self.config()?;
         entry.record = self.record(parent);
         entry.listing = Digest::of(&written);
         self.beside(&made)?;
-        entry.beside = digest_of_beside(&made.join("beside"))?;
+        if let Some((digest, places)) = look_beside(&made.join("beside"), needle)? {
+            let binary = places.iter().filter(|place| place.kind == PlaceKind::Binary);
+            let shown = |place: &Place| [b"../", &place.path[..]].concat();
+            entry.fixed.extend(binary.map(shown));
+            (entry.beside, entry.beside_places) = (Some(digest), places);
+        }
         self.publish(&made, &entry, &written)?;
         Ok(entry)
     }
@@ -298,27 +302,28 @@ impl Drop for Build {
     }
 }
 
-/// Returns the digest of what stands beside a rootfs.
-pub(super) fn digest_of_beside(beside: &Path) -> io::Result<Option<Digest>> {
+/// Returns the digest of what stands beside a rootfs, and where `needle` stands in it; nothing, where
+/// there is nothing.
+pub(super) fn look_beside(
+    beside: &Path,
+    needle: &[u8],
+) -> io::Result<Option<(Digest, Vec<Place>)>> {
     let directory = match open(beside) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened?,
     };
-    let (listing, _) = Listing::of(directory.as_fd(), None, b"")?;
+    let (listing, places) = Listing::of(directory.as_fd(), None, needle)?;
     let mut written = Vec::new();
     listing.write(&mut written)?;
-    Ok(Some(Digest::of(&written)))
+    Ok(Some((Digest::of(&written), places)))
 }
 
 /// Makes a directory to work in, and removes those that killed runs have left.
 fn make_directory(store: &Store) -> io::Result<(PathBuf, OwnedFd)> {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
     let lock = work_lock(store)?;
     let work = store.work();
     let rubbish = rubbish(&work)?;
-    let name =
-        format!("{}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed), now());
-    let directory = work.join(name);
+    let directory = work.join(unique()?);
     DirBuilder::new().mode(0o700).create(&directory)?;
     let held = open(&directory)?;
     flock(&held, FlockOperation::LockExclusive)?;

@@ -6,11 +6,13 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use super::entry::Entry;
+use super::entry::{Entry, LARGEST_NAME};
 use super::place::{Store, open};
+use super::roots::Root;
 use super::tree;
 use super::users::Users;
 use super::{build, entry::sync_directory};
+use crate::host::files;
 use crate::plan::EntryId;
 
 /// What was removed.
@@ -24,10 +26,20 @@ pub struct Cleaned {
     pub rubbish: usize,
 }
 
-/// Removes what nobody stands on, and what nothing needs that somebody stands on. The caller has the
-/// store's lock for itself.
+/// Removes what nobody stands on, and what nothing needs that somebody stands on. The caller has had
+/// the store's lock for itself since before the users were found.
 pub fn clean(store: &Store, users: &Users) -> io::Result<Cleaned> {
     let all = store.entries()?;
+    // A container that was found without a link may not be found when what led to it is forgotten.
+    for (id, configs) in users.of.iter().filter(|(id, _)| all.contains(id)) {
+        for config in configs.iter().filter(|config| !config.starts_with("/proc")) {
+            Root::note(store, *id, config)?;
+        }
+    }
+    let of_map = |root: &&Root| root.map == store.map();
+    for root in users.stale.iter().filter(of_map) {
+        gone(fs::remove_file(&root.link))?;
+    }
     let mut needed: BTreeSet<EntryId> = BTreeSet::new();
     for id in all.iter().filter(|id| users.needs(**id)) {
         // The key of an entry names what it stands on: without that it would never be found again.
@@ -59,7 +71,8 @@ pub fn clean(store: &Store, users: &Users) -> io::Result<Cleaned> {
         discard(&directory, |entry| !entry.file_name().to_str().is_some_and(is_known))?;
     }
     discard(&store.lasts(), |entry| {
-        !fs::read_to_string(entry.path()).is_ok_and(|text| is_known(&text))
+        !files::read_regular(&entry.path(), LARGEST_NAME)
+            .is_ok_and(|text| str::from_utf8(&text).is_ok_and(is_known))
     })?;
     // Nobody waits for any: every run has the store's lock before it takes one.
     discard(&store.locks(), |_| true)?;
@@ -97,7 +110,10 @@ fn gone(removed: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// Removes links to containers that are gone.
-pub fn forget(roots: &[super::roots::Root]) -> io::Result<()> {
-    roots.iter().try_for_each(|root| gone(fs::remove_file(&root.link)))
+/// Removes the links to containers that cannot be reached, so that what they stand on can go.
+pub fn forget(store: &Store, users: &mut Users) -> io::Result<()> {
+    let (own, others) = users.unreachable.drain(..).partition(|root| root.map == store.map());
+    users.unreachable = others;
+    let own: Vec<Root> = own;
+    own.iter().try_for_each(|root| gone(fs::remove_file(&root.link)))
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::place::Store;
+use super::place::{Store, unique};
 use super::tree::{Listing, Place};
 use crate::digest::Digest;
 use crate::host::files;
@@ -14,6 +14,9 @@ use crate::plan::{Document, EntryId};
 
 /// The version of the format.
 const FORMAT: u32 = 1;
+
+/// The longest name of an entry, in bytes, and more.
+pub(super) const LARGEST_NAME: usize = 4096;
 
 /// The largest document, in bytes.
 const LARGEST: usize = 256 * 1024 * 1024;
@@ -50,6 +53,8 @@ pub struct Entry {
     pub listing: Digest,
     /// That of what stands beside its rootfs, where something does.
     pub beside: Option<Digest>,
+    /// Where the placeholder's name stands in that.
+    pub beside_places: Vec<Place>,
 }
 
 /// What made an entry.
@@ -104,6 +109,16 @@ impl Keys {
         *self == Self::default()
     }
 
+    /// Leaves out those whose files a layer drops itself.
+    pub fn leave_out(&mut self, kept: &[PathBuf]) {
+        let is_kept = |path: String| kept.iter().any(|kept| kept == Path::new(&path));
+        self.ssh.retain(|kind| !is_kept(format!("/etc/ssh/ssh_host_{kind}_key")));
+        self.dropbear.retain(|kind| !is_kept(format!("/etc/dropbear/dropbear_{kind}_host_key")));
+        self.snakeoil &= !is_kept("/etc/ssl/private/ssl-cert-snakeoil.key".to_owned())
+            && !is_kept("/etc/ssl/certs/ssl-cert-snakeoil.pem".to_owned());
+        self.iscsi &= !is_kept("/etc/iscsi/initiatorname.iscsi".to_owned());
+    }
+
     /// Adds those of `other`.
     pub fn add(&mut self, other: Self) {
         self.ssh.extend(other.ssh);
@@ -140,6 +155,7 @@ impl Entry {
             record: None,
             listing: Digest::of(b""),
             beside: None,
+            beside_places: Vec::new(),
         }
     }
 
@@ -174,7 +190,7 @@ impl Entry {
 
     /// Reads what its tree holds.
     pub fn list(&self, store: &Store) -> io::Result<Listing> {
-        let bytes = fs::read(store.list(self.id))?;
+        let bytes = files::read_regular(&store.list(self.id), LARGEST)?;
         if Digest::of(&bytes) != self.listing {
             return Err(io::Error::other("its listing is damaged"));
         }
@@ -190,10 +206,10 @@ impl Entry {
     ) -> io::Result<()> {
         let path = store.last(manifest, slot);
         let text = id.to_string();
-        if fs::read(&path).is_ok_and(|there| there == text.as_bytes()) {
+        if files::read_regular(&path, LARGEST_NAME).is_ok_and(|there| there == text.as_bytes()) {
             return Ok(());
         }
-        let temporary = path.with_extension(std::process::id().to_string());
+        let temporary = path.with_extension(unique()?);
         fs::write(&temporary, text)?;
         fs::rename(&temporary, &path)
     }
@@ -201,8 +217,7 @@ impl Entry {
 
 /// Writes a file that is there whole, on the disk, or not at all.
 pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let temporary = path.with_extension(format!("new-{}", std::process::id()));
-    let _ = fs::remove_file(&temporary);
+    let temporary = path.with_extension(format!("new-{}", unique()?));
     let mut file = File::create_new(&temporary)?;
     file.write_all(bytes)?;
     file.sync_all()?;

@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
-use super::entry::Entry;
+use super::entry::{Entry, LARGEST_NAME};
 use super::lock::Lock;
 use crate::digest::Digest;
 use crate::host::account::Range;
 use crate::host::caller::Caller;
+use crate::host::files;
 use crate::host::state::{Owner, make_all, make_one};
 use crate::host::userns::Ids;
 use crate::plan::{EntryId, Stock};
@@ -262,7 +263,10 @@ impl Store {
 
     /// Tells what is wrong with an entry at first sight; nothing, where it can be used.
     pub fn fault(&self, id: EntryId) -> Option<io::Error> {
-        let read = Entry::read(self, id).and_then(|_| open(&self.rootfs(id)));
+        let read = Entry::read(self, id).and_then(|entry| {
+            let beside = entry.beside.map(|_| open(&self.beside(id)));
+            open(&self.rootfs(id)).and(beside.transpose())
+        });
         read.err().and_then(|error| match error.kind() {
             io::ErrorKind::NotFound => Some(io::Error::other("its tree is gone")),
             // A user's trees are the mapped root's: a plan does not come to see them.
@@ -272,8 +276,9 @@ impl Store {
     }
 
     fn earlier(&self, manifest: &Path, slot: &str) -> Option<crate::plan::Document> {
-        let id = fs::read_to_string(self.last(manifest, slot)).ok()?;
-        let entry = Entry::read(self, EntryId::parse(id.trim())?).ok()?;
+        let id = files::read_regular(&self.last(manifest, slot), LARGEST_NAME).ok()?;
+        let id = EntryId::parse(str::from_utf8(&id).ok()?.trim())?;
+        let entry = Entry::read(self, id).ok()?;
         Some(entry.document)
     }
 }
@@ -282,6 +287,13 @@ impl Store {
 pub(super) fn now() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Returns a name that nobody else has: ids of processes are those of a run's own namespace.
+pub(super) fn unique() -> io::Result<String> {
+    let mut bytes = [0; 16];
+    io::Read::read_exact(&mut fs::File::open("/dev/urandom")?, &mut bytes)?;
+    Ok(format!("{:032x}", u128::from_le_bytes(bytes)))
 }
 
 /// Opens a directory of the store, a link at its end not followed.

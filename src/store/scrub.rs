@@ -25,6 +25,7 @@ const REMOVED: [&str; 5] = [
 
 /// Where the keys are that are made anew for each container.
 const SSH: &str = "/etc/ssh";
+const SSH_TYPES: [&str; 4] = ["rsa", "ecdsa", "ed25519", "dsa"];
 const DROPBEAR: &str = "/etc/dropbear";
 const SNAKEOIL: [&str; 2] =
     ["/etc/ssl/private/ssl-cert-snakeoil.key", "/etc/ssl/certs/ssl-cert-snakeoil.pem"];
@@ -57,15 +58,15 @@ pub(super) fn scrub(tree: &Path, listed: &[&Path], kept: &[PathBuf]) -> io::Resu
     for name in names_in(&rootfs, Path::new(SSH))? {
         let Some(kind) = key_type(&name, b"ssh_host_", b"_key") else { continue };
         let path = Path::new(SSH).join(OsStr::from_bytes(&name));
-        if !is_kept(&path) && remove(&rootfs, &path)? {
-            remove(&rootfs, &path.with_extension("pub"))?;
+        if SSH_TYPES.contains(&&kind[..]) && !is_kept(&path) && remove_key(&rootfs, &path)? {
+            remove_key(&rootfs, &path.with_extension("pub"))?;
             scrubbed.keys.ssh.push(kind);
         }
     }
     for name in names_in(&rootfs, Path::new(DROPBEAR))? {
         let Some(kind) = key_type(&name, b"dropbear_", b"_host_key") else { continue };
         let path = Path::new(DROPBEAR).join(OsStr::from_bytes(&name));
-        if !is_kept(&path) && remove(&rootfs, &path)? {
+        if !is_kept(&path) && remove_key(&rootfs, &path)? {
             scrubbed.keys.dropbear.push(kind);
         }
     }
@@ -79,7 +80,7 @@ pub(super) fn scrub(tree: &Path, listed: &[&Path], kept: &[PathBuf]) -> io::Resu
         scrubbed.keys.iscsi = remove(&rootfs, Path::new(ISCSI))?;
     }
     for path in listed {
-        if let Some(place) = rootfs.existing_place(path)?
+        if let Some(place) = existing(&rootfs, path)?
             && place.look()?.is_some()
         {
             quietly(&place, || rootfs.remove(path))?;
@@ -108,7 +109,8 @@ fn names_in(rootfs: &Rootfs, path: &Path) -> io::Result<Vec<Vec<u8>>> {
     let directory = match rootfs.directory(path) {
         Ok(directory) => directory,
         Err(error)
-            if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&error.kind()) =>
+            if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&error.kind())
+                || is_loop(&error) =>
         {
             return Ok(Vec::new());
         }
@@ -127,7 +129,7 @@ fn names_in(rootfs: &Rootfs, path: &Path) -> io::Result<Vec<Vec<u8>>> {
 
 /// Returns the place of a regular file that is not empty.
 fn regular(rootfs: &Rootfs, path: &Path) -> io::Result<Option<Place>> {
-    let Some(place) = rootfs.existing_place(path)? else { return Ok(None) };
+    let Some(place) = existing(rootfs, path)? else { return Ok(None) };
     let fits = place.look()?.is_some_and(|stat| {
         FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_size > 0
     });
@@ -142,13 +144,38 @@ fn remove(rootfs: &Rootfs, path: &Path) -> io::Result<bool> {
     }
 }
 
+/// Removes a key, or the link that leads to one: there, too, each container makes its own.
+fn remove_key(rootfs: &Rootfs, path: &Path) -> io::Result<bool> {
+    let Some(place) = existing(rootfs, path)? else { return Ok(false) };
+    let is_link = place
+        .look()?
+        .is_some_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink);
+    if is_link {
+        return quietly(&place, || rootfs.remove(path)).map(|()| true);
+    }
+    remove(rootfs, path)
+}
+
+/// Returns the place at a path, where there is a directory for it: a link that leads around in a
+/// circle is none.
+fn existing(rootfs: &Rootfs, path: &Path) -> io::Result<Option<Place>> {
+    match rootfs.existing_place(path) {
+        Err(error) if is_loop(&error) => Ok(None),
+        other => other,
+    }
+}
+
+fn is_loop(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
+}
+
 /// Removes the links beside a file that lead to it by its name: those of a certificate are named by
 /// what is in it.
 fn remove_links_to(rootfs: &Rootfs, path: &Path) -> io::Result<()> {
     let (Some(above), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
     for link in names_in(rootfs, above)? {
         let path = above.join(OsStr::from_bytes(&link));
-        let Some(place) = rootfs.existing_place(&path)? else { continue };
+        let Some(place) = existing(rootfs, &path)? else { continue };
         let target = rustix::fs::readlinkat(place.directory(), place.name(), Vec::new());
         if target.is_ok_and(|target| target.as_bytes() == name.as_bytes()) {
             quietly(&place, || rootfs.remove(&path))?;

@@ -8,8 +8,12 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive, unmount};
+use rustix::process::{Pid, Signal, getpid, kill_process};
 
 use super::place::open;
 use crate::host::caller::Caller;
@@ -91,6 +95,8 @@ pub struct Veil {
 impl Veil {
     /// Hides the containers in `lxcpath`, and shows the directory `shown` as `name` there.
     pub fn draw(lxcpath: &Path, shown: &Path, name: &str) -> io::Result<Self> {
+        // It may be a link to a larger disk.
+        let lxcpath = &fs::canonicalize(lxcpath)?;
         let entries: Vec<_> = fs::read_dir(lxcpath)?.collect::<Result<_, _>>()?;
         // What will lie under the veil is reached by its descriptors: all that this needs may be
         // there, the store itself as well.
@@ -98,7 +104,7 @@ impl Veil {
         let through =
             |directory: &OwnedFd| PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()));
         mount("tmpfs", lxcpath, "tmpfs", MountFlags::NOSUID, Some(c"mode=0755"))?;
-        let veil = Self { lxcpath: lxcpath.to_path_buf() };
+        let veil = Self { lxcpath: lxcpath.clone() };
         for entry in entries {
             let name = entry.file_name();
             let kind = entry.file_type()?;
@@ -117,6 +123,61 @@ impl Veil {
         fs::create_dir(&to)?;
         mount_bind_recursive(through(&shown), &to)?;
         Ok(veil)
+    }
+}
+
+impl Veil {
+    /// Takes it away, once nobody is at work any more in the container that it shows: whoever a layer
+    /// has left there is ended, since what is stored must not change.
+    ///
+    /// # Errors
+    ///
+    /// Where somebody stays all the same.
+    pub fn lift(self, name: &str) -> io::Result<()> {
+        let shown = self.lxcpath.join(name);
+        let deadline = Instant::now() + LONGEST_END;
+        loop {
+            // What is mounted within it goes first; of the upstream, nothing is.
+            let within = unmount(shown.join("rootfs"), UnmountFlags::NOFOLLOW);
+            let within = match within {
+                Err(Errno::INVAL | Errno::NOENT) => Ok(()),
+                other => other,
+            };
+            match within.and_then(|()| unmount(&shown, UnmountFlags::NOFOLLOW)) {
+                Ok(()) => return Ok(()),
+                Err(Errno::BUSY) if Instant::now() < deadline => {
+                    end_whoever_is_in(&shown);
+                    sleep(Duration::from_millis(5));
+                }
+                Err(Errno::BUSY) => {
+                    let message = "something that was started is still at work in its rootfs";
+                    return Err(io::Error::other(message));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+/// How long it may take until whoever is at work has ended.
+const LONGEST_END: Duration = Duration::from_secs(5);
+
+/// Kills the processes whose directories or files are below a path.
+fn end_whoever_is_in(path: &Path) {
+    let below = |link: &Path| fs::read_link(link).is_ok_and(|target| target.starts_with(path));
+    for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let id = process.file_name().to_str().and_then(|name| name.parse().ok());
+        let Some(id) = id.and_then(Pid::from_raw) else { continue };
+        if id == getpid() {
+            continue;
+        }
+        let directory = process.path();
+        let files = fs::read_dir(directory.join("fd")).into_iter().flatten().flatten();
+        if ["cwd", "root"].iter().any(|name| below(&directory.join(name)))
+            || files.map(|file| file.path()).any(|file| below(&file))
+        {
+            let _ = kill_process(id, Signal::KILL);
+        }
     }
 }
 

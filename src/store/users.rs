@@ -8,15 +8,12 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::roots::Root;
+use super::roots::{Root, SNAPSHOTS, lxcpath_of};
 use crate::host::files;
 use crate::plan::EntryId;
 
 /// The largest config that is read, in bytes.
 const LARGEST: usize = 16 * 1024 * 1024;
-
-/// Where snapshots of a container are, in its directory.
-const SNAPSHOTS: &str = "snaps";
 
 /// Who stands on entries.
 #[derive(Debug, Default)]
@@ -42,9 +39,7 @@ impl Users {
                     users.of.entry(root.entry).or_default().insert(root.config.clone());
                 }
                 Ok(_) => users.stale.push(root),
-                Err(error) if error.kind() == io::ErrorKind::NotFound && lxcpath.is_dir() => {
-                    users.stale.push(root);
-                }
+                Err(_) if root.is_gone() => users.stale.push(root),
                 // It may stand on a disk that is not there now.
                 Err(_) => users.unreachable.push(root),
             }
@@ -98,16 +93,6 @@ impl Users {
             }
         }
     }
-}
-
-/// Returns the directory of containers that a config is in; for a snapshot, that of its container.
-fn lxcpath_of(config: &Path) -> PathBuf {
-    let above = |path: &Path| path.parent().unwrap_or(Path::new("/")).to_path_buf();
-    let lxcpath = above(&above(config));
-    if lxcpath.file_name().is_some_and(|name| name == SNAPSHOTS) {
-        return above(&above(&lxcpath));
-    }
-    lxcpath
 }
 
 fn names_in(directory: &Path) -> Vec<PathBuf> {

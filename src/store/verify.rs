@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::AsFd;
 
-use super::build::digest_of_beside;
+use super::build::look_beside;
 use super::entry::Entry;
 use super::place::{Store, open};
 use super::tree::Difference;
@@ -35,7 +35,7 @@ fn findings(store: &Store, entry: &Entry) -> io::Result<Vec<String>> {
             Difference::Changed(what) => format!("{path}: changed: {}", what.join(", ")),
         });
     }
-    if digest_of_beside(&store.beside(entry.id))? != entry.beside {
+    if look_beside(&store.beside(entry.id), b"")?.map(|(digest, _)| digest) != entry.beside {
         lines.push("what stands beside its rootfs has changed".to_owned());
     }
     Ok(lines)

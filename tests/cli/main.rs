@@ -34,6 +34,7 @@ mod sources;
 mod statuses;
 mod steps;
 mod store;
+mod store_edges;
 mod timeouts;
 mod together;
 mod trees;

@@ -171,7 +171,7 @@ impl Run<'_> {
             return Ok(());
         }
         let rootfs = Rootfs::open(&self.site.rootfs);
-        let text = match rootfs.map(|rootfs| script(keys, |program| has(&rootfs, program))) {
+        let text = match rootfs.map(|rootfs| script(keys, |path| has(&rootfs, path))) {
             Ok(text) if text.is_empty() => {
                 self.log(
                     b"its keys are left to the container: the rootfs has no program for them\n",
@@ -204,46 +204,66 @@ impl Run<'_> {
         let run = |signals: &mut _, watcher: &mut dyn crate::host::child::Watcher| {
             super::super::inside::run(settings, &program, terms, signals, watcher)
         };
-        Ok(self.job(job, terms, run)?)
+        match self.job(job, terms, run) {
+            Err(failure) if failure.signal().is_none() => {
+                // The container may make them itself, and is whole but for them.
+                self.note(&format!(
+                    "not all keys of the container could be made: {}",
+                    failure.reason
+                ));
+                Ok(())
+            }
+            other => Ok(other?),
+        }
     }
 }
 
-/// Returns the commands that make keys anew. What the rootfs has no program for is left to the
-/// container.
+/// The types of SSH host keys that every `ssh-keygen` makes.
+const SSH_TYPES: [&str; 3] = ["rsa", "ecdsa", "ed25519"];
+
+/// Returns the commands that make keys anew, where they are not there. What the rootfs has no program
+/// for is left to the container.
 fn script(keys: &Keys, has: impl Fn(&str) -> bool) -> String {
     let mut lines = Vec::new();
-    if !has("sh") {
+    let in_path = |program: &str| {
+        ["/usr/bin", "/bin", "/usr/sbin", "/sbin"]
+            .iter()
+            .any(|directory| has(&format!("{directory}/{program}")))
+    };
+    if !has("/bin/sh") {
         return String::new();
     }
-    for kind in keys.ssh.iter().filter(|_| has("ssh-keygen")) {
-        lines.push(format!(
-            "ssh-keygen -q -t {kind} -N '' -C \"root@$LXC_NAME\" \
-             -f /etc/ssh/ssh_host_{kind}_key </dev/null"
-        ));
+    if has("/etc/ssh") && in_path("ssh-keygen") {
+        for kind in keys.ssh.iter().filter(|kind| SSH_TYPES.contains(&kind.as_str())) {
+            let file = format!("/etc/ssh/ssh_host_{kind}_key");
+            lines.push(format!(
+                "[ -e {file} ] || ssh-keygen -q -t {kind} -N '' -C \"root@$LXC_NAME\" \
+                 -f {file} </dev/null"
+            ));
+        }
     }
-    for kind in keys.dropbear.iter().filter(|_| has("dropbearkey")) {
-        lines.push(format!(
-            "dropbearkey -t {kind} -f /etc/dropbear/dropbear_{kind}_host_key >/dev/null"
-        ));
+    if has("/etc/dropbear") && in_path("dropbearkey") {
+        for kind in &keys.dropbear {
+            let file = format!("/etc/dropbear/dropbear_{kind}_host_key");
+            lines.push(format!("[ -e {file} ] || dropbearkey -t {kind} -f {file} >/dev/null"));
+        }
     }
-    if keys.snakeoil && has("make-ssl-cert") {
+    if keys.snakeoil && in_path("make-ssl-cert") {
         lines.push("make-ssl-cert generate-default-snakeoil --force-overwrite".to_owned());
     }
-    if keys.iscsi && has("iscsi-iname") {
-        lines.push(
-            "umask 077; echo \"InitiatorName=$(iscsi-iname)\" >/etc/iscsi/initiatorname.iscsi"
-                .to_owned(),
-        );
+    if keys.iscsi && has("/etc/iscsi") && in_path("iscsi-iname") {
+        let file = "/etc/iscsi/initiatorname.iscsi";
+        lines.push(format!(
+            "[ -e {file} ] || (umask 077; echo \"InitiatorName=$(iscsi-iname)\" >{file})"
+        ));
     }
     lines.join("\n")
 }
 
-/// Tells whether a rootfs has a program of this name where programs are.
-fn has(rootfs: &Rootfs, program: &str) -> bool {
-    ["/usr/bin", "/bin", "/usr/sbin", "/sbin"].iter().any(|directory| {
-        let place = rootfs.existing_place(&Path::new(directory).join(program));
-        place.ok().flatten().is_some_and(|place| place.look().is_ok_and(|there| there.is_some()))
-    })
+/// Tells whether there is something at a path of a rootfs.
+fn has(rootfs: &Rootfs, path: &str) -> bool {
+    let place = rootfs.existing_place(Path::new(path));
+    place.ok().flatten().is_some_and(|place| place.look().is_ok_and(|there| there.is_some()))
 }
 
 #[cfg(test)]

@@ -3,14 +3,16 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::super::failure::Failure;
+use super::super::failure::{Failure, status};
+use super::super::observe::{Doing, Subject};
 use super::super::site::Site;
 use super::super::{Handed, Run, config};
 use super::identity::Names;
 use super::{Stored, fault, is_upstream};
-use crate::host::files::Ownership;
+use crate::host::files::{self, Ownership};
+use crate::host::ground;
 use crate::lxc;
-use crate::plan::{Act, Content, EntryId, Layer, PLACEHOLDER, Pattern, Rung};
+use crate::plan::{Act, Content, EntryId, Layer, PLACEHOLDER, Pattern, Rung, Target};
 use crate::store::{About, Build, Entry, Made, Start};
 
 /// How the making of something ended.
@@ -85,6 +87,9 @@ impl Run<'_> {
             }
             run.acts(layer, &handed, |act| !act.is_check_on_host())
         })?;
+        if upstream {
+            self.unchanged_arguments(pattern, layer)?;
+        }
         let made = Made {
             layer: layer.name.to_string(),
             slot: storable.slot(),
@@ -117,14 +122,21 @@ impl Run<'_> {
         Ok(entry)
     }
 
-    /// Makes a place on what is done so far.
-    fn place(&mut self, pattern: &Pattern) -> io::Result<(Build, Site)> {
-        let build = self.begin(pattern)?;
-        let site = Site::open(&pattern.target)?;
-        Ok((build, site))
+    /// Fails, if a file that an argument of the upstream names is not what the key says any more.
+    fn unchanged_arguments(&self, pattern: &Pattern, layer: &Layer) -> Result<(), Box<Failure>> {
+        let planned = self.stored.as_ref().map(|stored| &stored.ground.files);
+        if planned == Some(&ground::files(&pattern.arguments)) {
+            return Ok(());
+        }
+        let upstream = pattern.upstream();
+        let doing = Doing::Upstream(upstream.template.clone());
+        let subject = Subject { layer: layer.name.clone(), doing };
+        let reason = "was given a file that changed after it was planned";
+        Err(Box::new(Failure::of(status::UPSTREAM, subject, &upstream.at, reason)))
     }
 
-    fn begin(&mut self, pattern: &Pattern) -> io::Result<Build> {
+    /// Makes a place on what is done so far.
+    fn place(&mut self, pattern: &Pattern) -> io::Result<(Build, Site)> {
         let Some(stored) = &self.stored else { return Err(io::Error::other("it is not open")) };
         let parent = match stored.base {
             Some(id) => Some(Entry::read(&stored.store, id)?),
@@ -133,10 +145,17 @@ impl Run<'_> {
         let target = &pattern.target;
         let rootfs = format!("dir:{}", target.rootfs.display());
         let initial = lxc::config::of_any_container(&stored.initial, &rootfs);
+        let build = self.begin(target, parent, &initial)?;
+        Ok((build, Site::open(target)?))
+    }
+
+    /// Makes a place that looks like the container of `target`.
+    fn begin(&self, target: &Target, parent: Option<Entry>, initial: &[u8]) -> io::Result<Build> {
+        let Some(stored) = &self.stored else { return Err(io::Error::other("it is not open")) };
         let start = Start {
             lxcpath: target.path.parent().unwrap_or(Path::new("/")),
             name: &target.name,
-            initial: &initial,
+            initial,
             ownership: config::ownership(&self.site.container, target.mapped)?,
             directory: Ownership::of(&self.site.container)?,
             rootfs: stored.ground.rootfs,
@@ -144,35 +163,68 @@ impl Run<'_> {
         Build::begin(&stored.store, parent, &start)
     }
 
-    /// Runs the checks on the host of a layer where the container has no rootfs yet: in one that
-    /// looks like it, and is thrown away.
+    /// Runs the checks on the host of a layer where the container has no rootfs yet, or more than the
+    /// layer has left: in one that looks like it, and is thrown away.
     pub(super) fn in_view(
         &mut self,
         layer: &Layer,
         pattern: &Pattern,
+        within: usize,
         handed: &Handed,
     ) -> Result<(), Box<Failure>> {
-        let entry = self.base_entry().map_err(|error| fault(layer, "cannot be read", &error))?;
-        let (build, mut site) = self
-            .place(pattern)
-            .map_err(|error| fault(layer, "cannot be shown to its checks", &error))?;
-        let own = &self.site.target;
-        site.target.name.clone_from(&own.name);
-        let names = Names::of(&entry, own);
-        names
-            .write(&site.rootfs, &entry.places)
-            .map_err(|error| fault(layer, "cannot be shown to its checks", &error))?;
+        let (build, site) = match self.view(within) {
+            Ok(view) => view,
+            Err(error) => {
+                let settled = self.stored.as_ref().is_some_and(|stored| stored.settled);
+                if settled {
+                    let why =
+                        format!("the checks of layer `{}` see all of the container", layer.name);
+                    self.note(&format!("{why}: it cannot be shown as the layer left it: {error}"));
+                } else {
+                    self.without_store(layer, &super::no_place(&error))?;
+                    self.settle(layer, pattern)?;
+                }
+                return self.acts(layer, handed, Act::is_check_on_host);
+            }
+        };
         self.at_site(site, |run| run.acts(layer, handed, Act::is_check_on_host))?;
         drop(build);
         Ok(())
     }
 
+    /// Makes what the container would be if nothing stood outside of so many storables.
+    fn view(&mut self, within: usize) -> io::Result<(Build, Site)> {
+        let entry = self.entry_of(within)?;
+        let Some(stored) = &self.stored else { return Err(io::Error::other("it is not open")) };
+        let own = &self.site.target;
+        let target = Target { rootfs: own.path.join("rootfs"), ..own.clone() };
+        let names = Names::of(&entry, &target);
+        let build = self.begin(&target, Some(entry.clone()), &stored.initial)?;
+        let site = Site::open(&target)?;
+        names.write(&site.rootfs, &entry.places)?;
+        names.write(&target.path, &entry.beside_places)?;
+        let text = super::identity::config(&entry, &stored.initial, &names)?;
+        let ownership = config::ownership(&site.container, target.mapped)?;
+        files::replace_in(&site.container, config::NAME, &text, ownership)?;
+        Ok((build, site))
+    }
+
     /// Reads the entry of what is done so far.
     pub(super) fn base_entry(&self) -> io::Result<Entry> {
-        match &self.stored {
-            Some(Stored { store, base: Some(id), .. }) => Entry::read(store, *id),
-            _ => Err(io::Error::other("nothing is stored")),
+        self.entry_of(usize::MAX)
+    }
+
+    /// Reads the entry of so many storables, or of all that are done, if those are fewer.
+    fn entry_of(&self, within: usize) -> io::Result<Entry> {
+        let Some(Stored { store, base: Some(base), done, .. }) = &self.stored else {
+            return Err(io::Error::other("nothing is stored"));
+        };
+        let mut entry = Entry::read(store, *base)?;
+        for _ in within..*done {
+            let parent = entry.parent.ok_or_else(|| io::Error::other("it stands on nothing"))?;
+            entry = Entry::read(store, parent)?;
         }
+        Ok(entry)
     }
 }
 

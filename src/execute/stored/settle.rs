@@ -1,6 +1,6 @@
 //! Lets a container have what is stored: as a copy of its own, or as an overlay on the stored tree.
 
-use std::fs::{self, DirBuilder};
+use std::fs::DirBuilder;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::DirBuilderExt;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::super::failure::{Failure, status};
 use super::super::site::Site;
 use super::super::{Run, config};
-use super::{Stored, identity};
+use super::{Stored, fault, identity};
 use crate::host::caller::Caller;
 use crate::host::files;
 use crate::lxc;
@@ -55,8 +55,8 @@ impl Run<'_> {
             // It is the container's own place that did not take it.
             _ => status::FILES,
         };
-        let entry = self.store_act(stored, text, status, |run| {
-            let entry = run.base_entry()?;
+        let entry = self.base_entry().map_err(|error| fault(stored, "cannot be read", &error))?;
+        self.store_act(stored, text, status, |run| {
             if mode == Mode::Overlay {
                 run.stand_on(&entry)?;
             } else {
@@ -65,8 +65,7 @@ impl Run<'_> {
             let names = identity::Names::of(&entry, &run.site.target);
             names.write(&run.site.rootfs, &entry.places)?;
             run.put_beside(&entry, &names)?;
-            run.put_config(&entry, &names, mode)?;
-            Ok(entry)
+            run.put_config(&entry, &names, mode)
         })?;
         self.make_keys(stored, &entry.keys)?;
         self.upstream_record.clone_from(&entry.record);
@@ -130,27 +129,9 @@ impl Run<'_> {
     /// Puts what the upstream left beside rootfs and config where it was.
     fn put_beside(&self, entry: &Entry, names: &identity::Names) -> io::Result<()> {
         let Some(Stored { store, .. }) = &self.stored else { return Ok(()) };
-        let beside = store.beside(entry.id);
-        if !beside.is_dir() {
-            return Ok(());
-        }
-        let container = &self.site.container;
-        let owner = files::Ownership::of(container)?;
-        tree::copy(files::open_directory(&beside)?.as_fd(), container.as_fd(), &[])?;
-        let files::Ownership { uid, gid, mode } = owner;
-        crate::host::rootfs::own(container, crate::host::rootfs::Attributes { uid, gid, mode })?;
-        for entry in fs::read_dir(&beside)? {
-            let name = entry?.file_name();
-            let path = self.site.target.path.join(&name);
-            if path.is_file() {
-                let text = files::read_regular(&path, 16 * 1024 * 1024)?;
-                let new = names.put_into(&text);
-                if new != text {
-                    fs::write(path, new)?;
-                }
-            }
-        }
-        Ok(())
+        store.put_beside(entry, &self.site.container, |directory| {
+            names.write(directory, &entry.beside_places)
+        })
     }
 }
 
@@ -160,8 +141,14 @@ fn on_overlay(config: &[u8], lower: &Path, delta: &Path) -> Vec<u8> {
     let mut text =
         lxc::config::rewrite(config, |key, _| (key == "lxc.rootfs.path").then(|| path.clone()));
     let mut lines = Vec::new();
+    let there = String::from_utf8_lossy(&text).into_owned();
+    if lxc::config::last_value(&there, "lxc.rootfs.path").is_none() {
+        lines.push(("lxc.rootfs.path", path));
+    }
     if Caller::observe().is_mapped_root() {
-        lines.push(("lxc.rootfs.options", "userxattr".to_owned()));
+        let options = lxc::config::last_value(&there, "lxc.rootfs.options").unwrap_or_default();
+        let comma = if options.is_empty() { "" } else { "," };
+        lines.push(("lxc.rootfs.options", format!("{options}{comma}userxattr")));
     }
     if let Some(hook) = clone_hook() {
         lines.push(("lxc.hook.clone", hook));

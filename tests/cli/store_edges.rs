@@ -1,0 +1,227 @@
+//! The layer store where an upstream, a step or a host does what it seldom does.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use crate::requirement::root;
+use crate::sandbox::{NAME, Sandbox};
+
+const OUTER: &str =
+    "\n[[layer]]\nname = \"outer\"\n[[layer.file]]\npath = \"/outer\"\ncontent = \"1\"\n";
+
+fn again(sandbox: &Sandbox) {
+    fs::remove_dir_all(sandbox.container()).unwrap();
+}
+
+/// Runs the manifest twice, cold and warm, and straight: all must end as expected.
+fn every_way(sandbox: &Sandbox, status: i32, check: impl Fn(&str)) {
+    for storage in ["copy", "copy", "none"] {
+        sandbox.template(["m.toml", &format!("--storage={storage}")]).exits(status);
+        check(storage);
+        again(sandbox);
+    }
+}
+
+#[test]
+fn a_check_sees_what_its_layer_left_and_the_container_s_own_name() {
+    let sandbox = Sandbox::new()
+        .upstream("mkdir \"$rootfs/etc\"; echo a >\"$rootfs/f\"; echo \"# $name\" >>\"$path/config\"")
+        .layers(
+            "check = [\"grep -q a $LXC_ROOTFS/f\", 'grep -q \"# $LXC_NAME\" \"$LXC_PATH/config\"']\n\
+             [[layer]]\nname = \"outer\"\ncheck = \"grep -q b $LXC_ROOTFS/f\"\n\
+             [[layer.file]]\npath = \"/f\"\ncontent = \"b\"\n",
+        );
+    every_way(&sandbox, 0, |_| assert_eq!(sandbox.read("/f"), "b"));
+}
+
+#[test]
+fn what_an_upstream_leaves_beside_the_rootfs_is_the_container_s() {
+    let sandbox = Sandbox::new()
+        .file("victim", "zz-lt-placeholder-7f3a9c\n")
+        .upstream(
+            "mkdir \"$rootfs/etc\" \"$path/hooks\"; echo \"$rootfs $name\" >\"$path/fstab\"; \
+             echo \"$path\" >\"$path/hooks/pre.sh\"; head -c 17M /dev/zero >\"$path/disk\"; \
+             ln -s \"$PWD/victim\" \"$path/link\"; ln -s \"$path/fstab\" \"$path/own\"; \
+             printf \"$name\\000\" >\"$path/binary\"",
+        )
+        .layers(OUTER);
+    every_way(&sandbox, 0, |storage| {
+        let at = |name: &str| sandbox.container().join(name);
+        let rootfs = sandbox.rootfs().display().to_string();
+        assert_eq!(fs::read_to_string(at("fstab")).unwrap(), format!("{rootfs} {NAME}\n"));
+        let path = format!("{}\n", sandbox.container().display());
+        assert_eq!(fs::read_to_string(at("hooks/pre.sh")).unwrap(), path);
+        assert_eq!(fs::metadata(at("disk")).unwrap().len(), 17 * 1024 * 1024);
+        assert_eq!(fs::read_link(at("own")).unwrap(), at("fstab"));
+        let victim = fs::read_to_string(sandbox.role().join("victim")).unwrap();
+        assert_eq!(victim, "zz-lt-placeholder-7f3a9c\n", "{storage}");
+        let names: Vec<_> = fs::read_dir(sandbox.container()).unwrap().collect();
+        assert_eq!(names.len(), 9, "{names:?}");
+    });
+    let said = sandbox.template(["m.toml", "--rebuild"]);
+    said.exits(0).mentions("has the container's name in /../binary, where it cannot be written");
+}
+
+#[test]
+fn a_pre_step_that_writes_beside_the_config_turns_the_store_off() {
+    let sandbox = Sandbox::new()
+        .upstream("mkdir \"$rootfs/etc\"; cat \"$path/answers\" >\"$rootfs/etc/answer\"")
+        .layers("pre = 'echo yes >\"$LXC_PATH/answers\"'\n");
+    let ran = sandbox.chain();
+    ran.exits(0).mentions("a pre step has written answers into the container's directory");
+    assert_eq!(sandbox.read("/etc/answer"), "yes\n");
+}
+
+#[test]
+fn what_goes_on_after_its_layer_changes_nothing_that_is_stored() {
+    if !root() {
+        return;
+    }
+    let sandbox = Sandbox::new()
+        .upstream(
+            "mkdir \"$rootfs/etc\"; echo early >\"$rootfs/etc/f\"; cd \"$rootfs\"; \
+             setsid sh -c 'sleep 0.4; echo late >etc/f; echo late >etc/late' >/dev/null 2>&1 &",
+        )
+        .layers(
+            "\n[[layer]]\nname = \"outer\"\npost = \"sleep 1\"\n[[layer.file]]\n\
+             path = \"/outer\"\ncontent = \"1\"\n",
+        );
+    sandbox.chain().exits(0);
+    sandbox.run(["store", "verify"]).exits(0);
+    assert_eq!(sandbox.read("/etc/f"), "early\n");
+}
+
+#[test]
+fn keys_that_cannot_or_need_not_be_made_end_no_run() {
+    // Its shell and its ssh-keygen are the host's, which is not static: none can be made.
+    let keys =
+        "for kind in rsa ed25519 ca; do echo key >\"$rootfs/etc/ssh/ssh_host_${kind}_key\"; done";
+    let sandbox = Sandbox::new()
+        .file("own", "mine")
+        .upstream(&format!(
+            "mkdir -p \"$rootfs/etc/ssh\" \"$rootfs/bin\" \"$rootfs/usr/bin\"; {keys}; \
+             cp /bin/sh \"$rootfs/bin/sh\"; cp /bin/sh \"$rootfs/usr/bin/ssh-keygen\""
+        ))
+        .layers(
+            "\n[[layer]]\nname = \"own\"\n[[layer.file]]\n\
+             path = \"/etc/ssh/ssh_host_ed25519_key\"\nsource = \"own\"\n",
+        );
+    for _ in 0..2 {
+        sandbox.chain().exits(0);
+        assert_eq!(sandbox.read("/etc/ssh/ssh_host_ed25519_key"), "mine");
+        // Of a kind that nobody knows how to make, it stays.
+        assert_eq!(sandbox.read("/etc/ssh/ssh_host_ca_key"), "key\n");
+        again(&sandbox);
+    }
+}
+
+#[test]
+fn a_link_that_leads_around_is_no_fault_and_a_linked_key_is_no_key() {
+    let sandbox = Sandbox::new()
+        .upstream("mkdir -p \"$rootfs/etc\"; ln -s ssh \"$rootfs/etc/ssh\"")
+        .layers("");
+    sandbox.chain().exits(0);
+    let linked = Sandbox::new()
+        .upstream(
+            "mkdir -p \"$rootfs/etc/ssh\"; echo key >\"$rootfs/etc/key\"; \
+             ln -s ../key \"$rootfs/etc/ssh/ssh_host_rsa_key\"",
+        )
+        .layers("");
+    linked.chain().exits(0);
+    assert!(fs::symlink_metadata(linked.rootfs().join("etc/ssh/ssh_host_rsa_key")).is_err());
+}
+
+#[test]
+fn a_template_that_changes_before_it_runs_is_not_run() {
+    let sandbox = Sandbox::new()
+        .upstream("mkdir \"$rootfs/etc\"; touch \"$rootfs/etc/ran\"")
+        .layers("pre = \"echo '# more' >>../templates/lxc-fake\"\n");
+    for storage in ["copy", "none"] {
+        let ran = sandbox.template(["m.toml", &format!("--storage={storage}")]);
+        ran.exits(4).mentions("template `fake` of layer `os` changed after it was planned");
+        again(&sandbox);
+    }
+}
+
+#[test]
+fn a_file_that_changes_while_the_upstream_reads_it_is_not_stored() {
+    let sandbox = Sandbox::new()
+        .file("data", "1")
+        .upstream("mkdir \"$rootfs/etc\"; echo 2 >data")
+        .layers("args = { from = \"data\" }\n");
+    sandbox.chain().exits(4).mentions("was given a file that changed after it was planned");
+    again(&sandbox);
+    sandbox.straight().exits(0);
+}
+
+#[test]
+fn a_directory_as_argument_keeps_the_upstream_out_of_the_store() {
+    let sandbox = Sandbox::new()
+        .file("dir/f", "1")
+        .upstream("echo >>calls; cp -r dir \"$rootfs/dir\"")
+        .layers("args = [\"./dir\"]\n");
+    for text in ["1", "2"] {
+        fs::write(sandbox.role().join("dir/f"), text).unwrap();
+        sandbox.chain().exits(0);
+        assert_eq!(sandbox.read("/dir/f"), text);
+        again(&sandbox);
+    }
+    let plan = sandbox.run(["plan", "m.toml", "-v"]);
+    assert!(plan.stdout().contains("template fake  [always runs]"), "{}", plan.stdout());
+    assert!(plan.stdout().contains("the argument ./dir of the template names a directory"));
+}
+
+#[test]
+fn a_linked_directory_of_containers_has_the_store_too() {
+    let sandbox = Sandbox::new().upstream("mkdir \"$rootfs/etc\"").layers(OUTER);
+    fs::create_dir(sandbox.path("disk")).unwrap();
+    fs::remove_dir(sandbox.path("lxc")).unwrap();
+    symlink("disk", sandbox.path("lxc")).unwrap();
+    let ran = sandbox.chain();
+    ran.exits(0);
+    assert!(!ran.stderr().contains("warning"), "{}", ran.stderr());
+    assert_eq!(sandbox.read("/outer"), "1");
+}
+
+#[test]
+fn two_containers_whose_template_is_told_their_names_share_what_is_stored() {
+    let sandbox = Sandbox::new()
+        .upstream("echo >>calls; mkdir \"$rootfs/etc\"; echo \"$4\" >\"$rootfs/etc/host\"")
+        .layers("args = [\"--host={{ lxc.name }}\"]\n");
+    if !root() {
+        return;
+    }
+    for name in ["one", "two"] {
+        let words = ["create", "m.toml", "--name", name, "--lxcpath", "../lxc"];
+        sandbox.run(words).exits(0);
+        let host = fs::read_to_string(sandbox.path(format!("lxc/{name}/rootfs/etc/host"))).unwrap();
+        assert_eq!(host, format!("--host={name}\n"));
+    }
+    assert_eq!(fs::read_to_string(sandbox.role().join("calls")).unwrap().lines().count(), 1);
+}
+
+#[test]
+fn gc_keeps_what_a_container_stands_on_that_it_cannot_see_or_that_was_moved() {
+    if !root() {
+        return;
+    }
+    let sandbox = Sandbox::new().upstream("mkdir \"$rootfs/etc\"").layers(OUTER);
+    let words = |name: &'static str| {
+        ["create", "m.toml", "--storage=overlay", "--name", name, "--lxcpath", "../disk"]
+    };
+    sandbox.run(words("here")).exits(0);
+    let entries = || fs::read_dir(sandbox.path("store/host/trees")).unwrap().count();
+    assert_eq!(entries(), 2);
+    // Moved under another name: the link leads nowhere, and twice nothing is removed.
+    fs::rename(sandbox.path("disk/here"), sandbox.path("disk/there")).unwrap();
+    for _ in 0..2 {
+        sandbox.run(["store", "gc"]).exits(0).prints("removed 0 entries, 0 B\n");
+    }
+    // Another directory stands where the disk was.
+    fs::rename(sandbox.path("disk"), sandbox.path("unmounted")).unwrap();
+    fs::create_dir(sandbox.path("disk")).unwrap();
+    let gc = sandbox.run(["store", "gc"]);
+    gc.exits(0).prints("removed 0 entries, 0 B\n").mentions("cannot be reached");
+    sandbox.run(["store", "gc", "--forget"]).exits(0);
+    assert_eq!(entries(), 0);
+}
