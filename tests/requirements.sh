@@ -25,6 +25,7 @@ rsync rsync
 setfattr attr
 getfacl acl"
 network="$test
+debian-distro-info distro-info
 debootstrap debootstrap
 mmdebstrap mmdebstrap"
 bench="$test

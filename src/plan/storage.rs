@@ -256,9 +256,15 @@ impl Pattern {
     /// Returns how many storables a layer and what it wraps have.
     pub fn stored_within(&self, name: &LayerName) -> usize {
         // The layers are walked from the outside, and what is stored stands from the inside.
-        let outside = self.layer.all().take_while(|layer| layer.name != *name);
-        let outside = outside.filter(|layer| self.layer(&layer.name).is_some()).count();
-        self.stored.len() - outside
+        let mut within = self.stored.len();
+        for layer in self.layer.all().take_while(|layer| layer.name != *name) {
+            let is_next =
+                |storable: &Storable| storable.part == Part::Layer && storable.name == layer.name;
+            if self.stored[..within].last().is_some_and(is_next) {
+                within -= 1;
+            }
+        }
+        within
     }
 }
 
