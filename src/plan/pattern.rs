@@ -9,6 +9,10 @@ use super::storage::{Ground, PLACEHOLDER, Part, Pattern, Storable};
 use crate::chain::{self, Chain};
 use crate::manifest::Stop;
 
+/// How many layers of a role are stored at the most: each is a whole tree, of which some files are
+/// copied every time.
+const MOST_STORED: usize = 64;
+
 /// Returns the container that stored layers are made for, beside the one of `target`.
 pub(super) fn placeholder(target: &Target) -> Target {
     let path = target.path.parent().unwrap_or(Path::new("/")).join(PLACEHOLDER);
@@ -53,6 +57,10 @@ pub(super) fn pattern(
         }
         if shadow.leaves_nothing() {
             continue;
+        }
+        if stored.len() == MOST_STORED {
+            end = Some(format!("no more than {MOST_STORED} layers of a role are stored"));
+            break;
         }
         if let Some(why) = stays(bound, real).or_else(|| keeps_the_name(real, shadow, name)) {
             end = Some(why);

@@ -1,5 +1,6 @@
 //! The layer store where an upstream, a step or a host does what it seldom does.
 
+use std::fmt::Write;
 use std::fs;
 use std::os::unix::fs::symlink;
 
@@ -224,4 +225,27 @@ fn gc_keeps_what_a_container_stands_on_that_it_cannot_see_or_that_was_moved() {
     gc.exits(0).prints("removed 0 entries, 0 B\n").mentions("cannot be reached");
     sandbox.run(["store", "gc", "--forget"]).exits(0);
     assert_eq!(entries(), 0);
+}
+
+#[test]
+fn of_a_deep_role_only_the_inner_layers_are_stored() {
+    let mut layers = String::new();
+    for number in 1..=80 {
+        let _ = write!(
+            layers,
+            "\n[[layer]]\nname = \"l{number}\"\n[[layer.file]]\npath = \"/f{number}\"\n\
+             content = \"{number}\"\n"
+        );
+    }
+    let sandbox = Sandbox::new().upstream("mkdir \"$rootfs/etc\"").layers(&layers);
+    let plan = sandbox.run(["plan", "m.toml"]).stdout();
+    assert_eq!(plan.matches("[to build]").count(), 64);
+    assert_eq!(plan.matches("[always runs]").count(), 80 + 1 - 64);
+    for _ in 0..2 {
+        sandbox.chain().exits(0);
+        for number in [1, 63, 64, 80] {
+            assert_eq!(sandbox.read(&format!("/f{number}")), number.to_string());
+        }
+        again(&sandbox);
+    }
 }
