@@ -23,7 +23,9 @@ strace strace
 shellcheck shellcheck
 rsync rsync
 setfattr attr
-getfacl acl"
+getfacl acl
+mkfs.xfs xfsprogs
+mkfs.btrfs btrfs-progs"
 network="$test
 debian-distro-info distro-info
 debootstrap debootstrap

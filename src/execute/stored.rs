@@ -259,7 +259,7 @@ impl Run<'_> {
             )));
         }
         if !contain::has_own_mounts() {
-            let why = "what it mounts would be seen by the host (it runs in a chroot)";
+            let why = "it cannot have mounts of its own here";
             return Err(Denied::Why(why.to_owned()));
         }
         let target = &self.site.target;

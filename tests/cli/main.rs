@@ -21,6 +21,7 @@ mod create;
 mod depth;
 mod disk;
 mod drops;
+mod filesystems;
 mod handed;
 mod hostile;
 mod input;

@@ -1,0 +1,76 @@
+//! The layer store on the filesystems that hosts have.
+
+use crate::requirement::{root, skip};
+use crate::sandbox::Sandbox;
+
+/// Makes a filesystem, and on it containers of one role: cold, warm, as an overlay, and without the
+/// store. The first three arguments are the filesystem's type, and where store and containers are.
+const SCRIPT: &str = r#"
+fs=$1 store=$2 containers=$3
+mkdir ../mnt
+case $fs in
+    tmpfs) mount -t tmpfs tmpfs ../mnt || exit 77 ;;
+    *)
+        PATH=$PATH:/usr/sbin:/sbin
+        command -v "mkfs.$fs" >/dev/null || exit 77
+        truncate -s 512M ../image && "mkfs.$fs" -q ../image >/dev/null 2>&1 || exit 77
+        mount -o loop ../image ../mnt 2>/dev/null || exit 77
+        ;;
+esac
+here=$(cd .. && pwd)
+mkdir -p "../$store" "../$containers"
+export LAYERED_TEMPLATE_STORE="$here/$store/store"
+for name in cold copy overlay none; do
+    storage=$name
+    [ "$name" != cold ] || storage=copy
+    "$0" create m.toml --quiet --name c --lxcpath "../$containers" --storage="$storage" || exit 9
+    # As the container sees it.
+    at=../$containers/c/rootfs
+    if [ "$name" = overlay ]; then
+        lower=$(sed -n 's/^lxc.rootfs.path = overlay:\(.*\):.*/\1/p' "../$containers/c/config")
+        mkdir "../$containers/c/w"
+        mount -t overlay overlay -o "lowerdir=$lower,upperdir=../$containers/c/delta,workdir=../$containers/c/w" "$at" || exit 8
+    fi
+    (cd "$at" && find . -printf '%P %y %m %U:%G %s %l\n' | grep -v ' d ' | sort
+        find . -type f -exec sha256sum {} + | sort
+        getfattr -R -h -d -m 'user|capability' . 2>/dev/null | sort) >"seen-$name"
+    [ "$name" != overlay ] || umount "$at"
+    rm -rf "../$containers/c"
+done
+for name in copy overlay none; do diff seen-cold "seen-$name" || exit 7; done
+"$0" store verify >/dev/null || exit 6
+"$0" store gc
+wc -l <seen-cold
+"#;
+
+#[test]
+fn every_filesystem_holds_store_and_containers() {
+    if !root() {
+        return;
+    }
+    let upstream = "mkdir -p \"$rootfs/etc\" \"$rootfs/usr/lib\"; echo \"$name\" >\"$rootfs/etc/hostname\"; \
+                    echo x >\"$rootfs/usr/lib/a\"; ln \"$rootfs/usr/lib/a\" \"$rootfs/usr/lib/b\"; \
+                    setfattr -n user.x -v 1 \"$rootfs/usr/lib/a\"; mkfifo \"$rootfs/usr/fifo\"; \
+                    truncate -s 3M \"$rootfs/usr/hole\"; chmod 4755 \"$rootfs/usr/hole\"; \
+                    ln -s hostname \"$rootfs/etc/link\"";
+    let layers = "\n[[layer]]\nname = \"app\"\nstore = true\n\
+                  post = 'echo y >>\"$LXC_ROOTFS/etc/hostname\"; rm -r \"$LXC_ROOTFS/usr/fifo\"'\n\
+                  [[layer.file]]\npath = \"/etc/app\"\ncontent = \"{{ lxc.name }}\"\nrender = true\n";
+    for filesystem in ["tmpfs", "ext4", "xfs", "btrfs"] {
+        // Together, and apart.
+        for (store, containers) in [("mnt", "mnt"), ("mnt", "lxc"), ("other", "mnt")] {
+            let sandbox = Sandbox::new().upstream(upstream).layers(layers);
+            let mut command = sandbox.command("unshare");
+            command.args(["--mount", "--", "/bin/sh", "-c", SCRIPT]).arg(sandbox.program_path());
+            command.args([filesystem, store, containers]);
+            let ran = sandbox.ran(command);
+            if ran.output.status.code() == Some(77) {
+                skip(&format!("{filesystem} cannot be made here"));
+                break;
+            }
+            ran.exits(0);
+            let printed = ran.stdout();
+            assert!(printed.starts_with("removed 2 entries"), "{filesystem}: {printed}");
+        }
+    }
+}
