@@ -39,8 +39,9 @@ pub(super) fn pattern(
     let name = &plan.container.name;
     let mut stored = Vec::new();
     let mut end = None;
+    let arguments = arguments(bound, &plan.container);
     let innermost = &chain.layers[0];
-    match upstream_stays(chain, &ground) {
+    match upstream_stays(chain, &ground, &arguments) {
         Some(why) => end = Some(why),
         None => stored.push(Storable {
             name: innermost.name.clone(),
@@ -51,7 +52,7 @@ pub(super) fn pattern(
         }),
     }
     let layers = chain.layers.iter().zip(real.iter().rev().zip(shadows.iter().rev()));
-    for (bound, (real, shadow)) in layers {
+    for (layer, (real, shadow)) in layers {
         if end.is_some() {
             break;
         }
@@ -62,31 +63,39 @@ pub(super) fn pattern(
             end = Some(format!("no more than {MOST_STORED} layers of a role are stored"));
             break;
         }
-        if let Some(why) = stays(bound, real).or_else(|| keeps_the_name(real, shadow, name)) {
+        if let Some(why) = stays(layer, real).or_else(|| keeps_the_name(real, shadow, name)) {
             end = Some(why);
             break;
         }
-        let by = bound.values.handed().map(|(name, by)| (name.to_owned(), by.clone()));
+        let by = layer.values.handed().map(|(name, by)| (name.to_owned(), by.clone()));
         let has_steps = shadow.acts_to_store().any(|act| matches!(act, Act::Step(_)));
         stored.push(Storable {
-            name: bound.name.clone(),
+            name: layer.name.clone(),
             part: Part::Layer,
-            refresh: bound.storing.refresh,
-            identity: bound.storing.identity.clone(),
+            refresh: layer.storing.refresh,
+            identity: layer.storing.identity.clone(),
             decided_by: by.filter(|_| has_steps).collect(),
         });
     }
     let target = shadow.container;
-    let arguments = arguments(bound, &plan.container);
     Pattern { target, layer: shadow.layer, arguments, stored, end, ground }
 }
 
-/// Says why the upstream is not stored.
-fn upstream_stays(chain: &Chain, ground: &Ground) -> Option<String> {
+/// Says why the upstream is not stored. `arguments` are those for the placeholder.
+fn upstream_stays(chain: &Chain, ground: &Ground, arguments: &[OsString]) -> Option<String> {
     let innermost = &chain.layers[0];
     let name = &innermost.name;
     if ground.is_this_program {
         return Some("the template is this program again, which has the store for itself".into());
+    }
+    // The upstream would be called with the placeholder's name, under which no such file stands.
+    let is_shared =
+        |word: &str| arguments.iter().any(|argument| argument.to_string_lossy() == word);
+    if let Some(word) = ground.files.keys().find(|word| !is_shared(word)) {
+        return Some(format!(
+            "the argument {} of the template names a file by the container's name",
+            crate::shell::word(word)
+        ));
     }
     if innermost.storing.store == Some(true) {
         return uses_secrets(innermost);

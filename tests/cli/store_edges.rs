@@ -173,6 +173,18 @@ fn a_directory_as_argument_keeps_the_upstream_out_of_the_store() {
 }
 
 #[test]
+fn a_file_of_the_container_s_own_as_argument_keeps_the_upstream_out_of_the_store() {
+    let sandbox = Sandbox::new()
+        .file(&format!("{NAME}.seed"), "1")
+        .upstream("mkdir \"$rootfs/etc\"; cp \"$name.seed\" \"$rootfs/seed\"")
+        .layers("args = { seed = \"{{ lxc.name }}.seed\" }\n");
+    every_way(&sandbox, 0, |_| assert_eq!(sandbox.read("/seed"), "1"));
+    let plan = sandbox.run(["plan", "m.toml", "-v", "--name", NAME]);
+    assert!(plan.stdout().contains("template fake  [always runs]"), "{}", plan.stdout());
+    assert!(plan.stdout().contains("names a file by the container's name"), "{}", plan.stdout());
+}
+
+#[test]
 fn a_linked_directory_of_containers_has_the_store_too() {
     let sandbox = Sandbox::new().upstream("mkdir \"$rootfs/etc\"").layers(OUTER);
     fs::create_dir(sandbox.path("disk")).unwrap();
