@@ -28,5 +28,6 @@ pub mod signals;
 pub mod state;
 pub mod template;
 pub mod terminal;
+pub mod threads;
 pub mod tree;
 pub mod userns;

@@ -21,6 +21,7 @@ mod beside;
 mod build;
 mod clean;
 mod entry;
+mod flush;
 mod lock;
 mod place;
 mod roots;

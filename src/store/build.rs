@@ -7,9 +7,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock, syncfs};
+use rustix::fs::{FlockOperation, flock};
 
 use super::entry::{Config, Entry, Keys, Made, write_whole};
+use super::flush::Flush;
 use super::lock::Lock;
 use super::place::{Store, now, open, unique};
 use super::scrub::{is_identity, scrub};
@@ -147,6 +148,8 @@ impl Build {
         DirBuilder::new().mode(0o755).create(&made)?;
         let rootfs = made.join("rootfs");
         let mut changes = self.complete(&rootfs)?;
+        // All of it is read now: meanwhile it is written.
+        let flush = Flush::begin(open(&self.store.trees())?);
         let mut kept: Vec<PathBuf> =
             self.parent.iter().flat_map(|parent| parent.kept.iter().cloned()).collect();
         kept.extend(about.kept.iter().filter(|path| is_identity(path)).map(PathBuf::from));
@@ -197,7 +200,7 @@ impl Build {
             entry.fixed.extend(binary.map(shown));
             (entry.beside, entry.beside_places) = (Some(digest), places);
         }
-        self.publish(&made, &entry, &written)?;
+        self.publish(&made, &entry, &written, flush)?;
         Ok(entry)
     }
 
@@ -270,9 +273,9 @@ impl Build {
     }
 
     /// Puts the entry into its place: its tree is on the disk before anybody can find it.
-    fn publish(&self, made: &Path, entry: &Entry, list: &[u8]) -> io::Result<()> {
+    fn publish(&self, made: &Path, entry: &Entry, list: &[u8], flush: Flush) -> io::Result<()> {
+        flush.finish()?;
         let trees = open(&self.store.trees())?;
-        syncfs(&trees)?;
         let name = entry.id.to_string();
         // A run that was killed may have come as far as here.
         tree::remove(trees.as_fd(), name.as_ref())?;

@@ -5,20 +5,15 @@
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
-
-use rustix::thread::Pid;
 
 use super::descriptors::Raised;
+use crate::host::threads::gone;
 
 /// The most threads: more do not make a disk faster.
 const MOST: usize = 8;
 
 /// What a worker reads into, in bytes.
 const SCRATCH: usize = 256 * 1024;
-
-/// How long an ended thread may take to leave the process.
-const LEAVING: Duration = Duration::from_secs(1);
 
 /// Locks, also what a thread has left behind that panicked: the panic is passed on anyway.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -133,16 +128,6 @@ pub(super) fn run<J: Send>(
     match lock(&queue.state).fault.take() {
         Some(fault) => Err(fault),
         None => Ok(()),
-    }
-}
-
-/// Waits until a thread that was joined is not counted as one of the process any more: a process of
-/// several threads can neither fork safely nor enter a user namespace.
-fn gone(thread: Pid) {
-    let task = format!("/proc/self/task/{}", thread.as_raw_nonzero());
-    let end = Instant::now() + LEAVING;
-    while rustix::fs::access(&task, rustix::fs::Access::EXISTS).is_ok() && Instant::now() < end {
-        std::thread::sleep(Duration::from_micros(20));
     }
 }
 
