@@ -1,10 +1,14 @@
 //! Content digests: one vocabulary, `sha256:` followed by 64 hexadecimal digits.
 
+mod reading;
+
 use std::fmt;
 use std::io::{self, Read};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
+
+pub use reading::{Reading, Stamp};
 
 /// The SHA-256 digest of some bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

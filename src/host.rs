@@ -21,6 +21,7 @@ pub mod lxcpath;
 pub mod mounts;
 pub mod probe;
 pub mod program;
+mod reading;
 pub mod rootfs;
 pub mod sandbox;
 pub mod secret;

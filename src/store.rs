@@ -23,6 +23,7 @@ mod clean;
 mod entry;
 mod flush;
 mod lock;
+mod memory;
 mod place;
 mod roots;
 mod scrub;

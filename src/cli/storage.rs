@@ -3,6 +3,7 @@
 use super::arguments::{StorageArguments, StorageMode};
 use super::load::Loaded;
 use crate::chain::Chain;
+use crate::digest::Stamp;
 use crate::host::caller::Caller;
 use crate::host::ground;
 use crate::plan::{self, Facts, Mode, PLACEHOLDER, Plan, Storage};
@@ -46,20 +47,24 @@ impl Wanted {
             let unused = Some("it cannot be bound for a container of another name".to_owned());
             return Plan { storage: Storage { unused, ..wanted }, ..plan };
         };
-        let ground = ground::observe(chain, &plan.container, facts, &self.config, &self.map);
+        let store = store::directory(&Caller::observe()).map(|top| Store::new(&top, &self.map));
+        // What is made anew is no reason to trust what was known.
+        let recalling = store.as_ref().filter(|_| !self.storage.rebuild);
+        let recall = |stamp: &Stamp| recalling.and_then(|store| store.recall(stamp));
+        let container = (chain, &plan.container);
+        let ground = ground::observe(container, facts, &self.config, &self.map, &recall);
         let slots = |plan: &Plan| -> Vec<String> {
             let pattern = plan.storage.pattern.iter();
             pattern.flat_map(|pattern| pattern.stored.iter().map(plan::Storable::slot)).collect()
         };
         let manifest = plan.manifest.absolute.clone();
         let plan = plan::store(plan, chain, &shadow, facts, wanted, ground);
-        let Some(top) = store::directory(&Caller::observe()) else {
+        let Some(store) = store else {
             let unused = Some("no directory for it is known: there is no home".to_owned());
             return Plan { storage: Storage { unused, ..plan.storage }, ..plan };
         };
-        let store = Store::new(&top, &self.map);
         if let Err(error) = store.check() {
-            let unused = Some(format!("`{}`: {error}", top.display()));
+            let unused = Some(format!("`{}`: {error}", store.top().display()));
             return Plan { storage: Storage { unused, pattern: None, ..plan.storage }, ..plan };
         }
         let Ok(mut stock) = store.stock(&manifest, &slots(&plan)) else {

@@ -291,6 +291,11 @@ impl Run<'_> {
         self.wait(what, || gate.share()).map_err(Denied::Failure)?;
         self.wait(what, || shared.share()).map_err(Denied::Failure)?;
         drop(gate);
+        for reading in &ground.readings {
+            if let Err(error) = store.remember(reading) {
+                tracing::debug!(%error, "what was read will be read again");
+            }
+        }
         let slots: Vec<_> = pattern.stored.iter().map(Storable::slot).collect();
         let stock = store.stock(&self.plan.manifest.absolute, &slots).map_err(why)?;
         Ok(Stored {

@@ -2,29 +2,39 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File};
+use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::caller::Caller;
 use super::lxcpath;
+use super::reading::Reader;
 use crate::chain::Chain;
-use crate::digest::Digest;
+use crate::digest::{Digest, Stamp};
 use crate::plan::{Facts, Ground, Program, Target};
 
 /// Returns what was observed of an upstream's surroundings.
 ///
-/// `config` is what LXC starts the container's config with, and `ids` the name of the id map.
-pub fn observe(chain: &Chain, target: &Target, facts: &Facts, config: &[u8], ids: &str) -> Ground {
+/// `config` is what LXC starts the container's config with, `ids` the name of the id map, and
+/// `recall` what is known of files already.
+pub fn observe(
+    (chain, target): (&Chain, &Target),
+    facts: &Facts,
+    config: &[u8],
+    ids: &str,
+    recall: &dyn Fn(&Stamp) -> Option<Digest>,
+) -> Ground {
     let own = chain.upstream.args.iter().map(OsString::from);
     let words: Vec<_> = own.chain(target.args.iter().cloned()).collect();
+    let mut reader = Reader::new(recall);
     Ground {
         ids: ids.to_owned(),
         config: crate::lxc::config::of_any_container(config, "dir:rootfs"),
         // As LXC makes it.
         rootfs: (0, lxcpath::group(&Caller::observe(), target.mapped), 0o755),
-        files: files(&words),
-        directory: directory(&words),
+        files: named(&words, &mut reader),
+        readings: reader.readings(),
+        directories: directories(&words),
         busybox: match &facts.program {
             Some(Program::Busybox(Some(path))) => digest(path),
             _ => None,
@@ -37,14 +47,18 @@ pub fn observe(chain: &Chain, target: &Target, facts: &Facts, config: &[u8], ids
 }
 
 /// Returns the digests of the files that arguments name: what they hold decides what the upstream
-/// leaves. A path may be a word, or stand behind a `=` in it.
+/// leaves. A path may be a word, or stand behind a `=` in it. All are read.
 pub fn files(words: &[OsString]) -> BTreeMap<String, Digest> {
+    named(words, &mut Reader::new(&|_| None))
+}
+
+fn named(words: &[OsString], reader: &mut Reader<'_>) -> BTreeMap<String, Digest> {
     let mut found = BTreeMap::new();
     for word in words {
         let bytes = word.as_bytes();
         let value = bytes.iter().position(|byte| *byte == b'=').map(|at| &bytes[at + 1..]);
         for path in [Some(bytes), value].into_iter().flatten().filter(|path| !path.is_empty()) {
-            if let Some(digest) = digest(Path::new(OsStr::from_bytes(path))) {
+            if let Some(digest) = reader.digest(Path::new(OsStr::from_bytes(path))) {
                 found.insert(word.to_string_lossy().into_owned(), digest);
             }
         }
@@ -52,22 +66,19 @@ pub fn files(words: &[OsString]) -> BTreeMap<String, Digest> {
     found
 }
 
-/// Returns the first argument that names a directory by a path.
-fn directory(words: &[OsString]) -> Option<String> {
-    let named = words.iter().find(|word| {
+/// Returns the arguments that name a directory by a path.
+fn directories(words: &[OsString]) -> Vec<String> {
+    let named = words.iter().filter(|word| {
         let bytes = word.as_bytes();
         let value = bytes.iter().position(|byte| *byte == b'=').map(|at| &bytes[at + 1..]);
         let mut paths = [Some(bytes), value].into_iter().flatten();
         paths.any(|path| path.contains(&b'/') && Path::new(OsStr::from_bytes(path)).is_dir())
     });
-    named.map(crate::shell::word)
+    named.map(|word| word.to_string_lossy().into_owned()).collect()
 }
 
 fn digest(path: &Path) -> Option<Digest> {
-    if !fs::metadata(path).ok()?.is_file() {
-        return None;
-    }
-    File::open(path).and_then(Digest::of_reader).ok().map(|(digest, _)| digest)
+    Reader::new(&|_| None).digest(path)
 }
 
 /// Tells whether a program is this one: it may be another copy of it.

@@ -88,19 +88,21 @@ fn upstream_stays(chain: &Chain, ground: &Ground, arguments: &[OsString]) -> Opt
     if ground.is_this_program {
         return Some("the template is this program again, which has the store for itself".into());
     }
-    // The upstream would be called with the placeholder's name, under which no such file stands.
-    let is_shared =
-        |word: &str| arguments.iter().any(|argument| argument.to_string_lossy() == word);
-    if let Some(word) = ground.files.keys().find(|word| !is_shared(word)) {
+    // The upstream would be called with the placeholder's name, under which nothing of that stands.
+    let is_own = |word: &str| !arguments.iter().any(|argument| argument.to_string_lossy() == word);
+    let files = ground.files.keys().map(|word| (word, "file"));
+    let directories = ground.directories.iter().map(|word| (word, "directory"));
+    if let Some((word, kind)) = files.chain(directories).find(|(word, _)| is_own(word)) {
+        let word = crate::shell::word(word);
         return Some(format!(
-            "the argument {} of the template names a file by the container's name",
-            crate::shell::word(word)
+            "the argument {word} of the template names a {kind} by the container's name"
         ));
     }
     if innermost.storing.store == Some(true) {
         return uses_secrets(innermost);
     }
-    if let Some(word) = &ground.directory {
+    if let Some(word) = ground.directories.first() {
+        let word = crate::shell::word(word);
         return Some(format!(
             "the argument {word} of the template names a directory, of which nobody knows what counts \
              (`store = true` of layer `{name}` says that nothing does)"

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::key::{Document, EntryId};
 use super::nest::{Inner, Layer, Plan, Target, Upstream};
-use crate::digest::Digest;
+use crate::digest::{Digest, Reading};
 use crate::manifest::{Duration, LayerName, RootfsPath};
 
 /// The name of the container that stored layers are made for: no real one has it. It is a sound
@@ -78,10 +78,12 @@ pub struct Ground {
     pub rootfs: (u32, u32, u32),
     /// The digests of the files that arguments name, by the word.
     pub files: BTreeMap<String, Digest>,
+    /// Those of them that were read, and that the store need not read again.
+    pub readings: Vec<Reading>,
     /// The digest of the busybox that the built-in upstream is made of.
     pub busybox: Option<Digest>,
-    /// A directory that an argument names: what it holds may decide what the upstream leaves.
-    pub directory: Option<String>,
+    /// The arguments that name a directory: what it holds may decide what the upstream leaves.
+    pub directories: Vec<String>,
     /// Whether the template is this program again.
     pub is_this_program: bool,
 }

@@ -76,6 +76,8 @@ pub fn clean(store: &Store, users: &Users) -> io::Result<Cleaned> {
     })?;
     // Nobody waits for any: every run has the store's lock before it takes one.
     discard(&store.locks(), |_| true)?;
+    // What is still there is read once more.
+    discard(&store.readings(), |_| true)?;
     Ok(cleaned)
 }
 
@@ -94,7 +96,11 @@ pub fn remove(store: &Store, id: EntryId) -> io::Result<u64> {
 
 /// Removes files of a directory.
 fn discard(directory: &Path, wanted: impl Fn(&fs::DirEntry) -> bool) -> io::Result<()> {
-    for entry in fs::read_dir(directory)? {
+    let listed = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        listed => listed?,
+    };
+    for entry in listed {
         let entry = entry?;
         if wanted(&entry) {
             fs::remove_file(entry.path())?;

@@ -122,10 +122,11 @@ impl Store {
             (self.trees(), Some((0, 0))),
             (self.work(), Some((0, 0))),
             (self.meta(), owner),
-            (self.meta().join("entries"), owner),
-            (self.meta().join("lists"), owner),
-            (self.meta().join("last"), owner),
-            (self.meta().join("locks"), owner),
+            (self.documents(), owner),
+            (self.lists(), owner),
+            (self.lasts(), owner),
+            (self.locks(), owner),
+            (self.readings(), owner),
             (self.roots(), owner),
         ] {
             match make_one(&path, 0o700, owner) {
@@ -144,6 +145,11 @@ impl Store {
             names.filter_map(|name| Some(name.strip_suffix(".meta")?.to_owned())).collect();
         maps.sort();
         maps
+    }
+
+    /// Returns where the stores of all id maps are.
+    pub fn top(&self) -> &Path {
+        &self.top
     }
 
     /// Returns the name of the id map.
@@ -220,6 +226,10 @@ impl Store {
         Lock::open(&self.meta().join("lock"))
     }
 
+    pub(super) fn readings(&self) -> PathBuf {
+        self.meta().join("readings")
+    }
+
     pub(super) fn locks(&self) -> PathBuf {
         self.meta().join("locks")
     }
@@ -233,7 +243,7 @@ impl Store {
 
     /// Returns the entries, the oldest first.
     pub fn entries(&self) -> io::Result<Vec<EntryId>> {
-        let listed = match fs::read_dir(self.meta().join("entries")) {
+        let listed = match fs::read_dir(self.documents()) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             listed => listed?,
         };

@@ -185,6 +185,90 @@ fn a_file_of_the_container_s_own_as_argument_keeps_the_upstream_out_of_the_store
 }
 
 #[test]
+fn a_directory_of_the_container_s_own_as_argument_keeps_the_upstream_out_of_the_store() {
+    let sandbox = Sandbox::new()
+        .file(&format!("{NAME}.d/seed"), "1")
+        .file("shared.d/seed", "2")
+        .upstream("mkdir \"$rootfs/etc\"; cp \"$name.d/seed\" \"$rootfs/seed\"")
+        .layers("store = true\nargs = [\"./shared.d\", \"--seed=./{{ lxc.name }}.d\"]\n");
+    every_way(&sandbox, 0, |_| assert_eq!(sandbox.read("/seed"), "1"));
+    let plan = sandbox.run(["plan", "m.toml", "-v", "--name", NAME]);
+    assert!(plan.stdout().contains("template fake  [always runs]"), "{}", plan.stdout());
+    assert!(
+        plan.stdout().contains("names a directory by the container's name"),
+        "{}",
+        plan.stdout()
+    );
+}
+
+#[test]
+fn a_long_file_that_a_template_is_given_is_not_read_by_every_run() {
+    // As old as the host's system: what was just written is read every time.
+    let role = Sandbox::new().upstream("mkdir \"$rootfs/etc\"; echo run >>calls");
+    let sandbox = role.layers("args = { image = \"/bin/bash\" }\n");
+    if !root() {
+        return;
+    }
+    let readings = sandbox.path("store/host.meta/readings");
+    let reading = || -> (std::path::PathBuf, serde_json::Value) {
+        let names: Vec<_> = fs::read_dir(&readings).unwrap().map(|name| name.unwrap()).collect();
+        let [name] = names.as_slice() else { panic!("{names:?}") };
+        (name.path(), serde_json::from_slice(&fs::read(name.path()).unwrap()).unwrap())
+    };
+    let again_with = |words: &[&str]| {
+        again(&sandbox);
+        sandbox.template(["m.toml", "--storage=copy"].iter().chain(words)).exits(0);
+        fs::read_to_string(sandbox.role().join("calls")).unwrap().lines().count()
+    };
+    sandbox.chain().exits(0);
+    let (path, true_one) = reading();
+    assert_eq!(again_with(&[]), 1);
+
+    // What is remembered is taken for what the file holds, which nobody but root could change here.
+    let mut other = true_one.clone();
+    other["digest"] = format!("sha256:{}", "0".repeat(64)).into();
+    fs::write(&path, other.to_string()).unwrap();
+    let plan = sandbox.run(["plan", "m.toml", "-v", "--name", NAME]);
+    assert!(plan.stdout().contains("to build"), "{}", plan.stdout());
+    // A run that makes everything anew reads it, and remembers that.
+    assert_eq!(again_with(&["--rebuild"]), 2);
+    assert_eq!(reading().1, true_one);
+
+    // Neither what was remembered of another file nor what was never written whole counts.
+    for (field, text) in [("size", "1"), ("inode", "7"), ("changed", "[1, 2]")] {
+        let mut stale = other.clone();
+        stale["stamp"][field] = serde_json::from_str(text).unwrap();
+        fs::write(&path, stale.to_string()).unwrap();
+        assert_eq!(again_with(&[]), 2, "{field}");
+        assert_eq!(reading().1, true_one, "{field}");
+    }
+    fs::write(&path, &other.to_string()[..40]).unwrap();
+    assert_eq!(again_with(&[]), 2);
+    sandbox.run(["store", "gc"]).exits(0);
+    assert_eq!(fs::read_dir(&readings).unwrap().count(), 0);
+}
+
+#[test]
+fn a_long_file_that_a_template_is_given_and_that_changes_is_another() {
+    let image = vec![7; 2 * 1024 * 1024];
+    let sandbox = Sandbox::new()
+        .file("image", &image)
+        .upstream("mkdir \"$rootfs/etc\"; tail -c1 image >\"$rootfs/last\"")
+        .layers("args = { image = \"image\" }\n");
+    sandbox.chain().exits(0);
+    again(&sandbox);
+    let path = sandbox.role().join("image");
+    let modified = fs::metadata(&path).unwrap().modified().unwrap();
+    let mut other = image;
+    other.pop();
+    other.push(8);
+    fs::write(&path, other).unwrap();
+    fs::File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
+    sandbox.chain().exits(0);
+    assert_eq!(fs::read(sandbox.rootfs().join("last")).unwrap(), [8]);
+}
+
+#[test]
 fn a_linked_directory_of_containers_has_the_store_too() {
     let sandbox = Sandbox::new().upstream("mkdir \"$rootfs/etc\"").layers(OUTER);
     fs::create_dir(sandbox.path("disk")).unwrap();

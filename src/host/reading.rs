@@ -1,0 +1,130 @@
+//! Digests of files that are long and seldom change: what is known of one is not read again.
+
+use std::fs::{self, File, Metadata};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::digest::{Digest, Reading, Stamp};
+
+/// The shortest file that is worth remembering, in bytes: others are read as fast.
+const LEAST: u64 = 1024 * 1024;
+
+/// How long a file must have been left alone to be remembered. What a program has mapped it may
+/// write again and again until the kernel has brought that to the disk, and only the first time
+/// shows: half a minute, unless somebody has set that up otherwise. Times are no finer than ticks.
+const SETTLED: Duration = Duration::from_secs(60);
+
+/// Takes digests of files.
+pub(super) struct Reader<'a> {
+    recall: &'a dyn Fn(&Stamp) -> Option<Digest>,
+    readings: Vec<Reading>,
+}
+
+impl<'a> Reader<'a> {
+    /// Begins with `recall`, which may know the digest of what has such a stamp.
+    pub(super) fn new(recall: &'a dyn Fn(&Stamp) -> Option<Digest>) -> Self {
+        Self { recall, readings: Vec::new() }
+    }
+
+    /// Returns the digest of a regular file; nothing, where there is none to be read.
+    pub(super) fn digest(&mut self, path: &Path) -> Option<Digest> {
+        // A pipe would be waited for.
+        if !fs::metadata(path).ok()?.is_file() {
+            return None;
+        }
+        let file = File::open(path).ok()?;
+        let stamp = stamp(&file.metadata().ok()?);
+        if let Some(digest) = (self.recall)(&stamp) {
+            return Some(digest);
+        }
+        let begun = SystemTime::now();
+        let (digest, _) = Digest::of_reader(&file).ok()?;
+        if stamp.size >= LEAST
+            && is_settled(&stamp, begun)
+            && file.metadata().is_ok_and(|after| self::stamp(&after) == stamp)
+        {
+            self.readings.push(Reading { stamp, digest });
+        }
+        Some(digest)
+    }
+
+    /// Returns what is worth remembering of what was read.
+    pub(super) fn readings(self) -> Vec<Reading> {
+        self.readings
+    }
+}
+
+fn stamp(metadata: &Metadata) -> Stamp {
+    Stamp {
+        device: metadata.dev(),
+        inode: metadata.ino(),
+        size: metadata.len(),
+        modified: (metadata.mtime(), metadata.mtime_nsec()),
+        changed: (metadata.ctime(), metadata.ctime_nsec()),
+    }
+}
+
+/// Tells whether a file had been left alone for long enough at a time.
+fn is_settled(stamp: &Stamp, at: SystemTime) -> bool {
+    let Ok(seconds) = u64::try_from(stamp.changed.0) else { return false };
+    let changed = UNIX_EPOCH + Duration::from_secs(seconds + 1);
+    at.duration_since(changed).is_ok_and(|since| since >= SETTLED)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file that is as old as the host's system.
+    const OLD: &str = "/bin/bash";
+
+    #[test]
+    fn what_is_known_of_a_file_is_not_read_again() {
+        let nothing = |_: &Stamp| None;
+        let mut reader = Reader::new(&nothing);
+        let digest = reader.digest(Path::new(OLD)).unwrap();
+        let readings = reader.readings();
+        let [reading] = readings.as_slice() else { panic!("{readings:?}") };
+        assert_eq!(reading.digest, digest);
+
+        let other = Digest::of(b"what was remembered");
+        let recall = |stamp: &Stamp| (*stamp == reading.stamp).then_some(other);
+        let mut reader = Reader::new(&recall);
+        assert_eq!(reader.digest(Path::new(OLD)), Some(other));
+        assert_eq!(reader.readings(), []);
+    }
+
+    #[test]
+    fn only_what_is_long_and_was_left_alone_is_remembered() {
+        let directory = tempfile::tempdir().unwrap();
+        let (new, short) = (directory.path().join("new"), Path::new("/etc/hostname"));
+        fs::write(&new, vec![7; 2 * 1024 * 1024]).unwrap();
+        // Anybody may say that it is old.
+        let old = UNIX_EPOCH + Duration::from_secs(1);
+        File::options().write(true).open(&new).unwrap().set_modified(old).unwrap();
+        let nothing = |_: &Stamp| None;
+        let mut reader = Reader::new(&nothing);
+        for path in [&new, short] {
+            assert_eq!(reader.digest(path), Some(Digest::of(&fs::read(path).unwrap())));
+        }
+        assert_eq!(reader.digest(directory.path()), None);
+        assert_eq!(reader.readings(), []);
+    }
+
+    #[test]
+    fn a_file_must_have_been_left_alone_for_a_minute() {
+        let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+        let stamp = |changed| Stamp {
+            device: 1,
+            inode: 2,
+            size: LEAST,
+            modified: (0, 0),
+            changed: (changed, 999_999_999),
+        };
+        let table = [(100, 161, true), (100, 160, false), (100, 99, false), (-5, 160, false)];
+        for (changed, now, expected) in table {
+            assert_eq!(is_settled(&stamp(changed), at(now)), expected, "{changed} {now}");
+        }
+    }
+}
