@@ -47,9 +47,13 @@ pub fn observe(
 }
 
 /// Returns the digests of the files that arguments name: what they hold decides what the upstream
-/// leaves. A path may be a word, or stand behind a `=` in it. All are read.
-pub fn files(words: &[OsString]) -> BTreeMap<String, Digest> {
-    named(words, &mut Reader::new(&|_| None))
+/// leaves. A path may be a word, or stand behind a `=` in it. `recall` is what is known of files
+/// already.
+pub fn files(
+    words: &[OsString],
+    recall: &dyn Fn(&Stamp) -> Option<Digest>,
+) -> BTreeMap<String, Digest> {
+    named(words, &mut Reader::new(recall))
 }
 
 fn named(words: &[OsString], reader: &mut Reader<'_>) -> BTreeMap<String, Digest> {

@@ -124,8 +124,8 @@ impl Run<'_> {
 
     /// Fails, if a file that an argument of the upstream names is not what the key says any more.
     fn unchanged_arguments(&self, pattern: &Pattern, layer: &Layer) -> Result<(), Box<Failure>> {
-        let planned = self.stored.as_ref().map(|stored| &stored.ground.files);
-        if planned == Some(&ground::files(&pattern.arguments)) {
+        let Some(Stored { store, ground, .. }) = &self.stored else { return Ok(()) };
+        if ground.files == ground::files(&pattern.arguments, &|stamp| store.recall(stamp)) {
             return Ok(());
         }
         let upstream = pattern.upstream();
