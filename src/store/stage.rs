@@ -22,6 +22,9 @@ use crate::host::files;
 /// The largest config that is read, in bytes.
 const LARGEST_CONFIG: usize = 16 * 1024 * 1024;
 
+/// How long it may take until whoever is at work has ended.
+const LONGEST_END: Duration = Duration::from_secs(5);
+
 /// An overlay that is mounted. Dropped, it is no longer.
 #[derive(Debug)]
 pub struct Overlay {
@@ -52,7 +55,12 @@ impl Overlay {
             options.extend_from_slice(b",userxattr");
         }
         let options = CString::new(options).map_err(io::Error::other)?;
-        mount("overlay", at, "overlay", MountFlags::empty(), Some(options.as_c_str()))?;
+        mount("overlay", at, "overlay", MountFlags::empty(), Some(options.as_c_str())).map_err(
+            |error| {
+                let (error, upper) = (io::Error::from(error), upper.display());
+                io::Error::new(error.kind(), format!("no overlay can write to `{upper}`: {error}"))
+            },
+        )?;
         Ok(Self { at: at.to_path_buf() })
     }
 
@@ -124,9 +132,7 @@ impl Veil {
         mount_bind_recursive(through(&shown), &to)?;
         Ok(veil)
     }
-}
 
-impl Veil {
     /// Takes it away, once nobody is at work any more in the container that it shows: whoever a layer
     /// has left there is ended, since what is stored must not change.
     ///
@@ -159,8 +165,14 @@ impl Veil {
     }
 }
 
-/// How long it may take until whoever is at work has ended.
-const LONGEST_END: Duration = Duration::from_secs(5);
+impl Drop for Veil {
+    fn drop(&mut self) {
+        let flags = UnmountFlags::NOFOLLOW | UnmountFlags::DETACH;
+        if let Err(error) = unmount(&self.lxcpath, flags) {
+            tracing::warn!(%error, "the containers stay hidden until the run ends");
+        }
+    }
+}
 
 /// Kills the processes whose directories or files are below a path.
 fn end_whoever_is_in(path: &Path) {
@@ -185,13 +197,4 @@ fn end_whoever_is_in(path: &Path) {
 fn is_container(path: &Path) -> bool {
     let config = files::read_regular(&path.join("config"), LARGEST_CONFIG);
     config.is_ok_and(|text| text.is_empty() || memchr::memmem::find(&text, b"lxc.").is_some())
-}
-
-impl Drop for Veil {
-    fn drop(&mut self) {
-        let flags = UnmountFlags::NOFOLLOW | UnmountFlags::DETACH;
-        if let Err(error) = unmount(&self.lxcpath, flags) {
-            tracing::warn!(%error, "the containers stay hidden until the run ends");
-        }
-    }
 }

@@ -269,6 +269,27 @@ fn a_long_file_that_a_template_is_given_and_that_changes_is_another() {
 }
 
 #[test]
+fn where_no_layer_can_be_made_what_is_stored_so_far_is_copied_and_the_rest_made_in_the_container() {
+    if !root() {
+        return;
+    }
+    let sandbox = Sandbox::new().upstream("mkdir \"$rootfs/etc\"").layers(OUTER);
+    for name in ["lower", "upper", "work", "store"] {
+        fs::create_dir(sandbox.path(name)).unwrap();
+    }
+    // An overlay is no place for another one's upper directory.
+    let script = "mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work store && \
+                  cd role && exec \"$@\"";
+    let mut command = sandbox.command("unshare");
+    command.current_dir(sandbox.path("")).args(["--mount", "sh", "-c", script, "sh"]);
+    command.arg(sandbox.program_path()).args(["create", "m.toml", "--name", NAME]);
+    command.args(["--lxcpath", "../lxc"]);
+    let ran = sandbox.ran(command);
+    ran.exits(0).mentions("os: store: copying what is stored\n");
+    assert_eq!(sandbox.read("/outer"), "1");
+}
+
+#[test]
 fn a_linked_directory_of_containers_has_the_store_too() {
     let sandbox = Sandbox::new().upstream("mkdir \"$rootfs/etc\"").layers(OUTER);
     fs::create_dir(sandbox.path("disk")).unwrap();

@@ -48,8 +48,10 @@ impl Run<'_> {
             Mode::Overlay => "standing on what is stored",
             _ => "copying what is stored",
         };
-        let outermost = pattern.stored.last().and_then(|last| pattern.nest_layer(&last.name));
-        let stored = outermost.unwrap_or(layer);
+        // The last of those that are done: this host may have no place for the rest.
+        let last = self.stored().and_then(|stored| stored.done.checked_sub(1));
+        let last = last.and_then(|last| pattern.nest_layer(&pattern.stored.get(last)?.name));
+        let stored = last.unwrap_or(layer);
         let status = match mode {
             Mode::Overlay => status::STORE,
             // It is the container's own place that did not take it.
