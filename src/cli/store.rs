@@ -239,7 +239,12 @@ fn clean(store: &Store, top: &Path, lxcpaths: &[PathBuf], forget: bool) -> io::R
     let count = cleaned.entries.len();
     let plural = if count == 1 { "entry" } else { "entries" };
     let bytes = bytes(cleaned.bytes);
-    output::print(|to| writeln!(to, "removed {count} {plural}, {bytes}"))?;
+    let rubbish = match cleaned.rubbish {
+        0 => String::new(),
+        1 => ", and what a run that was killed has left".to_owned(),
+        count => format!(", and what {count} runs that were killed have left"),
+    };
+    output::print(|to| writeln!(to, "removed {count} {plural}, {bytes}{rubbish}"))?;
     Ok(0)
 }
 

@@ -33,7 +33,8 @@ pub fn clean(store: &Store, users: &Users) -> io::Result<Cleaned> {
     // A container that was found without a link may not be found when what led to it is forgotten.
     for (id, configs) in users.of.iter().filter(|(id, _)| all.contains(id)) {
         for config in configs.iter().filter(|config| !config.starts_with("/proc")) {
-            Root::note(store, *id, config)?;
+            // One that is gone by now is no user the next time.
+            gone(Root::note(store, *id, config))?;
         }
     }
     let of_map = |root: &&Root| root.map == store.map();
@@ -122,4 +123,23 @@ pub fn forget(store: &Store, users: &mut Users) -> io::Result<()> {
     users.unreachable = others;
     let own: Vec<Root> = own;
     own.iter().try_for_each(|root| gone(fs::remove_file(&root.link)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Digest;
+
+    #[test]
+    fn what_a_container_stood_on_that_is_gone_by_now_stays_until_the_next_time() {
+        let top = tempfile::tempdir().unwrap();
+        let store = Store::new(&top.path().join("store"), "host");
+        store.make(None).unwrap();
+        let id = EntryId { key: Digest::of(b"x"), generation: 7 };
+        fs::write(store.document(id), "{}").unwrap();
+        let mut users = Users::default();
+        users.of.entry(id).or_default().insert(top.path().join("lxc/c/config"));
+        assert_eq!(clean(&store, &users).unwrap().entries, []);
+        assert_eq!(store.entries().unwrap(), [id]);
+    }
 }

@@ -86,7 +86,11 @@ impl Root {
                 continue;
             };
             let mark = parts.nth(1).unwrap_or_default().to_owned();
-            let config = fs::read_link(entry.path())?;
+            let config = match fs::read_link(entry.path()) {
+                // What is cleaned of another id map meanwhile.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                config => config?,
+            };
             roots.push(Self { map: map.to_owned(), entry: id, config, mark, link: entry.path() });
         }
         roots.sort_by(|a, b| a.config.cmp(&b.config));
