@@ -48,7 +48,7 @@ pub(super) fn pattern(
             part: Part::Upstream,
             refresh: innermost.storing.refresh,
             identity: innermost.storing.identity.clone(),
-            decided_by: Vec::new(),
+            decided_by: None,
         }),
     }
     let layers = chain.layers.iter().zip(real.iter().rev().zip(shadows.iter().rev()));
@@ -67,14 +67,14 @@ pub(super) fn pattern(
             end = Some(why);
             break;
         }
-        let by = layer.values.handed().map(|(name, by)| (name.to_owned(), by.clone()));
+        let by = layer.values.handed().next().map(|(_, by)| by.clone());
         let has_steps = shadow.acts_to_store().any(|act| matches!(act, Act::Step(_)));
         stored.push(Storable {
             name: layer.name.clone(),
             part: Part::Layer,
             refresh: layer.storing.refresh,
             identity: layer.storing.identity.clone(),
-            decided_by: by.filter(|_| has_steps).collect(),
+            decided_by: by.filter(|_| has_steps),
         });
     }
     let target = shadow.container;

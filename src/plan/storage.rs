@@ -99,8 +99,9 @@ pub struct Storable {
     pub refresh: Option<Duration>,
     /// What makes a container itself, besides what always does.
     pub identity: Vec<RootfsPath>,
-    /// The variables that pre steps hand inward and that define it: nobody knows its key beforehand.
-    pub decided_by: Vec<(String, LayerName)>,
+    /// The layer whose pre step hands a variable inward that defines it: nobody knows its key
+    /// beforehand.
+    pub decided_by: Option<LayerName>,
 }
 
 impl Storable {
@@ -287,8 +288,7 @@ pub fn settle(mut plan: Plan, stock: Option<&Stock>) -> Plan {
     let mut open: Option<Standing> = None;
     let mut first = String::new();
     for (index, storable) in pattern.stored.iter().enumerate() {
-        let decided = storable.decided_by.first().map(|(_, by)| by.clone());
-        let standing = match (&open, decided) {
+        let standing = match (&open, storable.decided_by.clone()) {
             (Some(Standing::Decided { by }), _) => Standing::Decided { by: by.clone() },
             (None, Some(by)) => Standing::Decided { by },
             (Some(_), _) => {
