@@ -365,10 +365,18 @@ impl Run<'_> {
         let result = act(self);
         let (succeeded, elapsed) = (result.is_ok(), started.elapsed());
         self.means.observer.event(&Event::Ended { subject: &subject, succeeded, elapsed });
-        result.map_err(|error| {
-            let reason = format!("failed ({text}): {error}");
-            Box::new(Failure::of(status, subject, &layer.at, reason))
-        })
+        let error = match result {
+            Ok(done) => return Ok(done),
+            Err(error) => error,
+        };
+        self.heard(&error)?;
+        let reason = format!("failed ({text}): {error}");
+        Err(Box::new(Failure::of(status, subject, &layer.at, reason)))
+    }
+
+    /// Fails by the signal that has ended what failed with `error`, if one has.
+    fn heard(&mut self, error: &io::Error) -> Result<(), Failure> {
+        if error.kind() == io::ErrorKind::Interrupted { self.uninterrupted() } else { Ok(()) }
     }
 
     /// Does something where another site is the run's; what it fails with is kept before that is

@@ -9,7 +9,7 @@ use rustix::fs::{AtFlags, Mode, RenameFlags, mkdirat, renameat_with, unlinkat};
 
 use super::entry::Entry;
 use super::place::{Store, open, unique};
-use super::tree;
+use super::tree::{self, Bell};
 
 impl Store {
     /// Puts it into a container's directory, which stays as it is otherwise. `finish` changes what
@@ -18,6 +18,7 @@ impl Store {
         &self,
         entry: &Entry,
         container: &OwnedFd,
+        bell: Bell<'_>,
         finish: impl FnOnce(&Path) -> io::Result<()>,
     ) -> io::Result<()> {
         if entry.beside.is_none() {
@@ -28,7 +29,7 @@ impl Store {
         let path = PathBuf::from(format!("/proc/self/fd/{}", container.as_raw_fd())).join(&name);
         let put = || -> io::Result<()> {
             let directory = open(&path)?;
-            tree::copy(open(&self.beside(entry.id))?.as_fd(), directory.as_fd(), &[])?;
+            tree::copy(open(&self.beside(entry.id))?.as_fd(), directory.as_fd(), &[], bell)?;
             finish(&path)?;
             for entry in fs::read_dir(&path)? {
                 let name = entry?.file_name();

@@ -15,7 +15,7 @@ use super::lock::Lock;
 use super::place::{Store, now, open, unique};
 use super::scrub::{is_identity, scrub};
 use super::stage::{Overlay, Veil};
-use super::tree::{self, Changes, Form, Listing, Place, PlaceKind};
+use super::tree::{self, Bell, Changes, Form, Listing, Place, PlaceKind};
 use crate::digest::Digest;
 use crate::host::caller::Caller;
 use crate::host::files::{self, Ownership};
@@ -121,7 +121,7 @@ impl Build {
             // The top of an overlay is that of its upper directory.
             tree::copy_attributes(open(&lower)?.as_fd(), open(&upper)?.as_fd())?;
             self.overlay = Some(Overlay::mount(&lower, &upper, &work, &rootfs)?);
-            self.store.put_beside(parent, &container, |_| Ok(()))?;
+            self.store.put_beside(parent, &container, Bell::SILENT, |_| Ok(()))?;
         }
         self.veil = Some(Veil::draw(start.lxcpath, &shown, start.name)?);
         Ok(())
@@ -137,7 +137,11 @@ impl Build {
     }
 
     /// Makes what was done here an entry of the store.
-    pub fn commit(mut self, about: About<'_>) -> io::Result<Entry> {
+    ///
+    /// # Errors
+    ///
+    /// Also when the `bell` rings.
+    pub fn commit(mut self, about: About<'_>, bell: Bell<'_>) -> io::Result<Entry> {
         if let Some(veil) = self.veil.take() {
             veil.lift(about.placeholder)?;
         }
@@ -147,7 +151,7 @@ impl Build {
         let made = self.directory.join("entry");
         DirBuilder::new().mode(0o755).create(&made)?;
         let rootfs = made.join("rootfs");
-        let mut changes = self.complete(&rootfs)?;
+        let mut changes = self.complete(&rootfs, bell)?;
         // All of it is read now: meanwhile it is written.
         let flush = Flush::begin(open(&self.store.trees())?);
         let mut kept: Vec<PathBuf> =
@@ -161,7 +165,7 @@ impl Build {
         let parent_list = self.parent.as_ref().and_then(|parent| parent.list(&self.store).ok());
         let inherited = parent_list.as_ref().zip(changes.as_ref());
         let needle = about.placeholder.as_bytes();
-        let (listing, mut places) = Listing::of(open(&rootfs)?.as_fd(), inherited, needle)?;
+        let (listing, mut places) = Listing::of(open(&rootfs)?.as_fd(), inherited, needle, bell)?;
         let mut fixed: Vec<Vec<u8>> = listing
             .paths()
             .filter(|path| memchr::memmem::find(path, needle).is_some())
@@ -194,7 +198,7 @@ impl Build {
         entry.record = self.record(parent);
         entry.listing = Digest::of(&written);
         self.beside(&made)?;
-        if let Some((digest, places)) = look_beside(&made.join("beside"), needle)? {
+        if let Some((digest, places)) = look_beside(&made.join("beside"), needle, bell)? {
             let binary = places.iter().filter(|place| place.kind == PlaceKind::Binary);
             let shown = |place: &Place| [b"../", &place.path[..]].concat();
             entry.fixed.extend(binary.map(shown));
@@ -205,7 +209,7 @@ impl Build {
     }
 
     /// Makes the whole tree, and returns what is different from the parent's, where there is one.
-    fn complete(&self, rootfs: &Path) -> io::Result<Option<Changes>> {
+    fn complete(&self, rootfs: &Path, bell: Bell<'_>) -> io::Result<Option<Changes>> {
         let Some(parent) = &self.parent else {
             fs::rename(self.shown().join("rootfs"), rootfs)?;
             return Ok(None);
@@ -215,7 +219,7 @@ impl Build {
         let upper = open(&self.upper())?;
         let mapped = Caller::observe().is_mapped_root();
         let form = if mapped { Form::User } else { Form::Trusted };
-        tree::merge(Some(base.as_fd()), upper.as_fd(), open(rootfs)?.as_fd(), form).map(Some)
+        tree::merge(Some(base.as_fd()), upper.as_fd(), open(rootfs)?.as_fd(), form, bell).map(Some)
     }
 
     /// Returns the keys that what is below has had, but for those of an SSH server that is gone.
@@ -310,12 +314,13 @@ impl Drop for Build {
 pub(super) fn look_beside(
     beside: &Path,
     needle: &[u8],
+    bell: Bell<'_>,
 ) -> io::Result<Option<(Digest, Vec<Place>)>> {
     let directory = match open(beside) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened?,
     };
-    let (listing, places) = Listing::of(directory.as_fd(), None, needle)?;
+    let (listing, places) = Listing::of(directory.as_fd(), None, needle, bell)?;
     let mut written = Vec::new();
     listing.write(&mut written)?;
     Ok(Some((Digest::of(&written), places)))

@@ -6,6 +6,7 @@
 //! the caller's to see to.
 
 mod attributes;
+mod bell;
 mod bytes;
 mod copy;
 mod crew;
@@ -23,6 +24,7 @@ mod usage;
 mod xattr;
 
 pub use attributes::{copy_attributes, times};
+pub use bell::Bell;
 pub use copy::copy;
 pub use listing::{Difference, Entry, Finding, Kind, Listing, Place, PlaceKind};
 pub use merge::{Changes, Form, merge};

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use super::build::look_beside;
 use super::entry::Entry;
 use super::place::{Store, open};
-use super::tree::Difference;
+use super::tree::{Bell, Difference};
 use crate::plan::EntryId;
 
 /// Returns what is not as it was stored: nothing, where all is sound.
@@ -35,7 +35,9 @@ fn findings(store: &Store, entry: &Entry) -> io::Result<Vec<String>> {
             Difference::Changed(what) => format!("{path}: changed: {}", what.join(", ")),
         });
     }
-    if look_beside(&store.beside(entry.id), b"")?.map(|(digest, _)| digest) != entry.beside {
+    if look_beside(&store.beside(entry.id), b"", Bell::SILENT)?.map(|(digest, _)| digest)
+        != entry.beside
+    {
         lines.push("what stands beside its rootfs has changed".to_owned());
     }
     Ok(lines)

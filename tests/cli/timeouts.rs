@@ -1,10 +1,14 @@
 //! Steps that take too long, and signals.
 
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::processes;
+use crate::requirement::root;
 use crate::sandbox::Sandbox;
 
 #[test]
@@ -79,4 +83,43 @@ fn name_of(number: i32) -> &'static str {
         2 => "SIGINT",
         _ => "SIGTERM",
     }
+}
+
+#[test]
+fn a_signal_ends_a_copy_in_the_middle() {
+    const FILES: usize = 20_000;
+    let sandbox = Sandbox::new()
+        .upstream(&format!(
+            "mkdir \"$rootfs/many\" && cd \"$rootfs/many\" && seq {FILES} | xargs touch"
+        ))
+        .layers("finally = \"echo $LAYER_STATUS >>trace\"\n");
+    if !root() {
+        return;
+    }
+    sandbox.chain().exits(0);
+    fs::remove_dir_all(sandbox.container()).unwrap();
+    fs::remove_file(sandbox.role().join("trace")).unwrap();
+    sandbox.shell();
+    let mut command = sandbox.within();
+    command.args(sandbox.three()).arg("m.toml");
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    said.read_line(&mut line).unwrap();
+    assert_eq!(line, "os: store: copying what is stored\n");
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    let mut rest = String::new();
+    said.read_to_string(&mut rest).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(143), "{rest}");
+    assert!(rest.contains("the run was interrupted by SIGTERM"), "{rest}");
+    assert_eq!(sandbox.trace(), "143\n");
+    let copied = fs::read_dir(sandbox.rootfs().join("many")).map_or(0, Iterator::count);
+    assert!(copied < FILES, "all was copied");
+
+    // What is stored is as it was.
+    sandbox.run(["store", "verify"]).exits(0);
+    fs::remove_dir_all(sandbox.container()).unwrap();
+    sandbox.chain().exits(0).mentions("os: store: copying what is stored\n");
+    assert_eq!(fs::read_dir(sandbox.rootfs().join("many")).unwrap().count(), FILES);
 }

@@ -1,6 +1,7 @@
 //! Makes what the store lacks.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use super::super::failure::{Failure, status};
@@ -13,6 +14,7 @@ use crate::host::files::{self, Ownership};
 use crate::host::ground;
 use crate::lxc;
 use crate::plan::{Act, Content, EntryId, Layer, PLACEHOLDER, Pattern, Rung, Target};
+use crate::store::tree::Bell;
 use crate::store::{About, Build, Entry, Made, Start};
 
 /// How the making of something ended.
@@ -107,8 +109,14 @@ impl Run<'_> {
             placeholder: PLACEHOLDER,
         };
         let started = std::time::Instant::now();
-        let entry =
-            build.commit(about).map_err(|error| fault(layer, "could not be stored", &error))?;
+        let bell = Bell::of(self.means.signals.as_fd());
+        let entry = match build.commit(about, bell) {
+            Ok(entry) => entry,
+            Err(error) => {
+                self.heard(&error)?;
+                return Err(fault(layer, "could not be stored", &error));
+            }
+        };
         let elapsed = started.elapsed().as_secs_f64();
         let (slot, id) = (storable.slot(), entry.id);
         self.log(format!("{slot}: stored in {elapsed:.1} s as {id}\n").as_bytes());

@@ -14,7 +14,8 @@ use crate::host::caller::Caller;
 use crate::host::files;
 use crate::lxc;
 use crate::plan::{Layer, Mode, Pattern};
-use crate::store::{Entry, Overlay, Root, tree};
+use crate::store::tree::{self, Bell};
+use crate::store::{Entry, Overlay, Root};
 
 /// The upper directory of a container's overlay, in the container's directory.
 const DELTA: &str = "delta";
@@ -82,7 +83,8 @@ impl Run<'_> {
         let Some(Stored { store, .. }) = &self.stored else { return Ok(()) };
         let from = files::open_directory(&store.rootfs(entry.id))?;
         let to = files::open_directory(&self.site.rootfs)?;
-        tree::copy(from.as_fd(), to.as_fd(), &[LOST.as_ref()])
+        let bell = Bell::of(self.means.signals.as_fd());
+        tree::copy(from.as_fd(), to.as_fd(), &[LOST.as_ref()], bell)
     }
 
     /// Mounts the overlay that the container's rootfs is from now on.
@@ -131,7 +133,8 @@ impl Run<'_> {
     /// Puts what the upstream left beside rootfs and config where it was.
     fn put_beside(&self, entry: &Entry, names: &identity::Names) -> io::Result<()> {
         let Some(Stored { store, .. }) = &self.stored else { return Ok(()) };
-        store.put_beside(entry, &self.site.container, |directory| {
+        let bell = Bell::of(self.means.signals.as_fd());
+        store.put_beside(entry, &self.site.container, bell, |directory| {
             names.write(directory, &entry.beside_places)
         })
     }

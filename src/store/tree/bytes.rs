@@ -7,22 +7,26 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::fs::{SeekFrom, Stat, copy_file_range, ftruncate, ioctl_ficlone, seek};
 use rustix::io::{Errno, pread, pwrite};
 
-/// The longest piece that the kernel is asked to copy at once.
-const PIECE: u64 = 1 << 30;
+use super::bell::Bell;
+
+/// The longest piece that the kernel is asked to copy at once: it hears nothing meanwhile.
+const PIECE: u64 = 1 << 26;
 
 /// What works between the two filesystems of a copy.
 #[derive(Debug)]
-pub(super) struct Ways {
+pub(super) struct Ways<'a> {
     /// Whether files may share their bytes.
     clones: AtomicBool,
     /// Whether the kernel copies by itself.
     ranges: AtomicBool,
+    /// What ends it.
+    bell: Bell<'a>,
 }
 
-impl Ways {
+impl<'a> Ways<'a> {
     /// Begins with what is known of the filesystem to which is copied.
-    pub(super) fn new(clones: bool) -> Self {
-        Self { clones: AtomicBool::new(clones), ranges: AtomicBool::new(true) }
+    pub(super) fn new(clones: bool, bell: Bell<'a>) -> Self {
+        Self { clones: AtomicBool::new(clones), ranges: AtomicBool::new(true), bell }
     }
 
     /// Tells whether files may share their bytes.
@@ -87,6 +91,7 @@ impl Ways {
         let (mut read, mut written) = (start, start);
         // What fits the buffer takes two calls, and the kernel no pipe.
         while end - written > buffer.len() as u64 && self.ranges.load(Ordering::Relaxed) {
+            self.bell.listen()?;
             let piece = usize::try_from((end - written).min(PIECE)).unwrap_or(usize::MAX);
             match copy_file_range(from, Some(&mut read), to, Some(&mut written), piece) {
                 // Filesystems without a size, such as /proc, say so as well.
@@ -99,6 +104,7 @@ impl Ways {
             }
         }
         while written < end {
+            self.bell.listen()?;
             let piece = usize::try_from(end - written).unwrap_or(usize::MAX).min(buffer.len());
             let read = match pread(from, &mut buffer[..piece], written) {
                 Ok(0) => break,

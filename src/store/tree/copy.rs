@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use rustix::fs::{FileType, Stat, fstat};
 
+use super::bell::Bell;
 use super::crew::{self, Branch, Queue};
 use super::directory::{self, Name};
 use super::maker::{Maker, Site};
@@ -37,16 +38,21 @@ enum Job {
 ///
 /// Owners, modes, times, extended attributes, links between files and holes are kept. The labels of
 /// security modules and what overlayfs keeps for itself are not copied. Where the filesystem can,
-/// the files share their bytes. Nothing is synchronised.
+/// the files share their bytes. Nothing is synchronised. The `bell` ends it.
 ///
 /// # Errors
 ///
 /// The first fault, which says where it was. What is in `to` by then is left there.
-pub fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>, except: &[&OsStr]) -> io::Result<()> {
-    let maker = Maker::new(to)?;
+pub fn copy(
+    from: BorrowedFd<'_>,
+    to: BorrowedFd<'_>,
+    except: &[&OsStr],
+    bell: Bell<'_>,
+) -> io::Result<()> {
+    let maker = Maker::new(to, bell)?;
     let from = directory::reopen(from)?;
     let top = Branch::new(None, Held { stat: fstat(&from)?, from, site: maker.site()? });
-    crew::run(Job::Names(top), |job, queue, buffer| match job {
+    crew::run(bell, Job::Names(top), |job, queue, buffer| match job {
         Job::Names(top) => {
             let mut names = directory::names(top.held.from.as_fd())?;
             names.retain(|name| !except.iter().any(|left| left.as_bytes() == name.name.to_bytes()));

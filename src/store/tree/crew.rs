@@ -6,6 +6,7 @@ use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use super::bell::Bell;
 use super::descriptors::Raised;
 use crate::host::threads::gone;
 
@@ -66,12 +67,12 @@ impl<J> Queue<J> {
         }
     }
 
-    fn work(&self, work: &impl Fn(J, &Self, &mut [u8]) -> io::Result<()>) {
+    fn work(&self, bell: Bell<'_>, work: &impl Fn(J, &Self, &mut [u8]) -> io::Result<()>) {
         let mut scratch = vec![0; SCRATCH];
         while let Some(job) = self.next() {
             // Dropped also by a panic: nobody waits for a worker that is no more.
             let turn = Turn(self);
-            let done = work(job, self, &mut scratch);
+            let done = bell.listen().and_then(|()| work(job, self, &mut scratch));
             if let Err(fault) = done {
                 lock(&self.state).fault.get_or_insert(fault);
             }
@@ -96,8 +97,9 @@ impl<J> Drop for Turn<'_, J> {
 }
 
 /// Does a job and all that `work` adds to the queue, on the cores that there are. The first fault
-/// ends it. All threads have ended on return.
+/// ends it, and so does the bell. All threads have ended on return.
 pub(super) fn run<J: Send>(
+    bell: Bell<'_>,
     first: J,
     work: impl Fn(J, &Queue<J>, &mut [u8]) -> io::Result<()> + Sync,
 ) -> io::Result<()> {
@@ -112,12 +114,12 @@ pub(super) fn run<J: Send>(
             .map_while(|_| {
                 let hand = || {
                     lock(&ids).push(rustix::thread::gettid());
-                    queue.work(&work);
+                    queue.work(bell, &work);
                 };
                 std::thread::Builder::new().spawn_scoped(scope, hand).ok()
             })
             .collect();
-        queue.work(&work);
+        queue.work(bell, &work);
         for thread in spawned {
             if let Err(panic) = thread.join() {
                 std::panic::resume_unwind(panic);

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::os::fd::BorrowedFd;
 
+use super::bell::Bell;
 use super::merge::Changes;
 use serde::{Deserialize, Serialize};
 
@@ -99,13 +100,14 @@ impl Listing {
     ///
     /// With `parent`, the listing of the tree that this one was made of and what has changed since,
     /// a file that has not changed is not read: its digest is the parent's. It is not looked for
-    /// the needle either, nor is a link that has not changed.
+    /// the needle either, nor is a link that has not changed. The `bell` ends it.
     pub fn of(
         tree: BorrowedFd<'_>,
         parent: Option<(&Listing, &Changes)>,
         needle: &[u8],
+        bell: Bell<'_>,
     ) -> io::Result<(Self, Vec<Place>)> {
-        walk::list(tree, parent, needle)
+        walk::list(tree, parent, needle, bell)
     }
 
     /// Writes the listing, for [`Listing::read`].
@@ -124,7 +126,7 @@ impl Listing {
 
     /// Reads all of a tree again, and tells what is not as listed.
     pub fn verify(&self, tree: BorrowedFd<'_>) -> io::Result<Vec<Finding>> {
-        let (now, _) = Self::of(tree, None, b"")?;
+        let (now, _) = Self::of(tree, None, b"", Bell::SILENT)?;
         Ok(difference::between(self, &now))
     }
 

@@ -14,6 +14,7 @@ use rustix::fs::{
     symlinkat, unlinkat, utimensat,
 };
 
+use super::bell::Bell;
 use super::bytes::Ways;
 use super::directory::{open, open_to_read};
 use super::links::Links;
@@ -47,13 +48,14 @@ pub(super) struct Maker<'a> {
     gid: u32,
     /// The permission bits that what is made does not get.
     masked: u32,
-    ways: Ways,
+    ways: Ways<'a>,
     links: Links,
 }
 
 impl<'a> Maker<'a> {
-    /// Takes up an empty directory. It is this process's alone until it is finished.
-    pub(super) fn new(top: BorrowedFd<'a>) -> io::Result<Self> {
+    /// Takes up an empty directory. It is this process's alone until it is finished. The `bell` ends
+    /// the copying of a long file.
+    pub(super) fn new(top: BorrowedFd<'a>, bell: Bell<'a>) -> io::Result<Self> {
         fchmod(top, Mode::RWXU)?;
         // What it may have from the directory above it would go on to all that is made in it.
         let lists = [c"system.posix_acl_default", c"system.posix_acl_access"];
@@ -64,7 +66,7 @@ impl<'a> Maker<'a> {
         }
         let (stat, clones) = probed?;
         let masked = PERMISSIONS & !stat.st_mode;
-        let ways = Ways::new(clones);
+        let ways = Ways::new(clones, bell);
         Ok(Self { top, uid: stat.st_uid, gid: stat.st_gid, masked, ways, links: Links::default() })
     }
 

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex};
 use rustix::fs::{AtFlags, FileType, Mode, Stat, fchmod, fstat, linkat, renameat, statat};
 use rustix::io::Errno;
 
+use super::bell::Bell;
 use super::crew::{self, Branch, Queue, lock};
 use super::directory::{self, Name};
 use super::links::{Identity, identity};
@@ -131,6 +132,7 @@ enum Job {
 
 /// Makes, in the existing, empty directory `to`, the complete tree that an overlay of `upper` on
 /// `base` shows. Without a base it is all that `upper` holds. The files of `upper` are moved away.
+/// The `bell` ends it.
 ///
 /// # Errors
 ///
@@ -141,20 +143,21 @@ pub fn merge(
     upper: BorrowedFd<'_>,
     to: BorrowedFd<'_>,
     form: Form,
+    bell: Bell<'_>,
 ) -> io::Result<Changes> {
-    let maker = Maker::new(to)?;
+    let maker = Maker::new(to, bell)?;
     let clones = maker.clones();
     let upper = directory::reopen(upper)?;
     let opaque = opaque(Holder::Open(upper.as_fd()), form)?;
     let base = base.filter(|_| !opaque).map(directory::reopen).transpose()?;
     let copied = match &base {
-        Some(base) if !clones => copied(base.as_fd())?,
+        Some(base) if !clones => copied(base.as_fd(), bell)?,
         _ => HashSet::new(),
     };
     let stat = fstat(&upper)?;
     let held = Held { base, upper: Some(upper), stat, site: maker.site()?, zone: Zone::Top };
     let merger = Merger { maker, form, clones, copied, changes: Mutex::default() };
-    crew::run(Job::Names(Branch::new(None, held)), |job, queue, buffer| match job {
+    crew::run(bell, Job::Names(Branch::new(None, held)), |job, queue, buffer| match job {
         Job::Names(top) => merger.spread(queue, top, buffer),
         Job::Directory(above, name, base, upper) => {
             let held = merger
@@ -360,10 +363,10 @@ fn opaque(holder: Holder<'_>, form: Form) -> io::Result<bool> {
 }
 
 /// Finds the files of the base that have several names, one of them where files are copied.
-fn copied(base: BorrowedFd<'_>) -> io::Result<HashSet<Identity>> {
+fn copied(base: BorrowedFd<'_>, bell: Bell<'_>) -> io::Result<HashSet<Identity>> {
     let found = Mutex::new(HashSet::new());
     let top = (Arc::new(directory::reopen(base)?), c".".to_owned(), Zone::Top);
-    crew::run(top, |(above, name, zone), queue, _| {
+    crew::run(bell, top, |(above, name, zone), queue, _| {
         let directory = Arc::new(directory::open(above.as_fd(), &name)?);
         for Name { name, kind } in directory::names(directory.as_fd())? {
             let below = zone.below(&name);

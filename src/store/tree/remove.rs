@@ -9,6 +9,7 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, FileType, Mode, fchmod, statat, unlinkat};
 use rustix::io::Errno;
 
+use super::bell::Bell;
 use super::crew::{self, Branch, Queue};
 use super::directory::{self, Name};
 use super::trail::Trail;
@@ -48,7 +49,7 @@ pub fn remove(parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
         }
         Ok(_) => {}
     }
-    crew::run(Job::Top(parent, name.clone()), |job, queue, _| match job {
+    crew::run(Bell::SILENT, Job::Top(parent, name.clone()), |job, queue, _| match job {
         Job::Top(parent, name) => {
             let directory = directory::open_forced(parent, &name)?;
             spread(queue, Branch::new(None, Held { directory, trail: Arc::default(), name }))

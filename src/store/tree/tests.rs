@@ -3,6 +3,7 @@
 mod listed;
 mod merged;
 mod overlaid;
+mod rung;
 mod scratch;
 mod small;
 mod torture;
@@ -39,7 +40,7 @@ fn a_copy_is_the_tree_again() {
     let times = fs::metadata(from.join("plain")).unwrap();
 
     let to = scratch.directory("to");
-    copy(open(&from).as_fd(), open(&to).as_fd(), &[]).unwrap();
+    copy(open(&from).as_fd(), open(&to).as_fd(), &[], Bell::SILENT).unwrap();
     let after = fs::metadata(to.join("plain")).unwrap();
     assert_eq!((times.atime(), times.atime_nsec()), (after.atime(), after.atime_nsec()));
     let holes = fs::metadata(to.join("holes")).unwrap();
@@ -60,7 +61,8 @@ fn names_at_the_top_are_left_out() {
         fs::write(from.join(path).join("x"), "x").unwrap();
     }
     let to = scratch.directory("to");
-    copy(open(&from).as_fd(), open(&to).as_fd(), &["dev".as_ref(), "none".as_ref()]).unwrap();
+    copy(open(&from).as_fd(), open(&to).as_fd(), &["dev".as_ref(), "none".as_ref()], Bell::SILENT)
+        .unwrap();
     let paths: Vec<_> = listing(&to).paths().map(|path| String::from_utf8(path).unwrap()).collect();
     assert_eq!(paths, ["proc", "proc/x", "usr", "usr/dev", "usr/dev/x"]);
 }
@@ -77,7 +79,7 @@ fn what_the_target_inherits_goes_on_to_nothing() {
     if !torture::set_acl(&to, "system.posix_acl_default") {
         skipped("no access lists here");
     }
-    copy(open(&from).as_fd(), open(&to).as_fd(), &[]).unwrap();
+    copy(open(&from).as_fd(), open(&to).as_fd(), &[], Bell::SILENT).unwrap();
     assert_eq!(listing(&from), listing(&to));
 }
 
@@ -89,7 +91,7 @@ fn a_fault_says_where_it_was() {
     fs::write(from.join("d/f"), "x").unwrap();
     let to = scratch.directory("to");
     fs::create_dir(to.join("d")).unwrap();
-    let fault = copy(open(&from).as_fd(), open(&to).as_fd(), &[]).unwrap_err();
+    let fault = copy(open(&from).as_fd(), open(&to).as_fd(), &[], Bell::SILENT).unwrap_err();
     assert_eq!(fault.to_string(), "`/d`: File exists (os error 17)");
 }
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use rustix::fs::{AtFlags, FileType, fstat, statat};
 
+use super::bell::Bell;
 use super::crew::{self, lock};
 use super::directory::{self, Name};
 use super::links::{Identity, identity};
@@ -33,7 +34,7 @@ pub fn usage(tree: BorrowedFd<'_>) -> io::Result<Usage> {
     let usage = Mutex::new(Usage::default());
     let bytes = |blocks: i64| u64::try_from(blocks).unwrap_or_default() * 512;
     let top = (Arc::new(directory::reopen(tree)?), c".".to_owned());
-    crew::run(top, |(above, name), queue, _| {
+    crew::run(Bell::SILENT, top, |(above, name), queue, _| {
         let directory = Arc::new(directory::open(above.as_fd(), &name)?);
         let mut alone = bytes(fstat(&directory)?.st_blocks);
         for Name { name, kind } in directory::names(directory.as_fd())? {

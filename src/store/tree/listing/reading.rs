@@ -9,6 +9,7 @@ use rustix::io::{Errno, read};
 
 use super::PlaceKind;
 use crate::digest::{Digest, Hasher};
+use crate::store::tree::bell::Bell;
 
 /// The longest file that is taken for text.
 const LONGEST_TEXT: u64 = 16 * 1024 * 1024;
@@ -23,7 +24,7 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    /// Reads a file to its end. A needle of no bytes is nowhere.
+    /// Reads a file to its end, unless the bell rings. A needle of no bytes is nowhere.
     ///
     /// # Panics
     ///
@@ -32,12 +33,14 @@ impl Reading {
         file: BorrowedFd<'_>,
         needle: &Finder<'_>,
         buffer: &mut [u8],
+        bell: Bell<'_>,
     ) -> io::Result<Self> {
         let overlap = needle.needle().len().saturating_sub(1);
         let mut hasher = Hasher::default();
         let (mut size, mut kept) = (0, 0);
         let (mut found, mut nul) = (needle.needle().is_empty(), false);
         loop {
+            bell.listen()?;
             let length = match read(file, &mut buffer[kept..]) {
                 Ok(0) => break,
                 Ok(length) => length,
@@ -57,5 +60,25 @@ impl Reading {
         let kind = if nul || size > LONGEST_TEXT { PlaceKind::Binary } else { PlaceKind::Text };
         let holds = (found && !needle.needle().is_empty()).then_some(kind);
         Ok(Self { size, digest: hasher.finish(), holds })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::{ErrorKind, Write, pipe};
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_not_read_to_its_end_once_the_bell_rings() {
+        let file = File::open("/dev/zero").unwrap();
+        let (heard, mut rope) = pipe().unwrap();
+        rope.write_all(b"!").unwrap();
+        let mut buffer = [0; 4096];
+        let read =
+            Reading::of(file.as_fd(), &Finder::new(b""), &mut buffer, Bell::of(heard.as_fd()));
+        assert_eq!(read.unwrap_err().kind(), ErrorKind::Interrupted);
     }
 }

@@ -13,6 +13,7 @@ use rustix::fs::{AtFlags, FileType, OFlags, Stat, fstat, readlinkat, statat};
 use super::reading::Reading;
 use super::{Entry, Kind, Listing, Place, PlaceKind};
 use crate::digest::{Digest, Hasher};
+use crate::store::tree::bell::Bell;
 use crate::store::tree::crew::{self, Queue, lock};
 use crate::store::tree::directory::{self, Name};
 use crate::store::tree::links::{Identity, identity};
@@ -76,6 +77,7 @@ enum Job {
 }
 
 struct Walk<'a> {
+    bell: Bell<'a>,
     needle: Finder<'a>,
     parent: Option<Parent<'a>>,
     /// The number of the next directory.
@@ -97,6 +99,7 @@ pub(super) fn list(
     tree: BorrowedFd<'_>,
     parent: Option<(&Listing, &Changes)>,
     needle: &[u8],
+    bell: Bell<'_>,
 ) -> io::Result<(Listing, Vec<Place>)> {
     if needle.len() > LONGEST_NEEDLE {
         return Err(io::ErrorKind::InvalidInput.into());
@@ -106,6 +109,7 @@ pub(super) fn list(
         Parent { listing, index, changes }
     });
     let walk = Walk {
+        bell,
         needle: Finder::new(needle),
         parent,
         next: AtomicUsize::new(1),
@@ -117,7 +121,7 @@ pub(super) fn list(
     let top = Open { descriptor: directory::reopen(tree)?, trail: Arc::default() };
     let known = walk.parent.as_ref().map(|_| 0);
     let first = Job::Directory(Arc::new(top), c".".to_owned(), 0, known);
-    crew::run(first, |job, queue, buffer| match job {
+    crew::run(bell, first, |job, queue, buffer| match job {
         Job::Directory(above, name, number, known) => {
             let (open, entry) = Open::below(&above, &name, number)
                 .map_err(|error| above.trail.about(&name, error))?;
@@ -244,7 +248,7 @@ impl Walk<'_> {
             let mut file = || {
                 let file =
                     directory::open_to_read(open.descriptor.as_fd(), &name, OFlags::NONBLOCK)?;
-                Reading::of(file.as_fd(), &self.needle, &mut *buffer)
+                Reading::of(file.as_fd(), &self.needle, &mut *buffer, self.bell)
             };
             let reading = match several {
                 None => file(),

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::{XattrFlags, setxattr};
 
-use super::super::{Changes, Difference, Finding, Form, Listing, PlaceKind, merge};
+use super::super::{Bell, Changes, Difference, Finding, Form, Listing, PlaceKind, merge};
 use super::scratch::{Scratch, is_root, listing, open, skipped};
 use super::torture;
 
@@ -227,7 +227,7 @@ fn the_needle_is_found_wherever_it_is() {
     fs::write(tree.join("nearly"), &needle[1..]).unwrap();
     fs::hard_link(tree.join("binary"), tree.join("same")).unwrap();
     symlink("/x/zz-placeholder/y", tree.join("link")).unwrap();
-    let (listed, places) = Listing::of(open(&tree).as_fd(), None, needle).unwrap();
+    let (listed, places) = Listing::of(open(&tree).as_fd(), None, needle, Bell::SILENT).unwrap();
     let found: Vec<_> =
         places.iter().map(|place| (str::from_utf8(&place.path).unwrap(), place.kind)).collect();
     let borders = ["border-00", "border-01", "border-07", "border-13", "border-14"];
@@ -239,7 +239,7 @@ fn the_needle_is_found_wherever_it_is() {
     // What has not changed is not read again.
     fs::write(tree.join("new"), needle).unwrap();
     let parent = Some((&listed, &Changes::default()));
-    let (again, places) = Listing::of(open(&tree).as_fd(), parent, needle).unwrap();
+    let (again, places) = Listing::of(open(&tree).as_fd(), parent, needle, Bell::SILENT).unwrap();
     assert_eq!(again, listing(&tree));
     assert_eq!(places.iter().map(|place| &place.path[..]).collect::<Vec<_>>(), [b"new"]);
 }
@@ -256,7 +256,10 @@ fn what_changed_is_read_though_its_attributes_are_the_same() {
     touch(&upper.join("sly"), 9);
     let parent = listing(&base);
     let (one, other) = (open(&base), open(&upper));
-    let changes = merge(Some(one.as_fd()), other.as_fd(), open(&to).as_fd(), Form::User).unwrap();
-    let (now, _) = Listing::of(open(&to).as_fd(), Some((&parent, &changes)), b"").unwrap();
+    let changes =
+        merge(Some(one.as_fd()), other.as_fd(), open(&to).as_fd(), Form::User, Bell::SILENT)
+            .unwrap();
+    let (now, _) =
+        Listing::of(open(&to).as_fd(), Some((&parent, &changes)), b"", Bell::SILENT).unwrap();
     assert_eq!(now, listing(&to));
 }

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::Command;
 
-use super::super::{Form, Listing, merge};
+use super::super::{Bell, Form, Listing, merge};
 use super::scratch::{Scratch, is_root, listing, open, skipped};
 
 /// Makes a base, changes it through an overlay, and keeps what the overlay shows. The mount is gone
@@ -136,7 +136,8 @@ fn the_tree_is_what_the_overlay_showed() {
         let to = scratch.directory("to");
         let before = listing(&lower);
         let (base, over) = (open(&lower), open(&upper));
-        let changes = merge(Some(base.as_fd()), over.as_fd(), open(&to).as_fd(), form).unwrap();
+        let changes =
+            merge(Some(base.as_fd()), over.as_fd(), open(&to).as_fd(), form, Bell::SILENT).unwrap();
         let shown = listing(&expected);
         assert_eq!(differences(&shown, &to), [""; 0], "{form:?}");
         super::same_for_rsync(&expected, &to);
@@ -147,13 +148,21 @@ fn the_tree_is_what_the_overlay_showed() {
         for path in ["d/sub/three", "usr/bin/suid", "kept-link", "etc/crontab"] {
             assert!(!changes.contains(path.as_bytes()), "{path}");
         }
-        let (now, _) = Listing::of(open(&to).as_fd(), Some((&before, &changes)), b"").unwrap();
+        let (now, _) =
+            Listing::of(open(&to).as_fd(), Some((&before, &changes)), b"", Bell::SILENT).unwrap();
         assert_eq!(now, shown);
 
         // Another layer on it: its base has links to the first one.
         let again = scratch.directory("again");
         let none = scratch.directory("none");
-        merge(Some(open(&to).as_fd()), open(&none).as_fd(), open(&again).as_fd(), form).unwrap();
+        merge(
+            Some(open(&to).as_fd()),
+            open(&none).as_fd(),
+            open(&again).as_fd(),
+            form,
+            Bell::SILENT,
+        )
+        .unwrap();
         let mut findings = shown.verify(open(&again).as_fd()).unwrap();
         findings.retain(|finding| !finding.path.is_empty());
         assert!(findings.is_empty(), "{findings:?}");

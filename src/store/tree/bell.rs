@@ -1,0 +1,33 @@
+//! What ends work on a tree before its time.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+/// Rings when something can be read from a descriptor, such as one that keeps signals. It is not
+/// read: whoever is told by an error of the kind [`io::ErrorKind::Interrupted`] can do so.
+#[derive(Debug, Clone, Copy)]
+pub struct Bell<'a>(Option<BorrowedFd<'a>>);
+
+impl<'a> Bell<'a> {
+    /// One that never rings.
+    pub const SILENT: Self = Self(None);
+
+    /// Returns that of a descriptor.
+    pub fn of(descriptor: BorrowedFd<'a>) -> Self {
+        Self(Some(descriptor))
+    }
+
+    /// Fails once it rings.
+    pub(super) fn listen(self) -> io::Result<()> {
+        let Some(descriptor) = self.0 else { return Ok(()) };
+        let mut polled = [PollFd::new(&descriptor, PollFlags::IN)];
+        match poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) {
+            Ok(0) | Err(Errno::INTR) => Ok(()),
+            Ok(_) => Err(io::Error::new(io::ErrorKind::Interrupted, "it was interrupted")),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
