@@ -87,7 +87,7 @@ fn name_of(number: i32) -> &'static str {
 
 #[test]
 fn a_signal_ends_a_copy_in_the_middle() {
-    const FILES: usize = 20_000;
+    const FILES: usize = 2_000;
     let sandbox = Sandbox::new()
         .upstream(&format!(
             "mkdir \"$rootfs/many\" && cd \"$rootfs/many\" && seq {FILES} | xargs touch"
