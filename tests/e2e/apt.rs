@@ -55,8 +55,8 @@ const REQUEST: &str =
 
 #[test]
 fn a_daemon_is_installed_and_serves_the_same_for_root_and_an_ordinary_user() {
-    if std::env::var_os("LT_NETWORK").is_none_or(|value| value != "1") {
-        return requirement::say("LT_NETWORK=1 is not set");
+    if !requirement::network() {
+        return;
     }
     let (Some(root), Some(user)) =
         (Lab::open(Caller::Root, &["mmdebstrap"]), Lab::open(Caller::User, &["mmdebstrap"]))

@@ -54,8 +54,8 @@ render = true
 
 #[test]
 fn debian_from_the_store_is_as_from_the_template_and_does_its_work() {
-    if std::env::var_os("LT_NETWORK").is_none_or(|value| value != "1") {
-        return requirement::say("LT_NETWORK=1 is not set");
+    if !requirement::network() {
+        return;
     }
     let Some(lab) = Lab::open(Caller::Root, &["debootstrap"]) else {
         return;

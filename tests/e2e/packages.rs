@@ -91,8 +91,7 @@ fn further_source() -> String {
 
 /// Opens a lab with a Debian to start from, where a test may use the network.
 fn with_base(caller: Caller, commands: &[&str]) -> Option<(Lab, PathBuf)> {
-    if std::env::var_os("LT_NETWORK").is_none_or(|value| value != "1") {
-        requirement::say("LT_NETWORK=1 is not set");
+    if !requirement::network() {
         return None;
     }
     let lab = Lab::open(caller, &[&["mmdebstrap"], commands].concat())?;

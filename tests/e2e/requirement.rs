@@ -33,6 +33,16 @@ pub(crate) fn met(caller: Caller, commands: &[&str]) -> bool {
     }
 }
 
+/// Whether tests are asked for that install whole distributions; if not, that is said. The host lacks
+/// no ability then, so that `LT_REQUIRE_E2E` does not demand it.
+pub(crate) fn network() -> bool {
+    let asked = std::env::var_os("LT_NETWORK").is_some_and(|value| value == "1");
+    if !asked {
+        say("LT_NETWORK=1 is not set");
+    }
+    asked
+}
+
 /// Says that a test, or the rest of one, is not run.
 pub(crate) fn skip(reason: &str) {
     assert!(!demanded(), "this host cannot run a test that LT_REQUIRE_E2E=1 demands: {reason}");

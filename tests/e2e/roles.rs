@@ -127,8 +127,8 @@ fn a_database_keeps_its_data_on_the_host() {
 
 #[test]
 fn roles_stand_on_debian() {
-    if std::env::var_os("LT_NETWORK").is_none_or(|value| value != "1") {
-        return requirement::say("LT_NETWORK=1 is not set");
+    if !requirement::network() {
+        return;
     }
     let Some(lab) = Lab::open(Caller::Root, &["debootstrap"]) else {
         return;
