@@ -187,7 +187,10 @@ impl Build {
         let after = newest.map_or(0, |id| id.generation + 1);
         let id = EntryId { key, generation: now().max(after) };
         let mut entry = Entry::new(id, parent.map(|parent| parent.id), about.made, about.document);
-        entry.lxcpath.clone_from(&self.lxcpath);
+        entry.lxcpaths = parent.map(|parent| parent.lxcpaths.clone()).unwrap_or_default();
+        if !entry.lxcpaths.contains(&self.lxcpath) {
+            entry.lxcpaths.push(self.lxcpath.clone());
+        }
         entry.places = places;
         entry.fixed = fixed;
         entry.kept = kept;

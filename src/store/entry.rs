@@ -13,7 +13,7 @@ use crate::host::files;
 use crate::plan::{Document, EntryId};
 
 /// The version of the format.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// The longest name of an entry, in bytes, and more.
 pub(super) const LARGEST_NAME: usize = 4096;
@@ -34,8 +34,9 @@ pub struct Entry {
     pub made: Made,
     /// What defines it.
     pub document: Document,
-    /// The directory of containers that it was made in.
-    pub lxcpath: PathBuf,
+    /// The directories of containers that it, and what it stands on, were made in: each may stand in
+    /// what they have left.
+    pub lxcpaths: Vec<PathBuf>,
     /// The config that it left.
     pub config: Config,
     /// Where the placeholder's name stands in it.
@@ -146,7 +147,7 @@ impl Entry {
             parent,
             made,
             document,
-            lxcpath: PathBuf::new(),
+            lxcpaths: Vec::new(),
             config: Config::Appended(Vec::new()),
             places: Vec::new(),
             fixed: Vec::new(),

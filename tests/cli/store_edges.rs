@@ -1,5 +1,6 @@
 //! The layer store where an upstream, a step or a host does what it seldom does.
 
+use std::ffi::OsStr;
 use std::fmt::Write;
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -287,6 +288,40 @@ fn where_no_layer_can_be_made_what_is_stored_so_far_is_copied_and_the_rest_made_
     let ran = sandbox.ran(command);
     ran.exits(0).mentions("os: store: copying what is stored\n");
     assert_eq!(sandbox.read("/outer"), "1");
+}
+
+#[test]
+fn a_layer_made_elsewhere_than_what_it_stands_on_has_no_path_of_there() {
+    if !root() {
+        return;
+    }
+    let sandbox = Sandbox::new()
+        .upstream(
+            "mkdir \"$rootfs/etc\"; echo \"$path\" >\"$rootfs/etc/where\"; ln -s \"$path\" \"$rootfs/up\"; \
+             echo \"$rootfs\" >\"$path/fstab\"; echo \"lxc.mount.fstab = $path/fstab\" >>\"$path/config\"",
+        )
+        .layers(
+            "[[layer]]\nname = \"app\"\n[[layer.file]]\npath = \"/etc/app\"\nsource = \"app\"\n",
+        )
+        .file("app", "1");
+    // The upstream is made in one directory of containers, and the layer in each of the others.
+    for (version, lxcpath) in [("1", "one"), ("2", "two"), ("3", "three")] {
+        fs::create_dir(sandbox.path(lxcpath)).unwrap();
+        fs::write(sandbox.role().join("app"), version).unwrap();
+        for name in ["web1", "web2"] {
+            let lxcpath = sandbox.path(lxcpath);
+            let words = ["create", "m.toml", "--name", name, "--lxcpath"].map(OsStr::new);
+            sandbox.run(words.into_iter().chain([lxcpath.as_os_str()])).exits(0);
+            let container = lxcpath.join(name);
+            let at = |path: &str| fs::read_to_string(container.join(path)).unwrap();
+            assert_eq!(at("rootfs/etc/app"), version);
+            assert_eq!(at("rootfs/etc/where"), format!("{}\n", container.display()));
+            assert_eq!(fs::read_link(container.join("rootfs/up")).unwrap(), container);
+            assert_eq!(at("fstab"), format!("{}/rootfs\n", container.display()));
+            let line = format!("\nlxc.mount.fstab = {}/fstab\n", container.display());
+            assert!(at("config").contains(&line), "{}", at("config"));
+        }
+    }
 }
 
 #[test]

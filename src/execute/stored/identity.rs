@@ -33,13 +33,13 @@ pub(super) struct Names {
 impl Names {
     /// Returns what is to be written for a container.
     pub(super) fn of(entry: &Entry, target: &Target) -> Self {
-        let path = entry.lxcpath.join(PLACEHOLDER);
         let bytes = |path: &Path| path.as_os_str().as_bytes().to_vec();
-        let pairs = vec![
-            (bytes(&path.join("rootfs")), bytes(&target.rootfs)),
-            (bytes(&path), bytes(&target.path)),
-            (PLACEHOLDER.as_bytes().to_vec(), target.name.clone().into_bytes()),
-        ];
+        let mut pairs = vec![(PLACEHOLDER.as_bytes().to_vec(), target.name.clone().into_bytes())];
+        for path in entry.lxcpaths.iter().map(|lxcpath| lxcpath.join(PLACEHOLDER)) {
+            pairs.push((bytes(&path.join("rootfs")), bytes(&target.rootfs)));
+            pairs.push((bytes(&path), bytes(&target.path)));
+        }
+        pairs.sort_by_key(|(old, _)| std::cmp::Reverse(old.len()));
         Self { pairs }
     }
 
