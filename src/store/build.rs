@@ -1,5 +1,6 @@
 //! Makes an entry: a place where a layer can be made, and what becomes of it.
 
+use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -23,6 +24,10 @@ use crate::host::rootfs::{Attributes, Rootfs, own};
 use crate::lxc;
 use crate::plan::{Document, EntryId};
 use crate::record;
+
+/// The longest path that is written to, in bytes, and one more: with a slash in front and a NUL behind
+/// the kernel takes no more.
+const LONGEST_PATH: usize = 4095;
 
 /// The largest config that is read, in bytes.
 const LARGEST: usize = 16 * 1024 * 1024;
@@ -74,6 +79,8 @@ pub struct About<'a> {
     pub identity: &'a [&'a Path],
     /// What its layer drops itself: none of it is taken for an identity that came by itself.
     pub kept: &'a [&'a Path],
+    /// What its layer removes: no key of that is made anew, and nobody's drop of it counts any more.
+    pub removed: &'a [&'a Path],
     /// The name that stands for the container's.
     pub placeholder: &'a str,
 }
@@ -156,6 +163,7 @@ impl Build {
         let flush = Flush::begin(open(&self.store.trees())?);
         let mut kept: Vec<PathBuf> =
             self.parent.iter().flat_map(|parent| parent.kept.iter().cloned()).collect();
+        kept.retain(|path| !about.removed.contains(&path.as_path()));
         kept.extend(about.kept.iter().filter(|path| is_identity(path)).map(PathBuf::from));
         let scrubbed = scrub(&rootfs, about.identity, &kept)?;
         if let Some(changes) = &mut changes {
@@ -175,10 +183,15 @@ impl Build {
         fixed.extend(binary.map(|place| place.path.clone()));
         let parent = self.parent.as_ref();
         if let (Some(parent), Some((_, changes))) = (parent, inherited) {
-            // What the layer has changed or removed is found anew, or gone.
-            let inherited = parent.places.iter().filter(|place| !changes.contains(&place.path));
-            places.extend(inherited.cloned());
+            // What the layer has changed is found anew; a path may be gone with what is above it.
+            let there: HashSet<_> = listing.paths().collect();
+            let stays = |path: &Vec<u8>| !changes.contains(path.as_slice()) && there.contains(path);
+            places.extend(parent.places.iter().filter(|place| stays(&place.path)).cloned());
         }
+        // No call takes a longer path, so that none can be written to.
+        let (long, places): (Vec<_>, Vec<_>) =
+            places.into_iter().partition(|place| place.path.len() >= LONGEST_PATH);
+        fixed.extend(long.into_iter().map(|place| place.path));
         let mut written = Vec::new();
         listing.write(&mut written)?;
         let key = about.document.key();
@@ -195,6 +208,7 @@ impl Build {
         entry.fixed = fixed;
         entry.kept = kept;
         entry.keys = self.inherited_keys(&rootfs)?;
+        entry.keys.leave_out(about.removed);
         entry.keys.add(scrubbed.keys);
         entry.keys.leave_out(&entry.kept);
         entry.config = self.config()?;

@@ -110,9 +110,9 @@ impl Keys {
         *self == Self::default()
     }
 
-    /// Leaves out those whose files a layer drops itself.
-    pub fn leave_out(&mut self, kept: &[PathBuf]) {
-        let is_kept = |path: String| kept.iter().any(|kept| kept == Path::new(&path));
+    /// Leaves out those whose files are at these paths.
+    pub fn leave_out<P: AsRef<Path>>(&mut self, paths: &[P]) {
+        let is_kept = |path: String| paths.iter().any(|kept| kept.as_ref() == Path::new(&path));
         self.ssh.retain(|kind| !is_kept(format!("/etc/ssh/ssh_host_{kind}_key")));
         self.dropbear.retain(|kind| !is_kept(format!("/etc/dropbear/dropbear_{kind}_host_key")));
         self.snakeoil &= !is_kept("/etc/ssl/private/ssl-cert-snakeoil.key".to_owned())

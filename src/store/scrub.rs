@@ -1,8 +1,10 @@
 //! Takes out of a tree what makes a container itself.
 
 use std::ffi::OsStr;
+use std::fs;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, fstat, futimens, openat};
@@ -11,8 +13,14 @@ use super::entry::Keys;
 use super::tree::times;
 use crate::host::rootfs::{Attributes, Place, Rootfs};
 
-/// What systemd, or the next start, makes anew where it is empty.
+/// What systemd, or the next start, makes anew where it is empty. It may be a link to where it is.
 const EMPTIED: [&str; 1] = ["/etc/machine-id"];
+
+/// What a machine-id is that tells systemd of a first start: nobody's yet.
+const NONE_YET: &[u8] = b"uninitialized\n";
+
+/// How many links lead to a file at the most, as for the kernel.
+const MOST_LINKS: usize = 40;
 
 /// What is made anew by whoever needs it. A link is none of them: it leads to one.
 const REMOVED: [&str; 5] = [
@@ -46,10 +54,12 @@ pub(super) fn scrub(tree: &Path, listed: &[&Path], kept: &[PathBuf]) -> io::Resu
     let mut scrubbed = Scrubbed::default();
     let is_kept = |path: &Path| kept.iter().any(|kept| kept == path);
     for path in EMPTIED.map(Path::new).into_iter().filter(|path| !is_kept(path)) {
-        if let Some(place) = regular(&rootfs, path)? {
+        if let Some(place) = behind(&rootfs, path)?
+            && is_regular(&place)?
+            && rootfs.read(path, NONE_YET.len() as u64).ok().as_deref() != Some(NONE_YET)
+        {
             quietly(&place, || empty(&place))?;
-            let relative = path.strip_prefix("/").unwrap_or(path);
-            scrubbed.emptied.push(relative.as_os_str().as_bytes().to_vec());
+            scrubbed.emptied.push(path_in(tree, &place)?);
         }
     }
     for path in REMOVED.map(Path::new).into_iter().filter(|path| !is_kept(path)) {
@@ -127,30 +137,58 @@ fn names_in(rootfs: &Rootfs, path: &Path) -> io::Result<Vec<Vec<u8>>> {
     Ok(names)
 }
 
-/// Returns the place of a regular file that is not empty.
-fn regular(rootfs: &Rootfs, path: &Path) -> io::Result<Option<Place>> {
-    let Some(place) = existing(rootfs, path)? else { return Ok(None) };
-    let fits = place.look()?.is_some_and(|stat| {
+/// Tells whether there is a regular file that is not empty.
+fn is_regular(place: &Place) -> io::Result<bool> {
+    Ok(place.look()?.is_some_and(|stat| {
         FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_size > 0
-    });
-    Ok(Some(place).filter(|_| fits))
+    }))
+}
+
+fn is_link(place: &Place) -> io::Result<bool> {
+    let stat = place.look()?;
+    Ok(stat.is_some_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink))
+}
+
+/// Returns the place that a path leads to, over links if it must.
+fn behind(rootfs: &Rootfs, path: &Path) -> io::Result<Option<Place>> {
+    let mut path = path.to_path_buf();
+    for _ in 0..=MOST_LINKS {
+        let Some(place) = existing(rootfs, &path)? else { return Ok(None) };
+        if !is_link(&place)? {
+            return Ok(Some(place));
+        }
+        let target = rustix::fs::readlinkat(place.directory(), place.name(), Vec::new())?;
+        path.pop();
+        path.push(OsStr::from_bytes(target.to_bytes()));
+        if path.file_name().is_none() {
+            break;
+        }
+    }
+    Ok(None)
+}
+
+/// Returns the path of a place within the tree, without a slash in front.
+fn path_in(tree: &Path, place: &Place) -> io::Result<Vec<u8>> {
+    let shown = format!("/proc/self/fd/{}", place.directory().as_raw_fd());
+    let above = fs::read_link(shown)?;
+    let within = above.strip_prefix(fs::canonicalize(tree)?).map_err(io::Error::other)?;
+    Ok(within.join(place.name()).into_os_string().into_vec())
 }
 
 /// Removes a regular file; tells whether there was one.
 fn remove(rootfs: &Rootfs, path: &Path) -> io::Result<bool> {
-    match regular(rootfs, path)? {
-        None => Ok(false),
-        Some(place) => quietly(&place, || rootfs.remove(path)).map(|()| true),
+    match existing(rootfs, path)? {
+        Some(place) if is_regular(&place)? => {
+            quietly(&place, || rootfs.remove(path)).map(|()| true)
+        }
+        _ => Ok(false),
     }
 }
 
 /// Removes a key, or the link that leads to one: there, too, each container makes its own.
 fn remove_key(rootfs: &Rootfs, path: &Path) -> io::Result<bool> {
     let Some(place) = existing(rootfs, path)? else { return Ok(false) };
-    let is_link = place
-        .look()?
-        .is_some_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink);
-    if is_link {
+    if is_link(&place)? {
         return quietly(&place, || rootfs.remove(path)).map(|()| true);
     }
     remove(rootfs, path)

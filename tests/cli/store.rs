@@ -143,6 +143,99 @@ fn what_makes_a_container_itself_is_not_stored_unless_a_layer_drops_it() {
 }
 
 #[test]
+fn what_a_layer_removes_of_an_identity_is_nobody_s() {
+    if !root() {
+        return;
+    }
+    let sandbox = Sandbox::new().manifest(
+        r##"
+manifest = 1
+[[layer]]
+name = "os"
+template = "builtin:busybox"
+[[layer.file]]
+path = "/usr/bin/ssh-keygen"
+mode = "0755"
+content = "#!/bin/sh\nfor word; do file=$word; done\necho made >\"$file\"\n"
+
+[[layer]]
+name = "server"
+post = { in = "rootfs", run = "mkdir /etc/ssh; cd /etc/ssh; echo | tee ssh_host_rsa_key ssh_host_ecdsa_key >/etc/machine-id" }
+
+[[layer]]
+name = "less"
+[[layer.file]]
+path = "/etc/machine-id"
+remove = true
+[[layer.file]]
+path = "/etc/ssh/ssh_host_rsa_key"
+remove = true
+
+[[layer]]
+name = "more"
+post = { in = "rootfs", run = "echo id >/etc/machine-id; echo key >/etc/ssh/ssh_host_ed25519_key" }
+"##,
+    );
+    for _ in 0..2 {
+        sandbox.chain().exits(0);
+        assert_eq!(sandbox.read("/etc/machine-id"), "");
+        for kind in ["ecdsa", "ed25519"] {
+            assert_eq!(sandbox.read(&format!("/etc/ssh/ssh_host_{kind}_key")), "made\n");
+        }
+        assert!(!sandbox.rootfs().join("etc/ssh/ssh_host_rsa_key").exists());
+        again(&sandbox);
+    }
+}
+
+#[test]
+fn a_machine_id_is_emptied_wherever_it_is_unless_it_is_none_yet() {
+    let table = [
+        ("ln -s ../var/lib/id etc/machine-id; mkdir -p var/lib; echo id >var/lib/id", ""),
+        (
+            "ln -s /var/run/id etc/machine-id; mkdir -p var run; ln -s ../run var/run; echo id >run/id",
+            "",
+        ),
+        // The first start is to be one of a new machine.
+        ("echo uninitialized >etc/machine-id", "uninitialized\n"),
+    ];
+    for (make, expected) in table {
+        let sandbox = Sandbox::new()
+            .upstream(&format!("mkdir \"$rootfs/etc\"; cd \"$rootfs\"; {make}"))
+            .layers(&format!("\n{APP}"));
+        for _ in 0..2 {
+            sandbox.chain().exits(0);
+            let link = fs::read_link(sandbox.rootfs().join("etc/machine-id"));
+            assert_eq!(link.is_ok(), expected.is_empty(), "{make}");
+            let file = ["/var/lib/id", "/run/id", "/etc/machine-id"]
+                .into_iter()
+                .find(|path| {
+                    let path = sandbox.rootfs().join(&path[1..]);
+                    path.symlink_metadata().is_ok_and(|found| found.is_file())
+                })
+                .unwrap();
+            assert_eq!(sandbox.read(file), expected, "{make}");
+            again(&sandbox);
+        }
+    }
+    // Whatever a link leads to, nothing else is touched.
+    let table = [
+        "ln -s machine-id etc/machine-id",
+        "ln -s ../../../../../victim etc/machine-id",
+        "ln -s /etc etc/machine-id",
+        "ln -s /none/id etc/machine-id",
+        "mkfifo etc/pipe; ln -s pipe etc/machine-id",
+    ];
+    for make in table {
+        let sandbox = Sandbox::new()
+            .file("../victim", "whole")
+            .upstream(&format!("mkdir \"$rootfs/etc\"; cd \"$rootfs\"; {make}"))
+            .layers(&format!("\n{APP}"));
+        sandbox.chain().exits(0);
+        assert_eq!(fs::read_to_string(sandbox.path("victim")).unwrap(), "whole", "{make}");
+    }
+}
+
+#[test]
 fn files_that_an_argument_names_define_what_is_stored() {
     let sandbox = Sandbox::new()
         .file("data", "1")

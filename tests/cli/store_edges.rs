@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fmt::Write;
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 
 use crate::requirement::root;
 use crate::sandbox::{NAME, Sandbox};
@@ -288,6 +289,26 @@ fn where_no_layer_can_be_made_what_is_stored_so_far_is_copied_and_the_rest_made_
     let ran = sandbox.ran(command);
     ran.exits(0).mentions("os: store: copying what is stored\n");
     assert_eq!(sandbox.read("/outer"), "1");
+}
+
+#[test]
+fn a_name_that_cannot_be_reached_any_more_is_no_fault() {
+    let deep = "import os\nfor _ in range(30): os.mkdir('d' * 200); os.chdir('d' * 200)\n\
+                open('f', 'w').write('zz-lt-placeholder-7f3a9c')\n";
+    let sandbox = Sandbox::new()
+        .file("deep.py", deep)
+        .upstream(
+            "mkdir -p \"$rootfs/etc/foo\"; echo \"$name\" | tee \"$rootfs/etc/foo/conf\" >\"$rootfs/etc/own\"; \
+             cp deep.py \"$rootfs\"; (cd \"$rootfs\" && python3 deep.py)",
+        )
+        .layers(
+            "[[layer]]\nname = \"app\"\nstore = true\n\
+             post = 'rm -r $LXC_ROOTFS/etc/foo && ln -s foo $LXC_ROOTFS/etc/foo'\n",
+        );
+    every_way(&sandbox, 0, |_| {
+        assert_eq!(sandbox.read("/etc/own"), format!("{NAME}\n"));
+        assert_eq!(fs::read_link(sandbox.rootfs().join("etc/foo")).unwrap(), Path::new("foo"));
+    });
 }
 
 #[test]

@@ -99,13 +99,15 @@ impl Run<'_> {
             role: self.plan.manifest.description.clone(),
         };
         let identity: Vec<&Path> = storable.identity.iter().map(AsRef::as_ref).collect();
-        let kept = if upstream { Vec::new() } else { dropped(layer) };
+        let own: &[Act] = if upstream { &[] } else { &layer.after };
+        let (kept, removed) = (dropped(own), removed(own));
         let kept: Vec<&Path> = kept.iter().map(PathBuf::as_path).collect();
         let about = About {
             made,
             document: rung.document,
             identity: &identity,
             kept: &kept,
+            removed: &removed,
             placeholder: PLACEHOLDER,
         };
         let started = std::time::Instant::now();
@@ -236,11 +238,23 @@ impl Run<'_> {
     }
 }
 
+/// Returns the paths that a layer removes.
+fn removed(acts: &[Act]) -> Vec<&Path> {
+    let removals = acts.iter().filter_map(|act| match act {
+        Act::Drop(file) if matches!(file.content, Content::Remove) => Some(file.path.as_ref()),
+        _ => None,
+    });
+    removals.collect()
+}
+
 /// Returns the paths that a layer drops, each entry of a tree among them.
-fn dropped(layer: &Layer) -> Vec<PathBuf> {
+fn dropped(acts: &[Act]) -> Vec<PathBuf> {
     let mut paths = Vec::new();
-    for act in &layer.after {
+    for act in acts {
         let Act::Drop(file) = act else { continue };
+        if matches!(file.content, Content::Remove) {
+            continue;
+        }
         let path: &Path = file.path.as_ref();
         paths.push(path.to_path_buf());
         if let Content::Tree { entries, .. } = &file.content {
