@@ -227,9 +227,13 @@ fn clean(store: &Store, top: &Path, lxcpaths: &[PathBuf], forget: bool) -> io::R
         let config = root.config.display();
         output::say(&match forget {
             true => format!("forgotten: {config}"),
-            false => format!(
-                "`{config}` cannot be reached: what it stands on stays, unless `--forget` is given"
-            ),
+            false => {
+                let fault = match root.config.is_file() {
+                    true => "does not say what it stands on: that",
+                    false => "cannot be reached: what it stands on",
+                };
+                format!("`{config}` {fault} stays, unless `--forget` is given")
+            }
         });
     }
     if forget {

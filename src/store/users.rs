@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::roots::{Root, SNAPSHOTS, lxcpath_of};
 use crate::host::files;
+use crate::lxc;
 use crate::plan::EntryId;
 
 /// The largest config that is read, in bytes.
@@ -20,7 +21,7 @@ const LARGEST: usize = 16 * 1024 * 1024;
 pub struct Users {
     /// The configs of containers and snapshots, by entry; of a mount, what shows it.
     pub of: BTreeMap<EntryId, BTreeSet<PathBuf>>,
-    /// Links to containers that cannot be reached now.
+    /// Links to containers that cannot be reached now, or do not say what they stand on.
     pub unreachable: Vec<Root>,
     /// Links to containers that are gone, or stand on something else.
     pub stale: Vec<Root>,
@@ -34,14 +35,14 @@ impl Users {
         let mut directories: BTreeSet<PathBuf> = lxcpaths.iter().cloned().collect();
         for root in Root::all(top)? {
             let lxcpath = lxcpath_of(&root.config);
-            match stands_on(&root.config) {
-                Ok(entries) if entries.contains(&root.entry) => {
+            match files::read_regular(&root.config, LARGEST) {
+                Ok(text) if entries_in(&text).contains(&root.entry) => {
                     users.of.entry(root.entry).or_default().insert(root.config.clone());
                 }
-                Ok(_) => users.stale.push(root),
+                Ok(text) if stands_elsewhere(&root.config, &text) => users.stale.push(root),
                 Err(_) if root.is_gone() => users.stale.push(root),
-                // It may stand on a disk that is not there now.
-                Err(_) => users.unreachable.push(root),
+                // It may stand on a disk that is not there now, or be just being written.
+                _ => users.unreachable.push(root),
             }
             directories.insert(lxcpath);
         }
@@ -103,6 +104,14 @@ fn names_in(directory: &Path) -> Vec<PathBuf> {
 /// Returns the entries that a container's config names.
 fn stands_on(config: &Path) -> io::Result<BTreeSet<EntryId>> {
     files::read_regular(config, LARGEST).map(|text| entries_in(&text))
+}
+
+/// Tells whether a config says that its container stands on something that is none of this. LXC writes
+/// it anew when a template has ended, and `partial` is there as long as it does.
+fn stands_elsewhere(config: &Path, text: &[u8]) -> bool {
+    let rootfs = lxc::config::last_value(&String::from_utf8_lossy(text), "lxc.rootfs.path")
+        .is_some_and(|value| !value.is_empty());
+    rootfs && config.with_file_name("partial").symlink_metadata().is_err()
 }
 
 /// Returns the entries whose trees a text names, wherever the store is by that text.

@@ -312,6 +312,40 @@ fn a_name_that_cannot_be_reached_any_more_is_no_fault() {
 }
 
 #[test]
+fn gc_keeps_what_a_container_stands_on_while_lxc_writes_its_config() {
+    if !root() {
+        return;
+    }
+    let sandbox = Sandbox::new().upstream("mkdir \"$rootfs/etc\"").layers("");
+    sandbox.template(["m.toml", "--storage=overlay"]).exits(0);
+    let config = sandbox.container().join("config");
+    let whole = sandbox.config();
+    let at = whole.find("trees/").unwrap();
+    let entries = || fs::read_dir(sandbox.path("store/host/trees")).unwrap().count();
+    let gc = || sandbox.run(["store", "gc"]);
+    // LXC puts a header of its own in front when the template has ended: it begins with nothing.
+    fs::write(&config, "").unwrap();
+    gc().exits(0).mentions("does not say what it stands on");
+    assert_eq!(entries(), 1);
+    // It may be as far as the middle of the line.
+    fs::write(sandbox.container().join("partial"), "").unwrap();
+    fs::write(&config, &whole[..at + 10]).unwrap();
+    gc().exits(0).mentions("does not say what it stands on");
+    assert_eq!(entries(), 1);
+    fs::remove_file(sandbox.container().join("partial")).unwrap();
+    // Somebody may have put the line elsewhere.
+    fs::write(&config, "lxc.include = /elsewhere\n").unwrap();
+    gc().exits(0).mentions("does not say what it stands on");
+    assert_eq!(entries(), 1);
+    fs::write(&config, &whole).unwrap();
+    gc().exits(0).prints("removed 0 entries, 0 B\n").says("");
+    // On something else it does not stand on this.
+    fs::write(&config, "lxc.rootfs.path = dir:/elsewhere\n").unwrap();
+    gc().exits(0);
+    assert_eq!(entries(), 0);
+}
+
+#[test]
 fn a_layer_made_elsewhere_than_what_it_stands_on_has_no_path_of_there() {
     if !root() {
         return;
