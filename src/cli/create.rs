@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, chown};
 use std::path::{Path, PathBuf};
 
 use super::arguments::CreateArguments;
-use super::mapping::{Mapping, starting_config};
+use super::mapping::{IN_PIECES, Mapping, starting_config};
 use super::run::{Options, run};
 use super::storage::Wanted;
 use super::{output, plan};
@@ -48,6 +48,9 @@ fn create(arguments: CreateArguments) -> Result<u8, String> {
         Some(path) => starting_config(path)?,
     };
     let mapping = Mapping::decide(&config, &caller);
+    if mapping == Mapping::Pieces {
+        return Err(IN_PIECES.to_owned());
+    }
     let mapped = mapping.mapped();
     let path = lxcpath.join(&name);
     let target = plan::target(&name, &path, mapped, arguments.args);
@@ -56,7 +59,7 @@ fn create(arguments: CreateArguments) -> Result<u8, String> {
     let wanted = Wanted {
         storage: arguments.storage,
         config: mapping.initial_config(&config, &path.join("rootfs")).into_bytes(),
-        map: store::map_of(mapping.ids(&caller)),
+        map: Some(store::map_of(mapping.ids(&caller))),
     };
     let Some((plan, chain)) = plan::make(&manifest, target, &arguments.values, &wanted) else {
         return Ok(status::USAGE);

@@ -21,12 +21,19 @@ pub(super) enum Mapping {
     CallerAlone,
     /// By these.
     Ids(Ids),
+    /// By several ranges, as a config says that leaves a hole for an id of the host's. LXC alone
+    /// makes such containers.
+    Pieces,
 }
+
+/// What to say where a config's map cannot be entered.
+pub(super) const IN_PIECES: &str =
+    "the container's config maps its ids in several pieces, which only `lxc-create` can do";
 
 impl Mapping {
     /// Decides by the config that the container starts with, and by who calls.
     pub(super) fn decide(config: &str, caller: &Caller) -> Self {
-        let given = idmap(config);
+        let Ok(given) = idmap(config) else { return Self::Pieces };
         match given.or_else(|| Ids::subordinate(caller).filter(|_| caller.uid != 0)) {
             Some(ids) => Self::Ids(ids),
             None if caller.uid == 0 => Self::None,
@@ -38,7 +45,7 @@ impl Mapping {
     pub(super) fn ids(self, caller: &Caller) -> Option<Ids> {
         let one = |first| Range { first, count: 1 };
         match self {
-            Self::None => None,
+            Self::None | Self::Pieces => None,
             Self::CallerAlone => Some(Ids { users: one(caller.uid), groups: one(caller.gid) }),
             Self::Ids(ids) => Some(ids),
         }
@@ -47,7 +54,7 @@ impl Mapping {
     /// Returns the config of a container that starts with `config`: as LXC has it by then.
     pub(super) fn initial_config(self, config: &str, rootfs: &Path) -> String {
         let mut text = config.to_owned();
-        if let (None, Self::Ids(Ids { users, groups })) = (idmap(config), self) {
+        if let (Ok(None), Self::Ids(Ids { users, groups })) = (idmap(config), self) {
             let _ = writeln!(text, "lxc.idmap = u 0 {} {}", users.first, users.count);
             let _ = writeln!(text, "lxc.idmap = g 0 {} {}", groups.first, groups.count);
         }
@@ -58,7 +65,7 @@ impl Mapping {
     /// Returns the ids that stand for the caller in the container's namespace.
     pub(super) fn mapped(self) -> Option<Mapped> {
         match self {
-            Self::None => None,
+            Self::None | Self::Pieces => None,
             Self::CallerAlone => Some(Mapped { uid: 0, gid: 0 }),
             Self::Ids(ids) => Some(ids.mapped()),
         }
@@ -78,18 +85,37 @@ pub(super) fn starting_config(path: &Path) -> Result<String, String> {
 }
 
 /// Returns the id map of a config, where it has one that starts at 0 for users and groups.
-pub(super) fn idmap(config: &str) -> Option<Ids> {
-    let range = |kind: &str| {
-        config.lines().find_map(|line| {
-            let value = line.trim().strip_prefix("lxc.idmap")?.trim_start().strip_prefix('=')?;
-            let mut words = value.split_whitespace();
-            let fits = words.next()? == kind && words.next()? == "0";
-            let first = words.next()?.parse().ok()?;
-            let count = words.next()?.parse().ok()?;
-            fits.then_some(Range { first, count })
-        })
-    };
-    Some(Ids { users: range("u")?, groups: range("g")? })
+///
+/// # Errors
+///
+/// [`IN_PIECES`], where there is more than that.
+pub(super) fn idmap(config: &str) -> Result<Option<Ids>, &'static str> {
+    let (mut users, mut groups) = (Vec::new(), Vec::new());
+    for line in config.lines() {
+        let value = line.trim().strip_prefix("lxc.idmap").map(str::trim_start);
+        let Some(value) = value.and_then(|rest| rest.strip_prefix('=')) else { continue };
+        let mut words = value.split_whitespace();
+        let list = match words.next() {
+            Some("u") => &mut users,
+            Some("g") => &mut groups,
+            // LXC forgets what was before.
+            None => {
+                users.clear();
+                groups.clear();
+                continue;
+            }
+            Some(_) => continue,
+        };
+        let mut number = || words.next().and_then(|word| word.parse::<u32>().ok());
+        if let (Some(inside), Some(first), Some(count)) = (number(), number(), number()) {
+            list.push((inside, Range { first, count }));
+        }
+    }
+    match (users.as_slice(), groups.as_slice()) {
+        ([(0, users)], [(0, groups)]) => Ok(Some(Ids { users: *users, groups: *groups })),
+        ([] | [_], [] | [_]) => Ok(None),
+        _ => Err(IN_PIECES),
+    }
 }
 
 #[cfg(test)]
@@ -99,10 +125,12 @@ mod tests {
     #[test]
     fn a_config_s_map_counts_if_it_starts_at_0() {
         let text = "lxc.idmap = u 0 100000 65536\nlxc.idmap=g 0 200000 65536\n";
-        let ids = idmap(text).unwrap();
+        let ids = idmap(text).unwrap().unwrap();
         assert_eq!((ids.users.first, ids.groups.first), (100_000, 200_000));
-        assert_eq!(idmap("lxc.idmap = u 0 1 1\n"), None);
-        assert_eq!(idmap("lxc.idmap = u 5 1 1\nlxc.idmap = g 5 1 1\n"), None);
-        assert_eq!(idmap("# lxc.idmap = u 0 1 1\n"), None);
+        assert_eq!(idmap(&format!("lxc.idmap = u 5 7 9\nlxc.idmap =\n{text}")), Ok(Some(ids)));
+        assert_eq!(idmap("lxc.idmap = u 0 1 1\n"), Ok(None));
+        assert_eq!(idmap("lxc.idmap = u 5 1 1\nlxc.idmap = g 5 1 1\n"), Ok(None));
+        assert_eq!(idmap("# lxc.idmap = u 0 1 1\n"), Ok(None));
+        assert_eq!(idmap(&format!("lxc.idmap = u 65536 1000 1\n{text}")), Err(IN_PIECES));
     }
 }

@@ -39,7 +39,7 @@ pub(super) fn main(arguments: &PlanArguments) -> u8 {
     let wanted = Wanted {
         storage: arguments.storage,
         config: mapping.initial_config(&config, &path.join("rootfs")).into_bytes(),
-        map: store::map_of(mapping.ids(&caller)),
+        map: (mapping != Mapping::Pieces).then(|| store::map_of(mapping.ids(&caller))),
     };
     let target = target(&name, &path, mapping.mapped(), arguments.args.clone());
     let Some((plan, _)) = make(&manifest, target, &arguments.values, &wanted) else {

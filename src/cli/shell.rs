@@ -160,5 +160,5 @@ fn container(path: &Path, name: &str) -> Result<Place, String> {
             }
         }
     };
-    Ok(Place { rootfs, name: name.to_owned(), ids: mapping::idmap(&text) })
+    Ok(Place { rootfs, name: name.to_owned(), ids: mapping::idmap(&text)? })
 }

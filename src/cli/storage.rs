@@ -16,8 +16,8 @@ pub(super) struct Wanted {
     pub(super) storage: StorageArguments,
     /// What LXC starts the container's config with.
     pub(super) config: Vec<u8>,
-    /// The name of the id map that the run works in.
-    pub(super) map: String,
+    /// The name of the id map that the run works in; nothing, where it has several pieces.
+    pub(super) map: Option<String>,
 }
 
 impl Wanted {
@@ -42,17 +42,21 @@ impl Wanted {
             return plan;
         }
         let wanted = Storage { mode, rebuild: self.storage.rebuild, ..Storage::default() };
+        let Some(map) = &self.map else {
+            let unused = Some("the container's ids are mapped in several pieces".to_owned());
+            return Plan { storage: Storage { unused, ..wanted }, ..plan };
+        };
         // Its faults are those of the container's own, which are told already.
         let (Some(shadow), _) = loaded.bind(PLACEHOLDER, None) else {
             let unused = Some("it cannot be bound for a container of another name".to_owned());
             return Plan { storage: Storage { unused, ..wanted }, ..plan };
         };
-        let store = store::directory(&Caller::observe()).map(|top| Store::new(&top, &self.map));
+        let store = store::directory(&Caller::observe()).map(|top| Store::new(&top, map));
         // What is made anew is no reason to trust what was known.
         let recalling = store.as_ref().filter(|_| !self.storage.rebuild);
         let recall = |stamp: &Stamp| recalling.and_then(|store| store.recall(stamp));
         let container = (chain, &plan.container);
-        let ground = ground::observe(container, facts, &self.config, &self.map, &recall);
+        let ground = ground::observe(container, facts, &self.config, map, &recall);
         let slots = |plan: &Plan| -> Vec<String> {
             let pattern = plan.storage.pattern.iter();
             pattern.flat_map(|pattern| pattern.stored.iter().map(plan::Storable::slot)).collect()

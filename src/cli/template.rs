@@ -110,7 +110,7 @@ fn wanted(arguments: &Arguments, call: &TemplateCall) -> Wanted {
     Wanted {
         storage: StorageArguments { storage, rebuild: arguments.rebuild },
         config: files::read_regular(&call.path.join("config"), LARGEST_CONFIG).unwrap_or_default(),
-        map: store::map_of(Ids::of_this_process()),
+        map: (!Ids::are_in_pieces()).then(|| store::map_of(Ids::of_this_process())),
     }
 }
 

@@ -47,10 +47,25 @@ impl Ids {
         Some(Self { users: range("/proc/self/uid_map")?, groups: range("/proc/self/gid_map")? })
     }
 
+    /// Tells whether the ids of this process's namespace are not all told by
+    /// [`Self::of_this_process`], but for the caller's own behind them: a map may have holes, and
+    /// what is put there.
+    pub fn are_in_pieces() -> bool {
+        let is_mapped = Caller::observe().is_mapped_root();
+        is_mapped && ["/proc/self/uid_map", "/proc/self/gid_map"].into_iter().any(in_pieces)
+    }
+
     /// Returns the ids that stand for the caller within the namespace: those behind all others.
     pub fn mapped(&self) -> Mapped {
         Mapped { uid: self.users.count, gid: self.groups.count }
     }
+}
+
+fn in_pieces(file: &str) -> bool {
+    let extents = id_map(file);
+    let from_0 = extents.iter().find(|extent| extent.inside == 0);
+    let count = from_0.map_or(0, |extent| extent.count);
+    extents.iter().any(|extent| extent.inside != 0 && (extent.inside, extent.count) != (count, 1))
 }
 
 /// Moves this process into a new user namespace, as its user 0.

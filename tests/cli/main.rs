@@ -24,6 +24,7 @@ mod drops;
 mod filesystems;
 mod handed;
 mod hostile;
+mod idmaps;
 mod input;
 mod install;
 mod owners;

@@ -1,0 +1,88 @@
+//! Id maps of more than one piece: one that leaves a hole, for an id that is the host's too.
+
+use std::fs;
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::process::Pid;
+
+use crate::requirement::root;
+use crate::sandbox::{NAME, Sandbox};
+
+const PIECES: &str = "0 100000 1000\n1000 1000 1\n1001 101001 64535\n65536 0 1\n";
+
+/// Calls the template in a user namespace that only the host's root can make.
+fn mapped(sandbox: &Sandbox, map: &str, words: &[&str]) -> (Option<i32>, String) {
+    let chown = ["-R", "100000:100000", "."];
+    let mut command = sandbox.command("chown");
+    assert!(command.current_dir(sandbox.path("")).args(chown).status().unwrap().success());
+    // Its end of the pipe is the end of the namespace.
+    let mut command = sandbox.command("unshare");
+    command.args(["--user", "--", "cat"]).stdin(Stdio::piped()).stdout(Stdio::null());
+    let mut holder = command.spawn().unwrap();
+    let id = Pid::from_child(&holder).as_raw_nonzero().to_string();
+    // Nobody can map ids of a namespace that is not there yet.
+    let own = fs::read_link("/proc/self/ns/user").unwrap();
+    while fs::read_link(format!("/proc/{id}/ns/user")).unwrap() == own {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    for file in ["uid_map", "gid_map"] {
+        fs::write(format!("/proc/{id}/{file}"), map).unwrap();
+    }
+    let mut command = sandbox.command("nsenter");
+    command.args(["--user", "--target", &id, "--setuid=0", "--setgid=0", "--"]);
+    command.arg(sandbox.program_path()).args(sandbox.three());
+    command.args(["--mapped-uid=65536", "--mapped-gid=65536"]).args(words);
+    let output = command.output().unwrap();
+    drop(holder.stdin.take());
+    holder.wait().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn ids_that_are_mapped_in_pieces_have_no_store() {
+    if !root() {
+        return;
+    }
+    let sandbox = Sandbox::new()
+        .upstream("mkdir \"$rootfs/home\"; touch \"$rootfs/home/f\"; chown 1000 \"$rootfs/home/f\"")
+        .layers("");
+    sandbox.shell();
+    let (status, said) = mapped(&sandbox, PIECES, &["m.toml"]);
+    assert_eq!(status, Some(0), "{said}");
+    let why = "the layer store is not used: the container's ids are mapped in several pieces";
+    assert!(said.contains(&format!("warning: {why}")), "{said}");
+    assert!(!sandbox.path("store").exists());
+
+    // In one piece they have.
+    fs::remove_dir_all(sandbox.container()).unwrap();
+    sandbox.shell();
+    let whole = "0 100000 65536\n65536 0 1\n";
+    let (status, said) = mapped(&sandbox, whole, &["m.toml"]);
+    assert_eq!(status, Some(0), "{said}");
+    assert!(said.contains("store: copying what is stored"), "{said}");
+    let stored = fs::read_dir(sandbox.path("store")).unwrap().count();
+    assert_eq!(stored, 3, "trees, metadata and links");
+
+    fs::remove_dir_all(sandbox.container()).unwrap();
+    sandbox.shell();
+    let (status, said) = mapped(&sandbox, PIECES, &["m.toml", "--storage=overlay"]);
+    assert_eq!(status, Some(8), "{said}");
+    assert!(said.contains("mapped in several pieces"), "{said}");
+}
+
+#[test]
+fn only_lxc_makes_containers_whose_ids_are_mapped_in_pieces() {
+    let sandbox = Sandbox::new().upstream("mkdir \"$rootfs/etc\"").layers("").file(
+        "pieces.conf",
+        "lxc.idmap = u 0 100000 1000\nlxc.idmap = u 1000 1000 1\nlxc.idmap = g 0 100000 65536\n",
+    );
+    let config = ["--config", "pieces.conf"];
+    sandbox.create(config).exits(2).mentions("maps its ids in several pieces");
+    assert!(!sandbox.container().exists());
+    fs::create_dir_all(sandbox.rootfs()).unwrap();
+    fs::copy(sandbox.role().join("pieces.conf"), sandbox.container().join("config")).unwrap();
+    let lxcpath = sandbox.path("lxc").display().to_string();
+    let words = ["shell", NAME, "--lxcpath", &lxcpath];
+    sandbox.run(words).exits(2).mentions("maps its ids in several pieces");
+}
