@@ -1,6 +1,6 @@
 //! What defines a stored upstream besides its call: files that arguments name, and the like.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -46,9 +46,11 @@ pub fn observe(
     }
 }
 
+/// How the names of images begin whose place is a directory, as skopeo has them.
+const DIRECTORIES: [&str; 2] = ["oci", "dir"];
+
 /// Returns the digests of the files that arguments name: what they hold decides what the upstream
-/// leaves. A path may be a word, or stand behind a `=` in it. `recall` is what is known of files
-/// already.
+/// leaves. `recall` is what is known of files already.
 pub fn files(
     words: &[OsString],
     recall: &dyn Fn(&Stamp) -> Option<Digest>,
@@ -59,24 +61,50 @@ pub fn files(
 fn named(words: &[OsString], reader: &mut Reader<'_>) -> BTreeMap<String, Digest> {
     let mut found = BTreeMap::new();
     for word in words {
-        let bytes = word.as_bytes();
-        let value = bytes.iter().position(|byte| *byte == b'=').map(|at| &bytes[at + 1..]);
-        for path in [Some(bytes), value].into_iter().flatten().filter(|path| !path.is_empty()) {
-            if let Some(digest) = reader.digest(Path::new(OsStr::from_bytes(path))) {
-                found.insert(word.to_string_lossy().into_owned(), digest);
+        let paths = parts(word).into_iter();
+        let digests: Vec<_> =
+            paths.filter_map(|part| reader.digest(Path::new(OsStr::from_bytes(part)))).collect();
+        let digest = match digests.as_slice() {
+            [] => continue,
+            [one] => *one,
+            several => {
+                let text: String = several.iter().map(Digest::to_string).collect();
+                Digest::of(text.as_bytes())
             }
-        }
+        };
+        found.insert(word.to_string_lossy().into_owned(), digest);
     }
     found
 }
 
-/// Returns the arguments that name a directory by a path.
+/// Returns what may be a path in an argument: all of it, what stands behind a `=` or the letter of an
+/// option, and the pieces between `:` and `,` in that. What is none makes no difference.
+fn parts(word: &OsStr) -> Vec<&[u8]> {
+    let whole = word.as_bytes();
+    let mut parts = vec![whole];
+    let behind = |at: usize| &whole[at..];
+    if whole.len() > 2 && whole[0] == b'-' && whole[1] != b'-' {
+        parts.push(behind(2));
+    }
+    parts.extend(memchr::memchr_iter(b'=', whole).map(|at| behind(at + 1)));
+    let pieces: Vec<_> =
+        parts.iter().flat_map(|part| part.split(|byte| b":,=".contains(byte))).collect();
+    parts.extend(pieces);
+    parts.retain(|part| !part.is_empty());
+    let mut seen = BTreeSet::new();
+    parts.retain(|part| seen.insert(*part));
+    parts
+}
+
+/// Returns the arguments that name a directory: by a path, since any word may be the name of one that
+/// happens to be there, or as an image's.
 fn directories(words: &[OsString]) -> Vec<String> {
     let named = words.iter().filter(|word| {
-        let bytes = word.as_bytes();
-        let value = bytes.iter().position(|byte| *byte == b'=').map(|at| &bytes[at + 1..]);
-        let mut paths = [Some(bytes), value].into_iter().flatten();
-        paths.any(|path| path.contains(&b'/') && Path::new(OsStr::from_bytes(path)).is_dir())
+        let parts = parts(word);
+        let is_image = parts.iter().any(|part| DIRECTORIES.map(str::as_bytes).contains(part));
+        parts.iter().any(|part| {
+            (is_image || part.contains(&b'/')) && Path::new(OsStr::from_bytes(part)).is_dir()
+        })
     });
     named.map(|word| word.to_string_lossy().into_owned()).collect()
 }

@@ -237,16 +237,32 @@ fn a_machine_id_is_emptied_wherever_it_is_unless_it_is_none_yet() {
 
 #[test]
 fn files_that_an_argument_names_define_what_is_stored() {
-    let sandbox = Sandbox::new()
-        .file("data", "1")
-        .upstream("echo >>calls; cp data \"$rootfs/data\"")
-        .layers("args = { from = \"data\" }\n");
-    for (text, count) in [("1", 1), ("1", 1), ("2", 2), ("1", 2)] {
-        fs::write(sandbox.role().join("data"), text).unwrap();
-        sandbox.chain().exits(0);
-        assert_eq!(sandbox.read("/data"), text);
-        assert_eq!(calls(&sandbox), count, "{text}");
-        again(&sandbox);
+    let words = [
+        "data",
+        "--from=data",
+        "-fdata",
+        "-f=data",
+        "oci-archive:data:latest",
+        "--url=docker-archive:./data",
+        "--disk=file=data,format=raw",
+        "--url=file://$PWD/data",
+    ];
+    for word in words {
+        let sandbox = Sandbox::new().file("data", "1").file("other", "1");
+        let word = word.replace("$PWD", &sandbox.role().display().to_string());
+        let sandbox = sandbox
+            .upstream("echo >>calls; cat data other >\"$rootfs/data\"")
+            .layers(&format!("args = [\"{word}\", \"other,data\"]\n"));
+        for (text, other, count) in
+            [("1", "1", 1), ("1", "1", 1), ("2", "1", 2), ("1", "1", 2), ("1", "2", 3)]
+        {
+            fs::write(sandbox.role().join("data"), text).unwrap();
+            fs::write(sandbox.role().join("other"), other).unwrap();
+            sandbox.chain().exits(0);
+            assert_eq!(sandbox.read("/data"), format!("{text}{other}"), "{word}");
+            assert_eq!(calls(&sandbox), count, "{word}: {text}");
+            again(&sandbox);
+        }
     }
 }
 

@@ -159,19 +159,29 @@ fn a_file_that_changes_while_the_upstream_reads_it_is_not_stored() {
 
 #[test]
 fn a_directory_as_argument_keeps_the_upstream_out_of_the_store() {
-    let sandbox = Sandbox::new()
-        .file("dir/f", "1")
-        .upstream("echo >>calls; cp -r dir \"$rootfs/dir\"")
-        .layers("args = [\"./dir\"]\n");
-    for text in ["1", "2"] {
-        fs::write(sandbox.role().join("dir/f"), text).unwrap();
-        sandbox.chain().exits(0);
-        assert_eq!(sandbox.read("/dir/f"), text);
-        again(&sandbox);
+    for word in ["./dir", "--fstree=./dir", "-f./dir", "--url=oci:dir:latest", "--url=dir:./dir"] {
+        let sandbox = Sandbox::new()
+            .file("dir/f", "1")
+            .upstream("echo >>calls; cp -r dir \"$rootfs/dir\"")
+            .layers(&format!("args = [\"{word}\"]\n"));
+        for text in ["1", "2"] {
+            fs::write(sandbox.role().join("dir/f"), text).unwrap();
+            sandbox.chain().exits(0);
+            assert_eq!(sandbox.read("/dir/f"), text, "{word}");
+            again(&sandbox);
+        }
+        let plan = sandbox.run(["plan", "m.toml", "-v"]);
+        assert!(plan.stdout().contains("template fake  [always runs]"), "{}", plan.stdout());
+        let why = format!("the argument {word} of the template names a directory");
+        assert!(plan.stdout().contains(&why), "{}", plan.stdout());
     }
+    // A word is not taken for the name of what happens to stand beside the manifest.
+    let sandbox = Sandbox::new()
+        .file("bookworm/f", "1")
+        .upstream("mkdir \"$rootfs/etc\"")
+        .layers("args = { release = \"bookworm\", url = \"docker://debian:bookworm\" }\n");
     let plan = sandbox.run(["plan", "m.toml", "-v"]);
-    assert!(plan.stdout().contains("template fake  [always runs]"), "{}", plan.stdout());
-    assert!(plan.stdout().contains("the argument ./dir of the template names a directory"));
+    assert!(plan.stdout().contains("template fake  [to build]"), "{}", plan.stdout());
 }
 
 #[test]
