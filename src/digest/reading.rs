@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Digest;
 
-/// What the kernel says of a file, and changes whenever its bytes change.
+/// What a filesystem says of a file, and changes whenever its bytes change, if it is a good one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamp {
     /// The device that it is on.

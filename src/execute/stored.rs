@@ -19,6 +19,7 @@ use super::failure::{Failure, status};
 use super::observe::{Doing, Event, Subject};
 use super::site::Site;
 use super::{Handed, Run, config};
+use crate::digest::Digest;
 use crate::host::caller::Caller;
 use crate::host::contain;
 use crate::host::files::Ownership;
@@ -45,6 +46,8 @@ pub(super) struct Stored {
     /// What the config of the container's own starts with.
     initial: Vec<u8>,
     stock: Stock,
+    /// The newest generation of each key when the run began.
+    before: BTreeMap<Digest, u64>,
     /// Entries that cannot be used.
     damaged: Vec<EntryId>,
     /// How many of the storables are done.
@@ -303,6 +306,7 @@ impl Run<'_> {
             shared: Some(shared),
             ground,
             initial,
+            before: stock.entries.clone(),
             stock,
             damaged: Vec::new(),
             done: 0,

@@ -5,6 +5,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rustix::fs::{StatFs, fstatfs};
+
 use crate::digest::{Digest, Reading, Stamp};
 
 /// The shortest file that is worth remembering, in bytes: others are read as fast.
@@ -14,6 +16,10 @@ const LEAST: u64 = 1024 * 1024;
 /// write again and again until the kernel has brought that to the disk, and only the first time
 /// shows: half a minute, unless somebody has set that up otherwise. Times are no finer than ticks.
 const SETTLED: Duration = Duration::from_secs(60);
+
+/// The filesystems that bring it to a disk, and tell the times by the kernel's clock: ext4, XFS, btrfs
+/// and F2FS, by their magic numbers. A tmpfs shows nothing of what is written to a mapping.
+const RELIABLE: [u64; 4] = [0xEF53, 0x5846_5342, 0x9123_683E, 0xF2F5_2010];
 
 /// Takes digests of files.
 pub(super) struct Reader<'a> {
@@ -42,6 +48,7 @@ impl<'a> Reader<'a> {
         let (digest, _) = Digest::of_reader(&file).ok()?;
         if stamp.size >= LEAST
             && is_settled(&stamp, begun)
+            && fstatfs(&file).is_ok_and(|filesystem| is_reliable(&filesystem))
             && file.metadata().is_ok_and(|after| self::stamp(&after) == stamp)
         {
             self.readings.push(Reading { stamp, digest });
@@ -65,6 +72,11 @@ fn stamp(metadata: &Metadata) -> Stamp {
     }
 }
 
+fn is_reliable(filesystem: &StatFs) -> bool {
+    // Its type is signed, and of another width, elsewhere.
+    u64::try_from(filesystem.f_type).is_ok_and(|kind| RELIABLE.contains(&kind))
+}
+
 /// Tells whether a file had been left alone for long enough at a time.
 fn is_settled(stamp: &Stamp, at: SystemTime) -> bool {
     let Ok(seconds) = u64::try_from(stamp.changed.0) else { return false };
@@ -76,23 +88,32 @@ fn is_settled(stamp: &Stamp, at: SystemTime) -> bool {
 mod tests {
     use super::*;
 
-    /// A file that is as old as the host's system.
-    const OLD: &str = "/bin/bash";
+    #[test]
+    fn what_is_known_of_a_file_is_not_read_again_until_it_changes() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("image");
+        fs::write(&path, vec![7; 4096]).unwrap();
+        let known = stamp(&fs::metadata(&path).unwrap());
+        let other = Digest::of(b"what was remembered");
+        let recall = |stamp: &Stamp| (*stamp == known).then_some(other);
+        let mut reader = Reader::new(&recall);
+        assert_eq!(reader.digest(&path), Some(other));
+
+        // Of the same length, and said to be as old.
+        std::thread::sleep(Duration::from_millis(20));
+        let modified = fs::metadata(&path).unwrap().modified().unwrap();
+        fs::write(&path, vec![8; 4096]).unwrap();
+        File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
+        assert_eq!(reader.digest(&path), Some(Digest::of(&[8; 4096])));
+        assert_eq!(reader.readings(), []);
+    }
 
     #[test]
-    fn what_is_known_of_a_file_is_not_read_again() {
-        let nothing = |_: &Stamp| None;
-        let mut reader = Reader::new(&nothing);
-        let digest = reader.digest(Path::new(OLD)).unwrap();
-        let readings = reader.readings();
-        let [reading] = readings.as_slice() else { panic!("{readings:?}") };
-        assert_eq!(reading.digest, digest);
-
-        let other = Digest::of(b"what was remembered");
-        let recall = |stamp: &Stamp| (*stamp == reading.stamp).then_some(other);
-        let mut reader = Reader::new(&recall);
-        assert_eq!(reader.digest(Path::new(OLD)), Some(other));
-        assert_eq!(reader.readings(), []);
+    fn a_tmpfs_is_not_relied_on() {
+        let kind = |path: &str| is_reliable(&rustix::fs::statfs(path).unwrap());
+        assert!(!kind("/proc"));
+        let shm = rustix::fs::statfs("/dev/shm").unwrap();
+        assert!(!is_reliable(&shm), "{:x}", shm.f_type);
     }
 
     #[test]

@@ -32,8 +32,9 @@ impl Run<'_> {
         let storable = &pattern.stored[index];
         let Some(layer) = pattern.nest_layer(&storable.name) else { return Ok(Ended::Done) };
         let Some(stored) = &self.stored else { return Ok(Ended::Done) };
-        let (store, base, since) = (stored.store.clone(), stored.base, stored.stock.now);
+        let (store, base) = (stored.store.clone(), stored.base);
         let rung = self.rung(pattern, index, base);
+        let before = stored.before.get(&rung.key).copied();
         let fail = |error: io::Error| fault(layer, "cannot be looked for", &error);
         let lock = store.lock_of(rung.key).map_err(fail)?;
         self.wait(&format!("another run makes {}", storable.slot()), || lock.take())?;
@@ -50,7 +51,7 @@ impl Run<'_> {
             self.stored.as_ref().and_then(|stored| stored.stock.entries.get(&rung.key).copied());
         let again = self.rung(pattern, index, base);
         // With `--rebuild`, what was made while this run waited is new too.
-        let newer = newest.filter(|generation| *generation > since);
+        let newer = newest.filter(|generation| before.is_none_or(|before| *generation > before));
         let newer = newer.map(|generation| EntryId { key: rung.key, generation });
         if let Some(entry) = again.found.or(newer) {
             let slot = storable.slot();
