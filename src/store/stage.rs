@@ -2,6 +2,7 @@
 //!
 //! All of them are in the run's own mount namespace, and end with it.
 
+use std::env;
 use std::ffi::CString;
 use std::fs;
 use std::io;
@@ -98,6 +99,8 @@ impl Drop for Overlay {
 #[derive(Debug)]
 pub struct Veil {
     lxcpath: PathBuf,
+    /// Where this process was working, if that is under the veil.
+    here: Option<PathBuf>,
 }
 
 impl Veil {
@@ -112,12 +115,13 @@ impl Veil {
         let through =
             |directory: &OwnedFd| PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()));
         mount("tmpfs", lxcpath, "tmpfs", MountFlags::NOSUID, Some(c"mode=0755"))?;
-        let veil = Self { lxcpath: lxcpath.clone() };
+        let here = env::current_dir().ok().filter(|here| here.starts_with(lxcpath));
+        let veil = Self { lxcpath: lxcpath.clone(), here };
         for entry in entries {
             let name = entry.file_name();
             let kind = entry.file_type()?;
             let (from, to) = (through(&under).join(&name), lxcpath.join(&name));
-            if kind.is_symlink() {
+            if kind.is_symlink() && !is_container(&from) {
                 std::os::unix::fs::symlink(fs::read_link(&from)?, &to)?;
             } else if kind.is_dir() && !is_container(&from) {
                 fs::create_dir(&to)?;
@@ -130,6 +134,10 @@ impl Veil {
         let to = lxcpath.join(name);
         fs::create_dir(&to)?;
         mount_bind_recursive(through(&shown), &to)?;
+        // A path without a slash in front would still lead under the veil.
+        if let Some(here) = &veil.here {
+            env::set_current_dir(here).or_else(|_| env::set_current_dir(lxcpath))?;
+        }
         Ok(veil)
     }
 
@@ -170,6 +178,11 @@ impl Drop for Veil {
         let flags = UnmountFlags::NOFOLLOW | UnmountFlags::DETACH;
         if let Err(error) = unmount(&self.lxcpath, flags) {
             tracing::warn!(%error, "the containers stay hidden until the run ends");
+        }
+        if let Some(here) = &self.here
+            && let Err(error) = env::set_current_dir(here)
+        {
+            tracing::debug!(%error, "the working directory is gone");
         }
     }
 }

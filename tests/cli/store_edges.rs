@@ -380,6 +380,48 @@ fn what_is_dated_in_the_future_is_made_anew_all_the_same() {
 }
 
 #[test]
+fn no_other_container_is_in_reach_of_an_upstream() {
+    if !root() {
+        return;
+    }
+    let sandbox = Sandbox::new()
+        .upstream(
+            "mkdir \"$rootfs/etc\"; ls >\"$rootfs/etc/here\"; \
+             ls \"${path%/*}\" >\"$rootfs/etc/there\"; cat note >\"$rootfs/etc/note\"; \
+             for one in here linked; do touch \"${path%/*}/$one/f\" \"$one/f\" 2>/dev/null || :; done",
+        )
+        .layers("");
+    for real in ["lxc/here", "disk/real"] {
+        fs::create_dir_all(sandbox.path(real)).unwrap();
+        fs::write(sandbox.path(real).join("config"), "lxc.uts.name = real\n").unwrap();
+    }
+    symlink("../disk/real", sandbox.path("lxc/linked")).unwrap();
+    fs::write(sandbox.path("lxc/note"), "note").unwrap();
+    sandbox.shell();
+    // The caller may stand in the directory of containers itself, or in one of them.
+    for directory in ["lxc", "lxc/here"] {
+        for storage in ["copy", "overlay"] {
+            let mut command = sandbox.within();
+            command.current_dir(sandbox.path(directory)).args(sandbox.three());
+            command.arg(sandbox.role().join("m.toml"));
+            command.args(["--rebuild", &format!("--storage={storage}")]);
+            sandbox.ran(command).exits(0);
+            for real in ["lxc/here", "disk/real"] {
+                assert!(!sandbox.path(real).join("f").exists(), "{real} from {directory}");
+            }
+            if storage == "copy" {
+                let seen = format!("note\n{NAME}\n");
+                assert_eq!(sandbox.read("/etc/here"), seen);
+                assert_eq!(sandbox.read("/etc/there"), seen);
+                assert_eq!(sandbox.read("/etc/note"), "note");
+            }
+            again(&sandbox);
+            sandbox.shell();
+        }
+    }
+}
+
+#[test]
 fn a_layer_made_elsewhere_than_what_it_stands_on_has_no_path_of_there() {
     if !root() {
         return;
