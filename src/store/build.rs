@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{FlockOperation, flock};
 
@@ -40,8 +41,9 @@ const LARGEST_RECORD: usize = 64 * 1024 * 1024;
 pub struct Build {
     store: Store,
     directory: PathBuf,
-    /// Held as long as this is no rubbish.
-    _held: OwnedFd,
+    /// Held as long as this is no rubbish. The kernel tells whoever opened something on a filesystem
+    /// what that could not write since then: what is asked of this one holds for all that is made.
+    held: Arc<OwnedFd>,
     parent: Option<Entry>,
     // The veil goes first: what it shows is mounted on the overlay.
     veil: Option<Veil>,
@@ -92,7 +94,7 @@ impl Build {
         let mut build = Self {
             store: store.clone(),
             directory,
-            _held: held,
+            held: Arc::new(held),
             parent,
             veil: None,
             overlay: None,
@@ -160,7 +162,7 @@ impl Build {
         let rootfs = made.join("rootfs");
         let mut changes = self.complete(&rootfs, bell)?;
         // All of it is read now: meanwhile it is written.
-        let flush = Flush::begin(open(&self.store.trees())?);
+        let flush = Flush::begin(&self.held);
         let mut kept: Vec<PathBuf> =
             self.parent.iter().flat_map(|parent| parent.kept.iter().cloned()).collect();
         kept.retain(|path| !about.removed.contains(&path.as_path()));

@@ -20,10 +20,10 @@ pub(super) struct Flush {
 }
 
 impl Flush {
-    /// Begins with the filesystem that `directory` is on.
-    pub(super) fn begin(directory: OwnedFd) -> Self {
-        let directory = Arc::new(directory);
-        let held = Arc::clone(&directory);
+    /// Begins with the filesystem that `directory` is on. It was opened before anything was written
+    /// there that counts.
+    pub(super) fn begin(directory: &Arc<OwnedFd>) -> Self {
+        let [directory, held] = [Arc::clone(directory), Arc::clone(directory)];
         // Where no thread can be started, all is left to the end.
         let first =
             Builder::new().spawn(move || (gettid(), syncfs(&held).map_err(io::Error::from))).ok();
@@ -34,8 +34,8 @@ impl Flush {
     ///
     /// # Errors
     ///
-    /// Also what the disk did not take since the beginning: the kernel tells each descriptor of
-    /// that once.
+    /// Also what the disk did not take since the directory was opened: the kernel tells each
+    /// descriptor of that once.
     pub(super) fn finish(mut self) -> io::Result<()> {
         self.wait()?;
         Ok(syncfs(&self.directory)?)

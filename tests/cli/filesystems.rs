@@ -74,3 +74,41 @@ fn every_filesystem_holds_store_and_containers() {
         }
     }
 }
+
+/// A disk whose own storage is full: what was written to it is lost when it is to be kept. Somebody
+/// else is told of that first; afterwards all goes well again.
+const LOSSY: &str = r#"
+set -eu
+cd "$(dirname "$PWD")"
+mkdir small mnt
+mount -t tmpfs -o size=24m none small
+truncate -s 64M small/image
+mkfs.ext4 -q -m 0 -O ^has_journal small/image || exit 77
+mount -o loop small/image mnt || exit 77
+mkdir mnt/store mnt/lxc
+sync -f mnt
+head -c "$(df --block-size=1 --output=avail small | tail -n 1)" /dev/zero >small/filler || :
+truncate -s -4M small/filler
+cd role
+LAYERED_TEMPLATE_STORE=$PWD/../mnt/store exec "$1" create m.toml --name lossy --lxcpath ../lxc
+"#;
+
+#[test]
+fn what_the_disk_did_not_take_is_not_stored() {
+    if !root() {
+        return;
+    }
+    let sandbox = Sandbox::new()
+        .upstream(
+            "head -c 9M /dev/urandom >\"$rootfs/blob\"; sync -f \"$rootfs\" || echo lost; \
+             rm \"$PWD/../small/filler\"; sync -f \"$rootfs\" && echo kept",
+        )
+        .layers("");
+    let mut command = sandbox.command("unshare");
+    command.args(["--mount", "--", "/bin/sh", "-c", LOSSY, "sh"]).arg(sandbox.program_path());
+    let ran = sandbox.ran(command);
+    if ran.output.status.code() == Some(77) {
+        return skip("no ext4 can be made here");
+    }
+    ran.exits(8).mentions("error: store of layer `os` could not be stored: ");
+}
