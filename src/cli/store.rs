@@ -11,7 +11,7 @@ use super::arguments::{ReportFormat, StoreVerb};
 use super::output;
 use crate::execute::status;
 use crate::host::caller::Caller;
-use crate::host::{child, files, lxcpath, userns};
+use crate::host::{child, files, lxcpath, template, userns};
 use crate::plan::EntryId;
 use crate::shell;
 use crate::store::tree::{self, Usage};
@@ -112,7 +112,13 @@ fn lock(store: &Store, alone: bool) -> io::Result<Lock> {
     let gate = store.gate()?;
     let lock = store.lock()?;
     let mut told = false;
-    for one in [&gate, &lock] {
+    // Whoever has the gate may wait for a run that this is part of.
+    let is_within = !template::held().is_empty();
+    if alone && is_within {
+        return Err(io::Error::other("a run that this is part of uses the store"));
+    }
+    let locks = if is_within { vec![&lock] } else { vec![&gate, &lock] };
+    for one in locks {
         while !(if alone { one.take()? } else { one.share()? }) {
             if !std::mem::replace(&mut told, true) {
                 output::say("the store is in use; waiting");

@@ -16,6 +16,7 @@ use crate::chain::Secret;
 use crate::host::child::{self, End, Terms, Watcher};
 use crate::host::signals::Signals;
 use crate::host::state::RunDirectory;
+use crate::lxc::upstream::HELD;
 use crate::manifest::Stop;
 use crate::plan::{Layer, Place, Step};
 use crate::shell;
@@ -84,9 +85,13 @@ impl Run<'_> {
     pub(super) fn command(
         &mut self,
         job: Job<'_>,
-        command: Command,
+        mut command: Command,
         terms: Terms,
     ) -> Result<(), Failure> {
+        match self.held().join(" ") {
+            nothing if nothing.is_empty() => command.env_remove(HELD),
+            held => command.env(HELD, held),
+        };
         self.job(job, terms, |signals, watcher| child::run(command, terms, signals, watcher))
     }
 

@@ -24,7 +24,9 @@ use crate::host::caller::Caller;
 use crate::host::contain;
 use crate::host::files::Ownership;
 use crate::host::rootfs::Rootfs;
+use crate::host::template;
 use crate::lxc;
+use crate::lxc::upstream::SHARED;
 use crate::manifest::LayerName;
 use crate::plan::{
     Act, EntryId, Ground, Known, Layer, Mode, PLACEHOLDER, Part, Pattern, Rung, Stock, Storable,
@@ -50,6 +52,8 @@ pub(super) struct Stored {
     before: BTreeMap<Digest, u64>,
     /// Entries that cannot be used.
     damaged: Vec<EntryId>,
+    /// The key that is being made.
+    making: Option<Digest>,
     /// How many of the storables are done.
     done: usize,
     /// The entry of the last of them.
@@ -291,7 +295,10 @@ impl Run<'_> {
         };
         let (gate, shared) = (store.gate().map_err(why)?, store.lock().map_err(why)?);
         let what = "the store is being cleaned";
-        self.wait(what, || gate.share()).map_err(Denied::Failure)?;
+        // Whoever has the gate may wait for a run that this is part of.
+        if template::held().is_empty() {
+            self.wait(what, || gate.share()).map_err(Denied::Failure)?;
+        }
         self.wait(what, || shared.share()).map_err(Denied::Failure)?;
         drop(gate);
         for reading in &ground.readings {
@@ -309,11 +316,22 @@ impl Run<'_> {
             before: stock.entries.clone(),
             stock,
             damaged: Vec::new(),
+            making: None,
             done: 0,
             base: None,
             settled: false,
             overlay: None,
         })
+    }
+
+    /// Returns what a run within this one must not wait for.
+    pub(in crate::execute) fn held(&self) -> Vec<String> {
+        let mut held = template::held();
+        if let Some(Stored { shared: Some(_), making, .. }) = &self.stored {
+            held.push(SHARED.to_owned());
+            held.extend(making.as_ref().map(Digest::to_string));
+        }
+        held
     }
 
     /// Waits until `take` has what another run has.

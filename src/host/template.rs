@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 
-use crate::lxc::upstream::DEPTH;
+use crate::lxc::upstream::{DEPTH, HELD};
 
 /// The variable that names a directory that is looked into first.
 pub const VARIABLE: &str = "UPSTREAM_TEMPLATE_DIR";
@@ -25,6 +25,12 @@ pub fn directories() -> Vec<PathBuf> {
 pub fn depth() -> u32 {
     let depth = env::var_os(DEPTH);
     depth.and_then(|depth| depth.to_str()?.parse().ok()).unwrap_or_default()
+}
+
+/// Returns what the runs hold of the layer store that this process is a part of.
+pub fn held() -> Vec<String> {
+    let held = env::var(HELD).unwrap_or_default();
+    held.split_whitespace().map(str::to_owned).collect()
 }
 
 /// Finds the template `lxc-<name>`.

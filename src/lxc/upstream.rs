@@ -11,6 +11,13 @@ pub const DEPTH: &str = "LXC_LAYERED_TEMPLATE_DEPTH";
 /// How deep the program may be its own upstream.
 pub const DEEPEST: u32 = 16;
 
+/// The variable that tells a run within a run what that holds of the layer store: [`SHARED`], and the
+/// keys of what it makes. Who waited for that would wait for itself.
+pub const HELD: &str = "LXC_LAYERED_TEMPLATE_HELD";
+
+/// The word of [`HELD`] for the lock that every run shares.
+pub const SHARED: &str = "shared";
+
 /// The caller's variables that every upstream gets.
 const NAMES: [&str; 8] = [
     "PATH",
@@ -61,6 +68,7 @@ pub fn arguments(call: &TemplateCall, layer: &[OsString]) -> Vec<OsString> {
 pub fn passes(name: &OsStr) -> bool {
     let bytes = name.as_bytes();
     name != DEPTH
+        && name != HELD
         && (NAMES.iter().any(|known| name == *known)
             || PREFIXES.iter().any(|prefix| bytes.starts_with(prefix.as_bytes()))
             || SUFFIXES.iter().any(|suffix| bytes.ends_with(suffix.as_bytes())))
@@ -110,7 +118,7 @@ mod tests {
         ] {
             assert!(passes(OsStr::new(name)), "{name}");
         }
-        for name in ["AWS_SECRET_ACCESS_KEY", "LD_PRELOAD", "XLXC_", "PATHS", DEPTH] {
+        for name in ["AWS_SECRET_ACCESS_KEY", "LD_PRELOAD", "XLXC_", "PATHS", DEPTH, HELD] {
             assert!(!passes(OsStr::new(name)), "{name}");
         }
     }

@@ -113,3 +113,42 @@ fn runs_that_are_killed_leave_the_store_whole() {
     assert_eq!(rubbish(&sandbox), 0);
     assert!(!sandbox.run(["store", "list"]).stdout().contains("layer"));
 }
+
+/// Makes a role whose template runs `script`, in which `$again` is this program.
+fn nested(script: &str) -> Sandbox {
+    let sandbox = Sandbox::new();
+    let again = sandbox.program_path().display().to_string();
+    sandbox
+        .upstream(&format!("again={again}; mkdir \"$rootfs/etc\"; {script}"))
+        .layers("")
+        .file("inner.toml", "manifest = 1\n[[layer]]\nname = \"os\"\ntemplate = \"plain\"\n")
+        .program(
+            "templates/lxc-plain",
+            "#!/bin/sh\nfor word; do case $word in --rootfs=*) mkdir \"${word#*=}/inner\";; esac; done\n",
+        )
+}
+
+#[test]
+fn a_run_within_a_run_does_not_wait_for_whoever_waits_for_that() {
+    if !root() {
+        return;
+    }
+    let script = "unheld() { env -u LXC_LAYERED_TEMPLATE_HELD \"$@\"; }; \
+                  unheld \"$again\" store gc >/dev/null 2>&1 & sleep 0.5; \
+                  \"$again\" create inner.toml --name inner --lxcpath ../other; \
+                  \"$again\" store list >&2; \"$again\" store gc || echo refused: $?";
+    let sandbox = nested(script);
+    let ran = sandbox.chain();
+    ran.exits(0).mentions("a run that this is part of uses the store").mentions("refused: 8");
+    assert!(sandbox.path("other/inner/rootfs/inner").is_dir());
+}
+
+#[test]
+fn a_run_within_a_run_does_not_wait_for_what_that_makes() {
+    if !root() {
+        return;
+    }
+    let sandbox = nested("\"$again\" create m.toml --name inner --lxcpath ../other");
+    let ran = sandbox.chain();
+    ran.exits(4).mentions("is made by a run that this is part of");
+}
