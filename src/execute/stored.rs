@@ -293,14 +293,7 @@ impl Run<'_> {
             rootfs: (uid, gid, mode),
             ..pattern.ground.clone()
         };
-        let (gate, shared) = (store.gate().map_err(why)?, store.lock().map_err(why)?);
-        let what = "the store is being cleaned";
-        // Whoever has the gate may wait for a run that this is part of.
-        if template::held().is_empty() {
-            self.wait(what, || gate.share()).map_err(Denied::Failure)?;
-        }
-        self.wait(what, || shared.share()).map_err(Denied::Failure)?;
-        drop(gate);
+        let shared = self.share(&store)?;
         for reading in &ground.readings {
             if let Err(error) = store.remember(reading) {
                 tracing::debug!(%error, "what was read will be read again");
@@ -322,6 +315,19 @@ impl Run<'_> {
             settled: false,
             overlay: None,
         })
+    }
+
+    /// Takes the lock that every run shares.
+    fn share(&mut self, store: &Store) -> Result<Lock, Denied> {
+        let why = |error: io::Error| Denied::Why(error.to_string());
+        let (gate, shared) = (store.gate().map_err(why)?, store.lock().map_err(why)?);
+        let what = "the store is being cleaned";
+        // Whoever has the gate may wait for a run that this is part of.
+        if template::held().is_empty() {
+            self.wait(what, || gate.share()).map_err(Denied::Failure)?;
+        }
+        self.wait(what, || shared.share()).map_err(Denied::Failure)?;
+        Ok(shared)
     }
 
     /// Returns what a run within this one must not wait for.

@@ -9,13 +9,13 @@ use super::super::observe::{Doing, Subject};
 use super::super::site::Site;
 use super::super::{Handed, Run, config};
 use super::identity::Names;
-use super::{Stored, fault, is_upstream};
+use super::{Denied, Stored, fault, is_upstream};
 use crate::host::files::{self, Ownership};
 use crate::host::ground;
 use crate::lxc;
 use crate::plan::{Act, Content, EntryId, Layer, PLACEHOLDER, Pattern, Rung, Target};
 use crate::store::tree::Bell;
-use crate::store::{About, Build, Entry, Made, Start};
+use crate::store::{About, Build, Entry, Lock, Made, Start};
 
 /// How the making of something ended.
 pub(super) enum Ended {
@@ -195,7 +195,11 @@ impl Run<'_> {
         within: usize,
         handed: &Handed,
     ) -> Result<(), Box<Failure>> {
-        let (build, site) = match self.view(within) {
+        // Until it is mounted, gc would see nobody on it.
+        let shared = self.share_again()?;
+        let view = self.view(within);
+        drop(shared);
+        let (build, site) = match view {
             Ok(view) => view,
             Err(error) => {
                 let settled = self.stored.as_ref().is_some_and(|stored| stored.settled);
@@ -213,6 +217,21 @@ impl Run<'_> {
         self.at_site(site, |run| run.acts(layer, handed, Act::is_check_on_host))?;
         drop(build);
         Ok(())
+    }
+
+    /// Takes the lock that every run shares, where the container needs it no more.
+    fn share_again(&mut self) -> Result<Option<Lock>, Box<Failure>> {
+        let Some(Stored { store, shared: None, .. }) = &self.stored else { return Ok(None) };
+        let store = store.clone();
+        match self.share(&store) {
+            Ok(lock) => Ok(Some(lock)),
+            // What is to be shown may be there all the same.
+            Err(Denied::Why(why)) => {
+                tracing::debug!(why, "the store has no lock");
+                Ok(None)
+            }
+            Err(Denied::Failure(failure)) => Err(failure),
+        }
     }
 
     /// Makes what the container would be if nothing stood outside of so many storables.
