@@ -102,7 +102,8 @@ fn of_map(verb: &StoreVerb, top: &Path, map: &str, lxcpaths: &[PathBuf]) -> u8 {
         StoreVerb::Remove { entries } => remove(&store, top, lxcpaths, entries),
     };
     done.unwrap_or_else(|error| {
-        output::error(&error.to_string(), None);
+        let message = format!("the store `{}`, id map `{map}`: {error}", top.display());
+        output::error(&message, None);
         status::STORE
     })
 }
@@ -227,6 +228,14 @@ fn verify(store: &Store, given: &[String]) -> io::Result<u8> {
 
 fn clean(store: &Store, top: &Path, lxcpaths: &[PathBuf], forget: bool) -> io::Result<u8> {
     let _held = lock(store, true)?;
+    let roots = top.join("roots");
+    if !forget && !roots.exists() && !store.entries()?.is_empty() {
+        return Err(io::Error::other(format!(
+            "`{}` is gone, which says what containers stand on; without it, all that none is found \
+             on goes with `--forget`",
+            roots.display()
+        )));
+    }
     // Nobody comes to stand on anything while the lock is held.
     let mut users = Users::find(top, lxcpaths)?;
     for root in users.unreachable.iter().filter(|root| root.map == store.map()) {

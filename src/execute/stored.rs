@@ -22,7 +22,7 @@ use super::{Handed, Run, config};
 use crate::digest::Digest;
 use crate::host::caller::Caller;
 use crate::host::contain;
-use crate::host::files::Ownership;
+use crate::host::files::{self, Ownership};
 use crate::host::rootfs::Rootfs;
 use crate::host::template;
 use crate::lxc;
@@ -454,8 +454,7 @@ pub(super) type HandedAt = BTreeMap<LayerName, Handed>;
 fn fault(layer: &Layer, what: &str, error: &io::Error) -> Box<Failure> {
     let subject = Subject { layer: layer.name.clone(), doing: Doing::Store };
     let failure = Failure::of(status::STORE, subject, &layer.at, format!("{what}: {error}"));
-    let full = error.kind() == io::ErrorKind::StorageFull;
-    Box::new(failure.hint(if full {
+    Box::new(failure.hint(if files::is_full(error) {
         "`layered-template store gc` removes what no container stands on"
     } else {
         "`--storage=none` makes the container without the store"

@@ -135,3 +135,8 @@ pub fn replace_in(
     }
     written
 }
+
+/// Tells whether a disk, or what its user may have of it, is full.
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}

@@ -199,7 +199,7 @@ impl Build {
         let key = about.document.key();
         let newest = self.store.entries()?.into_iter().rfind(|id| id.key == key);
         // The clock may have been put back.
-        let after = newest.map_or(0, |id| id.generation + 1);
+        let after = newest.and_then(|id| id.generation.checked_add(1)).unwrap_or(0);
         let id = EntryId { key, generation: now().max(after) };
         let mut entry = Entry::new(id, parent.map(|parent| parent.id), about.made, about.document);
         entry.lxcpaths = parent.map(|parent| parent.lxcpaths.clone()).unwrap_or_default();
@@ -298,14 +298,26 @@ impl Build {
     /// Puts the entry into its place: its tree is on the disk before anybody can find it.
     fn publish(&self, made: &Path, entry: &Entry, list: &[u8], flush: Flush) -> io::Result<()> {
         flush.finish()?;
-        let trees = open(&self.store.trees())?;
+        let trees = File::from(open(&self.store.trees())?);
         let name = entry.id.to_string();
         // A run that was killed may have come as far as here.
         tree::remove(trees.as_fd(), name.as_ref())?;
         fs::rename(made, self.store.trees().join(&name))?;
-        File::from(trees).sync_all()?;
-        write_whole(&self.store.list(entry.id), list)?;
-        entry.write(&self.store)?;
+        let told = || -> io::Result<()> {
+            trees.sync_all()?;
+            write_whole(&self.store.list(entry.id), list)?;
+            entry.write(&self.store)
+        };
+        if let Err(error) = told() {
+            // Nobody would find it, and the disk may be full.
+            for path in [self.store.document(entry.id), self.store.list(entry.id)] {
+                let _ = fs::remove_file(path);
+            }
+            if let Err(error) = tree::remove(trees.as_fd(), name.as_ref()) {
+                tracing::debug!(%error, name, "a tree stays");
+            }
+            return Err(error);
+        }
         if let Err(error) =
             Entry::is_last(&self.store, entry.id, &entry.made.manifest, &entry.made.slot)
         {
@@ -360,11 +372,13 @@ fn make_directory(store: &Store) -> io::Result<(PathBuf, OwnedFd)> {
 }
 
 /// Removes what killed runs have left in the place where entries are made.
+/// The caller has had the store's lock for itself, so that nobody makes anything there.
 pub(super) fn sweep(store: &Store) -> io::Result<usize> {
-    let lock = work_lock(store)?;
     let work = store.work();
-    let rubbish = rubbish(&work)?;
-    drop(lock);
+    let rubbish = match rubbish(&work) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        rubbish => rubbish?,
+    };
     let count = rubbish.len();
     clear(&work, rubbish);
     Ok(count)

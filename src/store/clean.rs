@@ -1,6 +1,7 @@
 //! Removes from the store what nobody stands on.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::fd::AsFd;
@@ -31,15 +32,11 @@ pub struct Cleaned {
 pub fn clean(store: &Store, users: &Users) -> io::Result<Cleaned> {
     let all = store.entries()?;
     // A container that was found without a link may not be found when what led to it is forgotten.
-    for (id, configs) in users.of.iter().filter(|(id, _)| all.contains(id)) {
-        for config in configs.iter().filter(|config| !config.starts_with("/proc")) {
-            // One that is gone by now is no user the next time.
-            gone(Root::note(store, *id, config))?;
+    if note(store, users, &all)? {
+        let of_map = |root: &&Root| root.map == store.map();
+        for root in users.stale.iter().filter(of_map) {
+            gone(fs::remove_file(&root.link))?;
         }
-    }
-    let of_map = |root: &&Root| root.map == store.map();
-    for root in users.stale.iter().filter(of_map) {
-        gone(fs::remove_file(&root.link))?;
     }
     let mut needed: BTreeSet<EntryId> = BTreeSet::new();
     for id in all.iter().filter(|id| users.needs(**id)) {
@@ -56,13 +53,13 @@ pub fn clean(store: &Store, users: &Users) -> io::Result<Cleaned> {
     }
     // Of a run that was killed before it wrote the document, there is a tree alone.
     let known: BTreeSet<String> = store.entries()?.iter().map(ToString::to_string).collect();
-    for entry in fs::read_dir(store.trees())? {
-        let name = entry?.file_name();
+    for entry in listed(&store.trees())? {
+        let name = entry.file_name();
         let kept = name.to_str().is_some_and(|name| {
             known.contains(name) || EntryId::parse(name).is_some_and(|id| users.needs(id))
         });
         if !kept {
-            tree::remove(open(&store.trees())?.as_fd(), &name)?;
+            take(&store.trees(), &name)?;
             cleaned.rubbish += 1;
         }
     }
@@ -87,27 +84,49 @@ pub fn clean(store: &Store, users: &Users) -> io::Result<Cleaned> {
 pub fn remove(store: &Store, id: EntryId) -> io::Result<u64> {
     let tree = store.rootfs(id);
     let usage = open(&tree).and_then(|tree| tree::usage(tree.as_fd())).unwrap_or_default();
-    gone(fs::remove_file(store.document(id)))?;
-    sync_directory(store.document(id).parent().unwrap_or(Path::new("/")))?;
-    gone(fs::remove_file(store.list(id)))?;
-    let trees = open(&store.trees())?;
-    tree::remove(trees.as_fd(), id.to_string().as_ref())?;
+    let name = id.to_string();
+    take(&store.documents(), name.as_ref())?;
+    sync_directory(&store.documents())?;
+    take(&store.lists(), name.as_ref())?;
+    take(&store.trees(), name.as_ref())?;
     Ok(usage.alone)
 }
 
-/// Removes files of a directory.
-fn discard(directory: &Path, wanted: impl Fn(&fs::DirEntry) -> bool) -> io::Result<()> {
-    let listed = match fs::read_dir(directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        listed => listed?,
-    };
-    for entry in listed {
-        let entry = entry?;
-        if wanted(&entry) {
-            fs::remove_file(entry.path())?;
+/// Notes who stands on what; false, where the disk has no place for that.
+fn note(store: &Store, users: &Users, all: &[EntryId]) -> io::Result<bool> {
+    for (id, configs) in users.of.iter().filter(|(id, _)| all.contains(id)) {
+        for config in configs.iter().filter(|config| !config.starts_with("/proc")) {
+            match Root::note(store, *id, config) {
+                // Space is what somebody cleans for.
+                Err(error) if files::is_full(&error) => return Ok(false),
+                // One that is gone by now is no user the next time.
+                noted => gone(noted)?,
+            }
         }
     }
-    Ok(())
+    Ok(true)
+}
+
+/// Removes what is of a name in a directory, whatever it is.
+fn take(directory: &Path, name: &OsStr) -> io::Result<()> {
+    let removed = open(directory).and_then(|opened| tree::remove(opened.as_fd(), name));
+    gone(removed).map_err(|error| {
+        let path = directory.join(name);
+        io::Error::new(error.kind(), format!("`{}`: {error}", path.display()))
+    })
+}
+
+fn listed(directory: &Path) -> io::Result<Vec<fs::DirEntry>> {
+    match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        listed => listed?.collect(),
+    }
+}
+
+/// Removes some of what is in a directory.
+fn discard(directory: &Path, wanted: impl Fn(&fs::DirEntry) -> bool) -> io::Result<()> {
+    let unwanted = listed(directory)?.into_iter().filter(wanted);
+    unwanted.map(|entry| entry.file_name()).try_for_each(|name| take(directory, &name))
 }
 
 fn gone(removed: io::Result<()>) -> io::Result<()> {

@@ -211,8 +211,7 @@ impl Entry {
             return Ok(());
         }
         let temporary = path.with_extension(unique()?);
-        fs::write(&temporary, text)?;
-        fs::rename(&temporary, &path)
+        put(&temporary, &path, fs::write(&temporary, text))
     }
 }
 
@@ -220,10 +219,16 @@ impl Entry {
 pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension(format!("new-{}", unique()?));
     let mut file = File::create_new(&temporary)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    put(&temporary, path, written)?;
     sync_directory(path.parent().unwrap_or(Path::new("/")))
+}
+
+/// Gives a file that was written its name; one that could not be written, or named, goes.
+pub(super) fn put(temporary: &Path, path: &Path, written: io::Result<()>) -> io::Result<()> {
+    written.and_then(|()| fs::rename(temporary, path)).inspect_err(|_| {
+        let _ = fs::remove_file(temporary);
+    })
 }
 
 pub(super) fn sync_directory(path: &Path) -> io::Result<()> {

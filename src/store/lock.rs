@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, openat};
+use rustix::io::Errno;
 
 /// A lock; it is open again when this is dropped, or the process ends however it does.
 #[derive(Debug)]
@@ -16,8 +17,15 @@ impl Lock {
     /// Opens a lock, and makes its file where there is none.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = openat(CWD, path, flags, Mode::RUSR | Mode::WUSR)?;
-        Ok(Self { file: file.into() })
+        let file = match openat(CWD, path, flags, Mode::RUSR | Mode::WUSR) {
+            // What is there can be read under a lock all the same.
+            Err(Errno::ROFS) => {
+                let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                openat(CWD, path, flags, Mode::empty())
+            }
+            opened => opened,
+        };
+        Ok(Self { file: file?.into() })
     }
 
     /// Takes it alone; false where somebody else has it.
@@ -33,7 +41,7 @@ impl Lock {
     fn ask(&self, operation: FlockOperation) -> io::Result<bool> {
         match flock(&self.file, operation) {
             Ok(()) => Ok(true),
-            Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
+            Err(Errno::WOULDBLOCK) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }

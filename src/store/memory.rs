@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
+use super::entry::put;
 use super::place::{Store, unique};
 use crate::digest::{Digest, Reading, Stamp};
 use crate::host::files;
@@ -24,8 +25,7 @@ impl Store {
     pub fn remember(&self, reading: &Reading) -> io::Result<()> {
         let path = self.reading(&reading.stamp);
         let temporary = path.with_extension(unique()?);
-        fs::write(&temporary, serde_json::to_vec(reading)?)?;
-        fs::rename(&temporary, &path)
+        put(&temporary, &path, fs::write(&temporary, serde_json::to_vec(reading)?))
     }
 
     fn reading(&self, stamp: &Stamp) -> PathBuf {

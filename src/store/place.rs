@@ -143,6 +143,7 @@ impl Store {
         let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
         let mut maps: Vec<_> =
             names.filter_map(|name| Some(name.strip_suffix(".meta")?.to_owned())).collect();
+        maps.retain(|map| ids_of(map).is_some());
         maps.sort();
         maps
     }

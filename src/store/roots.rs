@@ -89,6 +89,8 @@ impl Root {
             let config = match fs::read_link(entry.path()) {
                 // What is cleaned of another id map meanwhile.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                // No link: it is none of this.
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => continue,
                 config => config?,
             };
             roots.push(Self { map: map.to_owned(), entry: id, config, mark, link: entry.path() });

@@ -37,6 +37,7 @@ mod statuses;
 mod steps;
 mod store;
 mod store_edges;
+mod store_faults;
 mod timeouts;
 mod together;
 mod trees;

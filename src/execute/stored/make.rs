@@ -59,7 +59,8 @@ impl Run<'_> {
         // With `--rebuild`, what was made while this run waited is new too.
         let newer = newest.filter(|generation| before.is_none_or(|before| *generation > before));
         let newer = newer.map(|generation| EntryId { key: rung.key, generation });
-        if let Some(entry) = again.found.or(newer) {
+        let sound = |entry: &EntryId| store.fault(*entry).is_none();
+        if let Some(entry) = again.found.or(newer).filter(sound) {
             let slot = storable.slot();
             self.log(format!("{slot}: in the store as {entry}, made meanwhile\n").as_bytes());
             self.found(index, entry);

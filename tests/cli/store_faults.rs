@@ -1,0 +1,139 @@
+//! A layer store in which something is not as it should be: looked after all the same.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use crate::requirement::root;
+use crate::sandbox::Sandbox;
+
+const APP: &str = "\n[[layer]]\nname = \"app\"\n[[layer.file]]\npath = \"/app\"\ncontent = \"1\"\n";
+
+fn role() -> Sandbox {
+    Sandbox::new().upstream("mkdir \"$rootfs/etc\"").layers(APP)
+}
+
+fn count(sandbox: &Sandbox, directory: &str) -> usize {
+    fs::read_dir(sandbox.path("store").join(directory)).unwrap().count()
+}
+
+#[test]
+fn gc_takes_what_is_of_the_wrong_type_too() {
+    if !root() {
+        return;
+    }
+    let sandbox = role();
+    sandbox.template(["m.toml", "--storage=overlay"]).exits(0);
+    let store = sandbox.path("store");
+    for directory in ["last", "readings", "locks", "lists", "entries"] {
+        fs::create_dir_all(store.join("host.meta").join(directory).join("x/y")).unwrap();
+    }
+    fs::write(store.join("host/trees/file"), "").unwrap();
+    let root = fs::read_dir(store.join("roots")).unwrap().next().unwrap().unwrap().file_name();
+    let name = root.into_string().unwrap().replace("@host", "@other");
+    fs::write(store.join("roots").join(name.replacen("host@", "other@", 1)), "").unwrap();
+    fs::create_dir_all(store.join("zzz.meta")).unwrap();
+    sandbox.run(["store", "list"]).exits(0);
+    sandbox.run(["store", "gc"]).exits(0);
+    for (directory, expected) in [
+        ("host.meta/last", 2),
+        ("host.meta/readings", 0),
+        ("host.meta/lists", 2),
+        ("host.meta/entries", 2),
+        ("host/trees", 2),
+        ("host/work", 0),
+    ] {
+        assert_eq!(count(&sandbox, directory), expected, "{directory}");
+    }
+    sandbox.run(["store", "verify"]).exits(0);
+    // A document that cannot be read is one that cannot be used, and goes as others do.
+    let entries = store.join("host.meta/entries");
+    let name = fs::read_dir(&entries).unwrap().next().unwrap().unwrap().file_name();
+    fs::remove_file(entries.join(&name)).unwrap();
+    fs::create_dir(entries.join(&name)).unwrap();
+    fs::remove_dir_all(sandbox.container()).unwrap();
+    sandbox.run(["store", "remove", name.to_str().unwrap()]).exits(0);
+    assert_eq!(count(&sandbox, "host.meta/entries"), 1);
+}
+
+#[test]
+fn gc_goes_on_where_directories_are_missing() {
+    if !root() {
+        return;
+    }
+    let sandbox = role();
+    for missing in
+        ["host/trees", "host/work", "host.meta/locks", "host.meta/lists", "host.meta/last"]
+    {
+        sandbox.chain().exits(0);
+        fs::remove_dir_all(sandbox.path("store").join(missing)).unwrap();
+        sandbox.run(["store", "gc"]).exits(0);
+        assert_eq!(count(&sandbox, "host.meta/entries"), 0, "{missing}");
+        fs::remove_dir_all(sandbox.container()).unwrap();
+    }
+    // Who stands on what is no longer known.
+    sandbox.template(["m.toml", "--storage=overlay"]).exits(0);
+    fs::remove_dir_all(sandbox.path("store/roots")).unwrap();
+    sandbox.run(["store", "gc"]).exits(8).mentions("store/roots` is gone");
+    assert_eq!(count(&sandbox, "host.meta/entries"), 2);
+    sandbox.run(["store", "gc", "--forget"]).exits(0);
+    assert_eq!(count(&sandbox, "host.meta/entries"), 0);
+}
+
+#[test]
+fn what_cannot_be_published_leaves_nothing() {
+    if !root() {
+        return;
+    }
+    // Each step on the way from the tree's place to the document's fails once.
+    for directory in ["lists", "entries"] {
+        let sandbox = role();
+        sandbox.chain().exits(0);
+        let place = sandbox.path("store/host.meta").join(directory);
+        fs::remove_dir_all(sandbox.container()).unwrap();
+        fs::remove_dir_all(&place).unwrap();
+        symlink("/proc/none", &place).unwrap();
+        sandbox.template(["m.toml", "--rebuild"]);
+        fs::remove_file(&place).unwrap();
+        fs::create_dir(&place).unwrap();
+        assert_eq!(count(&sandbox, "host/trees"), 2, "{directory}");
+        assert_eq!(count(&sandbox, "host/work"), 0, "{directory}");
+    }
+}
+
+#[test]
+fn a_store_that_cannot_be_written_to_is_read_all_the_same() {
+    if !root() {
+        return;
+    }
+    let sandbox = role();
+    sandbox.chain().exits(0);
+    fs::remove_dir_all(sandbox.container()).unwrap();
+    sandbox.shell();
+    let script = "mount --bind store store && mount -o remount,bind,ro store && cd role && \
+                  \"$1\" store list && \"$1\" store verify && exec \"$@\"";
+    let mut command = sandbox.command("unshare");
+    command.current_dir(sandbox.path("")).args(["--mount", "sh", "-c", script, "sh"]);
+    command.arg(sandbox.program_path()).args(sandbox.three()).arg("m.toml");
+    let ran = sandbox.ran(command);
+    ran.exits(0).says("app: store: copying what is stored\n");
+    assert!(ran.stdout().contains("  sound\n"), "{}", ran.stdout());
+}
+
+#[test]
+fn a_damaged_entry_that_came_meanwhile_is_made_anew() {
+    if !root() {
+        return;
+    }
+    let sandbox = Sandbox::new().upstream("mkdir \"$rootfs/etc\"").layers("");
+    sandbox.chain().exits(0);
+    let entries = sandbox.path("store/host.meta/entries");
+    let name = fs::read_dir(&entries).unwrap().next().unwrap().unwrap().file_name();
+    let key = name.to_str().unwrap().split('.').next().unwrap().to_owned();
+    for generation in [u64::MAX - 1, u64::MAX] {
+        fs::write(entries.join(format!("{key}.{generation}")), "").unwrap();
+        for words in [&["m.toml", "--rebuild"][..], &["m.toml"]] {
+            fs::remove_dir_all(sandbox.container()).unwrap();
+            sandbox.template(words).exits(0);
+        }
+    }
+}
