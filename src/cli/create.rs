@@ -95,7 +95,9 @@ fn create(arguments: CreateArguments) -> Result<u8, String> {
         Options { talk: arguments.talk, keep_failed: arguments.keep_failed, under_lxc: false };
     let status = run(&plan, secrets, options);
     if status == 0 {
-        shell.keep();
+        shell
+            .keep()
+            .map_err(|error| format!("`{}` cannot be finished: {error}", path.display()))?;
     }
     Ok(status)
 }
@@ -109,6 +111,10 @@ fn make_lxcpath(lxcpath: &Path) -> Result<(), String> {
         .map_err(|error| format!("`{}` cannot be made: {error}", lxcpath.display()))
 }
 
+/// What LXC has in the directory of a container that is being made: one that has it still is not taken
+/// for whole.
+const PARTIAL: &str = "partial";
+
 /// A container's directory without its rootfs's contents. Dropped, it is removed with all in it,
 /// unless it is kept.
 struct Shell {
@@ -121,6 +127,12 @@ impl Shell {
     fn make(path: &Path, config: &[u8], mapped: Option<Mapped>) -> io::Result<Self> {
         rustix::process::umask(rustix::fs::Mode::empty());
         DirBuilder::new().mode(0o770).create(path).map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists if path.join(PARTIAL).exists() => {
+                let path = shell::word(path);
+                io::Error::other(format!(
+                    "it exists already, and was never finished; `rm -r {path}` removes it"
+                ))
+            }
             io::ErrorKind::AlreadyExists => io::Error::other("it exists already"),
             _ => error,
         })?;
@@ -135,13 +147,17 @@ impl Shell {
         }
         let (uid, gid) = mapped.map_or((caller.uid, caller.gid), |mapped| (mapped.uid, mapped.gid));
         let directory = files::open_directory(path)?;
+        files::replace_in(&directory, PARTIAL, b"", Ownership { uid, gid, mode: 0o640 })?;
         let ownership = Ownership { uid, gid, mode: 0o640 };
         files::replace_in(&directory, "config", config, ownership)?;
         Ok(shell)
     }
 
-    fn keep(mut self) {
+    /// Keeps it as a whole container.
+    fn keep(mut self) -> io::Result<()> {
+        fs::remove_file(self.path.join(PARTIAL))?;
         self.kept = true;
+        Ok(())
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::process::Stdio;
+use std::time::Duration;
 
 use crate::listing;
 use crate::requirement::{root, skip};
@@ -123,4 +125,25 @@ fn quiet_says_nothing_and_verbose_more() {
         .create(["-v", "--storage=none"])
         .exits(0)
         .mentions("os: template fake (m.toml:5)\nos: post: echo hi (m.toml:6)\n  os| hi\n");
+}
+
+#[test]
+fn a_run_that_is_killed_leaves_what_nobody_takes_for_whole() {
+    let sandbox = Sandbox::new().layers("post = 'touch begun; sleep 20'\n");
+    let mut command = sandbox.command(sandbox.program_path());
+    command.args(["create", "m.toml", "--name", "web1", "--lxcpath", "../lxc"]);
+    let mut run = command.stderr(Stdio::null()).spawn().unwrap();
+    while !sandbox.role().join("begun").exists() && run.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    run.kill().unwrap();
+    run.wait().unwrap();
+    let partial = sandbox.container().join("partial");
+    assert!(partial.is_file());
+    let ran = sandbox.create([""; 0]);
+    ran.exits(2).mentions("cannot be made: it exists already, and was never finished; `rm -r ");
+
+    let whole = Sandbox::new().layers("");
+    whole.create([""; 0]).exits(0);
+    assert!(whole.rootfs().is_dir() && !whole.container().join("partial").exists());
 }
