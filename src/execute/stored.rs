@@ -38,6 +38,9 @@ use make::Ended;
 /// How often it is looked whether another run has done with what this one waits for.
 const PATIENCE: Duration = Duration::from_millis(20);
 
+/// A disk with less space than this is taken for a full one, in bytes.
+const LEAST_SPACE: u64 = 256 * 1024;
+
 /// How far a run has come with what is stored.
 #[derive(Debug)]
 pub(super) struct Stored {
@@ -367,7 +370,11 @@ impl Run<'_> {
         if self.plan.storage.mode == Mode::Overlay {
             return Err(Self::no_store(layer, why));
         }
-        self.note(&format!("the layer store is not used: {why}"));
+        let used = match self.stored() {
+            Some(stored) if stored.done > 0 => "used no further",
+            _ => "not used",
+        };
+        self.note(&format!("the layer store is {used}: {why}"));
         Ok(false)
     }
 
@@ -426,7 +433,23 @@ impl Run<'_> {
         let name = &self.site.target.name;
         result.map_err(|failure| {
             let reason = failure.reason.replace(PLACEHOLDER, name);
-            Box::new(Failure { reason, ..*failure })
+            let hint = self.full_store().or(failure.hint);
+            Box::new(Failure { reason, hint, ..*failure })
+        })
+    }
+
+    /// Says so, where the disk is full on which a layer is made: it is not the container's.
+    fn full_store(&self) -> Option<String> {
+        let top = self.stored.as_ref()?.store.top();
+        let disk = rustix::fs::statvfs(top).ok()?;
+        let is_full = disk.f_bavail.saturating_mul(disk.f_frsize) < LEAST_SPACE
+            || (disk.f_files > 0 && disk.f_favail == 0);
+        is_full.then(|| {
+            format!(
+                "the disk of the layer store, `{}`, is full; `layered-template store gc` makes \
+                 room, and `--storage=none` does without it",
+                top.display()
+            )
         })
     }
 }

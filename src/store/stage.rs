@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use rustix::fs::StatVfsMountFlags;
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive, unmount};
 use rustix::process::{Pid, Signal, getpid, kill_process};
@@ -62,7 +63,14 @@ impl Overlay {
                 io::Error::new(error.kind(), format!("no overlay can write to `{upper}`: {error}"))
             },
         )?;
-        Ok(Self { at: at.to_path_buf() })
+        let overlay = Self { at: at.to_path_buf() };
+        // Where the kernel cannot make its own directory in `work`, nobody can write.
+        if rustix::fs::statvfs(at)?.f_flag.contains(StatVfsMountFlags::RDONLY) {
+            let message =
+                format!("nothing can be written to `{}`: its disk is full", upper.display());
+            return Err(io::Error::new(io::ErrorKind::StorageFull, message));
+        }
+        Ok(overlay)
     }
 
     /// Unmounts it.

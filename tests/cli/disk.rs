@@ -79,8 +79,8 @@ fn what_is_stored_and_does_not_fit_leaves_the_config_as_it_was() {
     );
     let (status, said, left) = on_a_small_disk(&sandbox, "256k", "copy");
     assert_eq!(status, Some(5), "{said}");
-    let expected = "error: store of layer `os` failed (copying what is stored): `/big`: No space \
-                    left on device (os error 28)\n";
+    let expected = "error: store of layer `os` failed (copying what is stored): in \
+                    `[DIR]/lxc/web1/rootfs`: `/big`: No space left on device (os error 28)\n";
     assert!(said.contains(expected), "{said}");
     assert!(left.ends_with("lxc.uts.name = x\n"), "{left}");
 }
@@ -100,4 +100,22 @@ fn a_state_directory_that_cannot_be_written_ends_no_run() {
     let sandbox = sandbox.layers("post = \"exit 1\"\n");
     std::fs::remove_dir_all(sandbox.container()).unwrap();
     sandbox.chain().exits(6).mentions("  log: [DIR]/tmp/");
+}
+
+#[test]
+fn a_full_disk_of_the_store_is_named() {
+    if !root() {
+        return;
+    }
+    let sandbox = Sandbox::new()
+        .upstream("mkdir \"$rootfs/etc\"; head -c 1M /dev/zero >\"$rootfs/etc/zero\"")
+        .layers("");
+    sandbox.shell();
+    std::fs::create_dir(sandbox.path("store")).unwrap();
+    let script = "mount -t tmpfs -o size=512k,mode=711 tmpfs ../store && exec \"$0\" \"$@\"";
+    let mut command = sandbox.command("unshare");
+    command.args(["--mount", "--", "/bin/sh", "-c", script]).arg(sandbox.program_path());
+    command.args(sandbox.three()).arg("m.toml");
+    let ran = sandbox.ran(command);
+    ran.exits(4).mentions("hint: the disk of the layer store, `[DIR]/store`, is full; ");
 }

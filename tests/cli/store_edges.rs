@@ -274,27 +274,6 @@ fn a_long_file_that_a_template_is_given_is_not_read_by_every_run() {
 }
 
 #[test]
-fn where_no_layer_can_be_made_what_is_stored_so_far_is_copied_and_the_rest_made_in_the_container() {
-    if !root() {
-        return;
-    }
-    let sandbox = Sandbox::new().upstream("mkdir \"$rootfs/etc\"").layers(OUTER);
-    for name in ["lower", "upper", "work", "store"] {
-        fs::create_dir(sandbox.path(name)).unwrap();
-    }
-    // An overlay is no place for another one's upper directory.
-    let script = "mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work store && \
-                  cd role && exec \"$@\"";
-    let mut command = sandbox.command("unshare");
-    command.current_dir(sandbox.path("")).args(["--mount", "sh", "-c", script, "sh"]);
-    command.arg(sandbox.program_path()).args(["create", "m.toml", "--name", NAME]);
-    command.args(["--lxcpath", "../lxc"]);
-    let ran = sandbox.ran(command);
-    ran.exits(0).mentions("os: store: copying what is stored\n");
-    assert_eq!(sandbox.read("/outer"), "1");
-}
-
-#[test]
 fn a_name_that_cannot_be_reached_any_more_is_no_fault() {
     let deep = "import os\nfor _ in range(30): os.mkdir('d' * 200); os.chdir('d' * 200)\n\
                 open('f', 'w').write('zz-lt-placeholder-7f3a9c')\n";

@@ -130,7 +130,9 @@ impl Run<'_> {
             Ok(entry) => entry,
             Err(error) => {
                 self.heard(&error)?;
-                return Err(fault(layer, "could not be stored", &error));
+                let top = self.stored.as_ref().map(|stored| stored.store.top().display());
+                let place = top.map(|top| format!(" in `{top}`")).unwrap_or_default();
+                return Err(fault(layer, &format!("could not be stored{place}"), &error));
             }
         };
         let elapsed = started.elapsed().as_secs_f64();

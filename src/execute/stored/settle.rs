@@ -84,7 +84,11 @@ impl Run<'_> {
         let from = files::open_directory(&store.rootfs(entry.id))?;
         let to = files::open_directory(&self.site.rootfs)?;
         let bell = Bell::of(self.means.signals.as_fd());
-        tree::copy(from.as_fd(), to.as_fd(), &[LOST.as_ref()], bell)
+        tree::copy(from.as_fd(), to.as_fd(), &[LOST.as_ref()], bell).map_err(|error| {
+            // The path that it names is one within the rootfs.
+            let rootfs = self.site.rootfs.display();
+            io::Error::new(error.kind(), format!("in `{rootfs}`: {error}"))
+        })
     }
 
     /// Mounts the overlay that the container's rootfs is from now on.
