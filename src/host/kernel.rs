@@ -259,3 +259,12 @@ pub fn unshare(flags: UnshareFlags) -> io::Result<()> {
     let unshared = unsafe { rustix::thread::unshare_unsafe(flags) };
     Ok(unshared?)
 }
+
+/// Kills every process of the namespace of which this process is the first. Elsewhere it does nothing:
+/// the others would be the host's.
+pub fn kill_all_others() {
+    if rustix::process::getpid() == rustix::process::Pid::INIT {
+        // SAFETY: kill(2) takes two numbers. The process that calls it is not one of "all".
+        let _ = unsafe { libc::kill(-1, libc::SIGKILL) };
+    }
+}

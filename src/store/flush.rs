@@ -2,13 +2,13 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 
 use rustix::fs::syncfs;
-use rustix::thread::{Pid, gettid};
 
-use crate::host::threads::gone;
+use crate::host::threads;
 
 /// A filesystem that is being written out. The disk is slow and the processor is not, so that what
 /// is already there goes to the disk while the rest is made.
@@ -16,7 +16,7 @@ use crate::host::threads::gone;
 pub(super) struct Flush {
     directory: Arc<OwnedFd>,
     /// What writes out all that was there at the beginning.
-    first: Option<JoinHandle<(Pid, io::Result<()>)>>,
+    first: Option<JoinHandle<(PathBuf, io::Result<()>)>>,
 }
 
 impl Flush {
@@ -25,8 +25,9 @@ impl Flush {
     pub(super) fn begin(directory: &Arc<OwnedFd>) -> Self {
         let [directory, held] = [Arc::clone(directory), Arc::clone(directory)];
         // Where no thread can be started, all is left to the end.
-        let first =
-            Builder::new().spawn(move || (gettid(), syncfs(&held).map_err(io::Error::from))).ok();
+        let first = Builder::new()
+            .spawn(move || (threads::this(), syncfs(&held).map_err(io::Error::from)))
+            .ok();
         Self { directory, first }
     }
 
@@ -45,7 +46,7 @@ impl Flush {
         let Some(first) = self.first.take() else { return Ok(()) };
         let (thread, written) =
             first.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        gone(thread);
+        threads::gone(&thread);
         written
     }
 }

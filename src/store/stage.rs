@@ -19,7 +19,7 @@ use rustix::process::{Pid, Signal, getpid, kill_process};
 
 use super::place::open;
 use crate::host::caller::Caller;
-use crate::host::files;
+use crate::host::{files, kernel};
 
 /// The largest config that is read, in bytes.
 const LARGEST_CONFIG: usize = 16 * 1024 * 1024;
@@ -158,6 +158,8 @@ impl Veil {
     pub fn lift(self, name: &str) -> io::Result<()> {
         let shown = self.lxcpath.join(name);
         let deadline = Instant::now() + LONGEST_END;
+        // Also who has mounts of its own, and would keep nobody from unmounting these.
+        end_whoever_is_in(&shown);
         loop {
             // What is mounted within it goes first; of the upstream, nothing is.
             let within = unmount(shown.join("rootfs"), UnmountFlags::NOFOLLOW);
@@ -197,6 +199,13 @@ impl Drop for Veil {
 
 /// Kills the processes whose directories or files are below a path.
 fn end_whoever_is_in(path: &Path) {
+    let own = fs::read_link("/proc/self").ok();
+    if own.as_deref() != Some(Path::new(&getpid().as_raw_nonzero().to_string())) {
+        // It shows another namespace, whose numbers are others' here. Nobody but who was started
+        // for the container is in this one.
+        return kernel::kill_all_others();
+    }
+    let mounts = fs::read_link("/proc/self/ns/mnt").ok();
     let below = |link: &Path| fs::read_link(link).is_ok_and(|target| target.starts_with(path));
     for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let id = process.file_name().to_str().and_then(|name| name.parse().ok());
@@ -205,6 +214,11 @@ fn end_whoever_is_in(path: &Path) {
             continue;
         }
         let directory = process.path();
+        // Where this is not the first of its namespace, another run may have the same path to
+        // something else.
+        if getpid() != Pid::INIT && fs::read_link(directory.join("ns/mnt")).ok() != mounts {
+            continue;
+        }
         let files = fs::read_dir(directory.join("fd")).into_iter().flatten().flatten();
         if ["cwd", "root"].iter().any(|name| below(&directory.join(name)))
             || files.map(|file| file.path()).any(|file| below(&file))

@@ -401,6 +401,42 @@ fn no_other_container_is_in_reach_of_an_upstream() {
 }
 
 #[test]
+fn whoever_stays_in_a_layer_with_mounts_of_its_own_is_ended() {
+    if !root() {
+        return;
+    }
+    let writes = "cd \"$1\"; while :; do date +%N >etc/now; sleep 0.01; done";
+    let sandbox = Sandbox::new()
+        .upstream(&format!(
+            "mkdir \"$rootfs/etc\"; \
+             unshare --mount sh -c '{writes}' sh \"$rootfs\" >/dev/null 2>&1 & sleep 0.1"
+        ))
+        .layers(OUTER);
+    sandbox.chain().exits(0);
+    assert_eq!(crate::processes::within(&sandbox), Vec::<String>::new());
+    sandbox.run(["store", "verify"]).exits(0);
+}
+
+#[test]
+fn whoever_stays_in_a_layer_is_ended_where_proc_is_another_namespace_s_too() {
+    if !root() {
+        return;
+    }
+    let sandbox = Sandbox::new()
+        .upstream("mkdir \"$rootfs/etc\"; cd \"$rootfs\"; sleep 300 >/dev/null 2>&1 &")
+        .layers("");
+    sandbox.shell();
+    // Of a /proc that is covered in part, nobody behind an id map gets another.
+    let script = "mount -t tmpfs none /proc/fs && exec unshare --user --map-root-user \"$@\"";
+    let mut command = sandbox.command("unshare");
+    command.args(["--mount", "sh", "-c", script, "sh"]).arg(sandbox.program_path());
+    command.args(sandbox.three()).arg("m.toml");
+    let ran = sandbox.ran(command);
+    ran.exits(0).mentions("os: store: copying what is stored\n");
+    assert_eq!(crate::processes::within(&sandbox), Vec::<String>::new());
+}
+
+#[test]
 fn a_layer_made_elsewhere_than_what_it_stands_on_has_no_path_of_there() {
     if !root() {
         return;

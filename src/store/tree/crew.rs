@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::bell::Bell;
 use super::descriptors::Raised;
-use crate::host::threads::gone;
+use crate::host::threads;
 
 /// The most threads: more do not make a disk faster.
 const MOST: usize = 8;
@@ -113,7 +113,7 @@ pub(super) fn run<J: Send>(
         let spawned: Vec<_> = (1..cores)
             .map_while(|_| {
                 let hand = || {
-                    lock(&ids).push(rustix::thread::gettid());
+                    lock(&ids).push(threads::this());
                     queue.work(bell, &work);
                 };
                 std::thread::Builder::new().spawn_scoped(scope, hand).ok()
@@ -126,7 +126,7 @@ pub(super) fn run<J: Send>(
             }
         }
     });
-    ids.into_inner().unwrap_or_default().into_iter().for_each(gone);
+    ids.into_inner().unwrap_or_default().iter().for_each(|id| threads::gone(id));
     match lock(&queue.state).fault.take() {
         Some(fault) => Err(fault),
         None => Ok(()),
