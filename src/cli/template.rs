@@ -13,15 +13,13 @@ use crate::host::state::RunDirectory;
 use crate::host::template;
 use crate::host::userns::Ids;
 use crate::host::{files, secret};
+use crate::lxc;
 use crate::lxc::call::{Arguments, TemplateCall};
 use crate::lxc::request::{self, Request};
 use crate::lxc::upstream::{DEEPEST, DEPTH};
 use crate::manifest::TemplateRef;
 use crate::plan::{Plan, Target, Template};
 use crate::{shell, store};
-
-/// The largest config that is read, in bytes.
-const LARGEST_CONFIG: usize = 16 * 1024 * 1024;
 
 const HELP: &str = "\
 layered-template makes a container from a manifest: ordered layers around an LXC template.
@@ -109,7 +107,8 @@ fn wanted(arguments: &Arguments, call: &TemplateCall) -> Wanted {
     };
     Wanted {
         storage: StorageArguments { storage, rebuild: arguments.rebuild },
-        config: files::read_regular(&call.path.join("config"), LARGEST_CONFIG).unwrap_or_default(),
+        config: files::read_regular(&call.path.join("config"), lxc::config::LARGEST)
+            .unwrap_or_default(),
         map: (!Ids::are_in_pieces()).then(|| store::map_of(Ids::of_this_process())),
     }
 }

@@ -17,9 +17,6 @@ pub(super) const NAME: &str = "config";
 /// The permission bits that LXC gives a config.
 const MODE: u32 = 0o640;
 
-/// The largest config that is read, in bytes.
-const LARGEST: u64 = 16 * 1024 * 1024;
-
 impl Run<'_> {
     pub(super) fn config(&mut self, layer: &Layer, lines: &[Configuration]) -> Result<(), Failure> {
         let text: Vec<_> =
@@ -45,11 +42,11 @@ impl Run<'_> {
 pub(super) fn read(container: &OwnedFd) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     match files::open_in(container, NAME) {
-        Ok(file) => file.take(LARGEST + 1).read_to_end(&mut text)?,
+        Ok(file) => file.take(config::LARGEST as u64 + 1).read_to_end(&mut text)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
         Err(error) => return Err(error),
     };
-    if text.len() as u64 > LARGEST {
+    if text.len() > config::LARGEST {
         return Err(io::Error::other("it is too large"));
     }
     Ok(text)

@@ -1,5 +1,8 @@
 //! The text of a container's config.
 
+/// The largest config that is read, in bytes.
+pub const LARGEST: usize = 16 * 1024 * 1024;
+
 /// Returns `config` with a layer's lines behind it, under a comment that names the layer.
 ///
 /// LXC joins an unterminated last line with what follows, so that one is ended first.

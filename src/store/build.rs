@@ -30,9 +30,6 @@ use crate::record;
 /// the kernel takes no more.
 const LONGEST_PATH: usize = 4095;
 
-/// The largest config that is read, in bytes.
-const LARGEST: usize = 16 * 1024 * 1024;
-
 /// The largest record that is read, in bytes.
 const LARGEST_RECORD: usize = 64 * 1024 * 1024;
 
@@ -256,7 +253,7 @@ impl Build {
     }
 
     fn config(&self) -> io::Result<Config> {
-        let mut text = files::read_regular(&self.shown().join("config"), LARGEST)?;
+        let mut text = files::read_regular(&self.shown().join("config"), lxc::config::LARGEST)?;
         if self.parent.is_none() {
             // What a template makes up is no more a container's own than what LXC makes up.
             let any = |key: &str, _: &str| {

@@ -33,7 +33,8 @@ const REMOVED: [&str; 5] = [
 
 /// Where the keys are that are made anew for each container.
 const SSH: &str = "/etc/ssh";
-const SSH_TYPES: [&str; 4] = ["rsa", "ecdsa", "ed25519", "dsa"];
+/// What is no host's key, but that of whoever vouches for hosts.
+const SSH_AUTHORITY: &str = "ca";
 const DROPBEAR: &str = "/etc/dropbear";
 const SNAKEOIL: [&str; 2] =
     ["/etc/ssl/private/ssl-cert-snakeoil.key", "/etc/ssl/certs/ssl-cert-snakeoil.pem"];
@@ -68,7 +69,7 @@ pub(super) fn scrub(tree: &Path, listed: &[&Path], kept: &[PathBuf]) -> io::Resu
     for name in names_in(&rootfs, Path::new(SSH))? {
         let Some(kind) = key_type(&name, b"ssh_host_", b"_key") else { continue };
         let path = Path::new(SSH).join(OsStr::from_bytes(&name));
-        if SSH_TYPES.contains(&&kind[..]) && !is_kept(&path) && remove_key(&rootfs, &path)? {
+        if kind != SSH_AUTHORITY && !is_kept(&path) && remove_key(&rootfs, &path)? {
             remove_key(&rootfs, &path.with_extension("pub"))?;
             scrubbed.keys.ssh.push(kind);
         }

@@ -20,9 +20,7 @@ use rustix::process::{Pid, Signal, getpid, kill_process};
 use super::place::open;
 use crate::host::caller::Caller;
 use crate::host::{files, kernel};
-
-/// The largest config that is read, in bytes.
-const LARGEST_CONFIG: usize = 16 * 1024 * 1024;
+use crate::lxc;
 
 /// How long it may take until whoever is at work has ended.
 const LONGEST_END: Duration = Duration::from_secs(5);
@@ -230,6 +228,6 @@ fn end_whoever_is_in(path: &Path) {
 
 /// Tells whether a directory is a container's: LXC's config stands there, and nobody else's.
 fn is_container(path: &Path) -> bool {
-    let config = files::read_regular(&path.join("config"), LARGEST_CONFIG);
+    let config = files::read_regular(&path.join("config"), lxc::config::LARGEST);
     config.is_ok_and(|text| text.is_empty() || memchr::memmem::find(&text, b"lxc.").is_some())
 }

@@ -13,9 +13,6 @@ use crate::host::files;
 use crate::lxc;
 use crate::plan::EntryId;
 
-/// The largest config that is read, in bytes.
-const LARGEST: usize = 16 * 1024 * 1024;
-
 /// Who stands on entries.
 #[derive(Debug, Default)]
 pub struct Users {
@@ -35,7 +32,7 @@ impl Users {
         let mut directories: BTreeSet<PathBuf> = lxcpaths.iter().cloned().collect();
         for root in Root::all(top)? {
             let lxcpath = lxcpath_of(&root.config);
-            match files::read_regular(&root.config, LARGEST) {
+            match files::read_regular(&root.config, lxc::config::LARGEST) {
                 Ok(text) if entries_in(&text).contains(&root.entry) => {
                     users.of.entry(root.entry).or_default().insert(root.config.clone());
                 }
@@ -103,7 +100,7 @@ fn names_in(directory: &Path) -> Vec<PathBuf> {
 
 /// Returns the entries that a container's config names.
 fn stands_on(config: &Path) -> io::Result<BTreeSet<EntryId>> {
-    files::read_regular(config, LARGEST).map(|text| entries_in(&text))
+    files::read_regular(config, lxc::config::LARGEST).map(|text| entries_in(&text))
 }
 
 /// Tells whether a config says that its container stands on something that is none of this. LXC writes

@@ -17,11 +17,8 @@ use crate::host::rootfs::Rootfs;
 use crate::host::sandbox::{Caches, Program, Settings};
 use crate::lxc;
 use crate::plan::{Layer, PLACEHOLDER, Target};
-use crate::store::tree::{Place, PlaceKind, times};
+use crate::store::tree::{LONGEST_TEXT, Place, PlaceKind, times};
 use crate::store::{Config, Entry, Keys};
-
-/// The largest text that a name is written into, in bytes.
-const LARGEST: u64 = 16 * 1024 * 1024;
 
 /// What stands in an entry for what is a container's own.
 #[derive(Debug, Clone)]
@@ -104,8 +101,8 @@ impl Names {
     fn write_file(&self, mut file: File) -> io::Result<()> {
         let stat = fstat(&file)?;
         let mut text = Vec::new();
-        Read::by_ref(&mut file).take(LARGEST + 1).read_to_end(&mut text)?;
-        if text.len() as u64 > LARGEST {
+        Read::by_ref(&mut file).take(LONGEST_TEXT + 1).read_to_end(&mut text)?;
+        if text.len() as u64 > LONGEST_TEXT {
             return Ok(());
         }
         let new = self.put_into(&text);

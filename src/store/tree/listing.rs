@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 
 pub use difference::{Difference, Finding};
+pub use reading::LONGEST_TEXT;
 
 /// What a tree holds: its top first, and each directory before what is in it, which is sorted by
 /// the bytes of its names.

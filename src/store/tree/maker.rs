@@ -9,11 +9,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, chmodat, chownat,
-    fchmod, fchown, fstat, futimens, ioctl_ficlone, mkdirat, mknodat, openat, readlinkat, statat,
-    symlinkat, unlinkat, utimensat,
+    AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid, chmodat, chownat, fchmod, fchown, fstat,
+    futimens, ioctl_ficlone, mkdirat, mknodat, openat, readlinkat, statat, symlinkat, unlinkat,
+    utimensat,
 };
 
+use super::attributes::times;
 use super::bell::Bell;
 use super::bytes::Ways;
 use super::directory::{open, open_to_read};
@@ -214,15 +215,4 @@ fn probe(top: BorrowedFd<'_>) -> io::Result<(Stat, bool)> {
     // Of no bytes at all; what knows of no sharing refuses that too.
     let clones = ioctl_ficlone(make(second)?, &first).is_ok();
     Ok((fstat(&first)?, clones))
-}
-
-fn times(stat: &Stat) -> Timestamps {
-    let time = |seconds, nanoseconds| Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
-    Timestamps {
-        last_access: time(stat.st_atime, i64::try_from(stat.st_atime_nsec).unwrap_or_default()),
-        last_modification: time(
-            stat.st_mtime,
-            i64::try_from(stat.st_mtime_nsec).unwrap_or_default(),
-        ),
-    }
 }

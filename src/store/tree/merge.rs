@@ -324,7 +324,7 @@ impl Merger<'_> {
             moved = renameat(upper, name, &site.directory, name);
         }
         match moved {
-            // The new tree is a subvolume.
+            // They are on two filesystems.
             Err(Errno::XDEV) => self.maker.entry(upper, site, name, *kind, buffer),
             other => Ok(other?),
         }

@@ -11,8 +11,8 @@ use super::PlaceKind;
 use crate::digest::{Digest, Hasher};
 use crate::store::tree::bell::Bell;
 
-/// The longest file that is taken for text.
-const LONGEST_TEXT: u64 = 16 * 1024 * 1024;
+/// The longest file that is taken for text, in bytes: no name is written into a longer one.
+pub const LONGEST_TEXT: u64 = 16 * 1024 * 1024;
 
 /// What the reading of a file gave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
