@@ -87,8 +87,9 @@ user='{ in = "rootfs", run = "useradd --system app && ldconfig" }'
 packages='{ in = "rootfs", network = true, cache = "/var/cache/apt/archives", run = "sed -i /security/d /etc/apt/sources.list; apt-get -q update && apt-get -qy install --no-install-recommends python3 nginx-light" }'
 role "$image" "$user" >minimal.toml
 role "$distribution" "$user" >debian.toml
-role "$distribution" "$packages" >packages.toml
 printf 'manifest = 1\n[[layer]]\nname = "os"\n%s\n' "$image" >image.toml
+printf 'manifest = 1\n[[layer]]\nname = "os"\n%s\n[[layer]]\nname = "libs"\npost = %s\n' \
+    "$distribution" "$packages" >packages.toml
 
 # A container of a role: the directory of containers, its name, and more words.
 create() { lxcpath=$1 name=$2; shift 2; lxc-create -P "$lxcpath" -n "$name" -t "$template" -- "$@" >"$place/log" 2>&1 || { cat "$place/log"; exit 1; }; }
