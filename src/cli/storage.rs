@@ -56,7 +56,8 @@ impl Wanted {
         let recalling = store.as_ref().filter(|_| !self.storage.rebuild);
         let recall = |stamp: &Stamp| recalling.and_then(|store| store.recall(stamp));
         let container = (chain, &plan.container);
-        let ground = ground::observe(container, facts, &self.config, map, &recall);
+        let (ground, readings) = ground::observe(container, facts, &self.config, map, &recall);
+        let wanted = Storage { readings, ..wanted };
         let slots = |plan: &Plan| -> Vec<String> {
             let pattern = plan.storage.pattern.iter();
             pattern.flat_map(|pattern| pattern.stored.iter().map(plan::Storable::slot)).collect()

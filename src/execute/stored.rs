@@ -297,7 +297,7 @@ impl Run<'_> {
             ..pattern.ground.clone()
         };
         let shared = self.share(&store)?;
-        for reading in &ground.readings {
+        for reading in &self.plan.storage.readings {
             if let Err(error) = store.remember(reading) {
                 tracing::debug!(%error, "what was read will be read again");
             }

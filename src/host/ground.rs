@@ -10,10 +10,10 @@ use super::caller::Caller;
 use super::lxcpath;
 use super::reading::Reader;
 use crate::chain::Chain;
-use crate::digest::{Digest, Stamp};
+use crate::digest::{Digest, Reading, Stamp};
 use crate::plan::{Facts, Ground, Program, Target};
 
-/// Returns what was observed of an upstream's surroundings.
+/// Returns what was observed of an upstream's surroundings, and which files were read for that.
 ///
 /// `config` is what LXC starts the container's config with, `ids` the name of the id map, and
 /// `recall` what is known of files already.
@@ -23,17 +23,16 @@ pub fn observe(
     config: &[u8],
     ids: &str,
     recall: &dyn Fn(&Stamp) -> Option<Digest>,
-) -> Ground {
+) -> (Ground, Vec<Reading>) {
     let own = chain.upstream.args.iter().map(OsString::from);
     let words: Vec<_> = own.chain(target.args.iter().cloned()).collect();
     let mut reader = Reader::new(recall);
-    Ground {
+    let ground = Ground {
         ids: ids.to_owned(),
         config: crate::lxc::config::of_any_container(config, "dir:rootfs"),
         // As LXC makes it.
         rootfs: (0, lxcpath::group(&Caller::observe(), target.mapped), 0o755),
         files: named(&words, &mut reader),
-        readings: reader.readings(),
         directories: directories(&words),
         busybox: match &facts.program {
             Some(Program::Busybox(Some(path))) => digest(path),
@@ -43,7 +42,8 @@ pub fn observe(
             Some(Program::File { path, digest }) => is_this_program(path, *digest),
             _ => false,
         },
-    }
+    };
+    (ground, reader.readings())
 }
 
 /// How the names of images begin whose place is a directory, as skopeo has them.

@@ -41,6 +41,9 @@ pub struct Storage {
     /// The layers as they are made for the store; nothing, where there is none.
     #[serde(skip)]
     pub pattern: Option<Pattern>,
+    /// The files of arguments that were read, and that need not be read again.
+    #[serde(skip)]
+    pub readings: Vec<Reading>,
 }
 
 impl Storage {
@@ -78,8 +81,6 @@ pub struct Ground {
     pub rootfs: (u32, u32, u32),
     /// The digests of the files that arguments name, by the word.
     pub files: BTreeMap<String, Digest>,
-    /// Those of them that were read, and that the store need not read again.
-    pub readings: Vec<Reading>,
     /// The digest of the busybox that the built-in upstream is made of.
     pub busybox: Option<Digest>,
     /// The arguments that name a directory: what it holds may decide what the upstream leaves.
