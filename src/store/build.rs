@@ -163,8 +163,14 @@ impl Build {
         let mut kept: Vec<PathBuf> =
             self.parent.iter().flat_map(|parent| parent.kept.iter().cloned()).collect();
         kept.retain(|path| !about.removed.contains(&path.as_path()));
+        if let Some(changes) = &changes {
+            // What came in its place came by itself, unless this layer drops it as well.
+            let tree = Rootfs::open(&rootfs)?;
+            kept.retain(|path| is_as_it_was(&tree, changes, path));
+        }
         kept.extend(about.kept.iter().filter(|path| is_identity(path)).map(PathBuf::from));
-        let scrubbed = scrub(&rootfs, about.identity, &kept)?;
+        let scrubbed = scrub(&rootfs, about.identity, &kept, about.kept)?;
+        kept.extend(scrubbed.kept);
         if let Some(changes) = &mut changes {
             scrubbed.emptied.iter().for_each(|path| changes.add(path));
         }
@@ -335,6 +341,14 @@ impl Drop for Build {
             tracing::debug!(%error, directory = %self.directory.display(), "rubbish stays");
         }
     }
+}
+
+/// Tells whether a path of a tree is there, and not one of the changes.
+fn is_as_it_was(tree: &Rootfs, changes: &Changes, path: &Path) -> bool {
+    let relative = path.strip_prefix("/").unwrap_or(path);
+    let place = tree.existing_place(path).ok().flatten();
+    !changes.contains(relative.as_os_str().as_bytes())
+        && place.is_some_and(|place| place.look().is_ok_and(|there| there.is_some()))
 }
 
 /// Returns the digest of what stands beside a rootfs, and where `needle` stands in it; nothing, where

@@ -47,10 +47,18 @@ pub struct Scrubbed {
     pub keys: Keys,
     /// The paths of what was emptied, without the slash in front.
     pub emptied: Vec<Vec<u8>>,
+    /// What leads to something that the layer drops, and so is not taken out.
+    pub kept: Vec<PathBuf>,
 }
 
-/// Takes out of a tree what makes a container itself: what always does, but for `kept`, and `listed`.
-pub(super) fn scrub(tree: &Path, listed: &[&Path], kept: &[PathBuf]) -> io::Result<Scrubbed> {
+/// Takes out of a tree what makes a container itself: what always does, but for `kept` and what leads
+/// to one of `dropped`, and `listed`.
+pub(super) fn scrub(
+    tree: &Path,
+    listed: &[&Path],
+    kept: &[PathBuf],
+    dropped: &[&Path],
+) -> io::Result<Scrubbed> {
     let rootfs = Rootfs::open(tree)?;
     let mut scrubbed = Scrubbed::default();
     let is_kept = |path: &Path| kept.iter().any(|kept| kept == path);
@@ -59,8 +67,13 @@ pub(super) fn scrub(tree: &Path, listed: &[&Path], kept: &[PathBuf]) -> io::Resu
             && is_regular(&place)?
             && rootfs.read(path, NONE_YET.len() as u64).ok().as_deref() != Some(NONE_YET)
         {
+            let at = path_in(tree, &place)?;
+            if dropped.contains(&Path::new("/").join(OsStr::from_bytes(&at)).as_path()) {
+                scrubbed.kept.push(path.to_path_buf());
+                continue;
+            }
             quietly(&place, || empty(&place))?;
-            scrubbed.emptied.push(path_in(tree, &place)?);
+            scrubbed.emptied.push(at);
         }
     }
     for path in REMOVED.map(Path::new).into_iter().filter(|path| !is_kept(path)) {
@@ -109,10 +122,11 @@ pub(super) fn is_identity(path: &Path) -> bool {
         || above == Some(Path::new(DROPBEAR))
 }
 
-/// Returns the type of a host key by the name of its file, where it is a word.
+/// Returns the type of a host key by the name of its file, where it is a word or several.
 fn key_type(name: &[u8], before: &[u8], behind: &[u8]) -> Option<String> {
     let kind = name.strip_prefix(before)?.strip_suffix(behind)?;
-    let sound = !kind.is_empty() && kind.iter().all(u8::is_ascii_alphanumeric);
+    let is_of_word = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_".contains(byte);
+    let sound = kind.first().is_some_and(u8::is_ascii_alphanumeric) && kind.iter().all(is_of_word);
     sound.then(|| String::from_utf8_lossy(kind).into_owned())
 }
 
@@ -155,8 +169,12 @@ fn behind(rootfs: &Rootfs, path: &Path) -> io::Result<Option<Place>> {
     let mut path = path.to_path_buf();
     for _ in 0..=MOST_LINKS {
         let Some(place) = existing(rootfs, &path)? else { return Ok(None) };
-        if !is_link(&place)? {
-            return Ok(Some(place));
+        match is_link(&place) {
+            Ok(true) => {}
+            Ok(false) => return Ok(Some(place)),
+            // There can be nothing of such a name.
+            Err(error) if is_too_long(&error) => return Ok(None),
+            Err(error) => return Err(error),
         }
         let target = rustix::fs::readlinkat(place.directory(), place.name(), Vec::new())?;
         path.pop();
@@ -199,9 +217,13 @@ fn remove_key(rootfs: &Rootfs, path: &Path) -> io::Result<bool> {
 /// circle is none.
 fn existing(rootfs: &Rootfs, path: &Path) -> io::Result<Option<Place>> {
     match rootfs.existing_place(path) {
-        Err(error) if is_loop(&error) => Ok(None),
+        Err(error) if is_loop(&error) || is_too_long(&error) => Ok(None),
         other => other,
     }
+}
+
+fn is_too_long(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::NAMETOOLONG.raw_os_error())
 }
 
 fn is_loop(error: &io::Error) -> bool {

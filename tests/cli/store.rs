@@ -195,6 +195,42 @@ post = { in = "rootfs", run = "echo id >/etc/machine-id; echo key >/etc/ssh/ssh_
 }
 
 #[test]
+fn what_comes_in_the_place_of_a_dropped_key_is_no_dropped_one() {
+    if !root() {
+        return;
+    }
+    let table = [
+        // Removed with what is above it, by a step, and where the directory is another.
+        "[[layer.file]]\npath = \"/etc/ssh\"\nremove = true\n",
+        "store = true\npost = 'rm $LXC_ROOTFS/etc/ssh/ssh_host_rsa_key'\n",
+        "store = true\npost = 'rm -r $LXC_ROOTFS/etc/ssh && mkdir $LXC_ROOTFS/etc/ssh'\n",
+    ];
+    for removes in table {
+        let sandbox = Sandbox::new().upstream("mkdir \"$rootfs/etc\"").layers(&format!(
+            "[[layer.file]]\npath = \"/etc/ssh/ssh_host_rsa_key\"\ncontent = \"mine\"\n\
+             [[layer]]\nname = \"less\"\n{removes}\
+             [[layer]]\nname = \"more\"\nstore = true\n\
+             post = 'mkdir -p $LXC_ROOTFS/etc/ssh && echo >$LXC_ROOTFS/etc/ssh/ssh_host_rsa_key'\n"
+        ));
+        sandbox.chain().exits(0);
+        // Nobody can make another here.
+        assert!(!sandbox.rootfs().join("etc/ssh/ssh_host_rsa_key").exists(), "{removes}");
+    }
+}
+
+#[test]
+fn a_machine_id_that_a_layer_drops_behind_a_link_stays() {
+    let sandbox = Sandbox::new()
+        .upstream("mkdir \"$rootfs/etc\"; ln -s ../persist/id \"$rootfs/etc/machine-id\"")
+        .layers(&format!("[[layer.file]]\npath = \"/persist/id\"\ncontent = \"mine\"\n{APP}"));
+    for _ in 0..2 {
+        sandbox.chain().exits(0);
+        assert_eq!(sandbox.read("/persist/id"), "mine");
+        again(&sandbox);
+    }
+}
+
+#[test]
 fn a_machine_id_is_emptied_wherever_it_is_unless_it_is_none_yet() {
     let table = [
         ("ln -s ../var/lib/id etc/machine-id; mkdir -p var/lib; echo id >var/lib/id", ""),
@@ -230,6 +266,8 @@ fn a_machine_id_is_emptied_wherever_it_is_unless_it_is_none_yet() {
         "ln -s ../../../../../victim etc/machine-id",
         "ln -s /etc etc/machine-id",
         "ln -s /none/id etc/machine-id",
+        "ln -s $(printf %0300d 0) etc/machine-id",
+        "ln -s $(printf %0300d 0)/id etc/machine-id",
         "mkfifo etc/pipe; ln -s pipe etc/machine-id",
     ];
     for make in table {

@@ -100,7 +100,7 @@ fn what_goes_on_after_its_layer_changes_nothing_that_is_stored() {
 #[test]
 fn keys_that_cannot_or_need_not_be_made_end_no_run() {
     // Its shell and its ssh-keygen are the host's, which is not static: none can be made.
-    let keys = "for kind in rsa ed25519 mldsa87 ca; do echo key >\"$rootfs/etc/ssh/ssh_host_${kind}_key\"; done";
+    let keys = "for kind in rsa ed25519 mldsa44-ed25519 ca; do echo key >\"$rootfs/etc/ssh/ssh_host_${kind}_key\"; done";
     let sandbox = Sandbox::new()
         .file("own", "mine")
         .upstream(&format!(
@@ -115,7 +115,7 @@ fn keys_that_cannot_or_need_not_be_made_end_no_run() {
         sandbox.chain().exits(0);
         assert_eq!(sandbox.read("/etc/ssh/ssh_host_ed25519_key"), "mine");
         // What nobody knows how to make is shared no more than others.
-        assert!(!sandbox.rootfs().join("etc/ssh/ssh_host_mldsa87_key").exists());
+        assert!(!sandbox.rootfs().join("etc/ssh/ssh_host_mldsa44-ed25519_key").exists());
         assert_eq!(sandbox.read("/etc/ssh/ssh_host_ca_key"), "key\n");
         again(&sandbox);
     }
