@@ -22,6 +22,7 @@ mod build;
 mod clean;
 mod entry;
 mod flush;
+mod leftover;
 mod lock;
 mod memory;
 mod place;

@@ -149,7 +149,8 @@ impl Build {
     /// Also when the `bell` rings.
     pub fn commit(mut self, about: About<'_>, bell: Bell<'_>) -> io::Result<Entry> {
         if let Some(veil) = self.veil.take() {
-            veil.lift(about.placeholder)?;
+            let mark = self.directory.file_name().unwrap_or_default();
+            veil.lift(about.placeholder, mark.as_bytes())?;
         }
         if let Some(overlay) = self.overlay.take() {
             overlay.unmount()?;

@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 use rustix::fs::StatVfsMountFlags;
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive, unmount};
-use rustix::process::{Pid, Signal, getpid, kill_process};
 
+use super::leftover;
 use super::place::open;
 use crate::host::caller::Caller;
 use crate::host::{files, kernel};
@@ -24,6 +24,9 @@ use crate::lxc;
 
 /// How long it may take until whoever is at work has ended.
 const LONGEST_END: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether they have.
+const PATIENCE: Duration = Duration::from_millis(5);
 
 /// An overlay that is mounted. Dropped, it is no longer.
 #[derive(Debug)]
@@ -142,23 +145,32 @@ impl Veil {
         mount_bind_recursive(through(&shown), &to)?;
         // A path without a slash in front would still lead under the veil.
         if let Some(here) = &veil.here {
-            env::set_current_dir(here).or_else(|_| env::set_current_dir(lxcpath))?;
+            env::set_current_dir(here).map_err(|error| {
+                let here = here.display();
+                let message = format!("the working directory `{here}` is a container's: {error}");
+                io::Error::new(error.kind(), message)
+            })?;
         }
         Ok(veil)
     }
 
     /// Takes it away, once nobody is at work any more in the container that it shows: whoever a layer
-    /// has left there is ended, since what is stored must not change.
+    /// has left there is ended, since what is stored must not change. `mark` stands in every path of
+    /// where that really is.
     ///
     /// # Errors
     ///
     /// Where somebody stays all the same.
-    pub fn lift(self, name: &str) -> io::Result<()> {
+    pub fn lift(self, name: &str, mark: &[u8]) -> io::Result<()> {
         let shown = self.lxcpath.join(name);
         let deadline = Instant::now() + LONGEST_END;
-        // Also who has mounts of its own, and would keep nobody from unmounting these.
-        end_whoever_is_in(&shown);
+        let can_be_found = leftover::can_be_found();
         loop {
+            // Also who has mounts of its own, and would keep nobody from unmounting these.
+            if can_be_found && leftover::end(&shown, mark) && Instant::now() < deadline {
+                sleep(PATIENCE);
+                continue;
+            }
             // What is mounted within it goes first; of the upstream, nothing is.
             let within = unmount(shown.join("rootfs"), UnmountFlags::NOFOLLOW);
             let within = match within {
@@ -168,8 +180,11 @@ impl Veil {
             match within.and_then(|()| unmount(&shown, UnmountFlags::NOFOLLOW)) {
                 Ok(()) => return Ok(()),
                 Err(Errno::BUSY) if Instant::now() < deadline => {
-                    end_whoever_is_in(&shown);
-                    sleep(Duration::from_millis(5));
+                    if !can_be_found {
+                        // Another namespace's `/proc` does not tell who it is.
+                        kernel::kill_all_others();
+                    }
+                    sleep(PATIENCE);
                 }
                 Err(Errno::BUSY) => {
                     let message = "something that was started is still at work in its rootfs";
@@ -191,37 +206,6 @@ impl Drop for Veil {
             && let Err(error) = env::set_current_dir(here)
         {
             tracing::debug!(%error, "the working directory is gone");
-        }
-    }
-}
-
-/// Kills the processes whose directories or files are below a path.
-fn end_whoever_is_in(path: &Path) {
-    let own = fs::read_link("/proc/self").ok();
-    if own.as_deref() != Some(Path::new(&getpid().as_raw_nonzero().to_string())) {
-        // It shows another namespace, whose numbers are others' here. Nobody but who was started
-        // for the container is in this one.
-        return kernel::kill_all_others();
-    }
-    let mounts = fs::read_link("/proc/self/ns/mnt").ok();
-    let below = |link: &Path| fs::read_link(link).is_ok_and(|target| target.starts_with(path));
-    for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let id = process.file_name().to_str().and_then(|name| name.parse().ok());
-        let Some(id) = id.and_then(Pid::from_raw) else { continue };
-        if id == getpid() {
-            continue;
-        }
-        let directory = process.path();
-        // Where this is not the first of its namespace, another run may have the same path to
-        // something else.
-        if getpid() != Pid::INIT && fs::read_link(directory.join("ns/mnt")).ok() != mounts {
-            continue;
-        }
-        let files = fs::read_dir(directory.join("fd")).into_iter().flatten().flatten();
-        if ["cwd", "root"].iter().any(|name| below(&directory.join(name)))
-            || files.map(|file| file.path()).any(|file| below(&file))
-        {
-            let _ = kill_process(id, Signal::KILL);
         }
     }
 }

@@ -377,27 +377,33 @@ fn no_other_container_is_in_reach_of_an_upstream() {
     symlink("../disk/real", sandbox.path("lxc/linked")).unwrap();
     fs::write(sandbox.path("lxc/note"), "note").unwrap();
     sandbox.shell();
-    // The caller may stand in the directory of containers itself, or in one of them.
-    for directory in ["lxc", "lxc/here"] {
-        for storage in ["copy", "overlay"] {
-            let mut command = sandbox.within();
-            command.current_dir(sandbox.path(directory)).args(sandbox.three());
-            command.arg(sandbox.role().join("m.toml"));
-            command.args(["--rebuild", &format!("--storage={storage}")]);
-            sandbox.ran(command).exits(0);
-            for real in ["lxc/here", "disk/real"] {
-                assert!(!sandbox.path(real).join("f").exists(), "{real} from {directory}");
-            }
-            if storage == "copy" {
-                let seen = format!("note\n{NAME}\n");
-                assert_eq!(sandbox.read("/etc/here"), seen);
-                assert_eq!(sandbox.read("/etc/there"), seen);
-                assert_eq!(sandbox.read("/etc/note"), "note");
-            }
-            again(&sandbox);
-            sandbox.shell();
+    let from = |directory: &str, storage: &str| {
+        let mut command = sandbox.within();
+        command.current_dir(sandbox.path(directory)).args(sandbox.three());
+        command.arg(sandbox.role().join("m.toml"));
+        command.args(["--rebuild", &format!("--storage={storage}")]);
+        sandbox.ran(command)
+    };
+    // The caller may stand in the directory of containers itself.
+    for storage in ["copy", "overlay"] {
+        from("lxc", storage).exits(0);
+        for real in ["lxc/here", "disk/real"] {
+            assert!(!sandbox.path(real).join("f").exists(), "{real}");
         }
+        if storage == "copy" {
+            let seen = format!("note\n{NAME}\n");
+            assert_eq!(sandbox.read("/etc/here"), seen);
+            assert_eq!(sandbox.read("/etc/there"), seen);
+            assert_eq!(sandbox.read("/etc/note"), "note");
+        }
+        again(&sandbox);
+        sandbox.shell();
     }
+    // In one of them he has what an upstream may be given by a path from there.
+    fs::write(sandbox.path("lxc/here/note"), "own").unwrap();
+    from("lxc/here", "overlay").exits(8).mentions("lxc/here` is a container's");
+    from("lxc/here", "copy").exits(0).mentions("warning: the layer store is not used: ");
+    assert_eq!(sandbox.read("/etc/note"), "own");
 }
 
 #[test]
@@ -405,16 +411,31 @@ fn whoever_stays_in_a_layer_with_mounts_of_its_own_is_ended() {
     if !root() {
         return;
     }
-    let writes = "cd \"$1\"; while :; do date +%N >etc/now; sleep 0.01; done";
-    let sandbox = Sandbox::new()
-        .upstream(&format!(
-            "mkdir \"$rootfs/etc\"; \
-             unshare --mount sh -c '{writes}' sh \"$rootfs\" >/dev/null 2>&1 & sleep 0.1"
-        ))
-        .layers(OUTER);
-    sandbox.chain().exits(0);
-    assert_eq!(crate::processes::within(&sandbox), Vec::<String>::new());
-    sandbox.run(["store", "verify"]).exits(0);
+    let writes = "while :; do date +%N >etc/now; sleep 0.01; done";
+    let table = [
+        format!("cd \"$1\"; {writes}"),
+        // Its root is the rootfs: no path of it leads below anything.
+        format!("cd \"$1\" && mkdir old && pivot_root . old && {writes}"),
+        // Whoever is ended is begun anew.
+        format!("cd /; while :; do (cd \"$1\"; {writes}); done"),
+    ];
+    for script in table {
+        // What stands in for the host's is there in the new root as well.
+        let sandbox = Sandbox::new()
+            .file("stay", &script)
+            .upstream(
+                "mkdir \"$rootfs/etc\"; cp -a --parents /bin /usr/bin/date /usr/bin/sleep /usr/bin/dash \
+                 /lib /lib64 $(ldd /usr/bin/date /usr/bin/dash | sed -n 's,.*\\(/lib[^ ]*\\).*,\\1,p') \
+                 \"$rootfs\" 2>/dev/null || :; mount --bind \"$rootfs\" \"$rootfs\" || :; \
+                 unshare --mount sh stay \"$rootfs\" >/dev/null 2>&1 & sleep 0.3; \
+                 umount --lazy \"$rootfs\" || :",
+            )
+            .layers(OUTER);
+        sandbox.chain().exits(0);
+        assert!(sandbox.rootfs().join("etc/now").exists(), "nobody was at work: {script}");
+        assert_eq!(crate::processes::within(&sandbox), Vec::<String>::new(), "{script}");
+        sandbox.run(["store", "verify"]).exits(0);
+    }
 }
 
 #[test]
