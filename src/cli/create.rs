@@ -1,9 +1,11 @@
 //! `create`: makes a container where LXC is not installed.
 
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, chown};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, fcntl_lock};
 
 use super::arguments::CreateArguments;
 use super::mapping::{IN_PIECES, Mapping, starting_config};
@@ -111,15 +113,24 @@ fn make_lxcpath(lxcpath: &Path) -> Result<(), String> {
         .map_err(|error| format!("`{}` cannot be made: {error}", lxcpath.display()))
 }
 
-/// What LXC has in the directory of a container that is being made: one that has it still is not taken
-/// for whole.
+/// What LXC has in the directory of a container that is being made, and has locked as long: one that has
+/// it still, and not locked, was never finished.
 const PARTIAL: &str = "partial";
+
+fn is_unfinished(path: &Path) -> bool {
+    let partial = File::options().write(true).open(path.join(PARTIAL));
+    partial
+        .is_ok_and(|partial| fcntl_lock(&partial, FlockOperation::NonBlockingLockExclusive).is_ok())
+}
 
 /// A container's directory without its rootfs's contents. Dropped, it is removed with all in it,
 /// unless it is kept.
 struct Shell {
     path: PathBuf,
     kept: bool,
+    /// Locked as long as the container is being made. Of a file that this process has locked, it
+    /// closes no other descriptor: the lock would go with that.
+    partial: Option<File>,
 }
 
 impl Shell {
@@ -127,16 +138,13 @@ impl Shell {
     fn make(path: &Path, config: &[u8], mapped: Option<Mapped>) -> io::Result<Self> {
         rustix::process::umask(rustix::fs::Mode::empty());
         DirBuilder::new().mode(0o770).create(path).map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists if path.join(PARTIAL).exists() => {
-                let path = shell::word(path);
-                io::Error::other(format!(
-                    "it exists already, and was never finished; `rm -r {path}` removes it"
-                ))
-            }
+            io::ErrorKind::AlreadyExists if is_unfinished(path) => io::Error::other(
+                "it exists already, and was never finished: remove it, and create it anew",
+            ),
             io::ErrorKind::AlreadyExists => io::Error::other("it exists already"),
             _ => error,
         })?;
-        let shell = Self { path: path.to_path_buf(), kept: false };
+        let mut shell = Self { path: path.to_path_buf(), kept: false, partial: None };
         let caller = Caller::observe();
         let rootfs = path.join("rootfs");
         DirBuilder::new().mode(0o755).create(&rootfs)?;
@@ -148,6 +156,9 @@ impl Shell {
         let (uid, gid) = mapped.map_or((caller.uid, caller.gid), |mapped| (mapped.uid, mapped.gid));
         let directory = files::open_directory(path)?;
         files::replace_in(&directory, PARTIAL, b"", Ownership { uid, gid, mode: 0o640 })?;
+        let partial = File::options().write(true).open(path.join(PARTIAL))?;
+        fcntl_lock(&partial, FlockOperation::NonBlockingLockExclusive)?;
+        shell.partial = Some(partial);
         let ownership = Ownership { uid, gid, mode: 0o640 };
         files::replace_in(&directory, "config", config, ownership)?;
         Ok(shell)
@@ -155,8 +166,14 @@ impl Shell {
 
     /// Keeps it as a whole container.
     fn keep(mut self) -> io::Result<()> {
-        fs::remove_file(self.path.join(PARTIAL))?;
+        match fs::remove_file(self.path.join(PARTIAL)) {
+            // Somebody was faster.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            removed => removed?,
+        }
         self.kept = true;
+        // From now on nobody need wait for it.
+        drop(self.partial.take());
         Ok(())
     }
 }

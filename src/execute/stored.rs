@@ -26,7 +26,6 @@ use crate::host::files::{self, Ownership};
 use crate::host::rootfs::Rootfs;
 use crate::host::template;
 use crate::lxc;
-use crate::lxc::upstream::SHARED;
 use crate::manifest::LayerName;
 use crate::plan::{
     Act, EntryId, Ground, Known, Layer, Mode, PLACEHOLDER, Part, Pattern, Rung, Stock, Storable,
@@ -55,8 +54,8 @@ pub(super) struct Stored {
     before: BTreeMap<Digest, u64>,
     /// Entries that cannot be used.
     damaged: Vec<EntryId>,
-    /// The key that is being made.
-    making: Option<Digest>,
+    /// The word for the lock of the key that is being made.
+    making: Option<String>,
     /// How many of the storables are done.
     done: usize,
     /// The entry of the last of them.
@@ -326,7 +325,8 @@ impl Run<'_> {
         let (gate, shared) = (store.gate().map_err(why)?, store.lock().map_err(why)?);
         let what = "the store is being cleaned";
         // Whoever has the gate may wait for a run that this is part of.
-        if template::held().is_empty() {
+        let word = shared.word().map_err(why)?;
+        if !template::held().contains(&word) {
             self.wait(what, || gate.share()).map_err(Denied::Failure)?;
         }
         self.wait(what, || shared.share()).map_err(Denied::Failure)?;
@@ -336,9 +336,9 @@ impl Run<'_> {
     /// Returns what a run within this one must not wait for.
     pub(in crate::execute) fn held(&self) -> Vec<String> {
         let mut held = template::held();
-        if let Some(Stored { shared: Some(_), making, .. }) = &self.stored {
-            held.push(SHARED.to_owned());
-            held.extend(making.as_ref().map(Digest::to_string));
+        if let Some(Stored { shared: Some(shared), making, .. }) = &self.stored {
+            held.extend(shared.word());
+            held.extend(making.iter().cloned());
         }
         held
     }
@@ -433,7 +433,10 @@ impl Run<'_> {
         let name = &self.site.target.name;
         result.map_err(|failure| {
             let reason = failure.reason.replace(PLACEHOLDER, name);
-            let hint = self.full_store().or(failure.hint);
+            let hint = match failure.hint {
+                None if failure.signal().is_none() => self.full_store(),
+                hint => hint,
+            };
             Box::new(Failure { reason, hint, ..*failure })
         })
     }
@@ -442,7 +445,10 @@ impl Run<'_> {
     fn full_store(&self) -> Option<String> {
         let top = self.stored.as_ref()?.store.top();
         let disk = rustix::fs::statvfs(top).ok()?;
-        let is_full = disk.f_bavail.saturating_mul(disk.f_frsize) < LEAST_SPACE
+        // What is kept for root is root's.
+        let root = Caller::observe().has_host_root();
+        let free = if root { disk.f_bfree } else { disk.f_bavail };
+        let is_full = free.saturating_mul(disk.f_frsize) < LEAST_SPACE
             || (disk.f_files > 0 && disk.f_favail == 0);
         is_full.then(|| {
             format!(

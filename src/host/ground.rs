@@ -46,8 +46,8 @@ pub fn observe(
     (ground, reader.readings())
 }
 
-/// How the names of images begin whose place is a directory, as skopeo has them.
-const DIRECTORIES: [&str; 2] = ["oci", "dir"];
+/// How the names of images begin that are files or directories, as skopeo has them.
+const IMAGES: [&[u8]; 4] = [b"oci", b"dir", b"oci-archive", b"docker-archive"];
 
 /// Returns the digests of the files that arguments name: what they hold decides what the upstream
 /// leaves. `recall` is what is known of files already.
@@ -61,9 +61,10 @@ pub fn files(
 fn named(words: &[OsString], reader: &mut Reader<'_>) -> BTreeMap<String, Digest> {
     let mut found = BTreeMap::new();
     for word in words {
-        let paths = parts(word).into_iter();
-        let digests: Vec<_> =
-            paths.filter_map(|part| reader.digest(Path::new(OsStr::from_bytes(part)))).collect();
+        let parts = parts(word);
+        let paths: BTreeSet<_> =
+            parts.iter().filter(|part| part.may_be_file()).map(Part::path).collect();
+        let digests: Vec<_> = paths.into_iter().filter_map(|path| reader.digest(path)).collect();
         let digest = match digests.as_slice() {
             [] => continue,
             [one] => *one,
@@ -77,35 +78,69 @@ fn named(words: &[OsString], reader: &mut Reader<'_>) -> BTreeMap<String, Digest
     found
 }
 
-/// Returns what may be a path in an argument: all of it, what stands behind a `=` or the letter of an
-/// option, and the pieces between `:` and `,` in that. What is none makes no difference.
-fn parts(word: &OsStr) -> Vec<&[u8]> {
-    let whole = word.as_bytes();
-    let mut parts = vec![whole];
-    let behind = |at: usize| &whole[at..];
-    if whole.len() > 2 && whole[0] == b'-' && whole[1] != b'-' {
-        parts.push(behind(2));
+/// What may be a path in an argument.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Part<'a> {
+    text: &'a [u8],
+    kind: PartKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum PartKind {
+    /// All of it, or all that stands behind a `=` or the letter of an option.
+    Whole,
+    /// Where an image is.
+    Image,
+    /// One of several pieces, which is a path if it looks like one.
+    Piece,
+}
+
+impl Part<'_> {
+    fn path(&self) -> &Path {
+        Path::new(OsStr::from_bytes(self.text))
     }
-    parts.extend(memchr::memchr_iter(b'=', whole).map(|at| behind(at + 1)));
-    let pieces: Vec<_> =
-        parts.iter().flat_map(|part| part.split(|byte| b":,=".contains(byte))).collect();
-    parts.extend(pieces);
-    parts.retain(|part| !part.is_empty());
-    let mut seen = BTreeSet::new();
-    parts.retain(|part| seen.insert(*part));
+
+    /// Tells whether it may name a file: any word may, as a whole.
+    fn may_be_file(&self) -> bool {
+        self.kind != PartKind::Piece || self.text.contains(&b'/')
+    }
+
+    /// Tells whether it names a directory: not every word does that has the name of one.
+    fn is_directory(&self) -> bool {
+        let may_be = match self.kind {
+            PartKind::Whole => self.text.contains(&b'/'),
+            PartKind::Image => true,
+            PartKind::Piece => false,
+        };
+        may_be && self.path().is_dir()
+    }
+}
+
+/// Returns what may be a path in an argument. What is none makes no difference.
+fn parts(word: &OsStr) -> BTreeSet<Part<'_>> {
+    let word = word.as_bytes();
+    let mut wholes = vec![word];
+    if word.len() > 2 && word[0] == b'-' && word[1] != b'-' {
+        wholes.push(&word[2..]);
+    }
+    wholes.extend(memchr::memchr_iter(b'=', word).map(|at| &word[at + 1..]));
+    let mut parts = BTreeSet::new();
+    for whole in wholes {
+        parts.insert(Part { text: whole, kind: PartKind::Whole });
+        let pieces: Vec<_> = whole.split(|byte| b":,=".contains(byte)).collect();
+        let is_image = IMAGES.contains(&pieces[0]);
+        for (index, text) in pieces.into_iter().enumerate() {
+            let kind = if is_image && index == 1 { PartKind::Image } else { PartKind::Piece };
+            parts.insert(Part { text, kind });
+        }
+    }
+    parts.retain(|part| !part.text.is_empty());
     parts
 }
 
-/// Returns the arguments that name a directory: by a path, since any word may be the name of one that
-/// happens to be there, or as an image's.
+/// Returns the arguments that name a directory.
 fn directories(words: &[OsString]) -> Vec<String> {
-    let named = words.iter().filter(|word| {
-        let parts = parts(word);
-        let is_image = parts.iter().any(|part| DIRECTORIES.map(str::as_bytes).contains(part));
-        parts.iter().any(|part| {
-            (is_image || part.contains(&b'/')) && Path::new(OsStr::from_bytes(part)).is_dir()
-        })
-    });
+    let named = words.iter().filter(|word| parts(word).iter().any(Part::is_directory));
     named.map(|word| word.to_string_lossy().into_owned()).collect()
 }
 

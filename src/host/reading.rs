@@ -21,6 +21,10 @@ const SETTLED: Duration = Duration::from_secs(60);
 /// and F2FS, by their magic numbers. A tmpfs shows nothing of what is written to a mapping.
 const RELIABLE: [u64; 4] = [0xEF53, 0x5846_5342, 0x9123_683E, 0xF2F5_2010];
 
+/// The filesystems whose files the kernel makes up as they are read, some of them without an end: proc,
+/// sysfs, tracefs and debugfs, by their magic numbers.
+const MADE_UP: [u64; 4] = [0x9FA0, 0x6265_6572, 0x7472_6163, 0x6462_6720];
+
 /// Takes digests of files.
 pub(super) struct Reader<'a> {
     recall: &'a dyn Fn(&Stamp) -> Option<Digest>,
@@ -40,6 +44,10 @@ impl<'a> Reader<'a> {
             return None;
         }
         let file = File::open(path).ok()?;
+        let filesystem = fstatfs(&file).ok()?;
+        if is_made_up(&filesystem) {
+            return None;
+        }
         let stamp = stamp(&file.metadata().ok()?);
         if let Some(digest) = (self.recall)(&stamp) {
             return Some(digest);
@@ -48,7 +56,7 @@ impl<'a> Reader<'a> {
         let (digest, _) = Digest::of_reader(&file).ok()?;
         if stamp.size >= LEAST
             && is_settled(&stamp, begun)
-            && fstatfs(&file).is_ok_and(|filesystem| is_reliable(&filesystem))
+            && is_reliable(&filesystem)
             && file.metadata().is_ok_and(|after| self::stamp(&after) == stamp)
         {
             self.readings.push(Reading { stamp, digest });
@@ -73,8 +81,16 @@ fn stamp(metadata: &Metadata) -> Stamp {
 }
 
 fn is_reliable(filesystem: &StatFs) -> bool {
+    is_one_of(filesystem, &RELIABLE)
+}
+
+fn is_made_up(filesystem: &StatFs) -> bool {
+    is_one_of(filesystem, &MADE_UP)
+}
+
+fn is_one_of(filesystem: &StatFs, kinds: &[u64]) -> bool {
     // Its type is signed, and of another width, elsewhere.
-    u64::try_from(filesystem.f_type).is_ok_and(|kind| RELIABLE.contains(&kind))
+    u64::try_from(filesystem.f_type).is_ok_and(|kind| kinds.contains(&kind))
 }
 
 /// Tells whether a file had been left alone for long enough at a time.

@@ -11,12 +11,9 @@ pub const DEPTH: &str = "LXC_LAYERED_TEMPLATE_DEPTH";
 /// How deep the program may be its own upstream.
 pub const DEEPEST: u32 = 16;
 
-/// The variable that tells a run within a run what that holds of the layer store: [`SHARED`], and the
-/// keys of what it makes. Who waited for that would wait for itself.
+/// The variable that tells a run within a run what that holds of layer stores: a word for the lock that
+/// every run shares, and one for each key that is made. Who waited for that would wait for itself.
 pub const HELD: &str = "LXC_LAYERED_TEMPLATE_HELD";
-
-/// The word of [`HELD`] for the lock that every run shares.
-pub const SHARED: &str = "shared";
 
 /// The caller's variables that every upstream gets.
 const NAMES: [&str; 8] = [

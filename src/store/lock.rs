@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, openat};
@@ -26,6 +27,12 @@ impl Lock {
             opened => opened,
         };
         Ok(Self { file: file?.into() })
+    }
+
+    /// Returns a word that no other lock has.
+    pub fn word(&self) -> io::Result<String> {
+        let metadata = self.file.metadata()?;
+        Ok(format!("{:x}-{:x}", metadata.dev(), metadata.ino()))
     }
 
     /// Takes it alone; false where somebody else has it.

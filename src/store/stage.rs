@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use rustix::fs::StatVfsMountFlags;
+use rustix::fs::{StatVfsMountFlags, statvfs};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive, unmount};
 
@@ -24,6 +24,9 @@ use crate::lxc;
 
 /// How long it may take until whoever is at work has ended.
 const LONGEST_END: Duration = Duration::from_secs(5);
+
+/// A disk with less space than this is taken for a full one, in bytes.
+const LEAST_SPACE: u64 = 64 * 1024;
 
 /// How often it is looked whether they have.
 const PATIENCE: Duration = Duration::from_millis(5);
@@ -66,10 +69,13 @@ impl Overlay {
         )?;
         let overlay = Self { at: at.to_path_buf() };
         // Where the kernel cannot make its own directory in `work`, nobody can write.
-        if rustix::fs::statvfs(at)?.f_flag.contains(StatVfsMountFlags::RDONLY) {
-            let message =
-                format!("nothing can be written to `{}`: its disk is full", upper.display());
-            return Err(io::Error::new(io::ErrorKind::StorageFull, message));
+        if statvfs(at)?.f_flag.contains(StatVfsMountFlags::RDONLY) {
+            let disk = statvfs(upper)?;
+            let is_full = disk.f_bfree.saturating_mul(disk.f_frsize) < LEAST_SPACE;
+            let kind = if is_full { io::ErrorKind::StorageFull } else { io::ErrorKind::Other };
+            let why = if is_full { ": its disk is full" } else { " by an overlay" };
+            let message = format!("nothing can be written to `{}`{why}", upper.display());
+            return Err(io::Error::new(kind, message));
         }
         Ok(overlay)
     }

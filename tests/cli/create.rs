@@ -136,12 +136,15 @@ fn a_run_that_is_killed_leaves_what_nobody_takes_for_whole() {
     while !sandbox.role().join("begun").exists() && run.try_wait().unwrap().is_none() {
         std::thread::sleep(Duration::from_millis(5));
     }
+    // As long as it is made, nobody is told to remove it.
+    let ran = sandbox.create([""; 0]);
+    ran.exits(2).says("error: `[DIR]/lxc/web1` cannot be made: it exists already\n");
     run.kill().unwrap();
     run.wait().unwrap();
     let partial = sandbox.container().join("partial");
     assert!(partial.is_file());
     let ran = sandbox.create([""; 0]);
-    ran.exits(2).mentions("cannot be made: it exists already, and was never finished; `rm -r ");
+    ran.exits(2).mentions("cannot be made: it exists already, and was never finished: ");
 
     let whole = Sandbox::new().layers("");
     whole.create([""; 0]).exits(0);

@@ -289,7 +289,7 @@ fn files_that_an_argument_names_define_what_is_stored() {
         "-f=data",
         "oci-archive:data:latest",
         "--url=docker-archive:./data",
-        "--disk=file=data,format=raw",
+        "--disk=file=./data,format=raw",
         "--url=file://$PWD/data",
     ];
     for word in words {
@@ -297,7 +297,7 @@ fn files_that_an_argument_names_define_what_is_stored() {
         let word = word.replace("$PWD", &sandbox.role().display().to_string());
         let sandbox = sandbox
             .upstream("echo >>calls; cat data other >\"$rootfs/data\"")
-            .layers(&format!("args = [\"{word}\", \"other,data\"]\n"));
+            .layers(&format!("args = [\"{word}\", \"./other,./data\"]\n"));
         for (text, other, count) in
             [("1", "1", 1), ("1", "1", 1), ("2", "1", 2), ("1", "1", 2), ("1", "2", 3)]
         {

@@ -181,10 +181,22 @@ fn a_directory_as_argument_keeps_the_upstream_out_of_the_store() {
     // A word is not taken for the name of what happens to stand beside the manifest.
     let sandbox = Sandbox::new()
         .file("bookworm/f", "1")
-        .upstream("mkdir \"$rootfs/etc\"")
-        .layers("args = { release = \"bookworm\", url = \"docker://debian:bookworm\" }\n");
+        .file("main", "1")
+        .upstream("mkdir \"$rootfs/etc\"; echo >>calls")
+        .layers(
+            "args = { release = \"bookworm\", url = \"docker://debian:bookworm\", \
+             components = \"main,contrib\", env = \"PATH=/usr/bin:/bin\", tmpfs = \"/run:size=1G\", \
+             mount = \"x:/proc/self/pagemap\" }\n",
+        );
     let plan = sandbox.run(["plan", "m.toml", "-v"]);
     assert!(plan.stdout().contains("template fake  [to build]"), "{}", plan.stdout());
+    for text in ["1", "2"] {
+        fs::write(sandbox.role().join("main"), text).unwrap();
+        sandbox.chain().exits(0);
+        again(&sandbox);
+    }
+    let calls = fs::read_to_string(sandbox.role().join("calls")).unwrap();
+    assert_eq!(calls.lines().count(), if root() { 1 } else { calls.lines().count() });
 }
 
 #[test]

@@ -36,13 +36,14 @@ impl Run<'_> {
         let rung = self.rung(pattern, index, base);
         let before = stored.before.get(&rung.key).copied();
         let fail = |error: io::Error| fault(layer, "cannot be looked for", &error);
-        if self.held().contains(&rung.key.to_string()) {
+        let lock = store.lock_of(rung.key).map_err(fail)?;
+        let word = lock.word().map_err(fail)?;
+        if self.held().contains(&word) {
             let subject = Subject { layer: layer.name.clone(), doing: Doing::Store };
             let reason = "is made by a run that this is part of";
             let failure = Failure::of(status::STORE, subject, &layer.at, reason);
             return Err(Box::new(failure.hint("a manifest must not come to itself")));
         }
-        let lock = store.lock_of(rung.key).map_err(fail)?;
         self.wait(&format!("another run makes {}", storable.slot()), || lock.take())?;
         let stock = store.stock(&self.plan.manifest.absolute, &[]).map_err(fail)?;
         if let Some(stored) = &mut self.stored {
@@ -75,7 +76,7 @@ impl Run<'_> {
             Err(error) => return Ok(Ended::NoPlace(error)),
         };
         if let Some(stored) = &mut self.stored {
-            stored.making = Some(rung.key);
+            stored.making = Some(word);
         }
         let made = self.build(pattern, index, layer, again, build, site);
         if let Some(stored) = &mut self.stored {
