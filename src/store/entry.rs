@@ -58,6 +58,11 @@ pub struct Entry {
     pub beside_places: Vec<Place>,
 }
 
+#[derive(Deserialize)]
+struct Version {
+    format: u32,
+}
+
 /// What made an entry.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Made {
@@ -174,10 +179,12 @@ impl Entry {
         if head != Some(Digest::of(text)) {
             return Err(damaged());
         }
-        let entry: Self = serde_json::from_slice(text)?;
-        if entry.format != FORMAT {
-            return Err(io::Error::other(format!("its format is {}", entry.format)));
+        // Another version's has other fields.
+        let Version { format } = serde_json::from_slice(text)?;
+        if format != FORMAT {
+            return Err(io::Error::other(format!("its format is {format}, not {FORMAT}")));
         }
+        let entry: Self = serde_json::from_slice(text)?;
         if entry.id == id { Ok(entry) } else { Err(damaged()) }
     }
 

@@ -3,6 +3,8 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
+use layered_template::digest::Digest;
+
 use crate::requirement::root;
 use crate::sandbox::Sandbox;
 
@@ -136,4 +138,19 @@ fn a_damaged_entry_that_came_meanwhile_is_made_anew() {
             sandbox.template(words).exits(0);
         }
     }
+}
+
+#[test]
+fn an_entry_of_another_version_is_made_anew() {
+    if !root() {
+        return;
+    }
+    let sandbox = Sandbox::new().upstream("mkdir \"$rootfs/etc\"").layers("");
+    sandbox.chain().exits(0);
+    let entries = sandbox.path("store/host.meta/entries");
+    let document = fs::read_dir(&entries).unwrap().next().unwrap().unwrap().path();
+    let text = "{\"format\":1,\"lxcpath\":\"/l\"}";
+    fs::write(&document, format!("{}\n{text}", Digest::of(text.as_bytes()))).unwrap();
+    fs::remove_dir_all(sandbox.container()).unwrap();
+    sandbox.chain().exits(0).mentions("cannot be used: its format is 1, not 2 (");
 }
