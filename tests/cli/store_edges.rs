@@ -439,7 +439,8 @@ fn whoever_stays_in_a_layer_with_mounts_of_its_own_is_ended() {
                 "mkdir \"$rootfs/etc\"; cp -a --parents /bin /usr/bin/date /usr/bin/sleep /usr/bin/dash \
                  /lib /lib64 $(ldd /usr/bin/date /usr/bin/dash | sed -n 's,.*\\(/lib[^ ]*\\).*,\\1,p') \
                  \"$rootfs\" 2>/dev/null || :; mount --bind \"$rootfs\" \"$rootfs\" || :; \
-                 unshare --mount sh stay \"$rootfs\" >/dev/null 2>&1 & sleep 0.3; \
+                 unshare --mount sh stay \"$rootfs\" >/dev/null 2>&1 & \
+                 for _ in $(seq 1000); do [ -e \"$rootfs/etc/now\" ] && break; sleep 0.01; done; \
                  umount --lazy \"$rootfs\" || :",
             )
             .layers(OUTER);
