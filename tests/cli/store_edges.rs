@@ -196,7 +196,10 @@ fn a_directory_as_argument_keeps_the_upstream_out_of_the_store() {
         again(&sandbox);
     }
     let calls = fs::read_to_string(sandbox.role().join("calls")).unwrap();
-    assert_eq!(calls.lines().count(), if root() { 1 } else { calls.lines().count() });
+    // Behind a map of one id, what an ordinary user makes may have no store.
+    if root() {
+        assert_eq!(calls.lines().count(), 1);
+    }
 }
 
 #[test]
