@@ -37,9 +37,6 @@ use make::Ended;
 /// How often it is looked whether another run has done with what this one waits for.
 const PATIENCE: Duration = Duration::from_millis(20);
 
-/// A disk with less space than this is taken for a full one, in bytes.
-const LEAST_SPACE: u64 = 256 * 1024;
-
 /// How far a run has come with what is stored.
 #[derive(Debug)]
 pub(super) struct Stored {
@@ -444,13 +441,7 @@ impl Run<'_> {
     /// Says so, where the disk is full on which a layer is made: it is not the container's.
     fn full_store(&self) -> Option<String> {
         let top = self.stored.as_ref()?.store.top();
-        let disk = rustix::fs::statvfs(top).ok()?;
-        // What is kept for root is root's.
-        let root = Caller::observe().has_host_root();
-        let free = if root { disk.f_bfree } else { disk.f_bavail };
-        let is_full = free.saturating_mul(disk.f_frsize) < LEAST_SPACE
-            || (disk.f_files > 0 && disk.f_favail == 0);
-        is_full.then(|| {
+        files::is_on_full_disk(top).ok()?.then(|| {
             format!(
                 "the disk of the layer store, `{}`, is full; `layered-template store gc` makes \
                  room, and `--storage=none` does without it",

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, fstat, openat, renameat, unlinkat};
 
+use super::caller::Caller;
 use crate::diagnostic::Diagnostic;
 use crate::source::Source;
 
@@ -139,4 +140,16 @@ pub fn replace_in(
 /// Tells whether a disk, or what its user may have of it, is full.
 pub fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// A disk with less space than this is taken for a full one, in bytes.
+const LEAST_SPACE: u64 = 256 * 1024;
+
+/// Tells whether nothing more than the smallest files has a place on the disk of a path.
+pub fn is_on_full_disk(path: &Path) -> io::Result<bool> {
+    let disk = rustix::fs::statvfs(path)?;
+    // What is kept for root is root's.
+    let is_root = Caller::observe().has_host_root();
+    let free = if is_root { disk.f_bfree } else { disk.f_bavail };
+    Ok(free.saturating_mul(disk.f_frsize) < LEAST_SPACE || (disk.f_files > 0 && disk.f_favail == 0))
 }

@@ -25,8 +25,8 @@ use crate::lxc;
 /// How long it may take until whoever is at work has ended.
 const LONGEST_END: Duration = Duration::from_secs(5);
 
-/// A disk with less space than this is taken for a full one, in bytes.
-const LEAST_SPACE: u64 = 64 * 1024;
+/// What to say where somebody does not end.
+const AT_WORK: &str = "something that was started is still at work in its rootfs";
 
 /// How often it is looked whether they have.
 const PATIENCE: Duration = Duration::from_millis(5);
@@ -70,8 +70,7 @@ impl Overlay {
         let overlay = Self { at: at.to_path_buf() };
         // Where the kernel cannot make its own directory in `work`, nobody can write.
         if statvfs(at)?.f_flag.contains(StatVfsMountFlags::RDONLY) {
-            let disk = statvfs(upper)?;
-            let is_full = disk.f_bfree.saturating_mul(disk.f_frsize) < LEAST_SPACE;
+            let is_full = files::is_on_full_disk(upper)?;
             let kind = if is_full { io::ErrorKind::StorageFull } else { io::ErrorKind::Other };
             let why = if is_full { ": its disk is full" } else { " by an overlay" };
             let message = format!("nothing can be written to `{}`{why}", upper.display());
@@ -173,7 +172,10 @@ impl Veil {
         let can_be_found = leftover::can_be_found();
         loop {
             // Also who has mounts of its own, and would keep nobody from unmounting these.
-            if can_be_found && leftover::end(&shown, mark) && Instant::now() < deadline {
+            if can_be_found && leftover::end(&shown, mark) {
+                if Instant::now() >= deadline {
+                    return Err(io::Error::other(AT_WORK));
+                }
                 sleep(PATIENCE);
                 continue;
             }
@@ -192,10 +194,7 @@ impl Veil {
                     }
                     sleep(PATIENCE);
                 }
-                Err(Errno::BUSY) => {
-                    let message = "something that was started is still at work in its rootfs";
-                    return Err(io::Error::other(message));
-                }
+                Err(Errno::BUSY) => return Err(io::Error::other(AT_WORK)),
                 Err(error) => return Err(error.into()),
             }
         }
