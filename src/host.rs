@@ -13,6 +13,7 @@ pub mod contain;
 pub mod doctor;
 pub mod elf;
 pub mod files;
+pub mod filesystem;
 pub mod ground;
 pub mod kernel;
 pub mod library;

@@ -1,12 +1,12 @@
 //! Digests of files that are long and seldom change: what is known of one is not read again.
 
-use std::fs::{self, File, Metadata};
-use std::os::unix::fs::MetadataExt;
+use std::fs::{self, File};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{StatFs, fstatfs};
+use rustix::fs::{fstat, fstatfs};
 
+use super::filesystem::{self, stamp};
 use crate::digest::{Digest, Reading, Stamp};
 
 /// The shortest file that is worth remembering, in bytes: others are read as fast.
@@ -16,14 +16,6 @@ const LEAST: u64 = 1024 * 1024;
 /// write again and again until the kernel has brought that to the disk, and only the first time
 /// shows: half a minute, unless somebody has set that up otherwise. Times are no finer than ticks.
 const SETTLED: Duration = Duration::from_secs(60);
-
-/// The filesystems that bring it to a disk, and tell the times by the kernel's clock: ext4, XFS, btrfs
-/// and F2FS, by their magic numbers. A tmpfs shows nothing of what is written to a mapping.
-const RELIABLE: [u64; 4] = [0xEF53, 0x5846_5342, 0x9123_683E, 0xF2F5_2010];
-
-/// The filesystems whose files the kernel makes up as they are read, some of them without an end: proc,
-/// sysfs, tracefs and debugfs, by their magic numbers.
-const MADE_UP: [u64; 4] = [0x9FA0, 0x6265_6572, 0x7472_6163, 0x6462_6720];
 
 /// Takes digests of files.
 pub(super) struct Reader<'a> {
@@ -44,22 +36,22 @@ impl<'a> Reader<'a> {
             return None;
         }
         let file = File::open(path).ok()?;
-        let filesystem = fstatfs(&file).ok()?;
-        if is_made_up(&filesystem) {
+        let kind = fstatfs(&file).ok()?;
+        if filesystem::is_made_up(&kind) {
             return None;
         }
-        let stamp = stamp(&file.metadata().ok()?);
-        if let Some(digest) = (self.recall)(&stamp) {
+        let before = stamp(&fstat(&file).ok()?);
+        if let Some(digest) = (self.recall)(&before) {
             return Some(digest);
         }
         let begun = SystemTime::now();
         let (digest, _) = Digest::of_reader(&file).ok()?;
-        if stamp.size >= LEAST
-            && is_settled(&stamp, begun)
-            && is_reliable(&filesystem)
-            && file.metadata().is_ok_and(|after| self::stamp(&after) == stamp)
+        if before.size >= LEAST
+            && is_settled(&before, begun)
+            && filesystem::is_reliable(&kind)
+            && fstat(&file).is_ok_and(|after| stamp(&after) == before)
         {
-            self.readings.push(Reading { stamp, digest });
+            self.readings.push(Reading { stamp: before, digest });
         }
         Some(digest)
     }
@@ -68,29 +60,6 @@ impl<'a> Reader<'a> {
     pub(super) fn readings(self) -> Vec<Reading> {
         self.readings
     }
-}
-
-fn stamp(metadata: &Metadata) -> Stamp {
-    Stamp {
-        device: metadata.dev(),
-        inode: metadata.ino(),
-        size: metadata.len(),
-        modified: (metadata.mtime(), metadata.mtime_nsec()),
-        changed: (metadata.ctime(), metadata.ctime_nsec()),
-    }
-}
-
-fn is_reliable(filesystem: &StatFs) -> bool {
-    is_one_of(filesystem, &RELIABLE)
-}
-
-fn is_made_up(filesystem: &StatFs) -> bool {
-    is_one_of(filesystem, &MADE_UP)
-}
-
-fn is_one_of(filesystem: &StatFs, kinds: &[u64]) -> bool {
-    // Its type is signed, and of another width, elsewhere.
-    u64::try_from(filesystem.f_type).is_ok_and(|kind| kinds.contains(&kind))
 }
 
 /// Tells whether a file had been left alone for long enough at a time.
@@ -109,7 +78,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("image");
         fs::write(&path, vec![7; 4096]).unwrap();
-        let known = stamp(&fs::metadata(&path).unwrap());
+        let known = stamp(&rustix::fs::stat(&path).unwrap());
         let other = Digest::of(b"what was remembered");
         let recall = |stamp: &Stamp| (*stamp == known).then_some(other);
         let mut reader = Reader::new(&recall);
@@ -122,14 +91,6 @@ mod tests {
         File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
         assert_eq!(reader.digest(&path), Some(Digest::of(&[8; 4096])));
         assert_eq!(reader.readings(), []);
-    }
-
-    #[test]
-    fn a_tmpfs_is_not_relied_on() {
-        let kind = |path: &str| is_reliable(&rustix::fs::statfs(path).unwrap());
-        assert!(!kind("/proc"));
-        let shm = rustix::fs::statfs("/dev/shm").unwrap();
-        assert!(!is_reliable(&shm), "{:x}", shm.f_type);
     }
 
     #[test]
