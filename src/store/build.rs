@@ -11,13 +11,14 @@ use std::sync::Arc;
 
 use rustix::fs::{FlockOperation, flock};
 
+use super::ahead;
 use super::entry::{Config, Entry, Keys, Made, write_whole};
 use super::flush::Flush;
 use super::lock::Lock;
 use super::place::{Store, now, open, unique};
 use super::scrub::{is_identity, scrub};
 use super::stage::{Overlay, Veil};
-use super::tree::{self, Bell, Changes, Form, Listing, Place, PlaceKind};
+use super::tree::{self, Ahead, Bell, Changes, Form, Known, Listing, Place, PlaceKind};
 use crate::digest::Digest;
 use crate::host::caller::Caller;
 use crate::host::files::{self, Ownership};
@@ -45,6 +46,10 @@ pub struct Build {
     // The veil goes first: what it shows is mounted on the overlay.
     veil: Option<Veil>,
     overlay: Option<Overlay>,
+    /// What reads the tree while it is made. On an overlay it stays small.
+    reader: Option<ahead::Reader>,
+    /// What that has read.
+    ahead: Option<Ahead>,
     /// What the config starts with.
     initial: Vec<u8>,
     lxcpath: PathBuf,
@@ -95,6 +100,8 @@ impl Build {
             parent,
             veil: None,
             overlay: None,
+            reader: None,
+            ahead: None,
             initial: start.initial.to_vec(),
             lxcpath: start.lxcpath.to_path_buf(),
         };
@@ -130,6 +137,9 @@ impl Build {
             self.store.put_beside(parent, &container, Bell::SILENT, |_| Ok(()))?;
         }
         self.veil = Some(Veil::draw(start.lxcpath, &shown, start.name)?);
+        if self.parent.is_none() {
+            self.reader = ahead::Reader::begin(container, "rootfs", start.name.as_bytes());
+        }
         Ok(())
     }
 
@@ -142,12 +152,20 @@ impl Build {
         self.directory.join("upper")
     }
 
+    /// Takes notice that whoever makes the layer has ended: nothing works beside this process any more.
+    pub fn is_made(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            self.ahead = reader.finish();
+        }
+    }
+
     /// Makes what was done here an entry of the store.
     ///
     /// # Errors
     ///
     /// Also when the `bell` rings.
     pub fn commit(mut self, about: About<'_>, bell: Bell<'_>) -> io::Result<Entry> {
+        self.is_made();
         if let Some(veil) = self.veil.take() {
             let mark = self.directory.file_name().unwrap_or_default();
             veil.lift(about.placeholder, mark.as_bytes())?;
@@ -179,7 +197,12 @@ impl Build {
         let parent_list = self.parent.as_ref().and_then(|parent| parent.list(&self.store).ok());
         let inherited = parent_list.as_ref().zip(changes.as_ref());
         let needle = about.placeholder.as_bytes();
-        let (listing, mut places) = Listing::of(open(&rootfs)?.as_fd(), inherited, needle, bell)?;
+        let known = match (inherited, &self.ahead) {
+            (Some((listing, changes)), _) => Known::Parent(listing, changes),
+            (None, Some(ahead)) => Known::Ahead(ahead),
+            (None, None) => Known::Nothing,
+        };
+        let (listing, mut places) = Listing::of(open(&rootfs)?.as_fd(), known, needle, bell)?;
         let mut fixed: Vec<Vec<u8>> = listing
             .paths()
             .filter(|path| memchr::memmem::find(path, needle).is_some())
@@ -333,6 +356,7 @@ impl Build {
 
 impl Drop for Build {
     fn drop(&mut self) {
+        self.reader = None;
         self.veil = None;
         self.overlay = None;
         let name = self.directory.file_name().unwrap_or_default();
@@ -363,7 +387,7 @@ pub(super) fn look_beside(
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened?,
     };
-    let (listing, places) = Listing::of(directory.as_fd(), None, needle, bell)?;
+    let (listing, places) = Listing::of(directory.as_fd(), Known::Nothing, needle, bell)?;
     let mut written = Vec::new();
     listing.write(&mut written)?;
     Ok(Some((Digest::of(&written), places)))

@@ -26,7 +26,9 @@ mod xattr;
 pub use attributes::{copy_attributes, times};
 pub use bell::Bell;
 pub use copy::copy;
-pub use listing::{Difference, Entry, Finding, Kind, LONGEST_TEXT, Listing, Place, PlaceKind};
+pub use listing::{
+    Ahead, Difference, Entry, Finding, Kind, Known, LONGEST_TEXT, Listing, Place, PlaceKind,
+};
 pub use merge::{Changes, Form, merge};
 pub use remove::remove;
 pub use usage::{Usage, usage};

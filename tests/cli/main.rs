@@ -14,6 +14,7 @@ mod requirement;
 mod sandbox;
 mod snapshot;
 
+mod ahead;
 mod arguments;
 mod asks;
 mod config;

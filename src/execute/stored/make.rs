@@ -92,7 +92,7 @@ impl Run<'_> {
         index: usize,
         layer: &Layer,
         rung: Rung,
-        build: Build,
+        mut build: Build,
         site: Site,
     ) -> Result<Entry, Box<Failure>> {
         let storable = &pattern.stored[index];
@@ -100,7 +100,9 @@ impl Run<'_> {
         let upstream = is_upstream(pattern, index);
         self.at_site(site, |run| {
             if upstream {
-                return Ok(run.upstream(layer, pattern.upstream())?);
+                let called = run.upstream(layer, pattern.upstream());
+                build.is_made();
+                return Ok(called?);
             }
             run.acts(layer, &handed, |act| !act.is_check_on_host())
         })?;

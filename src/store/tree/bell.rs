@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -22,9 +23,18 @@ impl<'a> Bell<'a> {
 
     /// Fails once it rings.
     pub(super) fn listen(self) -> io::Result<()> {
-        let Some(descriptor) = self.0 else { return Ok(()) };
+        self.sleep(Duration::ZERO)
+    }
+
+    /// Lets time go by, or less of it if a signal comes. Fails once it rings.
+    pub fn sleep(self, time: Duration) -> io::Result<()> {
+        let Some(descriptor) = self.0 else {
+            std::thread::sleep(time);
+            return Ok(());
+        };
         let mut polled = [PollFd::new(&descriptor, PollFlags::IN)];
-        match poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) {
+        let time = Timespec::try_from(time).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 });
+        match poll(&mut polled, Some(&time)) {
             Ok(0) | Err(Errno::INTR) => Ok(()),
             Ok(_) => Err(io::Error::new(io::ErrorKind::Interrupted, "it was interrupted")),
             Err(error) => Err(error.into()),

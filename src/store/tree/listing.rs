@@ -1,5 +1,6 @@
 //! What a tree holds, to find every change later.
 
+mod ahead;
 mod difference;
 mod reading;
 mod text;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 
+pub use ahead::Ahead;
 pub use difference::{Difference, Finding};
 pub use reading::LONGEST_TEXT;
 
@@ -95,20 +97,29 @@ pub enum PlaceKind {
     Symlink,
 }
 
+/// What is known of a tree before it is listed.
+#[derive(Debug, Clone, Copy)]
+pub enum Known<'a> {
+    /// Nothing.
+    Nothing,
+    /// The listing of the tree that this one was made of, and what has changed since. A file that has
+    /// not changed is not read: its digest is the parent's. It is not looked for the needle
+    /// either, nor is a link that has not changed.
+    Parent(&'a Listing, &'a Changes),
+    /// What was read of it while it was made. Of that, what has not changed is not read again.
+    Ahead(&'a Ahead),
+}
+
 impl Listing {
     /// Lists a tree, and finds the files and links that hold `needle`, if it is not empty. All names
-    /// of such a file are given.
-    ///
-    /// With `parent`, the listing of the tree that this one was made of and what has changed since,
-    /// a file that has not changed is not read: its digest is the parent's. It is not looked for
-    /// the needle either, nor is a link that has not changed. The `bell` ends it.
+    /// of such a file are given. What is `known` is not read again. The `bell` ends it.
     pub fn of(
         tree: BorrowedFd<'_>,
-        parent: Option<(&Listing, &Changes)>,
+        known: Known<'_>,
         needle: &[u8],
         bell: Bell<'_>,
     ) -> io::Result<(Self, Vec<Place>)> {
-        walk::list(tree, parent, needle, bell)
+        walk::list(tree, known, needle, bell)
     }
 
     /// Writes the listing, for [`Listing::read`].
@@ -127,7 +138,7 @@ impl Listing {
 
     /// Reads all of a tree again, and tells what is not as listed.
     pub fn verify(&self, tree: BorrowedFd<'_>) -> io::Result<Vec<Finding>> {
-        let (now, _) = Self::of(tree, None, b"", Bell::SILENT)?;
+        let (now, _) = Self::of(tree, Known::Nothing, b"", Bell::SILENT)?;
         Ok(difference::between(self, &now))
     }
 

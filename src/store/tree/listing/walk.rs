@@ -11,7 +11,7 @@ use memchr::memmem::Finder;
 use rustix::fs::{AtFlags, FileType, OFlags, Stat, fstat, readlinkat, statat};
 
 use super::reading::Reading;
-use super::{Entry, Kind, Listing, Place, PlaceKind};
+use super::{Ahead, Entry, Kind, Known, Listing, Place, PlaceKind};
 use crate::digest::{Digest, Hasher};
 use crate::store::tree::bell::Bell;
 use crate::store::tree::crew::{self, Queue, lock};
@@ -80,6 +80,7 @@ struct Walk<'a> {
     bell: Bell<'a>,
     needle: Finder<'a>,
     parent: Option<Parent<'a>>,
+    ahead: Option<&'a Ahead>,
     /// The number of the next directory.
     next: AtomicUsize,
     found: Mutex<HashMap<usize, Found>>,
@@ -97,21 +98,25 @@ struct Parent<'a> {
 /// Lists a tree, as [`Listing::of`] says.
 pub(super) fn list(
     tree: BorrowedFd<'_>,
-    parent: Option<(&Listing, &Changes)>,
+    known: Known<'_>,
     needle: &[u8],
     bell: Bell<'_>,
 ) -> io::Result<(Listing, Vec<Place>)> {
     if needle.len() > LONGEST_NEEDLE {
         return Err(io::ErrorKind::InvalidInput.into());
     }
-    let parent = parent.map(|(listing, changes)| {
-        let index = listing.index();
-        Parent { listing, index, changes }
-    });
+    let (parent, ahead) = match known {
+        Known::Nothing => (None, None),
+        Known::Parent(listing, changes) => {
+            (Some(Parent { listing, index: listing.index(), changes }), None)
+        }
+        Known::Ahead(ahead) => (None, Some(ahead)),
+    };
     let walk = Walk {
         bell,
         needle: Finder::new(needle),
         parent,
+        ahead,
         next: AtomicUsize::new(1),
         found: Mutex::default(),
         read: Mutex::default(),
@@ -202,7 +207,18 @@ impl Walk<'_> {
         let mut to_read = false;
         match (&mut entry.kind, inherited) {
             (kind @ Kind::File { .. }, Some(inherited)) => *kind = inherited.clone(),
-            (Kind::File { size, .. }, None) => to_read = *size != 0,
+            (Kind::File { size, digest }, None) => {
+                let needle = self.needle.needle();
+                match self.ahead.and_then(|ahead| ahead.reading(&stat, needle)) {
+                    Some(reading) => {
+                        *digest = reading.digest;
+                        if let Some(kind) = reading.holds {
+                            self.place(open, name, kind);
+                        }
+                    }
+                    None => to_read = *size != 0,
+                }
+            }
             (Kind::Symlink { target }, None)
                 if !self.needle.needle().is_empty() && self.needle.find(target).is_some() =>
             {

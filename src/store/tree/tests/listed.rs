@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::{XattrFlags, setxattr};
 
-use super::super::{Bell, Changes, Difference, Finding, Form, Listing, PlaceKind, merge};
+use super::super::{Bell, Changes, Difference, Finding, Form, Known, Listing, PlaceKind, merge};
 use super::scratch::{Scratch, is_root, listing, open, skipped};
 use super::torture;
 
@@ -227,7 +227,8 @@ fn the_needle_is_found_wherever_it_is() {
     fs::write(tree.join("nearly"), &needle[1..]).unwrap();
     fs::hard_link(tree.join("binary"), tree.join("same")).unwrap();
     symlink("/x/zz-placeholder/y", tree.join("link")).unwrap();
-    let (listed, places) = Listing::of(open(&tree).as_fd(), None, needle, Bell::SILENT).unwrap();
+    let (listed, places) =
+        Listing::of(open(&tree).as_fd(), Known::Nothing, needle, Bell::SILENT).unwrap();
     let found: Vec<_> =
         places.iter().map(|place| (str::from_utf8(&place.path).unwrap(), place.kind)).collect();
     let borders = ["border-00", "border-01", "border-07", "border-13", "border-14"];
@@ -238,7 +239,8 @@ fn the_needle_is_found_wherever_it_is() {
 
     // What has not changed is not read again.
     fs::write(tree.join("new"), needle).unwrap();
-    let parent = Some((&listed, &Changes::default()));
+    let changes = Changes::default();
+    let parent = Known::Parent(&listed, &changes);
     let (again, places) = Listing::of(open(&tree).as_fd(), parent, needle, Bell::SILENT).unwrap();
     assert_eq!(again, listing(&tree));
     assert_eq!(places.iter().map(|place| &place.path[..]).collect::<Vec<_>>(), [b"new"]);
@@ -260,6 +262,7 @@ fn what_changed_is_read_though_its_attributes_are_the_same() {
         merge(Some(one.as_fd()), other.as_fd(), open(&to).as_fd(), Form::User, Bell::SILENT)
             .unwrap();
     let (now, _) =
-        Listing::of(open(&to).as_fd(), Some((&parent, &changes)), b"", Bell::SILENT).unwrap();
+        Listing::of(open(&to).as_fd(), Known::Parent(&parent, &changes), b"", Bell::SILENT)
+            .unwrap();
     assert_eq!(now, listing(&to));
 }

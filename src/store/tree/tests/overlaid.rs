@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::Command;
 
-use super::super::{Bell, Form, Listing, merge};
+use super::super::{Bell, Form, Known, Listing, merge};
 use super::scratch::{Scratch, is_root, listing, open, skipped};
 
 /// Makes a base, changes it through an overlay, and keeps what the overlay shows. The mount is gone
@@ -149,7 +149,8 @@ fn the_tree_is_what_the_overlay_showed() {
             assert!(!changes.contains(path.as_bytes()), "{path}");
         }
         let (now, _) =
-            Listing::of(open(&to).as_fd(), Some((&before, &changes)), b"", Bell::SILENT).unwrap();
+            Listing::of(open(&to).as_fd(), Known::Parent(&before, &changes), b"", Bell::SILENT)
+                .unwrap();
         assert_eq!(now, shown);
 
         // Another layer on it: its base has links to the first one.

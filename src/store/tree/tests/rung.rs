@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Write};
 use std::os::fd::AsFd;
 
 use super::super::bytes::Ways;
-use super::super::{Bell, Form, Listing, copy, merge};
+use super::super::{Bell, Form, Known, Listing, copy, merge};
 use super::scratch::{Scratch, open};
 
 #[test]
@@ -23,7 +23,7 @@ fn nothing_goes_on_once_the_bell_rings() {
     }
     let to = |name: &str| open(&scratch.path().join(name));
     copy(open(&from).as_fd(), to("one").as_fd(), &[], bell).unwrap();
-    Listing::of(open(&from).as_fd(), None, b"", bell).unwrap();
+    Listing::of(open(&from).as_fd(), Known::Nothing, b"", bell).unwrap();
     merge(None, to("one").as_fd(), to("two").as_fd(), Form::User, bell).unwrap();
     assert_eq!(fs::read(scratch.path().join("two/d/f")).unwrap(), b"x");
 
@@ -33,7 +33,7 @@ fn nothing_goes_on_once_the_bell_rings() {
         copy(open(&from).as_fd(), to("three").as_fd(), &[], bell).unwrap_err(),
         merge(Some(open(&from).as_fd()), to("upper").as_fd(), to("four").as_fd(), Form::User, bell)
             .unwrap_err(),
-        Listing::of(open(&from).as_fd(), None, b"", bell).unwrap_err(),
+        Listing::of(open(&from).as_fd(), Known::Nothing, b"", bell).unwrap_err(),
     ];
     assert_eq!(ended.map(|error| error.kind()), [ErrorKind::Interrupted; 3]);
     for name in ["three", "four"] {
