@@ -33,7 +33,8 @@ pub(super) fn write(listing: &Listing, mut to: impl Write) -> io::Result<()> {
     text.extend_from_slice(END);
     writeln!(text, "{}", hex(digest))?;
     to.write_all(VERSION)?;
-    let mut deflated = DeflateEncoder::new(to, Compression::default());
+    // Most of it are digests, which hardly become shorter however long one tries.
+    let mut deflated = DeflateEncoder::new(to, Compression::fast());
     deflated.write_all(&text)?;
     deflated.finish()?.flush()
 }
