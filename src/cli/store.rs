@@ -203,7 +203,10 @@ fn verify(store: &Store, given: &[String]) -> io::Result<u8> {
     let _held = lock(store, false)?;
     let mut status = 0;
     for id in store.entries()?.into_iter().filter(|id| is_given(*id, given)) {
-        let findings = store::verify(store, id);
+        let findings = store::verify(store, id).map_err(|error| {
+            let id = id.short();
+            io::Error::new(error.kind(), format!("{id} cannot be looked through: {error}"))
+        })?;
         if findings.is_empty() {
             output::print(|to| writeln!(to, "{}  sound", id.short()))?;
             continue;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
 use super::entry::{Entry, LARGEST_NAME};
+use super::fault::is_shortage;
 use super::lock::Lock;
 use crate::digest::Digest;
 use crate::host::account::Range;
@@ -279,6 +280,8 @@ impl Store {
             open(&self.rootfs(id)).and(beside.transpose())
         });
         read.err().and_then(|error| match error.kind() {
+            // Whoever uses it is told.
+            _ if is_shortage(&error) => None,
             io::ErrorKind::NotFound => Some(io::Error::other("its tree is gone")),
             // A user's trees are the mapped root's: a plan does not come to see them.
             io::ErrorKind::PermissionDenied => None,

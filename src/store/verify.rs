@@ -5,27 +5,28 @@ use std::os::fd::AsFd;
 
 use super::build::look_beside;
 use super::entry::Entry;
+use super::fault::{about, is_shortage};
 use super::place::{Store, open};
 use super::tree::{Bell, Difference};
 use crate::plan::EntryId;
 
 /// Returns what is not as it was stored: nothing, where all is sound.
-pub fn verify(store: &Store, id: EntryId) -> Vec<String> {
-    let entry = match Entry::read(store, id) {
-        Ok(entry) => entry,
-        Err(error) => return vec![format!("the document of the entry: {error}")],
-    };
-    match findings(store, &entry) {
-        Ok(findings) => findings,
-        Err(error) => vec![error.to_string()],
+///
+/// # Errors
+///
+/// What keeps this process from looking, and says nothing of the entry.
+pub fn verify(store: &Store, id: EntryId) -> io::Result<Vec<String>> {
+    let entry = Entry::read(store, id).map_err(|error| about("the document of the entry", error));
+    match entry.and_then(|entry| findings(store, &entry)) {
+        Err(error) if !is_shortage(&error) => Ok(vec![error.to_string()]),
+        found => found,
     }
 }
 
 fn findings(store: &Store, entry: &Entry) -> io::Result<Vec<String>> {
     let mut lines = Vec::new();
     let listing = entry.list(store)?;
-    let tree = open(&store.rootfs(entry.id))
-        .map_err(|error| io::Error::other(format!("its tree: {error}")))?;
+    let tree = open(&store.rootfs(entry.id)).map_err(|error| about("its tree", error))?;
     for finding in listing.verify(tree.as_fd())? {
         let path = String::from_utf8_lossy(&finding.path);
         let path = crate::shell::word(format!("/{path}"));

@@ -122,6 +122,21 @@ fn a_store_that_cannot_be_written_to_is_read_all_the_same() {
 }
 
 #[test]
+fn what_this_host_lacks_is_no_damage() {
+    // Of each directory there is more to do when it comes to the one below.
+    let deep = "cd \"$rootfs\"; for _ in $(seq 60); do mkdir a z; cd z; done";
+    let sandbox = Sandbox::new().upstream(deep).layers("");
+    sandbox.chain().exits(0);
+    let mut command = sandbox.command("sh");
+    command.args(["-c", "ulimit -n 40; exec \"$0\" store verify"]).arg(sandbox.program_path());
+    let ran = sandbox.ran(command);
+    // Nobody is told to remove what is sound.
+    ran.exits(8).mentions("cannot be looked through: ").mentions("Too many open files");
+    assert!(!ran.stderr().contains("hint: "), "{}", ran.stderr());
+    sandbox.run(["store", "verify"]).exits(0);
+}
+
+#[test]
 fn a_damaged_entry_that_came_meanwhile_is_made_anew() {
     if !root() {
         return;

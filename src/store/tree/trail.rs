@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags, openat};
 
+use crate::store::fault;
+
 /// The names that lead to a directory. It outlives the directory's descriptor.
 #[derive(Debug, Default)]
 pub(super) struct Trail {
@@ -61,10 +63,9 @@ impl Trail {
 
     /// Says which name an error is about.
     pub(super) fn about(&self, name: &CStr, error: impl Into<io::Error>) -> io::Error {
-        let error = error.into();
         let path = self.path(name);
         let shown = Path::new(OsStr::from_bytes(&path)).display();
-        io::Error::new(error.kind(), format!("`/{shown}`: {error}"))
+        fault::about(format!("`/{shown}`"), error.into())
     }
 }
 
