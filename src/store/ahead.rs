@@ -19,7 +19,8 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// How long it waits where nothing happens for long.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// How many times as long as it took to find what is to be read it waits at the least.
+/// How many times as long as it took to find what is to be read it waits at the least. As long as it
+/// has read it waits as well.
 const REST: u32 = 9;
 
 /// How much others come first. At the end of the range somebody who is waited for would come to
@@ -100,7 +101,7 @@ fn read(directory: &OwnedFd, name: &str, mut ahead: Ahead, heard: &PipeReader) -
         let Ok(tree) = openat(directory, name, flags, Mode::empty()) else { continue };
         let Ok(look) = ahead.look(tree.as_fd(), bell) else { break };
         let patience = if look.read > 0 { PAUSE } else { LONGEST_PAUSE.min(pause * 2) };
-        pause = patience.max(look.finding * REST);
+        pause = patience.max(look.finding * REST).max(look.reading);
     }
     ahead
 }

@@ -16,12 +16,12 @@ os.makedirs("/".join(["deep"] + ["d"] * 100))
 os.mkfifo("fifo")
 for number in range(300):
     with open(f"quiet-{number}", "wb") as file:
-        file.write(b"%d\n" % number * (number + 1))
+        file.write(b"%09d\n" % number * (4096 + number))
 os.link("quiet-7", "also-7")
 
 def write(path, seed, mode="wb"):
     with open(path, mode) as file:
-        file.write(bytes([seed % 256]) * (3 * 4096))
+        file.write(bytes([seed % 256]) * (9 * 4096))
 
 def rewrite(path, seed):
     "Of the same length, and said to be as old."
@@ -38,7 +38,7 @@ def replace(path, seed):
 def remap(path, seed):
     "What is written to a mapping shows only if the kernel was asked for the page."
     with open(path, "r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:
-        for page in range(3):
+        for page in range(9):
             mapped[4096 * page] = seed % 256
 
 ways = {"rewritten": rewrite, "replaced": replace, "cut": write, "remapped": remap}
@@ -54,7 +54,7 @@ begun = time.monotonic()
 step = 0
 while time.monotonic() - begun < 2:
     step += 1
-    mapped[4096 * (step % 3)] = step % 256
+    mapped[4096 * (step % 9)] = step % 256
     if step % 5 == 0:
         for path, way in ways.items():
             # Each rests for longer at times than it takes to be read.

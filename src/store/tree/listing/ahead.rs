@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use memchr::memmem::Finder;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, openat, statat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, fstatvfs, openat, statat};
 
 use super::reading::Reading;
 use crate::digest::Stamp;
@@ -27,9 +27,15 @@ use crate::store::tree::links::{Identity, identity};
 /// apart as ticks are, ten milliseconds at the most.
 const LEFT_ALONE: Duration = Duration::from_millis(250);
 
-/// The longest file that is read, in bytes: one that is removed meanwhile takes its place on the disk
-/// until then.
-const LONGEST: u64 = 256 << 20;
+/// The longest file that is read, in bytes: one that is removed meanwhile keeps its place on the disk.
+const LONGEST: u64 = 64 << 20;
+
+/// The shortest file that is sent to the disk, in bytes. To do so with thousands of short ones, each by
+/// itself, keeps those waiting who make others.
+const SENT: u64 = 32 << 10;
+
+/// How many bytes a disk must have free, so that nobody lacks what is kept like that.
+const ROOM: u64 = 1 << 30;
 
 /// How many files are on their way to the disk before the first is read, and of how many bytes.
 const BATCH: (usize, u64) = (32, 8 << 20);
@@ -59,7 +65,9 @@ pub struct Ahead {
 pub struct Look {
     /// How many files were read.
     pub read: usize,
-    /// How long it took to find out which, the reading not counted.
+    /// How long it took to read them.
+    pub reading: Duration,
+    /// How long it took to find out which.
     pub finding: Duration,
 }
 
@@ -127,14 +135,17 @@ impl Ahead {
         reading += begun_to_read.elapsed();
         // Of what is gone nothing is kept.
         self.readings.retain(|file, _| seen.contains(file));
-        Ok(Look { read, finding: begun.elapsed().saturating_sub(reading) })
+        Ok(Look { read, reading, finding: begun.elapsed().saturating_sub(reading) })
     }
 
     /// Reads files, and returns how many.
     fn read(&mut self, batch: &mut Batch, bell: Bell<'_>) -> io::Result<usize> {
         let batch = std::mem::take(batch);
+        if batch.files.first().is_none_or(|(file, _)| !has_room(file)) {
+            return Ok(0);
+        }
         // The disk works while they are read.
-        for (file, found) in &batch.files {
+        for (file, found) in batch.files.iter().filter(|(_, found)| found.size >= SENT) {
             for offset in (0..found.size).step_by(usize::try_from(PIECE).unwrap_or(usize::MAX)) {
                 bell.listen()?;
                 // In the end all is written anyway.
@@ -144,14 +155,11 @@ impl Ahead {
         let finder = Finder::new(&self.needle);
         let mut count = 0;
         for (file, found) in batch.files {
-            if !kernel::has_no_writer(&file) {
+            if !is_still(&file, &found) || !kernel::has_no_writer(&file) {
                 continue;
             }
             match Reading::of(file.as_fd(), &finder, &mut self.buffer, bell) {
-                Ok(reading)
-                    if reading.size == found.size
-                        && fstat(&file).is_ok_and(|stat| stamp(&stat) == found) =>
-                {
+                Ok(reading) if reading.size == found.size && is_still(&file, &found) => {
                     self.readings.insert((found.device, found.inode), (found, reading));
                     count += 1;
                 }
@@ -203,6 +211,15 @@ fn is_worth_reading(stat: &Stat) -> bool {
     let has_hole = blocks.saturating_mul(512) < size / 2;
     let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
     is_file && size > 0 && size <= LONGEST && !has_hole
+}
+
+/// Tells whether a file is as it was found, its last name not gone.
+fn is_still(file: &OwnedFd, found: &Stamp) -> bool {
+    fstat(file).is_ok_and(|stat| stat.st_nlink > 0 && stamp(&stat) == *found)
+}
+
+fn has_room(file: &OwnedFd) -> bool {
+    fstatvfs(file).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) >= ROOM)
 }
 
 /// Opens a file that was found, and is still as it was. What came in its place is not opened: that of a
@@ -323,6 +340,8 @@ mod tests {
             below.push("d");
         }
         fs::write(at("empty"), "").unwrap();
+        let longest = usize::try_from(LONGEST).unwrap();
+        fs::write(at("too long"), vec![7; longest + 1]).unwrap();
         fs::File::create(at("hole")).unwrap().set_len(1 << 40).unwrap();
         rustix::fs::mknodat(open(directory.path()), "fifo", FileType::Fifo, Mode::RUSR, 0).unwrap();
         std::os::unix::fs::symlink("long", at("link")).unwrap();
