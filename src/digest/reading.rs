@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::Digest;
 
 /// What a filesystem says of a file, and changes whenever its bytes change, if it is a good one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Stamp {
     /// The device that it is on.
     pub device: u64,

@@ -21,7 +21,6 @@ use crate::host::filesystem::stamp;
 use crate::host::kernel;
 use crate::store::tree::bell::Bell;
 use crate::store::tree::directory::{self, Name};
-use crate::store::tree::links::{Identity, identity};
 
 /// How long a file must have been left alone to be read. Who writes it may pause; and times are as far
 /// apart as ticks are, ten milliseconds at the most.
@@ -56,7 +55,7 @@ const NAMES: usize = 64;
 #[derive(Debug)]
 pub struct Ahead {
     needle: Vec<u8>,
-    readings: HashMap<Identity, (Stamp, Reading)>,
+    readings: HashMap<Stamp, Reading>,
     buffer: Vec<u8>,
 }
 
@@ -117,12 +116,12 @@ impl Ahead {
                     next.push((Arc::clone(&directory), name, depth + 1));
                     continue;
                 }
-                let Some((found, stamp)) = find(directory.as_fd(), &name, kind) else { continue };
-                let is_known = self.readings.get(&found).is_some_and(|(then, _)| *then == stamp);
-                if !seen.insert(found) || is_known || !is_left_alone(&stamp, now) {
+                let Some(found) = find(directory.as_fd(), &name, kind) else { continue };
+                let is_known = self.readings.contains_key(&found);
+                if !seen.insert(found) || is_known || !is_left_alone(&found, now) {
                     continue;
                 }
-                batch.extend(open(directory.as_fd(), &name, &stamp).map(|file| (file, stamp)));
+                batch.extend(open(directory.as_fd(), &name, &found).map(|file| (file, found)));
                 if batch.is_full() {
                     let begun = Instant::now();
                     read += self.read(&mut batch, bell)?;
@@ -133,8 +132,8 @@ impl Ahead {
         let begun_to_read = Instant::now();
         read += self.read(&mut batch, bell)?;
         reading += begun_to_read.elapsed();
-        // Of what is gone nothing is kept.
-        self.readings.retain(|file, _| seen.contains(file));
+        // Of what is gone, or another now, nothing is kept.
+        self.readings.retain(|found, _| seen.contains(found));
         Ok(Look { read, reading, finding: begun.elapsed().saturating_sub(reading) })
     }
 
@@ -160,7 +159,7 @@ impl Ahead {
             }
             match Reading::of(file.as_fd(), &finder, &mut self.buffer, bell) {
                 Ok(reading) if reading.size == found.size && is_still(&file, &found) => {
-                    self.readings.insert((found.device, found.inode), (found, reading));
+                    self.readings.insert(found, reading);
                     count += 1;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error),
@@ -173,8 +172,8 @@ impl Ahead {
 
     /// Returns what was read of a file that looks like this, if it was searched for `needle`.
     pub(super) fn reading(&self, stat: &Stat, needle: &[u8]) -> Option<Reading> {
-        let (then, reading) = self.readings.get(&identity(stat))?;
-        (*then == stamp(stat) && self.needle == needle).then_some(*reading)
+        let reading = self.readings.get(&stamp(stat)).copied();
+        reading.filter(|_| self.needle == needle)
     }
 
     /// Returns of how many files there are readings.
@@ -194,13 +193,13 @@ impl Batch {
     }
 }
 
-/// Finds out which file this is, if it is one that is worth reading.
-fn find(directory: BorrowedFd<'_>, name: &CString, kind: FileType) -> Option<(Identity, Stamp)> {
+/// Looks at a file, if it is one that is worth reading.
+fn find(directory: BorrowedFd<'_>, name: &CString, kind: FileType) -> Option<Stamp> {
     if kind != FileType::RegularFile {
         return None;
     }
     let stat = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
-    is_worth_reading(&stat).then(|| (identity(&stat), stamp(&stat)))
+    is_worth_reading(&stat).then(|| stamp(&stat))
 }
 
 fn is_worth_reading(stat: &Stat) -> bool {
@@ -284,7 +283,7 @@ mod tests {
         assert_eq!(look(&mut ahead, &tree), 0, "it is known");
 
         let other = Digest::of(b"what was remembered");
-        ahead.readings.values_mut().for_each(|(_, reading)| reading.digest = other);
+        ahead.readings.values_mut().for_each(|reading| reading.digest = other);
         let listed = |ahead: &Ahead, needle: &[u8]| {
             let known = Known::Ahead(ahead);
             let (listing, places) = Listing::of(tree.as_fd(), known, needle, Bell::SILENT).unwrap();
