@@ -16,6 +16,8 @@ pub(super) struct Options {
     pub(super) talk: TalkArguments,
     /// Whether the rootfs of a failed run is kept.
     pub(super) keep_failed: bool,
+    /// Whether steps have the host's network where nothing keeps them from its containers.
+    pub(super) allow_untrusted: bool,
     /// Whether LXC made the container, so that it is LXC's to remove.
     pub(super) under_lxc: bool,
 }
@@ -49,8 +51,9 @@ fn within(
     signals: Signals,
 ) -> u8 {
     let mut observer = progress::observer(options.talk);
-    let keep_failed = options.keep_failed;
-    let means = Means { observer: &mut *observer, signals, secrets, directory, keep_failed };
+    let Options { keep_failed, allow_untrusted, .. } = options;
+    let observer = &mut *observer;
+    let means = Means { observer, signals, secrets, directory, keep_failed, allow_untrusted };
     match execute::run(plan, means) {
         Ok(()) => 0,
         Err(failure) if failure.informational() => {

@@ -16,8 +16,8 @@ use crate::tree::Tree;
 /// The capabilities of every step inside, as `/proc/self/status` writes them.
 const ALWAYS: u64 = 0x8004_00fb;
 
-/// The one more of a step with a network of its own.
-const NET_RAW: u64 = 1 << 13;
+/// Those that a step with a network of its own has besides: `NET_BIND_SERVICE` and `NET_RAW`.
+const OF_NETWORK: u64 = 1 << 10 | 1 << 13;
 
 /// Everything of a rootfs that could change, the times of directories included, but no time of
 /// access.
@@ -309,8 +309,9 @@ fn probe(caller: Caller) {
     };
     lab.script("work/probe.sh", include_str!("sandbox/probe.sh"));
     let map = match &lab.user {
-        None => "0 0 4294967295".to_owned(),
-        Some(user) => format!("0 {} 65536 65536 {} 1", user.first_uid, user.uid),
+        None => "0 2147483648 2147483647",
+        // As its parent counts: the container's ids, and not the caller's.
+        Some(_) => "0 0 65536",
     };
     let mark = &lab.mark;
     let layer = |name: &str, capabilities: u64, interfaces: &str, more: &str| {
@@ -323,9 +324,9 @@ fn probe(caller: Caller) {
     };
     let text = format!(
         "manifest = 1\n[[layer]]\nname = \"os\"\ntemplate = \"builtin:busybox\"\n{}{}{}",
-        layer("alone", ALWAYS | NET_RAW, "lo", "network = false"),
+        layer("alone", ALWAYS | OF_NETWORK, "lo", "network = false"),
         layer("network", ALWAYS, "all", "network = true"),
-        layer("more", ALWAYS | NET_RAW | 1 << 10, "lo", "capabilities = [\"NET_BIND_SERVICE\"]"),
+        layer("more", ALWAYS | OF_NETWORK | 1 << 12, "lo", "capabilities = [\"NET_ADMIN\"]"),
     );
     let manifest = lab.write("work/probe.toml", &text);
     let name = lab.name("probe");

@@ -2,7 +2,8 @@
 //!
 //! A loan is a real file or directory, not a mount: a package may replace it, which a mount would
 //! refuse with EBUSY. What was there before is kept aside under another name in the same directory,
-//! so that it comes back as the same inode, with its times, links and attributes.
+//! so that it comes back as the same inode, with its times, links and attributes. A sandbox that was
+//! killed could not give it back: the next one does, by [`give_back_of_killed`].
 //!
 //! The directory's own time of change is set back at once. So it shows later whether the step has
 //! changed the directory, and is set back again only if it has not.
@@ -141,12 +142,41 @@ fn look(directory: &OwnedFd, name: &OsStr) -> io::Result<Stat> {
     Ok(statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
+/// Puts back what a sandbox that was killed has set aside at this place.
+pub(super) fn give_back_of_killed(place: &Place) -> io::Result<()> {
+    let directory = place.directory().try_clone_to_owned()?;
+    let (name, aside) = (place.name(), aside(place.name(), 0));
+    match statat(&directory, &aside, AtFlags::SYMLINK_NOFOLLOW) {
+        Err(rustix::io::Errno::NOENT) => return Ok(()),
+        other => other?,
+    };
+    let changed = time_of(&fstat(&directory)?);
+    let removed = match place.look()?.map(|stat| FileType::from_raw_mode(stat.st_mode)) {
+        None => Ok(()),
+        // One that is not empty has become somebody's.
+        Some(FileType::Directory) => unlinkat(&directory, name, AtFlags::REMOVEDIR),
+        Some(_) => unlinkat(&directory, name, AtFlags::empty()),
+    };
+    match removed {
+        Err(rustix::io::Errno::NOTEMPTY) => return Ok(()),
+        other => other?,
+    }
+    rename(&directory, &aside, name)?;
+    set_time(&directory, changed)
+}
+
+/// Returns the name that something has meanwhile.
+fn aside(name: &OsStr, count: u32) -> OsString {
+    let mut aside = OsString::from(".layered-template.");
+    aside.push(name);
+    aside.push(format!(".{count}"));
+    aside
+}
+
 /// Gives what is there another name in its directory, and returns that.
 fn set_aside(directory: &OwnedFd, name: &OsStr) -> io::Result<OsString> {
     for count in 0..1000 {
-        let mut aside = OsString::from(".layered-template.");
-        aside.push(name);
-        aside.push(format!(".{count}"));
+        let aside = aside(name, count);
         match rename(directory, name, &aside) {
             // A killed run may have left one.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
