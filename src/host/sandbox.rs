@@ -8,6 +8,7 @@
 //! miss.
 
 mod cache;
+mod edit;
 mod filter;
 mod inside;
 mod loan;

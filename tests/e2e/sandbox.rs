@@ -541,3 +541,51 @@ fn until(path: &Path, mut running: Running) -> Running {
     }
     running
 }
+
+#[test]
+fn an_edit_of_the_lent_resolver_is_one_of_the_rootfs_s_own() {
+    let Some(lab) = Lab::open(Caller::Root, &[]) else {
+        return;
+    };
+    let host = fs::read_to_string("/etc/resolv.conf").expect("a host that resolves names");
+    let host = host.lines().find(|line| line.starts_with("nameserver")).expect("by a server");
+    let own = "nameserver 192.0.2.1\n";
+    let table = [
+        (
+            "echo \"options timeout:1\" >>/etc/resolv.conf",
+            format!("{own}options timeout:1\n"),
+            0o640,
+        ),
+        (
+            "sed -i \"1i options timeout:1\" /etc/resolv.conf",
+            format!("{own}options timeout:1\n"),
+            0o640,
+        ),
+        ("chmod 600 /etc/resolv.conf", own.to_owned(), 0o600),
+        ("echo mine >/etc/resolv.conf", "mine\n".to_owned(), 0o644),
+        ("true", own.to_owned(), 0o640),
+    ];
+    for (step, text, mode) in table {
+        for storage in ["none", "copy"] {
+            let before = format!(
+                "printf '{}' >\"$LXC_ROOTFS/etc/resolv.conf\"; \
+                 chmod 640 \"$LXC_ROOTFS/etc/resolv.conf\"",
+                own.escape_default()
+            );
+            let manifest = format!(
+                "manifest = 1\n[[layer]]\nname = \"os\"\ntemplate = \"builtin:busybox\"\n\
+                 [[layer]]\nname = \"own\"\nstore = true\npost = '''{before}'''\n\
+                 [[layer]]\nname = \"in\"\npost = {{ in = \"rootfs\", network = true, run = '''{step}''' }}\n"
+            );
+            let manifest = lab.write("work/edit.toml", &manifest);
+            let name = lab.name("edit");
+            create(&lab, &name, &manifest).args(["--storage", storage]).outcome().success();
+            let path = lab.container(&name, "rootfs/etc/resolv.conf");
+            let found = lab.read(&path);
+            assert!(!found.contains(host), "{step}: {found}");
+            let seen = (found, path.metadata().unwrap().mode() & 0o7777);
+            assert_eq!(seen, (text.clone(), mode), "{step}, {storage}");
+            lab.destroy(&name);
+        }
+    }
+}

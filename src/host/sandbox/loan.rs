@@ -14,6 +14,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
+use super::edit::Edit;
 use pathrs::Root;
 use rustix::fs::{
     AtFlags, FileType, Mode, OFlags, RenameFlags, Stat, Timespec, Timestamps, UTIME_OMIT, fstat,
@@ -34,6 +35,8 @@ pub(super) struct Loan {
     aside: Option<OsString>,
     /// What was put there.
     ours: Identity,
+    /// The text and permission bits of a file.
+    lent: Option<(Vec<u8>, u32)>,
     /// When the directory was changed last.
     changed: Timespec,
 }
@@ -50,12 +53,13 @@ struct Identity {
 impl Loan {
     /// Lends a file of root's.
     pub(super) fn file(place: &Place, bytes: &[u8], mode: u32) -> io::Result<Self> {
-        Self::make(place, |directory, name| {
+        let loan = Self::make(place, |directory, name| {
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
             let mut file = File::from(openat(directory, name, flags, Mode::RUSR | Mode::WUSR)?);
             file.write_all(bytes)?;
             own(&file, Attributes { uid: 0, gid: 0, mode })
-        })
+        })?;
+        Ok(Self { lent: Some((bytes.to_vec(), mode)), ..loan })
     }
 
     /// Lends a directory to mount something on, unless there is one.
@@ -95,13 +99,18 @@ impl Loan {
             }
         };
         set_time(&directory, changed)?;
-        Ok(Self { directory, name: name.to_owned(), aside, ours, changed })
+        Ok(Self { directory, name: name.to_owned(), aside, ours, lent: None, changed })
     }
 
-    /// Takes it away, and gives back what was there. What has taken its place, or was written into
-    /// it, is the step's own and stays.
+    /// Takes it away, and gives back what was there. What has taken its place is the step's own and
+    /// stays. What was changed in a file's text or mode is changed in what was there.
     pub(super) fn give_back(self) -> io::Result<()> {
-        let Self { directory, name, aside, ours, changed } = self;
+        if let Some((lent, mode)) = &self.lent
+            && let Some(edit) = Edit::find(&self.directory, &self.name, lent, *mode)?
+        {
+            return self.give_back_edited(&edit);
+        }
+        let Self { directory, name, aside, ours, changed, .. } = self;
         let now = time_of(&fstat(&directory)?);
         let untouched = match statat(&directory, &name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Identity::of(&stat) == ours,
@@ -121,6 +130,20 @@ impl Loan {
             None => {}
         }
         // Whether the step has changed the directory or not: this has not.
+        set_time(&directory, if now == changed { changed } else { now })
+    }
+}
+
+impl Loan {
+    /// Gives back what was there, with the step's edit of it.
+    fn give_back_edited(self, edit: &Edit) -> io::Result<()> {
+        let Self { directory, name, aside, changed, .. } = self;
+        let now = time_of(&fstat(&directory)?);
+        unlinkat(&directory, &name, AtFlags::empty())?;
+        if let Some(aside) = &aside {
+            rename(&directory, aside, &name)?;
+        }
+        edit.apply(&directory, &name)?;
         set_time(&directory, if now == changed { changed } else { now })
     }
 }
