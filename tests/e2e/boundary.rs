@@ -313,13 +313,15 @@ fn create<'lab>(
     storage: &str,
     lack: &[&str],
 ) -> Call<'lab> {
-    let mut words = Vec::new();
+    let mut call = lab.call([lab.program()]);
     if !lack.is_empty() {
-        words.extend(["strace", "-f", "-qq", "-o", "/dev/null"].map(str::to_owned));
-        words.extend(lack.iter().flat_map(|what| ["-e".to_owned(), (*what).to_owned()]));
+        let injected = lack.iter().flat_map(|what| ["-e", *what]);
+        // Only where root traces them, set-id programs are what they are: `newuidmap`.
+        let user = lab.user.iter().flat_map(|user| ["-u", user.name.as_str()]);
+        let strace = ["strace", "-f", "-qq", "-o", "/dev/null"].into_iter();
+        call = lab.call_as_root(strace.chain(user).chain(injected)).arg(lab.program());
     }
-    words.extend([lab.program().display().to_string(), "create".to_owned()]);
-    lab.call(words)
+    call.arg("create")
         .arg(manifest)
         .args(["--name", name, "--storage", storage, "--lxcpath"])
         .arg(lab.lxcpath())
