@@ -66,9 +66,14 @@ pub fn run<'a>(plan: &'a Plan, means: Means<'a>) -> Result<(), Failure> {
     let site = Site::open(&plan.container).map_err(|error| {
         Failure::of_run(status::FILES, format!("the container's directory: {error}"))
     })?;
-    let was_empty = Rootfs::open(&site.rootfs)
-        .and_then(|rootfs| rootfs.fingerprint())
-        .is_ok_and(|found| found.is_empty());
+    let given = Rootfs::open(&site.rootfs);
+    let was_empty =
+        given.as_ref().is_ok_and(|rootfs| rootfs.fingerprint().is_ok_and(|found| found.is_empty()));
+    if let (Ok(rootfs), true) = (&given, was_empty)
+        && let Err(error) = rootfs.disinherit()
+    {
+        tracing::debug!(%error, "the rootfs keeps what its directory has given it");
+    }
     let mut run = Run {
         plan,
         means,

@@ -2,6 +2,7 @@
 
 pub mod call;
 pub mod config;
+pub mod given;
 pub mod keys;
 pub mod request;
 pub mod upstream;

@@ -18,7 +18,7 @@ mod storage;
 pub use build::{build, check, store};
 pub use drop::{Bytes, Content, Entry, EntryKind, FileDrop};
 pub use facts::{Facts, FileFact, Observed, Program, Script};
-pub use key::{Document, EntryId, Field};
+pub use key::{Document, EntryId, Field, SEMANTICS};
 pub use mermaid::mermaid;
 pub use nest::{
     Act, Configuration, Inner, Inside, Layer, Manifest, Place, Plan, Step, Target, Template,

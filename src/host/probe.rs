@@ -80,7 +80,10 @@ impl Probe {
             }
         };
         match File::open(&path).and_then(Digest::of_reader) {
-            Ok((digest, _)) => Some(Program::File { path, digest }),
+            Ok((digest, _)) => {
+                let is_this_program = is_this_program(&path, digest);
+                Some(Program::File { path, digest, is_this_program })
+            }
             Err(error) => {
                 let message = format!("`{}` cannot be read: {error}", path.display());
                 self.report.push(Diagnostic::error(&upstream.at, message));
@@ -183,6 +186,14 @@ fn interpreter(bytes: &[u8]) -> Vec<String> {
         None if line.is_empty() => Vec::new(),
         None => vec![line.to_owned()],
     }
+}
+
+/// Tells whether a program is this one: it may be another copy of it.
+fn is_this_program(path: &Path, digest: Digest) -> bool {
+    let own = Path::new("/proc/self/exe");
+    let length = |path| std::fs::metadata(path).map(|metadata| metadata.len()).ok();
+    let own_digest = || File::open(own).and_then(Digest::of_reader).map(|(digest, _)| digest);
+    length(path) == length(own) && own_digest().is_ok_and(|own| own == digest)
 }
 
 #[cfg(test)]

@@ -141,6 +141,24 @@ impl Rootfs {
         Ok(unmount(point, UnmountFlags::DETACH)?)
     }
 
+    /// Takes from the top what it has of the directory that it was made in: a group, a set-group-id bit,
+    /// access lists. It would go on to all that is made below.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refuses: of a mapped rootfs, it may.
+    pub fn disinherit(&self) -> io::Result<()> {
+        let top = self.directory(Path::new("/"))?;
+        own(&top, Attributes { uid: 0, gid: 0, mode: 0o755 })?;
+        for list in ["system.posix_acl_default", "system.posix_acl_access"] {
+            match rustix::fs::fremovexattr(&top, list) {
+                Ok(()) | Err(rustix::io::Errno::NODATA | rustix::io::Errno::OPNOTSUPP) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
     /// Returns a mark that changes when something is made or removed at the top of the rootfs.
     ///
     /// `lost+found`, which the filesystem makes, does not count.

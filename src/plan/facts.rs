@@ -32,6 +32,8 @@ pub enum Program {
         path: PathBuf,
         /// The digest of its bytes.
         digest: Digest,
+        /// Whether it is this program again.
+        is_this_program: bool,
     },
 }
 
