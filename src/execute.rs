@@ -12,7 +12,6 @@ mod failure;
 mod fetch;
 mod handed;
 mod inside;
-mod mask;
 mod observe;
 mod site;
 mod step;
@@ -89,13 +88,15 @@ pub fn run<'a>(plan: &'a Plan, means: Means<'a>) -> Result<(), Failure> {
         .and_then(|()| run.layer(&plan.layer, &Vec::new()).map_err(|failure| *failure))
         .and_then(|()| run.record());
     let result = result.map_err(|failure| run.kept(failure));
-    match run.leave_overlay() {
+    let ended = match run.leave_overlay() {
         Err(error) if result.is_ok() => Err(Failure::of_run(
             status::STORE,
             format!("the container's overlay is still in use: {error}"),
         )),
         _ => result,
-    }
+    };
+    // What went wrong may have been found in what a step wrote.
+    ended.map_err(|failure| failure.masked(&run.means.secrets))
 }
 
 struct Run<'a> {
@@ -248,12 +249,13 @@ impl Run<'_> {
 
     fn note(&mut self, text: &str) {
         self.log(format!("{text}\n").as_bytes());
-        self.means.observer.event(&Event::Note(text));
+        self.means.observer.event(&Event::Note(&self.means.secrets.mask(text)));
     }
 
     fn log(&mut self, bytes: &[u8]) {
         if let Some(directory) = &mut self.means.directory {
-            directory.write(bytes);
+            let text = String::from_utf8_lossy(bytes);
+            directory.write(self.means.secrets.mask(&text).as_bytes());
         }
     }
 

@@ -18,7 +18,7 @@ const LONGEST: usize = 60;
 /// Returns the observer that tells as it was asked to.
 pub(super) fn observer(talk: TalkArguments) -> Box<dyn Observer> {
     match talk.log_format {
-        LogFormat::Json => Box::new(Json),
+        LogFormat::Json => Box::new(Json::default()),
         LogFormat::Text if talk.quiet => Box::new(Quiet),
         LogFormat::Text => Box::new(Text {
             live: io::stderr().is_terminal(),
@@ -187,11 +187,17 @@ fn write(bytes: &[u8]) {
 }
 
 /// Tells by JSON objects, one a line.
-#[derive(Debug)]
-struct Json;
+#[derive(Debug, Default)]
+struct Json {
+    /// The beginning of a character whose end has not come yet.
+    open: Vec<u8>,
+}
 
 impl Observer for Json {
     fn event(&mut self, event: &Event<'_>) {
+        if let Event::Ended { subject, .. } = event {
+            self.output(subject, self.open.len());
+        }
         let value = match event {
             Event::Begun { subject, at, text } => serde_json::json!({
                 "event": "begun",
@@ -201,12 +207,10 @@ impl Observer for Json {
                 "text": text,
             }),
             Event::Tick => return,
-            Event::Output { subject, bytes } => serde_json::json!({
-                "event": "output",
-                "layer": subject.layer,
-                "what": what(subject),
-                "text": String::from_utf8_lossy(bytes),
-            }),
+            Event::Output { subject, bytes } => {
+                self.open.extend_from_slice(bytes);
+                return self.output(subject, self.open.len() - unfinished(&self.open));
+            }
             Event::Ended { subject, succeeded, elapsed } => serde_json::json!({
                 "event": "ended",
                 "layer": subject.layer,
@@ -220,6 +224,38 @@ impl Observer for Json {
     }
 }
 
+impl Json {
+    /// Tells of as many bytes of output.
+    fn output(&mut self, subject: &Subject, length: usize) {
+        let text: Vec<u8> = self.open.drain(..length).collect();
+        if !text.is_empty() {
+            let value = serde_json::json!({
+                "event": "output",
+                "layer": subject.layer,
+                "what": what(subject),
+                "text": String::from_utf8_lossy(&text),
+            });
+            output::say(&value.to_string());
+        }
+    }
+}
+
+/// Returns how many bytes at the end of a text are the beginning of a character.
+fn unfinished(bytes: &[u8]) -> usize {
+    let is_inner = |byte: &u8| byte & 0b1100_0000 == 0b1000_0000;
+    let Some(before) = bytes.iter().rev().take(4).position(|byte| !is_inner(byte)) else {
+        return 0;
+    };
+    let found = before + 1;
+    let needed = match bytes[bytes.len() - found] {
+        0xc2..=0xdf => 2,
+        0xe0..=0xef => 3,
+        0xf0..=0xf4 => 4,
+        _ => 0,
+    };
+    if found < needed { found } else { 0 }
+}
+
 fn what(subject: &Subject) -> &'static str {
     use crate::manifest::Stop;
     match subject.doing {
@@ -231,5 +267,28 @@ fn what(subject: &Subject) -> &'static str {
         Doing::Drop(_) => "file",
         Doing::Config => "config",
         Doing::Store => "store",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unfinished_character_is_known() {
+        let table: [(&[u8], usize); 9] = [
+            (b"", 0),
+            (b"a", 0),
+            (b"a\xc3", 1),
+            (b"a\xc3\xa9", 0),
+            (b"\xe2\x82", 2),
+            (b"\xf0\x9f\x98", 3),
+            (b"\xf0\x9f\x98\x80", 0),
+            (b"\x80\x80\x80\x80\x80", 0),
+            (b"\xff", 0),
+        ];
+        for (bytes, expected) in table {
+            assert_eq!(unfinished(bytes), expected, "{bytes:?}");
+        }
     }
 }

@@ -32,6 +32,7 @@ mod owners;
 mod plan;
 mod processes;
 mod record;
+mod secrets;
 mod silent;
 mod sources;
 mod statuses;
