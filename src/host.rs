@@ -20,6 +20,7 @@ pub mod library;
 pub mod lxc_version;
 pub mod lxcpath;
 pub mod mounts;
+pub mod privacy;
 pub mod probe;
 pub mod program;
 mod reading;

@@ -15,6 +15,8 @@ use rustix::mount::MountAttrFlags;
 use rustix::process::{Pid, Signal};
 use rustix::thread::UnshareFlags;
 
+use super::privacy::restore_core_limit;
+
 /// The longest host name, in bytes: shorter than what LXC takes for a name. Source: sethostname(2).
 pub const LONGEST_HOST_NAME: usize = 64;
 
@@ -287,12 +289,12 @@ pub fn signal_descriptor(signals: &[Signal]) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
 
-/// Makes a command start with no signal blocked, whatever this process keeps for itself: the
-/// standard library leaves the mask as it is.
+/// Makes a command start with no signal blocked, and with the caller's limit of a core, whatever this
+/// process keeps for itself: the standard library leaves both as they are.
 pub fn unblocked(command: &mut Command) {
     // SAFETY: the closure allocates nothing, takes no lock, and makes calls alone that are safe in
     // the child of a fork.
-    unsafe { command.pre_exec(unblock_signals) };
+    unsafe { command.pre_exec(|| unblock_signals().and_then(|()| restore_core_limit())) };
 }
 
 /// Blocks no signal any more.

@@ -2,9 +2,14 @@
 
 use std::fs;
 use std::io::Read;
-use std::process::Stdio;
+use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::requirement::{root, skip};
 use crate::sandbox::Sandbox;
 
 /// A secret that no other part of a run's output is like.
@@ -216,5 +221,144 @@ fn progress_and_prompts_are_shown_at_once() {
         assert!(
             read().1.contains("Continue? [secret token]") || read().1.contains("[secret token]\\n")
         );
+    }
+}
+
+/// Has the program called by root or by an ordinary user.
+fn called_by(user: &str, sandbox: Sandbox) -> Sandbox {
+    let sandbox = sandbox.env("LAYERED_TEMPLATE_STATE", "");
+    if user == "root" {
+        return sandbox;
+    }
+    for name in ["role", "lxc", "tmp", "home"] {
+        chown(sandbox.path(name), Some(65534), Some(65534)).unwrap();
+    }
+    sandbox.nobody()
+}
+
+/// Returns the processes that a process has started.
+fn children(parent: u32) -> Vec<u32> {
+    let listed = fs::read_dir("/proc").unwrap();
+    let ids = listed.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+    let is_child = |id: &u32| {
+        let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+        status.lines().any(|line| *line == format!("PPid:\t{parent}"))
+    };
+    ids.filter(is_child).collect()
+}
+
+/// A crash writes no memory to the disk, and nobody but root of the host may look into it. Steps are
+/// as the caller has it.
+#[test]
+fn a_run_with_secrets_leaves_no_core_and_shows_no_memory() {
+    if !root() {
+        return;
+    }
+    let limits = "grep -o 'core file size *[a-z0-9]*' /proc/self/limits";
+    for user in ["root", "nobody"] {
+        let sandbox = Sandbox::new().env("SITE_TOKEN", TOKEN).manifest(&format!(
+            "manifest = 1
+[vars]
+token = {{ secret = true, env = \"SITE_TOKEN\" }}
+
+[[layer]]
+name = \"os\"
+template = \"fake\"
+
+[[layer]]
+name = \"app\"
+secrets = [\"token\"]
+post = \"{limits}; echo $token; sleep 60\"
+"
+        ));
+        let sandbox = called_by(user, sandbox);
+        let mut command = sandbox.command("prlimit");
+        command
+            .args(["--core=unlimited", "--"])
+            .arg(sandbox.program_path())
+            .args(["create", "m.toml", "--name=web1", "--storage=none", "--lxcpath"])
+            .arg(sandbox.path("lxc"))
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut stderr = child.stderr.take().unwrap();
+        let mut shown = String::new();
+        while !shown.contains("[secret token]") {
+            let mut buffer = [0; 4096];
+            let read = stderr.read(&mut buffer).unwrap();
+            shown.push_str(&String::from_utf8_lossy(&buffer[..read]));
+            if read == 0 && shown.contains("no user namespace can be entered") {
+                child.wait().unwrap();
+                skip("this host lets no ordinary user make a user namespace");
+                return;
+            }
+            assert!(read > 0, "{shown}");
+        }
+        let of_step: String = shown.split_whitespace().collect();
+        assert!(of_step.contains("corefilesizeunlimited"), "{shown}");
+        let inner = children(child.id());
+        assert_eq!(inner.len(), 1, "{shown}");
+        for id in [child.id(), inner[0]] {
+            let limits = fs::read_to_string(format!("/proc/{id}/limits")).unwrap();
+            let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+            assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
+            for file in ["environ", "maps", "mem"] {
+                let path = format!("/proc/{id}/{file}");
+                assert_eq!(fs::metadata(&path).unwrap().uid(), 0, "{path} of {user}");
+                let mut look = Command::new("setpriv");
+                look.args(["--reuid=65534", "--regid=65534", "--clear-groups", "head", "-c1"]);
+                let looked = look.arg(&path).output().unwrap();
+                assert!(!looked.status.success(), "{path} of {user}");
+            }
+        }
+        let id = Pid::from_child(&child);
+        kill_process(id, Signal::ABORT).unwrap();
+        let ended = child.wait().unwrap();
+        assert_eq!(ended.signal(), Some(Signal::ABORT.as_raw()));
+        assert!(!ended.core_dumped(), "{user}");
+    }
+}
+
+/// What is done to the rootfs is done by a process that `/proc` has as root's.
+#[test]
+fn secrets_reach_files_and_steps_inside_the_rootfs() {
+    if !root() {
+        return;
+    }
+    for user in ["root", "nobody"] {
+        let sandbox = Sandbox::new().env("SITE_TOKEN", TOKEN).manifest(
+            "manifest = 1
+[vars]
+token = { secret = true, env = \"SITE_TOKEN\" }
+
+[[layer]]
+name = \"os\"
+template = \"builtin:busybox\"
+
+[[layer]]
+name = \"app\"
+secrets = [\"token\"]
+post = { run = 'test \"$(cat /etc/token)\" = $token; ulimit -c; echo it is $token', in = \"rootfs\" }
+
+[[layer.file]]
+path = \"/etc/token\"
+content = \"{{ token }}\"
+render = true
+",
+        );
+        let sandbox = called_by(user, sandbox);
+        let mut command = sandbox.command("prlimit");
+        command
+            .args(["--core=unlimited", "--"])
+            .arg(sandbox.program_path())
+            .args(["create", "m.toml", "--name=web1", "--storage=none", "--lxcpath"])
+            .arg(sandbox.path("lxc"));
+        let ran = sandbox.ran(command);
+        if ran.stderr().contains("no user namespace can be entered") {
+            skip("this host lets no ordinary user make a user namespace");
+            return;
+        }
+        ran.exits(0).mentions("app| unlimited\n  app| it is [secret token]\n");
+        let file = fs::metadata(sandbox.rootfs().join("etc/token")).unwrap();
+        assert_eq!(file.mode() & 0o777, 0o600);
     }
 }

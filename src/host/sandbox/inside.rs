@@ -26,6 +26,7 @@ use super::{
 };
 use crate::host::child::{code, signal_group};
 use crate::host::kernel::{self, Side};
+use crate::host::privacy::restore_core_limit;
 use crate::host::signals::ENDING;
 
 /// The descriptor of the report, the only one besides the standard streams.
@@ -191,7 +192,8 @@ fn become_program(program: &Program, terminal: bool, report: &OwnedFd) -> ! {
         if terminal {
             rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())?;
         }
-        kernel::unblock_signals()
+        kernel::unblock_signals()?;
+        restore_core_limit()
     });
     let error = result.err().unwrap_or_else(|| {
         let mut words = program.argv.iter();
