@@ -362,3 +362,76 @@ render = true
         assert_eq!(file.mode() & 0o777, 0o600);
     }
 }
+
+/// Templates have functions of these names.
+#[test]
+fn a_secret_of_a_function_s_name_stays_one() {
+    for name in ["debug", "range", "dict", "namespace", "loop", "self"] {
+        let sandbox = Sandbox::new().env("SITE_TOKEN", TOKEN).manifest(&format!(
+            "manifest = 1
+[vars]
+{name} = {{ secret = true, env = \"SITE_TOKEN\" }}
+off = false
+
+[[layer]]
+name = \"os\"
+template = \"fake\"
+secrets = [\"{name}\"]
+post = 'echo ${name}'
+
+[[layer.file]]
+path = \"/etc/secret\"
+render = true
+content = \"{{{{ {name} }}}}{{% if off %}}off{{% endif %}}\"
+"
+        ));
+        let ran = sandbox.straight();
+        ran.exits(0).mentions(&format!("os| [secret {name}]\n"));
+        assert!(!ran.stderr().contains("never used"), "{}", ran.stderr());
+        assert_eq!(sandbox.read("/etc/secret"), TOKEN);
+        let file = fs::metadata(sandbox.rootfs().join("etc/secret")).unwrap();
+        assert_eq!(file.mode() & 0o777, 0o600, "{name}");
+        let record = sandbox.record().to_string();
+        assert!(!record.contains(TOKEN), "{name}: {record}");
+        let digest = Command::new("sha256sum").arg(sandbox.rootfs().join("etc/secret")).output();
+        let digest = String::from_utf8(digest.unwrap().stdout).unwrap();
+        assert!(!record.contains(digest.split(' ').next().unwrap()), "{name}: {record}");
+    }
+}
+
+#[test]
+fn a_variable_of_a_function_s_name_is_the_variable() {
+    let text = "{% if debug %}log everything{% endif %}{{ range }}";
+    let sandbox = Sandbox::new().manifest(&format!(
+        "manifest = 1
+[vars]
+debug = false
+range = 7
+
+[[layer]]
+name = \"os\"
+template = \"fake\"
+
+[[layer.file]]
+path = \"/etc/app.conf\"
+render = true
+content = \"{text}\"
+
+[[layer.file]]
+path = \"/etc/other.conf\"
+render = true
+source = \"other\"
+"
+    ));
+    let sandbox = sandbox.file("other", text);
+    let ran = sandbox.straight();
+    ran.exits(0);
+    assert!(!ran.stderr().contains("never used"), "{}", ran.stderr());
+    for file in ["/etc/app.conf", "/etc/other.conf"] {
+        assert_eq!(sandbox.read(file), "7");
+    }
+    let undeclared = Sandbox::new().layers(
+        "[[layer.file]]\npath = \"/f\"\nrender = true\ncontent = \"{% if debug %}x{% endif %}\"\n",
+    );
+    undeclared.straight().exits(2).mentions("no variable is named `debug`");
+}
