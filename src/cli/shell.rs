@@ -12,15 +12,17 @@ use super::arguments::ShellArguments;
 use super::{mapping, output};
 use crate::execute::status;
 use crate::host::caller::Caller;
+use crate::host::rootfs::Rootfs;
 use crate::host::sandbox::{
     Caches, Lending, Network, Outcome, Program, Sandbox, Settings, Streams,
 };
 use crate::host::state::{self, KeptRun};
 use crate::host::terminal::{self, Terminal};
 use crate::host::userns::{self, Ids};
-use crate::host::{child, contain, files, lxcpath};
+use crate::host::{child, contain, files, lxcpath, machine};
 use crate::lxc::call::is_container_name;
 use crate::lxc::config::last_value;
+use crate::lxc::machine::ADVICE;
 use crate::shell;
 
 /// The largest config that is read, in bytes.
@@ -67,6 +69,9 @@ fn within(arguments: &ShellArguments, place: &Place) -> io::Result<u8> {
     let mut argv = arguments.command.clone();
     if argv.is_empty() {
         argv.push("/bin/sh".into());
+    }
+    if let Some(reason) = machine::refusal(&Rootfs::open(&place.rootfs)?, &argv[0]) {
+        return Err(io::Error::other(format!("{reason}: {ADVICE}")));
     }
     let mut environment = vec![("LXC_NAME".into(), OsString::from(&place.name))];
     let terminal = Terminal::open()?;

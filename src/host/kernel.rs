@@ -66,6 +66,16 @@ pub fn fork_into(namespaces: UnshareFlags) -> io::Result<Side> {
     })
 }
 
+/// Becomes a program without arguments and environment, and returns why that cannot be. Other than a
+/// shell, and the C library, it takes no file for a script that the kernel refuses.
+pub fn execute(path: &std::ffi::CStr) -> io::Error {
+    let arguments = [path.as_ptr(), std::ptr::null()];
+    let environment = [std::ptr::null()];
+    // SAFETY: the path and the two lists are ended by zeros, and live through the call.
+    unsafe { libc::execve(path.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
+    io::Error::last_os_error()
+}
+
 fn refuse_threads() -> io::Result<()> {
     if std::fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() > 1) {
         return Err(io::Error::from_raw_os_error(libc::EBUSY));

@@ -17,7 +17,7 @@ use crate::chain::{self, Chain, Dropped, EnvSource, Rendered};
 use crate::diagnostic::{Diagnostic, Report};
 use crate::digest::Digest;
 use crate::lxc::call::TemplateCall;
-use crate::lxc::upstream;
+use crate::lxc::{machine, upstream};
 use crate::manifest::{self, Action, Mode, Stop, TemplateRef, When};
 use crate::source::{At, Source};
 
@@ -158,6 +158,14 @@ impl Builder<'_> {
             }
             Program::File { path, digest, .. } => Template::File { path, digest },
         };
+        if let Some(machine) = self.facts.foreign {
+            let message = format!(
+                "the template's arguments ask for a rootfs of {machine}, and this host, {}, runs no \
+                 programs of that: steps with `in = \"rootfs\"` could not run",
+                target.arch
+            );
+            self.report.push(Diagnostic::error(&upstream.at, message).help(machine::ADVICE));
+        }
         let template = match &upstream.template {
             TemplateRef::BuiltinBusybox => "builtin:busybox".to_owned(),
             TemplateRef::Name(name) => name.clone(),

@@ -28,6 +28,7 @@ mod hostile;
 mod idmaps;
 mod input;
 mod install;
+mod machines;
 mod owners;
 mod plan;
 mod processes;
