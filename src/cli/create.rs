@@ -2,6 +2,7 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, chown};
 use std::path::{Path, PathBuf};
 
@@ -20,6 +21,7 @@ use crate::host::secret;
 use crate::host::signals::Signals;
 use crate::host::userns;
 use crate::lxc::call::{Mapped, is_container_name};
+use crate::store::tree;
 use crate::{shell, store};
 
 pub(super) fn main(arguments: CreateArguments) -> u8 {
@@ -187,7 +189,10 @@ impl Drop for Shell {
         if self.kept {
             return;
         }
-        if let Err(error) = fs::remove_dir_all(&self.path) {
+        let (above, name) = (self.path.parent(), self.path.file_name());
+        let above = files::open_directory(above.unwrap_or(Path::new("/")));
+        let removed = above.and_then(|above| tree::remove(above.as_fd(), name.unwrap_or_default()));
+        if let Err(error) = removed {
             let path = self.path.display();
             output::error(&format!("`{path}` could not be removed: {error}"), None);
         }

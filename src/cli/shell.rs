@@ -82,7 +82,8 @@ fn within(arguments: &ShellArguments, place: &Place) -> io::Result<u8> {
     let sandbox = Sandbox::set_up(Settings {
         rootfs: &place.rootfs,
         name: &place.name,
-        network: Network::wanted(arguments.network, arguments.allow_untrusted),
+        network: if arguments.network { Network::Host } else { Network::Own },
+        unguarded: arguments.allow_untrusted,
         resolver: arguments.network,
         policy: true,
         lending: Lending::Mounts,

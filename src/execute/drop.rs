@@ -18,6 +18,7 @@ use crate::digest::{Digest, Hasher};
 use crate::host::rootfs::{Attributes, Place, Rootfs, copy, own};
 use crate::manifest::{IfExists, Mode, Owner};
 use crate::plan::{Bytes, Content, FileDrop, Layer};
+use crate::store;
 
 /// The permission bits of a directory that is dropped without any.
 const DIRECTORY: Mode = Mode::new(0o755);
@@ -137,14 +138,12 @@ impl Drop<'_> {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        let there = match self.rootfs.existing_place(path)? {
-            None => None,
-            Some(place) => place.look()?,
-        };
-        if there.is_none() || !self.goes_ahead()? {
-            return Ok(());
+        match self.rootfs.existing_place(path)? {
+            Some(place) if place.look()?.is_some() && self.goes_ahead()? => {
+                store::tree::remove(place.directory(), place.name())
+            }
+            _ => Ok(()),
         }
-        self.rootfs.remove(path)
     }
 
     /// Tells whether a drop goes ahead where something is there.

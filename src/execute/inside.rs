@@ -58,7 +58,8 @@ impl Run<'_> {
         let settings = Settings {
             rootfs: &site.rootfs,
             name: &site.target.name,
-            network: Network::wanted(inside.sandbox.network, self.means.allow_untrusted),
+            network: if inside.sandbox.network { Network::Host } else { Network::Own },
+            unguarded: self.means.allow_untrusted,
             resolver: inside.sandbox.resolver,
             policy: true,
             lending: Lending::Files,
@@ -146,12 +147,12 @@ pub(super) fn run(
     signals: &mut Signals,
     watcher: &mut dyn Watcher,
 ) -> io::Result<End> {
-    let sandbox = Sandbox::set_up(settings)?;
+    let sandbox = Sandbox::set_up(settings).map_err(not_built)?;
     let mut report = None;
     let end = child::supervise(terms, signals, watcher, |output| {
         let (output, errors) = (output.as_fd(), output.as_fd());
         let streams = Streams { input: None, output, errors, terminal: false };
-        let (id, told) = sandbox.start(program, &streams)?;
+        let (id, told) = sandbox.start(program, &streams).map_err(not_built)?;
         report = Some(told);
         Ok(id)
     });
@@ -168,6 +169,10 @@ pub(super) fn run(
         io::Error::other(format!("what the sandbox had put into the rootfs stays: {error}"))
     })?;
     Ok(end)
+}
+
+fn not_built(error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("the sandbox could not be built: {error}"))
 }
 
 /// Reads the script of a step; it must be what was planned.

@@ -323,6 +323,7 @@ fn sandboxed() -> io::Result<()> {
         rootfs,
         name: "doctor",
         network: sandbox::Network::Own,
+        unguarded: false,
         resolver: false,
         policy: true,
         lending: sandbox::Lending::Files,

@@ -134,14 +134,6 @@ impl Rootfs {
         handle.reopen(OpenFlags::O_RDONLY).map_err(os_error)
     }
 
-    /// Removes what is at `path`, with all that is below it. Nothing there is no fault.
-    pub fn remove(&self, path: &Path) -> io::Result<()> {
-        match self.root.remove_all(path).map_err(os_error) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            other => other,
-        }
-    }
-
     /// Takes away what is mounted at `path`, and what is mounted on that. A path on which a link lies
     /// is refused: no mount point has one.
     pub fn detach(&self, path: &Path) -> io::Result<()> {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FileType, fstat, futimens, openat};
 
 use super::entry::Keys;
-use super::tree::times;
+use super::tree::{self, times};
 use crate::host::rootfs::{Attributes, Place, Rootfs};
 
 /// What systemd, or the next start, makes anew where it is empty. It may be a link to where it is.
@@ -107,7 +107,7 @@ pub(super) fn scrub(
         if let Some(place) = existing(&rootfs, path)?
             && place.look()?.is_some()
         {
-            quietly(&place, || rootfs.remove(path))?;
+            quietly(&place, || remove_at(&place))?;
         }
     }
     Ok(scrubbed)
@@ -197,9 +197,7 @@ fn path_in(tree: &Path, place: &Place) -> io::Result<Vec<u8>> {
 /// Removes a regular file; tells whether there was one.
 fn remove(rootfs: &Rootfs, path: &Path) -> io::Result<bool> {
     match existing(rootfs, path)? {
-        Some(place) if is_regular(&place)? => {
-            quietly(&place, || rootfs.remove(path)).map(|()| true)
-        }
+        Some(place) if is_regular(&place)? => quietly(&place, || remove_at(&place)).map(|()| true),
         _ => Ok(false),
     }
 }
@@ -208,7 +206,7 @@ fn remove(rootfs: &Rootfs, path: &Path) -> io::Result<bool> {
 fn remove_key(rootfs: &Rootfs, path: &Path) -> io::Result<bool> {
     let Some(place) = existing(rootfs, path)? else { return Ok(false) };
     if is_link(&place)? {
-        return quietly(&place, || rootfs.remove(path)).map(|()| true);
+        return quietly(&place, || remove_at(&place)).map(|()| true);
     }
     remove(rootfs, path)
 }
@@ -239,7 +237,7 @@ fn remove_links_to(rootfs: &Rootfs, path: &Path) -> io::Result<()> {
         let Some(place) = existing(rootfs, &path)? else { continue };
         let target = rustix::fs::readlinkat(place.directory(), place.name(), Vec::new());
         if target.is_ok_and(|target| target.as_bytes() == name.as_bytes()) {
-            quietly(&place, || rootfs.remove(&path))?;
+            quietly(&place, || remove_at(&place))?;
         }
     }
     Ok(())
@@ -261,4 +259,8 @@ fn quietly(place: &Place, act: impl FnOnce() -> io::Result<()>) -> io::Result<()
     let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::DIRECTORY;
     let directory = openat(place.directory(), ".", flags, rustix::fs::Mode::empty())?;
     Ok(futimens(directory, &times(&before))?)
+}
+/// Removes what is at a place, with all that is below it.
+fn remove_at(place: &Place) -> io::Result<()> {
+    tree::remove(place.directory(), place.name())
 }

@@ -167,6 +167,7 @@ impl Run<'_> {
             rootfs: &site.rootfs,
             name: &site.target.name,
             network: Network::Own,
+            unguarded: false,
             resolver: false,
             // It would copy directories up that a container's overlay has no need of.
             policy: false,
