@@ -26,6 +26,7 @@ mod filesystems;
 mod handed;
 mod hostile;
 mod idmaps;
+mod immutable;
 mod input;
 mod install;
 mod machines;
