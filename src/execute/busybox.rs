@@ -119,7 +119,7 @@ fn make(rootfs: &Rootfs, busybox: &Path, name: &str) -> io::Result<()> {
     }
     let program = rootfs.place(Path::new("/bin/busybox"))?;
     program.put_file(of_root(0o755), |to| {
-        copy(&mut File::open(busybox)?, to, false, &mut vec![0; 128 * 1024], |_| {})
+        copy(&mut File::open(busybox)?, to, &mut vec![0; 128 * 1024], |_| {})
     })?;
     for path in applets(busybox)? {
         let place = rootfs.place(&Path::new("/").join(&path))?;

@@ -8,7 +8,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Read, Seek};
+use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -351,11 +351,10 @@ impl Drop for Temporary<'_> {
     }
 }
 
-/// Copies a file, holes kept, and hands every piece to `each` as it goes by.
+/// Copies a file, and hands every piece to `each` as it goes by.
 pub fn copy(
     from: &mut File,
     to: &mut File,
-    sparse: bool,
     buffer: &mut [u8],
     mut each: impl FnMut(&[u8]),
 ) -> io::Result<u64> {
@@ -363,24 +362,15 @@ pub fn copy(
     let mut length = 0;
     loop {
         let read = match from.read(buffer) {
-            Ok(0) => break,
+            Ok(0) => return Ok(length),
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),
         };
-        let piece = &buffer[..read];
-        each(piece);
-        if sparse && piece.iter().all(|byte| *byte == 0) {
-            to.seek_relative(i64::try_from(read).unwrap_or_default())?;
-        } else {
-            to.write_all(piece)?;
-        }
+        each(&buffer[..read]);
+        to.write_all(&buffer[..read])?;
         length += read as u64;
     }
-    if sparse {
-        to.set_len(length)?;
-    }
-    Ok(length)
 }
 
 fn os_error(error: pathrs::error::Error) -> io::Error {

@@ -24,6 +24,7 @@ mod disk;
 mod drops;
 mod filesystems;
 mod handed;
+mod holes;
 mod hostile;
 mod idmaps;
 mod immutable;
