@@ -13,6 +13,7 @@ mod crew;
 mod descriptors;
 mod directory;
 mod immutable;
+mod label;
 mod links;
 mod listing;
 mod maker;
