@@ -124,7 +124,7 @@ fn a_store_that_cannot_be_written_to_is_read_all_the_same() {
 #[test]
 fn what_this_host_lacks_is_no_damage() {
     // Of each directory there is more to do when it comes to the one below.
-    let deep = "cd \"$rootfs\"; for _ in $(seq 60); do mkdir a z; cd z; done";
+    let deep = "cd \"$rootfs\"; for _ in $(seq 60); do mkdir a b c d e f g h z; cd z; done";
     let sandbox = Sandbox::new().upstream(deep).layers("");
     sandbox.chain().exits(0);
     let mut command = sandbox.command("sh");
