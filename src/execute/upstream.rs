@@ -47,10 +47,10 @@ impl Run<'_> {
             .env(DEPTH, (depth + 1).to_string())
             .stdin(Stdio::inherit());
         let terms = Terms {
-            timeout: None,
             // A template may ask questions.
             shares_terminal: child::is_terminal(rustix::stdio::stdin()),
             tick: self.means.observer.tick(),
+            ..Terms::default()
         };
         let text = upstream.template.as_str();
         let job =

@@ -16,7 +16,7 @@ use rustix::termios::{
 };
 
 use super::kernel;
-use super::signals::ENDING;
+use super::signals::Signals;
 
 /// How much is carried at once.
 const CHUNK: usize = 8 * 1024;
@@ -78,17 +78,23 @@ impl Drop for Terminal {
 
 /// Waits for a child to end, and meanwhile carries between the two terminals, and passes on what
 /// asks for the end.
-pub fn attend(child: Pid, mut terminal: Option<Terminal>) -> io::Result<ExitStatus> {
+pub fn attend(
+    child: Pid,
+    mut terminal: Option<Terminal>,
+    signals: &mut Signals,
+) -> io::Result<ExitStatus> {
     if let Some(terminal) = &mut terminal {
         terminal.begin()?;
     }
     let pidfd = pidfd_open(child, PidfdFlags::empty())?;
-    let [first, second, third] = ENDING;
-    let signals = kernel::signal_descriptor(&[first, second, third, Signal::WINCH])?;
+    let resized = kernel::signal_descriptor(&[Signal::WINCH])?;
     let mut typing = true;
     loop {
-        let mut descriptors =
-            vec![PollFd::new(&pidfd, PollFlags::IN), PollFd::new(&signals, PollFlags::IN)];
+        let mut descriptors = vec![
+            PollFd::new(&pidfd, PollFlags::IN),
+            PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
+            PollFd::new(&resized, PollFlags::IN),
+        ];
         if let Some(terminal) = &terminal {
             descriptors.push(PollFd::new(&terminal.ours, PollFlags::IN));
             if typing {
@@ -100,16 +106,18 @@ pub fn attend(child: Pid, mut terminal: Option<Terminal>) -> io::Result<ExitStat
             Err(error) => return Err(error.into()),
         }
         let ready: Vec<_> = descriptors.iter().map(|fd| !fd.revents().is_empty()).collect();
-        while let Some(received) = kernel::receive(&signals)? {
-            match &terminal {
-                Some(terminal) if received.signal == Signal::WINCH => terminal.resize(),
-                _ => drop(kill_process(child, received.signal)),
+        while let Some(received) = signals.receive()? {
+            let _ = kill_process(child, received.signal);
+        }
+        while kernel::receive(&resized)?.is_some() {
+            if let Some(terminal) = &terminal {
+                terminal.resize();
             }
         }
         let mut shown = false;
         if let Some(terminal) = &terminal {
-            shown = ready[2] && carry(&terminal.ours, stdout())?;
-            if ready.get(3) == Some(&true) {
+            shown = ready[3] && carry(&terminal.ours, stdout())?;
+            if ready.get(4) == Some(&true) {
                 typing = carry(stdin(), &terminal.ours)?;
             }
         }

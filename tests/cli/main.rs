@@ -11,6 +11,7 @@ mod leftovers;
 mod listing;
 mod redactor;
 mod requirement;
+mod running;
 mod sandbox;
 mod snapshot;
 
@@ -31,7 +32,9 @@ mod install;
 mod owners;
 mod plan;
 mod processes;
+mod readers;
 mod record;
+mod signals;
 mod silent;
 mod sources;
 mod statuses;

@@ -128,7 +128,7 @@ impl Run<'_> {
             placeholder: PLACEHOLDER,
         };
         let started = std::time::Instant::now();
-        let bell = Bell::of(self.means.signals.as_fd());
+        let bell = Bell::of(self.means.events.as_fd());
         let entry = match build.commit(about, bell) {
             Ok(entry) => entry,
             Err(error) => {

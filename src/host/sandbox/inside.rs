@@ -21,6 +21,7 @@ use super::{
     ALWAYS, ENVIRONMENT, IN_OWN_NETWORK, Program, Sandbox, Streams, mounts, privileges, report,
 };
 use crate::host::child::{code, signal_group};
+use crate::host::inheritance;
 use crate::host::kernel::{self, Side};
 use crate::host::signals::ENDING;
 
@@ -185,7 +186,8 @@ fn become_program(program: &Program, terminal: bool, report: &OwnedFd) -> ! {
         if terminal {
             rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())?;
         }
-        kernel::unblock_signals()
+        rustix::process::setrlimit(rustix::process::Resource::Nofile, inheritance::files())?;
+        kernel::reset_signals(&[])
     });
     let error = result.err().unwrap_or_else(|| {
         let mut words = program.argv.iter();
