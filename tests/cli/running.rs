@@ -1,7 +1,7 @@
 //! A call of the program that is still running.
 
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::{JoinHandle, sleep};
 use std::time::{Duration, Instant};
@@ -49,6 +49,11 @@ impl Running {
             redactor: Redactor::new(sandbox.role().parent().unwrap()),
             readers: Vec::new(),
         }
+    }
+
+    /// Writes to its standard input.
+    pub(crate) fn types(&mut self, text: &str) {
+        self.child.stdin.as_mut().unwrap().write_all(text.as_bytes()).unwrap();
     }
 
     /// Takes standard error to read it elsewhere.

@@ -338,6 +338,57 @@ fn steps_have_no_terminal_and_no_directory_for_temporary_files_of_the_caller() {
     assert!(!said.contains("has a terminal"), "{said}");
 }
 
+/// Calls the program on a terminal of its own, whose keys are what is written to its standard input.
+fn on_a_terminal(sandbox: &Sandbox, prelude: &str) -> Running {
+    let mut inner = sandbox.after(prelude);
+    inner.args(sandbox.three()).args(["m.toml", "--storage=none"]);
+    let words: Vec<_> = inner.get_args().skip(5).map(quoted).collect();
+    let mut command = sandbox.command("script");
+    command
+        .args(["-qec", &format!("exec {}", words.join(" ")), "/dev/null"])
+        .stdin(std::process::Stdio::piped());
+    Running::start(sandbox, command)
+}
+
+/// A template that asks, and says once what it has heard.
+const ASKS: &str = "trap 'echo heard >>ROLE/trace; exit 3' INT; mkdir -p \"$rootfs/etc\"; \
+    read answer; echo $answer >>ROLE/trace; touch ROLE/begun; \
+    while ! test -e ROLE/go; do sleep 0.1; done; echo went on >>ROLE/trace";
+
+#[test]
+fn the_key_of_the_terminal_reaches_a_template_that_asks_once() {
+    let sandbox = Sandbox::new().layers("finally = \"echo $LAYER_STATUS >>trace\"\n");
+    let sandbox = asking(sandbox);
+    let mut running = on_a_terminal(&sandbox, ":");
+    running.types("an answer\n");
+    running.waits_for(|| sandbox.role().join("begun").exists());
+    running.types("\x03");
+    let ended = running.ended(Duration::from_secs(9));
+    assert_eq!(ended.status.code(), Some(130), "{}", ended.printed);
+    assert_eq!(sandbox.trace(), "an answer\nheard\n130\n", "{}", ended.printed);
+}
+
+#[test]
+fn a_key_that_the_program_ignores_ends_no_template_either() {
+    let sandbox = Sandbox::new().layers("finally = \"echo $LAYER_STATUS >>trace\"\n");
+    let sandbox = asking(sandbox);
+    let mut running = on_a_terminal(&sandbox, "trap '' INT");
+    running.types("an answer\n");
+    running.waits_for(|| sandbox.role().join("begun").exists());
+    running.types("\x03");
+    sleep(Duration::from_millis(500));
+    std::fs::write(sandbox.role().join("go"), "").unwrap();
+    let ended = running.ended(Duration::from_secs(9));
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.printed);
+    assert_eq!(sandbox.trace(), "an answer\nwent on\n0\n", "{}", ended.printed);
+}
+
+fn asking(sandbox: Sandbox) -> Sandbox {
+    let script = ASKS.replace("ROLE", &sandbox.role().display().to_string());
+    sandbox.shell();
+    sandbox.upstream(&script)
+}
+
 fn quoted(word: &std::ffi::OsStr) -> String {
     format!("'{}'", word.to_str().unwrap().replace('\'', r"'\''"))
 }
