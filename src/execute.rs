@@ -55,6 +55,8 @@ pub struct Means<'a> {
     pub directory: Option<RunDirectory>,
     /// Whether the rootfs of a failed run is kept there.
     pub keep_failed: bool,
+    /// Whether steps have the host's network where nothing keeps them from its containers.
+    pub allow_untrusted: bool,
 }
 
 /// Runs a plan to its end, and writes the record.

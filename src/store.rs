@@ -21,6 +21,7 @@ mod ahead;
 mod beside;
 mod build;
 mod clean;
+mod commit;
 mod entry;
 mod fault;
 mod flush;
@@ -31,12 +32,16 @@ mod place;
 mod roots;
 mod scrub;
 mod stage;
+#[cfg(test)]
+mod tests;
 pub mod tree;
 mod users;
 mod verify;
+mod work;
 
-pub use build::{About, Build, Start};
+pub use build::{Build, Start, Workspace};
 pub use clean::{Cleaned, clean, forget, remove};
+pub use commit::About;
 pub use entry::{Config, Entry, Keys, Made};
 pub use fault::is_shortage;
 pub use lock::Lock;

@@ -20,6 +20,7 @@ skopeo skopeo
 umoci umoci
 jq jq
 strace strace
+cc gcc
 shellcheck shellcheck
 rsync rsync
 setfattr attr

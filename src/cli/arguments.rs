@@ -191,6 +191,9 @@ pub(crate) struct CreateArguments {
     /// Keeps the rootfs of a failed run for people to look at.
     #[arg(long)]
     pub(crate) keep_failed: bool,
+    /// Give steps the host's network even where nothing keeps them from the host's containers.
+    #[arg(long)]
+    pub(crate) allow_untrusted: bool,
     #[command(flatten)]
     pub(crate) talk: TalkArguments,
     /// Arguments for the upstream template.
@@ -301,6 +304,9 @@ pub(crate) struct ShellArguments {
     /// With the host's network, as a step with `network = true`.
     #[arg(long)]
     pub(crate) network: bool,
+    /// Give it the host's network even where nothing keeps it from the host's containers.
+    #[arg(long, requires = "network")]
+    pub(crate) allow_untrusted: bool,
     /// What runs there; `/bin/sh`, where nothing is given.
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,

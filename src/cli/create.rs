@@ -93,8 +93,12 @@ fn create(arguments: CreateArguments) -> Result<u8, String> {
     let _kept = Signals::keep().map_err(|error| format!("signals cannot be kept: {error}"))?;
     let shell = Shell::make(&path, &wanted.config, mapped)
         .map_err(|error| format!("`{}` cannot be made: {error}", path.display()))?;
-    let options =
-        Options { talk: arguments.talk, keep_failed: arguments.keep_failed, under_lxc: false };
+    let options = Options {
+        talk: arguments.talk,
+        keep_failed: arguments.keep_failed,
+        allow_untrusted: arguments.allow_untrusted,
+        under_lxc: false,
+    };
     let status = run(&plan, secrets, options);
     if status == 0 {
         shell

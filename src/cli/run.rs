@@ -22,6 +22,8 @@ pub(super) struct Options {
     pub(super) talk: TalkArguments,
     /// Whether the rootfs of a failed run is kept.
     pub(super) keep_failed: bool,
+    /// Whether steps have the host's network where nothing keeps them from its containers.
+    pub(super) allow_untrusted: bool,
     /// Whether LXC made the container, so that it is LXC's to remove.
     pub(super) under_lxc: bool,
 }
@@ -99,6 +101,7 @@ impl Told<'_> {
             secrets,
             directory,
             keep_failed: self.options.keep_failed,
+            allow_untrusted: self.options.allow_untrusted,
         };
         let status = match execute::run(self.plan, means) {
             Ok(()) => 0,

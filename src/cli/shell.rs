@@ -12,7 +12,9 @@ use super::arguments::ShellArguments;
 use super::{mapping, output};
 use crate::execute::status;
 use crate::host::caller::Caller;
-use crate::host::sandbox::{Caches, Outcome, Program, Sandbox, Settings, Streams};
+use crate::host::sandbox::{
+    Caches, Lending, Network, Outcome, Program, Sandbox, Settings, Streams,
+};
 use crate::host::signals::Signals;
 use crate::host::state::{self, KeptRun};
 use crate::host::terminal::{self, Terminal};
@@ -77,10 +79,12 @@ fn within(arguments: &ShellArguments, place: &Place, signals: &mut Signals) -> i
     let sandbox = Sandbox::set_up(Settings {
         rootfs: &place.rootfs,
         name: &place.name,
-        network: arguments.network,
+        network: Network::wanted(arguments.network, arguments.allow_untrusted),
         resolver: arguments.network,
         policy: true,
+        lending: Lending::Mounts,
         capabilities: CapabilitySet::empty(),
+        mapped: place.ids.map(|ids| ids.mapped()),
         caches: Caches::default(),
         script: None,
     })?;

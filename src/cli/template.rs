@@ -33,6 +33,8 @@ layered-template makes a container from a manifest: ordered layers around an LXC
                            `overlay`, or `none`
   --rebuild                makes everything anew that is stored
   --keep-failed            keeps the rootfs of a failed run for people to look at
+  --allow-untrusted        gives steps the host's network even where nothing keeps them from the
+                           host's containers
   --log-format text|json   how it is told what happens
   -h, --help               with a manifest, its role, its layers, and its template's own help
 
@@ -94,7 +96,8 @@ fn options(arguments: &Arguments) -> Options {
         _ => LogFormat::Text,
     };
     let talk = TalkArguments { verbose: 0, quiet: false, log_format };
-    Options { talk, keep_failed: arguments.keep_failed, under_lxc: true }
+    let Arguments { keep_failed, allow_untrusted, .. } = *arguments;
+    Options { talk, keep_failed, allow_untrusted, under_lxc: true }
 }
 
 /// Returns what the call wants of the layer store. What cannot be read of the container's config is

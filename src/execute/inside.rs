@@ -20,7 +20,9 @@ use crate::host::child::{End, Terms, Watcher};
 use crate::host::event_loop::EventLoop;
 use crate::host::files;
 use crate::host::rootfs::{Attributes, Rootfs};
-use crate::host::sandbox::{Cache, Caches, Outcome, Program, Sandbox, Settings, Streams};
+use crate::host::sandbox::{
+    Cache, Caches, Lending, Network, Outcome, Program, Sandbox, Settings, Streams,
+};
 use crate::manifest;
 use crate::plan::{Inside, Layer, Step};
 
@@ -48,10 +50,12 @@ impl Run<'_> {
         let settings = Settings {
             rootfs: &site.rootfs,
             name: &site.target.name,
-            network: inside.sandbox.network,
+            network: Network::wanted(inside.sandbox.network, self.means.allow_untrusted),
             resolver: inside.sandbox.resolver,
             policy: true,
+            lending: Lending::Files,
             capabilities: capabilities(&inside.sandbox),
+            mapped: site.target.mapped,
             caches,
             script,
         };

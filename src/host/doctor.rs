@@ -184,7 +184,35 @@ fn kernel_abilities(caller: &Caller, ids: Option<Ids>) -> Vec<Finding> {
     for (subject, verdict, trial, advice) in trials {
         findings.push(judged(subject, within(&trial), verdict, advice));
     }
+    let mapped = ids.filter(|_| needs_namespace).map(|ids| ids.mapped());
+    let containers = lxcpath::default(caller);
+    let users = within(&|| {
+        // Where containers will be made, or what is there of it.
+        let there = containers.ancestors().find(|path| path.is_dir());
+        sandbox::try_users(mapped, there.unwrap_or(Path::new("/")))
+    });
+    findings.extend(boundary(users, kernel::has_scopes()));
     findings
+}
+
+/// Tells what keeps a step with the host's network from the host's containers: one of the two is enough.
+fn boundary(users: Result<(), String>, scopes: bool) -> [Finding; 2] {
+    let (users, landlock) = ((users, "step user ids"), "Landlock");
+    match (users, scopes) {
+        ((users, subject), true) => {
+            let advice =
+                "Landlock alone keeps steps with `network = true` from the host's containers";
+            [judged(subject, users, Verdict::Warn, advice), ok(landlock, "works")]
+        }
+        ((Ok(()), subject), false) => {
+            [ok(subject, "works"), ok(landlock, "no scopes before Linux 6.12; user ids are enough")]
+        }
+        ((Err(reason), subject), false) => {
+            let advice = "steps with `network = true` are refused, unless with `--allow-untrusted`";
+            let scopes = fault(Verdict::Bad, landlock, "no scopes before Linux 6.12", advice);
+            [fault(Verdict::Bad, subject, reason, advice), scopes]
+        }
+    }
 }
 
 fn judged(
@@ -292,10 +320,12 @@ fn sandboxed() -> io::Result<()> {
     let settings = sandbox::Settings {
         rootfs,
         name: "doctor",
-        network: false,
+        network: sandbox::Network::Own,
         resolver: false,
         policy: true,
+        lending: sandbox::Lending::Files,
         capabilities: rustix::thread::CapabilitySet::empty(),
+        mapped: None,
         caches: sandbox::Caches::default(),
         script: None,
     };

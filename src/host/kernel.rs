@@ -7,7 +7,7 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
@@ -73,10 +73,10 @@ fn refuse_threads() -> io::Result<()> {
 }
 
 fn side(id: i64) -> io::Result<Side> {
-    match Pid::from_raw(i32::try_from(id).unwrap_or(-1)) {
-        _ if id < 0 => Err(io::Error::last_os_error()),
-        Some(child) => Ok(Side::Parent(child)),
-        None => Ok(Side::Child),
+    match i32::try_from(id).ok().filter(|id| *id >= 0).map(Pid::from_raw) {
+        None => Err(io::Error::last_os_error()),
+        Some(Some(child)) => Ok(Side::Parent(child)),
+        Some(None) => Ok(Side::Child),
     }
 }
 
@@ -101,6 +101,27 @@ pub fn leave(status: u8) -> ! {
 ///
 /// What `mount_setattr(2)` says; `ENOSYS` before Linux 5.12.
 pub fn restrict_mount(mount: impl AsFd, attributes: MountAttrFlags) -> io::Result<()> {
+    set_mount(mount.as_fd(), attributes, None)
+}
+
+/// `MOUNT_ATTR_IDMAP`. Source: `linux/mount.h`.
+const ID_MAPPED: u32 = 0x0010_0000;
+
+/// Maps the ids of a mount that is not yet anywhere as `users` does: what belongs to the first id
+/// outside belongs to the first one inside.
+///
+/// # Errors
+///
+/// What `mount_setattr(2)` says: `EINVAL` where its filesystem cannot, as an overlay and NFS.
+pub fn map_mount(mount: impl AsFd, users: impl AsFd) -> io::Result<()> {
+    set_mount(mount.as_fd(), MountAttrFlags::from_bits_retain(ID_MAPPED), Some(users.as_fd()))
+}
+
+fn set_mount(
+    mount: BorrowedFd<'_>,
+    attributes: MountAttrFlags,
+    users: Option<BorrowedFd<'_>>,
+) -> io::Result<()> {
     /// `struct mount_attr`, as of its first version.
     #[repr(C)]
     struct Attributes {
@@ -109,9 +130,9 @@ pub fn restrict_mount(mount: impl AsFd, attributes: MountAttrFlags) -> io::Resul
         propagation: u64,
         user_namespace: u64,
     }
+    let user_namespace = users.map_or(0, |users| u64::from(users.as_raw_fd().unsigned_abs()));
     let wanted =
-        Attributes { set: attributes.bits().into(), clear: 0, propagation: 0, user_namespace: 0 };
-    let mount = mount.as_fd();
+        Attributes { set: attributes.bits().into(), clear: 0, propagation: 0, user_namespace };
     // SAFETY: the path is an empty string with its end, and the structure is as long as is said;
     // the kernel only reads the two.
     let result = unsafe {
@@ -158,6 +179,71 @@ pub fn join_new_session_keyring() -> io::Result<()> {
     // SAFETY: without a name the kernel reads no memory of this process.
     let result = unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, name) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// What Landlock can scope: connections to abstract sockets, and signals. Source: `linux/landlock.h`.
+const SCOPES: u64 = 0b11;
+
+/// The first version of Landlock that has scopes: Linux 6.12.
+const LANDLOCK_WITH_SCOPES: libc::c_long = 6;
+
+/// Tells whether [`restrict_scope`] works here.
+pub fn has_scopes() -> bool {
+    const VERSION: libc::c_uint = 1;
+    let none = std::ptr::null::<u8>();
+    // SAFETY: asked for its version, the kernel reads no memory of this process.
+    let version =
+        unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, none, 0_usize, VERSION) };
+    version >= LANDLOCK_WITH_SCOPES
+}
+
+/// Keeps this process, and those that it starts from now on, from connecting to abstract sockets of
+/// others and from signalling others. Without `no_new_privs` it takes `CAP_SYS_ADMIN`.
+///
+/// # Errors
+///
+/// What landlock(7) says.
+pub fn restrict_scope() -> io::Result<()> {
+    /// `struct landlock_ruleset_attr`, as of its third version.
+    #[repr(C)]
+    struct Ruleset {
+        files: u64,
+        network: u64,
+        scoped: u64,
+    }
+    let ruleset = Ruleset { files: 0, network: 0, scoped: SCOPES };
+    // SAFETY: the structure is as long as is said, and the kernel only reads it.
+    let created = unsafe {
+        let length = size_of::<Ruleset>();
+        libc::syscall(libc::SYS_landlock_create_ruleset, &raw const ruleset, length, 0)
+    };
+    let created = RawFd::try_from(created).unwrap_or(-1);
+    if created < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor is new and nobody else's.
+    let created = unsafe { OwnedFd::from_raw_fd(created) };
+    // SAFETY: the call takes numbers alone.
+    let result = unsafe { libc::syscall(libc::SYS_landlock_restrict_self, created.as_raw_fd(), 0) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Lets a filter judge every system call of this process, and of those that it starts from now on.
+/// Without `no_new_privs` it takes `CAP_SYS_ADMIN`.
+///
+/// # Errors
+///
+/// What seccomp(2) says.
+pub fn filter_calls(filter: &[libc::sock_filter]) -> io::Result<()> {
+    let program = libc::sock_fprog {
+        len: u16::try_from(filter.len()).map_err(io::Error::other)?,
+        filter: filter.as_ptr().cast_mut(),
+    };
+    // SAFETY: the program points to as many instructions as it says, which the kernel copies.
+    let result = unsafe {
+        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program)
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Closes every descriptor of the process from `first` on, whoever thinks to own it.

@@ -8,18 +8,22 @@
 //! miss.
 
 mod cache;
+mod edit;
+mod filter;
 mod inside;
 mod loan;
 mod mounts;
 mod privileges;
 mod report;
 mod resolver;
+mod users;
 
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::FileType;
 use rustix::mount::MountAttrFlags;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
@@ -31,7 +35,9 @@ pub use report::{Outcome, Report};
 
 use super::kernel::{self, Side};
 use super::rootfs::Rootfs;
+use crate::lxc::call::Mapped;
 use loan::Loan;
+use users::Users;
 
 /// The directories at the top of the rootfs that are covered by filesystems of the sandbox's own.
 const COVERED: [&str; 5] = ["proc", "sys", "dev", "run", "tmp"];
@@ -52,6 +58,47 @@ pub const ENVIRONMENT: [(&str, &str); 5] = [
     ("DEBIAN_FRONTEND", "noninteractive"),
 ];
 
+/// Which network a sandbox has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Network {
+    /// A loopback interface of its own.
+    Own,
+    /// The host's, unless nothing would keep it from the host's containers.
+    Host,
+    /// The host's, whatever that means.
+    HostUnguarded,
+}
+
+impl Network {
+    /// Returns the one for a program that wants the host's or not, whose caller allows it or not to go
+    /// unguarded.
+    pub fn wanted(host: bool, unguarded: bool) -> Self {
+        match (host, unguarded) {
+            (false, _) => Self::Own,
+            (true, false) => Self::Host,
+            (true, true) => Self::HostUnguarded,
+        }
+    }
+}
+
+/// How a rootfs comes to the files that a sandbox lends it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lending {
+    /// As files, which a package may replace. A kill leaves them there: only for a rootfs that is not
+    /// yet a container's.
+    Files,
+    /// As mounts, of which a kill leaves nothing. A package that wants to replace one fails.
+    Mounts,
+}
+
+/// A file that is mounted into a rootfs.
+#[derive(Debug)]
+struct MountedFile {
+    path: &'static Path,
+    bytes: Vec<u8>,
+    mode: u32,
+}
+
 /// What a sandbox is like.
 #[derive(Debug)]
 pub struct Settings<'a> {
@@ -59,16 +106,20 @@ pub struct Settings<'a> {
     pub rootfs: &'a Path,
     /// The host name inside.
     pub name: &'a str,
-    /// Whether it has the host's network; else it has a loopback interface of its own.
-    pub network: bool,
+    /// Which network it has.
+    pub network: Network,
     /// Whether names are resolved as on the host.
     pub resolver: bool,
     /// Whether packages' daemons are kept from being started.
     pub policy: bool,
+    /// How it gets the files for these two.
+    pub lending: Lending,
     /// The capabilities besides those that every sandbox has.
     pub capabilities: CapabilitySet,
     /// Directories of the host that stand in for some of the rootfs.
     pub caches: Caches,
+    /// The ids that stand for the caller, where ids are mapped.
+    pub mapped: Option<Mapped>,
     /// A script of the host: where it stands inside, below `/run`, and its bytes.
     pub script: Option<(PathBuf, Vec<u8>)>,
 }
@@ -103,6 +154,7 @@ pub struct Sandbox<'a> {
     /// What `/etc/resolv.conf` is to be in the sandbox's `/run`, below that: its path and its text.
     resolver: Option<(PathBuf, Vec<u8>)>,
     loans: Vec<Loan>,
+    mounted: Vec<MountedFile>,
 }
 
 impl<'a> Sandbox<'a> {
@@ -113,7 +165,8 @@ impl<'a> Sandbox<'a> {
     /// Where something cannot be put in place; what was is given back.
     pub fn set_up(settings: Settings<'a>) -> io::Result<Self> {
         let rootfs = Rootfs::open(settings.rootfs)?;
-        let mut sandbox = Self { settings, rootfs, resolver: None, loans: Vec::new() };
+        let mut sandbox =
+            Self { settings, rootfs, resolver: None, loans: Vec::new(), mounted: Vec::new() };
         sandbox.prepare()?;
         Ok(sandbox)
     }
@@ -121,7 +174,10 @@ impl<'a> Sandbox<'a> {
     fn prepare(&mut self) -> io::Result<()> {
         for name in COVERED {
             let path = Path::new("/").join(name);
-            let loan = self.rootfs.place(&path).and_then(|place| Loan::mount_point(&place));
+            let loan = self.rootfs.place(&path).and_then(|place| {
+                loan::give_back_of_killed(&place)?;
+                Loan::mount_point(&place)
+            });
             self.loans.extend(about(&path, loan)?);
         }
         for index in 0..self.settings.caches.len() {
@@ -129,12 +185,11 @@ impl<'a> Sandbox<'a> {
             about(&path, cache::mount_points(&self.rootfs, &path, &mut self.loans))?;
         }
         if self.settings.resolver {
-            let path = Path::new(resolver::PATH);
-            about(path, self.lend_resolver())?;
+            about(Path::new(resolver::PATH), self.lend_resolver())?;
         }
         if self.settings.policy {
             let path = Path::new(POLICY);
-            about(path, self.lend(path, POLICY_TEXT, 0o755))?;
+            about(path, self.lend(path, POLICY_TEXT.to_vec(), 0o755))?;
         }
         Ok(())
     }
@@ -146,14 +201,25 @@ impl<'a> Sandbox<'a> {
                 self.resolver = Some((path, text));
                 Ok(())
             }
-            None => self.lend(Path::new(resolver::PATH), &text, 0o644),
+            None => self.lend(Path::new(resolver::PATH), text, 0o644),
         }
     }
 
     /// Lends the rootfs a file, where it has the directory for it.
-    fn lend(&mut self, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-        if let Some(place) = self.rootfs.existing_place(path)? {
-            self.loans.push(Loan::file(&place, bytes, mode)?);
+    fn lend(&mut self, path: &'static Path, bytes: Vec<u8>, mode: u32) -> io::Result<()> {
+        let Some(place) = self.rootfs.existing_place(path)? else { return Ok(()) };
+        loan::give_back_of_killed(&place)?;
+        match self.settings.lending {
+            Lending::Files => self.loans.push(Loan::file(&place, &bytes, mode)?),
+            Lending::Mounts => {
+                match place.look()?.map(|stat| FileType::from_raw_mode(stat.st_mode)) {
+                    // Empty, and no program: what a kill leaves of it means nothing.
+                    None => self.loans.push(Loan::file(&place, b"", 0o644)?),
+                    Some(FileType::Directory) => return Ok(()),
+                    Some(_) => {}
+                }
+                self.mounted.push(MountedFile { path, bytes, mode });
+            }
         }
         Ok(())
     }
@@ -163,27 +229,63 @@ impl<'a> Sandbox<'a> {
     ///
     /// # Errors
     ///
-    /// What keeps the process from being forked. What comes later is in the [`Report`].
+    /// What keeps the process from being forked, and where the host's network would make it root of the
+    /// host. What comes later is in the [`Report`].
     pub fn start(&self, program: &Program, streams: &Streams<'_>) -> io::Result<(Pid, Report)> {
-        let tree =
-            about(self.settings.rootfs, mounts::copy_of(self.rootfs.directory(Path::new("/"))?))?;
-        // A device node in a rootfs is a door to the host's device.
-        kernel::restrict_mount(&tree, MountAttrFlags::MOUNT_ATTR_NODEV)?;
-        let caches = self.settings.caches.mounts()?;
+        let users = Users::of_this_process(self.settings.mapped);
+        let (tree, caches, users) = match users.map(|users| (users, self.mounts(Some(users)))) {
+            Ok((users, Ok((tree, caches)))) => (tree, caches, Some(users)),
+            Ok((_, Err(error))) if cannot_map(&error) => self.shared(CANNOT_MAP)?,
+            Ok((_, Err(error))) => return Err(error),
+            Err(why) => self.shared(why)?,
+        };
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
         let mut namespaces = UnshareFlags::NEWPID
             | UnshareFlags::NEWNS
             | UnshareFlags::NEWIPC
             | UnshareFlags::NEWUTS;
-        if !self.settings.network {
+        if self.settings.network == Network::Own {
             namespaces |= UnshareFlags::NEWNET;
         }
-        match kernel::fork_into(namespaces)? {
+        let side = match users {
+            Some(users) => users.fork_into(namespaces)?,
+            None => kernel::fork_into(namespaces)?,
+        };
+        match side {
             Side::Parent(id) => Ok((id, Report::new(reader))),
             Side::Child => {
                 inside::run(self, inside::Given { tree, caches, writer, program, streams })
             }
         }
+    }
+
+    /// Returns the mount of the rootfs and those of the caches, not yet anywhere.
+    fn mounts(&self, users: Option<&Users>) -> io::Result<(OwnedFd, Vec<OwnedFd>)> {
+        let rootfs = self.rootfs.directory(Path::new("/"))?;
+        let tree = about(self.settings.rootfs, mounts::copy_of(rootfs))?;
+        // A device node in a rootfs is a door to the host's device.
+        kernel::restrict_mount(&tree, MountAttrFlags::MOUNT_ATTR_NODEV)?;
+        let caches = self.settings.caches.mounts()?;
+        if let Some(users) = users {
+            [&tree].into_iter().chain(&caches).try_for_each(|mount| users.map(mount))?;
+        }
+        Ok((tree, caches))
+    }
+
+    /// Returns the mounts of a sandbox without a user namespace of its own, which is not to be had for
+    /// the reason `why`.
+    fn shared(&self, why: &str) -> io::Result<(OwnedFd, Vec<OwnedFd>, Option<&'static Users>)> {
+        tracing::debug!(why, "the sandbox has no user namespace of its own");
+        if self.settings.network == Network::Host && !kernel::has_scopes() {
+            let message = format!(
+                "with the host's network nothing would keep it from the host's containers: it can \
+                 have no user namespace of its own ({why}), and this kernel has no Landlock with \
+                 scopes (Linux 6.12); `--allow-untrusted` runs it all the same"
+            );
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
+        }
+        let (tree, caches) = self.mounts(None)?;
+        Ok((tree, caches, None))
     }
 
     /// Gives back what was put in place.
@@ -212,6 +314,29 @@ impl Drop for Sandbox<'_> {
             tracing::warn!(%error, "something of the sandbox is left in the rootfs");
         }
     }
+}
+
+/// Tries whether sandboxes in a rootfs like `directory` can have a user namespace of their own.
+///
+/// # Errors
+///
+/// Why they cannot.
+pub fn try_users(mapped: Option<Mapped>, directory: &Path) -> io::Result<()> {
+    let users = Users::of_this_process(mapped).map_err(io::Error::other)?;
+    let mount = mounts::copy_of(super::files::open_directory(directory)?)?;
+    users.map(&mount).map_err(
+        |error| {
+            if cannot_map(&error) { io::Error::other(CANNOT_MAP) } else { error }
+        },
+    )
+}
+
+/// What keeps a rootfs from a user namespace of root's.
+const CANNOT_MAP: &str = "its filesystem cannot map ids, as an overlay";
+
+/// Tells whether a filesystem is one whose mounts cannot map ids.
+fn cannot_map(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EPERM | libc::EOPNOTSUPP))
 }
 
 /// Adds what an error is about.

@@ -13,7 +13,7 @@ use crate::shell;
 pub const MARKS: [&str; 3] = ["--path", "--name", "--rootfs"];
 
 /// The program's own options in template mode that come with later versions.
-const LATER: [&str; 2] = ["--locked", "--allow-untrusted"];
+const LATER: [&str; 1] = ["--locked"];
 
 /// What LXC tells a template of the container that it makes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +64,8 @@ pub struct Arguments {
     pub rebuild: bool,
     /// `--keep-failed`.
     pub keep_failed: bool,
+    /// `--allow-untrusted`.
+    pub allow_untrusted: bool,
     /// `--log-format`.
     pub log_format: Option<String>,
     /// The rest, for the upstream, in order and byte for byte.
@@ -124,6 +126,10 @@ impl Arguments {
             }
             if word == "--keep-failed" {
                 parsed.keep_failed = true;
+                continue;
+            }
+            if word == "--allow-untrusted" {
+                parsed.allow_untrusted = true;
                 continue;
             }
             if word == "--rebuild" {

@@ -29,8 +29,7 @@ pub(super) fn document(
             if let Some(layer) = pattern.nest_layer(&storable.name) {
                 self::layer(layer, &mut fields);
                 let seen = handed(&layer.name);
-                if layer.acts_to_store().any(|act| matches!(act, Act::Step(_))) && !seen.is_empty()
-                {
+                if layer.runs_commands() && !seen.is_empty() {
                     let seen = seen.iter().map(|(name, value)| (exact(name), exact(value)));
                     fields.push(Field::new("handed inward", seen));
                 }

@@ -162,6 +162,11 @@ impl Layer {
         self.after.iter().filter(|act| !act.is_check_on_host())
     }
 
+    /// Tells whether commands run while it is made: what they do to the rootfs nobody knows before.
+    pub fn runs_commands(&self) -> bool {
+        self.acts_to_store().any(|act| matches!(act, Act::Step(_)))
+    }
+
     /// Tells whether it leaves nothing in the rootfs or config.
     pub fn leaves_nothing(&self) -> bool {
         self.acts_to_store().next().is_none()

@@ -68,7 +68,7 @@ pub(super) fn pattern(
             break;
         }
         let by = layer.values.handed().next().map(|(_, by)| by.clone());
-        let has_steps = shadow.acts_to_store().any(|act| matches!(act, Act::Step(_)));
+        let has_steps = shadow.runs_commands();
         stored.push(Storable {
             name: layer.name.clone(),
             part: Part::Layer,

@@ -12,7 +12,7 @@ use super::place::{Store, open};
 use super::roots::Root;
 use super::tree;
 use super::users::Users;
-use super::{build, entry::sync_directory};
+use super::{entry::sync_directory, work};
 use crate::host::files;
 use crate::plan::EntryId;
 
@@ -46,7 +46,7 @@ pub fn clean(store: &Store, users: &Users) -> io::Result<Cleaned> {
             next = Entry::read(store, id).ok().and_then(|entry| entry.parent);
         }
     }
-    let mut cleaned = Cleaned { rubbish: build::sweep(store)?, ..Cleaned::default() };
+    let mut cleaned = Cleaned { rubbish: work::sweep(store)?, ..Cleaned::default() };
     for id in all.into_iter().filter(|id| !needed.contains(id)) {
         cleaned.bytes += remove(store, id)?;
         cleaned.entries.push(id);

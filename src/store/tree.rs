@@ -16,12 +16,14 @@ mod links;
 mod listing;
 mod maker;
 mod merge;
+mod relink;
 mod remove;
 #[cfg(test)]
 mod tests;
 mod trail;
 mod usage;
 mod xattr;
+mod zone;
 
 pub use attributes::{copy_attributes, times};
 pub use bell::Bell;
@@ -30,5 +32,6 @@ pub use listing::{
     Ahead, Difference, Entry, Finding, Kind, Known, LONGEST_TEXT, Listing, Place, PlaceKind,
 };
 pub use merge::{Changes, Form, merge};
+pub use relink::relink;
 pub use remove::remove;
 pub use usage::{Usage, usage};

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::AsFd;
 
-use super::build::look_beside;
+use super::commit::look_beside;
 use super::entry::Entry;
 use super::fault::{about, is_shortage};
 use super::place::{Store, open};

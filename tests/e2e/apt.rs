@@ -24,14 +24,25 @@ const LAYERS: &str = r#"
 name = "web"
 post = { in = "rootfs", network = true, cache = "/var/cache/apt/archives", run = """
 apt-get -o APT::Update::Error-Mode=any update
-apt-get install -y --no-install-recommends nginx-light iproute2 iputils-ping openssh-client
+apt-get install -y --no-install-recommends nginx-light iproute2 iputils-ping openssh-client acl \\
+    libcap2-bin
 test ! -e /run/nginx.pid
 """ }
 check = [
   { in = "rootfs", run = "dpkg -s nginx-light" },
-  { in = "rootfs", capabilities = ["NET_BIND_SERVICE"], run = "nginx -t" },
+  { in = "rootfs", run = "nginx -t" },
   { in = "rootfs", run = "test $(stat -c %a /usr/bin/ssh-agent) = 2755" },
   { in = "rootfs", run = "ping -c 1 127.0.0.1" },
+  { in = "rootfs", run = """
+getcap /usr/bin/ping | grep -q cap_net_raw=ep
+touch /a
+useradd -r app
+setfacl -m u:app:rw /a
+getfacl -c /a | grep -qx user:app:rw-
+su -s /bin/sh app -c 'test -w /a && ping -c 1 127.0.0.1'
+userdel app
+rm /a
+""" },
 ]
 
 [layer.config]

@@ -21,6 +21,7 @@ mod tree;
 mod user;
 
 mod apt;
+mod boundary;
 mod classic;
 mod create;
 mod debian;

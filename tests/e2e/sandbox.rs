@@ -16,8 +16,8 @@ use crate::tree::Tree;
 /// The capabilities of every step inside, as `/proc/self/status` writes them.
 const ALWAYS: u64 = 0x8004_00fb;
 
-/// The one more of a step with a network of its own.
-const NET_RAW: u64 = 1 << 13;
+/// Those that a step with a network of its own has besides: `NET_BIND_SERVICE` and `NET_RAW`.
+const OF_NETWORK: u64 = 1 << 10 | 1 << 13;
 
 /// Everything of a rootfs that could change, the times of directories included, but no time of
 /// access.
@@ -309,8 +309,9 @@ fn probe(caller: Caller) {
     };
     lab.script("work/probe.sh", include_str!("sandbox/probe.sh"));
     let map = match &lab.user {
-        None => "0 0 4294967295".to_owned(),
-        Some(user) => format!("0 {} 65536 65536 {} 1", user.first_uid, user.uid),
+        None => "0 2147483648 2147483647",
+        // As its parent counts: the container's ids, and not the caller's.
+        Some(_) => "0 0 65536",
     };
     let mark = &lab.mark;
     let layer = |name: &str, capabilities: u64, interfaces: &str, more: &str| {
@@ -323,9 +324,9 @@ fn probe(caller: Caller) {
     };
     let text = format!(
         "manifest = 1\n[[layer]]\nname = \"os\"\ntemplate = \"builtin:busybox\"\n{}{}{}",
-        layer("alone", ALWAYS | NET_RAW, "lo", "network = false"),
+        layer("alone", ALWAYS | OF_NETWORK, "lo", "network = false"),
         layer("network", ALWAYS, "all", "network = true"),
-        layer("more", ALWAYS | NET_RAW | 1 << 10, "lo", "capabilities = [\"NET_BIND_SERVICE\"]"),
+        layer("more", ALWAYS | OF_NETWORK | 1 << 12, "lo", "capabilities = [\"NET_ADMIN\"]"),
     );
     let manifest = lab.write("work/probe.toml", &text);
     let name = lab.name("probe");
@@ -539,4 +540,52 @@ fn until(path: &Path, mut running: Running) -> Running {
         sleep(Duration::from_millis(10));
     }
     running
+}
+
+#[test]
+fn an_edit_of_the_lent_resolver_is_one_of_the_rootfs_s_own() {
+    let Some(lab) = Lab::open(Caller::Root, &[]) else {
+        return;
+    };
+    let host = fs::read_to_string("/etc/resolv.conf").expect("a host that resolves names");
+    let host = host.lines().find(|line| line.starts_with("nameserver")).expect("by a server");
+    let own = "nameserver 192.0.2.1\n";
+    let table = [
+        (
+            "echo \"options timeout:1\" >>/etc/resolv.conf",
+            format!("{own}options timeout:1\n"),
+            0o640,
+        ),
+        (
+            "sed -i \"1i options timeout:1\" /etc/resolv.conf",
+            format!("{own}options timeout:1\n"),
+            0o640,
+        ),
+        ("chmod 600 /etc/resolv.conf", own.to_owned(), 0o600),
+        ("echo mine >/etc/resolv.conf", "mine\n".to_owned(), 0o644),
+        ("true", own.to_owned(), 0o640),
+    ];
+    for (step, text, mode) in table {
+        for storage in ["none", "copy"] {
+            let before = format!(
+                "printf '{}' >\"$LXC_ROOTFS/etc/resolv.conf\"; \
+                 chmod 640 \"$LXC_ROOTFS/etc/resolv.conf\"",
+                own.escape_default()
+            );
+            let manifest = format!(
+                "manifest = 1\n[[layer]]\nname = \"os\"\ntemplate = \"builtin:busybox\"\n\
+                 [[layer]]\nname = \"own\"\nstore = true\npost = '''{before}'''\n\
+                 [[layer]]\nname = \"in\"\npost = {{ in = \"rootfs\", network = true, run = '''{step}''' }}\n"
+            );
+            let manifest = lab.write("work/edit.toml", &manifest);
+            let name = lab.name("edit");
+            create(&lab, &name, &manifest).args(["--storage", storage]).outcome().success();
+            let path = lab.container(&name, "rootfs/etc/resolv.conf");
+            let found = lab.read(&path);
+            assert!(!found.contains(host), "{step}: {found}");
+            let seen = (found, path.metadata().unwrap().mode() & 0o7777);
+            assert_eq!(seen, (text.clone(), mode), "{step}, {storage}");
+            lab.destroy(&name);
+        }
+    }
 }

@@ -12,6 +12,7 @@ mod role;
 mod same;
 mod seen;
 mod shelf;
+mod steps;
 mod unusable;
 
 use std::path::Path;

@@ -14,7 +14,7 @@ use super::super::observe::{Doing, Subject};
 use super::super::step::Job;
 use crate::host::child::Terms;
 use crate::host::rootfs::Rootfs;
-use crate::host::sandbox::{Caches, Program, Settings};
+use crate::host::sandbox::{Caches, Lending, Network, Program, Settings};
 use crate::lxc;
 use crate::plan::{Layer, PLACEHOLDER, Target};
 use crate::store::tree::{LONGEST_TEXT, Place, PlaceKind, times};
@@ -182,11 +182,13 @@ impl Run<'_> {
         let settings = Settings {
             rootfs: &site.rootfs,
             name: &site.target.name,
-            network: false,
+            network: Network::Own,
             resolver: false,
             // It would copy directories up that a container's overlay has no need of.
             policy: false,
+            lending: Lending::Files,
             capabilities: rustix::thread::CapabilitySet::empty(),
+            mapped: site.target.mapped,
             caches: Caches::default(),
             script: None,
         };

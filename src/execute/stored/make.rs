@@ -15,7 +15,7 @@ use crate::host::ground;
 use crate::lxc;
 use crate::plan::{Act, Content, EntryId, Layer, PLACEHOLDER, Pattern, Rung, Target};
 use crate::store::tree::Bell;
-use crate::store::{About, Build, Entry, Lock, Made, Start};
+use crate::store::{About, Build, Entry, Lock, Made, Start, Workspace};
 
 /// How the making of something ended.
 pub(super) enum Ended {
@@ -71,9 +71,12 @@ impl Run<'_> {
             // Why the first misses was said when it was looked for.
             self.misses(pattern, index, &again);
         }
-        let (build, site) = match self.place(pattern) {
+        let (build, site) = match self.place(pattern, layer) {
             Ok(place) => place,
-            Err(error) => return Ok(Ended::NoPlace(error)),
+            Err(error) => {
+                self.heard(&error)?;
+                return Ok(Ended::NoPlace(error));
+            }
         };
         if let Some(stored) = &mut self.stored {
             stored.making = Some(word);
@@ -164,8 +167,8 @@ impl Run<'_> {
         Err(Box::new(Failure::of(status::UPSTREAM, subject, &upstream.at, reason)))
     }
 
-    /// Makes a place on what is done so far.
-    fn place(&mut self, pattern: &Pattern) -> io::Result<(Build, Site)> {
+    /// Makes a place for a layer on what is done so far.
+    fn place(&mut self, pattern: &Pattern, layer: &Layer) -> io::Result<(Build, Site)> {
         let Some(stored) = &self.stored else { return Err(io::Error::other("it is not open")) };
         let parent = match stored.base {
             Some(id) => Some(Entry::read(&stored.store, id)?),
@@ -174,12 +177,19 @@ impl Run<'_> {
         let target = &pattern.target;
         let rootfs = format!("dir:{}", target.rootfs.display());
         let initial = lxc::config::of_any_container(&stored.initial, &rootfs);
-        let build = self.begin(target, parent, &initial)?;
+        let workspace = if layer.runs_commands() { Workspace::Copy } else { Workspace::Overlay };
+        let build = self.begin(target, parent, &initial, workspace)?;
         Ok((build, Site::open(target)?))
     }
 
     /// Makes a place that looks like the container of `target`.
-    fn begin(&self, target: &Target, parent: Option<Entry>, initial: &[u8]) -> io::Result<Build> {
+    fn begin(
+        &self,
+        target: &Target,
+        parent: Option<Entry>,
+        initial: &[u8],
+        workspace: Workspace,
+    ) -> io::Result<Build> {
         let Some(stored) = &self.stored else { return Err(io::Error::other("it is not open")) };
         let start = Start {
             lxcpath: target.path.parent().unwrap_or(Path::new("/")),
@@ -188,8 +198,10 @@ impl Run<'_> {
             ownership: config::ownership(&self.site.container, target.mapped)?,
             directory: Ownership::of(&self.site.container)?,
             rootfs: stored.ground.rootfs,
+            workspace,
         };
-        Build::begin(&stored.store, parent, &start)
+        let bell = Bell::of(self.means.events.as_fd());
+        Build::begin(&stored.store, parent, &start, bell)
     }
 
     /// Runs the checks on the host of a layer where the container has no rootfs yet, or more than the
@@ -247,7 +259,8 @@ impl Run<'_> {
         let own = &self.site.target;
         let target = Target { rootfs: own.path.join("rootfs"), ..own.clone() };
         let names = Names::of(&entry, &target);
-        let build = self.begin(&target, Some(entry.clone()), &stored.initial)?;
+        let (parent, workspace) = (Some(entry.clone()), Workspace::Overlay);
+        let build = self.begin(&target, parent, &stored.initial, workspace)?;
         let site = Site::open(&target)?;
         names.write(&site.rootfs, &entry.places)?;
         names.write(&target.path, &entry.beside_places)?;

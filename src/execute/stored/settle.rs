@@ -88,7 +88,8 @@ impl Run<'_> {
             // The path that it names is one within the rootfs.
             let rootfs = self.site.rootfs.display();
             io::Error::new(error.kind(), format!("in `{rootfs}`: {error}"))
-        })
+        })?;
+        Ok(())
     }
 
     /// Mounts the overlay that the container's rootfs is from now on.

@@ -13,12 +13,16 @@ use std::process::{Command, ExitStatus};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{CWD, Mode, OFlags, openat};
-use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions, set_dumpable_behavior, wait};
+use rustix::process::{
+    DumpableBehavior, Pid, Resource, Rlimit, Signal, WaitOptions, set_dumpable_behavior, setrlimit,
+    wait,
+};
 use rustix::thread::UnshareFlags;
 
 use super::mounts::at as about;
 use super::{
-    ALWAYS, ENVIRONMENT, IN_OWN_NETWORK, Program, Sandbox, Streams, mounts, privileges, report,
+    ALWAYS, ENVIRONMENT, IN_OWN_NETWORK, Network, Program, Sandbox, Streams, filter, mounts,
+    privileges, report,
 };
 use crate::host::child::{code, signal_group};
 use crate::host::inheritance;
@@ -47,11 +51,11 @@ pub(super) struct Given<'a> {
 pub(super) fn run(sandbox: &Sandbox<'_>, given: Given<'_>) -> ! {
     // A panic must not unwind into the parent's code either.
     let _ = catch_unwind(AssertUnwindSafe(|| {
-        let Given { tree, caches, writer, program, streams } = given;
-        if let Err(error) = build(sandbox, &tree, &caches, streams) {
-            report::fault(&writer, &format!("the sandbox could not be built: {error}"));
+        if let Err(error) = build(sandbox, &given) {
+            report::fault(&given.writer, &format!("the sandbox could not be built: {error}"));
             kernel::leave(FAILED);
         }
+        let Given { writer, program, streams, .. } = given;
         // By its number it survives what closes all others.
         let Ok(report) = kernel::move_to(writer, REPORT) else { kernel::leave(FAILED) };
         let ended = kernel::close_from(REPORT + 1)
@@ -70,21 +74,18 @@ pub(super) fn run(sandbox: &Sandbox<'_>, given: Given<'_>) -> ! {
     kernel::leave(FAILED)
 }
 
-fn build(
-    sandbox: &Sandbox<'_>,
-    tree: &OwnedFd,
-    caches: &[OwnedFd],
-    streams: &Streams<'_>,
-) -> io::Result<()> {
+fn build(sandbox: &Sandbox<'_>, given: &Given<'_>) -> io::Result<()> {
     let settings = &sandbox.settings;
+    let Given { tree, caches, .. } = given;
     // Where the run has a pid namespace of its own the kernel does as much; it may have none.
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     rustix::process::setsid()?;
     // Modes are meant as they are given.
     rustix::process::umask(Mode::empty());
-    mounts::build(settings, tree, caches, sandbox.resolver.as_ref())?;
+    let (resolver, files) = (sandbox.resolver.as_ref(), &sandbox.mounted);
+    mounts::build(settings, tree, caches, resolver, files)?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
-    if !settings.network {
+    if settings.network == Network::Own {
         about("the loopback interface", kernel::raise_loopback())?;
     }
     let name = crate::shell::cut(settings.name, kernel::LONGEST_HOST_NAME);
@@ -100,12 +101,17 @@ fn build(
             tracing::debug!(%error, what, "the sandbox has none of its own");
         }
     }
-    about("the standard streams", standard_streams(streams))?;
+    about("the standard streams", standard_streams(given.streams))?;
     let mut capabilities = ALWAYS | settings.capabilities;
-    if !settings.network {
+    if settings.network == Network::Own {
         capabilities |= IN_OWN_NETWORK;
     }
+    // While this process may still do so without giving up set-id programs.
+    about("Landlock", privileges::restrict_scope())?;
+    about("the filter of system calls", kernel::filter_calls(&filter::program()))?;
     about("the capabilities", privileges::keep(capabilities))?;
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    setrlimit(Resource::Core, none).map_err(io::Error::from)?;
     // Before there is anybody else: this process is a copy of one of the host's, with all that it
     // knows in its memory, its arguments and its environment.
     // One that has changed its ids cannot write its own memory until it is dumpable again.

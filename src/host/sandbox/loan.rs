@@ -2,7 +2,8 @@
 //!
 //! A loan is a real file or directory, not a mount: a package may replace it, which a mount would
 //! refuse with EBUSY. What was there before is kept aside under another name in the same directory,
-//! so that it comes back as the same inode, with its times, links and attributes.
+//! so that it comes back as the same inode, with its times, links and attributes. A sandbox that was
+//! killed could not give it back: the next one does, by [`give_back_of_killed`].
 //!
 //! The directory's own time of change is set back at once. So it shows later whether the step has
 //! changed the directory, and is set back again only if it has not.
@@ -13,6 +14,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
+use super::edit::Edit;
 use pathrs::Root;
 use rustix::fs::{
     AtFlags, FileType, Mode, OFlags, RenameFlags, Stat, Timespec, Timestamps, UTIME_OMIT, fstat,
@@ -33,6 +35,8 @@ pub(super) struct Loan {
     aside: Option<OsString>,
     /// What was put there.
     ours: Identity,
+    /// The text and permission bits of a file.
+    lent: Option<(Vec<u8>, u32)>,
     /// When the directory was changed last.
     changed: Timespec,
 }
@@ -49,12 +53,13 @@ struct Identity {
 impl Loan {
     /// Lends a file of root's.
     pub(super) fn file(place: &Place, bytes: &[u8], mode: u32) -> io::Result<Self> {
-        Self::make(place, |directory, name| {
+        let loan = Self::make(place, |directory, name| {
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
             let mut file = File::from(openat(directory, name, flags, Mode::RUSR | Mode::WUSR)?);
             file.write_all(bytes)?;
             own(&file, Attributes { uid: 0, gid: 0, mode })
-        })
+        })?;
+        Ok(Self { lent: Some((bytes.to_vec(), mode)), ..loan })
     }
 
     /// Lends a directory to mount something on, unless there is one.
@@ -94,13 +99,18 @@ impl Loan {
             }
         };
         set_time(&directory, changed)?;
-        Ok(Self { directory, name: name.to_owned(), aside, ours, changed })
+        Ok(Self { directory, name: name.to_owned(), aside, ours, lent: None, changed })
     }
 
-    /// Takes it away, and gives back what was there. What has taken its place, or was written into
-    /// it, is the step's own and stays.
+    /// Takes it away, and gives back what was there. What has taken its place is the step's own and
+    /// stays. What was changed in a file's text or mode is changed in what was there.
     pub(super) fn give_back(self) -> io::Result<()> {
-        let Self { directory, name, aside, ours, changed } = self;
+        if let Some((lent, mode)) = &self.lent
+            && let Some(edit) = Edit::find(&self.directory, &self.name, lent, *mode)?
+        {
+            return self.give_back_edited(&edit);
+        }
+        let Self { directory, name, aside, ours, changed, .. } = self;
         let now = time_of(&fstat(&directory)?);
         let untouched = match statat(&directory, &name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Identity::of(&stat) == ours,
@@ -124,6 +134,20 @@ impl Loan {
     }
 }
 
+impl Loan {
+    /// Gives back what was there, with the step's edit of it.
+    fn give_back_edited(self, edit: &Edit) -> io::Result<()> {
+        let Self { directory, name, aside, changed, .. } = self;
+        let now = time_of(&fstat(&directory)?);
+        unlinkat(&directory, &name, AtFlags::empty())?;
+        if let Some(aside) = &aside {
+            rename(&directory, aside, &name)?;
+        }
+        edit.apply(&directory, &name)?;
+        set_time(&directory, if now == changed { changed } else { now })
+    }
+}
+
 impl Identity {
     fn of(stat: &Stat) -> Self {
         let directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
@@ -141,12 +165,41 @@ fn look(directory: &OwnedFd, name: &OsStr) -> io::Result<Stat> {
     Ok(statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
+/// Puts back what a sandbox that was killed has set aside at this place.
+pub(super) fn give_back_of_killed(place: &Place) -> io::Result<()> {
+    let directory = place.directory().try_clone_to_owned()?;
+    let (name, aside) = (place.name(), aside(place.name(), 0));
+    match statat(&directory, &aside, AtFlags::SYMLINK_NOFOLLOW) {
+        Err(rustix::io::Errno::NOENT) => return Ok(()),
+        other => other?,
+    };
+    let changed = time_of(&fstat(&directory)?);
+    let removed = match place.look()?.map(|stat| FileType::from_raw_mode(stat.st_mode)) {
+        None => Ok(()),
+        // One that is not empty has become somebody's.
+        Some(FileType::Directory) => unlinkat(&directory, name, AtFlags::REMOVEDIR),
+        Some(_) => unlinkat(&directory, name, AtFlags::empty()),
+    };
+    match removed {
+        Err(rustix::io::Errno::NOTEMPTY) => return Ok(()),
+        other => other?,
+    }
+    rename(&directory, &aside, name)?;
+    set_time(&directory, changed)
+}
+
+/// Returns the name that something has meanwhile.
+fn aside(name: &OsStr, count: u32) -> OsString {
+    let mut aside = OsString::from(".layered-template.");
+    aside.push(name);
+    aside.push(format!(".{count}"));
+    aside
+}
+
 /// Gives what is there another name in its directory, and returns that.
 fn set_aside(directory: &OwnedFd, name: &OsStr) -> io::Result<OsString> {
     for count in 0..1000 {
-        let mut aside = OsString::from(".layered-template.");
-        aside.push(name);
-        aside.push(format!(".{count}"));
+        let aside = aside(name, count);
         match rename(directory, name, &aside) {
             // A killed run may have left one.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}

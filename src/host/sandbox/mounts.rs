@@ -22,7 +22,7 @@ use rustix::mount::{
 use rustix::process::{WaitOptions, waitpid};
 use rustix::thread::UnshareFlags;
 
-use super::Settings;
+use super::{MountedFile, Network, Settings};
 use crate::host::kernel::{self, Side};
 
 const RO: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_RDONLY;
@@ -39,6 +39,10 @@ const READ_ONLY: [&str; 5] = ["sys", "sysrq-trigger", "irq", "bus", "fs"];
 
 /// Parts of `/proc` that say what is nobody's business inside.
 const MASKED: [&str; 5] = ["kcore", "keys", "timer_list", "acpi", "scsi"];
+
+/// What is to be done in a chroot. To mount something there would mount it for all of the host.
+const NO_MOUNT: &str = "the root directory of this process is no mount point, as in a chroot: mount \
+                        the chroot's directory on itself (`mount --bind DIR DIR`) and enter it again";
 
 /// The devices that a rootfs needs, all of them harmless.
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
@@ -61,22 +65,24 @@ pub(super) fn build(
     tree: &OwnedFd,
     caches: &[OwnedFd],
     resolver: Option<&(PathBuf, Vec<u8>)>,
+    files: &[MountedFile],
 ) -> io::Result<()> {
     let private = MountPropagationFlags::REC | MountPropagationFlags::PRIVATE;
-    at("/", mount_change("/", private).map_err(Into::into))?;
-    // Anywhere would do: it is about to be the root. Here it stands where it comes from.
-    let place = openat(
-        CWD,
-        settings.rootfs,
-        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?;
-    at("the rootfs", attach_to(tree, &place))?;
+    mount_change("/", private).map_err(|error| match error {
+        rustix::io::Errno::INVAL => io::Error::other(NO_MOUNT),
+        error => error.into(),
+    })?;
+    // Anywhere would do: it is about to be the root. Here nobody has to search a path for it, and what
+    // paths lead to is still what is below.
+    at("the rootfs", attach(tree, CWD, "/"))?;
     for (mount, cache) in caches.iter().zip(settings.caches.iter()) {
         at(&cache.path.to_string_lossy(), cache_at(tree, mount, &cache.path))?;
     }
+    for file in files {
+        at(&file.path.to_string_lossy(), mount_file(tree, file))?;
+    }
     at("/proc", proc(tree))?;
-    at("/sys", sys(tree, settings.network))?;
+    at("/sys", sys(tree, settings.network == Network::Own))?;
     at("/dev", dev(tree))?;
     at("/run", run(tree, settings, resolver))?;
     at("/tmp", temporary(tree, "tmp", "1777").map(drop))?;
@@ -92,7 +98,11 @@ pub(super) fn copy_of(place: impl AsFd) -> io::Result<OwnedFd> {
 }
 
 /// Returns a new filesystem, not yet anywhere. An option without a value is a flag.
-fn new(kind: &str, attributes: MountAttrFlags, options: &[(&str, &str)]) -> io::Result<OwnedFd> {
+pub(super) fn new(
+    kind: &str,
+    attributes: MountAttrFlags,
+    options: &[(&str, &str)],
+) -> io::Result<OwnedFd> {
     let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_string(&context, "source", kind)?;
     for (name, value) in options {
@@ -122,6 +132,21 @@ fn cache_at(tree: &OwnedFd, mount: &OwnedFd, path: &Path) -> io::Result<()> {
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let place = openat2(tree, path, flags, Mode::empty(), resolve)?;
     attach_to(mount, &place)
+}
+
+/// Covers a file of the rootfs, a link not followed.
+fn mount_file(tree: &OwnedFd, MountedFile { path, bytes, mode }: &MountedFile) -> io::Result<()> {
+    let memory = new("tmpfs", NOSUID | NODEV, &[("mode", "0700")])?;
+    file(&memory, OsStr::new("file"), bytes, *mode)?;
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let copy = copy_of(openat(&memory, "file", flags, Mode::empty())?)?;
+    kernel::restrict_mount(&copy, RO)?;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let directory = path.parent().unwrap_or(path);
+    let directory =
+        openat2(tree, directory, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)?;
+    let place = openat(&directory, path.file_name().unwrap_or_default(), flags, Mode::empty())?;
+    attach_to(&copy, &place)
 }
 
 fn proc(tree: &OwnedFd) -> io::Result<()> {
@@ -155,12 +180,12 @@ fn part(directory: &OwnedFd, name: &str) -> io::Result<Option<OwnedFd>> {
 
 /// Puts a sysfs in place; an empty directory where the kernel grants none, as in a container that
 /// masks parts of its own.
-fn sys(tree: &OwnedFd, network: bool) -> io::Result<()> {
-    let fresh = if network {
-        sys_of_no_network(tree)
-    } else {
+fn sys(tree: &OwnedFd, own_network: bool) -> io::Result<()> {
+    let fresh = if own_network {
         // A sysfs shows the devices of a network namespace, and belongs to whom that belongs to.
         new("sysfs", RO | INERT, &[]).and_then(|sys| attach(&sys, tree, "sys"))
+    } else {
+        sys_of_no_network(tree)
     };
     fresh.or_else(|error| {
         tracing::debug!(%error, "no sysfs");

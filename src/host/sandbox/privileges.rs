@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::host::kernel;
 use rustix::thread::{
     CapabilitySet, CapabilitySets, clear_ambient_capability_set,
     remove_capability_from_bounding_set, set_capabilities,
@@ -20,9 +21,17 @@ pub const ALWAYS: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::SETFCAP)
     .union(CapabilitySet::SYS_CHROOT);
 
-/// The capability that a sandbox with a network of its own has as well: a file that needs it, as
-/// `ping` does, does not run at all without.
-pub const IN_OWN_NETWORK: CapabilitySet = CapabilitySet::NET_RAW;
+/// The capabilities that a sandbox with a network of its own has as well. A file that needs `NET_RAW`,
+/// as `ping` does, does not run at all without; and what checks the config of a server, as `nginx -t`
+/// does, binds its ports.
+pub const IN_OWN_NETWORK: CapabilitySet =
+    CapabilitySet::NET_RAW.union(CapabilitySet::NET_BIND_SERVICE);
+
+/// Keeps this process and its children from the abstract sockets and from the processes of others,
+/// where the kernel can do so.
+pub(super) fn restrict_scope() -> io::Result<()> {
+    if kernel::has_scopes() { kernel::restrict_scope() } else { Ok(()) }
+}
 
 /// Keeps these capabilities and gives up all others, for good.
 ///

@@ -38,7 +38,8 @@ enum Job {
 ///
 /// Owners, modes, times, extended attributes, links between files and holes are kept. The labels of
 /// security modules and what overlayfs keeps for itself are not copied. Where the filesystem can,
-/// the files share their bytes. Nothing is synchronised. The `bell` ends it.
+/// the files share their bytes; whether they do is returned. Nothing is synchronised. The `bell` ends
+/// it.
 ///
 /// # Errors
 ///
@@ -48,7 +49,7 @@ pub fn copy(
     to: BorrowedFd<'_>,
     except: &[&OsStr],
     bell: Bell<'_>,
-) -> io::Result<()> {
+) -> io::Result<bool> {
     let maker = Maker::new(to, bell)?;
     let from = directory::reopen(from)?;
     let top = Branch::new(None, Held { stat: fstat(&from)?, from, site: maker.site()? });
@@ -67,7 +68,8 @@ pub fn copy(
             spread(&maker, queue, branch, names, buffer)
         }
         Job::Files(branch, names) => files(&maker, branch, &names, buffer),
-    })
+    })?;
+    Ok(maker.clones())
 }
 
 fn enter(maker: &Maker<'_>, above: &Held, name: &CString) -> io::Result<Held> {

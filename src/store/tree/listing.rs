@@ -4,21 +4,26 @@ mod ahead;
 mod difference;
 mod reading;
 mod text;
+mod unchanged;
 mod walk;
 
 use std::collections::HashMap;
+use std::ffi::CStr;
 use std::io::{self, Read, Write};
 use std::os::fd::BorrowedFd;
 
+use rustix::fs::{FileType, Stat};
+use serde::{Deserialize, Serialize};
+
 use super::bell::Bell;
 use super::merge::Changes;
-use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 
 pub use ahead::Ahead;
 pub use difference::{Difference, Finding};
 pub use reading::LONGEST_TEXT;
+pub(super) use unchanged::{Directory, Same, Unchanged, unchanged};
 
 /// What a tree holds: its top first, and each directory before what is in it, which is sorted by
 /// the bytes of its names.
@@ -75,6 +80,48 @@ pub enum Kind {
     Fifo,
     /// A socket.
     Socket,
+}
+
+impl Entry {
+    /// Reads what is of this name in a directory.
+    pub fn read(directory: BorrowedFd<'_>, name: &CStr) -> io::Result<Self> {
+        walk::one(directory, name)
+    }
+
+    /// Tells whether something else is the same, whatever its name is.
+    pub fn is_same(&self, other: &Self) -> bool {
+        difference::changed(self, other).is_empty()
+    }
+
+    /// Returns its name.
+    pub(super) fn name(&self) -> &[u8] {
+        &self.name
+    }
+
+    /// Returns when its content changed, in seconds and nanoseconds.
+    pub(super) fn time(&self) -> (i64, u32) {
+        (self.seconds, self.nanoseconds)
+    }
+
+    /// Tells whether it may be what has this `stat`, as far as that tells.
+    pub(super) fn looks_like(&self, stat: &Stat) -> bool {
+        let is_of_kind = match (&self.kind, FileType::from_raw_mode(stat.st_mode)) {
+            (Kind::File { size, .. }, FileType::RegularFile) => {
+                u64::try_from(stat.st_size) == Ok(*size)
+            }
+            (Kind::Directory, FileType::Directory)
+            | (Kind::Symlink { .. }, FileType::Symlink)
+            | (Kind::Fifo, FileType::Fifo)
+            | (Kind::Socket, FileType::Socket) => true,
+            (Kind::BlockDevice(device), FileType::BlockDevice)
+            | (Kind::CharacterDevice(device), FileType::CharacterDevice) => *device == stat.st_rdev,
+            _ => false,
+        };
+        is_of_kind
+            && (self.mode, self.uid, self.gid) == (stat.st_mode & 0o7777, stat.st_uid, stat.st_gid)
+            && self.seconds == stat.st_mtime
+            && u32::try_from(stat.st_mtime_nsec) == Ok(self.nanoseconds)
+    }
 }
 
 /// Where the bytes that were asked for are.
@@ -140,6 +187,15 @@ impl Listing {
     pub fn verify(&self, tree: BorrowedFd<'_>) -> io::Result<Vec<Finding>> {
         let (now, _) = Self::of(tree, Known::Nothing, b"", Bell::SILENT)?;
         Ok(difference::between(self, &now))
+    }
+
+    /// Returns what is not as it is in `base`, from which this tree was copied.
+    pub fn changes(&self, base: &Self) -> Changes {
+        let mut changes = Changes::default();
+        for found in difference::between(base, self) {
+            changes.add(&found.path);
+        }
+        changes
     }
 
     /// Returns all entries but the top with their paths, which have no slash in front.

@@ -18,13 +18,10 @@ use super::directory::{self, Name};
 use super::links::{Identity, identity};
 use super::maker::{Maker, Site};
 use super::xattr::Holder;
+use super::zone::{MOST_LINKS, Zone};
 
 /// How many files of a directory one worker takes at once.
 const BATCH: usize = 64;
-
-/// How many names a file may have before it is copied instead: ext4 permits 65000. Far below that,
-/// so that all names of a file in one tree come to the same answer.
-const MOST_LINKS: usize = 30_000;
 
 /// Where overlayfs keeps its own extended attributes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,32 +62,6 @@ impl Changes {
     /// Returns the paths, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
         self.paths.iter().map(Vec::as_slice)
-    }
-}
-
-/// What is done with files of the base.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Zone {
-    /// Nothing special; names at the top are looked at.
-    Top,
-    /// As the top, in `var`.
-    Var,
-    /// Copied: programs ignore files here that have several names, and a container sees how many
-    /// there are. cron does so in `etc`, logrotate in `var/log`.
-    Copied,
-    /// Linked.
-    Linked,
-}
-
-impl Zone {
-    fn below(self, name: &CStr) -> Self {
-        match (self, name.to_bytes()) {
-            (Self::Copied, _)
-            | (Self::Top, b"etc" | b"home" | b"root" | b"srv")
-            | (Self::Var, b"spool" | b"log") => Self::Copied,
-            (Self::Top, b"var") => Self::Var,
-            _ => Self::Linked,
-        }
     }
 }
 
@@ -195,7 +166,7 @@ impl Merger<'_> {
         let shown = upper.as_ref().or(base.as_ref()).ok_or(io::ErrorKind::NotFound)?;
         let stat = fstat(shown)?;
         let site = self.maker.directory(&above.site, name, &stat)?;
-        Ok(Held { base, upper, stat, site, zone: above.zone.below(name) })
+        Ok(Held { base, upper, stat, site, zone: above.zone.below(name.to_bytes()) })
     }
 
     /// Merges what is in a directory, and leaves to others what is too much for one.
@@ -369,7 +340,7 @@ fn copied(base: BorrowedFd<'_>, bell: Bell<'_>) -> io::Result<HashSet<Identity>>
     crew::run(bell, top, |(above, name, zone), queue, _| {
         let directory = Arc::new(directory::open(above.as_fd(), &name)?);
         for Name { name, kind } in directory::names(directory.as_fd())? {
-            let below = zone.below(&name);
+            let below = zone.below(name.to_bytes());
             if kind == FileType::Directory {
                 if below != Zone::Linked {
                     queue.add((Arc::clone(&directory), name, below));

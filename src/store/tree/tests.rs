@@ -3,6 +3,7 @@
 mod listed;
 mod merged;
 mod overlaid;
+mod relinked;
 mod rung;
 mod scratch;
 mod small;

@@ -28,52 +28,92 @@ pub enum Difference {
 
 /// Compares what is there with what is listed.
 pub(super) fn between(listed: &Listing, there: &Listing) -> Vec<Finding> {
-    let (mut old, mut new) = ((0_u32..).zip(&listed.entries), (0_u32..).zip(&there.entries));
-    let (mut left, mut right) = (old.next(), new.next());
     let (mut old_way, mut new_way) = (Way::default(), Way::default());
     // The numbers of entries that are in both, to compare which file a name is another name of.
     let mut both = HashMap::new();
     let mut findings = Vec::new();
-    loop {
-        let order = match (left, right) {
-            (None, None) => return findings,
-            (Some(_), None) => Ordering::Less,
-            (None, Some(_)) => Ordering::Greater,
-            // What is deeper is still in a directory that the other has left.
-            (Some((_, left)), Some((_, right))) => {
-                right.depth.cmp(&left.depth).then_with(|| left.name.cmp(&right.name))
+    for pair in Pairs::of(listed, there) {
+        let (path, difference) = match pair {
+            Pair::Both(number, other) => {
+                both.insert(number, other);
+                let (before, now) =
+                    (&listed.entries[number as usize], &there.entries[other as usize]);
+                let path = old_way.step(before);
+                new_way.step(now);
+                let mut changed = changed(before, now);
+                if before.first.map(|first| both.get(&first).copied()) != now.first.map(Some) {
+                    changed.push("links");
+                }
+                if changed.is_empty() {
+                    continue;
+                }
+                (path, Difference::Changed(changed))
+            }
+            Pair::Old(number) => {
+                (old_way.step(&listed.entries[number as usize]), Difference::Missing)
+            }
+            Pair::New(number) => {
+                (new_way.step(&there.entries[number as usize]), Difference::Unexpected)
             }
         };
-        let mut find = |path: &[u8], difference| {
-            findings.push(Finding { path: path.to_vec(), difference });
-        };
-        if let (Ordering::Equal, Some((number, before)), Some((other, now))) = (order, left, right)
-        {
-            both.insert(number, other);
-            let path = old_way.step(before);
-            new_way.step(now);
-            let mut changed = changed(before, now);
-            if before.first.map(|first| both.get(&first).copied()) != now.first.map(Some) {
-                changed.push("links");
-            }
-            if !changed.is_empty() {
-                find(path, Difference::Changed(changed));
-            }
-        } else if let (Ordering::Less, Some((_, before))) = (order, left) {
-            find(old_way.step(before), Difference::Missing);
-        } else if let Some((_, now)) = right {
-            find(new_way.step(now), Difference::Unexpected);
-        }
-        if order != Ordering::Greater {
-            left = old.next();
-        }
-        if order != Ordering::Less {
-            right = new.next();
-        }
+        findings.push(Finding { path: path.to_vec(), difference });
+    }
+    findings
+}
+
+/// A path of two listings: the numbers of its entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pair {
+    /// The old one alone has it.
+    Old(u32),
+    /// The new one alone has it.
+    New(u32),
+    /// Both have it.
+    Both(u32, u32),
+}
+
+/// All paths of two listings.
+#[derive(Debug)]
+pub(super) struct Pairs<'a> {
+    old: &'a [Entry],
+    new: &'a [Entry],
+    left: usize,
+    right: usize,
+}
+
+impl<'a> Pairs<'a> {
+    pub(super) fn of(old: &'a Listing, new: &'a Listing) -> Self {
+        Self { old: &old.entries, new: &new.entries, left: 0, right: 0 }
     }
 }
 
-fn changed(before: &Entry, now: &Entry) -> Vec<&'static str> {
+impl Iterator for Pairs<'_> {
+    type Item = Pair;
+
+    fn next(&mut self) -> Option<Pair> {
+        let order = match (self.old.get(self.left), self.new.get(self.right)) {
+            (None, None) => return None,
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            // What is deeper is still in a directory that the other has left.
+            (Some(left), Some(right)) => {
+                right.depth.cmp(&left.depth).then_with(|| left.name.cmp(&right.name))
+            }
+        };
+        let number = |index| u32::try_from(index).unwrap_or(u32::MAX);
+        let (left, right) = (number(self.left), number(self.right));
+        self.left += usize::from(order != Ordering::Greater);
+        self.right += usize::from(order != Ordering::Less);
+        Some(match order {
+            Ordering::Less => Pair::Old(left),
+            Ordering::Equal => Pair::Both(left, right),
+            Ordering::Greater => Pair::New(right),
+        })
+    }
+}
+
+/// Tells what of an entry is not as it was; the links between files are not looked at.
+pub(super) fn changed(before: &Entry, now: &Entry) -> Vec<&'static str> {
     let of_kind = match (&before.kind, &now.kind) {
         (Kind::File { .. }, Kind::File { .. }) => "bytes",
         (Kind::Symlink { .. }, Kind::Symlink { .. }) => "target",

@@ -27,6 +27,9 @@ const BATCH: (usize, u64) = (64, 4 << 20);
 /// The longest needle: much shorter than what is read at once.
 const LONGEST_NEEDLE: usize = 4096;
 
+/// What one file is read into, in bytes.
+const ONE_BUFFER: usize = 64 * 1024;
+
 /// The mode bits of a listing.
 const BITS: u32 = 0o7777;
 
@@ -188,20 +191,7 @@ impl Walk<'_> {
     fn other(&self, open: &Open, name: &CStr, known: Option<u32>) -> io::Result<(Child, bool)> {
         let directory = open.descriptor.as_fd();
         let stat = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
-        let kind = match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile => Kind::File {
-                size: u64::try_from(stat.st_size).unwrap_or_default(),
-                digest: Digest::of(b""),
-            },
-            FileType::Symlink => {
-                Kind::Symlink { target: readlinkat(directory, name, Vec::new())?.into_bytes() }
-            }
-            FileType::BlockDevice => Kind::BlockDevice(stat.st_rdev),
-            FileType::CharacterDevice => Kind::CharacterDevice(stat.st_rdev),
-            FileType::Fifo => Kind::Fifo,
-            FileType::Socket => Kind::Socket,
-            _ => return Err(io::Error::other("it is no longer what it was")),
-        };
+        let kind = kind(directory, name, &stat)?;
         let mut entry = entry(name, &stat, kind, Holder::Named(directory, name))?;
         let inherited = self.inherited(open, name, &entry, known);
         let mut to_read = false;
@@ -333,6 +323,40 @@ impl Walk<'_> {
         places.sort();
         (Listing { entries }, places)
     }
+}
+
+/// Reads one name of a directory, as [`Entry::read`] says.
+pub(super) fn one(directory: BorrowedFd<'_>, name: &CStr) -> io::Result<Entry> {
+    let stat = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    let kind = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => Kind::Directory,
+        FileType::RegularFile => {
+            let file = directory::open_to_read(directory, name, OFlags::NONBLOCK)?;
+            let mut buffer = vec![0; ONE_BUFFER];
+            let read = Reading::of(file.as_fd(), &Finder::new(b""), &mut buffer, Bell::SILENT)?;
+            Kind::File { size: read.size, digest: read.digest }
+        }
+        _ => kind(directory, name, &stat)?,
+    };
+    entry(name, &stat, kind, Holder::Named(directory, name))
+}
+
+/// Returns what something is that is not a directory; a file's bytes are not looked at.
+fn kind(directory: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> io::Result<Kind> {
+    Ok(match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => Kind::File {
+            size: u64::try_from(stat.st_size).unwrap_or_default(),
+            digest: Digest::of(b""),
+        },
+        FileType::Symlink => {
+            Kind::Symlink { target: readlinkat(directory, name, Vec::new())?.into_bytes() }
+        }
+        FileType::BlockDevice => Kind::BlockDevice(stat.st_rdev),
+        FileType::CharacterDevice => Kind::CharacterDevice(stat.st_rdev),
+        FileType::Fifo => Kind::Fifo,
+        FileType::Socket => Kind::Socket,
+        _ => return Err(io::Error::other("it is no longer what it was")),
+    })
 }
 
 fn entry(name: &CStr, stat: &Stat, kind: Kind, holder: Holder<'_>) -> io::Result<Entry> {

@@ -1,0 +1,375 @@
+//! Makes an entry of the store of a layer that was made.
+
+use std::collections::HashSet;
+use std::ffi::CString;
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use super::build::{Basis, Build};
+use super::entry::{Config, Entry, Keys, Made, write_whole};
+use super::flush::Flush;
+use super::place::{now, open};
+use super::scrub::{is_identity, scrub};
+use super::tree::{self, Bell, Changes, Form, Known, Listing, Place, PlaceKind};
+use crate::digest::Digest;
+use crate::host::caller::Caller;
+use crate::host::files;
+use crate::host::rootfs::Rootfs;
+use crate::lxc;
+use crate::plan::{Document, EntryId};
+use crate::record;
+
+/// The longest path that is written to, in bytes, and one more: with a slash in front and a NUL behind
+/// the kernel takes no more.
+const LONGEST_PATH: usize = 4095;
+
+/// The largest record that is read, in bytes.
+const LARGEST_RECORD: usize = 64 * 1024 * 1024;
+
+/// What is to be known of an entry besides its tree.
+#[derive(Debug)]
+pub struct About<'a> {
+    /// What made it.
+    pub made: Made,
+    /// What defines it.
+    pub document: Document,
+    /// What its layer lists as identity.
+    pub identity: &'a [&'a Path],
+    /// What its layer drops itself: none of it is taken for an identity that came by itself.
+    pub kept: &'a [&'a Path],
+    /// What its layer removes: no key of that is made anew, and nobody's drop of it counts any more.
+    pub removed: &'a [&'a Path],
+    /// The name that stands for the container's.
+    pub placeholder: &'a str,
+}
+
+/// The rootfs that a layer has left, without what makes a container itself.
+struct Tree {
+    list: List,
+    /// What came of what makes a container itself, and stays.
+    kept: Vec<PathBuf>,
+    /// The keys that were taken out.
+    keys: Keys,
+    /// What brings it to the disk.
+    flush: Flush,
+}
+
+/// What a rootfs holds.
+struct List {
+    listing: Listing,
+    /// Where the placeholder stands.
+    places: Vec<Place>,
+    /// What is not as it is in the parent, where there is one.
+    changes: Option<Changes>,
+}
+
+impl List {
+    /// Takes out the places to which nobody can write another name, and returns the paths at which
+    /// the placeholder will stay, as far as this layer has put it there.
+    fn take_fixed(&mut self, needle: &[u8]) -> Vec<Vec<u8>> {
+        let changed =
+            |path: &[u8]| self.changes.as_ref().is_none_or(|changes| changes.contains(path));
+        let mut fixed: Vec<Vec<u8>> = self
+            .listing
+            .paths()
+            .filter(|path| memchr::memmem::find(path, needle).is_some())
+            .collect();
+        // No call takes a longer path, so that none can be written to.
+        let is_long = |place: &Place| place.path.len() >= LONGEST_PATH;
+        let lost = |place: &&Place| place.kind == PlaceKind::Binary || is_long(place);
+        fixed.extend(self.places.iter().filter(lost).map(|place| place.path.clone()));
+        fixed.retain(|path| changed(path));
+        self.places.retain(|place| !is_long(place));
+        fixed
+    }
+}
+
+impl Build {
+    /// Makes what was done here an entry of the store.
+    ///
+    /// # Errors
+    ///
+    /// Also when the `bell` rings.
+    pub fn commit(mut self, about: About<'_>, bell: Bell<'_>) -> io::Result<Entry> {
+        self.is_made();
+        if let Some(veil) = self.veil.take() {
+            let mark = self.directory.file_name().unwrap_or_default();
+            veil.lift(about.placeholder, mark.as_bytes())?;
+        }
+        let made = self.directory.join("entry");
+        DirBuilder::new().mode(0o755).create(&made)?;
+        let rootfs = made.join("rootfs");
+        let Tree { mut list, kept, keys, flush } = self.tree(&rootfs, &about, bell)?;
+        let needle = about.placeholder.as_bytes();
+        let fixed = list.take_fixed(needle);
+        let mut written = Vec::new();
+        list.listing.write(&mut written)?;
+        let parent = self.parent.as_ref();
+        let key = about.document.key();
+        let newest = self.store.entries()?.into_iter().rfind(|id| id.key == key);
+        // The clock may have been put back.
+        let after = newest.and_then(|id| id.generation.checked_add(1)).unwrap_or(0);
+        let id = EntryId { key, generation: now().max(after) };
+        let mut entry = Entry::new(id, parent.map(|parent| parent.id), about.made, about.document);
+        entry.lxcpaths = parent.map(|parent| parent.lxcpaths.clone()).unwrap_or_default();
+        if !entry.lxcpaths.contains(&self.lxcpath) {
+            entry.lxcpaths.push(self.lxcpath.clone());
+        }
+        entry.places = list.places;
+        entry.fixed = fixed;
+        entry.kept = kept;
+        entry.keys = self.inherited_keys(&rootfs)?;
+        entry.keys.leave_out(about.removed);
+        entry.keys.add(keys);
+        entry.keys.leave_out(&entry.kept);
+        entry.config = self.config()?;
+        entry.record = self.record(parent);
+        entry.listing = Digest::of(&written);
+        self.beside(&made)?;
+        if let Some((digest, places)) = look_beside(&made.join("beside"), needle, bell)? {
+            let binary = places.iter().filter(|place| place.kind == PlaceKind::Binary);
+            let shown = |place: &Place| [b"../", &place.path[..]].concat();
+            entry.fixed.extend(binary.map(shown));
+            (entry.beside, entry.beside_places) = (Some(digest), places);
+        }
+        self.publish(&made, &entry, &written, flush)?;
+        Ok(entry)
+    }
+
+    /// Makes the whole tree, takes out of it what makes a container itself, and lists it.
+    fn tree(&mut self, rootfs: &Path, about: &About<'_>, bell: Bell<'_>) -> io::Result<Tree> {
+        let basis = std::mem::replace(&mut self.basis, Basis::New);
+        let is_private = matches!(basis, Basis::Copy { shares_bytes: false });
+        let mut merged = None;
+        if let Basis::Overlay(overlay) = basis {
+            overlay.unmount()?;
+            merged = Some(self.merge(rootfs, bell)?);
+        } else {
+            fs::rename(self.shown().join("rootfs"), rootfs)?;
+        }
+        // It is written while it is read, but what will be linked instead need not be written.
+        let early = (!is_private).then(|| Flush::begin(&self.held));
+        let mut kept = self.inherited_kept(rootfs, merged.as_ref())?;
+        kept.retain(|path| !about.removed.contains(&path.as_path()));
+        kept.extend(about.kept.iter().filter(|path| is_identity(path)).map(PathBuf::from));
+        let scrubbed = scrub(rootfs, about.identity, &kept, about.kept)?;
+        kept.extend(scrubbed.kept);
+        if let Some(changes) = &mut merged {
+            scrubbed.emptied.iter().for_each(|path| changes.add(path));
+        }
+        let needle = about.placeholder.as_bytes();
+        let list = match (&self.parent, merged) {
+            (None, _) => self.list_new(rootfs, needle, bell)?,
+            (Some(parent), Some(changes)) => {
+                self.list_merged(parent, rootfs, changes, needle, bell)?
+            }
+            (Some(parent), None) => self.list_copied(parent, rootfs, is_private, needle, bell)?,
+        };
+        let flush = early.unwrap_or_else(|| Flush::begin(&self.held));
+        Ok(Tree { list, kept, keys: scrubbed.keys, flush })
+    }
+
+    /// Makes the tree that the overlay has shown, and returns what it has changed.
+    fn merge(&self, rootfs: &Path, bell: Bell<'_>) -> io::Result<Changes> {
+        DirBuilder::new().mode(0o700).create(rootfs)?;
+        let base = self.parent.as_ref().map(|parent| open(&self.store.rootfs(parent.id)));
+        let (base, upper) = (base.transpose()?, open(&self.upper())?);
+        let mapped = Caller::observe().is_mapped_root();
+        let form = if mapped { Form::User } else { Form::Trusted };
+        let base = base.as_ref().map(AsFd::as_fd);
+        tree::merge(base, upper.as_fd(), open(rootfs)?.as_fd(), form, bell)
+    }
+
+    fn list_new(&self, rootfs: &Path, needle: &[u8], bell: Bell<'_>) -> io::Result<List> {
+        let known = self.ahead.as_ref().map_or(Known::Nothing, Known::Ahead);
+        let (listing, places) = Listing::of(open(rootfs)?.as_fd(), known, needle, bell)?;
+        Ok(List { listing, places, changes: None })
+    }
+
+    /// Lists what an overlay has shown: what it has not changed is not read.
+    fn list_merged(
+        &self,
+        parent: &Entry,
+        rootfs: &Path,
+        changes: Changes,
+        needle: &[u8],
+        bell: Bell<'_>,
+    ) -> io::Result<List> {
+        // Where the parent's is damaged, all is read.
+        let before = parent.list(&self.store).ok();
+        let known = before.as_ref().map_or(Known::Nothing, |list| Known::Parent(list, &changes));
+        let (listing, mut places) = Listing::of(open(rootfs)?.as_fd(), known, needle, bell)?;
+        if before.is_some() {
+            // What the layer has changed is found anew; a path may be gone with what is above it.
+            let there: HashSet<_> = listing.paths().collect();
+            let stays = |path: &Vec<u8>| !changes.contains(path.as_slice()) && there.contains(path);
+            places.extend(parent.places.iter().filter(|place| stays(&place.path)).cloned());
+        }
+        Ok(List { listing, places, changes: Some(changes) })
+    }
+
+    /// Lists what became of a copy. If it `is_private`, what is the parent's still is shared with it.
+    fn list_copied(
+        &self,
+        parent: &Entry,
+        rootfs: &Path,
+        is_private: bool,
+        needle: &[u8],
+        bell: Bell<'_>,
+    ) -> io::Result<List> {
+        let (base, tree) = (open(&self.store.rootfs(parent.id))?, open(rootfs)?);
+        let (listing, places) = Listing::of(tree.as_fd(), Known::Nothing, needle, bell)?;
+        let before = match parent.list(&self.store) {
+            Ok(before) => before,
+            Err(error) => {
+                tracing::debug!(%error, "what the parent holds is read");
+                Listing::of(base.as_fd(), Known::Nothing, b"", bell)?.0
+            }
+        };
+        let changes = listing.changes(&before);
+        if is_private {
+            let aside = self.directory.join("aside");
+            DirBuilder::new().mode(0o700).create(&aside)?;
+            let (base, tree) = ((base.as_fd(), &before), (tree.as_fd(), &listing));
+            tree::relink(base, tree, open(&aside)?.as_fd(), bell)?;
+        }
+        Ok(List { listing, places, changes: Some(changes) })
+    }
+
+    /// Returns what layers below have dropped of what makes a container itself, and is still what they
+    /// have dropped: what came in its place came by itself. On an overlay the changes tell.
+    fn inherited_kept(&self, rootfs: &Path, merged: Option<&Changes>) -> io::Result<Vec<PathBuf>> {
+        let Some(parent) = &self.parent else { return Ok(Vec::new()) };
+        let mut kept = parent.kept.clone();
+        let (tree, below) = (Rootfs::open(rootfs)?, Rootfs::open(&self.store.rootfs(parent.id))?);
+        kept.retain(|path| match merged {
+            Some(changes) => is_as_it_was(&tree, changes, path),
+            None => is_same(&tree, &below, path),
+        });
+        Ok(kept)
+    }
+
+    /// Returns the keys that what is below has had, but for those of an SSH server that is gone.
+    fn inherited_keys(&self, rootfs: &Path) -> io::Result<Keys> {
+        let Some(parent) = &self.parent else { return Ok(Keys::default()) };
+        let has_server = |tree: &Path| -> io::Result<bool> {
+            let place = Rootfs::open(tree)?.existing_place(Path::new("/usr/sbin/sshd"))?;
+            Ok(place.map(|place| place.look()).transpose()?.flatten().is_some())
+        };
+        let mut keys = parent.keys.clone();
+        if has_server(&self.store.rootfs(parent.id))? && !has_server(rootfs)? {
+            keys.ssh.clear();
+        }
+        Ok(keys)
+    }
+
+    fn config(&self) -> io::Result<Config> {
+        let mut text = files::read_regular(&self.shown().join("config"), lxc::config::LARGEST)?;
+        if self.parent.is_none() {
+            // What a template makes up is no more a container's own than what LXC makes up.
+            let any = |key: &str, _: &str| {
+                lxc::config::is_address(key).then(|| lxc::config::ANY_ADDRESS.to_owned())
+            };
+            text = lxc::config::rewrite(&text, any);
+        }
+        Ok(match text.strip_prefix(&self.initial[..]) {
+            Some(rest) => Config::Appended(rest.to_vec()),
+            None => Config::Whole(text),
+        })
+    }
+
+    /// Reads the record that the upstream left, where it is this program again.
+    fn record(&self, parent: Option<&Entry>) -> Option<serde_json::Value> {
+        let path = self.shown().join(record::NAME);
+        let own = files::read_regular(&path, LARGEST_RECORD);
+        let own = own.ok().and_then(|text| serde_json::from_slice(&text).ok());
+        own.or_else(|| parent.and_then(|parent| parent.record.clone()))
+    }
+
+    /// Keeps what stands beside rootfs and config: an upstream may have its own files there.
+    fn beside(&self, made: &Path) -> io::Result<()> {
+        let known = ["rootfs", "config", record::NAME];
+        let entries: Vec<_> = fs::read_dir(self.shown())?.collect::<Result<_, _>>()?;
+        for entry in entries {
+            if known.iter().any(|known| entry.file_name() == *known) {
+                continue;
+            }
+            let beside = made.join("beside");
+            if !beside.exists() {
+                DirBuilder::new().mode(0o700).create(&beside)?;
+            }
+            fs::rename(entry.path(), beside.join(entry.file_name()))?;
+        }
+        Ok(())
+    }
+
+    /// Puts the entry into its place: its tree is on the disk before anybody can find it.
+    fn publish(&self, made: &Path, entry: &Entry, list: &[u8], flush: Flush) -> io::Result<()> {
+        flush.finish()?;
+        let trees = File::from(open(&self.store.trees())?);
+        let name = entry.id.to_string();
+        // A run that was killed may have come as far as here.
+        tree::remove(trees.as_fd(), name.as_ref())?;
+        fs::rename(made, self.store.trees().join(&name))?;
+        let told = || -> io::Result<()> {
+            trees.sync_all()?;
+            write_whole(&self.store.list(entry.id), list)?;
+            entry.write(&self.store)
+        };
+        if let Err(error) = told() {
+            // Nobody would find it, and the disk may be full.
+            for path in [self.store.document(entry.id), self.store.list(entry.id)] {
+                let _ = fs::remove_file(path);
+            }
+            if let Err(error) = tree::remove(trees.as_fd(), name.as_ref()) {
+                tracing::debug!(%error, name, "a tree stays");
+            }
+            return Err(error);
+        }
+        if let Err(error) =
+            Entry::is_last(&self.store, entry.id, &entry.made.manifest, &entry.made.slot)
+        {
+            tracing::debug!(%error, "what misses next cannot be compared with this");
+        }
+        Ok(())
+    }
+}
+
+/// Tells whether a path of a tree is there, and not one of the changes.
+fn is_as_it_was(tree: &Rootfs, changes: &Changes, path: &Path) -> bool {
+    let relative = path.strip_prefix("/").unwrap_or(path);
+    let place = tree.existing_place(path).ok().flatten();
+    !changes.contains(relative.as_os_str().as_bytes())
+        && place.is_some_and(|place| place.look().is_ok_and(|there| there.is_some()))
+}
+
+/// Tells whether two trees have the same at a path.
+fn is_same(one: &Rootfs, other: &Rootfs, path: &Path) -> bool {
+    let read = |tree: &Rootfs| {
+        let place = tree.existing_place(path).ok().flatten()?;
+        let name = CString::new(place.name().as_bytes()).ok()?;
+        tree::Entry::read(place.directory(), &name).ok()
+    };
+    read(one).zip(read(other)).is_some_and(|(one, other)| one.is_same(&other))
+}
+
+/// Returns the digest of what stands beside a rootfs, and where `needle` stands in it; nothing, where
+/// there is nothing.
+pub(super) fn look_beside(
+    beside: &Path,
+    needle: &[u8],
+    bell: Bell<'_>,
+) -> io::Result<Option<(Digest, Vec<Place>)>> {
+    let directory = match open(beside) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
+    let (listing, places) = Listing::of(directory.as_fd(), Known::Nothing, needle, bell)?;
+    let mut written = Vec::new();
+    listing.write(&mut written)?;
+    Ok(Some((Digest::of(&written), places)))
+}
