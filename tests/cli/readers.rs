@@ -2,13 +2,16 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Read;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 
 use crate::processes;
 use crate::running::Running;
@@ -38,11 +41,29 @@ fn libc_nonblock() -> i32 {
     i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap()
 }
 
+/// Whatever standard error may be, with somebody at the other end who does not read.
+fn stalled_kinds(sandbox: &Sandbox) -> Vec<(&'static str, OwnedFd, OwnedFd)> {
+    let (reader, writer) = stalled(sandbox);
+    let (near, far) = UnixStream::pair().unwrap();
+    let (pipe, end) = std::io::pipe().unwrap();
+    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&terminal).unwrap();
+    unlockpt(&terminal).unwrap();
+    let theirs = ioctl_tiocgptpeer(&terminal, OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    vec![
+        ("fifo", reader.into(), writer.into()),
+        ("socket", near.into(), far.into()),
+        ("pipe", pipe.into(), end.into()),
+        ("terminal", terminal, theirs),
+    ]
+}
+
 #[test]
 fn a_reader_that_stalls_makes_no_run_deaf() {
-    for format in ["text", "json"] {
+    let kinds = stalled_kinds(&Sandbox::new());
+    let formats = ["text", "json", "text", "text"];
+    for ((kind, reader, writer), format) in kinds.into_iter().zip(formats) {
         let sandbox = Sandbox::new().layers(LOUD);
-        let (reader, writer) = stalled(&sandbox);
         let mut command = call(&sandbox);
         command.args(["--log-format", format]).stderr(writer);
         let mut running = Running::start_unread(&sandbox, command);
@@ -50,9 +71,9 @@ fn a_reader_that_stalls_makes_no_run_deaf() {
         let sent = Instant::now();
         running.signal(Signal::TERM);
         running.waits_for(|| sandbox.trace().contains("start"));
-        assert!(sent.elapsed() < Duration::from_secs(1), "{:?}", sent.elapsed());
+        assert!(sent.elapsed() < Duration::from_secs(1), "{kind}: {:?}", sent.elapsed());
         let ended = running.ended(Duration::from_secs(6));
-        assert_eq!(ended.status.code(), Some(143));
+        assert_eq!(ended.status.code(), Some(143), "{kind}");
         assert_eq!(sandbox.trace(), "start\nend\n");
         assert_eq!(processes::within(&sandbox), Vec::<String>::new());
         drop(reader);
