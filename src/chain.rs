@@ -6,6 +6,7 @@
 mod bind;
 mod file;
 mod given;
+mod mask;
 mod model;
 mod origin;
 mod overlap;
@@ -18,6 +19,7 @@ mod values;
 
 pub use bind::bind;
 pub use given::{Container, Given};
+pub use mask::MaskedStream;
 pub use model::{Chain, ConfigLine, Dropped, EnvSource, FileDrop, Layer, Upstream, Variable};
 pub use origin::Origin;
 pub use render::{RenderError, Rendered, render, reveal};

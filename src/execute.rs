@@ -12,7 +12,6 @@ mod failure;
 mod fetch;
 mod handed;
 mod inside;
-mod mask;
 mod observe;
 mod site;
 mod step;
@@ -68,9 +67,14 @@ pub fn run<'a>(plan: &'a Plan, means: Means<'a>) -> Result<(), Failure> {
     let site = Site::open(&plan.container).map_err(|error| {
         Failure::of_run(status::FILES, format!("the container's directory: {error}"))
     })?;
-    let was_empty = Rootfs::open(&site.rootfs)
-        .and_then(|rootfs| rootfs.fingerprint())
-        .is_ok_and(|found| found.is_empty());
+    let given = Rootfs::open(&site.rootfs);
+    let was_empty =
+        given.as_ref().is_ok_and(|rootfs| rootfs.fingerprint().is_ok_and(|found| found.is_empty()));
+    if let (Ok(rootfs), true) = (&given, was_empty)
+        && let Err(error) = rootfs.disinherit()
+    {
+        tracing::debug!(%error, "the rootfs keeps what its directory has given it");
+    }
     let mut run = Run {
         plan,
         means,
@@ -92,13 +96,15 @@ pub fn run<'a>(plan: &'a Plan, means: Means<'a>) -> Result<(), Failure> {
         // It is where that can be read.
         directory.keep();
     }
-    match run.leave_overlay() {
+    let ended = match run.leave_overlay() {
         Err(error) if result.is_ok() => Err(Failure::of_run(
             status::STORE,
             format!("the container's overlay is still in use: {error}"),
         )),
         _ => result,
-    }
+    };
+    // What went wrong may have been found in what a step wrote.
+    ended.map_err(|failure| failure.masked(&run.means.secrets))
 }
 
 struct Run<'a> {
@@ -252,12 +258,13 @@ impl Run<'_> {
 
     fn note(&mut self, text: &str) {
         self.log(format!("{text}\n").as_bytes());
-        self.means.observer.event(&Event::Note(text));
+        self.means.observer.event(&Event::Note(&self.means.secrets.mask(text)));
     }
 
     fn log(&mut self, bytes: &[u8]) {
         if let Some(directory) = &mut self.means.directory {
-            directory.write(bytes);
+            let text = String::from_utf8_lossy(bytes);
+            directory.write(self.means.secrets.mask(&text).as_bytes());
         }
     }
 

@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod ancestry;
+pub mod binfmt;
 pub mod cache;
 pub mod caller;
 pub mod child;
@@ -22,8 +23,10 @@ pub mod kernel;
 pub mod library;
 pub mod lxc_version;
 pub mod lxcpath;
+pub mod machine;
 pub mod mounts;
 pub mod output;
+pub mod privacy;
 pub mod probe;
 pub mod program;
 mod reading;

@@ -2,6 +2,8 @@
 
 pub mod call;
 pub mod config;
+pub mod given;
 pub mod keys;
+pub mod machine;
 pub mod request;
 pub mod upstream;

@@ -42,7 +42,7 @@ pub use model::{
     Action, ConfigLine, ConfigValue, Content, EnvValue, FileDrop, IfExists, Layer, Manifest, Place,
     Sandbox, Step, Stop, Storing, TemplateRef, Upstream, When,
 };
-pub use name::{LayerName, is_variable_name};
+pub use name::{LayerName, WORDS, is_variable_name};
 pub use owner::{Id, Owner};
 pub use page::Page;
 pub use path::RootfsPath;

@@ -9,6 +9,7 @@ mod drop;
 mod facts;
 pub mod inside;
 mod key;
+mod machine;
 mod mermaid;
 mod nest;
 mod pattern;
@@ -18,7 +19,8 @@ mod storage;
 pub use build::{build, check, store};
 pub use drop::{Bytes, Content, Entry, EntryKind, FileDrop};
 pub use facts::{Facts, FileFact, Observed, Program, Script};
-pub use key::{Document, EntryId, Field};
+pub use key::{Document, EntryId, Field, SEMANTICS};
+pub use machine::asked_for;
 pub use mermaid::mermaid;
 pub use nest::{
     Act, Configuration, Inner, Inside, Layer, Manifest, Place, Plan, Step, Target, Template,

@@ -42,7 +42,7 @@ mod work;
 pub use build::{Build, Start, Workspace};
 pub use clean::{Cleaned, clean, forget, remove};
 pub use commit::About;
-pub use entry::{Config, Entry, Keys, Made};
+pub use entry::{Entry, Keys, Made};
 pub use fault::is_shortage;
 pub use lock::Lock;
 pub use place::{Store, VARIABLE, directory, ids_of, map_of};

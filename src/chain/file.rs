@@ -115,7 +115,7 @@ impl Binder<'_> {
         if self.report.is_full() {
             return None;
         }
-        match render::render_within(text, &self.values, &mut self.allowance) {
+        match render::render_within(text, &self.values, &mut self.allowance, &mut self.used) {
             Ok(Rendered::Text(text)) => Some(Dropped::Inline(text.into_bytes().into())),
             Ok(Rendered::Secret(secrets)) => {
                 Some(Dropped::Secret { template: text.into(), secrets, at: at.clone() })

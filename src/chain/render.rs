@@ -1,8 +1,11 @@
 //! Files with `render = true`: templates of variables.
 
+mod context;
 mod depth;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, ErrorKind, UndefinedBehavior};
@@ -10,8 +13,8 @@ use minijinja::{Environment, ErrorKind, UndefinedBehavior};
 use super::values::Known;
 use super::{Secret, Secrets, Values};
 use crate::diagnostic::{Diagnostic, nearest};
-use crate::manifest::Value;
 use crate::source::At;
+use context::Context;
 
 /// How many instructions a template may take, or all those that stand in a role's manifests: a loop
 /// over a range ends within milliseconds.
@@ -77,30 +80,51 @@ impl From<minijinja::Error> for RenderError {
 /// Variables are there by their names, and `lxc.name` and `lxc.arch`. A template that names a
 /// secret is only checked: its text is nothing to be shown or kept.
 pub fn render(text: &str, values: &Values) -> Result<Rendered, RenderError> {
-    render_within(text, values, &mut Allowance::default())
+    render_within(text, values, &mut Allowance::default(), &mut BTreeSet::new())
 }
 
-/// Renders a template as [`render`] does, with what is left for all those of a role.
+/// Renders a template as [`render`] does, with what is left for all those of a role, and notes the
+/// variables that it uses.
 pub(super) fn render_within(
     text: &str,
     values: &Values,
     allowance: &mut Allowance,
+    used: &mut BTreeSet<String>,
 ) -> Result<Rendered, RenderError> {
     let names = names(text, values)?;
+    if let Some(secrets) = secrets(&names, values) {
+        return match unknown(&names, values) {
+            Some(error) => Err(error),
+            None => Ok(Rendered::Secret(secrets)),
+        };
+    }
+    let context = Arc::new(Context::new(values, None));
+    let filled = fill(text, &names, &context, allowance);
+    // What a name is set to may be a secret of that very name: then it counts as assigned to.
+    let mut asked = context.asked();
+    asked.retain(|name| values.known(name).is_some() || !is_function(name));
+    asked.extend(names);
+    refuse(&asked, values)?;
+    used.extend(asked.iter().cloned());
+    match (filled, secrets(&asked, values), unknown(&asked, values)) {
+        (Ok(text), None, _) => Ok(Rendered::Text(text)),
+        // The engine does not say which name it is that has no value.
+        (Err(error), _, Some(unknown)) if error.undefined => {
+            Err(RenderError { line: error.line, ..unknown })
+        }
+        // It is called as well, and is not there.
+        (Err(_), _, Some(unknown)) if asked.iter().any(|name| is_function(name)) => Err(unknown),
+        (_, Some(_), Some(unknown)) => Err(unknown),
+        (_, Some(secrets), None) => Ok(Rendered::Secret(secrets)),
+        (Err(error), None, _) => Err(error),
+    }
+}
+
+/// Returns the secrets among names that a layer gets.
+fn secrets(names: &BTreeSet<String>, values: &Values) -> Option<Vec<String>> {
     let secrets: Vec<_> =
         names.iter().filter(|name| values.secret(name).is_some()).cloned().collect();
-    if secrets.is_empty() {
-        let filled = fill(text, context(&names, values), allowance).map(Rendered::Text);
-        // The engine does not say which name it is that has no value.
-        return filled.map_err(|error| match unknown(&names, values) {
-            Some(unknown) if error.undefined => RenderError { line: error.line, ..unknown },
-            _ => error,
-        });
-    }
-    match unknown(&names, values) {
-        Some(error) => Err(error),
-        None => Ok(Rendered::Secret(secrets)),
-    }
+    (!secrets.is_empty()).then_some(secrets)
 }
 
 /// What templates may take.
@@ -123,6 +147,12 @@ fn unknown(names: &BTreeSet<String>, values: &Values) -> Option<RenderError> {
     let name = names.iter().find(|name| *name != "lxc" && values.known(name).is_none())?;
     let near = nearest(name, values.names());
     let help = match near {
+        _ if is_function(name) => {
+            format!(
+                "`{name}` is a function of templates, to be called as `{name}(…)`; every other \
+                     name is declared in `[vars]`"
+            )
+        }
         Some(near) => format!("did you mean `{near}`?"),
         None => "every name that a template uses is declared in `[vars]`".to_owned(),
     };
@@ -130,32 +160,75 @@ fn unknown(names: &BTreeSet<String>, values: &Values) -> Option<RenderError> {
     Some(RenderError { line: None, message, help: Some(help), undefined: true })
 }
 
+fn is_function(name: &str) -> bool {
+    environment().globals().any(|(function, _)| function == name)
+}
+
 /// Renders a template as [`render`] does, with the secrets that it names.
 pub fn reveal(text: &str, values: &Values, secrets: &Secrets) -> Result<Secret, RenderError> {
     let names = names(text, values)?;
-    let mut context = context(&names, values);
-    for name in &names {
-        if let Some(secret) = values.secret(name).and_then(|variable| secrets.get(variable)) {
-            context.insert(name.clone(), secret.expose().into());
-        }
-    }
+    let context = Arc::new(Context::new(values, Some(secrets)));
     // What the engine says of a value may quote it.
     let mask = |error: RenderError| RenderError {
         message: secrets.mask(&error.message).into_owned(),
         ..error
     };
-    fill(text, context, &mut Allowance::default()).map(Secret::new).map_err(mask)
+    fill(text, &names, &context, &mut Allowance::default()).map(Secret::new).map_err(mask)
 }
 
 /// Returns the names of the variables in a template, and refuses those that it cannot have.
 pub(super) fn names(text: &str, values: &Values) -> Result<BTreeSet<String>, RenderError> {
     depth::check(text)?;
     let environment = environment();
-    let template = environment.template_from_str(text)?;
-    let globals: BTreeSet<_> = environment.globals().map(|(name, _)| name.to_owned()).collect();
-    let names: BTreeSet<String> =
-        template.undeclared_variables(false).into_iter().filter(|n| !globals.contains(n)).collect();
-    for name in &names {
+    let functions: Vec<String> = environment
+        .globals()
+        .map(|(name, _)| name.to_owned())
+        .filter(|name| values.known(name).is_none())
+        .collect();
+    // A template is judged as it is, before anything is put in the place of its names.
+    environment.template_from_str(text)?;
+    let text = without_calls(text, &functions);
+    let template = environment.template_from_str(&text)?;
+    let mut names: BTreeSet<String> = template.undeclared_variables(false).into_iter().collect();
+    names.retain(|name| !name.starts_with(CALLED));
+    drop(template);
+    refuse(&names, values)?;
+    Ok(names)
+}
+
+/// What the name of a function that is called begins with, for the sake of [`names`]. No variable's
+/// name has upper case.
+const CALLED: &str = "Called_";
+
+/// Returns a template in which functions have other names wherever they are called: what is left of
+/// their names stands for variables.
+fn without_calls<'a>(text: &'a str, functions: &[String]) -> Cow<'a, str> {
+    let is_inner = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+    let mut replaced = String::new();
+    let mut taken = 0;
+    let mut index = 0;
+    while let Some(start) = text.as_bytes()[index..].iter().position(is_inner) {
+        let start = index + start;
+        let word = text[start..].bytes().take_while(is_inner).count();
+        index = start + word;
+        let is_called = text[index..].trim_start().starts_with('(');
+        let is_own = text[..start].trim_end().ends_with(['.', '|']);
+        if is_called && !is_own && functions.iter().any(|name| *name == text[start..index]) {
+            replaced.push_str(&text[taken..start]);
+            replaced.push_str(CALLED);
+            taken = start;
+        }
+    }
+    if taken == 0 && replaced.is_empty() {
+        return Cow::Borrowed(text);
+    }
+    replaced.push_str(&text[taken..]);
+    Cow::Owned(replaced)
+}
+
+/// Refuses names that a template cannot have the values of.
+fn refuse(names: &BTreeSet<String>, values: &Values) -> Result<(), RenderError> {
+    for name in names {
         let fault = match values.known(name) {
             Some(Known::Secret(_)) if values.secret(name).is_none() => (
                 format!("`{name}` is a secret that this layer does not list"),
@@ -174,32 +247,24 @@ pub(super) fn names(text: &str, values: &Values) -> Result<BTreeSet<String>, Ren
             undefined: true,
         });
     }
-    Ok(names)
-}
-
-/// Returns the values that a template names.
-fn context(names: &BTreeSet<String>, values: &Values) -> BTreeMap<String, minijinja::Value> {
-    let value = |name: &str| match values.known(name) {
-        Some(Known::Value(value)) => Some(engine_value(value)),
-        _ => None,
-    };
-    let always = ["name", "arch"].map(str::to_owned).into_iter();
-    let lxc: BTreeMap<_, _> =
-        always.filter_map(|name| Some((name.clone(), value(&format!("lxc.{name}"))?))).collect();
-    let lxc = ("lxc".to_owned(), lxc.into());
-    let named = names.iter().filter_map(|name| Some((name.clone(), value(name)?)));
-    named.chain([lxc]).collect()
+    Ok(())
 }
 
 fn fill(
     text: &str,
-    context: BTreeMap<String, minijinja::Value>,
+    names: &BTreeSet<String>,
+    context: &Arc<Context>,
     allowance: &mut Allowance,
 ) -> Result<String, RenderError> {
     let mut environment = environment();
+    // The name of a function is a name without a value, unless it is called.
+    for name in names {
+        environment.remove_global(name);
+    }
     environment.set_fuel(Some(allowance.fuel));
     let template = environment.template_from_str(text)?;
     let mut bounded = Bounded { bytes: Vec::new(), most: allowance.bytes };
+    let context = minijinja::Value::from_dyn_object(Arc::clone(context));
     match template.render_captured_to(context, &mut bounded) {
         Ok(captured) => {
             if let Some((_, left)) = captured.state().fuel_levels() {
@@ -233,14 +298,6 @@ fn syntax() -> SyntaxConfig {
     syntax.build().expect("the standard delimiters are sound")
 }
 
-fn engine_value(value: &Value) -> minijinja::Value {
-    match value {
-        Value::String(text) => text.as_str().into(),
-        Value::Integer(number) => (*number).into(),
-        Value::Boolean(truth) => (*truth).into(),
-    }
-}
-
 /// A buffer that refuses to grow without end.
 struct Bounded {
     bytes: Vec<u8>,
@@ -262,72 +319,4 @@ impl std::io::Write for Bounded {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::chain::SecretVariable;
-    use crate::manifest::SecretSource;
-    use crate::source::Source;
-
-    fn values() -> Values {
-        let source = Arc::new(Source::new("m.toml", "/", "x"));
-        let secret = |name: &str| {
-            Known::Secret(Arc::new(SecretVariable {
-                name: name.to_owned(),
-                source: SecretSource::Env(name.to_uppercase()),
-                at: At { source: Arc::clone(&source), span: 0..1 },
-            }))
-        };
-        let text = |text: &str| Known::Value(Value::String(text.to_owned()));
-        let known = [
-            ("port", Known::Value(Value::Integer(80))),
-            ("on", Known::Value(Value::Boolean(true))),
-            ("html", text("<b>")),
-            ("lxc.name", text("web1")),
-            ("lxc.arch", text("amd64")),
-            ("token", secret("token")),
-            ("other", secret("other")),
-        ];
-        let known = known.into_iter().map(|(name, known)| (name.to_owned(), known)).collect();
-        Values::new(known).listing(["token".to_owned()])
-    }
-
-    #[test]
-    fn templates_are_strict_and_keep_their_newline() {
-        let table = [
-            ("listen {{ port }};\n", Some("listen 80;\n")),
-            ("{{ html }}{{ lxc.name }}.{{ lxc.arch }}", Some("<b>web1.amd64")),
-            ("{% if on %}yes{% endif %}\n\n", Some("yes\n\n")),
-            ("{{ missing }}", None),
-            ("{{ lxc.missing }}", None),
-            ("{{ port ", None),
-            ("{{ other }}", None),
-            ("{{ token }}{{ missing }}", None),
-            ("{% for i in range(100000000) %}x{% endfor %}", None),
-            ("{% include 'etc/passwd' %}", None),
-            (&format!("{{{{ 1{} }}}}", "+1".repeat(1000)), None),
-            (&format!("{{{{ '}}}}' ~ 1{} }}}}", "+1".repeat(1000)), None),
-            (&format!("{{% if 1 %}}{}{{% endif %}}", "{%- elif 1 %}".repeat(1000)), None),
-            (&format!("{{ a }} {{# {} #}}", "x".repeat(2000)), Some("{ a } ")),
-        ];
-        for (text, expected) in table {
-            let expected = expected.map(|text| Rendered::Text(text.to_owned()));
-            assert_eq!(render(text, &values()).ok(), expected, "{text}");
-        }
-    }
-
-    #[test]
-    fn memory_is_bounded() {
-        let text = "{% set s = 'x' * 1000000 %}{% for i in range(1000) %}{{ s }}{% endfor %}";
-        assert!(render(text, &values()).is_err());
-    }
-
-    #[test]
-    fn a_secret_is_put_in_only_during_the_run() {
-        let rendered = render("{{ token }}:{{ port }}", &values()).unwrap();
-        assert_eq!(rendered, Rendered::Secret(vec!["token".to_owned()]));
-        let shown = render("{{ debug() }}", &values()).unwrap();
-        assert!(matches!(&shown, Rendered::Text(text) if !text.contains("token")), "{shown:?}");
-    }
-}
+mod tests;

@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
-use super::Chain;
+use super::mask::Mask;
+use super::{Chain, MaskedStream};
 use crate::diagnostic::{Diagnostic, Report};
 use crate::manifest::SecretSource;
 use crate::source::At;
@@ -65,7 +66,10 @@ pub struct SecretVariable {
 
 /// The secrets of a run.
 #[derive(Debug, Clone, Default)]
-pub struct Secrets(BTreeMap<SecretSource, (String, Secret)>);
+pub struct Secrets {
+    values: BTreeMap<SecretSource, (String, Secret)>,
+    mask: Mask,
+}
 
 impl Secrets {
     /// Gathers the secrets that layers of `chain` list. `read` reads one, or says why it cannot.
@@ -75,13 +79,13 @@ impl Secrets {
         chain: &Chain,
         mut read: impl FnMut(&SecretSource) -> Result<Secret, String>,
     ) -> Result<Self, Report> {
-        let mut secrets = Self::default();
+        let mut values = BTreeMap::new();
         let mut report = Report::default();
         for variable in &chain.secrets {
             let fault = match read(&variable.source) {
                 Ok(secret) => match checked(&variable.source, &secret) {
                     Ok(secret) => {
-                        secrets.0.insert(variable.source.clone(), (variable.name.clone(), secret));
+                        values.insert(variable.source.clone(), (variable.name.clone(), secret));
                         continue;
                     }
                     Err(fault) => fault.to_owned(),
@@ -91,46 +95,56 @@ impl Secrets {
             let message = format!("secret `{}`: {}: {fault}", variable.name, variable.source);
             report.push(Diagnostic::error(&variable.at, message));
         }
-        if report.has_errors() { Err(report) } else { Ok(secrets) }
+        let secrets = Self::new(values).map_err(|error| {
+            for variable in &chain.secrets {
+                let message = format!("secret `{}` cannot be masked: {error}", variable.name);
+                report.push(Diagnostic::error(&variable.at, message));
+            }
+        });
+        match secrets {
+            Ok(secrets) if !report.has_errors() => Ok(secrets),
+            _ => Err(report),
+        }
+    }
+
+    fn new(
+        values: BTreeMap<SecretSource, (String, Secret)>,
+    ) -> Result<Self, aho_corasick::BuildError> {
+        let mask = Mask::new(needles(&values))?;
+        Ok(Self { values, mask })
     }
 
     /// Tells whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.values.is_empty()
     }
 
     /// Returns the value of a secret that a layer lists.
     pub fn get(&self, variable: &SecretVariable) -> Option<&Secret> {
-        self.0.get(&variable.source).map(|(_, secret)| secret)
+        self.values.get(&variable.source).map(|(_, secret)| secret)
     }
 
     /// Replaces every secret in a text by its name: `[secret token]`.
     pub fn mask<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        let mut masked = Cow::Borrowed(text);
-        for (needle, name) in self.needles() {
-            if masked.contains(needle) {
-                masked = Cow::Owned(masked.replace(needle, &format!("[secret {name}]")));
-            }
-        }
-        masked
+        self.mask.text(text)
     }
 
-    /// Returns what to look for, the longest first: one secret may be part of another. Output
-    /// arrives by lines, so that each line of a key is looked for too.
-    fn needles(&self) -> Vec<(&str, &str)> {
-        let mut needles: Vec<_> = self
-            .0
-            .values()
-            .flat_map(|(name, secret)| {
-                let lines = secret.expose().lines().map(str::trim_end);
-                let lines = lines.filter(|line| line.len() >= SHORTEST_LINE);
-                std::iter::once(secret.expose()).chain(lines).map(|text| (text, name.as_str()))
-            })
-            .collect();
-        needles.sort_by(|(a, x), (b, y)| b.len().cmp(&a.len()).then_with(|| (a, x).cmp(&(b, y))));
-        needles.dedup();
-        needles
+    /// Begins with a stream of bytes in which every secret is replaced by its name.
+    pub fn stream(&self) -> MaskedStream {
+        self.mask.stream()
     }
+}
+
+/// Returns what to look for, each with its name: a secret may be shown in part, so that each line of
+/// a key is looked for too.
+fn needles(
+    values: &BTreeMap<SecretSource, (String, Secret)>,
+) -> impl Iterator<Item = (&str, &str)> {
+    values.values().flat_map(|(name, secret)| {
+        let lines = secret.expose().lines().map(str::trim_end);
+        let lines = lines.filter(|line| line.len() >= SHORTEST_LINE);
+        std::iter::once(secret.expose()).chain(lines).map(|text| (text, name.as_str()))
+    })
 }
 
 /// Checks that a secret is one that an environment can carry.
@@ -160,7 +174,7 @@ mod tests {
             let source = SecretSource::Env((*name).to_owned());
             (source, ((*name).to_owned(), Secret::new(*value)))
         };
-        Secrets(values.iter().map(entry).collect())
+        Secrets::new(values.iter().map(entry).collect()).unwrap()
     }
 
     #[test]

@@ -73,7 +73,7 @@ pub(super) fn make(
         chain
     });
     let facts = chain.as_ref().and_then(|chain| {
-        let (facts, faults) = probe::probe(chain);
+        let (facts, faults) = probe::probe(chain, &target.args);
         report.extend(faults);
         facts
     });

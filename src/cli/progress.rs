@@ -19,7 +19,7 @@ const LONGEST: usize = 60;
 /// Returns the observer that tells as it was asked to.
 pub(super) fn observer(talk: TalkArguments, look: Look, output: Output) -> Box<dyn Observer> {
     match talk.log_format {
-        LogFormat::Json => Box::new(Json { output }),
+        LogFormat::Json => Box::new(Json { output, open: Vec::new() }),
         LogFormat::Text if talk.quiet => Box::new(Quiet { output }),
         LogFormat::Text => Box::new(Text {
             output,
@@ -212,10 +212,15 @@ fn missing(count: u64, log: Option<&Path>) -> String {
 #[derive(Debug)]
 struct Json {
     output: Output,
+    /// The beginning of a character whose end has not come yet.
+    open: Vec<u8>,
 }
 
 impl Observer for Json {
     fn event(&mut self, event: &Event<'_>) {
+        if let Event::Ended { subject, .. } = event {
+            self.output(subject, self.open.len());
+        }
         let value = match event {
             Event::Begun { subject, at, text } => serde_json::json!({
                 "event": "begun",
@@ -225,12 +230,10 @@ impl Observer for Json {
                 "text": text,
             }),
             Event::Tick => return,
-            Event::Output { subject, bytes } => serde_json::json!({
-                "event": "output",
-                "layer": subject.layer,
-                "what": what(subject),
-                "text": String::from_utf8_lossy(bytes),
-            }),
+            Event::Output { subject, bytes } => {
+                self.open.extend_from_slice(bytes);
+                return self.output(subject, self.open.len() - unfinished(&self.open));
+            }
             Event::Ended { subject, succeeded, elapsed } => serde_json::json!({
                 "event": "ended",
                 "layer": subject.layer,
@@ -240,12 +243,40 @@ impl Observer for Json {
             }),
             Event::Note(text) => serde_json::json!({ "event": "note", "text": text }),
         };
-        let line = line(&value.to_string());
-        match event {
-            Event::Output { .. } => self.output.write(line.as_bytes()),
-            _ => self.output.say(&line),
+        self.output.say(&line(&value.to_string()));
+    }
+}
+
+impl Json {
+    /// Tells of as many bytes of output.
+    fn output(&mut self, subject: &Subject, length: usize) {
+        let text: Vec<u8> = self.open.drain(..length).collect();
+        if !text.is_empty() {
+            let value = serde_json::json!({
+                "event": "output",
+                "layer": subject.layer,
+                "what": what(subject),
+                "text": String::from_utf8_lossy(&text),
+            });
+            self.output.write(line(&value.to_string()).as_bytes());
         }
     }
+}
+
+/// Returns how many bytes at the end of a text are the beginning of a character.
+fn unfinished(bytes: &[u8]) -> usize {
+    let is_inner = |byte: &u8| byte & 0b1100_0000 == 0b1000_0000;
+    let Some(before) = bytes.iter().rev().take(4).position(|byte| !is_inner(byte)) else {
+        return 0;
+    };
+    let found = before + 1;
+    let needed = match bytes[bytes.len() - found] {
+        0xc2..=0xdf => 2,
+        0xe0..=0xef => 3,
+        0xf0..=0xf4 => 4,
+        _ => 0,
+    };
+    if found < needed { found } else { 0 }
 }
 
 fn what(subject: &Subject) -> &'static str {
@@ -259,5 +290,28 @@ fn what(subject: &Subject) -> &'static str {
         Doing::Drop(_) => "file",
         Doing::Config => "config",
         Doing::Store => "store",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unfinished_character_is_known() {
+        let table: [(&[u8], usize); 9] = [
+            (b"", 0),
+            (b"a", 0),
+            (b"a\xc3", 1),
+            (b"a\xc3\xa9", 0),
+            (b"\xe2\x82", 2),
+            (b"\xf0\x9f\x98", 3),
+            (b"\xf0\x9f\x98\x80", 0),
+            (b"\x80\x80\x80\x80\x80", 0),
+            (b"\xff", 0),
+        ];
+        for (bytes, expected) in table {
+            assert_eq!(unfinished(bytes), expected, "{bytes:?}");
+        }
     }
 }

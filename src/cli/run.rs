@@ -13,7 +13,7 @@ use crate::host::event_loop::EventLoop;
 use crate::host::output::{LeftOut, Output};
 use crate::host::signals::Signals;
 use crate::host::state::{self, RunDirectory};
-use crate::host::{child, contain};
+use crate::host::{child, contain, privacy};
 use crate::plan::Plan;
 
 /// How a run is told of, and what is kept of it.
@@ -32,6 +32,12 @@ pub(super) struct Options {
 pub(super) fn run(plan: &Plan, secrets: Secrets, options: Options) -> u8 {
     // As LXC has it; `create` may be called with another.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    if !secrets.is_empty()
+        && let Err(error) = privacy::keep()
+    {
+        output::error(&format!("the run cannot keep its secrets to itself: {error}"), None);
+        return status::FILES;
+    }
     let directory = run_directory(plan);
     contained(plan, secrets, options, directory).unwrap_or_else(|error| {
         output::error(&format!("the run cannot begin: {error}"), None);

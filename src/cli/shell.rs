@@ -12,6 +12,7 @@ use super::arguments::ShellArguments;
 use super::{mapping, output};
 use crate::execute::status;
 use crate::host::caller::Caller;
+use crate::host::rootfs::Rootfs;
 use crate::host::sandbox::{
     Caches, Lending, Network, Outcome, Program, Sandbox, Settings, Streams,
 };
@@ -19,9 +20,10 @@ use crate::host::signals::Signals;
 use crate::host::state::{self, KeptRun};
 use crate::host::terminal::{self, Terminal};
 use crate::host::userns::{self, Ids};
-use crate::host::{child, contain, files, lxcpath};
+use crate::host::{child, contain, files, lxcpath, machine};
 use crate::lxc::call::is_container_name;
 use crate::lxc::config::last_value;
+use crate::lxc::machine::ADVICE;
 use crate::shell;
 
 /// The largest config that is read, in bytes.
@@ -69,6 +71,9 @@ fn within(arguments: &ShellArguments, place: &Place, signals: &mut Signals) -> i
     let mut argv = arguments.command.clone();
     if argv.is_empty() {
         argv.push("/bin/sh".into());
+    }
+    if let Some(reason) = machine::refusal(&Rootfs::open(&place.rootfs)?, &argv[0]) {
+        return Err(io::Error::other(format!("{reason}: {ADVICE}")));
     }
     let mut environment = vec![("LXC_NAME".into(), OsString::from(&place.name))];
     let terminal = Terminal::open()?;

@@ -56,7 +56,7 @@ impl Wanted {
         let recalling = store.as_ref().filter(|_| !self.storage.rebuild);
         let recall = |stamp: &Stamp| recalling.and_then(|store| store.recall(stamp));
         let container = (chain, &plan.container);
-        let (ground, readings) = ground::observe(container, facts, &self.config, map, &recall);
+        let (ground, readings) = ground::observe(container, facts, &recall);
         let wanted = Storage { readings, ..wanted };
         let slots = |plan: &Plan| -> Vec<String> {
             let pattern = plan.storage.pattern.iter();

@@ -9,6 +9,7 @@ use rustix::process::Signal;
 
 use super::observe::Subject;
 use super::step::describe;
+use crate::chain::Secrets;
 use crate::host::{child, kernel};
 use crate::source::At;
 
@@ -100,6 +101,18 @@ impl Failure {
     #[must_use]
     pub fn hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
+    }
+
+    /// Replaces secrets in what it says; what was printed last holds none.
+    #[must_use]
+    pub(super) fn masked(self, secrets: &Secrets) -> Self {
+        let mask = |text: String| secrets.mask(&text).into_owned();
+        Self {
+            reason: mask(self.reason),
+            command: self.command.map(mask),
+            hint: self.hint.map(mask),
+            ..self
+        }
     }
 
     /// Tells whether it is no failure at all: the call only asked for something.

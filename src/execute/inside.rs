@@ -19,10 +19,12 @@ use crate::host::caller::Caller;
 use crate::host::child::{End, Terms, Watcher};
 use crate::host::event_loop::EventLoop;
 use crate::host::files;
+use crate::host::machine;
 use crate::host::rootfs::{Attributes, Rootfs};
 use crate::host::sandbox::{
     Cache, Caches, Lending, Network, Outcome, Program, Sandbox, Settings, Streams,
 };
+use crate::lxc::machine::ADVICE;
 use crate::manifest;
 use crate::plan::{Inside, Layer, Step};
 
@@ -45,6 +47,12 @@ impl Run<'_> {
         let status = job.status;
         let fail = |subject, reason| Failure::of(status, subject, &step.at, reason);
         let script = script(step, inside).map_err(|reason| fail(job.subject.clone(), reason))?;
+        let refused = Rootfs::open(&self.site.rootfs)
+            .ok()
+            .and_then(|rootfs| machine::refusal(&rootfs, step.argv.first()?.as_ref()));
+        if let Some(reason) = refused {
+            return Err(fail(job.subject, format!("could not be run: {reason}")).hint(ADVICE));
+        }
         let caches = self.caches(&job, &inside.sandbox)?;
         let site = Rc::clone(&self.site);
         let settings = Settings {

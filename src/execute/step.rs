@@ -9,10 +9,9 @@ use rustix::process::Signal;
 
 use super::evidence::Evidence;
 use super::failure::{Failure, OUT_OF_MEMORY, status};
-use super::mask::Mask;
 use super::observe::{Doing, Event, Observer, Subject};
 use super::{Handed, Run};
-use crate::chain::Secret;
+use crate::chain::{MaskedStream, Secret};
 use crate::host::child::{End, Terms, Watcher};
 use crate::host::event_loop::EventLoop;
 use crate::host::interrupts::Work;
@@ -107,6 +106,7 @@ impl Run<'_> {
         let Job { subject, at, text, status } = job;
         let begun = format!("{subject} ({at}): {text}\n");
         self.log(begun.as_bytes());
+        let text = &self.means.secrets.mask(text);
         self.means.observer.event(&Event::Begun { subject: &subject, at, text });
         let started = Instant::now();
         let mut witness = Witness {
@@ -114,7 +114,7 @@ impl Run<'_> {
             observer: &mut *self.means.observer,
             directory: &mut self.means.directory,
             evidence: Evidence::default(),
-            mask: Mask::new(&self.means.secrets),
+            masked: self.means.secrets.stream(),
         };
         let end = run(self.means.events, &mut witness);
         let tail = witness.end();
@@ -231,7 +231,7 @@ struct Witness<'a> {
     observer: &'a mut dyn Observer,
     directory: &'a mut Option<RunDirectory>,
     evidence: Evidence,
-    mask: Mask<'a>,
+    masked: MaskedStream,
 }
 
 impl Witness<'_> {
@@ -245,7 +245,7 @@ impl Witness<'_> {
 
     /// Hands on what is left, and returns the last lines.
     fn end(mut self) -> String {
-        let rest = self.mask.rest();
+        let rest = self.masked.end();
         if !rest.is_empty() {
             self.hand(&rest);
         }
@@ -255,10 +255,9 @@ impl Witness<'_> {
 
 impl Watcher for Witness<'_> {
     fn output(&mut self, bytes: &[u8]) {
-        match self.mask.masked(bytes) {
-            None => self.hand(bytes),
-            Some(masked) if masked.is_empty() => {}
-            Some(masked) => self.hand(&masked),
+        let masked = self.masked.push(bytes);
+        if !masked.is_empty() {
+            self.hand(&masked);
         }
     }
 

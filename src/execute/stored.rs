@@ -22,10 +22,9 @@ use super::{Handed, Run, config};
 use crate::digest::Digest;
 use crate::host::caller::Caller;
 use crate::host::contain;
-use crate::host::files::{self, Ownership};
+use crate::host::files;
 use crate::host::rootfs::Rootfs;
 use crate::host::template;
-use crate::lxc;
 use crate::manifest::LayerName;
 use crate::plan::{
     Act, EntryId, Ground, Known, Layer, Mode, PLACEHOLDER, Part, Pattern, Rung, Stock, Storable,
@@ -282,16 +281,10 @@ impl Run<'_> {
         {
             return Err(Denied::Why(fault));
         }
-        let rootfs = crate::host::files::open_directory(&self.site.rootfs).map_err(why)?;
-        let Ownership { uid, gid, mode } = Ownership::of(&rootfs).map_err(why)?;
         let Some(pattern) = self.pattern() else {
             return Err(Denied::Why("there is no pattern".to_owned()));
         };
-        let ground = Ground {
-            config: lxc::config::of_any_container(&initial, "dir:rootfs"),
-            rootfs: (uid, gid, mode),
-            ..pattern.ground.clone()
-        };
+        let ground = pattern.ground.clone();
         let shared = self.share(&store)?;
         for reading in &self.plan.storage.readings {
             if let Err(error) = store.remember(reading) {

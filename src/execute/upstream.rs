@@ -45,10 +45,10 @@ impl Run<'_> {
             .env_clear()
             .envs(upstream.environment.iter().map(|(name, value)| (name, value)))
             .env(DEPTH, (depth + 1).to_string())
-            .stdin(Stdio::inherit());
+            // A template may ask questions, but what somebody answers is in no key.
+            .stdin(if self.stored.is_some() { Stdio::null() } else { Stdio::inherit() });
         let terms = Terms {
-            // A template may ask questions.
-            shares_terminal: child::is_terminal(rustix::stdio::stdin()),
+            shares_terminal: self.stored.is_none() && child::is_terminal(rustix::stdio::stdin()),
             tick: self.means.observer.tick(),
             ..Terms::default()
         };

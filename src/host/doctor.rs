@@ -16,7 +16,7 @@ use serde::{Serialize, Serializer};
 use super::caller::Caller;
 use super::kernel::{self, Side};
 use super::userns::{self, Ids};
-use super::{account, lxc_version, lxcpath, probe, program, sandbox, state, template};
+use super::{account, lxc_version, lxcpath, machine, probe, program, sandbox, state, template};
 
 /// How many ids every feature is promised for.
 const ENOUGH: u32 = 65536;
@@ -91,6 +91,8 @@ pub fn examine() -> Vec<Finding> {
     findings.extend(lxc(&caller));
     findings.push(templates());
     findings.push(busybox());
+    let (says, advice) = machine::summary();
+    findings.push(Finding { advice, ..ok("machines", says) });
     findings.extend(filesystem(&lxcpath::default(&caller), "container files"));
     match state::directory(&caller) {
         Some(state) => findings.extend(filesystem(&state, "state files")),

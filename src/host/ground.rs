@@ -2,12 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
-use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use super::caller::Caller;
-use super::lxcpath;
 use super::reading::Reader;
 use crate::chain::Chain;
 use crate::digest::{Digest, Reading, Stamp};
@@ -15,23 +12,16 @@ use crate::plan::{Facts, Ground, Program, Target};
 
 /// Returns what was observed of an upstream's surroundings, and which files were read for that.
 ///
-/// `config` is what LXC starts the container's config with, `ids` the name of the id map, and
-/// `recall` what is known of files already.
+/// `recall` is what is known of files already.
 pub fn observe(
     (chain, target): (&Chain, &Target),
     facts: &Facts,
-    config: &[u8],
-    ids: &str,
     recall: &dyn Fn(&Stamp) -> Option<Digest>,
 ) -> (Ground, Vec<Reading>) {
     let own = chain.upstream.args.iter().map(OsString::from);
     let words: Vec<_> = own.chain(target.args.iter().cloned()).collect();
     let mut reader = Reader::new(recall);
     let ground = Ground {
-        ids: ids.to_owned(),
-        config: crate::lxc::config::of_any_container(config, "dir:rootfs"),
-        // As LXC makes it.
-        rootfs: (0, lxcpath::group(&Caller::observe(), target.mapped), 0o755),
         files: named(&words, &mut reader),
         directories: directories(&words),
         busybox: match &facts.program {
@@ -39,7 +29,7 @@ pub fn observe(
             _ => None,
         },
         is_this_program: match &facts.program {
-            Some(Program::File { path, digest }) => is_this_program(path, *digest),
+            Some(Program::File { is_this_program, .. }) => *is_this_program,
             _ => false,
         },
     };
@@ -146,11 +136,4 @@ fn directories(words: &[OsString]) -> Vec<String> {
 
 fn digest(path: &Path) -> Option<Digest> {
     Reader::new(&|_| None).digest(path)
-}
-
-/// Tells whether a program is this one: it may be another copy of it.
-fn is_this_program(path: &Path, digest: Digest) -> bool {
-    let own = Path::new("/proc/self/exe");
-    let length = |path| fs::metadata(path).map(|metadata| metadata.len()).ok();
-    length(path) == length(own) && self::digest(own) == Some(digest)
 }

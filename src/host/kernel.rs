@@ -16,6 +16,8 @@ use rustix::mount::MountAttrFlags;
 use rustix::process::{Pid, Resource, Rlimit, Signal};
 use rustix::thread::UnshareFlags;
 
+use super::privacy::restore_core_limit;
+
 /// The longest host name, in bytes: shorter than what LXC takes for a name. Source: sethostname(2).
 pub const LONGEST_HOST_NAME: usize = 64;
 
@@ -63,6 +65,16 @@ pub fn fork_into(namespaces: UnshareFlags) -> io::Result<Side> {
             libc::syscall(libc::SYS_clone, flags, none, none, none, none)
         }
     })
+}
+
+/// Becomes a program without arguments and environment, and returns why that cannot be. Other than a
+/// shell, and the C library, it takes no file for a script that the kernel refuses.
+pub fn execute(path: &std::ffi::CStr) -> io::Error {
+    let arguments = [path.as_ptr(), std::ptr::null()];
+    let environment = [std::ptr::null()];
+    // SAFETY: the path and the two lists are ended by zeros, and live through the call.
+    unsafe { libc::execve(path.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
+    io::Error::last_os_error()
 }
 
 fn refuse_threads() -> io::Result<()> {
@@ -322,6 +334,7 @@ pub fn start_as(command: &mut Command, start: Start) {
                 &[Signal::INT, Signal::QUIT]
             };
             rustix::process::setrlimit(Resource::Nofile, start.files)?;
+            restore_core_limit()?;
             reset_signals(keys)
         });
     }

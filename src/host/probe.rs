@@ -1,17 +1,20 @@
-//! Observes the host for a plan: nothing is changed, and nothing is run.
+//! Observes the host for a plan: nothing is changed, and nothing is run but, to find out whether that
+//! can be, an empty program of a machine that a template is asked for.
 
 use std::collections::BTreeMap;
 use std::env;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::machine::{self, Support};
 use super::{elf, files, template, tree};
 use crate::chain::{Chain, Dropped};
 use crate::diagnostic::{Diagnostic, Report, nearest};
 use crate::digest::Digest;
 use crate::manifest::{Action, TemplateRef};
-use crate::plan::{Facts, Observed, Program, Script};
+use crate::plan::{self, Facts, Observed, Program, Script};
 use crate::source::At;
 
 /// The largest source that is a template of variables, in bytes.
@@ -37,13 +40,15 @@ pub fn arch() -> &'static str {
     }
 }
 
-/// Observes all that the plan of a chain depends on.
+/// Observes all that the plan of a chain depends on; `args` are the user's words for the template.
 ///
 /// The facts are there if no diagnostic of the report is an error.
-pub fn probe(chain: &Chain) -> (Option<Facts>, Report) {
+pub fn probe(chain: &Chain, args: &[OsString]) -> (Option<Facts>, Report) {
     let mut probe = Probe { report: Report::default() };
     let program = probe.program(chain);
-    let facts = Facts { program, ..probe.facts(chain) };
+    let foreign =
+        plan::asked_for(chain, args).filter(|machine| machine::support(*machine) == Support::None);
+    let facts = Facts { program, foreign, ..probe.facts(chain) };
     (Some(facts).filter(|_| !probe.report.has_errors()), probe.report)
 }
 
@@ -61,7 +66,7 @@ impl Probe {
     fn facts(&mut self, chain: &Chain) -> Facts {
         let environment = env::vars_os().collect();
         let (sources, scripts) = (self.sources(chain), self.scripts(chain));
-        Facts { program: None, environment, sources, scripts }
+        Facts { program: None, foreign: None, environment, sources, scripts }
     }
 
     fn program(&mut self, chain: &Chain) -> Option<Program> {
@@ -80,7 +85,10 @@ impl Probe {
             }
         };
         match File::open(&path).and_then(Digest::of_reader) {
-            Ok((digest, _)) => Some(Program::File { path, digest }),
+            Ok((digest, _)) => {
+                let is_this_program = is_this_program(&path, digest);
+                Some(Program::File { path, digest, is_this_program })
+            }
             Err(error) => {
                 let message = format!("`{}` cannot be read: {error}", path.display());
                 self.report.push(Diagnostic::error(&upstream.at, message));
@@ -183,6 +191,14 @@ fn interpreter(bytes: &[u8]) -> Vec<String> {
         None if line.is_empty() => Vec::new(),
         None => vec![line.to_owned()],
     }
+}
+
+/// Tells whether a program is this one: it may be another copy of it.
+fn is_this_program(path: &Path, digest: Digest) -> bool {
+    let own = Path::new("/proc/self/exe");
+    let length = |path| std::fs::metadata(path).map(|metadata| metadata.len()).ok();
+    let own_digest = || File::open(own).and_then(Digest::of_reader).map(|(digest, _)| digest);
+    length(path) == length(own) && own_digest().is_ok_and(|own| own == digest)
 }
 
 #[cfg(test)]

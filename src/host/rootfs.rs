@@ -110,18 +110,28 @@ impl Rootfs {
 
     /// Reads a regular file of at most `limit` bytes, links within the rootfs followed.
     pub fn read(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.regular(path)?.take(limit + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > limit {
+            return Err(io::Error::other(format!("it is longer than {limit} bytes")));
+        }
+        Ok(bytes)
+    }
+
+    /// Reads the first bytes of a regular file, links within the rootfs followed.
+    pub fn head(&self, path: &Path, count: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; count];
+        self.regular(path)?.read_exact(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn regular(&self, path: &Path) -> io::Result<File> {
         let handle = self.root.resolve(path).map_err(os_error)?;
         // A fifo is not opened: it would be waited for.
         if FileType::from_raw_mode(rustix::fs::fstat(&handle)?.st_mode) != FileType::RegularFile {
             return Err(io::Error::other("it is not a regular file"));
         }
-        let file = handle.reopen(OpenFlags::O_RDONLY).map_err(os_error)?;
-        let mut bytes = Vec::new();
-        file.take(limit + 1).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > limit {
-            return Err(io::Error::other(format!("it is longer than {limit} bytes")));
-        }
-        Ok(bytes)
+        handle.reopen(OpenFlags::O_RDONLY).map_err(os_error)
     }
 
     /// Removes what is at `path`, with all that is below it. Nothing there is no fault.
@@ -139,6 +149,24 @@ impl Rootfs {
         let point = root.resolve_nofollow(path).map_err(os_error)?;
         let point = format!("/proc/self/fd/{}", point.as_fd().as_raw_fd());
         Ok(unmount(point, UnmountFlags::DETACH)?)
+    }
+
+    /// Takes from the top what it has of the directory that it was made in: a group, a set-group-id bit,
+    /// access lists. It would go on to all that is made below.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refuses: of a mapped rootfs, it may.
+    pub fn disinherit(&self) -> io::Result<()> {
+        let top = self.directory(Path::new("/"))?;
+        own(&top, Attributes { uid: 0, gid: 0, mode: 0o755 })?;
+        for list in ["system.posix_acl_default", "system.posix_acl_access"] {
+            match rustix::fs::fremovexattr(&top, list) {
+                Ok(()) | Err(rustix::io::Errno::NODATA | rustix::io::Errno::OPNOTSUPP) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 
     /// Returns a mark that changes when something is made or removed at the top of the rootfs.

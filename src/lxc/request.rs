@@ -121,6 +121,48 @@ pub fn judge(template: Option<&str>, before: &[OsString], words: &[OsString]) ->
     None
 }
 
+/// Returns the architecture that the words for a template ask for: the last one counts, as with
+/// getopt.
+///
+/// Of a template that is not known, only `--arch` is.
+pub fn architecture<'a>(
+    template: Option<&str>,
+    words: impl IntoIterator<Item = &'a OsStr>,
+) -> Option<&'a str> {
+    let known = template.and_then(|name| KNOWN.iter().find(|known| known.template == name));
+    let mut found = None;
+    let mut words = words.into_iter().map_while(|word| (word != "--").then(|| word.to_str()));
+    while let Some(word) = words.next() {
+        let Some(word) = word else { continue };
+        let value = match (arch_value(known, word), known) {
+            (Some(""), _) if !word.ends_with('=') => words.next().flatten(),
+            (Some(value), _) => Some(value),
+            (None, Some(_)) if takes_value(known, OsStr::new(word)) => {
+                words.next();
+                None
+            }
+            (None, _) => None,
+        };
+        found = value.or(found);
+    }
+    found
+}
+
+/// Returns what stands in the word of an option for the architecture behind that option.
+fn arch_value<'a>(known: Option<&Options>, word: &'a str) -> Option<&'a str> {
+    if let Some(long) = word.strip_prefix("--") {
+        let (name, value) = long.split_once('=').unwrap_or((long, ""));
+        let all = known.map_or(&["arch"][..], |known| known.long);
+        // Of a beginning that several options have, getopt takes none.
+        let mut named = all.iter().filter(|long| !name.is_empty() && long.starts_with(name));
+        return (named.next() == Some(&"arch") && named.next().is_none()).then_some(value);
+    }
+    let known = known.filter(|known| known.long.contains(&"arch"))?;
+    let letters = word.strip_prefix('-')?;
+    let index = letters.find(|letter| known.short.contains(letter))?;
+    letters[index..].strip_prefix('a')
+}
+
 /// Tells whether the word behind `option` is its value.
 fn takes_value(known: Option<&Options>, option: &OsStr) -> bool {
     let Some(text) = option.to_str() else { return false };
@@ -178,5 +220,33 @@ mod tests {
         }
         let layer = [OsString::from("--release")];
         assert_eq!(judge(Some("debian"), &layer, &["-h".into()]), None);
+    }
+
+    #[test]
+    fn the_architecture_is_that_of_the_last_option() {
+        let table = [
+            ("debian", "--arch arm64", Some("arm64")),
+            ("debian", "-a arm64 --arch=i386", Some("i386")),
+            ("debian", "-r trixie -aarm64", Some("arm64")),
+            ("debian", "-ca arm64", Some("arm64")),
+            ("debian", "--ar arm64", Some("arm64")),
+            ("debian", "--a arm64", None),
+            ("debian", "-r -a arm64", None),
+            ("debian", "--mirror --arch x", None),
+            ("debian", "-- -a arm64", None),
+            ("debian", "-a", None),
+            ("debian", "--arch=", Some("")),
+            ("download", "-d debian -r trixie -a armhf", Some("armhf")),
+            ("alpine", "-a aarch64", Some("aarch64")),
+            ("opensuse", "-a arm64", None),
+            ("busybox", "-a arm64", None),
+            ("mine", "-a arm64", None),
+            ("mine", "x --arch arm64", Some("arm64")),
+            ("mine", "--architecture arm64", None),
+        ];
+        for (template, line, expected) in table {
+            let words = line.split_whitespace().map(OsStr::new);
+            assert_eq!(architecture(Some(template), words), expected, "{template} {line}");
+        }
     }
 }

@@ -15,27 +15,40 @@ pub const DEEPEST: u32 = 16;
 /// every run shares, and one for each key that is made. Who waited for that would wait for itself.
 pub const HELD: &str = "LXC_LAYERED_TEMPLATE_HELD";
 
-/// The caller's variables that every upstream gets.
-const NAMES: [&str; 8] = [
-    "PATH",
-    "HOME",
-    "LANG",
+/// What every upstream has, whoever calls: a shell, `sudo`, cron and CI each have a `PATH` of their own.
+pub const ENVIRONMENT: [(&str, &str); 3] = [
+    ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+    ("HOME", "/root"),
+    ("LANG", "C.UTF-8"),
+];
+
+/// Where a template keeps what it has downloaded.
+pub const CACHE: &str = "LXC_CACHE_PATH";
+
+/// The caller's variables that decide what a template makes.
+const DECISIVE: [&str; 2] = ["MIRROR", "SECURITY_MIRROR"];
+
+/// The beginnings of the names of those that do so as well.
+const DECISIVE_PREFIXES: [&str; 3] = ["LXC_", "DEBIAN_", "DOWNLOAD_"];
+
+/// The caller's variables that say how something is shown, reached or kept.
+const NEUTRAL: [&str; 4] = [
     "TERM",
-    "MIRROR",
-    "SECURITY_MIRROR",
     "WGETRC",
-    // This program's own too, for where it is its own upstream.
+    CACHE,
+    // This program looks for templates there, where it is its own upstream.
     "UPSTREAM_TEMPLATE_DIR",
 ];
 
-/// The beginnings of the names of those that it gets as well.
-const PREFIXES: [&str; 4] = ["LXC_", "DEBIAN_", "DOWNLOAD_", OWN];
+/// The ends of the names of those that do so as well.
+const NEUTRAL_SUFFIXES: [&str; 2] = ["_proxy", "_PROXY"];
 
 /// The beginning of the names of this program's own variables, for where it is its own upstream.
 const OWN: &str = "LAYERED_TEMPLATE_";
 
-/// The ends of the names of those that it gets as well.
-const SUFFIXES: [&str; 2] = ["_proxy", "_PROXY"];
+/// What a step has of another container, where the caller is one.
+const OF_STEPS: [&str; 5] =
+    ["LXC_NAME", "LXC_PATH", "LXC_ROOTFS", "LXC_MAPPED_UID", "LXC_MAPPED_GID"];
 
 /// Returns the arguments of an upstream: what LXC gave, the mapped pair right behind it, the
 /// layer's own, and the user's, which win with getopt.
@@ -64,11 +77,18 @@ pub fn arguments(call: &TemplateCall, layer: &[OsString]) -> Vec<OsString> {
 /// Tells whether an upstream gets the caller's variable `name` unasked.
 pub fn passes(name: &OsStr) -> bool {
     let bytes = name.as_bytes();
-    name != DEPTH
-        && name != HELD
-        && (NAMES.iter().any(|known| name == *known)
-            || PREFIXES.iter().any(|prefix| bytes.starts_with(prefix.as_bytes()))
-            || SUFFIXES.iter().any(|suffix| bytes.ends_with(suffix.as_bytes())))
+    decides(name)
+        || NEUTRAL.iter().any(|known| name == *known)
+        || NEUTRAL_SUFFIXES.iter().any(|suffix| bytes.ends_with(suffix.as_bytes()))
+        || bytes.starts_with(OWN.as_bytes())
+}
+
+/// Tells whether the caller's variable `name` is passed and decides what a template makes.
+pub fn decides(name: &OsStr) -> bool {
+    let is_one_of = |names: &[&str]| names.iter().any(|known| name == *known);
+    let begins = |prefix: &&str| name.as_bytes().starts_with(prefix.as_bytes());
+    let is_inner = is_one_of(&[DEPTH, HELD, CACHE]) || is_one_of(&OF_STEPS);
+    !is_inner && (is_one_of(&DECISIVE) || DECISIVE_PREFIXES.iter().any(begins))
 }
 
 #[cfg(test)]
@@ -105,17 +125,14 @@ mod tests {
 
     #[test]
     fn the_environment_is_a_list_of_names() {
-        for name in [
-            "PATH",
-            "LXC_CACHE_PATH",
-            "https_proxy",
-            "NO_PROXY",
-            "DOWNLOAD_KEYID",
-            "LAYERED_TEMPLATE_STATE",
-        ] {
-            assert!(passes(OsStr::new(name)), "{name}");
+        for name in ["MIRROR", "DOWNLOAD_KEYID", "DEBIAN_FRONTEND", "LXC_TEMPLATE_CONFIG"] {
+            assert!(passes(OsStr::new(name)) && decides(OsStr::new(name)), "{name}");
         }
-        for name in ["AWS_SECRET_ACCESS_KEY", "LD_PRELOAD", "XLXC_", "PATHS", DEPTH, HELD] {
+        for name in ["TERM", CACHE, "https_proxy", "NO_PROXY", "LAYERED_TEMPLATE_STATE"] {
+            assert!(passes(OsStr::new(name)) && !decides(OsStr::new(name)), "{name}");
+        }
+        let others = ["PATH", "HOME", "AWS_SECRET_ACCESS_KEY", "LD_PRELOAD", "XLXC_", "LXC_NAME"];
+        for name in others.into_iter().chain([DEPTH, HELD]) {
             assert!(!passes(OsStr::new(name)), "{name}");
         }
     }

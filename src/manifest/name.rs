@@ -38,6 +38,10 @@ impl fmt::Display for LayerName {
     }
 }
 
+/// What templates never take for the name of a variable: the words for values, the word that is put
+/// before one, and the object that has `lxc.name`.
+pub const WORDS: [&str; 5] = ["true", "false", "none", "not", "lxc"];
+
 /// Tells whether `text` can be the name of a variable: `[a-z_][a-z0-9_]*`.
 pub fn is_variable_name(text: &str) -> bool {
     let mut letters = text.chars();

@@ -6,7 +6,7 @@ use toml::de::{DeTable, DeValue};
 use super::decode::Decoder;
 use super::tree::{Entry, Node, Table};
 use super::{
-    Assignment, Kind, LayerName, SELF, SecretSource, Value, Variable, VariableSource,
+    Assignment, Kind, LayerName, SELF, SecretSource, Value, Variable, VariableSource, WORDS,
     is_variable_name,
 };
 use crate::diagnostic::Diagnostic;
@@ -57,6 +57,13 @@ impl Decoder {
             let message = format!("`{name}` cannot be the name of a variable");
             let help = "a name starts with a lower-case letter or `_` and goes on with lower-case \
                         letters, digits and `_`: steps get it as an environment variable";
+            self.report.push(Diagnostic::error(at, message).help(help));
+            return None;
+        }
+        if WORDS.contains(&name.as_str()) {
+            let message = format!("`{name}` cannot be the name of a variable");
+            let help = "it is a word of templates, where it would stand for something else: choose \
+                        another name";
             self.report.push(Diagnostic::error(at, message).help(help));
             return None;
         }

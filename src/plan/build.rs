@@ -1,7 +1,8 @@
 //! From a chain, a target and facts to a plan.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::drop::{Bytes, Content, FileDrop};
@@ -16,7 +17,7 @@ use crate::chain::{self, Chain, Dropped, EnvSource, Rendered};
 use crate::diagnostic::{Diagnostic, Report};
 use crate::digest::Digest;
 use crate::lxc::call::TemplateCall;
-use crate::lxc::upstream;
+use crate::lxc::{machine, upstream};
 use crate::manifest::{self, Action, Mode, Stop, TemplateRef, When};
 use crate::source::{At, Source};
 
@@ -121,6 +122,9 @@ fn variable(variable: &chain::Variable) -> Variable {
     }
 }
 
+/// Names and values, sorted.
+type Environment = Vec<(OsString, OsString)>;
+
 struct Builder<'a> {
     chain: &'a Chain,
     facts: &'a Facts,
@@ -152,8 +156,16 @@ impl Builder<'_> {
                 self.report.push(Diagnostic::error(&upstream.at, message).help(help));
                 return None;
             }
-            Program::File { path, digest } => Template::File { path, digest },
+            Program::File { path, digest, .. } => Template::File { path, digest },
         };
+        if let Some(machine) = self.facts.foreign {
+            let message = format!(
+                "the template's arguments ask for a rootfs of {machine}, and this host, {}, runs no \
+                 programs of that: steps with `in = \"rootfs\"` could not run",
+                target.arch
+            );
+            self.report.push(Diagnostic::error(&upstream.at, message).help(machine::ADVICE));
+        }
         let template = match &upstream.template {
             TemplateRef::BuiltinBusybox => "builtin:busybox".to_owned(),
             TemplateRef::Name(name) => name.clone(),
@@ -161,16 +173,18 @@ impl Builder<'_> {
         };
         let words: Vec<_> = upstream.args.iter().map(OsString::from).collect();
         let args = upstream::arguments(&call(target), &words);
-        let environment = self.upstream_environment(self.chain.layers.first()?);
+        let [environment, decisive] =
+            self.upstream_environment(self.chain.layers.first()?, target.mapped.is_some());
         let pin = upstream.sha256.clone();
         let at = upstream.at.clone();
         let direct = args.clone();
-        Some(Upstream { template, at, program, pin, args, direct, environment, standing: None })
+        let standing = None;
+        Some(Upstream { template, at, program, pin, args, direct, environment, decisive, standing })
     }
 
-    /// Returns the whole environment of the upstream: what every template may know of the caller's,
-    /// then what the layer gives or passes.
-    fn upstream_environment(&self, layer: &chain::Layer) -> Vec<(OsString, OsString)> {
+    /// Returns the whole environment of the upstream, and what of it decides what that makes: what every
+    /// template has, what it may know of the caller's, and what the layer gives or passes.
+    fn upstream_environment(&self, layer: &chain::Layer, is_mapped: bool) -> [Environment; 2] {
         let caller = &self.facts.environment;
         let hidden = hidden(self.chain);
         let own = layer.env.iter().filter_map(|(name, value)| {
@@ -182,16 +196,29 @@ impl Builder<'_> {
             Some((name, value))
         });
         let own: Vec<_> = own.collect();
-        let is_own = |name: &OsStr| own.iter().any(|(other, _)| other == name);
-        let mut environment: Vec<_> = caller
+        let is_this_program =
+            matches!(self.facts.program, Some(Program::File { is_this_program: true, .. }));
+        // This program finds its own files by these.
+        let is_home = |name: &OsStr| {
+            is_this_program && (name == "HOME" || name.as_encoded_bytes().starts_with(b"XDG_"))
+        };
+        let passed = caller
             .iter()
-            .filter(|(name, _)| upstream::passes(name) && !is_own(name))
-            .filter(|(name, _)| !hidden.iter().any(|hidden| name == hidden.as_str()))
-            .cloned()
-            .collect();
+            .filter(|(name, _)| upstream::passes(name) || is_home(name))
+            .filter(|(name, _)| !hidden.iter().any(|hidden| name == hidden.as_str()));
+        let mut environment: BTreeMap<OsString, OsString> =
+            upstream::ENVIRONMENT.map(|(name, value)| (name.into(), value.into())).into();
+        let home = caller.iter().find(|(name, _)| name == "HOME");
+        if let (true, Some((_, home))) = (is_mapped, home) {
+            // Templates look for it below a home that is no mapped root's.
+            let cache = Path::new(home).join(".cache/lxc").into_os_string();
+            environment.insert(upstream::CACHE.into(), cache);
+        }
+        environment.extend(passed.clone().cloned());
         environment.extend(own.iter().cloned());
-        environment.sort();
-        environment
+        let decisive = passed.filter(|(name, _)| upstream::decides(name)).cloned();
+        let decisive: BTreeMap<_, _> = decisive.chain(own).collect();
+        [environment, decisive].map(|pairs| pairs.into_iter().collect())
     }
 
     fn layer(&mut self, layer: &chain::Layer) -> impl FnOnce(Inner) -> Layer + use<> {

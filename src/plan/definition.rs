@@ -4,9 +4,10 @@ use std::ffi::OsStr;
 use std::path::Path;
 
 use super::drop::{Bytes, Content, EntryKind, FileDrop};
+use super::inside::passes;
 use super::key::{Document, EntryId, Field};
 use super::nest::{Act, Layer, Place, Step, Template};
-use super::storage::{Ground, Handed, Part, Pattern, Storable, is_of_no_account};
+use super::storage::{Ground, Handed, Part, Pattern, Storable};
 use crate::digest::Digest;
 use crate::lxc::config;
 use crate::manifest::Owner;
@@ -62,21 +63,9 @@ fn upstream(pattern: &Pattern, ground: &Ground, fields: &mut Vec<Field>) {
         let values = [("digest", digest.to_string())];
         fields.push(Field::new(format!("file of the argument {word}"), values));
     }
-    let environment = call.environment.iter().filter(|(name, _)| !is_of_no_account(name));
-    let environment = environment.map(|(name, value)| (exact(name), exact(value)));
+    let environment = call.decisive.iter().map(|(name, value)| (exact(name), exact(value)));
     fields.push(Field::new("environment", environment));
-    let config = String::from_utf8_lossy(&ground.config);
-    let lines = config.lines().map(str::trim_end).filter(|line| !line.is_empty());
-    fields.push(numbered("config that LXC starts with", lines.map(str::to_owned)));
-    let (uid, gid, mode) = ground.rootfs;
-    fields.push(Field::new(
-        "rootfs that LXC gives",
-        [("owner", format!("{uid}:{gid}")), ("mode", format!("{mode:04o}"))],
-    ));
-    fields.push(Field::new(
-        "host",
-        [("architecture", pattern.target.arch.clone()), ("id map", ground.ids.clone())],
-    ));
+    fields.push(Field::new("host", [("architecture", pattern.target.arch.clone())]));
 }
 
 fn layer(layer: &Layer, fields: &mut Vec<Field>) {
@@ -126,7 +115,8 @@ fn step(step: &Step, number: usize) -> Field {
             for cache in &sandbox.cache {
                 values.push((format!("cache {cache}"), String::new()));
             }
-            let environment = inside.environment.iter();
+            // Proxies decide how something is reached, and not what it is.
+            let environment = inside.environment.iter().filter(|(name, _)| !passes(name));
             values.extend(
                 environment.map(|(name, value)| (format!("${}", exact(name)), exact(value))),
             );

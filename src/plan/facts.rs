@@ -7,12 +7,16 @@ use std::sync::Arc;
 
 use super::drop::Entry;
 use crate::digest::Digest;
+use crate::lxc::machine::Machine;
 
 /// The facts that a plan is made from.
 #[derive(Debug, Clone)]
 pub struct Facts {
     /// The template that the innermost layer calls; nothing, where only the manifest is judged.
     pub program: Option<Program>,
+    /// The machine that the template's arguments ask for, where this host cannot run its programs
+    /// and steps are to.
+    pub foreign: Option<Machine>,
     /// The caller's environment.
     pub environment: Vec<(OsString, OsString)>,
     /// What is dropped from the host, by its absolute path.
@@ -32,6 +36,8 @@ pub enum Program {
         path: PathBuf,
         /// The digest of its bytes.
         digest: Digest,
+        /// Whether it is this program again.
+        is_this_program: bool,
     },
 }
 

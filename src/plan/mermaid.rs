@@ -153,6 +153,7 @@ mod tests {
         };
         let facts = Facts {
             program: Some(Program::Busybox(Some("/bin/busybox".into()))),
+            foreign: None,
             environment: Vec::new(),
             sources: BTreeMap::new(),
             scripts: BTreeMap::new(),

@@ -292,6 +292,9 @@ pub struct Upstream {
     #[serde(serialize_with = "lossy_pairs")]
     #[cfg_attr(test, schemars(with = "std::collections::BTreeMap<String, String>"))]
     pub environment: Vec<(OsString, OsString)>,
+    /// What of that decides what it makes.
+    #[serde(skip)]
+    pub decisive: Vec<(OsString, OsString)>,
     /// Where what it leaves comes from; nothing, where there is no store.
     pub standing: Option<Standing>,
 }

@@ -1,7 +1,7 @@
 //! Which layers come from the layer store, and which are made for it.
 
 use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 
 use serde::Serialize;
 
@@ -73,12 +73,6 @@ pub struct Pattern {
 /// What defines a stored upstream besides its call.
 #[derive(Debug, Clone, Default)]
 pub struct Ground {
-    /// The id map, as text.
-    pub ids: String,
-    /// The lines of the config that LXC starts the container with.
-    pub config: Vec<u8>,
-    /// Owner and permission bits of the directory that becomes the rootfs.
-    pub rootfs: (u32, u32, u32),
     /// The digests of the files that arguments name, by the word.
     pub files: BTreeMap<String, Digest>,
     /// The digest of the busybox that the built-in upstream is made of.
@@ -343,17 +337,4 @@ pub fn settle(mut plan: Plan, stock: Option<&Stock>) -> Plan {
             }
         }
     }
-}
-
-/// Tells whether a variable of the caller's has no say in what an upstream leaves.
-pub(super) fn is_of_no_account(name: &OsStr) -> bool {
-    [
-        "LXC_CACHE_PATH",
-        "TERM",
-        "LAYERED_TEMPLATE_STATE",
-        "LAYERED_TEMPLATE_STORE",
-        "LAYERED_TEMPLATE_CACHE",
-    ]
-    .iter()
-    .any(|known| name == *known)
 }

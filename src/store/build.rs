@@ -15,6 +15,7 @@ use super::tree::{self, Ahead, Bell};
 use super::work;
 use crate::host::files::{self, Ownership};
 use crate::host::rootfs::{Attributes, own};
+use crate::lxc::given;
 
 /// Where a layer is made. Dropped, it is removed.
 #[derive(Debug)]
@@ -32,9 +33,9 @@ pub struct Build {
     reader: Option<ahead::Reader>,
     /// What that has read.
     pub(super) ahead: Option<Ahead>,
-    /// What the config starts with.
-    pub(super) initial: Vec<u8>,
     pub(super) lxcpath: PathBuf,
+    /// The name that its container seems to have.
+    name: String,
 }
 
 /// What the rootfs is while a layer is made.
@@ -61,6 +62,9 @@ pub enum Workspace {
     Copy,
 }
 
+/// An empty rootfs: the same on every host, however LXC and its directory have it.
+const ROOTFS: Attributes = Attributes { uid: 0, gid: 0, mode: 0o755 };
+
 /// What a layer's place starts with.
 #[derive(Debug)]
 pub struct Start<'a> {
@@ -68,14 +72,10 @@ pub struct Start<'a> {
     pub lxcpath: &'a Path,
     /// The name that its container seems to have.
     pub name: &'a str,
-    /// The config that LXC would start it with.
-    pub initial: &'a [u8],
-    /// Whom that belongs to.
+    /// Whom its config belongs to.
     pub ownership: Ownership,
     /// Whom the container's directory belongs to.
     pub directory: Ownership,
-    /// Owner and permission bits of an empty rootfs.
-    pub rootfs: (u32, u32, u32),
     /// What becomes of the tree of what is below, where there is something.
     pub workspace: Workspace,
 }
@@ -98,11 +98,16 @@ impl Build {
             basis: Basis::New,
             reader: None,
             ahead: None,
-            initial: start.initial.to_vec(),
             lxcpath: start.lxcpath.to_path_buf(),
+            name: start.name.to_owned(),
         };
         build.furnish(start, bell)?;
         Ok(build)
+    }
+
+    /// Returns the path that its rootfs seems to have.
+    pub(super) fn seeming_rootfs(&self) -> String {
+        self.lxcpath.join(&self.name).join("rootfs").display().to_string()
     }
 
     fn furnish(&mut self, start: &Start<'_>, bell: Bell<'_>) -> io::Result<()> {
@@ -111,13 +116,12 @@ impl Build {
         for path in [&shown, &rootfs] {
             DirBuilder::new().mode(0o700).create(path)?;
         }
-        let (uid, gid, mode) = start.rootfs;
-        own(open(&rootfs)?, Attributes { uid, gid, mode })?;
+        own(open(&rootfs)?, ROOTFS)?;
         let container = open(&shown)?;
-        let config = match &self.parent {
-            None => start.initial.to_vec(),
-            Some(parent) => parent.config.on(start.initial),
-        };
+        let mut config = given::config(&self.seeming_rootfs());
+        if let Some(parent) = &self.parent {
+            config = parent.config.around(&config, |text| io::Result::Ok(text.to_vec()))?;
+        }
         files::replace_in(&container, "config", &config, start.ownership)?;
         let Ownership { uid, gid, mode } = start.directory;
         own(&container, Attributes { uid, gid, mode })?;

@@ -10,7 +10,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use super::build::{Basis, Build};
-use super::entry::{Config, Entry, Keys, Made, write_whole};
+use super::entry::{Entry, Keys, Made, write_whole};
 use super::flush::Flush;
 use super::place::{now, open};
 use super::scrub::{is_identity, scrub};
@@ -19,7 +19,7 @@ use crate::digest::Digest;
 use crate::host::caller::Caller;
 use crate::host::files;
 use crate::host::rootfs::Rootfs;
-use crate::lxc;
+use crate::lxc::{self, given};
 use crate::plan::{Document, EntryId};
 use crate::record;
 
@@ -126,7 +126,8 @@ impl Build {
         entry.keys.leave_out(about.removed);
         entry.keys.add(keys);
         entry.keys.leave_out(&entry.kept);
-        entry.config = self.config()?;
+        let unclear = || io::Error::other("its config does not show what was given to it");
+        entry.config = self.config()?.ok_or_else(unclear)?;
         entry.record = self.record(parent);
         entry.listing = Digest::of(&written);
         self.beside(&made)?;
@@ -267,7 +268,13 @@ impl Build {
         Ok(keys)
     }
 
-    fn config(&self) -> io::Result<Config> {
+    /// Reads the config that the layer has left; nothing, where it is not known any more what was given to
+    /// it and what it has written.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be read at all.
+    pub fn config(&self) -> io::Result<Option<given::Config>> {
         let mut text = files::read_regular(&self.shown().join("config"), lxc::config::LARGEST)?;
         if self.parent.is_none() {
             // What a template makes up is no more a container's own than what LXC makes up.
@@ -276,10 +283,7 @@ impl Build {
             };
             text = lxc::config::rewrite(&text, any);
         }
-        Ok(match text.strip_prefix(&self.initial[..]) {
-            Some(rest) => Config::Appended(rest.to_vec()),
-            None => Config::Whole(text),
-        })
+        Ok(given::Config::read(&text, &self.seeming_rootfs()))
     }
 
     /// Reads the record that the upstream left, where it is this program again.

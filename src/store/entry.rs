@@ -10,10 +10,11 @@ use super::place::{Store, unique};
 use super::tree::{Listing, Place};
 use crate::digest::Digest;
 use crate::host::files;
+use crate::lxc::given;
 use crate::plan::{Document, EntryId};
 
 /// The version of the format.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// The longest name of an entry, in bytes, and more.
 pub(super) const LARGEST_NAME: usize = 4096;
@@ -38,7 +39,7 @@ pub struct Entry {
     /// what they have left.
     pub lxcpaths: Vec<PathBuf>,
     /// The config that it left.
-    pub config: Config,
+    pub config: given::Config,
     /// Where the placeholder's name stands in it.
     pub places: Vec<Place>,
     /// Where it stands, of what its own layer made, and nobody can write another: in names, and in
@@ -74,26 +75,6 @@ pub struct Made {
     pub manifest: PathBuf,
     /// What the role is.
     pub role: Option<String>,
-}
-
-/// The config that an entry left.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Config {
-    /// What LXC starts with, and this behind it.
-    Appended(Vec<u8>),
-    /// This.
-    Whole(Vec<u8>),
-}
-
-impl Config {
-    /// Returns the whole config, where LXC starts with `initial`.
-    pub fn on(&self, initial: &[u8]) -> Vec<u8> {
-        match self {
-            Self::Appended(rest) => [initial, rest].concat(),
-            Self::Whole(text) => text.clone(),
-        }
-    }
 }
 
 /// The keys of an entry that are made anew for each container.
@@ -153,7 +134,7 @@ impl Entry {
             made,
             document,
             lxcpaths: Vec::new(),
-            config: Config::Appended(Vec::new()),
+            config: given::Config::default(),
             places: Vec::new(),
             fixed: Vec::new(),
             kept: Vec::new(),

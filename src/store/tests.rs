@@ -89,10 +89,8 @@ impl Shelf {
         let start = Start {
             lxcpath: &self.place.join("lxc"),
             name: NAME,
-            initial: b"",
             ownership: ownership(0o640),
             directory: ownership(0o770),
-            rootfs: (0, 0, 0o755),
             workspace: Workspace::Copy,
         };
         Build::begin(&self.store, parent, &start, Bell::SILENT).unwrap()

@@ -37,6 +37,63 @@ fn a_failure_leaves_no_container_as_an_ordinary_user() {
     failed(Caller::User);
 }
 
+/// A run with secrets is not to be looked into, by `/proc` neither, and still does what it should in
+/// namespaces.
+#[test]
+fn a_secret_reaches_the_container_as_root() {
+    with_a_secret(Caller::Root);
+}
+
+#[test]
+fn a_secret_reaches_the_container_as_an_ordinary_user() {
+    with_a_secret(Caller::User);
+}
+
+fn with_a_secret(caller: Caller) {
+    let Some(lab) = Lab::open(caller, &[]) else {
+        return;
+    };
+    let manifest = lab.write(
+        "work/secret.toml",
+        "manifest = 1
+
+[vars]
+token = { secret = true, env = \"SITE_TOKEN\" }
+
+[[layer]]
+name = \"os\"
+template = \"builtin:busybox\"
+post = { run = \"mkdir /srv; chown 7:7 /srv\", in = \"rootfs\" }
+
+[[layer]]
+name = \"app\"
+secrets = [\"token\"]
+post = { run = 'test \"$(cat /etc/token)\" = \"$token\"; echo it is $token', in = \"rootfs\" }
+check = 'test \"$token\" = S3cr3tT0kenValue'
+
+[[layer.file]]
+path = \"/etc/token\"
+content = \"{{ token }}\"
+owner = \"7:7\"
+render = true
+",
+    );
+    let [made, by_lxc] = ["made", "by-lxc"].map(|stem| lab.name(stem));
+    let called = [
+        create(&lab, &manifest.display().to_string(), &made),
+        lab.create(&by_lxc, &manifest).env("TRACE", ""),
+    ];
+    for call in called {
+        let outcome = call.env("SITE_TOKEN", "S3cr3tT0kenValue").outcome().success();
+        assert!(outcome.to_string().contains("it is [secret token]"), "{outcome}");
+    }
+    for name in [made, by_lxc] {
+        let entry = Entry::of(&lab.container(&name, "rootfs/etc/token"));
+        assert_eq!((entry.uid, entry.mode & 0o7777), (lab.id(7), 0o600));
+        lab.destroy(&name);
+    }
+}
+
 #[test]
 fn a_strict_umask_changes_no_mode() {
     let Some(lab) = Lab::open(Caller::Root, &[]) else {

@@ -4,6 +4,7 @@ mod backing;
 mod damage;
 mod failure;
 mod identity;
+mod keys;
 mod listing;
 mod overlay;
 mod planned;
@@ -22,7 +23,7 @@ use crate::caller::Caller;
 use crate::lab::Lab;
 
 /// Runs a test as root, as an ordinary user, and as root whose containers have an id map.
-fn as_each(commands: &[&str], test: impl Fn(&Lab)) {
+fn as_each(commands: &[&str], mut test: impl FnMut(&Lab)) {
     for caller in [Caller::Root, Caller::User, Caller::Mapped] {
         if let Some(lab) = Lab::open(caller, commands) {
             test(&lab);

@@ -61,6 +61,7 @@ pub(crate) fn plan(chain: &Chain) -> Plan {
     });
     let facts = Facts {
         program: Some(Program::Busybox(Some(PathBuf::from("/bin/busybox")))),
+        foreign: None,
         environment: Vec::new(),
         sources: sources.collect(),
         scripts: BTreeMap::new(),

@@ -18,7 +18,7 @@ use crate::host::sandbox::{Caches, Lending, Network, Program, Settings};
 use crate::lxc;
 use crate::plan::{Layer, PLACEHOLDER, Target};
 use crate::store::tree::{LONGEST_TEXT, Place, PlaceKind, times};
-use crate::store::{Config, Entry, Keys};
+use crate::store::{Entry, Keys};
 
 /// What stands in an entry for what is a container's own.
 #[derive(Debug, Clone)]
@@ -123,23 +123,7 @@ fn find(text: &[u8], needle: &[u8]) -> Option<usize> {
 /// Returns the config of a container that comes from an entry. `own` is the one that LXC has given
 /// it.
 pub(super) fn config(entry: &Entry, own: &[u8], names: &Names) -> io::Result<Vec<u8>> {
-    let text = match &entry.config {
-        Config::Appended(rest) => {
-            let mut text = own.to_vec();
-            text.extend_from_slice(&names.put_into(&addressed(rest)?));
-            return Ok(text);
-        }
-        Config::Whole(text) => names.put_into(text),
-    };
-    // What LXC has given it keeps its own addresses, and its own rootfs.
-    let own = String::from_utf8_lossy(own).into_owned();
-    let of_key = |key: &str| lxc::config::last_value(&own, key).map(str::to_owned);
-    let text = lxc::config::rewrite(&text, |key, value| {
-        let is_own = key == "lxc.rootfs.path"
-            || (lxc::config::is_address(key) && value == lxc::config::ANY_ADDRESS);
-        if is_own { of_key(key) } else { None }
-    });
-    addressed(&text)
+    entry.config.around(own, |text| Ok(names.put_into(&addressed(text)?)))
 }
 
 /// Gives every network that has none yet an address of its own.

@@ -12,7 +12,6 @@ use super::identity::Names;
 use super::{Denied, Stored, fault, is_upstream};
 use crate::host::files::{self, Ownership};
 use crate::host::ground;
-use crate::lxc;
 use crate::plan::{Act, Content, EntryId, Layer, PLACEHOLDER, Pattern, Rung, Target};
 use crate::store::tree::Bell;
 use crate::store::{About, Build, Entry, Lock, Made, Start, Workspace};
@@ -85,7 +84,11 @@ impl Run<'_> {
         if let Some(stored) = &mut self.stored {
             stored.making = None;
         }
-        self.found(index, made?.id);
+        let Some(entry) = made? else {
+            let why = "the template changes the lines of the config that LXC has given it";
+            return Ok(Ended::NoPlace(io::Error::other(why)));
+        };
+        self.found(index, entry.id);
         Ok(Ended::Done)
     }
 
@@ -97,7 +100,7 @@ impl Run<'_> {
         rung: Rung,
         mut build: Build,
         site: Site,
-    ) -> Result<Entry, Box<Failure>> {
+    ) -> Result<Option<Entry>, Box<Failure>> {
         let storable = &pattern.stored[index];
         let handed = self.handed_of(pattern, &layer.name);
         let upstream = is_upstream(pattern, index);
@@ -111,6 +114,9 @@ impl Run<'_> {
         })?;
         if upstream {
             self.unchanged_arguments(pattern, layer)?;
+            if build.config().is_ok_and(|config| config.is_none()) {
+                return Ok(None);
+            }
         }
         let made = Made {
             layer: layer.name.to_string(),
@@ -151,7 +157,7 @@ impl Run<'_> {
                  container will have `{PLACEHOLDER}` there"
             ));
         }
-        Ok(entry)
+        Ok(Some(entry))
     }
 
     /// Fails, if a file that an argument of the upstream names is not what the key says any more.
@@ -175,10 +181,8 @@ impl Run<'_> {
             None => None,
         };
         let target = &pattern.target;
-        let rootfs = format!("dir:{}", target.rootfs.display());
-        let initial = lxc::config::of_any_container(&stored.initial, &rootfs);
         let workspace = if layer.runs_commands() { Workspace::Copy } else { Workspace::Overlay };
-        let build = self.begin(target, parent, &initial, workspace)?;
+        let build = self.begin(target, parent, workspace)?;
         Ok((build, Site::open(target)?))
     }
 
@@ -187,17 +191,14 @@ impl Run<'_> {
         &self,
         target: &Target,
         parent: Option<Entry>,
-        initial: &[u8],
         workspace: Workspace,
     ) -> io::Result<Build> {
         let Some(stored) = &self.stored else { return Err(io::Error::other("it is not open")) };
         let start = Start {
             lxcpath: target.path.parent().unwrap_or(Path::new("/")),
             name: &target.name,
-            initial,
             ownership: config::ownership(&self.site.container, target.mapped)?,
             directory: Ownership::of(&self.site.container)?,
-            rootfs: stored.ground.rootfs,
             workspace,
         };
         let bell = Bell::of(self.means.events.as_fd());
@@ -260,7 +261,7 @@ impl Run<'_> {
         let target = Target { rootfs: own.path.join("rootfs"), ..own.clone() };
         let names = Names::of(&entry, &target);
         let (parent, workspace) = (Some(entry.clone()), Workspace::Overlay);
-        let build = self.begin(&target, parent, &stored.initial, workspace)?;
+        let build = self.begin(&target, parent, workspace)?;
         let site = Site::open(&target)?;
         names.write(&site.rootfs, &entry.places)?;
         names.write(&target.path, &entry.beside_places)?;

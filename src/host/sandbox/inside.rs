@@ -27,6 +27,7 @@ use super::{
 use crate::host::child::{code, signal_group};
 use crate::host::inheritance;
 use crate::host::kernel::{self, Side};
+use crate::host::privacy::restore_core_limit;
 use crate::host::signals::ENDING;
 
 /// The descriptor of the report, the only one besides the standard streams.
@@ -193,6 +194,7 @@ fn become_program(program: &Program, terminal: bool, report: &OwnedFd) -> ! {
             rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())?;
         }
         rustix::process::setrlimit(rustix::process::Resource::Nofile, inheritance::files())?;
+        restore_core_limit()?;
         kernel::reset_signals(&[])
     });
     let error = result.err().unwrap_or_else(|| {

@@ -3,6 +3,7 @@
 #![expect(dead_code, reason = "the types are read by the derive alone")]
 #![expect(clippy::struct_field_names, reason = "the names are the keys")]
 
+use crate::manifest::WORDS;
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
@@ -24,7 +25,10 @@ pub(super) struct Manifest {
     #[schemars(example = &"base.toml")]
     extends: Option<String>,
     /// The variables: a value, or a table that says where it comes from.
-    #[schemars(extend("propertyNames" = { "pattern": "^[a-z_][a-z0-9_]*$" }))]
+    #[schemars(extend("propertyNames" = {
+        "pattern": "^[a-z_][a-z0-9_]*$",
+        "not": { "enum": WORDS },
+    }))]
     #[schemars(example = json!({ "http_port": 8080 }))]
     vars: Option<BTreeMap<String, Variable>>,
     /// The layers, the innermost first: that one names the template that the others wrap.
@@ -43,7 +47,10 @@ pub(super) struct LayerFile {
     #[schemars(example = &"Runs a script at the first start")]
     description: Option<String>,
     /// The layer's own variables, the only ones that it sees. `with` binds them.
-    #[schemars(extend("propertyNames" = { "pattern": "^[a-z_][a-z0-9_]*$" }))]
+    #[schemars(extend("propertyNames" = {
+        "pattern": "^[a-z_][a-z0-9_]*$",
+        "not": { "enum": WORDS },
+    }))]
     #[schemars(example = json!({ "script": { "required": true, "type": "path" } }))]
     vars: Option<BTreeMap<String, Variable>>,
     /// The layer.

@@ -1,0 +1,185 @@
+//! The lines of a container's config that its template was given, and what the template makes of them.
+//!
+//! LXC starts a config with lines of its own: those of `default.conf`, and the path of the rootfs. Most
+//! templates append to them; `lxc-download` and `lxc-local` move them behind their own, those of the
+//! first network to the very end. A stored layer is made with three lines that are the same everywhere.
+//! Where they have come to says where a container's own belong.
+
+use serde::{Deserialize, Serialize};
+
+use super::config::pair;
+
+/// A line that is neither LXC's nor a network's.
+const COMMENT: &str = "# lines of the container";
+
+/// A line of the first network.
+const NETWORK: &str = "lxc.net.0.type = empty";
+
+/// What marks a line of LXC's, and one of the first network's, to the templates that move them.
+const OF_LXC: &str = "lxc.";
+const OF_NETWORK: &str = "lxc.net.0";
+
+/// A config that a stored layer has left.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Config {
+    parts: Vec<Part>,
+}
+
+/// A part of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Part {
+    /// Lines that the layer has written.
+    Text(Vec<u8>),
+    /// All lines that the container was given, as they stood.
+    All,
+    /// Of those, the ones that are not LXC's.
+    Comments,
+    /// Those of LXC's that are not the first network's.
+    Keys,
+    /// Those of the first network.
+    Network,
+}
+
+/// What stands in [`config`], in this order.
+const GIVEN: [Part; 3] = [Part::Comments, Part::Network, Part::Keys];
+
+/// Returns the config that a stored layer is made with, for this rootfs.
+pub fn config(rootfs: &str) -> Vec<u8> {
+    format!("{COMMENT}\n{NETWORK}\nlxc.rootfs.path = dir:{rootfs}\n").into_bytes()
+}
+
+impl Config {
+    /// Reads what has become of [`config`]; `None` where a line of it is gone, or stands there twice.
+    pub fn read(text: &[u8], rootfs: &str) -> Option<Self> {
+        let path = format!("dir:{rootfs}");
+        let mut parts: Vec<Part> = Vec::new();
+        for line in text.split_inclusive(|byte| *byte == b'\n') {
+            let given = str::from_utf8(line).ok().and_then(|line| match line.trim_end() {
+                COMMENT => Some(Part::Comments),
+                NETWORK => Some(Part::Network),
+                _ => (pair(line)? == ("lxc.rootfs.path", &path)).then_some(Part::Keys),
+            });
+            match given {
+                // A template may say where the rootfs is once more.
+                Some(Part::Keys) if parts.contains(&Part::Keys) => append(&mut parts, line),
+                Some(given) if parts.contains(&given) => return None,
+                Some(given) => parts.push(given),
+                None => append(&mut parts, line),
+            }
+        }
+        if !GIVEN.iter().all(|given| parts.contains(given)) {
+            return None;
+        }
+        if parts.starts_with(&GIVEN) {
+            parts.splice(..GIVEN.len(), [Part::All]);
+        }
+        Some(Self { parts })
+    }
+
+    /// Returns the config of a container that was given the lines `own`. What the layer has written goes
+    /// through `written`.
+    ///
+    /// # Errors
+    ///
+    /// Those of `written`.
+    pub fn around<E>(
+        &self,
+        own: &[u8],
+        mut written: impl FnMut(&[u8]) -> Result<Vec<u8>, E>,
+    ) -> Result<Vec<u8>, E> {
+        let mut text = Vec::new();
+        for part in &self.parts {
+            match part {
+                Part::Text(lines) => text.extend(written(lines)?),
+                Part::All => end_line(&mut text, own.iter().copied()),
+                Part::Comments | Part::Keys | Part::Network => {
+                    let is_meant = |line: &&[u8]| kind(line) == *part;
+                    let lines = own.split_inclusive(|byte| *byte == b'\n').filter(is_meant);
+                    end_line(&mut text, lines.flatten().copied());
+                }
+            }
+        }
+        Ok(text)
+    }
+}
+
+/// Tells of which kind a line is, as the templates that move them do.
+fn kind(line: &[u8]) -> Part {
+    let holds = |text: &str| memchr::memmem::find(line, text.as_bytes()).is_some();
+    match (holds(OF_NETWORK), holds(OF_LXC)) {
+        (true, _) => Part::Network,
+        (false, true) => Part::Keys,
+        (false, false) => Part::Comments,
+    }
+}
+
+fn append(parts: &mut Vec<Part>, line: &[u8]) {
+    match parts.last_mut() {
+        Some(Part::Text(text)) => text.extend_from_slice(line),
+        _ => parts.push(Part::Text(line.to_vec())),
+    }
+}
+
+/// Adds lines, the last of which is ended: another may come behind it.
+fn end_line(text: &mut Vec<u8>, lines: impl Iterator<Item = u8>) {
+    text.extend(lines);
+    if text.last().is_some_and(|last| *last != b'\n') {
+        text.push(b'\n');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+
+    const OWN: &str = "# mine\nlxc.net.0.type = veth\nlxc.apparmor.profile = generated\n\
+                       lxc.net.1.type = veth\n#lxc.net.0.link = br0\nlxc.rootfs.path = dir:/l/web/rootfs";
+
+    fn given(rewritten: impl Fn(&str) -> String) -> Option<String> {
+        let text = String::from_utf8(config("/p/rootfs")).unwrap();
+        let config = Config::read(rewritten(&text).as_bytes(), "/p/rootfs")?;
+        let result = config.around(OWN.as_bytes(), |text| Ok::<_, Infallible>(text.to_vec()));
+        Some(String::from_utf8(result.unwrap()).unwrap())
+    }
+
+    #[test]
+    fn lines_of_a_container_stay_before_what_is_appended() {
+        let found = given(|text| format!("{text}lxc.tty.max = 1\n")).unwrap();
+        assert_eq!(found, format!("{OWN}\nlxc.tty.max = 1\n"));
+        assert_eq!(given(str::to_owned), Some(format!("{OWN}\n")));
+        let again = given(|text| format!("{text}lxc.rootfs.path = dir:/p/rootfs\n")).unwrap();
+        assert_eq!(again, format!("{OWN}\nlxc.rootfs.path = dir:/p/rootfs\n"));
+    }
+
+    #[test]
+    fn lines_of_a_container_go_where_a_template_moves_them() {
+        // As `lxc-download` does.
+        let found = given(|text| {
+            let line = |part: &str| text.lines().find(|line| line.contains(part)).unwrap();
+            let (comment, network) = (line("lines of"), line("lxc.net.0"));
+            let path = line("lxc.rootfs.path");
+            format!(
+                "{comment}\n\n# Distribution\nlxc.arch = x86_64\n\n# Container\n{path}\n\
+                 lxc.uts.name = NAME\n\n# Network\n{network}\n"
+            )
+        });
+        let expected = "# mine\n\n# Distribution\nlxc.arch = x86_64\n\n# Container\n\
+                        lxc.apparmor.profile = generated\nlxc.net.1.type = veth\n\
+                        lxc.rootfs.path = dir:/l/web/rootfs\nlxc.uts.name = NAME\n\n# Network\n\
+                        lxc.net.0.type = veth\n#lxc.net.0.link = br0\n";
+        assert_eq!(found.as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn a_line_that_is_gone_or_doubled_is_not_understood() {
+        for part in [COMMENT, NETWORK, "lxc.rootfs.path = dir:/p/rootfs"] {
+            assert_eq!(given(|text| text.replace(&format!("{part}\n"), "")), None, "{part}");
+        }
+        assert_eq!(given(|text| text.replace("empty", "veth")), None);
+        assert_eq!(given(|text| format!("{text}{NETWORK}\n")), None);
+        assert_eq!(given(|_| String::new()), None);
+    }
+}
