@@ -11,6 +11,7 @@ mod leftovers;
 mod listing;
 mod redactor;
 mod requirement;
+mod running;
 mod sandbox;
 mod snapshot;
 
@@ -34,8 +35,10 @@ mod machines;
 mod owners;
 mod plan;
 mod processes;
+mod readers;
 mod record;
 mod secrets;
+mod signals;
 mod silent;
 mod sources;
 mod statuses;

@@ -25,6 +25,7 @@ use super::{
     report,
 };
 use crate::host::child::{code, signal_group};
+use crate::host::inheritance;
 use crate::host::kernel::{self, Side};
 use crate::host::privacy::restore_core_limit;
 use crate::host::signals::ENDING;
@@ -198,8 +199,9 @@ fn become_program(program: &Program, terminal: bool, report: &OwnedFd) -> ! {
         if terminal {
             rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())?;
         }
-        kernel::unblock_signals()?;
-        restore_core_limit()
+        rustix::process::setrlimit(rustix::process::Resource::Nofile, inheritance::files())?;
+        restore_core_limit()?;
+        kernel::reset_signals(&[])
     });
     let error = result.err().unwrap_or_else(|| {
         let mut words = program.argv.iter();
