@@ -17,7 +17,6 @@
 //!
 //! An entry is complete or absent: its tree is on the disk before its document is.
 
-mod ahead;
 mod beside;
 mod build;
 mod clean;

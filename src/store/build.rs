@@ -7,11 +7,10 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::ahead;
 use super::entry::Entry;
 use super::place::{Store, open};
 use super::stage::{Overlay, Veil};
-use super::tree::{self, Ahead, Bell};
+use super::tree::{self, Bell};
 use super::work;
 use crate::host::files::{self, Ownership};
 use crate::host::rootfs::{Attributes, own};
@@ -29,10 +28,6 @@ pub struct Build {
     // The veil goes first: what it shows is mounted on the overlay.
     pub(super) veil: Option<Veil>,
     pub(super) basis: Basis,
-    /// What reads the tree while it is made. On an overlay it stays small.
-    reader: Option<ahead::Reader>,
-    /// What that has read.
-    pub(super) ahead: Option<Ahead>,
     pub(super) lxcpath: PathBuf,
     /// The name that its container seems to have.
     name: String,
@@ -96,8 +91,6 @@ impl Build {
             parent,
             veil: None,
             basis: Basis::New,
-            reader: None,
-            ahead: None,
             lxcpath: start.lxcpath.to_path_buf(),
             name: start.name.to_owned(),
         };
@@ -138,9 +131,6 @@ impl Build {
             self.store.put_beside(parent, &container, bell, |_| Ok(()))?;
         }
         self.veil = Some(Veil::draw(start.lxcpath, &shown, start.name)?);
-        if self.parent.is_none() {
-            self.reader = ahead::Reader::begin(container, "rootfs", start.name.as_bytes());
-        }
         Ok(())
     }
 
@@ -162,18 +152,10 @@ impl Build {
     pub(super) fn upper(&self) -> PathBuf {
         self.directory.join("upper")
     }
-
-    /// Takes notice that whoever makes the layer has ended: nothing works beside this process any more.
-    pub fn is_made(&mut self) {
-        if let Some(reader) = self.reader.take() {
-            self.ahead = reader.finish();
-        }
-    }
 }
 
 impl Drop for Build {
     fn drop(&mut self) {
-        self.reader = None;
         self.veil = None;
         self.basis = Basis::New;
         let name = self.directory.file_name().unwrap_or_default();

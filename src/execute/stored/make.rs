@@ -98,7 +98,7 @@ impl Run<'_> {
         index: usize,
         layer: &Layer,
         rung: Rung,
-        mut build: Build,
+        build: Build,
         site: Site,
     ) -> Result<Option<Entry>, Box<Failure>> {
         let storable = &pattern.stored[index];
@@ -106,9 +106,7 @@ impl Run<'_> {
         let upstream = is_upstream(pattern, index);
         self.at_site(site, |run| {
             if upstream {
-                let called = run.upstream(layer, pattern.upstream());
-                build.is_made();
-                return Ok(called?);
+                return Ok(run.upstream(layer, pattern.upstream())?);
             }
             run.acts(layer, &handed, |act| !act.is_check_on_host())
         })?;
