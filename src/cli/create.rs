@@ -17,11 +17,11 @@ use crate::execute::status;
 use crate::host::caller::Caller;
 use crate::host::files::{self, Ownership};
 use crate::host::lxcpath;
-use crate::host::secret;
 use crate::host::signals::Signals;
 use crate::host::userns;
 use crate::lxc::call::{Mapped, is_container_name};
-use crate::store::tree;
+use crate::observe::secret;
+use crate::tree;
 use crate::{shell, store};
 
 pub(super) fn main(arguments: CreateArguments) -> u8 {

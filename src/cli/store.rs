@@ -14,8 +14,8 @@ use crate::host::caller::Caller;
 use crate::host::{child, files, lxcpath, template, userns};
 use crate::plan::EntryId;
 use crate::shell;
-use crate::store::tree::{self, Usage};
 use crate::store::{self, Entry, Lock, Store, Users};
+use crate::tree::{self, Usage};
 
 /// The exit status of findings.
 const FINDINGS: u8 = 1;

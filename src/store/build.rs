@@ -10,11 +10,11 @@ use std::sync::Arc;
 use super::entry::Entry;
 use super::place::{Store, open};
 use super::stage::{Overlay, Veil};
-use super::tree::{self, Bell};
 use super::work;
 use crate::host::files::{self, Ownership};
 use crate::host::rootfs::{Attributes, own};
 use crate::lxc::given;
+use crate::tree::{self, Bell};
 
 /// Where a layer is made. Dropped, it is removed.
 #[derive(Debug)]

@@ -14,7 +14,6 @@ use super::entry::{Entry, Keys, Made, write_whole};
 use super::flush::Flush;
 use super::place::{now, open};
 use super::scrub::{is_identity, scrub};
-use super::tree::{self, Bell, Changes, Form, Known, Listing, Place, PlaceKind};
 use crate::digest::Digest;
 use crate::host::caller::Caller;
 use crate::host::files;
@@ -22,6 +21,7 @@ use crate::host::rootfs::Rootfs;
 use crate::lxc::{self, given};
 use crate::plan::{Document, EntryId};
 use crate::record;
+use crate::tree::{self, Bell, Changes, Form, Known, Listing, Place, PlaceKind};
 
 /// The longest path that is written to, in bytes, and one more: with a slash in front and a NUL behind
 /// the kernel takes no more.

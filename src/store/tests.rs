@@ -14,11 +14,11 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use super::tree::{self, Bell, Known, Listing};
 use super::{About, Build, Entry, Made, Start, Store, Workspace, map_of};
 use crate::host::files::Ownership;
 use crate::host::userns::Ids;
 use crate::plan::{Document, Field};
+use crate::tree::{self, Bell, Known, Listing};
 use dump::Dump;
 use namespace::Who;
 use operation::Operation;

@@ -11,10 +11,10 @@ use super::super::{Handed, Run, config};
 use super::identity::Names;
 use super::{Denied, Stored, fault, is_upstream};
 use crate::host::files::{self, Ownership};
-use crate::host::ground;
+use crate::observe::ground;
 use crate::plan::{Act, Content, EntryId, Layer, PLACEHOLDER, Pattern, Rung, Target};
-use crate::store::tree::Bell;
 use crate::store::{About, Build, Entry, Lock, Made, Start, Workspace};
+use crate::tree::Bell;
 
 /// How the making of something ended.
 pub(super) enum Ended {

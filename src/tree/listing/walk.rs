@@ -13,13 +13,13 @@ use rustix::fs::{AtFlags, FileType, OFlags, Stat, fstat, readlinkat, statat};
 use super::reading::Reading;
 use super::{Entry, Kind, Known, Listing, Place, PlaceKind};
 use crate::digest::{Digest, Hasher};
-use crate::store::tree::bell::Bell;
-use crate::store::tree::crew::{self, Queue, lock};
-use crate::store::tree::directory::{self, Name};
-use crate::store::tree::links::{Identity, identity};
-use crate::store::tree::merge::Changes;
-use crate::store::tree::trail::Trail;
-use crate::store::tree::xattr::Holder;
+use crate::tree::bell::Bell;
+use crate::tree::crew::{self, Queue, lock};
+use crate::tree::directory::{self, Name};
+use crate::tree::links::{Identity, identity};
+use crate::tree::merge::Changes;
+use crate::tree::trail::Trail;
+use crate::tree::xattr::Holder;
 
 /// How many files one worker reads before it looks what else there is, and of how many bytes.
 const BATCH: (usize, u64) = (64, 4 << 20);

@@ -13,8 +13,8 @@ use rustix::fs::{
     AtFlags, CWD, Dir, FileType, Mode as FileMode, OFlags, Stat, fstat, openat, readlinkat, statat,
 };
 
-use super::holes;
 use crate::digest::Digest;
+use crate::host::holes;
 use crate::manifest::Mode;
 use crate::plan::{Entry, EntryKind, FileFact, Observed};
 
