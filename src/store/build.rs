@@ -57,8 +57,8 @@ pub enum Workspace {
     Copy,
 }
 
-/// An empty rootfs: the same on every host, however LXC and its directory have it.
-const ROOTFS: Attributes = Attributes { uid: 0, gid: 0, mode: 0o755 };
+/// The permission bits of an empty rootfs: the same on every host, whatever its directory is like.
+const ROOTFS: u32 = 0o755;
 
 /// What a layer's place starts with.
 #[derive(Debug)]
@@ -69,6 +69,8 @@ pub struct Start<'a> {
     pub name: &'a str,
     /// Whom its config belongs to.
     pub ownership: Ownership,
+    /// The group that LXC gives a rootfs.
+    pub group: u32,
     /// Whom the container's directory belongs to.
     pub directory: Ownership,
     /// What becomes of the tree of what is below, where there is something.
@@ -109,7 +111,7 @@ impl Build {
         for path in [&shown, &rootfs] {
             DirBuilder::new().mode(0o700).create(path)?;
         }
-        own(open(&rootfs)?, ROOTFS)?;
+        own(open(&rootfs)?, Attributes { uid: 0, gid: start.group, mode: ROOTFS })?;
         let container = open(&shown)?;
         let mut config = given::config(&self.seeming_rootfs());
         if let Some(parent) = &self.parent {

@@ -90,6 +90,7 @@ impl Shelf {
             lxcpath: &self.place.join("lxc"),
             name: NAME,
             ownership: ownership(0o640),
+            group: 0,
             directory: ownership(0o770),
             workspace: Workspace::Copy,
         };

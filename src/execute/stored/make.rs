@@ -10,7 +10,9 @@ use super::super::site::Site;
 use super::super::{Handed, Run, config};
 use super::identity::Names;
 use super::{Denied, Stored, fault, is_upstream};
+use crate::host::caller::Caller;
 use crate::host::files::{self, Ownership};
+use crate::host::lxcpath;
 use crate::observe::ground;
 use crate::plan::{Act, Content, EntryId, Layer, PLACEHOLDER, Pattern, Rung, Target};
 use crate::store::{About, Build, Entry, Lock, Made, Start, Workspace};
@@ -196,6 +198,7 @@ impl Run<'_> {
             lxcpath: target.path.parent().unwrap_or(Path::new("/")),
             name: &target.name,
             ownership: config::ownership(&self.site.container, target.mapped)?,
+            group: lxcpath::group(&Caller::observe(), target.mapped),
             directory: Ownership::of(&self.site.container)?,
             workspace,
         };

@@ -2,21 +2,17 @@
 
 use std::fs::DirBuilder;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-
-use rustix::fs::{fstat, futimens};
 
 use super::super::failure::{Failure, status};
 use super::super::site::Site;
 use super::super::{Run, config};
 use super::{Stored, fault, identity};
 use crate::host::caller::Caller;
-use crate::host::rootfs::{Attributes, own};
-use crate::host::{files, lxcpath};
+use crate::host::files;
 use crate::lxc;
-use crate::lxc::call::Mapped;
 use crate::plan::{Layer, Mode, Pattern};
 use crate::store::{Entry, Overlay, Root};
 use crate::tree::{self, Bell};
@@ -93,7 +89,7 @@ impl Run<'_> {
             let rootfs = self.site.rootfs.display();
             io::Error::new(error.kind(), format!("in `{rootfs}`: {error}"))
         })?;
-        group_of_top(to.as_fd(), self.site.target.mapped)
+        Ok(())
     }
 
     /// Mounts the overlay that the container's rootfs is from now on.
@@ -106,9 +102,7 @@ impl Run<'_> {
             DirBuilder::new().mode(0o755).create(path)?;
         }
         let top = files::open_directory(&lower)?;
-        let delta_top = files::open_directory(&delta)?;
-        tree::copy_attributes(top.as_fd(), delta_top.as_fd())?;
-        group_of_top(delta_top.as_fd(), self.site.target.mapped)?;
+        tree::copy_attributes(top.as_fd(), files::open_directory(&delta)?.as_fd())?;
         // It is noted before anything names the tree: gc finds it, whatever happens next.
         Root::note(&stored.store, entry.id, &path.join("config"))?;
         stored.overlay = Some(Overlay::mount(&lower, &delta, &work, &self.site.rootfs)?);
@@ -182,15 +176,4 @@ fn clone_hook() -> Option<String> {
         path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._+-".contains(&byte))
     })?;
     Some(format!("/bin/sh -c '{program} --clone-hook \"$@\" || :' sh"))
-}
-
-/// Gives the top of a rootfs the group that it has of LXC, which looks for it, unless a layer has given it
-/// another.
-fn group_of_top(top: BorrowedFd<'_>, mapped: Option<Mapped>) -> io::Result<()> {
-    let (group, stat) = (lxcpath::group(&Caller::observe(), mapped), fstat(top)?);
-    if stat.st_gid != 0 || group == 0 {
-        return Ok(());
-    }
-    own(top, Attributes { uid: stat.st_uid, gid: group, mode: stat.st_mode & 0o7777 })?;
-    Ok(futimens(top, &tree::times(&stat))?)
 }
