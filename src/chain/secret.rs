@@ -141,9 +141,12 @@ fn needles(
     values: &BTreeMap<SecretSource, (String, Secret)>,
 ) -> impl Iterator<Item = (&str, &str)> {
     values.values().flat_map(|(name, secret)| {
-        let lines = secret.expose().lines().map(str::trim_end);
+        let whole = secret.expose();
+        let lines = whole.split(['\n', '\r']).flat_map(|line| [line.trim_end(), line.trim()]);
         let lines = lines.filter(|line| line.len() >= SHORTEST_LINE);
-        std::iter::once(secret.expose()).chain(lines).map(|text| (text, name.as_str()))
+        // A shell that is not told otherwise takes the blanks around it away.
+        let wholes = [whole, whole.trim()].into_iter().filter(|text| !text.is_empty());
+        wholes.chain(lines).map(|text| (text, name.as_str()))
     })
 }
 

@@ -33,7 +33,7 @@ impl Run<'_> {
             Content::Rendered { template, values, .. } => {
                 let text = chain::reveal(template, values, &self.means.secrets);
                 let text = text.map_err(|fault| {
-                    failure(layer, file, &fault.diagnostic(&file.at, "it").message)
+                    failure(layer, file, fault.diagnostic(&file.at, "").message.trim_start())
                 })?;
                 Some(Made::Text(text))
             }

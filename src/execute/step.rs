@@ -12,11 +12,11 @@ use super::failure::{Failure, OUT_OF_MEMORY, status};
 use super::observe::{Doing, Event, Observer, Subject};
 use super::{Handed, Run};
 use crate::chain::{MaskedStream, Secret};
-use crate::host::child::{End, Terms, Watcher};
+use crate::host::child::{self, End, Terms, Watcher};
 use crate::host::event_loop::EventLoop;
 use crate::host::interrupts::Work;
-use crate::host::signals;
 use crate::host::state::RunDirectory;
+use crate::host::{program, signals};
 use crate::lxc::upstream::HELD;
 use crate::manifest::Stop;
 use crate::plan::{Layer, Place, Step};
@@ -93,7 +93,10 @@ impl Run<'_> {
             nothing if nothing.is_empty() => command.env_remove(HELD),
             held => command.env(HELD, held),
         };
-        self.job(job, terms, |events, watcher| events.run(command, terms, watcher))
+        let name = command.get_program().to_owned();
+        self.job(job, terms, |events, watcher| {
+            events.run(command, terms, watcher).map_err(|error| program::not_started(&name, error))
+        })
     }
 
     /// Runs something of a layer that `run` brings to its end, and tells of it.
@@ -119,10 +122,11 @@ impl Run<'_> {
         let end = run(self.means.events, &mut witness);
         let tail = witness.end();
         let elapsed = started.elapsed();
+        // A shell whose command was killed ends with the status that stands for that.
+        let killed = matches!(&end, Ok(End::Own(own)) if child::code(*own) == KILLED);
         let failure = match judge(end, self.means.events, status, terms) {
             Ok(()) => None,
             Err((status, reason)) => {
-                let killed = reason == KILLED;
                 let failure = Failure::of(status, subject.clone(), at, reason);
                 Some(if killed { failure.hint(OUT_OF_MEMORY) } else { failure })
             }
@@ -172,7 +176,7 @@ fn judge(
         Err(error) => Err((status, format!("could not be run: {error}"))),
         Ok(End::TimedOut) => {
             let limit = terms.timeout.map(|limit| format!(" after {} s", limit.as_secs()));
-            Err((status, format!("was ended{}: its timeout", limit.unwrap_or_default())))
+            Err((status, format!("timed out{}", limit.unwrap_or_default())))
         }
         Ok(End::Interrupted(signal)) => Err(interrupted(signal)),
         Ok(End::Own(own)) => match events.asked() {
@@ -189,8 +193,8 @@ pub(super) fn interrupted(signal: Signal) -> (u8, String) {
     (status::SIGNAL + number, format!("was interrupted by {}", signals::name(signal)))
 }
 
-/// The reason of what was ended by KILL.
-const KILLED: &str = "was ended by SIGKILL";
+/// The status that stands for SIGKILL.
+const KILLED: u8 = 128 + 9;
 
 pub(super) fn describe(own: std::process::ExitStatus) -> String {
     use std::os::unix::process::ExitStatusExt;

@@ -157,15 +157,20 @@ impl Outside<'_> {
             let orphaned = polled[2..].iter().any(|fd| !fd.revents().is_empty());
             while let Some(received) = self.signals.receive()? {
                 asked = true;
-                if !(received.by_kernel && self.shares_terminal) {
+                // A key reaches the whole group; that the terminal is gone is told to its session's
+                // leader alone.
+                let has_it = received.by_kernel && self.shares_terminal;
+                if !has_it || received.signal == Signal::HUP {
                     pass_on(&self.speaker, received.signal);
                 }
             }
             if orphaned {
                 tracing::debug!("lxc-create is gone");
-                asked = true;
                 self.ancestors.clear();
-                pass_on(&self.speaker, Signal::TERM);
+                // What has ended it may have been heard here too.
+                if !std::mem::replace(&mut asked, true) {
+                    pass_on(&self.speaker, Signal::TERM);
+                }
             }
             if ended {
                 let ended = waitpid(Some(self.id), WaitOptions::empty())?;

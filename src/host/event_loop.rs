@@ -218,12 +218,20 @@ impl AsFd for EventLoop {
 }
 
 fn goes_on(signal: Signal, told: Told) -> String {
-    let what = match told {
-        Told::First => "ends the run when this is done",
-        Told::Again => "again changes nothing",
-    };
     let name = signals::name(signal);
-    format!("{name} {what}: `finally` runs to its end, unless SIGINT comes twice")
+    match (told, signal) {
+        (Told::First, Signal::INT) => {
+            format!("{name}: the run ends when `finally` is done; a second {name} ends it now")
+        }
+        (Told::First, _) => {
+            format!("{name}: the run ends when `finally` is done; two SIGINTs end it now")
+        }
+        (Told::Again, _) => {
+            format!(
+                "{name}: the run is ending already; `finally` runs on, and two SIGINTs end it now"
+            )
+        }
+    }
 }
 
 /// What a command has printed.

@@ -27,19 +27,21 @@ pub fn take_over() -> Result<(), String> {
     }
     // Where it is ignored, the kernel reaps, and nobody learns how a child has ended.
     kernel::heed(Signal::CHILD);
+    // A file that must not become longer is an error like any other.
+    kernel::disregard(Signal::XFSZ);
     let given = files();
     let Some(current) = given.current.filter(|current| *current < WANTED) else { return Ok(()) };
     let most = given.maximum.map_or(WANTED, |maximum| maximum.min(WANTED));
     let raised = setrlimit(Resource::Nofile, Rlimit { current: Some(most), ..given });
     let have = if raised.is_ok() { most } else { current };
     if have < NEEDED {
-        return Err(format!("no more than {have} files may be open at once, which are too few"));
+        return Err(format!("the limit on open files, {have}, is too low"));
     }
     Ok(())
 }
 
 /// What to do where too few files may be open.
-pub const ADVICE: &str = "`ulimit -n 64`, or more, before the call";
+pub const ADVICE: &str = "raise it before the call: `ulimit -n 64`";
 
 /// Returns how many files the caller allows to be open.
 pub fn files() -> Rlimit {

@@ -376,6 +376,12 @@ pub fn heed(signal: Signal) {
     }
 }
 
+/// Ignores a signal from now on. What is started has its default again.
+pub fn disregard(signal: Signal) {
+    // SAFETY: no handler is set.
+    unsafe { libc::signal(signal.as_raw(), libc::SIG_IGN) };
+}
+
 /// Tells whether this process ignores a signal.
 pub fn ignores(signal: Signal) -> bool {
     let mut action = MaybeUninit::<libc::sigaction>::zeroed();

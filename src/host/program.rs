@@ -2,12 +2,17 @@
 
 use std::env;
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 
 use super::template::executable;
 
 /// Where a program is looked for, should the environment not say.
 const STANDARD: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// The longest first line of a script, in bytes. Source: `BINPRM_BUF_SIZE` in `linux/binfmts.h`.
+const LONGEST_LINE: u64 = 256;
 
 /// Finds a program that the caller may run in the directories of `PATH`.
 pub fn find(name: &str) -> Option<PathBuf> {
@@ -18,6 +23,34 @@ fn find_in(path: &OsStr, name: &str) -> Option<PathBuf> {
     env::split_paths(path)
         .map(|directory| directory.join(name))
         .find(|path| executable(path).is_ok())
+}
+
+/// Says what is missing where a program could not be started: for the kernel a script without its
+/// interpreter is not there either.
+pub fn not_started(name: &OsStr, error: io::Error) -> io::Error {
+    if error.kind() != io::ErrorKind::NotFound {
+        return error;
+    }
+    let path = Path::new(name);
+    let interpreter = File::open(path).ok().and_then(interpreter);
+    let message = match interpreter {
+        Some(interpreter) => format!(
+            "`{}`, the interpreter of `{}`, is not on this host",
+            crate::shell::one_line(&interpreter),
+            path.display()
+        ),
+        None => format!("`{}` is not on this host", path.display()),
+    };
+    io::Error::new(io::ErrorKind::NotFound, message)
+}
+
+/// Returns the first word behind `#!`.
+fn interpreter(script: File) -> Option<String> {
+    let mut head = Vec::new();
+    script.take(LONGEST_LINE).read_to_end(&mut head).ok()?;
+    let line = head.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
+    let words = String::from_utf8_lossy(line).into_owned();
+    words.split_whitespace().next().map(str::to_owned)
 }
 
 #[cfg(test)]

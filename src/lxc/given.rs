@@ -7,8 +7,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::config::pair;
-
 /// A line that is neither LXC's nor a network's.
 const COMMENT: &str = "# lines of the container";
 
@@ -44,21 +42,29 @@ enum Part {
 /// What stands in [`config`], in this order.
 const GIVEN: [Part; 3] = [Part::Comments, Part::Network, Part::Keys];
 
+/// The order in which `lxc-download` and `lxc-local` leave it.
+const MOVED: [Part; 3] = [Part::Comments, Part::Keys, Part::Network];
+
 /// Returns the config that a stored layer is made with, for this rootfs.
 pub fn config(rootfs: &str) -> Vec<u8> {
-    format!("{COMMENT}\n{NETWORK}\nlxc.rootfs.path = dir:{rootfs}\n").into_bytes()
+    format!("{COMMENT}\n{NETWORK}\n{}\n", path_line(rootfs)).into_bytes()
+}
+
+fn path_line(rootfs: &str) -> String {
+    format!("lxc.rootfs.path = dir:{rootfs}")
 }
 
 impl Config {
     /// Reads what has become of [`config`]; `None` where a line of it is gone, or stands there twice.
     pub fn read(text: &[u8], rootfs: &str) -> Option<Self> {
-        let path = format!("dir:{rootfs}");
+        let path = path_line(rootfs);
         let mut parts: Vec<Part> = Vec::new();
         for line in text.split_inclusive(|byte| *byte == b'\n') {
-            let given = str::from_utf8(line).ok().and_then(|line| match line.trim_end() {
+            let exact = str::from_utf8(line.strip_suffix(b"\n").unwrap_or(line));
+            let given = exact.ok().and_then(|line| match line {
                 COMMENT => Some(Part::Comments),
                 NETWORK => Some(Part::Network),
-                _ => (pair(line)? == ("lxc.rootfs.path", &path)).then_some(Part::Keys),
+                _ => (line == path).then_some(Part::Keys),
             });
             match given {
                 // A template may say where the rootfs is once more.
@@ -68,13 +74,13 @@ impl Config {
                 None => append(&mut parts, line),
             }
         }
-        if !GIVEN.iter().all(|given| parts.contains(given)) {
-            return None;
+        if let Some(at) = parts.windows(GIVEN.len()).position(|window| window == GIVEN) {
+            parts.splice(at..at + GIVEN.len(), [Part::All]);
+            return Some(Self { parts });
         }
-        if parts.starts_with(&GIVEN) {
-            parts.splice(..GIVEN.len(), [Part::All]);
-        }
-        Some(Self { parts })
+        // Nothing else that moves them is known well enough to do the same with other lines.
+        let given = parts.iter().filter(|part| !matches!(part, Part::Text(_)));
+        (parts.first() == Some(&Part::Comments) && given.eq(&MOVED)).then_some(Self { parts })
     }
 
     /// Returns the config of a container that was given the lines `own`. What the layer has written goes
@@ -181,5 +187,25 @@ mod tests {
         assert_eq!(given(|text| text.replace("empty", "veth")), None);
         assert_eq!(given(|text| format!("{text}{NETWORK}\n")), None);
         assert_eq!(given(|_| String::new()), None);
+        assert_eq!(given(|text| text.replace('\n', "\r\n")), None);
+    }
+
+    #[test]
+    fn lines_of_a_container_stay_together_wherever_they_are() {
+        let found = given(|text| format!("# first\n{text}lxc.tty.max = 1\n")).unwrap();
+        assert_eq!(found, format!("# first\n{OWN}\nlxc.tty.max = 1\n"));
+    }
+
+    #[test]
+    fn another_order_is_not_understood() {
+        let reversed = |text: &str| {
+            let lines: Vec<_> = text.lines().rev().collect();
+            lines.join("\n") + "\n"
+        };
+        assert_eq!(given(reversed), None);
+        // What it has written stands between, and would count for more or less than before.
+        let path = "lxc.rootfs.path = dir:/p/rootfs\n";
+        let behind = format!("lxc.apparmor.profile = unconfined\n{path}");
+        assert_eq!(given(|text| text.replace(path, "") + &behind), None);
     }
 }

@@ -191,6 +191,7 @@ impl Builder<'_> {
             let name = OsString::from(name);
             let value = match value {
                 EnvSource::Value(value) => OsString::from(value),
+                EnvSource::Caller if is_hidden(&hidden, &name) => return None,
                 EnvSource::Caller => caller.iter().find(|(other, _)| *other == name)?.1.clone(),
             };
             Some((name, value))
@@ -205,7 +206,7 @@ impl Builder<'_> {
         let passed = caller
             .iter()
             .filter(|(name, _)| upstream::passes(name) || is_home(name))
-            .filter(|(name, _)| !hidden.iter().any(|hidden| name == hidden.as_str()));
+            .filter(|(name, _)| !is_hidden(&hidden, name));
         let mut environment: BTreeMap<OsString, OsString> =
             upstream::ENVIRONMENT.map(|(name, value)| (name.into(), value.into())).into();
         let home = caller.iter().find(|(name, _)| name == "HOME");
@@ -226,6 +227,14 @@ impl Builder<'_> {
         let variables = layer.values.iter().filter(|(name, _)| manifest::is_variable_name(name));
         let variables =
             variables.map(|(name, value)| (OsString::from(name), value.to_string().into()));
+        let hidden = hidden(self.chain);
+        for (name, _) in layer.env.iter().filter(|(_, value)| *value == EnvSource::Caller) {
+            if is_hidden(&hidden, name.as_ref()) {
+                let message = format!("`env` passes `{name}`, which a secret is read from");
+                let help = "a layer gets the secrets that it lists, as in `secrets = [\"token\"]`";
+                self.report.push(Diagnostic::error(&layer.at, message).help(help));
+            }
+        }
         let own = layer.env.iter().filter_map(|(name, value)| match value {
             EnvSource::Value(value) => Some((OsString::from(name), OsString::from(value))),
             // Steps have the caller's environment anyway.
@@ -425,13 +434,14 @@ impl Builder<'_> {
     /// Returns what a step inside the rootfs has of the caller's environment: how the network is
     /// reached, and what the layer passes.
     fn environment_inside(&self, layer: &chain::Layer) -> Arc<[(OsString, OsString)]> {
-        let caller = &self.facts.environment;
+        let (caller, hidden) = (&self.facts.environment, hidden(self.chain));
         let passed = |name: &OsStr| {
             layer.env.iter().any(|(own, value)| *value == EnvSource::Caller && **own == *name)
         };
         let mut environment: Vec<_> = caller
             .iter()
             .filter(|(name, _)| inside::passes(name) || passed(name))
+            .filter(|(name, _)| !is_hidden(&hidden, name))
             .cloned()
             .collect();
         environment.sort();
@@ -446,6 +456,10 @@ fn hidden(chain: &Chain) -> Vec<String> {
         manifest::SecretSource::File(_) => None,
     });
     names.collect()
+}
+
+fn is_hidden(hidden: &[String], name: &OsStr) -> bool {
+    hidden.iter().any(|hidden| name == hidden.as_str())
 }
 
 /// Returns where a layer's relative paths start; what is compiled in has no place of its own, and

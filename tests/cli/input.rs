@@ -148,8 +148,7 @@ fn a_template_that_cannot_be_run_is_found_out_beforehand() {
         .mentions("`[DIR]/templates/lxc-odd` cannot be executed");
     // One whose interpreter is missing shows that only when it is called.
     let sandbox = sandbox.program("templates/lxc-odd", "#!/no/such/shell\n");
-    sandbox
-        .chain()
-        .exits(4)
-        .mentions("template `odd` of layer `os` could not be run: No such file");
+    sandbox.chain().exits(4).mentions(
+        "template `odd` of layer `os` could not be run: `/no/such/shell`, the interpreter of",
+    );
 }

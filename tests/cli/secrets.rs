@@ -364,6 +364,75 @@ render = true
     }
 }
 
+/// A variable that a secret is read from reaches no template and no step by its own name.
+#[test]
+fn what_a_secret_is_read_from_is_passed_to_nobody() {
+    let role = |env: &str, source: &str| {
+        format!(
+            "manifest = 1
+[vars]
+token = {{ secret = true, env = \"{source}\" }}
+[[layer]]
+name = \"os\"
+template = \"fake\"
+env = {{ {env} }}
+[[layer]]
+name = \"inside\"
+post = {{ in = \"rootfs\", run = \"env >/seen\" }}
+[[layer]]
+name = \"app\"
+secrets = [\"token\"]
+post = \"true\"
+"
+        )
+    };
+    let passed = role("SITE_TOKEN = { pass = true }", "SITE_TOKEN");
+    let sandbox = Sandbox::new().env("SITE_TOKEN", TOKEN).upstream("true").manifest(&passed);
+    let message = "error: `env` passes `SITE_TOKEN`, which a secret is read from";
+    sandbox.run(["validate", "m.toml"]).exits(1).mentions(message);
+    sandbox.run(["plan", "m.toml"]).exits(2).mentions(message);
+    let proxy = role("", "https_proxy");
+    let sandbox = Sandbox::new().env("https_proxy", TOKEN).upstream("true").manifest(&proxy);
+    for format in ["text", "json"] {
+        let ran = sandbox.run(["plan", "-v", "--format", format, "m.toml"]);
+        ran.exits(0);
+        assert!(!format!("{}{}", ran.stdout(), ran.stderr()).contains(TOKEN), "{format}");
+    }
+}
+
+/// What a shell makes of a secret that is not quoted.
+#[test]
+fn a_secret_is_masked_without_the_blanks_around_it() {
+    let key = "{\n  \"private_key\": \"-----BEGIN KEYDATA-----\",\n\tlast-line-of-it\r}\n";
+    for (secret, step, shown) in [
+        (" hunter2-long", "echo $token", "hunter2-long"),
+        ("hunter2\n", "printf '[%s]\\n' $token", "hunter2"),
+        (key, "printf '%s\\n' \"$token\" | sed 's/^[ \\t]*//' | tr '\\r' '\\n'", "BEGIN KEYDATA"),
+        (key, "printf '%s\\n' \"$token\" | sed 's/^[ \\t]*//' | tr '\\r' '\\n'", "last-line-of-it"),
+    ] {
+        let step = toml_string(step);
+        let sandbox = Sandbox::new().env("SITE_TOKEN", secret).upstream("mkdir \"$rootfs/etc\"");
+        let sandbox = sandbox.manifest(&format!(
+            "manifest = 1
+[vars]
+token = {{ secret = true, env = \"SITE_TOKEN\" }}
+[[layer]]
+name = \"os\"
+template = \"fake\"
+secrets = [\"token\"]
+post = {step}
+"
+        ));
+        let ran = sandbox.chain();
+        ran.exits(0).mentions("[secret token]");
+        assert!(!ran.stderr().contains(shown), "{}", ran.stderr());
+    }
+}
+
+fn toml_string(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
 /// Templates have functions of these names.
 #[test]
 fn a_secret_of_a_function_s_name_stays_one() {

@@ -66,7 +66,7 @@ fn many_terms_in_a_row_are_told_of_once() {
     let ended = running.ended(Duration::from_secs(9));
     assert_eq!(ended.status.code(), Some(143), "{}", ended.said);
     assert_eq!(sandbox.trace(), "start\nend 143\n");
-    let told = "warning: SIGTERM again changes nothing: `finally` runs to its end";
+    let told = "warning: SIGTERM: the run is ending already; `finally` runs on";
     assert_eq!(ended.said.matches(told).count(), 1, "{}", ended.said);
 }
 
@@ -286,8 +286,8 @@ fn too_few_descriptors_are_told_of() {
         assert_eq!(
             ended.said,
             format!(
-                "error: no more than {limit} files may be open at once, which are too few\n\
-                 \nhint: `ulimit -n 64`, or more, before the call\n"
+                "error: the limit on open files, {limit}, is too low\n\
+                 \nhint: raise it before the call: `ulimit -n 64`\n"
             )
         );
     }
@@ -366,6 +366,23 @@ fn the_key_of_the_terminal_reaches_a_template_that_asks_once() {
     let ended = running.ended(Duration::from_secs(9));
     assert_eq!(ended.status.code(), Some(130), "{}", ended.printed);
     assert_eq!(sandbox.trace(), "an answer\nheard\n130\n", "{}", ended.printed);
+}
+
+#[test]
+fn a_terminal_that_goes_away_ends_the_run() {
+    let steps = "post = \"touch begun; sleep 9; echo done >>trace\"\n\
+                 finally = \"echo $LAYER_STATUS >>trace\"\n";
+    let sandbox = Sandbox::new().layers(steps);
+    sandbox.shell();
+    let mut running = on_a_terminal(&sandbox, ":");
+    running.waits_for(|| sandbox.role().join("begun").exists());
+    // The master of the terminal goes with it, and the program is the leader of the session.
+    running.signal(Signal::KILL);
+    let since = Instant::now();
+    while sandbox.trace().is_empty() && since.elapsed() < Duration::from_secs(9) {
+        sleep(Duration::from_millis(10));
+    }
+    assert_eq!(sandbox.trace(), "129\n");
 }
 
 #[test]

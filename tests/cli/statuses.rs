@@ -24,7 +24,7 @@ fn every_way_to_fail_has_its_status() {
         (
             "post = { run = \":\", shell = \"/no/shell\" }\n",
             6,
-            "`os` could not be run: No such file",
+            "`os` could not be run: `/no/shell` is not on this host",
         ),
     ];
     for (rest, status, part) in table {

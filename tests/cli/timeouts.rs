@@ -22,7 +22,7 @@ fn a_step_that_takes_too_long_is_asked_to_end() {
         .chain()
         .exits(6)
         .mentions("  os| asked\n")
-        .mentions("error: `post` of layer `os` was ended after 1 s: its timeout\n");
+        .mentions("error: `post` of layer `os` timed out after 1 s\n");
     assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
     assert_eq!(sandbox.trace(), "6\n");
     assert_eq!(processes::within(&sandbox), Vec::<String>::new());
@@ -34,7 +34,7 @@ fn one_that_does_not_hear_is_killed() {
         "check = { run = 'trap \"\" TERM; while :; do sleep 1; done', timeout = \"1s\" }\n",
     );
     let started = Instant::now();
-    sandbox.chain().exits(7).mentions("was ended after 1 s: its timeout");
+    sandbox.chain().exits(7).mentions("timed out after 1 s");
     let elapsed = started.elapsed();
     assert!((10..20).contains(&elapsed.as_secs()), "{elapsed:?}");
     assert_eq!(processes::within(&sandbox), Vec::<String>::new());

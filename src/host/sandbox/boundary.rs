@@ -52,11 +52,11 @@ pub(super) fn decide(
         None
     } else if settings.network == Network::Host && !kernel::has_scopes() {
         Some(
-            "with the host's network nothing would keep it from the host's containers, since this \
-             kernel has no Landlock with scopes (Linux 6.12)",
+            "with the host's network it could reach the host's containers: this kernel has no \
+             Landlock scopes (Linux 6.12)",
         )
     } else if !more.is_empty() && Caller::observe().has_host_root() {
-        Some("its `capabilities` would be those of the host's root")
+        Some("its `capabilities` would be those of the host's root: nothing here takes them away")
     } else {
         None
     };

@@ -62,7 +62,7 @@ impl Users {
             [uids, gids]
         };
         let mut found = Self { uids, gids, map: None };
-        let map = found.try_out().map_err(|error| format!("it is refused: {error}"))?;
+        let map = found.try_out().map_err(|error| format!("the kernel refuses one: {error}"))?;
         found.map = shifted.then_some(map);
         Ok(found)
     }
@@ -139,7 +139,7 @@ impl Users {
                     Some(number) if number != i32::from(FAILED) => {
                         Err(io::Error::from_raw_os_error(number))
                     }
-                    _ => Err(io::Error::other("a process of it ended")),
+                    _ => Err(io::Error::other("its first process could not go on")),
                 }
             }
         }
