@@ -16,6 +16,7 @@ pub mod elf;
 pub mod files;
 pub mod filesystem;
 pub mod ground;
+mod input;
 pub mod kernel;
 pub mod library;
 pub mod lxc_version;

@@ -28,6 +28,6 @@ pub use nest::{
 };
 pub use show::{Detail, text};
 pub use storage::{
-    Ground, Handed, Known, Mode, PLACEHOLDER, Part, Pattern, Rung, Standing, Stock, Storable,
-    Storage, settle,
+    Ground, Handed, Input, Known, Mode, PLACEHOLDER, Part, Pattern, Rung, Standing, Stock,
+    Storable, Storage, settle,
 };

@@ -55,8 +55,7 @@ impl Wanted {
         // What is made anew is no reason to trust what was known.
         let recalling = store.as_ref().filter(|_| !self.storage.rebuild);
         let recall = |stamp: &Stamp| recalling.and_then(|store| store.recall(stamp));
-        let container = (chain, &plan.container);
-        let (ground, readings) = ground::observe(container, facts, &recall);
+        let (ground, readings) = ground::observe((chain, &plan), facts, &recall);
         let wanted = Storage { readings, ..wanted };
         let slots = |plan: &Plan| -> Vec<String> {
             let pattern = plan.storage.pattern.iter();

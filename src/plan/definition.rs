@@ -63,6 +63,10 @@ fn upstream(pattern: &Pattern, ground: &Ground, fields: &mut Vec<Field>) {
         let values = [("digest", digest.to_string())];
         fields.push(Field::new(format!("file of the argument {word}"), values));
     }
+    for (what, input) in &ground.inputs {
+        let values = [("digest", input.digest.to_string()), ("mode", input.mode.to_string())];
+        fields.push(Field::new(what, values));
+    }
     let environment = call.decisive.iter().map(|(name, value)| (exact(name), exact(value)));
     fields.push(Field::new("environment", environment));
     fields.push(Field::new("host", [("architecture", pattern.target.arch.clone())]));

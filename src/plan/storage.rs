@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use serde::Serialize;
 
 use super::key::{Document, EntryId};
 use super::nest::{Inner, Layer, Plan, Target, Upstream};
 use crate::digest::{Digest, Reading};
-use crate::manifest::{Duration, LayerName, RootfsPath};
+use crate::manifest::{self, Duration, LayerName, RootfsPath};
 
 /// The name of the container that stored layers are made for: no real one has it. It is a sound
 /// host name, and long enough that no file holds it by chance.
@@ -75,12 +76,27 @@ pub struct Pattern {
 pub struct Ground {
     /// The digests of the files that arguments name, by the word.
     pub files: BTreeMap<String, Digest>,
+    /// What the upstream copies from, by what a person calls it.
+    pub inputs: BTreeMap<String, Input>,
+    /// Which input cannot be read, and why.
+    pub unreadable: Option<String>,
     /// The digest of the busybox that the built-in upstream is made of.
     pub busybox: Option<Digest>,
     /// The arguments that name a directory: what it holds may decide what the upstream leaves.
     pub directories: Vec<String>,
     /// Whether the template is this program again.
     pub is_this_program: bool,
+}
+
+/// What a file or directory holds that a template copies from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Input {
+    /// Where it is.
+    pub path: PathBuf,
+    /// The digest of its bytes; of a directory, that of the names, modes and bytes below it.
+    pub digest: Digest,
+    /// Its permission bits.
+    pub mode: manifest::Mode,
 }
 
 /// Something that is stored.

@@ -4,6 +4,7 @@ mod backing;
 mod damage;
 mod failure;
 mod identity;
+mod inputs;
 mod keys;
 mod listing;
 mod overlay;

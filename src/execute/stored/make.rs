@@ -160,10 +160,10 @@ impl Run<'_> {
         Ok(Some(entry))
     }
 
-    /// Fails, if a file that an argument of the upstream names is not what the key says any more.
+    /// Fails, if what the upstream was given, or copies from, is not what the key says any more.
     fn unchanged_arguments(&self, pattern: &Pattern, layer: &Layer) -> Result<(), Box<Failure>> {
         let Some(Stored { store, ground, .. }) = &self.stored else { return Ok(()) };
-        if ground.files == ground::files(&pattern.arguments, &|stamp| store.recall(stamp)) {
+        if ground::is_unchanged(ground, &pattern.arguments, &|stamp| store.recall(stamp)) {
             return Ok(());
         }
         let upstream = pattern.upstream();
