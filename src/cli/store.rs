@@ -159,6 +159,7 @@ fn list(store: &Store, top: &Path, lxcpaths: &[PathBuf], format: ReportFormat) -
         // A running container is one of those whose configs are known, unless none is.
         let (mounts, configs): (Vec<_>, Vec<_>) = users.partition(|path| path.starts_with("/proc"));
         let users = if configs.is_empty() { mounts } else { configs };
+        let made_at = entry.as_ref().map_or(id.generation, |entry| entry.made_at);
         let (layer, role, manifest) = match &entry {
             Ok(entry) => (
                 entry.made.slot.replace('`', ""),
@@ -174,7 +175,7 @@ fn list(store: &Store, top: &Path, lxcpaths: &[PathBuf], format: ReportFormat) -
             manifest,
             alone,
             shared,
-            age: now.saturating_sub(id.generation) / 1000,
+            age: now.saturating_sub(made_at) / 1000,
             users: users.iter().map(|path| path.display().to_string()).collect(),
         };
         output::print(|to| match format {

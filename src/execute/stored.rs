@@ -157,6 +157,11 @@ impl Run<'_> {
                 Some(entry) => {
                     let slot = pattern.stored[index].slot();
                     self.log(format!("{slot}: in the store as {entry}\n").as_bytes());
+                    let stock = self.stored().map(|stored| &stored.stock);
+                    let advice = stock.and_then(|s| s.advice(&pattern.stored[index], entry.key));
+                    if let Some(advice) = advice {
+                        self.note(&advice);
+                    }
                     self.found(index, entry);
                 }
                 None => {

@@ -15,6 +15,9 @@ use crate::manifest::{self, Duration, LayerName, RootfsPath};
 /// host name, and long enough that no file holds it by chance.
 pub const PLACEHOLDER: &str = "zz-lt-placeholder-7f3a9c";
 
+/// How old the upstream of a role may become before that is told, in days.
+const OLD: u64 = 30;
+
 /// How a container comes to what is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -139,6 +142,8 @@ pub enum Part {
 pub struct Stock {
     /// The newest generation of each key.
     pub entries: BTreeMap<Digest, u64>,
+    /// When the newest of a key was made, where that is not its generation.
+    pub made_at: BTreeMap<Digest, u64>,
     /// When that was observed, in milliseconds since 1970.
     pub now: u64,
     /// What defined what was last made for the same role, by [`Storable::slot`].
@@ -146,18 +151,44 @@ pub struct Stock {
 }
 
 impl Stock {
-    /// Returns the newest entry of a key, unless it is older than `refresh`.
+    /// Returns the newest entry of a key, unless it is older than `refresh`, or from the future.
     pub fn find(&self, key: Digest, refresh: Option<Duration>) -> Option<EntryId> {
         let generation = *self.entries.get(&key)?;
-        let limit = refresh.map(std::time::Duration::from).map(|limit| limit.as_millis());
-        let age = u128::from(self.now.saturating_sub(generation));
-        limit.is_none_or(|limit| age <= limit).then_some(EntryId { key, generation })
+        let is_fresh =
+            |limit| self.age(key).is_some_and(|age| age <= std::time::Duration::from(limit));
+        refresh.is_none_or(is_fresh).then_some(EntryId { key, generation })
+    }
+
+    /// Returns how old the newest entry of a key is; nothing, where it is from the future.
+    pub fn age(&self, key: Digest) -> Option<std::time::Duration> {
+        let made_at = self.made_at.get(&key).or_else(|| self.entries.get(&key))?;
+        self.now.checked_sub(*made_at).map(std::time::Duration::from_millis)
+    }
+
+    /// Says that an upstream is old, where nothing says how old it may be: what it installed gets no
+    /// fixes any more.
+    pub fn advice(&self, storable: &Storable, key: Digest) -> Option<String> {
+        if storable.part != Part::Upstream || storable.refresh.is_some() {
+            return None;
+        }
+        let days = self.age(key)?.as_secs() / (24 * 60 * 60);
+        (days > OLD).then(|| {
+            format!(
+                "what is stored of {} was made {days} days ago, and is used as it is: `refresh = \
+                 \"{OLD}d\"` in that layer makes it anew once it is older than that, and `--rebuild` \
+                 does now",
+                storable.slot()
+            )
+        })
     }
 
     /// Says why something is not found.
     pub fn why(&self, storable: &Storable, rung: &Rung, rebuild: bool) -> Vec<String> {
         if self.entries.contains_key(&rung.key) {
             return vec![match storable.refresh {
+                Some(_) if !rebuild && self.age(rung.key).is_none() => {
+                    "what is stored was made at a time that is still to come".to_owned()
+                }
                 Some(after) if !rebuild => format!("what is stored is older than {after}"),
                 _ => "it is made anew, as `--rebuild` says".to_owned(),
             }];

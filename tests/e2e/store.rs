@@ -1,5 +1,6 @@
 //! The layer store: what it saves, what it must never change, and who stands on it.
 
+mod age;
 mod backing;
 mod damage;
 mod failure;

@@ -12,7 +12,7 @@ use super::identity::Names;
 use super::{Denied, Stored, fault, is_upstream};
 use crate::host::files::{self, Ownership};
 use crate::host::ground;
-use crate::plan::{Act, Content, EntryId, Layer, PLACEHOLDER, Pattern, Rung, Target};
+use crate::plan::{Act, Content, EntryId, Layer, PLACEHOLDER, Pattern, Rung, Stock, Target};
 use crate::store::tree::Bell;
 use crate::store::{About, Build, Entry, Lock, Made, Start, Workspace};
 
@@ -46,7 +46,8 @@ impl Run<'_> {
         self.wait(&format!("another run makes {}", storable.slot()), || lock.take())?;
         let stock = store.stock(&self.plan.manifest.absolute, &[]).map_err(fail)?;
         if let Some(stored) = &mut self.stored {
-            stored.stock.entries = stock.entries;
+            let earlier = std::mem::take(&mut stored.stock.earlier);
+            stored.stock = Stock { earlier, ..stock };
             for id in &stored.damaged {
                 if stored.stock.entries.get(&id.key) == Some(&id.generation) {
                     stored.stock.entries.remove(&id.key);
