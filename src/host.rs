@@ -37,3 +37,4 @@ pub mod terminal;
 pub mod threads;
 pub mod tree;
 pub mod userns;
+pub mod xattr;

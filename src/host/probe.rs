@@ -104,7 +104,7 @@ impl Probe {
             let Dropped::Source { path, render, at } = &file.content else { continue };
             let complete = match sources.get(path) {
                 Some(Observed::File(fact)) => !render || fact.bytes.is_some(),
-                Some(Observed::Tree(_)) => true,
+                Some(Observed::Tree { .. }) => true,
                 None => false,
             };
             if complete {

@@ -15,6 +15,7 @@ mod role;
 mod same;
 mod seen;
 mod shelf;
+mod sources;
 mod steps;
 mod unusable;
 
