@@ -17,6 +17,7 @@ mod report;
 mod run;
 mod schema;
 mod shell;
+mod start;
 mod storage;
 mod store;
 mod template;

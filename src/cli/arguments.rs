@@ -126,6 +126,10 @@ pub(crate) struct PlanArguments {
     /// The directory of LXC's containers.
     #[arg(long, short = 'P', value_name = "DIR")]
     pub(crate) lxcpath: Option<PathBuf>,
+    /// What the container's config starts with, as `lxc-create -f` has it; LXC's default.conf, where
+    /// there is one.
+    #[arg(long, short = 'f', value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) storage: StorageArguments,
     /// How the plan is written.

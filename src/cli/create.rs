@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, fcntl_lock};
 
 use super::arguments::CreateArguments;
-use super::mapping::{IN_PIECES, Mapping, starting_config};
+use super::mapping::{IN_PIECES, Mapping};
 use super::run::{Options, run};
-use super::storage::Wanted;
+use super::start::Start;
 use super::{output, plan};
 use crate::execute::status;
 use crate::host::caller::Caller;
@@ -20,7 +20,7 @@ use crate::host::secret;
 use crate::host::signals::Signals;
 use crate::host::userns;
 use crate::lxc::call::{Mapped, is_container_name};
-use crate::{shell, store};
+use crate::shell;
 
 pub(super) fn main(arguments: CreateArguments) -> u8 {
     match create(arguments) {
@@ -44,12 +44,8 @@ fn create(arguments: CreateArguments) -> Result<u8, String> {
     let caller = Caller::observe();
     let lxcpath = arguments.lxcpath.unwrap_or_else(|| lxcpath::default(&caller));
     let lxcpath = std::path::absolute(&lxcpath).map_err(|error| error.to_string())?;
-    let config = arguments.config.or_else(|| lxcpath::default_config(&caller));
-    let config = match &config {
-        None => String::new(),
-        Some(path) => starting_config(path)?,
-    };
-    let mapping = Mapping::decide(&config, &caller);
+    let start = Start::read(arguments.config.as_deref(), &caller)?;
+    let mapping = start.mapping;
     if mapping == Mapping::Pieces {
         return Err(IN_PIECES.to_owned());
     }
@@ -58,11 +54,7 @@ fn create(arguments: CreateArguments) -> Result<u8, String> {
     let target = plan::target(&name, &path, mapped, arguments.args);
     // A manifest that cannot be used is found out before anything is made.
     let manifest = arguments.manifest.path();
-    let wanted = Wanted {
-        storage: arguments.storage,
-        config: mapping.initial_config(&config, &path.join("rootfs")).into_bytes(),
-        map: Some(store::map_of(mapping.ids(&caller))),
-    };
+    let wanted = start.wanted(arguments.storage, &caller, &path.join("rootfs"));
     let Some((plan, chain)) = plan::make(&manifest, target, &arguments.values, &wanted) else {
         return Ok(status::USAGE);
     };

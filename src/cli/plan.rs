@@ -4,8 +4,8 @@ use std::path::Path;
 
 use super::arguments::{PlanArguments, PlanFormat, ValueArguments};
 use super::load::{self, Loaded};
-use super::mapping::{self, Mapping};
 use super::output;
+use super::start::Start;
 use super::storage::Wanted;
 use crate::chain::Chain;
 use crate::execute::status;
@@ -13,7 +13,7 @@ use crate::host::caller::Caller;
 use crate::host::{lxcpath, probe};
 use crate::lxc::call::{Mapped, is_container_name};
 use crate::plan::{self, Detail, Plan, Target, Template};
-use crate::{shell, store};
+use crate::shell;
 
 pub(super) fn main(arguments: &PlanArguments) -> u8 {
     let manifest = arguments.manifest.path();
@@ -32,16 +32,16 @@ pub(super) fn main(arguments: &PlanArguments) -> u8 {
         Some(path) => std::path::absolute(path).unwrap_or_else(|_| path.clone()),
         None => lxcpath::default(&caller),
     };
-    let config = lxcpath::default_config(&caller);
-    let config = config.and_then(|path| mapping::starting_config(&path).ok()).unwrap_or_default();
-    let mapping = Mapping::decide(&config, &caller);
-    let path = lxcpath.join(&name);
-    let wanted = Wanted {
-        storage: arguments.storage,
-        config: mapping.initial_config(&config, &path.join("rootfs")).into_bytes(),
-        map: (mapping != Mapping::Pieces).then(|| store::map_of(mapping.ids(&caller))),
+    let start = match Start::read(arguments.config.as_deref(), &caller) {
+        Ok(start) => start,
+        Err(message) => {
+            output::error(&message, None);
+            return status::USAGE;
+        }
     };
-    let target = target(&name, &path, mapping.mapped(), arguments.args.clone());
+    let path = lxcpath.join(&name);
+    let wanted = start.wanted(arguments.storage, &caller, &path.join("rootfs"));
+    let target = target(&name, &path, start.mapping.mapped(), arguments.args.clone());
     let Some((plan, _)) = make(&manifest, target, &arguments.values, &wanted) else {
         return status::USAGE;
     };

@@ -16,6 +16,7 @@ mod same;
 mod seen;
 mod shelf;
 mod sources;
+mod starting;
 mod steps;
 mod unusable;
 
