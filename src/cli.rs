@@ -1,6 +1,7 @@
 //! The command line: the only part that talks to people.
 
 mod arguments;
+mod at_work;
 mod clone_hook;
 mod create;
 mod doctor;
@@ -31,11 +32,18 @@ use clap::Parser;
 
 use arguments::{Cli, Verb};
 
+use crate::execute::status;
+use crate::host::inheritance;
+
 /// The name that makes the program a template: `lxc-create -t layered-template` looks for it.
 const TEMPLATE_NAME: &str = "lxc-layered-template";
 
 /// Runs the program.
 pub fn main() -> ExitCode {
+    if let Err(reason) = inheritance::take_over() {
+        output::error(&reason, Some(inheritance::ADVICE));
+        return ExitCode::from(status::USAGE);
+    }
     let mut words = std::env::args_os();
     let name = words.next().unwrap_or_default();
     let words: Vec<OsString> = words.collect();

@@ -1,5 +1,6 @@
 //! Content digests: one vocabulary, `sha256:` followed by 64 hexadecimal digits.
 
+mod content;
 mod reading;
 
 use std::fmt;
@@ -8,6 +9,7 @@ use std::io::{self, Read};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
+pub use content::Content;
 pub use reading::{Reading, Stamp};
 
 /// The SHA-256 digest of some bytes.

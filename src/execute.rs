@@ -21,7 +21,6 @@ mod upstream;
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
-use std::process::Command;
 use std::rc::Rc;
 
 pub use evidence::Evidence;
@@ -31,11 +30,14 @@ use site::Site;
 use stored::{HandedAt, Stored};
 
 use crate::chain::Secrets;
+use crate::host::child::End;
+use crate::host::event_loop::EventLoop;
+use crate::host::interrupts::Work;
 use crate::host::rootfs::Rootfs;
-use crate::host::signals::Signals;
 use crate::host::state::{KeptRun, RunDirectory};
 use crate::host::userns::Ids;
 use crate::host::{child, files, mounts};
+use crate::manifest::Stop;
 use crate::plan::{Act, Inner, Layer, Plan, Step, Upstream};
 use crate::record::{self, Record};
 
@@ -44,8 +46,8 @@ use crate::record::{self, Record};
 pub struct Means<'a> {
     /// Who is told what happens.
     pub observer: &'a mut dyn Observer,
-    /// The signals that ask for the end.
-    pub signals: Signals,
+    /// What runs commands, and hears the signals that ask for the end.
+    pub events: &'a mut EventLoop,
     /// The values of the secrets that layers list.
     pub secrets: Secrets,
     /// Where the log goes, and what is kept of a failure; nothing, where no directory can be had.
@@ -88,6 +90,12 @@ pub fn run<'a>(plan: &'a Plan, means: Means<'a>) -> Result<(), Failure> {
         .and_then(|()| run.layer(&plan.layer, &Vec::new()).map_err(|failure| *failure))
         .and_then(|()| run.record());
     let result = result.map_err(|failure| run.kept(failure));
+    if run.means.events.has_left_out()
+        && let Some(directory) = &mut run.means.directory
+    {
+        // It is where that can be read.
+        directory.keep();
+    }
     let ended = match run.leave_overlay() {
         Err(error) if result.is_ok() => Err(Failure::of_run(
             status::STORE,
@@ -191,6 +199,7 @@ impl Run<'_> {
         mut result: Result<(), Box<Failure>>,
     ) -> Result<(), Box<Failure>> {
         for step in &layer.finally {
+            result = result.and_then(|()| Ok(self.uninterrupted()?));
             let status = result.as_ref().err().map_or(0, |failure| failure.status);
             let more = [(OsString::from("LAYER_STATUS"), status.to_string().into())];
             let ended = self.step(layer, step, handed, &more);
@@ -199,12 +208,12 @@ impl Run<'_> {
             }
             result = result.and(ended.map_err(Box::new));
         }
-        result
+        result.and_then(|()| Ok(self.uninterrupted()?))
     }
 
-    /// Fails, if a signal has asked for the end while no command was there to hear it.
+    /// Fails, if a signal has asked for the end.
     fn uninterrupted(&mut self) -> Result<(), Failure> {
-        match self.means.signals.take() {
+        match self.means.events.asked() {
             None => Ok(()),
             Some(signal) => {
                 let (status, reason) = step::interrupted(signal);
@@ -276,11 +285,12 @@ impl Run<'_> {
     /// Copies the failed rootfs, since what made the container removes it.
     fn keep_rootfs(&mut self) -> Option<PathBuf> {
         let to = self.means.directory.as_ref()?.place("rootfs");
-        let mut copy = Command::new("cp");
+        let mut copy = step::host_command("cp");
         copy.args(["-a", "--reflink=auto", "--"]).arg(&self.site.rootfs).arg(&to);
-        crate::host::kernel::unblocked(&mut copy);
-        match copy.status() {
-            Ok(status) if status.success() => {
+        let terms = child::Terms { work: Work::Final, ..child::Terms::default() };
+        let mut faults = Faults::default();
+        match self.means.events.run(copy, terms, &mut faults) {
+            Ok(End::Own(status)) if status.success() => {
                 let name = self.plan.container.name.clone();
                 let run = KeptRun { name, ids: Ids::of_this_process() };
                 let noted = self.means.directory.as_ref()?.describe(&run);
@@ -289,10 +299,15 @@ impl Run<'_> {
                 }
                 Some(to)
             }
-            Ok(status) => {
+            Ok(end) => {
                 // A part of it would only fill the disk further.
                 let _ = std::fs::remove_dir_all(&to);
-                self.note(&format!("the failed rootfs could not be kept: cp ended with {status}"));
+                let reason = match end {
+                    End::Own(status) => step::describe(status),
+                    End::TimedOut | End::Interrupted(_) => "was interrupted".to_owned(),
+                };
+                let said = faults.0.tail();
+                self.note(&format!("the failed rootfs could not be kept: cp {reason}: {said}"));
                 None
             }
             Err(error) => {
@@ -306,8 +321,19 @@ impl Run<'_> {
     fn terms(&self, step: &Step) -> child::Terms {
         child::Terms {
             timeout: step.timeout.map(Into::into),
-            shares_terminal: false,
             tick: self.means.observer.tick(),
+            work: if step.stop == Stop::Finally { Work::Final } else { Work::Ordinary },
+            ..child::Terms::default()
         }
+    }
+}
+
+/// What a command of the program's own complains of.
+#[derive(Default)]
+struct Faults(Evidence);
+
+impl child::Watcher for Faults {
+    fn output(&mut self, bytes: &[u8]) {
+        self.0.add(bytes);
     }
 }

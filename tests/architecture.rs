@@ -228,6 +228,16 @@ fn nothing_below_the_command_line_knows_of_a_dry_run() {
 }
 
 #[test]
+fn a_run_waits_for_children_in_its_loop_alone() {
+    let runs = |file: &&File| !file.tests && ["execute", "store"].contains(&file.module());
+    for file in files().iter().filter(runs) {
+        for way in [".output()", ".status()", ".spawn()", "waitpid", "waitid"] {
+            assert!(!file.code.contains(way), "{}: {way}", file.path.display());
+        }
+    }
+}
+
+#[test]
 fn what_the_compiler_cannot_check_is_in_one_file() {
     let holds: Vec<_> = files()
         .into_iter()

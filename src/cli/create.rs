@@ -2,6 +2,7 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, chown};
 use std::path::{Path, PathBuf};
 
@@ -21,6 +22,7 @@ use crate::host::signals::Signals;
 use crate::host::userns;
 use crate::lxc::call::{Mapped, is_container_name};
 use crate::shell;
+use crate::store::tree;
 
 pub(super) fn main(arguments: CreateArguments) -> u8 {
     match create(arguments) {
@@ -179,7 +181,10 @@ impl Drop for Shell {
         if self.kept {
             return;
         }
-        if let Err(error) = fs::remove_dir_all(&self.path) {
+        let (above, name) = (self.path.parent(), self.path.file_name());
+        let above = files::open_directory(above.unwrap_or(Path::new("/")));
+        let removed = above.and_then(|above| tree::remove(above.as_fd(), name.unwrap_or_default()));
+        if let Err(error) = removed {
             let path = self.path.display();
             output::error(&format!("`{path}` could not be removed: {error}"), None);
         }

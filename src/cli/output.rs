@@ -40,17 +40,39 @@ pub(super) fn styled() -> bool {
     set("CLICOLOR_FORCE") || io::stderr().is_terminal()
 }
 
+/// What standard error is to whoever looks at it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Look {
+    /// Whether a line can be written over.
+    pub(super) live: bool,
+    pub(super) styled: bool,
+}
+
+impl Look {
+    pub(super) fn observe() -> Self {
+        Self { live: io::stderr().is_terminal(), styled: styled() }
+    }
+}
+
+/// Returns a text with just one line feed at its end.
+pub(super) fn line(text: &str) -> String {
+    format!("{}\n", text.trim_end())
+}
+
 /// Says something on standard error, ended by a line feed.
 pub(super) fn say(text: &str) {
-    let mut line = text.trim_end().to_owned();
-    line.push('\n');
-    let _ = io::stderr().lock().write_all(line.as_bytes());
+    let _ = io::stderr().lock().write_all(line(text).as_bytes());
+}
+
+/// Returns the line that says what is wrong.
+pub(super) fn fault(message: &str, styled: bool) -> String {
+    let title = if styled { "\x1b[1;31merror\x1b[0m" } else { "error" };
+    line(&format!("{title}: {}", crate::shell::printable(message)))
 }
 
 /// Says what is wrong, in one line and perhaps a hint.
 pub(super) fn error(message: &str, hint: Option<&str>) {
-    let title = if styled() { "\x1b[1;31merror\x1b[0m" } else { "error" };
-    say(&format!("{title}: {}", crate::shell::printable(message)));
+    say(&fault(message, styled()));
     if let Some(hint) = hint {
         say(&format!("\nhint: {}", crate::shell::printable(hint)));
     }

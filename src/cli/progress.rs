@@ -1,11 +1,12 @@
 //! Tells people, or programs, how a run goes on.
 
-use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::arguments::{LogFormat, TalkArguments};
-use super::output;
+use super::output::{Look, line};
 use crate::execute::{Doing, Event, Observer, Subject};
+use crate::host::output::Output;
 use crate::shell;
 use crate::source::At;
 
@@ -16,13 +17,13 @@ const SOON: Duration = Duration::from_secs(1);
 const LONGEST: usize = 60;
 
 /// Returns the observer that tells as it was asked to.
-pub(super) fn observer(talk: TalkArguments) -> Box<dyn Observer> {
+pub(super) fn observer(talk: TalkArguments, look: Look, output: Output) -> Box<dyn Observer> {
     match talk.log_format {
-        LogFormat::Json => Box::new(Json::default()),
-        LogFormat::Text if talk.quiet => Box::new(Quiet),
+        LogFormat::Json => Box::new(Json { output, open: Vec::new() }),
+        LogFormat::Text if talk.quiet => Box::new(Quiet { output }),
         LogFormat::Text => Box::new(Text {
-            live: io::stderr().is_terminal(),
-            styled: output::styled(),
+            output,
+            look,
             verbose: talk.verbose > 0,
             begun: None,
             last: Line::Whole,
@@ -32,12 +33,14 @@ pub(super) fn observer(talk: TalkArguments) -> Box<dyn Observer> {
 
 /// Tells nothing but what a person should know.
 #[derive(Debug)]
-struct Quiet;
+struct Quiet {
+    output: Output,
+}
 
 impl Observer for Quiet {
     fn event(&mut self, event: &Event<'_>) {
         if let Event::Note(text) = event {
-            output::say(&format!("warning: {text}"));
+            self.output.say(&line(&format!("warning: {text}")));
         }
     }
 }
@@ -45,9 +48,8 @@ impl Observer for Quiet {
 /// Tells by lines of text.
 #[derive(Debug)]
 struct Text {
-    /// Whether a line can be written over.
-    live: bool,
-    styled: bool,
+    output: Output,
+    look: Look,
     verbose: bool,
     /// The line of what goes on, and since when it does.
     begun: Option<(String, Instant)>,
@@ -75,13 +77,13 @@ impl Observer for Text {
             Event::Ended { succeeded, elapsed, .. } => self.end(*succeeded, *elapsed),
             Event::Note(text) => {
                 self.close();
-                output::say(&format!("warning: {text}"));
+                self.say(&line(&format!("warning: {text}")));
             }
         }
     }
 
     fn tick(&self) -> Option<Duration> {
-        self.live.then_some(SOON)
+        self.look.live.then_some(SOON)
     }
 }
 
@@ -89,27 +91,29 @@ impl Text {
     fn begin(&mut self, subject: &Subject, at: &At, text: &str) {
         self.close();
         let head = head(subject);
-        let head = if self.styled { format!("\x1b[1m{head}\x1b[0m") } else { head };
+        let head = if self.look.styled { format!("\x1b[1m{head}\x1b[0m") } else { head };
         let text = match &subject.doing {
             Doing::Step(_) | Doing::Store => format!(": {}", first_line(text)),
             _ => String::new(),
         };
         let at = if self.verbose { format!(" ({at})") } else { String::new() };
-        let line = format!("{head}{text}{at}");
-        if self.live {
-            write(line.as_bytes());
+        let begun = format!("{head}{text}{at}");
+        if self.look.live {
+            self.say(&begun);
             self.last = Line::Open;
         } else {
-            output::say(&line);
+            self.say(&line(&begun));
         }
-        self.begun = Some((line, Instant::now()));
+        self.begun = Some((begun, Instant::now()));
     }
 
     /// Shows the time that has passed, where the line is still the last one.
     fn draw(&mut self) {
         let Some((line, since)) = &self.begun else { return };
-        if self.last == Line::Open && since.elapsed() >= SOON {
-            write(format!("\r\x1b[K{line} {} s", since.elapsed().as_secs()).as_bytes());
+        // Who does not look needs no clock.
+        let looked_at = !self.output.is_waiting();
+        if looked_at && self.last == Line::Open && since.elapsed() >= SOON {
+            self.say(&format!("\r\x1b[K{line} {} s", since.elapsed().as_secs()));
         }
     }
 
@@ -120,7 +124,7 @@ impl Text {
         if !matches!(subject.doing, Doing::Step(_)) {
             // A template talks to people by itself, and may leave a question open.
             self.last = line_of(bytes);
-            return write(bytes);
+            return self.output.write(bytes);
         }
         let prefix = format!("  {}| ", subject.layer);
         let mut shown = Vec::with_capacity(bytes.len() + prefix.len());
@@ -131,20 +135,20 @@ impl Text {
             shown.extend_from_slice(line);
             self.last = line_of(line);
         }
-        write(&shown);
+        self.output.write(&shown);
     }
 
     fn end(&mut self, succeeded: bool, elapsed: Duration) {
-        let Some((line, _)) = self.begun.take() else { return };
+        let Some((begun, _)) = self.begun.take() else { return };
         let worth = elapsed >= SOON || !succeeded;
         let outcome = if succeeded { "done" } else { "failed" };
         let time = format!("{outcome} after {:.1} s", elapsed.as_secs_f64());
         if self.last == Line::Open && worth {
-            write(format!("\r\x1b[K{line} {time}\n").as_bytes());
+            self.say(&format!("\r\x1b[K{begun} {time}\n"));
             self.last = Line::Whole;
         } else if worth && elapsed >= SOON {
             self.close();
-            output::say(&format!("{line} {time}"));
+            self.say(&line(&format!("{begun} {time}")));
         } else {
             self.close();
         }
@@ -152,9 +156,13 @@ impl Text {
 
     fn close(&mut self) {
         if self.last != Line::Whole {
-            write(b"\n");
+            self.say("\n");
             self.last = Line::Whole;
         }
+    }
+
+    fn say(&self, text: &str) {
+        self.output.say(text);
     }
 }
 
@@ -182,13 +190,28 @@ fn first_line(text: &str) -> String {
     }
 }
 
-fn write(bytes: &[u8]) {
-    let _ = io::stderr().lock().write_all(bytes);
+/// Returns what is said of so many bytes of output that nobody has taken.
+pub(super) fn left_out(format: LogFormat) -> fn(u64, Option<&Path>) -> String {
+    match format {
+        LogFormat::Text => |count, log| format!("warning: {}", missing(count, log)),
+        LogFormat::Json => |count, log| {
+            serde_json::json!({ "event": "note", "text": missing(count, log) }).to_string()
+        },
+    }
+}
+
+fn missing(count: u64, log: Option<&Path>) -> String {
+    let place = match log {
+        Some(log) => format!("; the log has them: {}", shell::word(log)),
+        None => ", and there is no log".to_owned(),
+    };
+    format!("{} KiB of output are left out here, since nobody read on{place}", count.div_ceil(1024))
 }
 
 /// Tells by JSON objects, one a line.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Json {
+    output: Output,
     /// The beginning of a character whose end has not come yet.
     open: Vec<u8>,
 }
@@ -220,7 +243,7 @@ impl Observer for Json {
             }),
             Event::Note(text) => serde_json::json!({ "event": "note", "text": text }),
         };
-        output::say(&value.to_string());
+        self.output.say(&line(&value.to_string()));
     }
 }
 
@@ -235,7 +258,7 @@ impl Json {
                 "what": what(subject),
                 "text": String::from_utf8_lossy(&text),
             });
-            output::say(&value.to_string());
+            self.output.write(line(&value.to_string()).as_bytes());
         }
     }
 }

@@ -11,9 +11,10 @@ use crate::shell;
 /// The longest command that is shown whole, in characters.
 const LONGEST: usize = 400;
 
-/// Says what failed, where, why, and what there is to look at.
-pub(super) fn text(failure: &Failure, plan: &Plan, under_lxc: bool) {
-    let mut text = String::new();
+/// Returns what failed, where, why, and what there is to look at.
+pub(super) fn text(failure: &Failure, plan: &Plan, under_lxc: bool, styled: bool) -> String {
+    let mut text = output::fault(&failure.to_string(), styled);
+    let title = text.len();
     if let Some(at) = &failure.at {
         let _ = writeln!(text, "  --> {at}");
     }
@@ -32,24 +33,27 @@ pub(super) fn text(failure: &Failure, plan: &Plan, under_lxc: bool) {
     if let Some(log) = &failure.log {
         let _ = writeln!(text, "  log: {}", shell::word(log));
     }
-    output::error(&failure.to_string(), None);
-    output::say(&text);
+    if text.len() == title {
+        text.push('\n');
+    }
     if let Some(hint) = &failure.hint {
-        output::say(&format!("\nhint: {}", shell::printable(hint)));
+        let _ = writeln!(text, "\nhint: {}", shell::printable(hint));
     }
     if let Some(rootfs) = &failure.rootfs {
-        output::say(&format!("\nhint: to look around: {}", enter(rootfs)));
+        let _ = writeln!(text, "\nhint: to look around: {}", enter(rootfs));
     }
     if under_lxc && failure.signal().is_some() {
-        output::say(&format!(
+        let _ = writeln!(
+            text,
             "\nhint: if lxc-create is gone too, a half-made container stays; {} removes it",
             destroy(plan)
-        ));
+        );
     }
+    text
 }
 
-/// Says the same as one JSON object.
-pub(super) fn json(failure: &Failure, plan: &Plan, under_lxc: bool) {
+/// Returns the same as one JSON object.
+pub(super) fn json(failure: &Failure, plan: &Plan, under_lxc: bool) -> String {
     let value = serde_json::json!({
         "event": "failed",
         "status": failure.status,
@@ -64,7 +68,7 @@ pub(super) fn json(failure: &Failure, plan: &Plan, under_lxc: bool) {
         "enter": failure.rootfs.as_deref().map(enter),
         "cleanup": (under_lxc && failure.status > status::SIGNAL).then(|| destroy(plan)),
     });
-    output::say(&value.to_string());
+    output::line(&value.to_string())
 }
 
 fn cut(command: &str) -> String {

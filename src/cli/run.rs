@@ -1,10 +1,16 @@
 //! Runs a plan, and tells people of it.
 
+use std::io;
+
 use super::arguments::{LogFormat, TalkArguments};
+use super::at_work::AtWork;
+use super::output::Look;
 use super::{output, progress, report};
 use crate::chain::Secrets;
 use crate::execute::{self, Failure, Means, status};
 use crate::host::caller::Caller;
+use crate::host::event_loop::EventLoop;
+use crate::host::output::{LeftOut, Output};
 use crate::host::signals::Signals;
 use crate::host::state::{self, RunDirectory};
 use crate::host::{child, contain, privacy};
@@ -33,50 +39,97 @@ pub(super) fn run(plan: &Plan, secrets: Secrets, options: Options) -> u8 {
         return status::FILES;
     }
     let directory = run_directory(plan);
-    let log = directory.as_ref().map(RunDirectory::log);
-    match contain::run(|signals| within(plan, secrets, options, directory, signals)) {
-        Ok(ended) => {
-            if let Some(failure) = Failure::of_killed(ended) {
-                let log = log.filter(|log| log.exists());
-                tell(&Failure { log, ..failure }, plan, options);
-            }
-            child::code(ended)
-        }
-        Err(error) => {
-            output::error(&format!("the run cannot begin: {error}"), None);
-            status::FILES
-        }
-    }
+    contained(plan, secrets, options, directory).unwrap_or_else(|error| {
+        output::error(&format!("the run cannot begin: {error}"), None);
+        status::FILES
+    })
 }
 
-fn within(
+fn contained(
     plan: &Plan,
     secrets: Secrets,
     options: Options,
     directory: Option<RunDirectory>,
-    signals: Signals,
-) -> u8 {
-    let mut observer = progress::observer(options.talk);
-    let Options { keep_failed, allow_untrusted, .. } = options;
-    let observer = &mut *observer;
-    let means = Means { observer, signals, secrets, directory, keep_failed, allow_untrusted };
-    match execute::run(plan, means) {
-        Ok(()) => 0,
-        Err(failure) if failure.informational() => {
-            output::say(&format!("{failure}; no container is kept"));
-            failure.status
-        }
-        Err(failure) => {
-            tell(&failure, plan, options);
-            failure.status
-        }
-    }
+) -> io::Result<u8> {
+    let log = directory.as_ref().map(RunDirectory::log);
+    let line = progress::left_out(options.talk.log_format);
+    let look = Look::observe();
+    let at_work = AtWork::new()?;
+    let mut signals = Signals::keep()?;
+    let (output, mut writer, reader) = Output::begin(LeftOut { log: log.clone(), line })?;
+    let told = Told { plan, options, look, output: &output };
+    let work = |signals| {
+        let events = EventLoop::new(signals, output.clone());
+        let result = events.map(|events| told.run(secrets, directory, events, &at_work));
+        result.unwrap_or_else(|error| {
+            tracing::error!(%error, "nothing can be waited for");
+            status::FILES
+        })
+    };
+    let ended = contain::run(&mut signals, work, || writer.start(reader));
+    let result =
+        ended.map(|ended| match Failure::of_ended(ended.status, at_work.read().as_deref()) {
+            Some(failure) => {
+                let log = log.filter(|log| log.exists());
+                let failure = Failure { log, ..failure };
+                told.tell(&failure);
+                (failure.status, ended.asked)
+            }
+            None => (child::code(ended.status), ended.asked),
+        });
+    // One that was asked behind this process's back has ended as if it had been asked here.
+    let asked = result.as_ref().is_ok_and(|(status, asked)| *asked || *status > status::SIGNAL);
+    writer.end(output, &mut signals, asked);
+    result.map(|(status, _)| status)
 }
 
-fn tell(failure: &Failure, plan: &Plan, options: Options) {
-    match options.talk.log_format {
-        LogFormat::Text => report::text(failure, plan, options.under_lxc),
-        LogFormat::Json => report::json(failure, plan, options.under_lxc),
+/// A run that is told of.
+struct Told<'a> {
+    plan: &'a Plan,
+    options: Options,
+    look: Look,
+    output: &'a Output,
+}
+
+impl Told<'_> {
+    fn run(
+        &self,
+        secrets: Secrets,
+        directory: Option<RunDirectory>,
+        mut events: EventLoop,
+        at_work: &AtWork,
+    ) -> u8 {
+        let mut observer = progress::observer(self.options.talk, self.look, self.output.clone());
+        let mut observer = at_work.noted(&mut *observer);
+        let means = Means {
+            observer: &mut observer,
+            events: &mut events,
+            secrets,
+            directory,
+            keep_failed: self.options.keep_failed,
+            allow_untrusted: self.options.allow_untrusted,
+        };
+        let status = match execute::run(self.plan, means) {
+            Ok(()) => 0,
+            Err(failure) if failure.informational() => {
+                self.output.say(&output::line(&format!("{failure}; no container is kept")));
+                failure.status
+            }
+            Err(failure) => {
+                self.tell(&failure);
+                failure.status
+            }
+        };
+        events.finish();
+        status
+    }
+
+    fn tell(&self, failure: &Failure) {
+        let under_lxc = self.options.under_lxc;
+        self.output.say(&match self.options.talk.log_format {
+            LogFormat::Text => report::text(failure, self.plan, under_lxc, self.look.styled),
+            LogFormat::Json => report::json(failure, self.plan, under_lxc),
+        });
     }
 }
 

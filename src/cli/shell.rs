@@ -16,6 +16,7 @@ use crate::host::rootfs::Rootfs;
 use crate::host::sandbox::{
     Caches, Lending, Network, Outcome, Program, Sandbox, Settings, Streams,
 };
+use crate::host::signals::Signals;
 use crate::host::state::{self, KeptRun};
 use crate::host::terminal::{self, Terminal};
 use crate::host::userns::{self, Ids};
@@ -53,19 +54,20 @@ fn enter(arguments: &ShellArguments) -> Result<u8, String> {
     if needs_namespace {
         userns::enter(ids).map_err(|error| format!("no user namespace can be entered: {error}"))?;
     }
-    // It hears the caller's signals by the terminal that it shares, or by being their target.
-    contain::run(|_| match within(arguments, &place) {
-        Ok(status) => status,
-        Err(error) => {
-            output::error(&error.to_string(), None);
-            status::POST
-        }
-    })
-    .map(child::code)
-    .map_err(|error| format!("nothing can be run: {error}"))
+    let contained = Signals::keep().and_then(|mut signals| {
+        let work = |mut signals| {
+            within(arguments, &place, &mut signals).unwrap_or_else(|error| {
+                output::error(&error.to_string(), None);
+                status::POST
+            })
+        };
+        contain::run(&mut signals, work, || Ok(()))
+    });
+    let ended = contained.map_err(|error| format!("nothing can be run: {error}"))?;
+    Ok(child::code(ended.status))
 }
 
-fn within(arguments: &ShellArguments, place: &Place) -> io::Result<u8> {
+fn within(arguments: &ShellArguments, place: &Place, signals: &mut Signals) -> io::Result<u8> {
     let mut argv = arguments.command.clone();
     if argv.is_empty() {
         argv.push("/bin/sh".into());
@@ -82,7 +84,8 @@ fn within(arguments: &ShellArguments, place: &Place) -> io::Result<u8> {
     let sandbox = Sandbox::set_up(Settings {
         rootfs: &place.rootfs,
         name: &place.name,
-        network: Network::wanted(arguments.network, arguments.allow_untrusted),
+        network: if arguments.network { Network::Host } else { Network::Own },
+        unguarded: arguments.allow_untrusted,
         resolver: arguments.network,
         policy: true,
         lending: Lending::Mounts,
@@ -101,7 +104,7 @@ fn within(arguments: &ShellArguments, place: &Place) -> io::Result<u8> {
         }
     };
     let (id, report) = sandbox.start(&program, &streams)?;
-    let ended = terminal::attend(id, terminal);
+    let ended = terminal::attend(id, terminal, signals);
     sandbox.give_back()?;
     let ended = ended?;
     match report.read()? {

@@ -268,7 +268,10 @@ fn clean(store: &Store, top: &Path, lxcpaths: &[PathBuf], forget: bool) -> io::R
         count => format!(", and what {count} runs that were killed have left"),
     };
     output::print(|to| writeln!(to, "removed {count} {plural}, {bytes}{rubbish}"))?;
-    Ok(0)
+    for error in &cleaned.stuck {
+        output::error(&format!("what nobody needs cannot be removed: {error}"), None);
+    }
+    Ok(if cleaned.stuck.is_empty() { 0 } else { status::STORE })
 }
 
 fn remove(store: &Store, top: &Path, lxcpaths: &[PathBuf], given: &[String]) -> io::Result<u8> {

@@ -5,11 +5,14 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use super::Run;
 use super::failure::{Failure, status};
 use super::observe::{Event, Subject};
+use super::step::{describe, host_command};
+use crate::host::child::End;
+use crate::host::event_loop::EventLoop;
 use crate::host::kernel::LONGEST_HOST_NAME;
 use crate::host::rootfs::{Attributes, Rootfs, copy};
 use crate::plan::{Layer, Upstream};
@@ -86,10 +89,13 @@ impl Run<'_> {
         let text = upstream.template.as_str();
         let started = std::time::Instant::now();
         self.means.observer.event(&Event::Begun { subject, at: &upstream.at, text });
+        let applets = applets(self.means.events, busybox);
         // LXC loads no config with a longer host name than the kernel takes.
         let host = shell::cut(&self.site.target.name, LONGEST_HOST_NAME);
-        let result = Rootfs::open_or_make(&self.site.rootfs)
-            .and_then(|rootfs| make(&rootfs, busybox, host))
+        let result = applets
+            .and_then(|applets| {
+                make(&Rootfs::open_or_make(&self.site.rootfs)?, busybox, &applets, host)
+            })
             .and_then(|()| {
                 let name = [("lxc.uts.name", host)];
                 let lines: Vec<_> = name.into_iter().chain(CONFIG.iter().copied()).collect();
@@ -97,6 +103,7 @@ impl Run<'_> {
             });
         let (succeeded, elapsed) = (result.is_ok(), started.elapsed());
         self.means.observer.event(&Event::Ended { subject, succeeded, elapsed });
+        self.uninterrupted()?;
         result.map_err(|error| {
             let reason = format!("could not make its rootfs: {error}");
             Failure::of(status::UPSTREAM, subject.clone(), &upstream.at, reason)
@@ -104,7 +111,7 @@ impl Run<'_> {
     }
 }
 
-fn make(rootfs: &Rootfs, busybox: &Path, name: &str) -> io::Result<()> {
+fn make(rootfs: &Rootfs, busybox: &Path, applets: &[String], name: &str) -> io::Result<()> {
     let of_root = |mode| Attributes { uid: 0, gid: 0, mode };
     for (path, mode) in DIRECTORIES {
         let place = rootfs.place(Path::new(path))?;
@@ -119,10 +126,10 @@ fn make(rootfs: &Rootfs, busybox: &Path, name: &str) -> io::Result<()> {
     }
     let program = rootfs.place(Path::new("/bin/busybox"))?;
     program.put_file(of_root(0o755), |to| {
-        copy(&mut File::open(busybox)?, to, false, &mut vec![0; 128 * 1024], |_| {})
+        copy(&mut File::open(busybox)?, to, &mut vec![0; 128 * 1024], |_| {})
     })?;
-    for path in applets(busybox)? {
-        let place = rootfs.place(&Path::new("/").join(&path))?;
+    for path in applets {
+        let place = rootfs.place(&Path::new("/").join(path))?;
         if place.look()?.is_none() {
             place.put_symlink("/bin/busybox".as_ref(), 0, 0)?;
         }
@@ -131,18 +138,20 @@ fn make(rootfs: &Rootfs, busybox: &Path, name: &str) -> io::Result<()> {
 }
 
 /// Returns the paths that a busybox wants to be called by.
-fn applets(busybox: &Path) -> io::Result<Vec<String>> {
-    let mut command = Command::new(busybox);
-    command.arg("--list-full").stdin(Stdio::null()).stderr(Stdio::null());
-    let output = command.output()?;
-    if !output.status.success() {
-        return Err(io::Error::other(format!(
-            "`{} --list-full` ended with {}",
-            busybox.display(),
-            output.status
-        )));
-    }
-    let text = String::from_utf8_lossy(&output.stdout);
+fn applets(events: &mut EventLoop, busybox: &Path) -> io::Result<Vec<String>> {
+    let mut command = host_command(busybox);
+    command.arg("--list-full").stderr(Stdio::null());
+    let text = match events.output_of(command)? {
+        (printed, End::Own(status)) if status.success() => printed,
+        (_, end) => {
+            let reason = match end {
+                End::Own(status) => describe(status),
+                End::TimedOut | End::Interrupted(_) => "was interrupted".to_owned(),
+            };
+            return Err(io::Error::other(format!("`{} --list-full` {reason}", busybox.display())));
+        }
+    };
+    let text = String::from_utf8_lossy(&text);
     let is_sound = |path: &&str| {
         !path.is_empty()
             && !path.starts_with('/')

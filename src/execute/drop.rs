@@ -15,9 +15,11 @@ use super::failure::{Failure, status};
 use super::observe::{Doing, Subject};
 use crate::chain::{self, Secret};
 use crate::digest::{Digest, Hasher};
+use crate::host::holes;
 use crate::host::rootfs::{Attributes, Place, Rootfs, copy, own};
 use crate::manifest::{IfExists, Mode, Owner};
 use crate::plan::{Bytes, Content, FileDrop, Layer};
+use crate::store;
 
 /// The permission bits of a directory that is dropped without any.
 const DIRECTORY: Mode = Mode::new(0o755);
@@ -137,14 +139,12 @@ impl Drop<'_> {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        let there = match self.rootfs.existing_place(path)? {
-            None => None,
-            Some(place) => place.look()?,
-        };
-        if there.is_none() || !self.goes_ahead()? {
-            return Ok(());
+        match self.rootfs.existing_place(path)? {
+            Some(place) if place.look()?.is_some() && self.goes_ahead()? => {
+                store::tree::remove(place.directory(), place.name())
+            }
+            _ => Ok(()),
         }
-        self.rootfs.remove(path)
     }
 
     /// Tells whether a drop goes ahead where something is there.
@@ -193,15 +193,10 @@ fn put(
     match source {
         Bytes::Inline(bytes) => place.put_file(attributes, |file| file.write_all(bytes)),
         Bytes::Source(path) => {
-            let mut from = open_source(path).map_err(|error| about_source(path, &error))?;
-            let sparse = is_sparse(&from)?;
+            let from = open_source(path).map_err(|error| about_source(path, &error))?;
             place.put_file(attributes, |to| {
-                let mut hasher = Hasher::default();
-                let mut buffer = vec![0; 128 * 1024];
-                let size = copy(&mut from, to, sparse, &mut buffer, |piece| {
-                    hasher.update(piece);
-                })?;
-                unchanged(path, planned, (size, hasher.finish()))
+                let (digest, size) = holes::copy(&from, to, &mut vec![0; 128 * 1024])?;
+                unchanged(path, planned, (size, digest))
             })
         }
     }
@@ -218,7 +213,7 @@ fn put_fetched(
     place.put_file(attributes, |to| {
         let mut hasher = Hasher::default();
         let mut buffer = vec![0; 128 * 1024];
-        copy(&mut from, to, false, &mut buffer, |piece| hasher.update(piece))?;
+        copy(&mut from, to, &mut buffer, |piece| hasher.update(piece))?;
         let found = hasher.finish();
         if found == wanted {
             return Ok(());
@@ -250,10 +245,4 @@ fn unchanged(path: &Path, planned: (u64, Digest), found: (u64, Digest)) -> io::R
     let path =
         crate::shell::printable(&String::from_utf8_lossy(path.as_os_str().as_bytes())).into_owned();
     Err(io::Error::other(format!("its source `{path}` changed after it was planned")))
-}
-
-fn is_sparse(file: &File) -> io::Result<bool> {
-    use std::os::unix::fs::MetadataExt;
-    let metadata = file.metadata()?;
-    Ok(metadata.blocks() * 512 < metadata.len())
 }

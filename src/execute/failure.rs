@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use super::observe::Subject;
 use super::step::describe;
 use crate::chain::Secrets;
-use crate::host::child;
+use crate::host::{child, kernel};
 use crate::source::At;
 
 /// The exit statuses of a run. They are part of the program's contract.
@@ -34,6 +34,10 @@ pub mod status {
     /// A signal ended the run; its number is added.
     pub const SIGNAL: u8 = 128;
 }
+
+/// What to look at where something was killed.
+pub(super) const OUT_OF_MEMORY: &str = "where nobody sent it, memory was short: `dmesg` names what the \
+     kernel has killed, and `memory.events` of the memory cgroup counts it";
 
 /// A failure of a run.
 #[derive(Debug, Clone)]
@@ -74,14 +78,18 @@ impl Failure {
         }
     }
 
-    /// Returns the failure of a run that was killed as a whole, and could say nothing itself.
-    pub fn of_killed(ended: ExitStatus) -> Option<Self> {
+    /// Returns the failure of a run whose process could say nothing itself: it was killed, or ended by a
+    /// fault of the program. `at_work` is what it was at.
+    pub fn of_ended(ended: ExitStatus, at_work: Option<&str>) -> Option<Self> {
+        let during = at_work.map(|what| format!(" in {what}")).unwrap_or_default();
+        if ended.code() == Some(i32::from(kernel::PANICKED)) {
+            let reason = format!("the run was ended by a fault of the program{during}");
+            let failure = Self::of_run(status::FILES, reason);
+            return Some(failure.hint("please report it, with what is said above"));
+        }
         ended.signal()?;
-        let failure = Self::of_run(child::code(ended), format!("the run {}", describe(ended)));
-        Some(failure.hint(
-            "where nobody sent it, the host may have run out of memory: `dmesg` names what the \
-             kernel has killed",
-        ))
+        let reason = format!("the run {}{during}", describe(ended));
+        Some(Self::of_run(child::code(ended), reason).hint(OUT_OF_MEMORY))
     }
 
     /// Creates a failure of `subject`, which the manifest has at `at`.

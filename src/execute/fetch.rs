@@ -1,12 +1,12 @@
 //! Fetches a file that a drop names by its URL, with the host's own curl or wget.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use super::Run;
 use super::failure::{Failure, status};
 use super::observe::{Doing, Subject};
-use super::step::Job;
+use super::step::{Job, host_command};
 use crate::host::child::Terms;
 use crate::plan::{FileDrop, Layer};
 
@@ -43,8 +43,7 @@ impl Run<'_> {
             return Err(fail("neither `curl` nor `wget` is installed"));
         };
         let job = Job { subject: subject.clone(), at: &drop.at, text: url, status: status::FILES };
-        let terms =
-            Terms { timeout: None, shares_terminal: false, tick: self.means.observer.tick() };
+        let terms = Terms { tick: self.means.observer.tick(), ..Terms::default() };
         self.command(job, command, terms)?;
         Ok(to)
     }
@@ -53,20 +52,18 @@ impl Run<'_> {
 fn command(url: &str, to: &Path) -> Option<Command> {
     let path = std::env::var_os("PATH").unwrap_or_else(|| PATH.into());
     let is_there = |name: &str| std::env::split_paths(&path).any(|at| at.join(name).is_file());
-    let mut command = if is_there("curl") {
-        let mut curl = Command::new("curl");
+    Some(if is_there("curl") {
+        let mut curl = host_command("curl");
         curl.args(["--fail", "--location", "--silent", "--show-error", "--proto", "=http,https"]);
         curl.args(["--max-redirs", "10", "--speed-time", STALLED, "--speed-limit", "1"]);
         curl.arg("--output").arg(to).arg("--").arg(url);
         curl
     } else if is_there("wget") {
-        let mut wget = Command::new("wget");
+        let mut wget = host_command("wget");
         wget.args(["--no-verbose", "--tries=3", "--timeout", STALLED, "--output-document"]);
         wget.arg(to).arg("--").arg(url);
         wget
     } else {
         return None;
-    };
-    command.stdin(Stdio::null());
-    Some(command)
+    })
 }

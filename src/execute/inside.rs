@@ -16,14 +16,14 @@ use super::{Handed, Run};
 use crate::digest::Digest;
 use crate::host::cache::{self, Kept};
 use crate::host::caller::Caller;
-use crate::host::child::{self, End, Terms, Watcher};
+use crate::host::child::{End, Terms, Watcher};
+use crate::host::event_loop::EventLoop;
 use crate::host::files;
 use crate::host::machine;
 use crate::host::rootfs::{Attributes, Rootfs};
 use crate::host::sandbox::{
     Cache, Caches, Lending, Network, Outcome, Program, Sandbox, Settings, Streams,
 };
-use crate::host::signals::Signals;
 use crate::lxc::machine::ADVICE;
 use crate::manifest;
 use crate::plan::{Inside, Layer, Step};
@@ -58,7 +58,8 @@ impl Run<'_> {
         let settings = Settings {
             rootfs: &site.rootfs,
             name: &site.target.name,
-            network: Network::wanted(inside.sandbox.network, self.means.allow_untrusted),
+            network: if inside.sandbox.network { Network::Host } else { Network::Own },
+            unguarded: self.means.allow_untrusted,
             resolver: inside.sandbox.resolver,
             policy: true,
             lending: Lending::Files,
@@ -70,7 +71,7 @@ impl Run<'_> {
         let argv = step.argv.iter().map(OsString::from).collect();
         let environment = self.environment_inside(layer, inside, handed);
         let program = Program { argv, environment };
-        self.job(job, terms, |signals, watcher| run(settings, &program, terms, signals, watcher))
+        self.job(job, terms, |events, watcher| run(settings, &program, terms, events, watcher))
             .map_err(|failure| match hint(&failure, &inside.sandbox) {
                 Some(hint) => failure.hint(hint),
                 None => failure,
@@ -143,15 +144,15 @@ pub(super) fn run(
     settings: Settings<'_>,
     program: &Program,
     terms: Terms,
-    signals: &mut Signals,
+    events: &mut EventLoop,
     watcher: &mut dyn Watcher,
 ) -> io::Result<End> {
-    let sandbox = Sandbox::set_up(settings)?;
+    let sandbox = Sandbox::set_up(settings).map_err(not_built)?;
     let mut report = None;
-    let end = child::supervise(terms, signals, watcher, |output| {
+    let end = events.supervise(terms, watcher, |output| {
         let (output, errors) = (output.as_fd(), output.as_fd());
         let streams = Streams { input: None, output, errors, terminal: false };
-        let (id, told) = sandbox.start(program, &streams)?;
+        let (id, told) = sandbox.start(program, &streams).map_err(not_built)?;
         report = Some(told);
         Ok(id)
     });
@@ -168,6 +169,10 @@ pub(super) fn run(
         io::Error::other(format!("what the sandbox had put into the rootfs stays: {error}"))
     })?;
     Ok(end)
+}
+
+fn not_built(error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("the sandbox could not be built: {error}"))
 }
 
 /// Reads the script of a step; it must be what was planned.

@@ -1,6 +1,6 @@
 //! Runs a step on the host.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -8,12 +8,14 @@ use std::time::Instant;
 use rustix::process::Signal;
 
 use super::evidence::Evidence;
-use super::failure::{Failure, status};
+use super::failure::{Failure, OUT_OF_MEMORY, status};
 use super::observe::{Doing, Event, Observer, Subject};
 use super::{Handed, Run};
 use crate::chain::{MaskedStream, Secret};
-use crate::host::child::{self, End, Terms, Watcher};
-use crate::host::signals::Signals;
+use crate::host::child::{End, Terms, Watcher};
+use crate::host::event_loop::EventLoop;
+use crate::host::interrupts::Work;
+use crate::host::signals;
 use crate::host::state::RunDirectory;
 use crate::lxc::upstream::HELD;
 use crate::manifest::Stop;
@@ -41,8 +43,8 @@ impl Run<'_> {
                 ..failure
             });
         }
-        let mut command = Command::new(&step.argv[0]);
-        command.args(&step.argv[1..]).current_dir(&step.directory).stdin(Stdio::null());
+        let mut command = host_command(&step.argv[0]);
+        command.args(&step.argv[1..]).current_dir(&step.directory);
         self.surround(&mut command, layer);
         for name in &self.plan.hidden {
             command.env_remove(name);
@@ -91,7 +93,7 @@ impl Run<'_> {
             nothing if nothing.is_empty() => command.env_remove(HELD),
             held => command.env(HELD, held),
         };
-        self.job(job, terms, |signals, watcher| child::run(command, terms, signals, watcher))
+        self.job(job, terms, |events, watcher| events.run(command, terms, watcher))
     }
 
     /// Runs something of a layer that `run` brings to its end, and tells of it.
@@ -99,7 +101,7 @@ impl Run<'_> {
         &mut self,
         job: Job<'_>,
         terms: Terms,
-        run: impl FnOnce(&mut Signals, &mut dyn Watcher) -> io::Result<End>,
+        run: impl FnOnce(&mut EventLoop, &mut dyn Watcher) -> io::Result<End>,
     ) -> Result<(), Failure> {
         let Job { subject, at, text, status } = job;
         let begun = format!("{subject} ({at}): {text}\n");
@@ -114,12 +116,16 @@ impl Run<'_> {
             evidence: Evidence::default(),
             masked: self.means.secrets.stream(),
         };
-        let end = run(&mut self.means.signals, &mut witness);
+        let end = run(self.means.events, &mut witness);
         let tail = witness.end();
         let elapsed = started.elapsed();
-        let failure = match judge(end, &mut self.means.signals, status, terms) {
+        let failure = match judge(end, self.means.events, status, terms) {
             Ok(()) => None,
-            Err((status, reason)) => Some(Failure::of(status, subject.clone(), at, reason)),
+            Err((status, reason)) => {
+                let killed = reason == KILLED;
+                let failure = Failure::of(status, subject.clone(), at, reason);
+                Some(if killed { failure.hint(OUT_OF_MEMORY) } else { failure })
+            }
         };
         let succeeded = failure.is_none();
         self.means.observer.event(&Event::Ended { subject: &subject, succeeded, elapsed });
@@ -128,6 +134,20 @@ impl Run<'_> {
         self.log(format!("{failure}\n").as_bytes());
         Err(Failure { tail, ..failure })
     }
+}
+
+/// Where temporary files go, by whatever name the caller has said it. What is the caller's alone, as
+/// `libpam-tmpdir` makes it, is of no use to a root with mapped ids.
+const TEMPORARY: [&str; 4] = ["TMPDIR", "TMP", "TEMP", "TEMPDIR"];
+
+/// Returns a command of the host that has the caller's environment, as far as that concerns it.
+pub(super) fn host_command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    for name in TEMPORARY {
+        command.env_remove(name);
+    }
+    command.stdin(Stdio::null());
+    command
 }
 
 /// A command of a layer.
@@ -144,7 +164,7 @@ pub(super) struct Job<'a> {
 /// Returns the exit status and the reason of an end that is a failure.
 fn judge(
     end: io::Result<End>,
-    signals: &mut Signals,
+    events: &mut EventLoop,
     status: u8,
     terms: Terms,
 ) -> Result<(), (u8, String)> {
@@ -155,10 +175,10 @@ fn judge(
             Err((status, format!("was ended{}: its timeout", limit.unwrap_or_default())))
         }
         Ok(End::Interrupted(signal)) => Err(interrupted(signal)),
-        Ok(End::Own(own)) if own.success() => match signals.take() {
+        Ok(End::Own(own)) if own.success() => match events.asked() {
             // It came while the step was ending by itself.
-            Some(signal) => Err(interrupted(signal)),
-            None => Ok(()),
+            Some(signal) if terms.work == Work::Ordinary => Err(interrupted(signal)),
+            _ => Ok(()),
         },
         Ok(End::Own(own)) => Err((status, describe(own))),
     }
@@ -166,35 +186,19 @@ fn judge(
 
 pub(super) fn interrupted(signal: Signal) -> (u8, String) {
     let number = u8::try_from(signal.as_raw()).unwrap_or_default();
-    (status::SIGNAL + number, format!("was interrupted by {}", name_of(signal)))
+    (status::SIGNAL + number, format!("was interrupted by {}", signals::name(signal)))
 }
+
+/// The reason of what was ended by KILL.
+const KILLED: &str = "was ended by SIGKILL";
 
 pub(super) fn describe(own: std::process::ExitStatus) -> String {
     use std::os::unix::process::ExitStatusExt;
     match (own.code(), own.signal().and_then(Signal::from_named_raw)) {
         (Some(code), _) => format!("ended with status {code}"),
-        (None, Some(signal)) => format!("was ended by {}", name_of(signal)),
+        (None, Some(signal)) => format!("was ended by {}", signals::name(signal)),
         (None, None) => format!("ended with {own}"),
     }
-}
-
-/// Returns the name of a signal as people write it.
-fn name_of(signal: Signal) -> String {
-    let name = match signal {
-        Signal::HUP => "SIGHUP",
-        Signal::INT => "SIGINT",
-        Signal::QUIT => "SIGQUIT",
-        Signal::ILL => "SIGILL",
-        Signal::ABORT => "SIGABRT",
-        Signal::BUS => "SIGBUS",
-        Signal::KILL => "SIGKILL",
-        Signal::SEGV => "SIGSEGV",
-        Signal::PIPE => "SIGPIPE",
-        Signal::ALARM => "SIGALRM",
-        Signal::TERM => "SIGTERM",
-        _ => return format!("signal {}", signal.as_raw()),
-    };
-    name.to_owned()
 }
 
 /// Returns what a layer sees of the variables that were handed inward: a reusable layer sees its own
@@ -259,5 +263,12 @@ impl Watcher for Witness<'_> {
 
     fn tick(&mut self) {
         self.observer.event(&Event::Tick);
+    }
+
+    fn note(&mut self, text: &str) {
+        if let Some(directory) = self.directory {
+            directory.write(format!("{text}\n").as_bytes());
+        }
+        self.observer.event(&Event::Note(text));
     }
 }

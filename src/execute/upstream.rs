@@ -48,9 +48,9 @@ impl Run<'_> {
             // A template may ask questions, but what somebody answers is in no key.
             .stdin(if self.stored.is_some() { Stdio::null() } else { Stdio::inherit() });
         let terms = Terms {
-            timeout: None,
             shares_terminal: self.stored.is_none() && child::is_terminal(rustix::stdio::stdin()),
             tick: self.means.observer.tick(),
+            ..Terms::default()
         };
         let text = upstream.template.as_str();
         let job =

@@ -1,25 +1,17 @@
-//! A child process, its output, and its end.
+//! A child process: how it is run, who watches it, and how it ends.
 
-use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Command, ExitStatus};
-use std::time::{Duration, Instant};
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitOptions, kill_process, kill_process_group, pidfd_open, waitpid,
-};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
-use super::kernel;
-use super::signals::Signals;
+use super::interrupts::Work;
 
 /// How long a child may take to end when it was asked to, before it is killed.
 pub const GRACE: Duration = Duration::from_secs(10);
-
-/// How much is read at once.
-const CHUNK: usize = 64 * 1024;
 
 /// How a child came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +46,11 @@ pub trait Watcher {
 
     /// Is called now and then.
     fn tick(&mut self) {}
+
+    /// Takes something that a person should know.
+    fn note(&mut self, text: &str) {
+        tracing::debug!(text);
+    }
 }
 
 /// How a child is run.
@@ -62,213 +59,25 @@ pub struct Terms {
     /// How long it may take.
     pub timeout: Option<Duration>,
     /// Whether it shares the process group of this process, and so the terminal. Otherwise it has
-    /// a group of its own, which signals reach as a whole, and just once.
+    /// a session of its own, whose group signals reach as a whole, and just once.
     pub shares_terminal: bool,
     /// How long [`Watcher::tick`] is not called at the most; never, where it is nothing.
     pub tick: Option<Duration>,
+    /// What it is to a run that is asked to end.
+    pub work: Work,
 }
 
-/// Runs a command to its end, its output by a pipe.
-///
-/// What it leaves running in the background is not waited for.
-pub fn run(
-    mut command: Command,
-    terms: Terms,
-    signals: &mut Signals,
-    watcher: &mut dyn Watcher,
-) -> io::Result<End> {
-    supervise(terms, signals, watcher, move |writer| {
-        command.stdout(writer.try_clone()?).stderr(writer);
-        if !terms.shares_terminal {
-            command.process_group(0);
-        }
-        kernel::unblocked(&mut command);
-        command.spawn().map(|child| Pid::from_child(&child))
-    })
-}
-
-/// Runs a child to its end that `start` starts with the given end of a pipe for its output.
-///
-/// The child leads a process group of its own, unless it shares that of this process.
-pub fn supervise(
-    terms: Terms,
-    signals: &mut Signals,
-    watcher: &mut dyn Watcher,
-    start: impl FnOnce(OwnedFd) -> io::Result<Pid>,
-) -> io::Result<End> {
-    let (output, writer) = pipe_with(PipeFlags::CLOEXEC)?;
-    rustix::fs::fcntl_setfl(&output, rustix::fs::OFlags::NONBLOCK)?;
-    let pid = start(writer)?;
-    let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
-        Ok(pidfd) => pidfd,
-        Err(error) => {
-            let _ = kill_process(pid, Signal::KILL);
-            let _ = waitpid(Some(pid), WaitOptions::empty());
-            return Err(error.into());
-        }
-    };
-    let buffer = vec![0; CHUNK];
-    let output = Some(output);
-    let mut running = Running { pid, pidfd, output, buffer, terms, asked: None, ended: false };
-    running.supervise(signals, watcher)
-}
-
-struct Running {
-    pid: Pid,
-    pidfd: OwnedFd,
-    /// Nothing, once everybody has closed the other end.
-    output: Option<OwnedFd>,
-    buffer: Vec<u8>,
-    terms: Terms,
-    /// Why it was asked to end, and when it is killed.
-    asked: Option<(End, Instant)>,
-    /// Whether it has ended and was waited for, so that its id is no longer its own.
-    ended: bool,
-}
-
-impl Running {
-    fn supervise(&mut self, signals: &mut Signals, watcher: &mut dyn Watcher) -> io::Result<End> {
-        let started = Instant::now();
-        let limit = self.terms.timeout.and_then(|timeout| started.checked_add(timeout));
-        loop {
-            let deadline = match self.asked {
-                Some((_, kill)) => Some(kill),
-                None => limit,
-            };
-            let patience = deadline
-                .map(|deadline| deadline.saturating_duration_since(Instant::now()))
-                .into_iter()
-                .chain(self.terms.tick)
-                .min();
-            let ended = self.wait(patience, signals, watcher)?;
-            if ended {
-                let status = self.status()?;
-                self.drain(watcher);
-                return Ok(self.asked.map_or(End::Own(status), |(why, _)| why));
-            }
-            while let Some(received) = signals.receive()? {
-                if !(self.terms.shares_terminal && received.by_kernel) {
-                    self.send(received.signal);
-                }
-                let why = End::Interrupted(received.signal);
-                self.asked.get_or_insert((why, Instant::now() + GRACE));
-            }
-            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                match self.asked {
-                    None => self.ask(End::TimedOut, Signal::TERM),
-                    Some((why, _)) => {
-                        self.send(Signal::KILL);
-                        self.asked = Some((why, Instant::now() + GRACE));
-                    }
-                }
-            }
-            watcher.tick();
-        }
+/// Runs a command to its end, and returns what it has printed on standard output. Not for a run, in
+/// which [`EventLoop`](super::event_loop::EventLoop) alone waits for children.
+pub fn output_of(mut command: Command) -> io::Result<(Vec<u8>, ExitStatus)> {
+    let mut child = command.stdout(Stdio::piped()).spawn()?;
+    let mut printed = Vec::new();
+    let read = child.stdout.take().map_or(Ok(0), |mut from| from.read_to_end(&mut printed));
+    if read.is_err() {
+        let _ = child.kill();
     }
-
-    /// Waits for something to happen; true when the child has ended.
-    fn wait(
-        &mut self,
-        patience: Option<Duration>,
-        signals: &Signals,
-        watcher: &mut dyn Watcher,
-    ) -> io::Result<bool> {
-        let timeout = patience.map(|patience| Timespec {
-            tv_sec: i64::try_from(patience.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: patience.subsec_nanos().into(),
-        });
-        let mut descriptors = vec![
-            PollFd::new(&self.pidfd, PollFlags::IN),
-            PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
-        ];
-        descriptors.extend(self.output.as_ref().map(|output| PollFd::new(output, PollFlags::IN)));
-        match poll(&mut descriptors, timeout.as_ref()) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let ready: Vec<bool> = descriptors.iter().map(|fd| !fd.revents().is_empty()).collect();
-        if ready.get(2) == Some(&true) {
-            self.read_once(watcher);
-        }
-        Ok(ready[0])
-    }
-
-    /// Reads one piece of output; false when there is none for now.
-    fn read_once(&mut self, watcher: &mut dyn Watcher) -> bool {
-        let Some(output) = &self.output else { return false };
-        let buffer = &mut self.buffer;
-        match rustix::io::read(output, &mut buffer[..]) {
-            Ok(0) => {
-                self.output = None;
-                false
-            }
-            Ok(read) => {
-                watcher.output(&buffer[..read]);
-                true
-            }
-            Err(rustix::io::Errno::INTR) => true,
-            Err(rustix::io::Errno::AGAIN) => false,
-            Err(_) => {
-                self.output = None;
-                false
-            }
-        }
-    }
-
-    /// Reads what the child has left in the pipe. A process that it left behind may go on writing:
-    /// what a pipe holds at the most is enough.
-    fn drain(&mut self, watcher: &mut dyn Watcher) {
-        for _ in 0..16 {
-            if !self.read_once(watcher) {
-                break;
-            }
-        }
-    }
-
-    fn status(&mut self) -> io::Result<ExitStatus> {
-        loop {
-            match waitpid(Some(self.pid), WaitOptions::empty()) {
-                Ok(Some((_, status))) => {
-                    self.ended = true;
-                    return Ok(ExitStatus::from_raw(status.as_raw()));
-                }
-                Ok(None) | Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
-
-    fn ask(&mut self, why: End, signal: Signal) {
-        self.send(signal);
-        self.asked.get_or_insert((why, Instant::now() + GRACE));
-    }
-
-    fn send(&self, signal: Signal) {
-        // The child is not waited for yet, so that its id is still its own.
-        let sent = if self.terms.shares_terminal {
-            kill_process(self.pid, signal)
-        } else {
-            signal_group(self.pid, signal)
-        };
-        if let Err(error) = sent {
-            tracing::debug!(%error, ?signal, "a signal could not be sent");
-        }
-    }
-}
-
-impl Drop for Running {
-    /// Whatever went wrong, the child does not go on unwatched.
-    fn drop(&mut self) {
-        if !self.ended {
-            self.send(Signal::KILL);
-            let _ = self.status();
-        }
-    }
-}
-
-/// Runs a command to its end with what this process has as standard streams.
-pub fn run_plainly(mut command: Command) -> io::Result<ExitStatus> {
-    command.status()
+    let status = child.wait()?;
+    read.map(|_| (printed, status))
 }
 
 /// Tells whether a descriptor is a terminal.
@@ -278,6 +87,8 @@ pub fn is_terminal(descriptor: impl AsFd) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::CommandExt;
+
     use super::*;
 
     #[test]

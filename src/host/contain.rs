@@ -11,56 +11,82 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
-use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process, pidfd_open, waitpid};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, waitpid};
 use rustix::thread::UnshareFlags;
 
 use super::ancestry;
 use super::kernel::{self, Side};
-use super::signals::Signals;
+use super::signals::{Signals, pass_on};
+
+/// How a contained run ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// With what status.
+    pub status: ExitStatus,
+    /// Whether it was asked to.
+    pub asked: bool,
+}
 
 /// Runs `work` in a child, and returns how the child ended: with the status that `work` returned,
-/// unless a signal killed it. What `work` owns is the child's to drop.
+/// unless a signal killed it. What `work` owns is the child's to drop. `beside` is run here once there is
+/// the child, which does not begin before.
 ///
 /// The child has its own pid namespace and mount namespace with a `/proc` that fits, where the
-/// kernel grants them; where it does not, the death of this process still ends the child. INT, TERM
-/// and HUP are passed on; the death of `lxc-create` is passed on as TERM.
-pub fn run(work: impl FnOnce(Signals) -> u8) -> io::Result<ExitStatus> {
+/// kernel grants them; where it does not, the death of this process still ends the child. The signals
+/// that are kept are passed on; the death of `lxc-create` is passed on as TERM.
+pub fn run(
+    signals: &mut Signals,
+    work: impl FnOnce(Signals) -> u8,
+    beside: impl FnOnce() -> io::Result<()>,
+) -> io::Result<Ended> {
     // Whoever answers prompts shares the terminal's process group, and hears the terminal's signals
     // by itself. Otherwise the child has a group of its own, so that each signal comes just once.
     let shares_terminal = rustix::termios::isatty(rustix::stdio::stdin());
     let ancestors = ancestry::up_to_lxc_create();
-    let mut signals = Signals::keep()?;
-    let own_pids = match kernel::unshare(UnshareFlags::NEWPID) {
-        Ok(()) => true,
+    let (listener, speaker) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    let (side, own_pids) = match kernel::fork_into(UnshareFlags::NEWPID) {
+        Ok(side) => (side, true),
         Err(error) => {
             tracing::debug!(%error, "no pid namespace: what a step leaves running stays");
-            false
+            (kernel::fork()?, false)
         }
     };
-    let (gate, opener) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-    match kernel::fork()? {
+    match side {
         Side::Child => {
-            drop((signals, ancestors, opener));
+            drop((ancestors, speaker, beside));
             if !shares_terminal {
                 let _ = rustix::process::setpgid(None, None);
             }
-            kernel::leave(within(gate, own_pids, work))
+            kernel::leave_after(|| within(listener, own_pids, work))
         }
         Side::Parent(id) => {
-            drop(gate);
+            drop(listener);
             std::mem::forget(work);
             let pidfd = pidfd_open(id, PidfdFlags::empty())?;
-            std::fs::File::from(opener).write_all(b".")?;
-            wait(id, &pidfd, &mut signals, &ancestors, shares_terminal)
+            let begun = beside().and_then(|()| {
+                let mut speaker = std::fs::File::from(speaker);
+                speaker.write_all(b".").map(|()| speaker)
+            });
+            let speaker = match begun {
+                Ok(speaker) => speaker,
+                // Nobody speaks to it any more, so that it ends.
+                Err(error) => {
+                    let _ = waitpid(Some(id), WaitOptions::empty());
+                    return Err(error);
+                }
+            };
+            let speaker = speaker.into();
+            Outside { id, pidfd, signals, ancestors, speaker, shares_terminal }.wait()
         }
     }
 }
 
-fn within(gate: OwnedFd, own_pids: bool, work: impl FnOnce(Signals) -> u8) -> u8 {
+fn within(listener: OwnedFd, own_pids: bool, work: impl FnOnce(Signals) -> u8) -> u8 {
     let bound = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
-    // The parent writes after this process exists: if it has died before the line above, the gate
-    // is closed.
-    let passed = std::fs::File::from(gate).read_exact(&mut [0]);
+    // The parent writes after this process exists: if it has died before the line above, nothing
+    // comes.
+    let mut listener = std::fs::File::from(listener);
+    let passed = listener.read_exact(&mut [0]);
     if let Err(error) = passed.and(bound.map_err(io::Error::from)) {
         tracing::debug!(%error, "the process that waits for this one is gone");
         return 128 + 9;
@@ -68,7 +94,11 @@ fn within(gate: OwnedFd, own_pids: bool, work: impl FnOnce(Signals) -> u8) -> u8
     if let Err(error) = own_mounts(own_pids) {
         tracing::debug!(%error, "no mount namespace of the run's own");
     }
-    match Signals::keep() {
+    let signals = Signals::keep().and_then(|mut signals| {
+        signals.listen_to(listener.into())?;
+        Ok(signals)
+    });
+    match signals {
         Ok(signals) => work(signals),
         Err(error) => {
             tracing::error!(%error, "signals cannot be kept");
@@ -97,46 +127,52 @@ fn own_mounts(own_pids: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits for the child, and passes on what asks for its end.
-fn wait(
+/// The process that stays outside.
+struct Outside<'a> {
     id: Pid,
-    pidfd: &OwnedFd,
-    signals: &mut Signals,
-    ancestors: &[OwnedFd],
+    pidfd: OwnedFd,
+    signals: &'a mut Signals,
+    ancestors: Vec<OwnedFd>,
+    /// The end of the pipe that the child listens to.
+    speaker: OwnedFd,
     shares_terminal: bool,
-) -> io::Result<ExitStatus> {
-    let mut watched = ancestors.len();
-    let mut asked = false;
-    loop {
-        let mut descriptors = vec![
-            PollFd::new(pidfd, PollFlags::IN),
-            PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
-        ];
-        descriptors.extend(ancestors[..watched].iter().map(|fd| PollFd::new(fd, PollFlags::IN)));
-        match poll(&mut descriptors, None) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let ready: Vec<bool> = descriptors.iter().map(|fd| !fd.revents().is_empty()).collect();
-        while let Some(received) = signals.receive()? {
-            asked = true;
-            if !(received.by_kernel && shares_terminal) {
-                let _ = kill_process(id, received.signal);
+}
+
+impl Outside<'_> {
+    /// Waits for the child, and passes on what asks for its end. What has asked before is the child's to
+    /// know.
+    fn wait(mut self) -> io::Result<Ended> {
+        let mut asked = false;
+        loop {
+            let mut polled = vec![
+                PollFd::new(&self.pidfd, PollFlags::IN),
+                PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN),
+            ];
+            polled.extend(self.ancestors.iter().map(|fd| PollFd::new(fd, PollFlags::IN)));
+            match poll(&mut polled, None) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
             }
-        }
-        if ready[2..].contains(&true) {
-            tracing::debug!("lxc-create is gone");
-            watched = 0;
-            // What has ended lxc-create may have been heard here too; said twice, it would end the
-            // steps on the way out.
-            if !asked {
-                let _ = kill_process(id, Signal::TERM);
+            let ended = !polled[0].revents().is_empty();
+            let orphaned = polled[2..].iter().any(|fd| !fd.revents().is_empty());
+            while let Some(received) = self.signals.receive()? {
+                asked = true;
+                if !(received.by_kernel && self.shares_terminal) {
+                    pass_on(&self.speaker, received.signal);
+                }
             }
-        }
-        if ready[0] {
-            let ended = waitpid(Some(id), WaitOptions::empty())?;
-            let (_, status) = ended.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
-            return Ok(ExitStatus::from_raw(status.as_raw()));
+            if orphaned {
+                tracing::debug!("lxc-create is gone");
+                asked = true;
+                self.ancestors.clear();
+                pass_on(&self.speaker, Signal::TERM);
+            }
+            if ended {
+                let ended = waitpid(Some(self.id), WaitOptions::empty())?;
+                let (_, status) = ended.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+                let status = ExitStatus::from_raw(status.as_raw());
+                return Ok(Ended { status, asked });
+            }
         }
     }
 }

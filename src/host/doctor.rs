@@ -179,7 +179,12 @@ fn kernel_abilities(caller: &Caller, ids: Option<Ids>) -> Vec<Finding> {
         ("openat2", Verdict::Warn, openat2_works, "paths in a rootfs are resolved more slowly"),
         ("pidfd", Verdict::Bad, pidfd, newer),
         ("mount_setattr", Verdict::Bad, mount_setattr, newer),
-        ("overlay", Verdict::Warn, overlay, "`--storage=overlay` and stored layers need it"),
+        (
+            "overlay",
+            Verdict::Warn,
+            overlay,
+            "`--storage=overlay` and stored layers of files alone need it",
+        ),
         ("network", Verdict::Bad, network, nesting),
         ("sandbox", Verdict::Bad, sandboxed, "steps with `in = \"rootfs\"` cannot run here"),
     ];
@@ -323,6 +328,7 @@ fn sandboxed() -> io::Result<()> {
         rootfs,
         name: "doctor",
         network: sandbox::Network::Own,
+        unguarded: false,
         resolver: false,
         policy: true,
         lending: sandbox::Lending::Files,

@@ -9,10 +9,11 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
 
 use rustix::mount::MountAttrFlags;
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, Resource, Rlimit, Signal};
 use rustix::thread::UnshareFlags;
 
 use super::privacy::restore_core_limit;
@@ -90,6 +91,15 @@ fn side(id: i64) -> io::Result<Side> {
         Some(None) => Ok(Side::Child),
     }
 }
+
+/// Ends this process, the child of a fork, with the status that `work` returns. A panic ends it as well:
+/// it must not unwind into what its parent still has to do.
+pub fn leave_after(work: impl FnOnce() -> u8) -> ! {
+    leave(catch_unwind(AssertUnwindSafe(work)).unwrap_or(PANICKED))
+}
+
+/// The exit status of a process that ended by a fault of the program.
+pub const PANICKED: u8 = 101;
 
 /// Ends this process, the child of a fork, without running what its parent still has to do.
 #[expect(clippy::exit, reason = "the child of a fork must not return into its parent's code")]
@@ -277,7 +287,7 @@ pub fn move_to(descriptor: OwnedFd, number: RawFd) -> io::Result<OwnedFd> {
 /// Blocks these signals for the whole process, and returns a descriptor from which they are read.
 ///
 /// Blocked, they are also delivered to the first process of a pid namespace. A child inherits the
-/// block, unless it is [`unblocked`].
+/// block, unless it is started by [`start_as`].
 pub fn signal_descriptor(signals: &[Signal]) -> io::Result<OwnedFd> {
     let mut set = MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: `sigemptyset` initialises the set, `sigaddset` gets valid signal numbers, and the
@@ -299,16 +309,56 @@ pub fn signal_descriptor(signals: &[Signal]) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
 
-/// Makes a command start with no signal blocked, and with the caller's limit of a core, whatever this
-/// process keeps for itself: the standard library leaves both as they are.
-pub fn unblocked(command: &mut Command) {
-    // SAFETY: the closure allocates nothing, takes no lock, and makes calls alone that are safe in
-    // the child of a fork.
-    unsafe { command.pre_exec(|| unblock_signals().and_then(|()| restore_core_limit())) };
+/// How a command that is started stands to its caller.
+#[derive(Debug, Clone, Copy)]
+pub struct Start {
+    /// Whether it leads a session of its own, and so a process group, and has no terminal.
+    pub own_session: bool,
+    /// How many files it may have open.
+    pub files: Rlimit,
 }
 
-/// Blocks no signal any more.
-pub fn unblock_signals() -> io::Result<()> {
+/// Makes a command start as is said, with no signal blocked and none ignored.
+///
+/// One that stays in the caller's session shares its terminal: the keys that the caller was told to
+/// ignore mean nothing to it either.
+pub fn start_as(command: &mut Command, start: Start) {
+    // SAFETY: the closure allocates nothing, takes no lock, and makes calls alone that are safe in
+    // the child of a fork.
+    unsafe {
+        command.pre_exec(move || {
+            let keys: &[Signal] = if start.own_session {
+                rustix::process::setsid()?;
+                &[]
+            } else {
+                &[Signal::INT, Signal::QUIT]
+            };
+            rustix::process::setrlimit(Resource::Nofile, start.files)?;
+            restore_core_limit()?;
+            reset_signals(keys)
+        });
+    }
+}
+
+/// The number of the last signal, the real-time ones among them, and the length of a set of them. The C
+/// library keeps two for itself, and gives no access to these. Source: `asm-generic/signal.h`.
+const LAST_SIGNAL: libc::c_int = 64;
+const SET_LENGTH: usize = 8;
+
+/// Ignores and blocks no signal any more, but for those that `kept` names: whether they are ignored
+/// stays as it is.
+pub fn reset_signals(kept: &[Signal]) -> io::Result<()> {
+    let default = [0_usize; 16];
+    let none = std::ptr::null::<usize>();
+    for number in 1..=LAST_SIGNAL {
+        if !kept.iter().any(|signal| signal.as_raw() == number) {
+            // SAFETY: the kernel's structure is shorter than what is given, and all of it may be zeros,
+            // which mean the default; no handler is set.
+            unsafe {
+                libc::syscall(libc::SYS_rt_sigaction, number, default.as_ptr(), none, SET_LENGTH);
+            }
+        }
+    }
     let mut set = MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: `sigemptyset` initialises the set, and the pointers live through the calls.
     let result = unsafe {
@@ -316,6 +366,45 @@ pub fn unblock_signals() -> io::Result<()> {
         libc::sigprocmask(libc::SIG_SETMASK, set.as_ptr(), std::ptr::null_mut())
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Lets a signal do to this process what it does by default, if it was ignored.
+pub fn heed(signal: Signal) {
+    if ignores(signal) {
+        // SAFETY: no handler is set, and none was: the signal was ignored.
+        unsafe { libc::signal(signal.as_raw(), libc::SIG_DFL) };
+    }
+}
+
+/// Tells whether this process ignores a signal.
+pub fn ignores(signal: Signal) -> bool {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: nothing is changed, and the kernel fills the structure, all of which may be zeros; where
+    // it knows no such signal it leaves it as it is.
+    let action = unsafe {
+        libc::sigaction(signal.as_raw(), std::ptr::null(), action.as_mut_ptr());
+        action.assume_init()
+    };
+    action.sa_sigaction == libc::SIG_IGN
+}
+
+/// Makes every descriptor from `first` on one that no program gets which this process starts.
+pub fn close_on_exec_from(first: RawFd) -> io::Result<()> {
+    let low = libc::c_uint::try_from(first).map_err(io::Error::other)?;
+    let flags = libc::CLOSE_RANGE_CLOEXEC;
+    // SAFETY: the call takes numbers alone, and closes nothing.
+    if unsafe { libc::syscall(libc::SYS_close_range, low, libc::c_uint::MAX, flags) } == 0 {
+        return Ok(());
+    }
+    // Before Linux 5.11.
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        let number = entry?.file_name().to_str().and_then(|name| name.parse::<RawFd>().ok());
+        if let Some(number) = number.filter(|number| *number >= first) {
+            // SAFETY: as above. That one is not open any more does no harm.
+            unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
+        }
+    }
+    Ok(())
 }
 
 /// A signal as it was received.

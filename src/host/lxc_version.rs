@@ -2,6 +2,8 @@
 
 use std::process::{Command, Stdio};
 
+use super::child;
+
 /// Returns the installed LXC's major and minor version.
 pub fn installed() -> Option<(u32, u32)> {
     parse(&said()?)
@@ -11,8 +13,8 @@ pub fn installed() -> Option<(u32, u32)> {
 pub fn said() -> Option<String> {
     let mut command = Command::new("lxc-create");
     command.arg("--version").stdin(Stdio::null()).stderr(Stdio::null());
-    let output = command.output().ok()?;
-    Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    let (said, _) = child::output_of(command).ok()?;
+    Some(String::from_utf8_lossy(&said).trim().to_owned())
 }
 
 /// Parses what LXC says of its version: the major and the minor one.

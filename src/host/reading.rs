@@ -1,16 +1,21 @@
 //! Digests of files that are long and seldom change: what is known of one is not read again.
 
 use std::fs::{self, File};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{fstat, fstatfs};
 
 use super::filesystem::{self, stamp};
+use super::holes;
 use crate::digest::{Digest, Reading, Stamp};
 
 /// The shortest file that is worth remembering, in bytes: others are read as fast.
 const LEAST: u64 = 1024 * 1024;
+
+/// What is read at once, in bytes.
+const BUFFER: usize = 128 * 1024;
 
 /// How long a file must have been left alone to be remembered. What a program has mapped it may
 /// write again and again until the kernel has brought that to the disk, and only the first time
@@ -45,7 +50,7 @@ impl<'a> Reader<'a> {
             return Some(digest);
         }
         let begun = SystemTime::now();
-        let (digest, _) = Digest::of_reader(&file).ok()?;
+        let (digest, _) = holes::digest(file.as_fd(), &mut vec![0; BUFFER]).ok()?;
         if before.size >= LEAST
             && is_settled(&before, begun)
             && filesystem::is_reliable(&kind)

@@ -8,7 +8,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Read, Seek};
+use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -132,14 +132,6 @@ impl Rootfs {
             return Err(io::Error::other("it is not a regular file"));
         }
         handle.reopen(OpenFlags::O_RDONLY).map_err(os_error)
-    }
-
-    /// Removes what is at `path`, with all that is below it. Nothing there is no fault.
-    pub fn remove(&self, path: &Path) -> io::Result<()> {
-        match self.root.remove_all(path).map_err(os_error) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            other => other,
-        }
     }
 
     /// Takes away what is mounted at `path`, and what is mounted on that. A path on which a link lies
@@ -359,11 +351,10 @@ impl Drop for Temporary<'_> {
     }
 }
 
-/// Copies a file, holes kept, and hands every piece to `each` as it goes by.
+/// Copies a file, and hands every piece to `each` as it goes by.
 pub fn copy(
     from: &mut File,
     to: &mut File,
-    sparse: bool,
     buffer: &mut [u8],
     mut each: impl FnMut(&[u8]),
 ) -> io::Result<u64> {
@@ -371,24 +362,15 @@ pub fn copy(
     let mut length = 0;
     loop {
         let read = match from.read(buffer) {
-            Ok(0) => break,
+            Ok(0) => return Ok(length),
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),
         };
-        let piece = &buffer[..read];
-        each(piece);
-        if sparse && piece.iter().all(|byte| *byte == 0) {
-            to.seek_relative(i64::try_from(read).unwrap_or_default())?;
-        } else {
-            to.write_all(piece)?;
-        }
+        each(&buffer[..read]);
+        to.write_all(&buffer[..read])?;
         length += read as u64;
     }
-    if sparse {
-        to.set_len(length)?;
-    }
-    Ok(length)
 }
 
 fn os_error(error: pathrs::error::Error) -> io::Error {

@@ -7,6 +7,7 @@
 //! sandbox's mount namespace: `pivot_root` would move its root along, and its later paths would
 //! miss.
 
+mod boundary;
 mod cache;
 mod edit;
 mod filter;
@@ -23,16 +24,18 @@ use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::FileType;
+use rustix::fs::{FileType, FlockOperation, flock};
 use rustix::mount::MountAttrFlags;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
 use rustix::thread::{CapabilitySet, UnshareFlags};
 
+pub use boundary::try_users;
 pub use cache::{Cache, Caches};
 pub use privileges::{ALWAYS, IN_OWN_NETWORK};
 pub use report::{Outcome, Report};
 
+use super::files;
 use super::kernel::{self, Side};
 use super::rootfs::Rootfs;
 use crate::lxc::call::Mapped;
@@ -63,22 +66,8 @@ pub const ENVIRONMENT: [(&str, &str); 5] = [
 pub enum Network {
     /// A loopback interface of its own.
     Own,
-    /// The host's, unless nothing would keep it from the host's containers.
+    /// The host's.
     Host,
-    /// The host's, whatever that means.
-    HostUnguarded,
-}
-
-impl Network {
-    /// Returns the one for a program that wants the host's or not, whose caller allows it or not to go
-    /// unguarded.
-    pub fn wanted(host: bool, unguarded: bool) -> Self {
-        match (host, unguarded) {
-            (false, _) => Self::Own,
-            (true, false) => Self::Host,
-            (true, true) => Self::HostUnguarded,
-        }
-    }
 }
 
 /// How a rootfs comes to the files that a sandbox lends it.
@@ -108,6 +97,8 @@ pub struct Settings<'a> {
     pub name: &'a str,
     /// Which network it has.
     pub network: Network,
+    /// Whether it may run where nothing keeps it from the host.
+    pub unguarded: bool,
     /// Whether names are resolved as on the host.
     pub resolver: bool,
     /// Whether packages' daemons are kept from being started.
@@ -151,9 +142,15 @@ pub struct Streams<'a> {
 pub struct Sandbox<'a> {
     settings: Settings<'a>,
     rootfs: Rootfs,
+    /// Its user namespace, where it has one of its own.
+    users: Option<&'static Users>,
     /// What `/etc/resolv.conf` is to be in the sandbox's `/run`, below that: its path and its text.
     resolver: Option<(PathBuf, Vec<u8>)>,
     loans: Vec<Loan>,
+    /// What other sandboxes in this rootfs may have in common with this one.
+    placeholders: Vec<Loan>,
+    /// Locked as long as one is in the rootfs that has placeholders there.
+    lock: Option<OwnedFd>,
     mounted: Vec<MountedFile>,
 }
 
@@ -162,16 +159,31 @@ impl<'a> Sandbox<'a> {
     ///
     /// # Errors
     ///
-    /// Where something cannot be put in place; what was is given back.
+    /// Where something cannot be put in place; what was is given back. Where a program would be able to
+    /// take over the host, before anything is.
     pub fn set_up(settings: Settings<'a>) -> io::Result<Self> {
         let rootfs = Rootfs::open(settings.rootfs)?;
-        let mut sandbox =
-            Self { settings, rootfs, resolver: None, loans: Vec::new(), mounted: Vec::new() };
+        let users = boundary::decide(&settings, &rootfs)?;
+        let mut sandbox = Self {
+            settings,
+            rootfs,
+            users,
+            resolver: None,
+            loans: Vec::new(),
+            placeholders: Vec::new(),
+            lock: None,
+            mounted: Vec::new(),
+        };
         sandbox.prepare()?;
         Ok(sandbox)
     }
 
     fn prepare(&mut self) -> io::Result<()> {
+        if self.settings.lending == Lending::Mounts {
+            let lock = files::open_directory(self.settings.rootfs)?;
+            flock(&lock, FlockOperation::LockShared)?;
+            self.lock = Some(lock);
+        }
         for name in COVERED {
             let path = Path::new("/").join(name);
             let loan = self.rootfs.place(&path).and_then(|place| {
@@ -212,11 +224,13 @@ impl<'a> Sandbox<'a> {
         match self.settings.lending {
             Lending::Files => self.loans.push(Loan::file(&place, &bytes, mode)?),
             Lending::Mounts => {
-                match place.look()?.map(|stat| FileType::from_raw_mode(stat.st_mode)) {
-                    // Empty, and no program: what a kill leaves of it means nothing.
-                    None => self.loans.push(Loan::file(&place, b"", 0o644)?),
-                    Some(FileType::Directory) => return Ok(()),
-                    Some(_) => {}
+                match place.look()? {
+                    Some(stat) if !loan::is_placeholder(&stat) => {
+                        if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+                            return Ok(());
+                        }
+                    }
+                    _ => self.placeholders.push(Loan::placeholder(&place)?),
                 }
                 self.mounted.push(MountedFile { path, bytes, mode });
             }
@@ -229,16 +243,10 @@ impl<'a> Sandbox<'a> {
     ///
     /// # Errors
     ///
-    /// What keeps the process from being forked, and where the host's network would make it root of the
-    /// host. What comes later is in the [`Report`].
+    /// What keeps the process from being forked. What comes later is in the [`Report`].
     pub fn start(&self, program: &Program, streams: &Streams<'_>) -> io::Result<(Pid, Report)> {
-        let users = Users::of_this_process(self.settings.mapped);
-        let (tree, caches, users) = match users.map(|users| (users, self.mounts(Some(users)))) {
-            Ok((users, Ok((tree, caches)))) => (tree, caches, Some(users)),
-            Ok((_, Err(error))) if cannot_map(&error) => self.shared(CANNOT_MAP)?,
-            Ok((_, Err(error))) => return Err(error),
-            Err(why) => self.shared(why)?,
-        };
+        let tree = about(self.settings.rootfs, self.tree())?;
+        let caches = self.settings.caches.mounts(self.users)?;
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
         let mut namespaces = UnshareFlags::NEWPID
             | UnshareFlags::NEWNS
@@ -247,7 +255,7 @@ impl<'a> Sandbox<'a> {
         if self.settings.network == Network::Own {
             namespaces |= UnshareFlags::NEWNET;
         }
-        let side = match users {
+        let side = match self.users {
             Some(users) => users.fork_into(namespaces)?,
             None => kernel::fork_into(namespaces)?,
         };
@@ -259,33 +267,15 @@ impl<'a> Sandbox<'a> {
         }
     }
 
-    /// Returns the mount of the rootfs and those of the caches, not yet anywhere.
-    fn mounts(&self, users: Option<&Users>) -> io::Result<(OwnedFd, Vec<OwnedFd>)> {
-        let rootfs = self.rootfs.directory(Path::new("/"))?;
-        let tree = about(self.settings.rootfs, mounts::copy_of(rootfs))?;
+    /// Returns the mount of the rootfs, not yet anywhere.
+    fn tree(&self) -> io::Result<OwnedFd> {
+        let tree = mounts::copy_of(self.rootfs.directory(Path::new("/"))?)?;
         // A device node in a rootfs is a door to the host's device.
         kernel::restrict_mount(&tree, MountAttrFlags::MOUNT_ATTR_NODEV)?;
-        let caches = self.settings.caches.mounts()?;
-        if let Some(users) = users {
-            [&tree].into_iter().chain(&caches).try_for_each(|mount| users.map(mount))?;
+        if let Some(users) = self.users {
+            users.map(&tree)?;
         }
-        Ok((tree, caches))
-    }
-
-    /// Returns the mounts of a sandbox without a user namespace of its own, which is not to be had for
-    /// the reason `why`.
-    fn shared(&self, why: &str) -> io::Result<(OwnedFd, Vec<OwnedFd>, Option<&'static Users>)> {
-        tracing::debug!(why, "the sandbox has no user namespace of its own");
-        if self.settings.network == Network::Host && !kernel::has_scopes() {
-            let message = format!(
-                "with the host's network nothing would keep it from the host's containers: it can \
-                 have no user namespace of its own ({why}), and this kernel has no Landlock with \
-                 scopes (Linux 6.12); `--allow-untrusted` runs it all the same"
-            );
-            return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
-        }
-        let (tree, caches) = self.mounts(None)?;
-        Ok((tree, caches, None))
+        Ok(tree)
     }
 
     /// Gives back what was put in place.
@@ -299,6 +289,13 @@ impl<'a> Sandbox<'a> {
 
     fn return_loans(&mut self) -> io::Result<()> {
         let mut result = Ok(());
+        let is_last = self
+            .lock
+            .take()
+            .is_some_and(|lock| flock(lock, FlockOperation::NonBlockingLockExclusive).is_ok());
+        for loan in self.placeholders.drain(..).filter(|_| is_last) {
+            result = result.and(loan.give_back());
+        }
         // The last one first: a mount point may be in a directory that was made for it.
         while let Some(loan) = self.loans.pop() {
             let returned = loan.give_back();
@@ -314,29 +311,6 @@ impl Drop for Sandbox<'_> {
             tracing::warn!(%error, "something of the sandbox is left in the rootfs");
         }
     }
-}
-
-/// Tries whether sandboxes in a rootfs like `directory` can have a user namespace of their own.
-///
-/// # Errors
-///
-/// Why they cannot.
-pub fn try_users(mapped: Option<Mapped>, directory: &Path) -> io::Result<()> {
-    let users = Users::of_this_process(mapped).map_err(io::Error::other)?;
-    let mount = mounts::copy_of(super::files::open_directory(directory)?)?;
-    users.map(&mount).map_err(
-        |error| {
-            if cannot_map(&error) { io::Error::other(CANNOT_MAP) } else { error }
-        },
-    )
-}
-
-/// What keeps a rootfs from a user namespace of root's.
-const CANNOT_MAP: &str = "its filesystem cannot map ids, as an overlay";
-
-/// Tells whether a filesystem is one whose mounts cannot map ids.
-fn cannot_map(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EPERM | libc::EOPNOTSUPP))
 }
 
 /// Adds what an error is about.

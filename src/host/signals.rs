@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::process::Signal;
 
 use super::kernel::{self, Received};
@@ -10,35 +11,92 @@ use super::kernel::{self, Received};
 /// The signals that end a run in an orderly way.
 pub const ENDING: [Signal; 3] = [Signal::INT, Signal::TERM, Signal::HUP];
 
-/// The ending signals of this process, kept until somebody asks for them.
+/// The ending signals of this process, kept until somebody asks for them, and those that its parent
+/// passes on.
+///
+/// What was ignored when the program began is left alone, as `nohup` means it.
 #[derive(Debug)]
 pub struct Signals {
     descriptor: OwnedFd,
+    /// The end of a pipe by which the parent passes signals on, each a byte.
+    passed_on: Option<OwnedFd>,
+    /// Ready to be read when either of the two is.
+    either: OwnedFd,
 }
 
 impl Signals {
     /// Starts to keep them.
     pub fn keep() -> io::Result<Self> {
-        Ok(Self { descriptor: kernel::signal_descriptor(&ENDING)? })
+        let heeded: Vec<_> =
+            ENDING.into_iter().filter(|signal| !kernel::ignores(*signal)).collect();
+        let descriptor = kernel::signal_descriptor(&heeded)?;
+        let either = epoll::create(CreateFlags::CLOEXEC)?;
+        epoll::add(&either, &descriptor, EventData::new_u64(0), EventFlags::IN)?;
+        Ok(Self { descriptor, passed_on: None, either })
+    }
+
+    /// Takes in as well what the parent writes into a pipe, by [`pass_on`].
+    pub(super) fn listen_to(&mut self, parent: OwnedFd) -> io::Result<()> {
+        rustix::fs::fcntl_setfl(&parent, rustix::fs::OFlags::NONBLOCK)?;
+        epoll::add(&self.either, &parent, EventData::new_u64(1), EventFlags::IN)?;
+        self.passed_on = Some(parent);
+        Ok(())
     }
 
     /// Takes the next signal that has come in, if there is one.
     pub fn receive(&mut self) -> io::Result<Option<Received>> {
-        kernel::receive(&self.descriptor)
-    }
-
-    /// Takes all signals that have come in, and returns the first.
-    pub fn take(&mut self) -> Option<Signal> {
-        let mut first = None;
-        while let Ok(Some(received)) = self.receive() {
-            first.get_or_insert(received.signal);
+        if let Some(received) = kernel::receive(&self.descriptor)? {
+            return Ok(Some(received));
         }
-        first
+        let Some(parent) = &self.passed_on else { return Ok(None) };
+        let mut byte = [0];
+        match rustix::io::read(parent, &mut byte) {
+            Ok(1) => {
+                let signal = Signal::from_named_raw(i32::from(byte[0]));
+                Ok(signal.map(|signal| Received { signal, by_kernel: false }))
+            }
+            Ok(_) => {
+                // The parent has ended, and with it this process does.
+                epoll::delete(&self.either, parent)?;
+                self.passed_on = None;
+                Ok(None)
+            }
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 
+/// Returns the name of a signal as people write it.
+pub fn name(signal: Signal) -> String {
+    let name = match signal {
+        Signal::HUP => "SIGHUP",
+        Signal::INT => "SIGINT",
+        Signal::QUIT => "SIGQUIT",
+        Signal::ILL => "SIGILL",
+        Signal::ABORT => "SIGABRT",
+        Signal::BUS => "SIGBUS",
+        Signal::KILL => "SIGKILL",
+        Signal::SEGV => "SIGSEGV",
+        Signal::PIPE => "SIGPIPE",
+        Signal::ALARM => "SIGALRM",
+        Signal::TERM => "SIGTERM",
+        _ => return format!("signal {}", signal.as_raw()),
+    };
+    name.to_owned()
+}
+
+/// Passes a signal on to a child that listens. A signal proper would be ignored where the child has
+/// inherited that, and could not be told from anybody else's.
+pub(super) fn pass_on(to: &OwnedFd, signal: Signal) {
+    let byte = u8::try_from(signal.as_raw()).unwrap_or_default();
+    // A child that has ended needs none.
+    let _ = rustix::io::write(to, &[byte]);
+}
+
+/// Ready to be read when a signal has come in.
 impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.descriptor.as_fd()
+        self.either.as_fd()
     }
 }

@@ -13,6 +13,7 @@ use rustix::fs::{
     AtFlags, CWD, Dir, FileType, Mode as FileMode, OFlags, Stat, fstat, openat, readlinkat, statat,
 };
 
+use super::holes;
 use super::xattr::Xattrs;
 use crate::digest::Digest;
 use crate::manifest::Mode;
@@ -59,7 +60,7 @@ fn file(descriptor: OwnedFd, stat: &Stat, keep: Option<u64>) -> io::Result<FileF
     let mut file = File::from(descriptor);
     let executable = stat.st_mode & 0o111 != 0;
     let Some(limit) = keep else {
-        let (digest, size) = Digest::of_reader(&mut file)?;
+        let (digest, size) = holes::digest(file.as_fd(), &mut vec![0; BUFFER])?;
         return Ok(FileFact { size, digest, executable, bytes: None });
     };
     let mut bytes = Vec::new();
@@ -76,6 +77,9 @@ fn kind_of_directory(descriptor: &OwnedFd, mode: u32) -> io::Result<EntryKind> {
     let attributes = Xattrs::read(descriptor.as_fd())?.digest();
     Ok(EntryKind::Directory { mode: Mode::new(mode), attributes })
 }
+
+/// What is read at once, in bytes.
+const BUFFER: usize = 128 * 1024;
 
 #[derive(Default)]
 struct Tree {
@@ -138,7 +142,7 @@ impl Tree {
                 });
             }
         }
-        self.buffer.resize(128 * 1024, 0);
+        self.buffer.resize(BUFFER, 0);
         let descriptor = open(at, name, false)?;
         let (digest, size) = digest(&descriptor, &mut self.buffer, stat.st_size)?;
         let attributes = Xattrs::read(descriptor.as_fd())?.digest();
@@ -152,18 +156,14 @@ impl Tree {
 
 /// Digests a file with one buffer for many files. A small one is not asked for more than it had.
 fn digest(descriptor: &OwnedFd, buffer: &mut [u8], length: i64) -> io::Result<(Digest, u64)> {
-    let mut hasher = crate::digest::Hasher::default();
-    let mut size = 0;
+    let expected = usize::try_from(length).unwrap_or(usize::MAX);
+    if expected >= buffer.len() {
+        return holes::digest(descriptor.as_fd(), buffer);
+    }
     loop {
-        match rustix::io::read(descriptor, &mut *buffer) {
-            Ok(0) => return Ok((hasher.finish(), size)),
-            Ok(read) => {
-                hasher.update(&buffer[..read]);
-                size += read as u64;
-                if read < buffer.len() && i64::try_from(size) == Ok(length) {
-                    return Ok((hasher.finish(), size));
-                }
-            }
+        match rustix::io::pread(descriptor, &mut *buffer, 0) {
+            Ok(read) if read == expected => return Ok((Digest::of(&buffer[..read]), read as u64)),
+            Ok(_) => return holes::digest(descriptor.as_fd(), buffer),
             Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }

@@ -89,14 +89,14 @@ pub fn enter(ids: Option<Ids>) -> io::Result<()> {
     let (ready, tell_ready) = pipe_with(PipeFlags::CLOEXEC)?;
     let parent = rustix::process::getpid();
     match kernel::fork()? {
-        Side::Child => {
+        Side::Child => kernel::leave_after(|| {
             drop(tell_ready);
             let written = write_maps(parent, &ready, ids, (uid, gid));
             if let Err(error) = &written {
                 let _ = writeln!(io::stderr(), "error: {error}");
             }
-            kernel::leave(u8::from(written.is_err()))
-        }
+            u8::from(written.is_err())
+        }),
         Side::Parent(child) => {
             drop(ready);
             let entered = kernel::unshare(UnshareFlags::NEWUSER);
@@ -123,7 +123,7 @@ pub fn enter(ids: Option<Ids>) -> io::Result<()> {
 /// What keeps the child from being forked. That it cannot enter the namespace it says itself.
 pub fn run_in(ids: Option<Ids>, refused: u8, work: impl FnOnce() -> u8) -> io::Result<ExitStatus> {
     match kernel::fork()? {
-        Side::Child => kernel::leave(match enter(ids) {
+        Side::Child => kernel::leave_after(|| match enter(ids) {
             Ok(()) => work(),
             Err(error) => {
                 let _ = writeln!(io::stderr(), "error: no user namespace can be entered: {error}");

@@ -25,10 +25,13 @@ pub struct Cleaned {
     pub bytes: u64,
     /// How many places of killed runs there were.
     pub rubbish: usize,
+    /// What could not be removed, and why.
+    pub stuck: Vec<io::Error>,
 }
 
-/// Removes what nobody stands on, and what nothing needs that somebody stands on. The caller has had
-/// the store's lock for itself since before the users were found.
+/// Removes what nobody stands on, and what nothing needs that somebody stands on. What cannot be removed
+/// keeps nothing else from going. The caller has had the store's lock for itself since before the users
+/// were found.
 pub fn clean(store: &Store, users: &Users) -> io::Result<Cleaned> {
     let all = store.entries()?;
     // A container that was found without a link may not be found when what led to it is forgotten.
@@ -47,35 +50,48 @@ pub fn clean(store: &Store, users: &Users) -> io::Result<Cleaned> {
         }
     }
     let mut cleaned = Cleaned { rubbish: work::sweep(store)?, ..Cleaned::default() };
+    let mut tried = BTreeSet::new();
     for id in all.into_iter().filter(|id| !needed.contains(id)) {
-        cleaned.bytes += remove(store, id)?;
-        cleaned.entries.push(id);
+        tried.insert(id.to_string());
+        match remove(store, id) {
+            Ok(bytes) => {
+                cleaned.bytes += bytes;
+                cleaned.entries.push(id);
+            }
+            Err(error) => cleaned.stuck.push(error),
+        }
     }
     // Of a run that was killed before it wrote the document, there is a tree alone.
     let known: BTreeSet<String> = store.entries()?.iter().map(ToString::to_string).collect();
     for entry in listed(&store.trees())? {
         let name = entry.file_name();
         let kept = name.to_str().is_some_and(|name| {
-            known.contains(name) || EntryId::parse(name).is_some_and(|id| users.needs(id))
+            known.contains(name)
+                || tried.contains(name)
+                || EntryId::parse(name).is_some_and(|id| users.needs(id))
         });
         if !kept {
-            take(&store.trees(), &name)?;
-            cleaned.rubbish += 1;
+            match take(&store.trees(), &name) {
+                Ok(()) => cleaned.rubbish += 1,
+                Err(error) => cleaned.stuck.push(error),
+            }
         }
     }
     let is_known = |text: &str| known.contains(text.trim());
     // Where a write was cut short, there is a file by a name that nobody reads.
     for directory in [store.lists(), store.documents()] {
-        discard(&directory, |entry| !entry.file_name().to_str().is_some_and(is_known))?;
+        let unknown = |entry: &fs::DirEntry| !entry.file_name().to_str().is_some_and(is_known);
+        discard(&directory, unknown, &mut cleaned.stuck);
     }
-    discard(&store.lasts(), |entry| {
+    let unknown = |entry: &fs::DirEntry| {
         !files::read_regular(&entry.path(), LARGEST_NAME)
             .is_ok_and(|text| str::from_utf8(&text).is_ok_and(is_known))
-    })?;
+    };
+    discard(&store.lasts(), unknown, &mut cleaned.stuck);
     // Nobody waits for any: every run has the store's lock before it takes one.
-    discard(&store.locks(), |_| true)?;
+    discard(&store.locks(), |_| true, &mut cleaned.stuck);
     // What is still there is read once more.
-    discard(&store.readings(), |_| true)?;
+    discard(&store.readings(), |_| true, &mut cleaned.stuck);
     Ok(cleaned)
 }
 
@@ -123,10 +139,15 @@ fn listed(directory: &Path) -> io::Result<Vec<fs::DirEntry>> {
     }
 }
 
-/// Removes some of what is in a directory.
-fn discard(directory: &Path, wanted: impl Fn(&fs::DirEntry) -> bool) -> io::Result<()> {
-    let unwanted = listed(directory)?.into_iter().filter(wanted);
-    unwanted.map(|entry| entry.file_name()).try_for_each(|name| take(directory, &name))
+/// Removes some of what is in a directory, as far as it can be removed.
+fn discard(directory: &Path, wanted: impl Fn(&fs::DirEntry) -> bool, stuck: &mut Vec<io::Error>) {
+    match listed(directory) {
+        Ok(entries) => {
+            let unwanted = entries.into_iter().filter(wanted).map(|entry| entry.file_name());
+            stuck.extend(unwanted.filter_map(|name| take(directory, &name).err()));
+        }
+        Err(error) => stuck.push(error),
+    }
 }
 
 fn gone(removed: io::Result<()>) -> io::Result<()> {

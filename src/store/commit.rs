@@ -1,7 +1,7 @@
 //! Makes an entry of the store of a layer that was made.
 
 use std::collections::HashSet;
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::fd::AsFd;
@@ -150,7 +150,7 @@ impl Build {
             overlay.unmount()?;
             merged = Some(self.merge(rootfs, bell)?);
         } else {
-            fs::rename(self.shown().join("rootfs"), rootfs)?;
+            take(&self.shown(), "rootfs".as_ref(), rootfs)?;
         }
         // It is written while it is read, but what will be linked instead need not be written.
         let early = (!is_private).then(|| Flush::begin(&self.held));
@@ -306,7 +306,7 @@ impl Build {
             if !beside.exists() {
                 DirBuilder::new().mode(0o700).create(&beside)?;
             }
-            fs::rename(entry.path(), beside.join(entry.file_name()))?;
+            take(&self.shown(), &entry.file_name(), &beside.join(entry.file_name()))?;
         }
         Ok(())
     }
@@ -341,6 +341,13 @@ impl Build {
         }
         Ok(())
     }
+}
+
+/// Takes something out of a directory, to another of the same filesystem.
+fn take(from: &Path, name: &OsStr, to: &Path) -> io::Result<()> {
+    let directory = open(from)?;
+    let plain = CString::new(name.as_bytes())?;
+    tree::loosened(directory.as_fd(), &plain, || fs::rename(from.join(name), to))
 }
 
 /// Tells whether a path of a tree is there, and not one of the changes.

@@ -14,7 +14,7 @@ use crate::lxc::given;
 use crate::plan::{Document, EntryId};
 
 /// The version of the format.
-const FORMAT: u32 = 4;
+const FORMAT: u32 = 5;
 
 /// The longest name of an entry, in bytes, and more.
 pub(super) const LARGEST_NAME: usize = 4096;

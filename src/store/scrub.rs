@@ -1,6 +1,6 @@
 //! Takes out of a tree what makes a container itself.
 
-use std::ffi::OsStr;
+use std::ffi::{CString, OsStr};
 use std::fs;
 use std::io;
 use std::os::fd::AsRawFd;
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FileType, fstat, futimens, openat};
 
 use super::entry::Keys;
-use super::tree::times;
+use super::tree::{self, loosened, times};
 use crate::host::rootfs::{Attributes, Place, Rootfs};
 
 /// What systemd, or the next start, makes anew where it is empty. It may be a link to where it is.
@@ -107,7 +107,7 @@ pub(super) fn scrub(
         if let Some(place) = existing(&rootfs, path)?
             && place.look()?.is_some()
         {
-            quietly(&place, || rootfs.remove(path))?;
+            quietly(&place, || take(&place))?;
         }
     }
     Ok(scrubbed)
@@ -197,9 +197,7 @@ fn path_in(tree: &Path, place: &Place) -> io::Result<Vec<u8>> {
 /// Removes a regular file; tells whether there was one.
 fn remove(rootfs: &Rootfs, path: &Path) -> io::Result<bool> {
     match existing(rootfs, path)? {
-        Some(place) if is_regular(&place)? => {
-            quietly(&place, || rootfs.remove(path)).map(|()| true)
-        }
+        Some(place) if is_regular(&place)? => quietly(&place, || take(&place)).map(|()| true),
         _ => Ok(false),
     }
 }
@@ -208,7 +206,7 @@ fn remove(rootfs: &Rootfs, path: &Path) -> io::Result<bool> {
 fn remove_key(rootfs: &Rootfs, path: &Path) -> io::Result<bool> {
     let Some(place) = existing(rootfs, path)? else { return Ok(false) };
     if is_link(&place)? {
-        return quietly(&place, || rootfs.remove(path)).map(|()| true);
+        return quietly(&place, || take(&place)).map(|()| true);
     }
     remove(rootfs, path)
 }
@@ -239,10 +237,15 @@ fn remove_links_to(rootfs: &Rootfs, path: &Path) -> io::Result<()> {
         let Some(place) = existing(rootfs, &path)? else { continue };
         let target = rustix::fs::readlinkat(place.directory(), place.name(), Vec::new());
         if target.is_ok_and(|target| target.as_bytes() == name.as_bytes()) {
-            quietly(&place, || rootfs.remove(&path))?;
+            quietly(&place, || take(&place))?;
         }
     }
     Ok(())
+}
+
+/// Removes what is at a place.
+fn take(place: &Place) -> io::Result<()> {
+    tree::remove(place.directory(), place.name())
 }
 
 /// Puts an empty file in the place of one, with the same attributes and times. The one that is there
@@ -253,10 +256,14 @@ fn empty(place: &Place) -> io::Result<()> {
     place.put_file(attributes, |file| Ok(futimens(file, &times(&stat))?))
 }
 
-/// Does something in a directory whose times stay as they are.
-fn quietly(place: &Place, act: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+/// Does something to a place in a directory whose times stay as they are.
+fn quietly(place: &Place, act: impl Fn() -> io::Result<()>) -> io::Result<()> {
     let before = fstat(place.directory())?;
-    act()?;
+    let name = CString::new(place.name().as_bytes())?;
+    loosened(place.directory(), &name, act).map_err(|error| {
+        let name = crate::shell::word(place.name());
+        io::Error::new(error.kind(), format!("{name}, which is a container's own: {error}"))
+    })?;
     // What the place has is not always a descriptor that times can be set by.
     let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::DIRECTORY;
     let directory = openat(place.directory(), ".", flags, rustix::fs::Mode::empty())?;

@@ -12,6 +12,8 @@ mod copy;
 mod crew;
 mod descriptors;
 mod directory;
+mod immutable;
+mod label;
 mod links;
 mod listing;
 mod maker;
@@ -28,6 +30,7 @@ mod zone;
 pub use attributes::{copy_attributes, times};
 pub use bell::Bell;
 pub use copy::copy;
+pub use immutable::loosened;
 pub use listing::{
     Ahead, Difference, Entry, Finding, Kind, Known, LONGEST_TEXT, Listing, Place, PlaceKind,
 };

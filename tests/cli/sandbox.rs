@@ -183,6 +183,16 @@ impl Sandbox {
         command
     }
 
+    /// Returns the program as [`Self::within`] does, called by a shell that does something before.
+    pub(crate) fn after(&self, prelude: &str) -> Command {
+        let within = self.within();
+        // Behind what the sandbox's own shell does.
+        let words = within.get_args().skip(5);
+        let mut command = self.command("/bin/sh");
+        command.args(["-c", &format!("{prelude}; exec \"$@\""), "sh"]).args(words);
+        command
+    }
+
     pub(crate) fn program_path(&self) -> PathBuf {
         match self.user {
             Some(_) => self.path("layered-template"),
@@ -192,10 +202,11 @@ impl Sandbox {
 
     /// Returns a command in the sandbox's environment.
     pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
-        let mut command = Command::new("/bin/sh");
+        // Whoever runs the tests may ignore signals, and the standard library leaves that as it is.
+        let mut command = Command::new("env");
         // The shell sets what the standard library cannot.
         let umask = format!("umask {:03o}; exec \"$@\"", self.umask);
-        command.args(["-c", &umask, "sh"]);
+        command.args(["--default-signal", "/bin/sh", "-c", &umask, "sh"]);
         if let Some(user) = self.user {
             let (user, group) = (format!("--reuid={user}"), format!("--regid={user}"));
             command.args(["setpriv", &user, &group, "--clear-groups", "--"]);

@@ -24,7 +24,6 @@ LXC_ROOTFS=[DIR]/lxc/web1/rootfs
 OWN=8080
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 PWD=[DIR]/role
-TMPDIR=[DIR]/tmp
 UPSTREAM_TEMPLATE_DIR=[DIR]/templates
 on=true
 port=8080

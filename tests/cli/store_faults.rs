@@ -124,7 +124,7 @@ fn a_store_that_cannot_be_written_to_is_read_all_the_same() {
 #[test]
 fn what_this_host_lacks_is_no_damage() {
     // Of each directory there is more to do when it comes to the one below.
-    let deep = "cd \"$rootfs\"; for _ in $(seq 60); do mkdir a z; cd z; done";
+    let deep = "cd \"$rootfs\"; for _ in $(seq 60); do mkdir a b c d e f g h z; cd z; done";
     let sandbox = Sandbox::new().upstream(deep).layers("");
     sandbox.chain().exits(0);
     let mut command = sandbox.command("sh");
@@ -167,5 +167,5 @@ fn an_entry_of_another_version_is_made_anew() {
     let text = "{\"format\":1,\"lxcpath\":\"/l\"}";
     fs::write(&document, format!("{}\n{text}", Digest::of(text.as_bytes()))).unwrap();
     fs::remove_dir_all(sandbox.container()).unwrap();
-    sandbox.chain().exits(0).mentions("cannot be used: its format is 1, not 4 (");
+    sandbox.chain().exits(0).mentions("cannot be used: its format is 1, not 5 (");
 }

@@ -119,7 +119,7 @@ fn the_host_s_network_is_refused_where_nothing_is_a_boundary() {
     let online = manifest(&lab, "true", true);
     let refused = create(&lab, "refused", &online, "none", &lack).outcome().code(6);
     for part in [
-        "`post` of layer `attack` could not be run: with the host's network nothing would keep it from",
+        "could not be run: the sandbox could not be built: with the host's network nothing would keep it",
         "`--allow-untrusted` runs it all the same",
     ] {
         assert!(refused.stderr.contains(part), "{part}: {refused}");
@@ -139,6 +139,115 @@ fn the_host_s_network_is_refused_where_nothing_is_a_boundary() {
     // A network of its own is a boundary to sockets.
     let offline = manifest(&lab, "true", false);
     create(&lab, &name, &offline, "none", &lack).outcome().success();
+    lab.destroy(&name);
+}
+
+#[test]
+fn capabilities_are_refused_where_they_would_be_those_of_the_host_s_root() {
+    let Some(lab) = Lab::open(Caller::Root, &["cc", "strace"]) else { return };
+    let more = |step: &str, keys: &str| {
+        let text = format!(
+            "manifest = 1\n[[layer]]\nname = \"os\"\ntemplate = \"builtin:busybox\"\n\
+             [[layer]]\nname = \"more\"\npost = {{ in = \"rootfs\", run = '{step}', {keys} }}\n"
+        );
+        lab.write("work/more.toml", &text)
+    };
+    let manifest = more("true", "capabilities = \"SYS_ADMIN\"");
+    let refused = create(&lab, "refused", &manifest, "none", &[NO_USERS]).outcome().code(6);
+    holds(&refused, "its `capabilities` would be those of the host's root");
+    let name = lab.name("allowed");
+    create(&lab, &name, &manifest, "none", &[]).outcome().success();
+    lab.destroy(&name);
+    // Those for a network count in one of its own, and in no other.
+    let step =
+        "grep -q \"^CapEff:.*0000000080040[45]fb$\" /proc/self/status; ip link set lo mtu 1400";
+    let manifest = more("ip link set lo mtu 1400", "capabilities = \"NET_ADMIN\"");
+    create(&lab, &name, &manifest, "none", &[NO_USERS]).outcome().success();
+    lab.destroy(&name);
+    let manifest = more(step, "network = true, capabilities = \"NET_ADMIN\"");
+    for lack in [&[][..], &[NO_USERS]] {
+        create(&lab, "refused", &manifest, "none", lack).outcome().code(6);
+    }
+}
+
+#[test]
+fn root_of_the_host_writes_nothing_to_proc() {
+    let Some(lab) = Lab::open(Caller::Root, &["cc", "strace"]) else { return };
+    let step = "if echo 0 >/proc/self/oom_score_adj; then echo proc: possible; fi; \
+                if mknod /z c 0 0; then echo node: possible; fi; id -G; ulimit -Hc";
+    let outcome = attack(&lab, step, true, "none", &[NO_USERS]);
+    holds(&outcome, "Read-only file system");
+    holds(&outcome, "attack| 0\n");
+}
+
+#[test]
+fn a_cache_that_cannot_map_ids_is_named() {
+    let Some(lab) = Lab::open(Caller::Root, &["cc"]) else { return };
+    let directories =
+        ["lower", "upper", "work-of-overlay", "merged"].map(|name| lab.directory(name));
+    let [lower, upper, work, merged] = directories.each_ref().map(|path| path.display());
+    let script = format!(
+        "mount -t overlay none -o lowerdir={lower},upperdir={upper},workdir={work} {merged}; \
+         exec \"$@\""
+    );
+    let text = "manifest = 1\n[[layer]]\nname = \"os\"\ntemplate = \"builtin:busybox\"\n\
+                [[layer]]\nname = \"in\"\n\
+                post = { in = \"rootfs\", cache = \"/var/cache/x\", run = \"true\" }\n";
+    let manifest = lab.write("work/cache.toml", text);
+    let words = ["unshare", "-m", "sh", "-c", &script, "overlaid"];
+    let outcome = lab
+        .call(words)
+        .arg(lab.program())
+        .args(["create", "--name", "cached", "--lxcpath"])
+        .arg(lab.lxcpath())
+        .arg(manifest)
+        .env("LAYERED_TEMPLATE_CACHE", lab.path("merged"))
+        .outcome()
+        .code(6);
+    for part in
+        ["the cache `/var/cache/x`: its filesystem cannot map ids", "LAYERED_TEMPLATE_CACHE"]
+    {
+        holds(&outcome, part);
+    }
+}
+
+#[test]
+fn shells_in_one_container_share_what_is_mounted_there() {
+    let Some(lab) = Lab::open(Caller::Root, &[]) else { return };
+    let text = "manifest = 1\n[[layer]]\nname = \"os\"\ntemplate = \"builtin:busybox\"\n";
+    let manifest = lab.write("work/plain.toml", text);
+    let name = lab.name("shells");
+    create(&lab, &name, &manifest, "copy", &[]).outcome().success();
+    let rootfs = lab.container(&name, "rootfs");
+    let shell = |command: &str| {
+        let call = lab.call([lab.program()]).args(["shell", &name, "--network", "-P"]);
+        call.arg(lab.lxcpath()).args(["--", "/bin/sh", "-c", command])
+    };
+    let there =
+        || ["etc/resolv.conf", "usr/sbin/policy-rc.d"].map(|path| rootfs.join(path).exists());
+    let long =
+        shell("touch /first; while test ! -e /end; do sleep 0.1; done; cat /etc/resolv.conf");
+    let running = long.start();
+    while !rootfs.join("first").exists() {
+        sleep(Duration::from_millis(10));
+    }
+    shell("test -s /etc/resolv.conf").outcome().success();
+    assert_eq!(there(), [true; 2], "the first has them still");
+    fs::write(rootfs.join("end"), "").unwrap();
+    let outcome = running.outcome().success();
+    assert!(outcome.stdout.contains("nameserver"), "{outcome}");
+    assert_eq!(there(), [false; 2], "the last one takes them away");
+    // One that was killed leaves them, and means nothing by that; the next one takes them away.
+    let killed = shell("touch /second; sleep 86401.25").start();
+    while !rootfs.join("second").exists() {
+        sleep(Duration::from_millis(10));
+    }
+    killed.signal(Signal::KILL);
+    killed.outcome().signalled(Signal::KILL);
+    assert_eq!(fs::read(rootfs.join("usr/sbin/policy-rc.d")).unwrap(), b"");
+    lab.assert_quiet(Duration::from_secs(5));
+    shell("true").outcome().success();
+    assert_eq!(there(), [false; 2]);
     lab.destroy(&name);
 }
 

@@ -96,8 +96,20 @@ impl<'lab> Call<'lab> {
         let stdout = self.lab.path(format!("log/{count}.out"));
         let stderr = self.lab.path(format!("log/{count}.err"));
         let shown = self.words.join(OsStr::new(" ")).to_string_lossy().into_owned();
-        let child = Command::new("unshare")
-            .args(["--mount", "--propagation", "private", "--", "/bin/sh", "-c", VIEW, "view"])
+        // Whoever runs the tests may ignore signals, and the standard library leaves that as it is.
+        let child = Command::new("env")
+            .args([
+                "--default-signal",
+                "unshare",
+                "--mount",
+                "--propagation",
+                "private",
+                "--",
+                "/bin/sh",
+                "-c",
+                VIEW,
+                "view",
+            ])
             .arg(self.lab.path(""))
             .arg(TEMPLATES)
             .args(self.identity())

@@ -194,3 +194,24 @@ fn create<'lab>(lab: &'lab Lab, manifest: &str, name: &str) -> Call<'lab> {
         .arg(lab.path("default.conf"))
         .env("TRACE", lab.path("work/trace"))
 }
+
+#[test]
+fn a_place_for_temporary_files_that_is_the_callers_alone_is_no_steps() {
+    let Some(lab) = Lab::open(Caller::User, &[]) else {
+        return;
+    };
+    // As libpam-tmpdir makes it: root with mapped ids may not even look into it.
+    let own = lab.directory("tmp/user");
+    std::fs::set_permissions(&own, std::fs::Permissions::from_mode(0o700)).expect("chmod");
+    let text = "manifest = 1\n[[layer]]\nname = \"os\"\ntemplate = \"builtin:busybox\"\n\
+                [[layer]]\nname = \"a\"\npost = 't=$(mktemp); echo $t; rm $t'\n";
+    let manifest = lab.write("work/tmpdir.toml", text);
+    let name = lab.name("tmpdir");
+    let call = lab.create(&name, &manifest);
+    ["TMPDIR", "TMP", "TEMP", "TEMPDIR"]
+        .iter()
+        .fold(call, |call, variable| call.env(variable, &own))
+        .outcome()
+        .success();
+    lab.destroy(&name);
+}

@@ -1,5 +1,12 @@
 //! `layered-template shell`: what a failed run left, and a container, entered as a step is.
 
+use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
+
 use crate::caller::Caller;
 use crate::lab::Lab;
 
@@ -112,4 +119,42 @@ fn made(lab: &Lab) -> String {
     let name = lab.name("sound");
     lab.create(&name, &manifest).outcome().success();
     name
+}
+
+#[test]
+fn a_terminal_that_takes_nothing_keeps_no_shell_from_hearing() {
+    let Some(lab) = Lab::open(Caller::Root, &[]) else {
+        return;
+    };
+    let name = made(&lab);
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let terminal = openpt(flags).unwrap();
+    grantpt(&terminal).unwrap();
+    unlockpt(&terminal).unwrap();
+    let theirs = ioctl_tiocgptpeer(&terminal, flags).unwrap();
+    let stream = || theirs.try_clone().unwrap();
+    let mut child = Command::new(lab.program())
+        .args(["shell", &name, "-P"])
+        .arg(lab.lxcpath())
+        .args(["--", "/bin/sh", "-c", "yes something to fill it with"])
+        .stdin(stream())
+        .stdout(stream())
+        .stderr(stream())
+        .spawn()
+        .unwrap();
+    sleep(Duration::from_millis(1500));
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(8);
+    let status = loop {
+        match child.try_wait().unwrap() {
+            Some(status) => break status,
+            None if Instant::now() > deadline => {
+                child.kill().unwrap();
+                break child.wait().unwrap();
+            }
+            None => sleep(Duration::from_millis(10)),
+        }
+    };
+    assert_eq!(status.code(), Some(143), "{status}");
+    lab.destroy(&name);
 }

@@ -138,6 +138,118 @@ fn the_killed_lxc_create_takes_a_deaf_step_along() {
     lxc_create_killed(Caller::Root, DEAF);
 }
 
+#[test]
+fn whoever_stops_one_process_after_the_other_cuts_no_finally_as_root() {
+    stopped_one_after_the_other(Caller::Root);
+}
+
+#[test]
+fn whoever_stops_one_process_after_the_other_cuts_no_finally_as_an_ordinary_user() {
+    stopped_one_after_the_other(Caller::User);
+}
+
+#[test]
+fn a_service_manager_that_sends_hup_behind_term_cuts_no_finally() {
+    let Some(lab) = Lab::open(Caller::Root, &[]) else {
+        return;
+    };
+    let run = Run::with_a_slow_finally(&lab);
+    let lxc_create = run.start();
+    for process in lab.processes() {
+        if process.arguments[0] != "sleep" {
+            process.signal(Signal::TERM);
+            process.signal(Signal::HUP);
+        }
+    }
+    lxc_create.outcome();
+    lab.assert_quiet(SOON);
+    assert_eq!(run.trace(), ["begun", "start", "end"]);
+    lab.lxc("lxc-destroy", &run.name).outcome();
+}
+
+#[test]
+fn a_killed_sandbox_is_told_of() {
+    let Some(lab) = Lab::open(Caller::Root, &[]) else {
+        return;
+    };
+    let text = "manifest = 1\n[[layer]]\nname = \"os\"\ntemplate = \"builtin:busybox\"\n\
+                post = { run = \"touch /begun; sleep 86401.25\", in = \"rootfs\" }\n";
+    let manifest = lab.write("work/killed.toml", text);
+    let call = lab.call_directly("direct", &manifest).arg("--storage=none").start();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        assert!(Instant::now() < deadline, "the step never began");
+        let all = lab.processes();
+        let child_of = |id| all.iter().find(|process| process.parent == id);
+        let sleeps = all.iter().any(|process| process.arguments.contains(&"86401.25".to_owned()));
+        if let Some(inner) = child_of(call.id()).and_then(|run| child_of(run.id))
+            && sleeps
+        {
+            inner.signal(Signal::KILL);
+            break;
+        }
+        sleep(Duration::from_millis(10));
+    }
+    let outcome = call.outcome().code(6);
+    for part in
+        ["`post` of layer `os` was ended by SIGKILL", "  log: ", "hint: where nobody sent it"]
+    {
+        assert!(outcome.stderr.contains(part), "{part}: {outcome}");
+    }
+    lab.assert_quiet(SOON);
+}
+
+#[test]
+fn the_killed_template_under_lxc_create_is_told_of_where_it_can_be() {
+    let Some(lab) = Lab::open(Caller::Root, &[]) else {
+        return;
+    };
+    let run = Run::of(&lab, STEP);
+    let lxc_create = run.start();
+    let template = run.template().id;
+    let inner = lab.processes().into_iter().find(|process| process.parent == template);
+    inner.expect("the run has a process of its own").signal(Signal::KILL);
+    let outcome = lxc_create.outcome().code(1);
+    let advice = format!("lxc-destroy -n {}", run.name);
+    for part in ["was ended by SIGKILL in `post` of layer `waiting`", "  log: ", "`dmesg`", &advice]
+    {
+        assert!(outcome.stderr.contains(part), "{part}: {outcome}");
+    }
+    lab.assert_absent(&run.name);
+    lab.assert_quiet(SOON);
+}
+
+fn stopped_one_after_the_other(caller: Caller) {
+    let Some(lab) = Lab::open(caller, &[]) else {
+        return;
+    };
+    for from_inside in [false, true] {
+        for pause in [0, 300, 2000] {
+            let run = Run::with_a_slow_finally(&lab);
+            let lxc_create = run.start();
+            let template = run.template();
+            let inner = lab.processes().into_iter().find(|process| process.parent == template.id);
+            let inner = inner.expect("the run has a process of its own");
+            let outermost = Process { id: lxc_create.id(), parent: 0, arguments: Vec::new() };
+            // The last that is signalled may have ended by then.
+            let mut all = [outermost, template, inner];
+            if from_inside {
+                all.reverse();
+            }
+            for (index, process) in all.iter().enumerate() {
+                if index > 0 {
+                    sleep(Duration::from_millis(pause));
+                }
+                process.signal(Signal::TERM);
+            }
+            lxc_create.outcome();
+            lab.assert_quiet(SOON);
+            assert_eq!(run.trace(), ["begun", "start", "end"], "{from_inside}, {pause} ms");
+            lab.lxc("lxc-destroy", &run.name).outcome();
+        }
+    }
+}
+
 fn template_signalled(caller: Caller) {
     let Some(lab) = Lab::open(caller, &[]) else {
         return;
@@ -227,7 +339,14 @@ struct Run<'lab> {
 impl<'lab> Run<'lab> {
     /// Waits in a post step.
     fn of(lab: &'lab Lab, step: &str) -> Self {
-        Self::write(lab, "true", &format!("post = '''{step}'''\n"))
+        let finally = "echo finally $LAYER_STATUS >>\"$TRACE\"";
+        Self::write(lab, "true", &format!("post = '''{step}'''\n"), finally)
+    }
+
+    /// Waits in a post step, and takes its time on the way out.
+    fn with_a_slow_finally(lab: &'lab Lab) -> Self {
+        let finally = "echo start >>\"$TRACE\"; sleep 2.5; echo end >>\"$TRACE\"";
+        Self::write(lab, "true", &format!("post = '''{STEP}'''\n"), finally)
     }
 
     /// Waits in the upstream template.
@@ -235,17 +354,18 @@ impl<'lab> Run<'lab> {
         // Upstream's environment is not the caller's, so that it knows the trace by itself.
         let trace = lab.path("work/trace");
         let trace = trace.display();
-        Self::write(lab, &format!("echo begun >>'{trace}'\nsleep 86401.5"), "")
+        let finally = "echo finally $LAYER_STATUS >>\"$TRACE\"";
+        Self::write(lab, &format!("echo begun >>'{trace}'\nsleep 86401.5"), "", finally)
     }
 
-    fn write(lab: &'lab Lab, upstream: &str, steps: &str) -> Self {
+    fn write(lab: &'lab Lab, upstream: &str, steps: &str, finally: &str) -> Self {
         let trace = lab.path("work/trace");
         let _ = fs::remove_file(&trace);
         let upstream = lab.script("work/upstream.sh", &format!("#!/bin/sh\n{upstream}\n"));
         let text = format!(
             "manifest = 1\n[[layer]]\nname = \"os\"\ntemplate = \"{}\"\n\
              [[layer]]\nname = \"waiting\"\n{steps}\
-             finally = 'echo finally $LAYER_STATUS >>\"$TRACE\"'\n",
+             finally = '{finally}'\n",
             upstream.display()
         );
         let manifest = lab.write("work/waiting.toml", &text);

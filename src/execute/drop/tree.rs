@@ -18,8 +18,9 @@ use rustix::fs::{
 };
 
 use super::{NO_LONGER, about_source, goes_ahead, refuse_directory, unchanged};
-use crate::digest::{Digest, Hasher};
-use crate::host::rootfs::{Attributes, Place, Rootfs, copy, own, owned};
+use crate::digest::Digest;
+use crate::host::holes;
+use crate::host::rootfs::{Attributes, Place, Rootfs, own, owned};
 use crate::host::tree::open;
 use crate::host::xattr::Xattrs;
 use crate::manifest::{IfExists, Mode};
@@ -272,7 +273,7 @@ impl<'a> Tree<'a> {
             return Ok(());
         };
         let about = |error: &io::Error| about_source(&self.source.join(path), error);
-        let mut from = match open(source.as_fd(), name, false) {
+        let from = match open(source.as_fd(), name, false) {
             Ok(from) => File::from(from),
             Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
                 return Err(about(&io::Error::other(NO_LONGER)));
@@ -286,10 +287,8 @@ impl<'a> Tree<'a> {
         let found = if *size < self.buffer.len() as u64 {
             small(&from, to, &mut self.buffer, stat.st_size)?
         } else {
-            let mut hasher = Hasher::default();
-            let sparse = stat.st_blocks * 512 < stat.st_size;
-            let size = copy(&mut from, to, sparse, &mut self.buffer, |piece| hasher.update(piece))?;
-            (size, hasher.finish())
+            let (digest, size) = holes::copy(&from, to, &mut self.buffer)?;
+            (size, digest)
         };
         unchanged(&self.source.join(path), (*size, *digest), found)?;
         copy_xattrs(from.as_fd(), to.as_fd())

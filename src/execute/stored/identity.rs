@@ -167,6 +167,7 @@ impl Run<'_> {
             rootfs: &site.rootfs,
             name: &site.target.name,
             network: Network::Own,
+            unguarded: false,
             resolver: false,
             // It would copy directories up that a container's overlay has no need of.
             policy: false,
@@ -183,9 +184,9 @@ impl Run<'_> {
         let text = "making its own keys";
         let job = Job { subject, at: &layer.at, text, status: status::STORE };
         let tick = self.means.observer.tick();
-        let terms = Terms { timeout: None, shares_terminal: false, tick };
-        let run = |signals: &mut _, watcher: &mut dyn crate::host::child::Watcher| {
-            super::super::inside::run(settings, &program, terms, signals, watcher)
+        let terms = Terms { tick, ..Terms::default() };
+        let run = |events: &mut _, watcher: &mut dyn crate::host::child::Watcher| {
+            super::super::inside::run(settings, &program, terms, events, watcher)
         };
         match self.job(job, terms, run) {
             Err(failure) if failure.signal().is_none() => {

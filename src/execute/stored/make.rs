@@ -138,7 +138,7 @@ impl Run<'_> {
             placeholder: PLACEHOLDER,
         };
         let started = std::time::Instant::now();
-        let bell = Bell::of(self.means.signals.as_fd());
+        let bell = Bell::of(self.means.events.as_fd());
         let entry = match build.commit(about, bell) {
             Ok(entry) => entry,
             Err(error) => {
@@ -202,7 +202,7 @@ impl Run<'_> {
             directory: Ownership::of(&self.site.container)?,
             workspace,
         };
-        let bell = Bell::of(self.means.signals.as_fd());
+        let bell = Bell::of(self.means.events.as_fd());
         Build::begin(&stored.store, parent, &start, bell)
     }
 

@@ -83,7 +83,7 @@ impl Run<'_> {
         let Some(Stored { store, .. }) = &self.stored else { return Ok(()) };
         let from = files::open_directory(&store.rootfs(entry.id))?;
         let to = files::open_directory(&self.site.rootfs)?;
-        let bell = Bell::of(self.means.signals.as_fd());
+        let bell = Bell::of(self.means.events.as_fd());
         tree::copy(from.as_fd(), to.as_fd(), &[LOST.as_ref()], bell).map_err(|error| {
             // The path that it names is one within the rootfs.
             let rootfs = self.site.rootfs.display();
@@ -138,7 +138,7 @@ impl Run<'_> {
     /// Puts what the upstream left beside rootfs and config where it was.
     fn put_beside(&self, entry: &Entry, names: &identity::Names) -> io::Result<()> {
         let Some(Stored { store, .. }) = &self.stored else { return Ok(()) };
-        let bell = Bell::of(self.means.signals.as_fd());
+        let bell = Bell::of(self.means.events.as_fd());
         store.put_beside(entry, &self.site.container, bell, |directory| {
             names.write(directory, &entry.beside_places)
         })

@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 
 use rustix::mount::MountAttrFlags;
 
+use super::boundary::cannot_map;
 use super::loan::Loan;
 use super::mounts;
+use super::users::Users;
 use crate::host::kernel;
 use crate::host::rootfs::Rootfs;
 
@@ -44,14 +46,23 @@ impl Caches {
         self.0.iter()
     }
 
-    /// Returns a mount of each, not yet anywhere.
-    pub(super) fn mounts(&self) -> io::Result<Vec<OwnedFd>> {
+    /// Returns a mount of each, not yet anywhere, with its ids as the sandbox has them.
+    pub(super) fn mounts(&self, users: Option<&Users>) -> io::Result<Vec<OwnedFd>> {
         let attributes = MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOSUID;
         self.0
             .iter()
             .map(|cache| {
                 let mount = mounts::copy_of(&cache.directory)?;
                 kernel::restrict_mount(&mount, attributes)?;
+                if let Some(users) = users {
+                    users.map(&mount).map_err(cannot_map).map_err(|error| {
+                        let path = cache.path.display();
+                        io::Error::other(format!(
+                            "the directory of the host for the cache `{path}`: {error}; \
+                             `$LAYERED_TEMPLATE_CACHE` names another place"
+                        ))
+                    })?;
+                }
                 Ok(mount)
             })
             .collect()

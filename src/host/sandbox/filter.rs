@@ -11,14 +11,17 @@
 //! Each architecture that the kernel runs has its table. One that is not known has no call at all.
 
 use libc::{
-    BPF_ABS, BPF_JEQ, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_RET, BPF_W, SECCOMP_RET_ALLOW,
-    SECCOMP_RET_ERRNO, c_long, sock_filter,
+    BPF_ABS, BPF_ALU, BPF_AND, BPF_JEQ, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_RET, BPF_W,
+    SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO, c_long, sock_filter,
 };
 
 /// Offsets in `struct seccomp_data`. Source: `linux/seccomp.h`.
 const NUMBER: u32 = 0;
 const ARCHITECTURE: u32 = 4;
 const FIRST_ARGUMENT: u32 = if cfg!(target_endian = "little") { 16 } else { 20 };
+
+/// How far the next one is.
+const ARGUMENT: u32 = 8;
 
 /// Where the flags of `clone` are: s390x has them behind the stack.
 const FLAGS_OF_CLONE: u32 = if cfg!(target_arch = "s390x") { 28 } else { FIRST_ARGUMENT };
@@ -41,6 +44,9 @@ struct Table {
     socket: c_long,
     /// `clone` and `unshare`, whose first argument are flags.
     namespaces: [c_long; 2],
+    /// Calls that make a device node, with where their mode is: none of them is a step's to make, not even
+    /// that of number 0, which an overlay takes for a file that was removed.
+    nodes: &'static [(c_long, u32)],
     /// A bit that marks calls of another kind, none of which there is.
     foreign: Option<u32>,
 }
@@ -81,6 +87,11 @@ const NATIVE: Table = Table {
     ],
     socket: libc::SYS_socket,
     namespaces: [libc::SYS_clone, libc::SYS_unshare],
+    nodes: &[
+        #[cfg(any(target_arch = "x86_64", target_arch = "x86", target_arch = "arm"))]
+        (libc::SYS_mknod, FIRST_ARGUMENT + ARGUMENT),
+        (libc::SYS_mknodat, FIRST_ARGUMENT + 2 * ARGUMENT),
+    ],
     // x32: `__X32_SYSCALL_BIT`.
     foreign: if cfg!(target_arch = "x86_64") { Some(0x4000_0000) } else { None },
 };
@@ -108,6 +119,7 @@ const COMPATIBLE: Option<Table> = Some(Table {
     refused: &[283, 342, 128, 350, 129, 131, 443, 51, 87, 115, 88, 217, 103, 111, 338],
     socket: 359,
     namespaces: [120, 310],
+    nodes: &[(14, FIRST_ARGUMENT + ARGUMENT), (297, FIRST_ARGUMENT + 2 * ARGUMENT)],
     foreign: None,
 });
 
@@ -119,6 +131,7 @@ const COMPATIBLE: Option<Table> = Some(Table {
     refused: &[347, 401, 371, 128, 379, 129, 131, 443, 51, 87, 115, 88, 218, 103, 111, 367],
     socket: 281,
     namespaces: [120, 337],
+    nodes: &[(14, FIRST_ARGUMENT + ARGUMENT), (324, FIRST_ARGUMENT + 2 * ARGUMENT)],
     foreign: None,
 });
 
@@ -154,6 +167,17 @@ impl Table {
                 unless_equal(number(call), 4),
                 load(flags),
                 jump(BPF_JSET, libc::CLONE_NEWUSER.unsigned_abs(), 0, 1),
+                answer(REFUSED),
+                answer(SECCOMP_RET_ALLOW),
+            ]);
+        }
+        for (call, mode) in self.nodes {
+            program.extend([
+                unless_equal(number(*call), 6),
+                load(*mode),
+                statement(BPF_ALU | BPF_AND | BPF_K, libc::S_IFMT),
+                jump(BPF_JEQ, libc::S_IFCHR, 1, 0),
+                unless_equal(libc::S_IFBLK, 1),
                 answer(REFUSED),
                 answer(SECCOMP_RET_ALLOW),
             ]);
@@ -205,7 +229,7 @@ mod tests {
     use super::*;
 
     /// What the kernel would do with a call, by a machine that knows what the filter uses.
-    fn run(program: &[sock_filter], architecture: u32, call: u32, first: u32) -> u32 {
+    fn run(program: &[sock_filter], architecture: u32, call: u32, argument: u32) -> u32 {
         let (mut at, mut accumulator) = (0, 0);
         loop {
             let sock_filter { code, jt, jf, k } = program[at];
@@ -216,10 +240,11 @@ mod tests {
                     accumulator = match k {
                         NUMBER => call,
                         ARCHITECTURE => architecture,
-                        at if [FIRST_ARGUMENT, FLAGS_OF_CLONE].contains(&at) => first,
-                        other => panic!("offset {other}"),
+                        // The tests give all arguments one value.
+                        _ => argument,
                     };
                 }
+                code if code == BPF_ALU | BPF_AND | BPF_K => accumulator &= k,
                 code if code == BPF_JMP | BPF_JEQ | BPF_K => skip(accumulator == k),
                 code if code == BPF_JMP | BPF_JSET | BPF_K => skip(accumulator & k != 0),
                 code if code == BPF_RET | BPF_K => return k,
@@ -232,7 +257,7 @@ mod tests {
     fn each_architecture_has_its_calls() {
         let program = program();
         for table in [Some(NATIVE), COMPATIBLE].into_iter().flatten() {
-            let run = |call, first| run(&program, table.architecture, call, first);
+            let run = |call, argument| run(&program, table.architecture, call, argument);
             for call in table.absent {
                 assert_eq!(run(number(*call), 0), ABSENT, "{call}");
             }
@@ -248,6 +273,11 @@ mod tests {
                     [libc::SIGCHLD, libc::CLONE_NEWUSER, libc::CLONE_NEWUSER | libc::SIGCHLD];
                 let results = flags.map(|flags| run(number(call), flags.unsigned_abs()));
                 assert_eq!(results, [SECCOMP_RET_ALLOW, REFUSED, REFUSED], "{call}");
+            }
+            for (call, _) in table.nodes {
+                let kinds = [libc::S_IFREG, libc::S_IFIFO, libc::S_IFCHR, libc::S_IFBLK];
+                let results = kinds.map(|kind| run(number(*call), kind | 0o644));
+                assert_eq!(results, [SECCOMP_RET_ALLOW, SECCOMP_RET_ALLOW, REFUSED, REFUSED]);
             }
             if let Some(bit) = table.foreign {
                 assert_eq!(run(bit, 0), ABSENT);
@@ -294,5 +324,7 @@ mod tests {
         }
         assert_eq!(number_of("socket"), Some(table.socket));
         assert_eq!(["clone", "unshare"].map(number_of), table.namespaces.map(Some));
+        let nodes: Vec<_> = table.nodes.iter().map(|(call, _)| Some(*call)).collect();
+        assert_eq!(["mknod", "mknodat"].map(number_of).to_vec(), nodes);
     }
 }

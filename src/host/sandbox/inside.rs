@@ -21,10 +21,11 @@ use rustix::thread::UnshareFlags;
 
 use super::mounts::at as about;
 use super::{
-    ALWAYS, ENVIRONMENT, IN_OWN_NETWORK, Network, Program, Sandbox, Streams, filter, mounts,
-    privileges, report,
+    ALWAYS, ENVIRONMENT, Network, Program, Sandbox, Streams, boundary, filter, mounts, privileges,
+    report,
 };
 use crate::host::child::{code, signal_group};
+use crate::host::inheritance;
 use crate::host::kernel::{self, Side};
 use crate::host::privacy::restore_core_limit;
 use crate::host::signals::ENDING;
@@ -82,6 +83,10 @@ fn build(sandbox: &Sandbox<'_>, given: &Given<'_>) -> io::Result<()> {
     rustix::process::setsid()?;
     // Modes are meant as they are given.
     rustix::process::umask(Mode::empty());
+    if sandbox.users.is_none() {
+        // Where ids are mapped they may be out of reach.
+        let _ = rustix::thread::set_thread_groups(&[]);
+    }
     let (resolver, files) = (sandbox.resolver.as_ref(), &sandbox.mounted);
     mounts::build(settings, tree, caches, resolver, files)?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
@@ -102,21 +107,23 @@ fn build(sandbox: &Sandbox<'_>, given: &Given<'_>) -> io::Result<()> {
         }
     }
     about("the standard streams", standard_streams(given.streams))?;
-    let mut capabilities = ALWAYS | settings.capabilities;
-    if settings.network == Network::Own {
-        capabilities |= IN_OWN_NETWORK;
-    }
-    // While this process may still do so without giving up set-id programs.
-    about("Landlock", privileges::restrict_scope())?;
-    about("the filter of system calls", kernel::filter_calls(&filter::program()))?;
-    about("the capabilities", privileges::keep(capabilities))?;
-    let none = Rlimit { current: Some(0), maximum: Some(0) };
-    setrlimit(Resource::Core, none).map_err(io::Error::from)?;
+    let capabilities = ALWAYS | boundary::capabilities(settings);
     // Before there is anybody else: this process is a copy of one of the host's, with all that it
     // knows in its memory, its arguments and its environment.
     // One that has changed its ids cannot write its own memory until it is dumpable again.
     set_dumpable_behavior(DumpableBehavior::Dumpable)?;
     about("the arguments", forget_arguments())?;
+    if sandbox.users.is_none() {
+        // There, uid 0 is one of the host: what network filters show in `/proc/net` is its to write.
+        about("/proc", mounts::freeze_proc())?;
+    }
+    // While this process may still do so without giving up set-id programs.
+    about("Landlock", privileges::restrict_scope())?;
+    about("the filter of system calls", kernel::filter_calls(&filter::program()))?;
+    about("the capabilities", privileges::keep(capabilities))?;
+    // No core is that short. At 0 the kernel would still hand it to a program of the host's.
+    let none = Rlimit { current: Some(1), maximum: Some(1) };
+    setrlimit(Resource::Core, none).map_err(io::Error::from)?;
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     Ok(())
 }
@@ -192,8 +199,9 @@ fn become_program(program: &Program, terminal: bool, report: &OwnedFd) -> ! {
         if terminal {
             rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())?;
         }
-        kernel::unblock_signals()?;
-        restore_core_limit()
+        rustix::process::setrlimit(rustix::process::Resource::Nofile, inheritance::files())?;
+        restore_core_limit()?;
+        kernel::reset_signals(&[])
     });
     let error = result.err().unwrap_or_else(|| {
         let mut words = program.argv.iter();

@@ -11,11 +11,9 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::os::fd::OwnedFd;
 
 use super::edit::Edit;
-use pathrs::Root;
 use rustix::fs::{
     AtFlags, FileType, Mode, OFlags, RenameFlags, Stat, Timespec, Timestamps, UTIME_OMIT, fstat,
     futimens, mkdirat, openat, renameat_with, statat, unlinkat,
@@ -41,6 +39,15 @@ pub(super) struct Loan {
     changed: Timespec,
 }
 
+/// When a placeholder was changed last, by which it is known. Nothing else is of that second.
+const PLACEHOLDER: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+
+/// Tells whether something was only put there to mount a file on it.
+pub(super) fn is_placeholder(stat: &Stat) -> bool {
+    let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+    is_file && stat.st_size == 0 && time_of(stat) == PLACEHOLDER
+}
+
 /// How something is recognised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Identity {
@@ -60,6 +67,23 @@ impl Loan {
             own(&file, Attributes { uid: 0, gid: 0, mode })
         })?;
         Ok(Self { lent: Some((bytes.to_vec(), mode)), ..loan })
+    }
+
+    /// Lends a file to mount something on: empty and no program, so that it means nothing if it stays. One
+    /// that is there already is another sandbox's.
+    pub(super) fn placeholder(place: &Place) -> io::Result<Self> {
+        if let Some(stat) = place.look()?.filter(is_placeholder) {
+            let directory = place.directory().try_clone_to_owned()?;
+            let changed = time_of(&fstat(&directory)?);
+            let (name, ours) = (place.name().to_owned(), Identity::of(&stat));
+            return Ok(Self { directory, name, aside: None, ours, lent: None, changed });
+        }
+        Self::make(place, |directory, name| {
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+            let file = openat(directory, name, flags, Mode::RUSR | Mode::WUSR)?;
+            own(&file, Attributes { uid: 0, gid: 0, mode: 0o644 })?;
+            set_time(&file, PLACEHOLDER)
+        })
     }
 
     /// Lends a directory to mount something on, unless there is one.
@@ -213,14 +237,16 @@ fn rename(directory: &OwnedFd, from: &OsStr, to: &OsStr) -> io::Result<()> {
     Ok(renameat_with(directory, from, directory, to, RenameFlags::NOREPLACE)?)
 }
 
-/// Removes what was set aside, unless it went with the directory that it was in.
+/// Removes what was set aside, unless it went with the directory that it was in. A directory that is not
+/// empty is not what was set aside.
 fn discard(directory: &OwnedFd, name: &OsStr) -> io::Result<()> {
     match unlinkat(directory, name, AtFlags::empty()) {
-        Err(rustix::io::Errno::NOENT) => Ok(()),
-        Err(rustix::io::Errno::ISDIR | rustix::io::Errno::PERM) => {
-            let directory = Root::from_fd(directory.as_fd().try_clone_to_owned()?);
-            directory.remove_all(Path::new(name)).map_err(io::Error::other)
-        }
+        Err(rustix::io::Errno::NOENT) => return Ok(()),
+        Err(rustix::io::Errno::ISDIR | rustix::io::Errno::PERM) => {}
+        other => return Ok(other?),
+    }
+    match unlinkat(directory, name, AtFlags::REMOVEDIR) {
+        Err(rustix::io::Errno::NOTEMPTY) => Ok(()),
         other => Ok(other?),
     }
 }

@@ -38,7 +38,17 @@ const INERT: MountAttrFlags = NOSUID.union(NODEV).union(NOEXEC);
 const READ_ONLY: [&str; 5] = ["sys", "sysrq-trigger", "irq", "bus", "fs"];
 
 /// Parts of `/proc` that say what is nobody's business inside.
-const MASKED: [&str; 5] = ["kcore", "keys", "timer_list", "acpi", "scsi"];
+const MASKED: [&str; 9] = [
+    "kcore",
+    "keys",
+    "timer_list",
+    "acpi",
+    "scsi",
+    "kpagecount",
+    "kpageflags",
+    "slabinfo",
+    "vmallocinfo",
+];
 
 /// What is to be done in a chroot. To mount something there would mount it for all of the host.
 const NO_MOUNT: &str = "the root directory of this process is no mount point, as in a chroot: mount \
@@ -169,6 +179,12 @@ fn proc(tree: &OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
+/// Makes `/proc` of the new root read-only.
+pub(super) fn freeze_proc() -> io::Result<()> {
+    let proc = openat(CWD, "/proc", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    kernel::restrict_mount(proc, RO)
+}
+
 fn part(directory: &OwnedFd, name: &str) -> io::Result<Option<OwnedFd>> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     match openat(directory, name, flags, Mode::empty()) {
@@ -214,7 +230,7 @@ fn sys_of_no_network(tree: &OwnedFd) -> io::Result<()> {
 }
 
 fn dev(tree: &OwnedFd) -> io::Result<()> {
-    let dev = new("tmpfs", NOSUID | NOEXEC, &[("mode", "0755"), ("size", "4m")])?;
+    let dev = new("tmpfs", NOSUID | NODEV | NOEXEC, &[("mode", "0755"), ("size", "4m")])?;
     attach(&dev, tree, "dev")?;
     for name in DEVICES {
         let node = match device(name) {

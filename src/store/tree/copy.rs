@@ -36,8 +36,8 @@ enum Job {
 /// Copies all that is below the directory `from` into the existing, empty directory `to`, and gives
 /// `to` the attributes of `from`. Names of `except` at the top are left out.
 ///
-/// Owners, modes, times, extended attributes, links between files and holes are kept. The labels of
-/// security modules and what overlayfs keeps for itself are not copied. Where the filesystem can,
+/// Owners, modes, times, extended attributes, links between files and holes are kept. What overlayfs
+/// keeps for itself is not copied, nor are the labels of a security module that is at work. Where the filesystem can,
 /// the files share their bytes; whether they do is returned. Nothing is synchronised. The `bell` ends
 /// it.
 ///

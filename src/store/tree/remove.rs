@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use super::bell::Bell;
 use super::crew::{self, Branch, Queue};
 use super::directory::{self, Name};
+use super::immutable::loosened;
 use super::trail::Trail;
 
 /// How many files of a directory one worker takes at once.
@@ -35,7 +36,8 @@ enum Job<'a> {
 }
 
 /// Removes what is of this name in `parent`, a link not followed, with all that is below it,
-/// whatever the modes of the directories are. That there is nothing is no fault.
+/// whatever the modes of the directories are, and whether or not something is immutable. That there is
+/// nothing is no fault.
 pub fn remove(parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
     let name = CString::new(name.as_bytes())?;
     if [c"", c".", c".."].contains(&name.as_c_str()) || name.as_bytes().contains(&b'/') {
@@ -45,7 +47,7 @@ pub fn remove(parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
         Err(Errno::NOENT) => return Ok(()),
         Err(error) => return Err(error.into()),
         Ok(stat) if FileType::from_raw_mode(stat.st_mode) != FileType::Directory => {
-            return Ok(unlinkat(parent, &name, AtFlags::empty())?);
+            return unlink_at(parent, &name, AtFlags::empty());
         }
         Ok(_) => {}
     }
@@ -62,7 +64,7 @@ pub fn remove(parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
         }
         Job::Files(branch, names) => files(branch, &names),
     })?;
-    Ok(unlinkat(parent, &name, AtFlags::REMOVEDIR)?)
+    unlink_at(parent, &name, AtFlags::REMOVEDIR)
 }
 
 /// Removes what is in a directory, and leaves to others what is too much for one.
@@ -95,11 +97,19 @@ fn files(branch: Arc<Branch<Held>>, names: &[Name]) -> io::Result<()> {
 }
 
 fn unlink(held: &Held, name: &CStr, flags: AtFlags) -> io::Result<()> {
-    let removed = match unlinkat(&held.directory, name, flags) {
+    let directory = held.directory.as_fd();
+    let removed = match unlink_at(directory, name, flags) {
         // Its owner may write in it, but has to say so.
-        Err(Errno::ACCESS) => fchmod(&held.directory, Mode::RWXU)
-            .and_then(|()| unlinkat(&held.directory, name, flags)),
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::ACCESS) => {
+            fchmod(directory, Mode::RWXU)
+                .map_err(Into::into)
+                .and_then(|()| unlink_at(directory, name, flags))
+        }
         other => other,
     };
     removed.map_err(|error| held.trail.about(name, error))
+}
+
+fn unlink_at(directory: BorrowedFd<'_>, name: &CStr, flags: AtFlags) -> io::Result<()> {
+    loosened(directory, name, || Ok(unlinkat(directory, name, flags)?))
 }

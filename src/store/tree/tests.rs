@@ -54,6 +54,33 @@ fn a_copy_is_the_tree_again() {
 }
 
 #[test]
+fn labels_of_a_module_that_is_not_at_work_are_kept() {
+    let scratch = Scratch::new();
+    let (from, to) = (scratch.directory("from"), scratch.directory("to"));
+    fs::create_dir(from.join("d")).unwrap();
+    fs::write(from.join("d/f"), "x").unwrap();
+    let flags = rustix::fs::XattrFlags::empty();
+    for path in ["d", "d/f"] {
+        let set = rustix::fs::setxattr(from.join(path), "security.selinux", torture::LABEL, flags);
+        if set.is_err() || Path::new("/sys/fs/selinux").exists() {
+            skipped("no label can be set here, or the kernel sets them");
+            return;
+        }
+    }
+    let labelled = listing(&from);
+    copy(open(&from).as_fd(), open(&to).as_fd(), &[], Bell::SILENT).unwrap();
+    for path in ["d", "d/f"] {
+        let mut value = [0; 64];
+        let length =
+            rustix::fs::getxattr(to.join(path), "security.selinux", &mut value[..]).unwrap();
+        assert_eq!(&value[..length], torture::LABEL, "{path}");
+    }
+    assert_eq!(labelled, listing(&to));
+    rustix::fs::setxattr(to.join("d/f"), "security.selinux", b"other\0", flags).unwrap();
+    assert_eq!(labelled.verify(open(&to).as_fd()).unwrap().len(), 1);
+}
+
+#[test]
 fn names_at_the_top_are_left_out() {
     let scratch = Scratch::new();
     let from = scratch.directory("from");

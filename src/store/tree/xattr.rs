@@ -11,11 +11,12 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use super::label;
+
 /// The longest list of names, and the longest value, that there can be.
 const LONGEST: usize = 64 * 1024;
 
-/// What a copy has as well. Labels of security modules belong to where a file is, and are the host's
-/// to give; what a filesystem shows of itself, such as `btrfs.compression`, is no other's.
+/// What a copy has as well, besides labels. What a filesystem shows of itself, such as `btrfs.compression`, is no other's.
 const KEPT: [&[u8]; 4] = [b"user.", b"trusted.", b"system.posix_acl_", b"security.capability"];
 
 /// What overlayfs keeps for itself.
@@ -87,7 +88,7 @@ impl Holder<'_> {
         names.retain(|name| {
             let name = name.to_bytes();
             let is_of = |prefixes: &[&[u8]]| prefixes.iter().any(|prefix| name.starts_with(prefix));
-            is_of(&KEPT) && !is_of(&OVERLAY) && !is_of(&SHOWN_TWICE)
+            (is_of(&KEPT) || label::is_kept(name)) && !is_of(&OVERLAY) && !is_of(&SHOWN_TWICE)
         });
         Ok(names)
     }
@@ -122,7 +123,16 @@ impl Holder<'_> {
 
     /// Copies attributes of these names to another holder.
     pub(super) fn copy(self, names: &[CString], to: Holder<'_>) -> io::Result<()> {
-        names.iter().try_for_each(|name| to.set(name, &self.value(name)?))
+        names.iter().try_for_each(|name| match to.set(name, &self.value(name)?) {
+            // Root of a container is not always let.
+            Err(error)
+                if error.kind() == io::ErrorKind::PermissionDenied
+                    && label::is_kept(name.to_bytes()) =>
+            {
+                Ok(())
+            }
+            set => set,
+        })
     }
 }
 

@@ -5,10 +5,11 @@ use std::os::fd::BorrowedFd;
 
 use memchr::memchr;
 use memchr::memmem::Finder;
-use rustix::io::{Errno, read};
+use rustix::io::{Errno, pread};
 
 use super::PlaceKind;
-use crate::digest::{Digest, Hasher};
+use crate::digest::{Content, Digest};
+use crate::host::holes::{Part, Parts};
 use crate::store::tree::bell::Bell;
 
 /// The longest file that is taken for text, in bytes: no name is written into a longer one.
@@ -36,30 +37,45 @@ impl Reading {
         bell: Bell<'_>,
     ) -> io::Result<Self> {
         let overlap = needle.needle().len().saturating_sub(1);
-        let mut hasher = Hasher::default();
-        let (mut size, mut kept) = (0, 0);
+        let mut content = Content::default();
+        let mut kept = 0;
         let (mut found, mut nul) = (needle.needle().is_empty(), false);
-        loop {
+        for part in Parts::of(file)? {
             bell.listen()?;
-            let length = match read(file, &mut buffer[kept..]) {
-                Ok(0) => break,
-                Ok(length) => length,
-                Err(Errno::INTR) => continue,
-                Err(error) => return Err(error.into()),
+            let (mut position, end) = match part? {
+                Part::Bytes(start, end) => (start, end),
+                Part::Hole(length) => {
+                    content.skip(length);
+                    // No needle has a NUL.
+                    (nul, kept) = (true, 0);
+                    continue;
+                }
             };
-            let end = kept + length;
-            let fresh = &buffer[kept..end];
-            hasher.update(fresh);
-            size += length as u64;
-            nul = nul || memchr(0, fresh).is_some();
-            found = found || needle.find(&buffer[..end]).is_some();
-            // The needle may begin in this piece and end in the next.
-            kept = overlap.min(end);
-            buffer.copy_within(end - kept..end, 0);
+            while position < end {
+                bell.listen()?;
+                let room = usize::try_from(end - position).unwrap_or(usize::MAX);
+                let room = room.min(buffer.len() - kept);
+                let length = match pread(file, &mut buffer[kept..kept + room], position) {
+                    Ok(0) => break,
+                    Ok(length) => length,
+                    Err(Errno::INTR) => continue,
+                    Err(error) => return Err(error.into()),
+                };
+                position += length as u64;
+                let end = kept + length;
+                let fresh = &buffer[kept..end];
+                content.update(fresh);
+                nul = nul || memchr(0, fresh).is_some();
+                found = found || needle.find(&buffer[..end]).is_some();
+                // The needle may begin in this piece and end in the next.
+                kept = overlap.min(end);
+                buffer.copy_within(end - kept..end, 0);
+            }
         }
+        let (digest, size) = content.finish();
         let kind = if nul || size > LONGEST_TEXT { PlaceKind::Binary } else { PlaceKind::Text };
         let holds = (found && !needle.needle().is_empty()).then_some(kind);
-        Ok(Self { size, digest: hasher.finish(), holds })
+        Ok(Self { size, digest, holds })
     }
 }
 

@@ -15,7 +15,7 @@ use super::{Entry, Kind, Listing};
 use crate::digest::Digest;
 
 /// What a listing of this form begins with.
-const VERSION: &[u8] = b"layered-template listing 1\n";
+const VERSION: &[u8] = b"layered-template listing 2\n";
 
 /// The longest text that is read: of some millions of entries.
 const LONGEST: u64 = 1 << 30;

@@ -143,7 +143,7 @@ fn what_was_written_is_read() {
 /// Writes lines as a listing that has not been damaged on the way.
 fn forged(lines: &str) -> Vec<u8> {
     let digest = crate::digest::Digest::of(lines.as_bytes()).to_string();
-    let mut bytes = b"layered-template listing 1\n".to_vec();
+    let mut bytes = b"layered-template listing 2\n".to_vec();
     let mut deflated = flate2::write::DeflateEncoder::new(&mut bytes, flate2::Compression::fast());
     writeln!(deflated, "{lines}end\t{}", &digest["sha256:".len()..]).unwrap();
     deflated.finish().unwrap();

@@ -79,7 +79,7 @@ proptest! {
 
     #[test]
     fn anything_may_be_read_as_a_listing(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        let all = [b"layered-template listing 1\n".as_slice(), &bytes].concat();
+        let all = [b"layered-template listing 2\n".as_slice(), &bytes].concat();
         prop_assert!(Listing::read(all.as_slice()).is_err());
         prop_assert!(Listing::read(bytes.as_slice()).is_err());
     }

@@ -15,6 +15,9 @@ use rustix::fs::{
 
 use super::scratch::{is_root, open, skipped};
 
+/// A label of a security module.
+pub(super) const LABEL: &[u8] = b"system_u:object_r:bin_t:s0\0";
+
 /// Plants the tree; what this process may not make is left out.
 pub(super) fn plant(top: &Path) {
     let at = |path: &str| top.join(path);
@@ -110,6 +113,10 @@ fn plant_as_root(top: &Path) {
         set_xattr(&at(path), "security.capability", &capability, 0o755);
     }
     set_xattr(&at("z"), "trusted.mine", b"value", 0o755);
+    // Labels as an image of another distribution has them.
+    for path in ["many/8", "z"].into_iter().filter(|_| !Path::new("/sys/fs/selinux").exists()) {
+        set_xattr(&at(path), "security.selinux", LABEL, 0o755);
+    }
     let devices =
         [("null", FileType::CharacterDevice, 1, 3), ("disk", FileType::BlockDevice, 7, 99)];
     for (name, kind, major, minor) in devices {

@@ -1,0 +1,47 @@
+//! What a process has from its caller besides words and environment, and what is made of it.
+
+use std::sync::OnceLock;
+
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
+
+use super::kernel;
+
+/// How many files must be allowed to be open at once: a deep rootfs is held by a chain of directories.
+const NEEDED: u64 = 32;
+
+/// How many are asked for where fewer are allowed, and more can be had.
+const WANTED: u64 = 1024;
+
+/// How many files the caller allows, which is what those have that this process starts.
+static FILES: OnceLock<Rlimit> = OnceLock::new();
+
+/// Sees to it that nothing that the caller left behind gets in the way, or on to what is started: its
+/// descriptors go no further, and children can be waited for.
+///
+/// # Errors
+///
+/// With the limit that is too low, where too few files may be open.
+pub fn take_over() -> Result<(), String> {
+    if let Err(error) = kernel::close_on_exec_from(3) {
+        tracing::debug!(%error, "the caller's descriptors stay open");
+    }
+    // Where it is ignored, the kernel reaps, and nobody learns how a child has ended.
+    kernel::heed(Signal::CHILD);
+    let given = files();
+    let Some(current) = given.current.filter(|current| *current < WANTED) else { return Ok(()) };
+    let most = given.maximum.map_or(WANTED, |maximum| maximum.min(WANTED));
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: Some(most), ..given });
+    let have = if raised.is_ok() { most } else { current };
+    if have < NEEDED {
+        return Err(format!("no more than {have} files may be open at once, which are too few"));
+    }
+    Ok(())
+}
+
+/// What to do where too few files may be open.
+pub const ADVICE: &str = "`ulimit -n 64`, or more, before the call";
+
+/// Returns how many files the caller allows to be open.
+pub fn files() -> Rlimit {
+    *FILES.get_or_init(|| getrlimit(Resource::Nofile))
+}
