@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, fcntl_lock};
 
-use super::arguments::CreateArguments;
+use super::arguments::{CreateArguments, StorageArguments};
 use super::mapping::{IN_PIECES, Mapping};
 use super::run::{Options, run};
 use super::start::Start;
@@ -56,7 +56,10 @@ fn create(arguments: CreateArguments) -> Result<u8, String> {
     let target = plan::target(&name, &path, mapped, arguments.args);
     // A manifest that cannot be used is found out before anything is made.
     let manifest = arguments.manifest.path();
-    let wanted = start.wanted(arguments.storage, &caller, &path.join("rootfs"));
+    let wanted = {
+        let StorageArguments { storage, rebuild } = arguments.storage;
+        start.wanted(storage.into(), rebuild, &caller, &path.join("rootfs"))
+    };
     let Some((plan, chain)) = plan::make(&manifest, target, &arguments.values, &wanted) else {
         return Ok(status::USAGE);
     };
@@ -69,20 +72,7 @@ fn create(arguments: CreateArguments) -> Result<u8, String> {
         }
     };
     make_lxcpath(&lxcpath)?;
-    let ids = match mapping {
-        Mapping::Ids(ids) => Some(ids),
-        _ => None,
-    };
-    if mapping == Mapping::CallerAlone {
-        output::say(
-            "warning: you have no subordinate ids, so that all files of the container will be \
-             yours, and no layer can give one to somebody else\n\
-             hint: as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER",
-        );
-    }
-    if mapping != Mapping::None {
-        userns::enter(ids).map_err(|error| format!("no user namespace can be entered: {error}"))?;
-    }
+    enter(mapping)?;
     // One that comes while the directory is made is heard when the run begins, which ends at it.
     let _kept = Signals::keep().map_err(|error| format!("signals cannot be kept: {error}"))?;
     let shell = Shell::make(&path, &wanted.config, mapped)
@@ -100,6 +90,23 @@ fn create(arguments: CreateArguments) -> Result<u8, String> {
             .map_err(|error| format!("`{}` cannot be finished: {error}", path.display()))?;
     }
     Ok(status)
+}
+
+/// Enters the user namespace that a container's ids are mapped in.
+pub(super) fn enter(mapping: Mapping) -> Result<(), String> {
+    let ids = match mapping {
+        Mapping::None | Mapping::Pieces => return Ok(()),
+        Mapping::CallerAlone => None,
+        Mapping::Ids(ids) => Some(ids),
+    };
+    if ids.is_none() {
+        output::say(
+            "warning: you have no subordinate ids, so that all files of the container will be \
+             yours, and no layer can give one to somebody else\n\
+             hint: as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER",
+        );
+    }
+    userns::enter(ids).map_err(|error| format!("no user namespace can be entered: {error}"))
 }
 
 /// Makes the directory of all containers, which is the caller's own.
@@ -123,7 +130,7 @@ fn is_unfinished(path: &Path) -> bool {
 
 /// A container's directory without its rootfs's contents. Dropped, it is removed with all in it,
 /// unless it is kept.
-struct Shell {
+pub(super) struct Shell {
     path: PathBuf,
     kept: bool,
     /// Locked as long as the container is being made. Of a file that this process has locked, it
@@ -133,7 +140,7 @@ struct Shell {
 
 impl Shell {
     /// Makes it with owners and modes as LXC gives them.
-    fn make(path: &Path, config: &[u8], mapped: Option<Mapped>) -> io::Result<Self> {
+    pub(super) fn make(path: &Path, config: &[u8], mapped: Option<Mapped>) -> io::Result<Self> {
         rustix::process::umask(rustix::fs::Mode::empty());
         DirBuilder::new().mode(0o770).create(path).map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists if is_unfinished(path) => io::Error::other(

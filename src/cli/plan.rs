@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::arguments::{PlanArguments, PlanFormat, ValueArguments};
+use super::arguments::{PlanArguments, PlanFormat, StorageArguments, ValueArguments};
 use super::load::{self, Loaded};
 use super::output;
 use super::start::Start;
@@ -40,7 +40,10 @@ pub(super) fn main(arguments: &PlanArguments) -> u8 {
         }
     };
     let path = lxcpath.join(&name);
-    let wanted = start.wanted(arguments.storage, &caller, &path.join("rootfs"));
+    let wanted = {
+        let StorageArguments { storage, rebuild } = arguments.storage;
+        start.wanted(storage.into(), rebuild, &caller, &path.join("rootfs"))
+    };
     let target = target(&name, &path, start.mapping.mapped(), arguments.args.clone());
     let Some((plan, _)) = make(&manifest, target, &arguments.values, &wanted) else {
         return status::USAGE;

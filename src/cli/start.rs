@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use super::arguments::StorageArguments;
 use super::mapping::{Mapping, including, starting_config};
 use super::storage::Wanted;
 use crate::host::caller::Caller;
 use crate::host::lxcpath;
+use crate::plan::Mode;
 use crate::store;
 
 /// The config that a container starts with, and its id map.
@@ -28,15 +28,14 @@ impl Start {
     /// Returns what a run for a container with this rootfs wants of the layer store.
     pub(super) fn wanted(
         &self,
-        storage: StorageArguments,
+        mode: Mode,
+        rebuild: bool,
         caller: &Caller,
         rootfs: &Path,
     ) -> Wanted {
         let ids = self.mapping.ids(caller);
-        Wanted {
-            storage,
-            config: self.mapping.initial_config(&self.config, rootfs).into_bytes(),
-            map: (self.mapping != Mapping::Pieces).then(|| store::map_of(ids)),
-        }
+        let config = self.mapping.initial_config(&self.config, rootfs).into_bytes();
+        let map = (self.mapping != Mapping::Pieces).then(|| store::map_of(ids));
+        Wanted::new(mode, rebuild, config, map)
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration as Span;
 
 use serde::Serialize;
 
@@ -30,6 +31,8 @@ pub enum Mode {
     Overlay,
     /// Not at all: every layer is made in the container itself.
     None,
+    /// There is no container: what the store lacks is made, and nothing else.
+    Fill,
 }
 
 /// How a run uses the layer store.
@@ -40,6 +43,9 @@ pub struct Storage {
     pub mode: Mode,
     /// Whether everything is made anew, whatever is stored.
     pub rebuild: bool,
+    /// What was made before this time is made anew, in milliseconds since 1970.
+    #[serde(skip)]
+    pub since: Option<u64>,
     /// Why the store is not used, where it was wanted.
     pub unused: Option<String>,
     /// The layers as they are made for the store; nothing, where there is none.
@@ -151,18 +157,25 @@ pub struct Stock {
 }
 
 impl Stock {
-    /// Returns the newest entry of a key, unless it is older than `refresh`, or from the future.
-    pub fn find(&self, key: Digest, refresh: Option<Duration>) -> Option<EntryId> {
+    /// Returns the newest entry of a key, unless it is older than `refresh`, was made before `since`, or
+    /// is from the future.
+    pub fn find(
+        &self,
+        key: Digest,
+        refresh: Option<Duration>,
+        since: Option<u64>,
+    ) -> Option<EntryId> {
         let generation = *self.entries.get(&key)?;
-        let is_fresh =
-            |limit| self.age(key).is_some_and(|age| age <= std::time::Duration::from(limit));
-        refresh.is_none_or(is_fresh).then_some(EntryId { key, generation })
+        let since = since.map(|since| Span::from_millis(self.now.saturating_sub(since)));
+        let mut limits = refresh.map(Span::from).into_iter().chain(since);
+        let is_fresh = limits.all(|limit| self.age(key).is_some_and(|age| age <= limit));
+        is_fresh.then_some(EntryId { key, generation })
     }
 
     /// Returns how old the newest entry of a key is; nothing, where it is from the future.
-    pub fn age(&self, key: Digest) -> Option<std::time::Duration> {
+    pub fn age(&self, key: Digest) -> Option<Span> {
         let made_at = self.made_at.get(&key).or_else(|| self.entries.get(&key))?;
-        self.now.checked_sub(*made_at).map(std::time::Duration::from_millis)
+        self.now.checked_sub(*made_at).map(Span::from_millis)
     }
 
     /// Says that an upstream is old, where nothing says how old it may be: what it installed gets no
@@ -183,14 +196,17 @@ impl Stock {
     }
 
     /// Says why something is not found.
-    pub fn why(&self, storable: &Storable, rung: &Rung, rebuild: bool) -> Vec<String> {
+    pub fn why(&self, storable: &Storable, rung: &Rung, storage: &Storage) -> Vec<String> {
         if self.entries.contains_key(&rung.key) {
+            let is_older =
+                |limit: &Duration| self.age(rung.key).is_some_and(|age| age > Span::from(*limit));
             return vec![match storable.refresh {
-                Some(_) if !rebuild && self.age(rung.key).is_none() => {
+                _ if storage.rebuild => "it is made anew, as `--rebuild` says".to_owned(),
+                _ if self.age(rung.key).is_none() => {
                     "what is stored was made at a time that is still to come".to_owned()
                 }
-                Some(after) if !rebuild => format!("what is stored is older than {after}"),
-                _ => "it is made anew, as `--rebuild` says".to_owned(),
+                Some(after) if is_older(&after) => format!("what is stored is older than {after}"),
+                _ => "what is stored is older than `--older-than` allows".to_owned(),
             }];
         }
         match self.earlier.get(&storable.slot()) {
@@ -255,8 +271,8 @@ pub struct Known<'a> {
     pub handed: Handed<'a>,
     /// What is in the store.
     pub stock: &'a Stock,
-    /// Whether everything is made anew, whatever is stored.
-    pub rebuild: bool,
+    /// What was made before this time is made anew.
+    pub since: Option<u64>,
 }
 
 impl std::fmt::Debug for Known<'_> {
@@ -275,9 +291,7 @@ impl Pattern {
         let document =
             super::definition::document(self, known.ground, storable, parent, known.handed);
         let key = document.key();
-        // What stands on something new has a new key anyway.
-        let anew = known.rebuild && parent.is_none();
-        let found = known.stock.find(key, storable.refresh).filter(|_| !anew);
+        let found = known.stock.find(key, storable.refresh, known.since);
         Rung { document, key, found }
     }
 
@@ -296,6 +310,12 @@ impl Pattern {
         let is_it = |storable: &Storable| storable.name == *name && storable.part == Part::Layer;
         let index = self.stored.iter().position(is_it)?;
         Some((index, &self.stored[index]))
+    }
+
+    /// Tells whether all that a layer and what it wraps leave is stored.
+    pub fn stores_all_of(&self, name: &LayerName) -> bool {
+        let mut within = self.layer.all().skip_while(|layer| layer.name != *name);
+        within.all(|layer| layer.leaves_nothing() || self.layer(&layer.name).is_some())
     }
 
     /// Returns how many storables a layer and what it wraps have.
@@ -338,16 +358,16 @@ pub fn settle(mut plan: Plan, stock: Option<&Stock>) -> Plan {
                 Standing::Built { key: None, why }
             }
             (None, None) => {
-                let rebuild = plan.storage.rebuild;
+                let since = plan.storage.since;
                 let handed: Handed<'_> = &|_| Vec::new();
-                let known = Known { ground: &pattern.ground, handed, stock, rebuild };
+                let known = Known { ground: &pattern.ground, handed, stock, since };
                 let rung = pattern.rung(index, parent, &known);
                 parent = rung.found;
                 match rung.found {
                     Some(entry) => Standing::Stored { entry },
                     None => Standing::Built {
                         key: Some(rung.key),
-                        why: stock.why(storable, &rung, plan.storage.rebuild),
+                        why: stock.why(storable, &rung, &plan.storage),
                     },
                 }
             }

@@ -4,6 +4,7 @@ mod age;
 mod backing;
 mod damage;
 mod failure;
+mod filling;
 mod identity;
 mod inputs;
 mod keys;

@@ -12,7 +12,7 @@ use super::identity::Names;
 use super::{Denied, Stored, fault, is_upstream};
 use crate::host::files::{self, Ownership};
 use crate::host::ground;
-use crate::plan::{Act, Content, EntryId, Layer, PLACEHOLDER, Pattern, Rung, Stock, Target};
+use crate::plan::{Act, Content, Layer, Mode, PLACEHOLDER, Pattern, Rung, Stock, Target};
 use crate::store::tree::Bell;
 use crate::store::{About, Build, Entry, Lock, Made, Start, Workspace};
 
@@ -33,7 +33,6 @@ impl Run<'_> {
         let Some(stored) = &self.stored else { return Ok(Ended::Done) };
         let (store, base) = (stored.store.clone(), stored.base);
         let rung = self.rung(pattern, index, base);
-        let before = stored.before.get(&rung.key).copied();
         let fail = |error: io::Error| fault(layer, "cannot be looked for", &error);
         let lock = store.lock_of(rung.key).map_err(fail)?;
         let word = lock.word().map_err(fail)?;
@@ -54,23 +53,20 @@ impl Run<'_> {
                 }
             }
         }
-        let newest =
-            self.stored.as_ref().and_then(|stored| stored.stock.entries.get(&rung.key).copied());
         let again = self.rung(pattern, index, base);
+        let sound = |entry: &crate::plan::EntryId| store.fault(*entry).is_none();
         // With `--rebuild`, what was made while this run waited is new too.
-        let newer = newest.filter(|generation| before.is_none_or(|before| *generation > before));
-        let newer = newer.map(|generation| EntryId { key: rung.key, generation });
-        let sound = |entry: &EntryId| store.fault(*entry).is_none();
-        if let Some(entry) = again.found.or(newer).filter(sound) {
+        if let Some(entry) = again.found.filter(sound) {
             let slot = storable.slot();
             self.log(format!("{slot}: in the store as {entry}, made meanwhile\n").as_bytes());
-            self.found(index, entry);
+            self.found(pattern, index, entry, None);
             return Ok(Ended::Done);
         }
         if index > 0 {
             // Why the first misses was said when it was looked for.
             self.misses(pattern, index, &again);
         }
+        let begun = std::time::Instant::now();
         let (build, site) = match self.place(pattern, layer) {
             Ok(place) => place,
             Err(error) => {
@@ -89,7 +85,7 @@ impl Run<'_> {
             let why = "the template changes the lines of the config that LXC has given it";
             return Ok(Ended::NoPlace(io::Error::other(why)));
         };
-        self.found(index, entry.id);
+        self.found(pattern, index, entry.id, Some(begun.elapsed()));
         Ok(Ended::Done)
     }
 
@@ -223,6 +219,9 @@ impl Run<'_> {
             Ok(view) => view,
             Err(error) => {
                 let settled = self.stored.as_ref().is_some_and(|stored| stored.settled);
+                if self.plan.storage.mode == Mode::Fill {
+                    return Err(fault(layer, "cannot be shown to its checks", &error));
+                }
                 if settled {
                     let why =
                         format!("the checks of layer `{}` see all of the container", layer.name);
