@@ -6,6 +6,7 @@
 mod build;
 mod definition;
 mod drop;
+mod entry_names;
 mod facts;
 pub mod inside;
 mod key;
@@ -18,6 +19,7 @@ mod storage;
 
 pub use build::{build, check, store};
 pub use drop::{Bytes, Content, Entry, EntryKind, FileDrop};
+pub use entry_names::entry_names;
 pub use facts::{Facts, FileFact, Observed, Program, Script};
 pub use key::{Document, EntryId, Field, SEMANTICS};
 pub use machine::asked_for;

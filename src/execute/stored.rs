@@ -188,7 +188,7 @@ impl Run<'_> {
         self.note(&format!(
             "{slot} is made anew: what is stored of it cannot be used: {error} (`layered-template \
              store remove {}`)",
-            entry.short()
+            entry.name()
         ));
         true
     }

@@ -19,6 +19,7 @@ mod shelf;
 mod sources;
 mod starting;
 mod steps;
+mod tending;
 mod unusable;
 
 use std::path::Path;
