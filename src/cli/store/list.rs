@@ -143,11 +143,8 @@ fn line(
     let role = if shown.role.is_empty() { &shown.manifest } else { &shown.role };
     let role = shell::one_line(role);
     let superseded = if shown.superseded { "  (superseded)" } else { "" };
-    writeln!(
-        to,
-        "{name:entry$}  {layer:26} {alone:>8}  {shared:>8}  {age:>4}  {count:>5}  {:map$}           {role}{superseded}",
-        shown.map
-    )
+    write!(to, "{name:entry$}  {layer:26} {alone:>8}  {shared:>8}  {age:>4}  {count:>5}  ")?;
+    writeln!(to, "{:map$}  {role}{superseded}", shown.map)
 }
 
 /// Shows a number of seconds in its largest unit.
