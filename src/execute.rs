@@ -31,13 +31,14 @@ pub use stored::Filled;
 use stored::{HandedAt, Stored};
 
 use crate::chain::Secrets;
+use crate::host::caller::Caller;
 use crate::host::child::End;
 use crate::host::event_loop::EventLoop;
 use crate::host::interrupts::Work;
 use crate::host::rootfs::Rootfs;
 use crate::host::state::{KeptRun, RunDirectory};
 use crate::host::userns::Ids;
-use crate::host::{child, files, mounts};
+use crate::host::{child, files, lxcpath, mounts};
 use crate::manifest::Stop;
 use crate::plan::{Act, Inner, Layer, Mode, Plan, Step, Upstream};
 use crate::record::{self, Record};
@@ -72,7 +73,8 @@ pub fn run<'a>(plan: &'a Plan, means: Means<'a>) -> Result<(), Failure> {
     let was_empty =
         given.as_ref().is_ok_and(|rootfs| rootfs.fingerprint().is_ok_and(|found| found.is_empty()));
     if let (Ok(rootfs), true) = (&given, was_empty)
-        && let Err(error) = rootfs.disinherit()
+        && let Err(error) =
+            rootfs.disinherit(lxcpath::group(&Caller::observe(), plan.container.mapped))
     {
         tracing::debug!(%error, "the rootfs keeps what its directory has given it");
     }

@@ -6,7 +6,7 @@
 //!
 //! - **pure**: [`manifest`], [`chain`], [`lxc`], [`plan`], [`record`] turn text and observed facts
 //!   into values and touch nothing;
-//! - **effects**: [`host`], [`store`] and [`execute`] read and change the system;
+//! - **effects**: [`host`], [`observe`], [`tree`], [`store`] and [`execute`] read and change the system;
 //! - **skin**: [`cli`] reads the command line and talks to people.
 //!
 //! [`source`], [`digest`], [`diagnostic`], [`shell`] and [`layers`] are the ground that all stand on.
@@ -20,6 +20,7 @@ pub mod host;
 pub mod layers;
 pub mod lxc;
 pub mod manifest;
+pub mod observe;
 pub mod plan;
 pub mod record;
 #[cfg(test)]
@@ -27,3 +28,4 @@ mod schema;
 pub mod shell;
 pub mod source;
 pub mod store;
+pub mod tree;

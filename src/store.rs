@@ -17,13 +17,11 @@
 //!
 //! An entry is complete or absent: its tree is on the disk before its document is.
 
-mod ahead;
 mod beside;
 mod build;
 mod clean;
 mod commit;
 mod entry;
-mod fault;
 mod flush;
 mod leftover;
 mod lock;
@@ -35,7 +33,6 @@ mod scrub;
 mod stage;
 #[cfg(test)]
 mod tests;
-pub mod tree;
 mod users;
 mod verify;
 mod work;
@@ -44,7 +41,6 @@ pub use build::{Build, Start, Workspace};
 pub use clean::{Cleaned, clean, forget, remove};
 pub use commit::About;
 pub use entry::{Entry, Keys, Made};
-pub use fault::is_shortage;
 pub use lock::Lock;
 pub use place::{Store, VARIABLE, directory, ids_of, map_of};
 pub use roots::Root;

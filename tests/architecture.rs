@@ -5,8 +5,9 @@
 //! - ground (`digest`, `diagnostic`, `layers`, `shell`, `source`): uses nothing but ground;
 //! - pure (`lxc`, `manifest`, `chain`, `plan`, `record`, in this order): uses ground and the pure
 //!   modules before it, and touches nothing: no file, process, environment, clock or system call;
-//! - effects (`host`, `store`, `execute`, in this order): `host` uses ground and pure, `store` those
-//!   and `host`, `execute` all but `cli`;
+//! - effects (`host`, `observe`, `tree`, `store`, `execute`): `host` is what the system offers, and knows
+//!   no plan; `observe` looks at it for the pure modules; `tree` knows complete trees of files and no
+//!   store; `store` uses those two, `execute` all but `cli`;
 //! - skin (`cli`): uses everything. It alone knows of a run that is only looked at: a plan is shown
 //!   or executed, and nothing below the command line is told which.
 //!
@@ -19,7 +20,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module, and those that it may use.
-const MAY_USE: [(&str, &str); 16] = [
+const MAY_USE: [(&str, &str); 18] = [
     ("layers", ""),
     ("shell", ""),
     ("digest", ""),
@@ -30,19 +31,25 @@ const MAY_USE: [(&str, &str); 16] = [
     ("chain", "shell digest source diagnostic lxc manifest"),
     ("plan", "shell digest source diagnostic lxc manifest chain"),
     ("record", "shell digest source diagnostic lxc plan"),
-    ("host", "layers shell digest source diagnostic lxc manifest chain plan record"),
-    ("store", "layers shell digest source diagnostic lxc manifest chain plan record host"),
-    ("execute", "layers shell digest source diagnostic lxc manifest chain plan record host store"),
+    ("host", "shell digest source diagnostic lxc"),
+    ("observe", "layers shell digest source diagnostic lxc manifest chain plan host"),
+    ("tree", "shell digest host"),
+    ("store", "shell digest lxc plan record host tree"),
+    (
+        "execute",
+        "shell digest source diagnostic lxc manifest chain plan record host observe tree store",
+    ),
     (
         "cli",
-        "layers shell digest source diagnostic lxc manifest chain plan record host store execute",
+        "layers shell digest source diagnostic lxc manifest chain plan record host observe tree store \
+         execute",
     ),
     ("lib", ""),
     ("main", "cli"),
 ];
 
 /// The modules that may touch the system.
-const EFFECTS: [&str; 6] = ["host", "store", "execute", "cli", "main", "lib"];
+const EFFECTS: [&str; 8] = ["host", "observe", "tree", "store", "execute", "cli", "main", "lib"];
 
 /// What touches the system.
 const TOUCHES: [&str; 25] = [
@@ -257,4 +264,49 @@ fn files_are_short_and_named_by_what_they_hold() {
             assert!(!NAMELESS.contains(&name), "{path}: a name that says nothing");
         }
     }
+}
+
+/// Where the code map begins and ends in `docs/architecture.md`.
+const MAP: [&str; 2] = ["<!-- code map -->\n", "<!-- end of the code map -->\n"];
+
+/// The code map is made of the first sentence of each file.
+#[test]
+fn the_code_map_says_what_each_file_says_first() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = top.join("docs/architecture.md");
+    let text = fs::read_to_string(&page).unwrap();
+    let [begin, end] = MAP.map(|mark| text.find(mark).expect("the page has its marks"));
+    let mut files: Vec<_> = files().into_iter().filter(|file| !file.tests).collect();
+    // A module stands before what is in it.
+    files.sort_by_key(|file| file.path.with_extension(""));
+    let lines = files.iter().map(|file| {
+        let path = file.path.display();
+        let source = fs::read_to_string(top.join("src").join(&file.path)).unwrap();
+        let first = first_sentence(&source);
+        assert!(!first.is_empty(), "{path} does not say what it is for");
+        format!("| `{path}` | {first} |\n")
+    });
+    let map = format!(
+        "{}\n| file | what it is for |\n|---|---|\n{}\n",
+        MAP[0],
+        lines.collect::<String>()
+    );
+    let new = format!("{}{map}{}", &text[..begin], &text[end..]);
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        fs::write(page, new).unwrap();
+    } else {
+        assert!(text == new, "the code map is not current; UPDATE_EXPECT=1 rewrites it");
+    }
+}
+
+/// Returns the first sentence of a file's own documentation, without links.
+fn first_sentence(source: &str) -> String {
+    let lines = source.lines().take_while(|line| line.starts_with("//!"));
+    let words: Vec<_> = lines
+        .map(|line| line.trim_start_matches("//!").trim())
+        .take_while(|line| !line.is_empty())
+        .collect();
+    let text = words.join(" ");
+    let end = text.find(". ").unwrap_or_else(|| text.trim_end_matches('.').len());
+    text[..end].replace(['[', ']'], "").replace('|', "\\|")
 }

@@ -14,10 +14,10 @@ use super::{load, output, plan};
 use crate::chain::Secrets;
 use crate::execute::{Filled, status};
 use crate::host::caller::Caller;
-use crate::host::secret;
 use crate::host::signals::Signals;
 use crate::host::state::RunDirectory;
 use crate::lxc::call::Mapped;
+use crate::observe::secret;
 use crate::plan::{EntryId, Mode, Plan};
 use crate::shell;
 

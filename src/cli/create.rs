@@ -17,12 +17,12 @@ use crate::execute::status;
 use crate::host::caller::Caller;
 use crate::host::files::{self, Ownership};
 use crate::host::lxcpath;
-use crate::host::secret;
 use crate::host::signals::Signals;
 use crate::host::userns;
 use crate::lxc::call::{Mapped, is_container_name};
+use crate::observe::secret;
 use crate::shell;
-use crate::store::tree;
+use crate::tree;
 
 pub(super) fn main(arguments: CreateArguments) -> u8 {
     match create(arguments) {

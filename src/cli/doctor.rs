@@ -2,7 +2,7 @@
 
 use super::arguments::{DoctorArguments, ReportFormat};
 use super::output;
-use crate::host::doctor::{self, Finding, Verdict};
+use crate::observe::doctor::{self, Finding, Verdict};
 use crate::shell;
 
 /// The exit status of findings.

@@ -9,8 +9,8 @@ use super::output;
 use crate::diagnostic::Report;
 use crate::execute::status;
 use crate::host::files;
-use crate::host::library::{self, Found};
 use crate::manifest::{self, LARGEST, LayerFile, Variable, VariableSource};
+use crate::observe::library::{self, Found};
 use crate::shell;
 use crate::source::Source;
 

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use super::arguments::ValueArguments;
 use crate::chain::{self, Chain, Container, Given, Role};
 use crate::diagnostic::Report;
-use crate::host::library::HostLibrary;
-use crate::host::{files, probe};
+use crate::host::files;
 use crate::manifest;
+use crate::observe::library::HostLibrary;
+use crate::observe::probe;
 use crate::source::Source;
 
 /// A manifest with all that it names, and the files that give its variables values.

@@ -10,8 +10,9 @@ use super::storage::Wanted;
 use crate::chain::Chain;
 use crate::execute::status;
 use crate::host::caller::Caller;
-use crate::host::{lxcpath, probe};
+use crate::host::lxcpath;
 use crate::lxc::call::{Mapped, is_container_name};
+use crate::observe::probe;
 use crate::plan::{self, Detail, Plan, Target, Template};
 use crate::shell;
 

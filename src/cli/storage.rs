@@ -7,7 +7,7 @@ use super::load::Loaded;
 use crate::chain::Chain;
 use crate::digest::Stamp;
 use crate::host::caller::Caller;
-use crate::host::ground;
+use crate::observe::ground;
 use crate::plan::{self, Facts, Mode, PLACEHOLDER, Plan, Storage};
 use crate::store::{self, Store};
 

@@ -9,15 +9,16 @@ use super::run::{Options, run};
 use super::storage::Wanted;
 use super::{load, output, plan};
 use crate::execute::status;
+use crate::host::files;
 use crate::host::state::RunDirectory;
 use crate::host::template;
 use crate::host::userns::Ids;
-use crate::host::{files, secret};
 use crate::lxc;
 use crate::lxc::call::{Arguments, TemplateCall};
 use crate::lxc::request::{self, Request};
 use crate::lxc::upstream::{DEEPEST, DEPTH};
 use crate::manifest::TemplateRef;
+use crate::observe::secret;
 use crate::plan::{Mode, Plan, Target, Template};
 use crate::{shell, store};
 

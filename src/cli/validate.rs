@@ -5,7 +5,8 @@ use std::path::Path;
 use super::arguments::{FindingsFormat, ValidateArguments};
 use super::{load, output};
 use crate::diagnostic::{Report, Severity};
-use crate::host::{lxc_version, probe};
+use crate::host::lxc_version;
+use crate::observe::probe;
 use crate::plan;
 
 /// The exit status of findings.

@@ -19,7 +19,6 @@ use crate::host::holes;
 use crate::host::rootfs::{Attributes, Place, Rootfs, copy, own};
 use crate::manifest::{IfExists, Mode, Owner};
 use crate::plan::{Bytes, Content, FileDrop, Layer};
-use crate::store;
 
 /// The permission bits of a directory that is dropped without any.
 const DIRECTORY: Mode = Mode::new(0o755);
@@ -141,7 +140,7 @@ impl Drop<'_> {
     fn remove(&self, path: &Path) -> io::Result<()> {
         match self.rootfs.existing_place(path)? {
             Some(place) if place.look()?.is_some() && self.goes_ahead()? => {
-                store::tree::remove(place.directory(), place.name())
+                crate::tree::remove(place.directory(), place.name())
             }
             _ => Ok(()),
         }

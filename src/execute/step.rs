@@ -175,12 +175,12 @@ fn judge(
             Err((status, format!("was ended{}: its timeout", limit.unwrap_or_default())))
         }
         Ok(End::Interrupted(signal)) => Err(interrupted(signal)),
-        Ok(End::Own(own)) if own.success() => match events.asked() {
-            // It came while the step was ending by itself.
+        Ok(End::Own(own)) => match events.asked() {
+            // It came while the step was ending by itself, or the terminal has told both at once.
             Some(signal) if terms.work == Work::Ordinary => Err(interrupted(signal)),
-            _ => Ok(()),
+            _ if own.success() => Ok(()),
+            _ => Err((status, describe(own))),
         },
-        Ok(End::Own(own)) => Err((status, describe(own))),
     }
 }
 

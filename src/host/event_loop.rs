@@ -297,14 +297,17 @@ impl Running {
     }
 
     fn send(&self, signal: Signal) {
-        // The child is not waited for yet, so that its id is still its own.
-        let sent = if self.terms.shares_terminal {
-            kill_process(self.pid, signal)
-        } else {
-            signal_group(self.pid, signal)
-        };
-        if let Err(error) = sent {
-            tracing::debug!(%error, ?signal, "a signal could not be sent");
+        // One that has stopped hears nothing until it goes on.
+        for signal in [signal, Signal::CONT] {
+            // The child is not waited for yet, so that its id is still its own.
+            let sent = if self.terms.shares_terminal {
+                kill_process(self.pid, signal)
+            } else {
+                signal_group(self.pid, signal)
+            };
+            if let Err(error) = sent {
+                tracing::debug!(%error, ?signal, "a signal could not be sent");
+            }
         }
     }
 }

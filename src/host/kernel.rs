@@ -447,40 +447,6 @@ pub fn unshare(flags: UnshareFlags) -> io::Result<()> {
     Ok(unshared?)
 }
 
-/// Which signal tells of a lease. Source: `asm-generic/fcntl.h`; the C library's crate lacks it.
-const F_SETSIG: libc::c_int = 10;
-
-/// Tells whether it is sure that nobody has a file open to write to it, or has what it maps of it for
-/// that: who writes to it later must open it first. `file` is open to be read.
-///
-/// The kernel says so to whoever asks for a lease, where this process owns the file or has `CAP_LEASE`.
-/// The lease is given back at once: until then somebody else's opening waits.
-pub fn has_no_writer(file: impl AsFd) -> bool {
-    let descriptor = file.as_fd().as_raw_fd();
-    // SAFETY: these calls take numbers alone, and the descriptor is open as long as they last. Who is
-    // told that somebody waits is this process, by a signal that is ignored unless it is asked for.
-    unsafe {
-        libc::fcntl(descriptor, F_SETSIG, libc::SIGURG) == 0
-            && libc::fcntl(descriptor, libc::F_SETLEASE, libc::F_RDLCK) == 0
-            && libc::fcntl(descriptor, libc::F_SETLEASE, libc::F_UNLCK) == 0
-    }
-}
-
-/// Begins to write out a part of a file, and does not wait for that.
-///
-/// # Errors
-///
-/// What `sync_file_range(2)` says.
-pub fn begin_to_write_out(file: impl AsFd, offset: u64, length: u64) -> io::Result<()> {
-    let [offset, length] = [offset, length].map(|number| i64::try_from(number).unwrap_or(i64::MAX));
-    let (descriptor, flags) = (file.as_fd().as_raw_fd(), libc::SYNC_FILE_RANGE_WRITE);
-    // SAFETY: the call takes numbers alone, and the descriptor is open as long as it lasts.
-    match unsafe { libc::sync_file_range(descriptor, offset, length, flags) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
-}
-
 /// Kills every process of the namespace of which this process is the first. Elsewhere it does nothing:
 /// the others would be the host's.
 pub fn kill_all_others() {

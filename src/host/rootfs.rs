@@ -144,14 +144,14 @@ impl Rootfs {
     }
 
     /// Takes from the top what it has of the directory that it was made in: a group, a set-group-id bit,
-    /// access lists. It would go on to all that is made below.
+    /// access lists. It would go on to all that is made below. `group` is the one that it has of LXC.
     ///
     /// # Errors
     ///
     /// What the kernel refuses: of a mapped rootfs, it may.
-    pub fn disinherit(&self) -> io::Result<()> {
+    pub fn disinherit(&self, group: u32) -> io::Result<()> {
         let top = self.directory(Path::new("/"))?;
-        own(&top, Attributes { uid: 0, gid: 0, mode: 0o755 })?;
+        own(&top, Attributes { uid: 0, gid: group, mode: 0o755 })?;
         for list in ["system.posix_acl_default", "system.posix_acl_access"] {
             match rustix::fs::fremovexattr(&top, list) {
                 Ok(()) | Err(rustix::io::Errno::NODATA | rustix::io::Errno::OPNOTSUPP) => {}

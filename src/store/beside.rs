@@ -9,7 +9,7 @@ use rustix::fs::{AtFlags, Mode, RenameFlags, mkdirat, renameat_with, unlinkat};
 
 use super::entry::Entry;
 use super::place::{Store, open, unique};
-use super::tree::{self, Bell};
+use crate::tree::{self, Bell};
 
 impl Store {
     /// Puts it into a container's directory, which stays as it is otherwise. `finish` changes what

@@ -7,15 +7,14 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::ahead;
 use super::entry::Entry;
 use super::place::{Store, open};
 use super::stage::{Overlay, Veil};
-use super::tree::{self, Ahead, Bell};
 use super::work;
 use crate::host::files::{self, Ownership};
 use crate::host::rootfs::{Attributes, own};
 use crate::lxc::given;
+use crate::tree::{self, Bell};
 
 /// Where a layer is made. Dropped, it is removed.
 #[derive(Debug)]
@@ -29,10 +28,6 @@ pub struct Build {
     // The veil goes first: what it shows is mounted on the overlay.
     pub(super) veil: Option<Veil>,
     pub(super) basis: Basis,
-    /// What reads the tree while it is made. On an overlay it stays small.
-    reader: Option<ahead::Reader>,
-    /// What that has read.
-    pub(super) ahead: Option<Ahead>,
     pub(super) lxcpath: PathBuf,
     /// The name that its container seems to have.
     name: String,
@@ -62,8 +57,8 @@ pub enum Workspace {
     Copy,
 }
 
-/// An empty rootfs: the same on every host, however LXC and its directory have it.
-const ROOTFS: Attributes = Attributes { uid: 0, gid: 0, mode: 0o755 };
+/// The permission bits of an empty rootfs: the same on every host, whatever its directory is like.
+const ROOTFS: u32 = 0o755;
 
 /// What a layer's place starts with.
 #[derive(Debug)]
@@ -74,6 +69,8 @@ pub struct Start<'a> {
     pub name: &'a str,
     /// Whom its config belongs to.
     pub ownership: Ownership,
+    /// The group that LXC gives a rootfs.
+    pub group: u32,
     /// Whom the container's directory belongs to.
     pub directory: Ownership,
     /// What becomes of the tree of what is below, where there is something.
@@ -96,8 +93,6 @@ impl Build {
             parent,
             veil: None,
             basis: Basis::New,
-            reader: None,
-            ahead: None,
             lxcpath: start.lxcpath.to_path_buf(),
             name: start.name.to_owned(),
         };
@@ -116,7 +111,7 @@ impl Build {
         for path in [&shown, &rootfs] {
             DirBuilder::new().mode(0o700).create(path)?;
         }
-        own(open(&rootfs)?, ROOTFS)?;
+        own(open(&rootfs)?, Attributes { uid: 0, gid: start.group, mode: ROOTFS })?;
         let container = open(&shown)?;
         let mut config = given::config(&self.seeming_rootfs());
         if let Some(parent) = &self.parent {
@@ -138,9 +133,6 @@ impl Build {
             self.store.put_beside(parent, &container, bell, |_| Ok(()))?;
         }
         self.veil = Some(Veil::draw(start.lxcpath, &shown, start.name)?);
-        if self.parent.is_none() {
-            self.reader = ahead::Reader::begin(container, "rootfs", start.name.as_bytes());
-        }
         Ok(())
     }
 
@@ -162,18 +154,10 @@ impl Build {
     pub(super) fn upper(&self) -> PathBuf {
         self.directory.join("upper")
     }
-
-    /// Takes notice that whoever makes the layer has ended: nothing works beside this process any more.
-    pub fn is_made(&mut self) {
-        if let Some(reader) = self.reader.take() {
-            self.ahead = reader.finish();
-        }
-    }
 }
 
 impl Drop for Build {
     fn drop(&mut self) {
-        self.reader = None;
         self.veil = None;
         self.basis = Basis::New;
         let name = self.directory.file_name().unwrap_or_default();

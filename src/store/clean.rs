@@ -10,11 +10,11 @@ use std::path::Path;
 use super::entry::{Entry, LARGEST_NAME};
 use super::place::{Store, open};
 use super::roots::Root;
-use super::tree;
 use super::users::Users;
 use super::{entry::sync_directory, work};
 use crate::host::files;
 use crate::plan::EntryId;
+use crate::tree;
 
 /// What was removed.
 #[derive(Debug, Default)]

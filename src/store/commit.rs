@@ -14,7 +14,6 @@ use super::entry::{Entry, Keys, Made, write_whole};
 use super::flush::Flush;
 use super::place::{now, open};
 use super::scrub::{is_identity, scrub};
-use super::tree::{self, Bell, Changes, Form, Known, Listing, Place, PlaceKind};
 use crate::digest::Digest;
 use crate::host::caller::Caller;
 use crate::host::files;
@@ -22,6 +21,7 @@ use crate::host::rootfs::Rootfs;
 use crate::lxc::{self, given};
 use crate::plan::{Document, EntryId};
 use crate::record;
+use crate::tree::{self, Bell, Changes, Form, Known, Listing, Place, PlaceKind};
 
 /// The longest path that is written to, in bytes, and one more: with a slash in front and a NUL behind
 /// the kernel takes no more.
@@ -95,7 +95,6 @@ impl Build {
     ///
     /// Also when the `bell` rings.
     pub fn commit(mut self, about: About<'_>, bell: Bell<'_>) -> io::Result<Entry> {
-        self.is_made();
         if let Some(veil) = self.veil.take() {
             let mark = self.directory.file_name().unwrap_or_default();
             veil.lift(about.placeholder, mark.as_bytes())?;
@@ -164,7 +163,7 @@ impl Build {
         }
         let needle = about.placeholder.as_bytes();
         let list = match (&self.parent, merged) {
-            (None, _) => self.list_new(rootfs, needle, bell)?,
+            (None, _) => Self::list_new(rootfs, needle, bell)?,
             (Some(parent), Some(changes)) => {
                 self.list_merged(parent, rootfs, changes, needle, bell)?
             }
@@ -185,9 +184,8 @@ impl Build {
         tree::merge(base, upper.as_fd(), open(rootfs)?.as_fd(), form, bell)
     }
 
-    fn list_new(&self, rootfs: &Path, needle: &[u8], bell: Bell<'_>) -> io::Result<List> {
-        let known = self.ahead.as_ref().map_or(Known::Nothing, Known::Ahead);
-        let (listing, places) = Listing::of(open(rootfs)?.as_fd(), known, needle, bell)?;
+    fn list_new(rootfs: &Path, needle: &[u8], bell: Bell<'_>) -> io::Result<List> {
+        let (listing, places) = Listing::of(open(rootfs)?.as_fd(), Known::Nothing, needle, bell)?;
         Ok(List { listing, places, changes: None })
     }
 

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::place::{Store, now, unique};
-use super::tree::{Listing, Place};
 use crate::digest::Digest;
 use crate::host::files;
 use crate::lxc::given;
 use crate::plan::{Document, EntryId};
+use crate::tree::{Listing, Place};
 
 /// The version of the format.
 const FORMAT: u32 = 5;

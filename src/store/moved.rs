@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::place::{Store, open};
 use super::roots::Root;
-use super::tree;
+use crate::tree;
 
 impl Store {
     /// Returns the directory of its trees, which belongs to ids of its map.

@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
 use super::entry::{Entry, LARGEST_NAME};
-use super::fault::is_shortage;
 use super::lock::Lock;
 use crate::digest::Digest;
 use crate::host::account::Range;
 use crate::host::caller::Caller;
+use crate::host::fault::is_shortage;
 use crate::host::files;
 use crate::host::state::{Owner, make_all, make_one};
 use crate::host::userns::Ids;

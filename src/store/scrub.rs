@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FileType, fstat, futimens, openat};
 
 use super::entry::Keys;
-use super::tree::{self, loosened, times};
 use crate::host::rootfs::{Attributes, Place, Rootfs};
+use crate::tree::{self, loosened, times};
 
 /// What systemd, or the next start, makes anew where it is empty. It may be a link to where it is.
 const EMPTIED: [&str; 1] = ["/etc/machine-id"];

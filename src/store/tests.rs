@@ -14,11 +14,11 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use super::tree::{self, Bell, Known, Listing};
 use super::{About, Build, Entry, Made, Start, Store, Workspace, map_of};
 use crate::host::files::Ownership;
 use crate::host::userns::Ids;
 use crate::plan::{Document, Field};
+use crate::tree::{self, Bell, Known, Listing};
 use dump::Dump;
 use namespace::Who;
 use operation::Operation;
@@ -90,6 +90,7 @@ impl Shelf {
             lxcpath: &self.place.join("lxc"),
             name: NAME,
             ownership: ownership(0o640),
+            group: 0,
             directory: ownership(0o770),
             workspace: Workspace::Copy,
         };

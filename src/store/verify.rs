@@ -5,10 +5,10 @@ use std::os::fd::AsFd;
 
 use super::commit::look_beside;
 use super::entry::Entry;
-use super::fault::{about, is_shortage};
 use super::place::{Store, open};
-use super::tree::{Bell, Difference};
+use crate::host::fault::{about, is_shortage};
 use crate::plan::EntryId;
+use crate::tree::{Bell, Difference};
 
 /// Returns what is not as it was stored: nothing, where all is sound.
 ///

@@ -12,8 +12,8 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::lock::Lock;
 use super::place::{Store, open, unique};
-use super::tree;
 use crate::digest::Digest;
+use crate::tree;
 
 /// Makes a directory to work in, and removes those that killed runs have left.
 pub(super) fn make_directory(store: &Store) -> io::Result<(PathBuf, OwnedFd)> {

@@ -15,7 +15,6 @@ mod running;
 mod sandbox;
 mod snapshot;
 
-mod ahead;
 mod arguments;
 mod asks;
 mod config;

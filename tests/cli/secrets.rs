@@ -358,7 +358,7 @@ render = true
             skip("this host lets no ordinary user make a user namespace");
             return;
         }
-        ran.exits(0).mentions("app| unlimited\n  app| it is [secret token]\n");
+        ran.exits(0).mentions("app| 0\n  app| it is [secret token]\n");
         let file = fs::metadata(sandbox.rootfs().join("etc/token")).unwrap();
         assert_eq!(file.mode() & 0o777, 0o600);
     }

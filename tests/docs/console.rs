@@ -110,7 +110,7 @@ fn cannot_run(line: &str) -> Option<&'static str> {
         return Some("a page shows it as root");
     }
     let shows = line.starts_with("layered-template plan");
-    ((makes || shows) && layered_template::host::probe::busybox().is_none())
+    ((makes || shows) && layered_template::observe::probe::busybox().is_none())
         .then_some("there is no static busybox")
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output};
 
-use layered_template::host::probe;
+use layered_template::observe::probe;
 use tempfile::TempDir;
 
 use crate::{expect, top};

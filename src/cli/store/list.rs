@@ -11,7 +11,8 @@ use crate::cli::output;
 use crate::host::files;
 use crate::plan::{self, EntryId};
 use crate::shell;
-use crate::store::{Entry, Store, Users, tree};
+use crate::store::{Entry, Store, Users};
+use crate::tree;
 
 /// The least room for the name of an entry, in characters.
 const SHORTEST: usize = 12;

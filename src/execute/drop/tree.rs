@@ -21,9 +21,9 @@ use super::{NO_LONGER, about_source, goes_ahead, refuse_directory, unchanged};
 use crate::digest::Digest;
 use crate::host::holes;
 use crate::host::rootfs::{Attributes, Place, Rootfs, own, owned};
-use crate::host::tree::open;
 use crate::host::xattr::Xattrs;
 use crate::manifest::{IfExists, Mode};
+use crate::observe::tree::open;
 use crate::plan::{Entry, EntryKind};
 
 /// Permission bits that no umask of the program's takes away.

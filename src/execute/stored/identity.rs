@@ -17,8 +17,8 @@ use crate::host::rootfs::Rootfs;
 use crate::host::sandbox::{Caches, Lending, Network, Program, Settings};
 use crate::lxc;
 use crate::plan::{Layer, PLACEHOLDER, Target};
-use crate::store::tree::{LONGEST_TEXT, Place, PlaceKind, times};
 use crate::store::{Entry, Keys};
+use crate::tree::{LONGEST_TEXT, Place, PlaceKind, times};
 
 /// What stands in an entry for what is a container's own.
 #[derive(Debug, Clone)]

@@ -10,11 +10,13 @@ use super::super::site::Site;
 use super::super::{Handed, Run, config};
 use super::identity::Names;
 use super::{Denied, Stored, fault, is_upstream};
+use crate::host::caller::Caller;
 use crate::host::files::{self, Ownership};
-use crate::host::ground;
+use crate::host::lxcpath;
+use crate::observe::ground;
 use crate::plan::{Act, Content, Layer, Mode, PLACEHOLDER, Pattern, Rung, Stock, Target};
-use crate::store::tree::Bell;
 use crate::store::{About, Build, Entry, Lock, Made, Start, Workspace};
+use crate::tree::Bell;
 
 /// How the making of something ended.
 pub(super) enum Ended {
@@ -95,7 +97,7 @@ impl Run<'_> {
         index: usize,
         layer: &Layer,
         rung: Rung,
-        mut build: Build,
+        build: Build,
         site: Site,
     ) -> Result<Option<Entry>, Box<Failure>> {
         let storable = &pattern.stored[index];
@@ -103,9 +105,7 @@ impl Run<'_> {
         let upstream = is_upstream(pattern, index);
         self.at_site(site, |run| {
             if upstream {
-                let called = run.upstream(layer, pattern.upstream());
-                build.is_made();
-                return Ok(called?);
+                return Ok(run.upstream(layer, pattern.upstream())?);
             }
             run.acts(layer, &handed, |act| !act.is_check_on_host())
         })?;
@@ -195,6 +195,7 @@ impl Run<'_> {
             lxcpath: target.path.parent().unwrap_or(Path::new("/")),
             name: &target.name,
             ownership: config::ownership(&self.site.container, target.mapped)?,
+            group: lxcpath::group(&Caller::observe(), target.mapped),
             directory: Ownership::of(&self.site.container)?,
             workspace,
         };

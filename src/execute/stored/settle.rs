@@ -14,8 +14,8 @@ use crate::host::caller::Caller;
 use crate::host::files;
 use crate::lxc;
 use crate::plan::{Layer, Mode, Pattern};
-use crate::store::tree::{self, Bell};
 use crate::store::{Entry, Overlay, Root};
+use crate::tree::{self, Bell};
 
 /// The upper directory of a container's overlay, in the container's directory.
 const DELTA: &str = "delta";

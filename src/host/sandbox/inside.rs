@@ -27,7 +27,6 @@ use super::{
 use crate::host::child::{code, signal_group};
 use crate::host::inheritance;
 use crate::host::kernel::{self, Side};
-use crate::host::privacy::restore_core_limit;
 use crate::host::signals::ENDING;
 
 /// The descriptor of the report, the only one besides the standard streams.
@@ -179,7 +178,9 @@ fn supervise(program: &Program, terminal: bool, report: &OwnedFd) -> io::Result<
         }
         while let Some(received) = kernel::receive(&signals)? {
             if received.signal != Signal::CHILD {
-                let _ = signal_group(id, received.signal);
+                // One that has stopped hears nothing until it goes on.
+                let _ =
+                    signal_group(id, received.signal).and_then(|()| signal_group(id, Signal::CONT));
             }
         }
     }
@@ -200,7 +201,6 @@ fn become_program(program: &Program, terminal: bool, report: &OwnedFd) -> ! {
             rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())?;
         }
         rustix::process::setrlimit(rustix::process::Resource::Nofile, inheritance::files())?;
-        restore_core_limit()?;
         kernel::reset_signals(&[])
     });
     let error = result.err().unwrap_or_else(|| {

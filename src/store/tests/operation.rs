@@ -113,7 +113,7 @@ impl Operation {
                 let file = opened(&at(path), OFlags::empty())?;
                 let stat = fstat(&file)?;
                 pwrite(&file, b"!", 0)?;
-                futimens(&file, &super::tree::times(&stat))
+                futimens(&file, &crate::tree::times(&stat))
             }
             Self::Replace(path) => replace(&at(path)),
             Self::Chmod(path, bits) if !is_link(&at(path)) => chmod(at(path), mode(*bits)),

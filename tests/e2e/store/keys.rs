@@ -18,7 +18,7 @@ mkdir -p "$R/bin" "$R/etc" "$R/proc" "$R/sys" "$R/dev" "$R/run" "$R/tmp"
 cp "$(command -v busybox)" "$R/bin/busybox"; ln -s busybox "$R/bin/sh"
 printf 'root:x:0:0::/root:/bin/sh\n' >"$R/etc/passwd"; printf 'root:x:0:\n' >"$R/etc/group"
 echo "$N" >"$R/etc/hostname"
-{ echo "$PATH|$HOME|$LANG|$LC_ALL|$TMPDIR"; umask; stat -c '%a %U:%G' "$R"; cat; } >"$R/etc/seen"
+{ echo "$PATH|$HOME|$LANG|$LC_ALL|$TMPDIR"; umask; stat -c '%a %U' "$R"; cat; } >"$R/etc/seen"
 printf 'lxc.uts.name = %s\nlxc.tty.max = 2\n' "$N" >>"$P/config"
 "#;
 
@@ -99,7 +99,7 @@ fn a_role_has_one_key_in_every_environment_and_for_every_caller() {
             let seen = lab.read(lab.container(&name, "rootfs/etc/seen"));
             let fixed =
                 "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin|/root|C.UTF-8||";
-            assert_eq!(seen, format!("{fixed}\n0022\n755 root:root\n"), "{who}");
+            assert_eq!(seen, format!("{fixed}\n0022\n755 root\n"), "{who}");
             match &first {
                 None => first = Some(listing),
                 Some(first) => listing.assert_same(first, who),

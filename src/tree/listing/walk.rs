@@ -11,15 +11,15 @@ use memchr::memmem::Finder;
 use rustix::fs::{AtFlags, FileType, OFlags, Stat, fstat, readlinkat, statat};
 
 use super::reading::Reading;
-use super::{Ahead, Entry, Kind, Known, Listing, Place, PlaceKind};
+use super::{Entry, Kind, Known, Listing, Place, PlaceKind};
 use crate::digest::{Digest, Hasher};
-use crate::store::tree::bell::Bell;
-use crate::store::tree::crew::{self, Queue, lock};
-use crate::store::tree::directory::{self, Name};
-use crate::store::tree::links::{Identity, identity};
-use crate::store::tree::merge::Changes;
-use crate::store::tree::trail::Trail;
-use crate::store::tree::xattr::Holder;
+use crate::tree::bell::Bell;
+use crate::tree::crew::{self, Queue, lock};
+use crate::tree::directory::{self, Name};
+use crate::tree::links::{Identity, identity};
+use crate::tree::merge::Changes;
+use crate::tree::trail::Trail;
+use crate::tree::xattr::Holder;
 
 /// How many files one worker reads before it looks what else there is, and of how many bytes.
 const BATCH: (usize, u64) = (64, 4 << 20);
@@ -83,7 +83,6 @@ struct Walk<'a> {
     bell: Bell<'a>,
     needle: Finder<'a>,
     parent: Option<Parent<'a>>,
-    ahead: Option<&'a Ahead>,
     /// The number of the next directory.
     next: AtomicUsize,
     found: Mutex<HashMap<usize, Found>>,
@@ -108,18 +107,16 @@ pub(super) fn list(
     if needle.len() > LONGEST_NEEDLE {
         return Err(io::ErrorKind::InvalidInput.into());
     }
-    let (parent, ahead) = match known {
-        Known::Nothing => (None, None),
+    let parent = match known {
+        Known::Nothing => None,
         Known::Parent(listing, changes) => {
-            (Some(Parent { listing, index: listing.index(), changes }), None)
+            Some(Parent { listing, index: listing.index(), changes })
         }
-        Known::Ahead(ahead) => (None, Some(ahead)),
     };
     let walk = Walk {
         bell,
         needle: Finder::new(needle),
         parent,
-        ahead,
         next: AtomicUsize::new(1),
         found: Mutex::default(),
         read: Mutex::default(),
@@ -197,18 +194,7 @@ impl Walk<'_> {
         let mut to_read = false;
         match (&mut entry.kind, inherited) {
             (kind @ Kind::File { .. }, Some(inherited)) => *kind = inherited.clone(),
-            (Kind::File { size, digest }, None) => {
-                let needle = self.needle.needle();
-                match self.ahead.and_then(|ahead| ahead.reading(&stat, needle)) {
-                    Some(reading) => {
-                        *digest = reading.digest;
-                        if let Some(kind) = reading.holds {
-                            self.place(open, name, kind);
-                        }
-                    }
-                    None => to_read = *size != 0,
-                }
-            }
+            (Kind::File { size, .. }, None) => to_read = *size != 0,
             (Kind::Symlink { target }, None)
                 if !self.needle.needle().is_empty() && self.needle.find(target).is_some() =>
             {

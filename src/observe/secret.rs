@@ -1,8 +1,8 @@
 //! Reads secrets where their manifest says they are.
 
-use super::files;
 use crate::chain::{Chain, Secret, Secrets};
 use crate::diagnostic::Report;
+use crate::host::files;
 use crate::manifest::SecretSource;
 
 /// The longest secret, in bytes: an environment carries it.

@@ -13,9 +13,9 @@ use rustix::fs::{
     AtFlags, CWD, Dir, FileType, Mode as FileMode, OFlags, Stat, fstat, openat, readlinkat, statat,
 };
 
-use super::holes;
-use super::xattr::Xattrs;
 use crate::digest::Digest;
+use crate::host::holes;
+use crate::host::xattr::Xattrs;
 use crate::manifest::Mode;
 use crate::plan::{Entry, EntryKind, FileFact, Observed};
 

@@ -4,45 +4,45 @@ use std::collections::HashMap;
 
 use super::difference::{self, Pair, Pairs};
 use super::{Entry, Kind, Listing};
-use crate::store::tree::zone::Zone;
+use crate::tree::zone::Zone;
 
 /// A name that is not a directory's.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::store::tree) struct Same<'a> {
+pub(in crate::tree) struct Same<'a> {
     /// The number of its directory in [`Unchanged::directories`].
-    pub(in crate::store::tree) directory: usize,
+    pub(in crate::tree) directory: usize,
     /// What is there, by either listing.
-    pub(in crate::store::tree) entry: &'a Entry,
+    pub(in crate::tree) entry: &'a Entry,
 }
 
 /// A directory in which, or below which, something is unchanged.
 #[derive(Debug)]
-pub(in crate::store::tree) struct Directory<'a> {
+pub(in crate::tree) struct Directory<'a> {
     /// The number of the one above. The top is above itself.
-    pub(in crate::store::tree) above: usize,
+    pub(in crate::tree) above: usize,
     /// What is there now.
-    pub(in crate::store::tree) entry: &'a Entry,
+    pub(in crate::tree) entry: &'a Entry,
     /// The numbers of those below in which something is unchanged.
-    pub(in crate::store::tree) below: Vec<usize>,
+    pub(in crate::tree) below: Vec<usize>,
     /// The files of one name in it.
-    pub(in crate::store::tree) alone: Vec<&'a Entry>,
+    pub(in crate::tree) alone: Vec<&'a Entry>,
     zone: Zone,
 }
 
 /// The files that are the same in two trees, under all their names. Files that other programs look at
 /// the number of names of are left out.
 #[derive(Debug)]
-pub(in crate::store::tree) struct Unchanged<'a> {
+pub(in crate::tree) struct Unchanged<'a> {
     /// The top first, and each before those below it.
-    pub(in crate::store::tree) directories: Vec<Directory<'a>>,
+    pub(in crate::tree) directories: Vec<Directory<'a>>,
     /// The names of each file that has several.
-    pub(in crate::store::tree) groups: Vec<Vec<Same<'a>>>,
+    pub(in crate::tree) groups: Vec<Vec<Same<'a>>>,
 }
 
 /// Finds the files that are the same in both trees.
 ///
 /// A file that has got a name, or has lost one, is another: its names of before would come apart.
-pub(in crate::store::tree) fn unchanged<'a>(base: &Listing, now: &'a Listing) -> Unchanged<'a> {
+pub(in crate::tree) fn unchanged<'a>(base: &Listing, now: &'a Listing) -> Unchanged<'a> {
     let mut pairs: Vec<Option<u32>> = vec![None; now.entries.len()];
     for pair in Pairs::of(base, now) {
         if let Pair::Both(old, new) = pair {

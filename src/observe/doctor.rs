@@ -13,10 +13,11 @@ use rustix::process::{PidfdFlags, WaitOptions, getpid, pidfd_open, waitpid};
 use rustix::thread::UnshareFlags;
 use serde::{Serialize, Serializer};
 
-use super::caller::Caller;
-use super::kernel::{self, Side};
-use super::userns::{self, Ids};
-use super::{account, lxc_version, lxcpath, machine, probe, program, sandbox, state, template};
+use super::probe;
+use crate::host::caller::Caller;
+use crate::host::kernel::{self, Side};
+use crate::host::userns::{self, Ids};
+use crate::host::{account, lxc_version, lxcpath, machine, program, sandbox, state, template};
 
 /// How many ids every feature is promised for.
 const ENOUGH: u32 = 65536;
@@ -299,7 +300,7 @@ fn pidfd() -> io::Result<()> {
 }
 
 fn mount_setattr() -> io::Result<()> {
-    let directory = super::files::open_directory(Path::new("/tmp"))?;
+    let directory = crate::host::files::open_directory(Path::new("/tmp"))?;
     kernel::restrict_mount(directory, MountAttrFlags::MOUNT_ATTR_NODEV)
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags, openat};
 
-use crate::store::fault;
+use crate::host::fault;
 
 /// The names that lead to a directory. It outlives the directory's descriptor.
 #[derive(Debug, Default)]

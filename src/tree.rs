@@ -32,7 +32,7 @@ pub use bell::Bell;
 pub use copy::copy;
 pub use immutable::loosened;
 pub use listing::{
-    Ahead, Difference, Entry, Finding, Kind, Known, LONGEST_TEXT, Listing, Place, PlaceKind,
+    Difference, Entry, Finding, Kind, Known, LONGEST_TEXT, Listing, Place, PlaceKind,
 };
 pub use merge::{Changes, Form, merge};
 pub use relink::relink;

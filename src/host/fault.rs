@@ -14,7 +14,7 @@ struct Fault {
 }
 
 /// Says what an error is about, and keeps what it is.
-pub(super) fn about(about: impl Into<String>, source: io::Error) -> io::Error {
+pub fn about(about: impl Into<String>, source: io::Error) -> io::Error {
     io::Error::new(source.kind(), Fault { about: about.into(), source })
 }
 

@@ -10,7 +10,7 @@ use rustix::io::{Errno, pread};
 use super::PlaceKind;
 use crate::digest::{Content, Digest};
 use crate::host::holes::{Part, Parts};
-use crate::store::tree::bell::Bell;
+use crate::tree::bell::Bell;
 
 /// The longest file that is taken for text, in bytes: no name is written into a longer one.
 pub const LONGEST_TEXT: u64 = 16 * 1024 * 1024;

@@ -7,9 +7,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{fstat, fstatfs};
 
-use super::filesystem::{self, stamp};
-use super::holes;
 use crate::digest::{Digest, Reading, Stamp};
+use crate::host::filesystem::{self, stamp};
+use crate::host::holes;
 
 /// The shortest file that is worth remembering, in bytes: others are read as fast.
 const LEAST: u64 = 1024 * 1024;

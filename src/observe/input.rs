@@ -8,8 +8,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::reading::Reader;
-use super::template;
 use crate::digest::{Digest, Hasher};
+use crate::host::template;
 use crate::manifest::Mode;
 use crate::plan::Input;
 

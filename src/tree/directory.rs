@@ -33,17 +33,6 @@ pub(super) fn open_to_read(
     }
 }
 
-/// Opens a file to read it that is held by a path alone. The time of its last access is kept where
-/// the kernel permits that.
-pub(super) fn reopen_to_read(held: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    let path = super::xattr::shown(held);
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    match rustix::fs::open(&path, flags | OFlags::NOATIME, Mode::empty()) {
-        Err(Errno::PERM) => Ok(rustix::fs::open(&path, flags, Mode::empty())?),
-        other => Ok(other?),
-    }
-}
-
 /// Opens a directory, a link not followed.
 pub(super) fn open(directory: BorrowedFd<'_>, name: &CStr) -> io::Result<OwnedFd> {
     open_to_read(directory, name, OFlags::DIRECTORY)

@@ -8,11 +8,12 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::machine::{self, Support};
-use super::{elf, files, template, tree};
+use super::tree;
 use crate::chain::{Chain, Dropped};
 use crate::diagnostic::{Diagnostic, Report, nearest};
 use crate::digest::Digest;
+use crate::host::machine::{self, Support};
+use crate::host::{elf, files, template};
 use crate::manifest::{Action, TemplateRef};
 use crate::plan::{self, Facts, Observed, Program, Script};
 use crate::source::At;

@@ -6,9 +6,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::files;
 use crate::chain::Library;
 use crate::diagnostic::{Diagnostic, Report};
+use crate::host::files;
 use crate::layers;
 use crate::manifest::{LARGEST, LayerName};
 use crate::source::{At, Source};

@@ -1,6 +1,5 @@
 //! What a tree holds, to find every change later.
 
-mod ahead;
 mod difference;
 mod reading;
 mod text;
@@ -20,7 +19,6 @@ use super::merge::Changes;
 
 use crate::digest::Digest;
 
-pub use ahead::Ahead;
 pub use difference::{Difference, Finding};
 pub use reading::LONGEST_TEXT;
 pub(super) use unchanged::{Directory, Same, Unchanged, unchanged};
@@ -153,8 +151,6 @@ pub enum Known<'a> {
     /// not changed is not read: its digest is the parent's. It is not looked for the needle
     /// either, nor is a link that has not changed.
     Parent(&'a Listing, &'a Changes),
-    /// What was read of it while it was made. Of that, what has not changed is not read again.
-    Ahead(&'a Ahead),
 }
 
 impl Listing {
