@@ -20,7 +20,9 @@ mod values;
 pub use bind::bind;
 pub use given::{Container, Given};
 pub use mask::MaskedStream;
-pub use model::{Chain, ConfigLine, Dropped, EnvSource, FileDrop, Layer, Upstream, Variable};
+pub use model::{
+    Chain, ConfigLine, Dropped, EnvSource, FileDrop, Input, Layer, Upstream, Variable,
+};
 pub use origin::Origin;
 pub use render::{RenderError, Rendered, render, reveal};
 pub use resolve::{Level, Library, Nothing, Role, resolve};

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod at_work;
+mod build;
 mod clone_hook;
 mod create;
 mod doctor;
@@ -18,6 +19,7 @@ mod report;
 mod run;
 mod schema;
 mod shell;
+mod start;
 mod storage;
 mod store;
 mod template;
@@ -64,6 +66,7 @@ pub fn main() -> ExitCode {
         Verb::Plan(arguments) => plan::main(&arguments),
         Verb::Validate(arguments) => validate::main(&arguments),
         Verb::Create(arguments) => create::main(arguments),
+        Verb::Build(arguments) => build::main(&arguments),
         Verb::Shell(arguments) => shell::main(&arguments),
         Verb::Doctor(arguments) => doctor::main(&arguments),
         Verb::Layer(verb) => layer::main(&verb),

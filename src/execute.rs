@@ -27,6 +27,7 @@ pub use evidence::Evidence;
 pub use failure::{Failure, status};
 pub use observe::{Doing, Event, Observer, Subject};
 use site::Site;
+pub use stored::Filled;
 use stored::{HandedAt, Stored};
 
 use crate::chain::Secrets;
@@ -39,7 +40,7 @@ use crate::host::state::{KeptRun, RunDirectory};
 use crate::host::userns::Ids;
 use crate::host::{child, files, lxcpath, mounts};
 use crate::manifest::Stop;
-use crate::plan::{Act, Inner, Layer, Plan, Step, Upstream};
+use crate::plan::{Act, Inner, Layer, Mode, Plan, Step, Upstream};
 use crate::record::{self, Record};
 
 /// What a run works with besides its plan.
@@ -59,7 +60,7 @@ pub struct Means<'a> {
     pub allow_untrusted: bool,
 }
 
-/// Runs a plan to its end, and writes the record.
+/// Runs a plan to its end, and writes the record; where only the store is filled, what is there by now.
 ///
 /// # Errors
 ///
@@ -87,10 +88,15 @@ pub fn run<'a>(plan: &'a Plan, means: Means<'a>) -> Result<(), Failure> {
         stored: None,
         kept_rootfs: None,
     };
-    let result = run
-        .pinned()
-        .and_then(|()| run.layer(&plan.layer, &Vec::new()).map_err(|failure| *failure))
-        .and_then(|()| run.record());
+    let result =
+        run.pinned().and_then(|()| run.layer(&plan.layer, &Vec::new()).map_err(|failure| *failure));
+    let result = match plan.storage.mode {
+        Mode::Fill => {
+            let left = run.leave_word();
+            result.and(left)
+        }
+        _ => result.and_then(|()| run.record()),
+    };
     let result = result.map_err(|failure| run.kept(failure));
     if run.means.events.has_left_out()
         && let Some(directory) = &mut run.means.directory

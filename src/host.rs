@@ -35,3 +35,4 @@ pub mod template;
 pub mod terminal;
 pub mod threads;
 pub mod userns;
+pub mod xattr;

@@ -3,6 +3,7 @@
 
 pub mod doctor;
 pub mod ground;
+mod input;
 pub mod library;
 pub mod probe;
 pub mod reading;

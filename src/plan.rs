@@ -6,6 +6,7 @@
 mod build;
 mod definition;
 mod drop;
+mod entry_names;
 mod facts;
 pub mod inside;
 mod key;
@@ -18,6 +19,7 @@ mod storage;
 
 pub use build::{build, check, store};
 pub use drop::{Bytes, Content, Entry, EntryKind, FileDrop};
+pub use entry_names::entry_names;
 pub use facts::{Facts, FileFact, Observed, Program, Script};
 pub use key::{Document, EntryId, Field, SEMANTICS};
 pub use machine::asked_for;
@@ -28,6 +30,6 @@ pub use nest::{
 };
 pub use show::{Detail, text};
 pub use storage::{
-    Ground, Handed, Known, Mode, PLACEHOLDER, Part, Pattern, Rung, Standing, Stock, Storable,
-    Storage, settle,
+    Ground, Handed, Input, Known, Mode, PLACEHOLDER, Part, Pattern, Rung, Standing, Stock,
+    Storable, Storage, settle,
 };

@@ -242,7 +242,7 @@ fn file(drop: &plan::FileDrop, files: &mut Vec<File>) {
                 let path = Path::new(path).join(&entry.path).to_string_lossy().into_owned();
                 let none = File { path, ..none.clone() };
                 files.push(match &entry.kind {
-                    EntryKind::Directory { mode } => {
+                    EntryKind::Directory { mode, .. } => {
                         File { kind: "directory", mode: Some(mode.to_string()), ..none }
                     }
                     EntryKind::File { mode, digest, .. } => File {

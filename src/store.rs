@@ -26,6 +26,7 @@ mod flush;
 mod leftover;
 mod lock;
 mod memory;
+mod moved;
 mod place;
 mod roots;
 mod scrub;

@@ -8,7 +8,7 @@ use super::resolve::Role;
 use super::scope::{self, Scope, warn_unused};
 use super::used::sees_all;
 use super::values::Known;
-use super::{Chain, ConfigLine, EnvSource, Given, Layer, Upstream, Values, overlap};
+use super::{Chain, ConfigLine, EnvSource, Given, Input, Layer, Upstream, Values, overlap};
 use crate::diagnostic::{Diagnostic, Report};
 use crate::lxc::keys;
 use crate::manifest::{self, ConfigValue, Entry, EnvValue, LayerName, RootfsPath, Text};
@@ -99,8 +99,18 @@ impl Binder<'_> {
             template: call.template.clone(),
             at: call.at.clone(),
             args: call.args.iter().filter_map(|text| self.fill(text)).collect(),
+            inputs: call.inputs.iter().filter_map(|text| self.input(text)).collect(),
             sha256: call.sha256.clone(),
         }
+    }
+
+    fn input(&mut self, text: &Text) -> Option<Input> {
+        let word = self.fill(text)?;
+        if word.is_empty() {
+            self.report.push(Diagnostic::error(&text.at, "an empty input"));
+            return None;
+        }
+        Some(Input { path: text.at.dir().join(&word), word, at: text.at.clone() })
     }
 
     /// Binds what all layers have.

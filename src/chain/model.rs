@@ -99,8 +99,21 @@ pub struct Upstream {
     pub at: At,
     /// The layer's arguments for it.
     pub args: Vec<String>,
+    /// Files and directories of the host that it copies from.
+    pub inputs: Vec<Input>,
     /// What its script must digest to.
     pub sha256: Option<(Digest, At)>,
+}
+
+/// A file or directory of the host that a template copies from.
+#[derive(Debug, Clone)]
+pub struct Input {
+    /// Its path as the layer names it.
+    pub word: String,
+    /// Its absolute path.
+    pub path: PathBuf,
+    /// Where it is named.
+    pub at: At,
 }
 
 /// A bound drop.

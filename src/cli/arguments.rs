@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::manifest::Duration;
+
 /// Makes LXC containers from manifests: ordered layers around an LXC template.
 #[derive(Debug, Parser)]
 #[command(name = "layered-template", version, max_term_width = 100)]
@@ -26,6 +28,7 @@ impl Cli {
         let (verbose, quiet) = match &self.verb {
             Verb::Plan(arguments) => (arguments.verbose, false),
             Verb::Create(arguments) => (arguments.talk.verbose, arguments.talk.quiet),
+            Verb::Build(arguments) => (arguments.talk.verbose, arguments.talk.quiet),
             _ => (0, false),
         };
         if quiet { -1 } else { i8::try_from(verbose).unwrap_or(i8::MAX) }
@@ -41,6 +44,8 @@ pub(crate) enum Verb {
     /// Makes a container without LXC: the same run into a plain directory, with a config that LXC
     /// loads.
     Create(CreateArguments),
+    /// Fills the layer store without a container: each layer of the manifests is made once.
+    Build(BuildArguments),
     /// Enters the rootfs of a failed run or of a container, in the sandbox of its steps.
     Shell(ShellArguments),
     /// Says what this host and this user can and cannot do.
@@ -126,6 +131,10 @@ pub(crate) struct PlanArguments {
     /// The directory of LXC's containers.
     #[arg(long, short = 'P', value_name = "DIR")]
     pub(crate) lxcpath: Option<PathBuf>,
+    /// What the container's config starts with, as `lxc-create -f` has it; LXC's default.conf, where
+    /// there is one.
+    #[arg(long, short = 'f', value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) storage: StorageArguments,
     /// How the plan is written.
@@ -199,6 +208,40 @@ pub(crate) struct CreateArguments {
     /// Arguments for the upstream template.
     #[arg(last = true, value_name = "ARGUMENTS")]
     pub(crate) args: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BuildArguments {
+    /// The manifests.
+    #[arg(required = true, value_name = "MANIFEST")]
+    pub(crate) manifests: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) values: ValueArguments,
+    /// What the config of the containers starts with: its id map decides which part of the store is
+    /// filled; LXC's default.conf, where there is one.
+    #[arg(long, short = 'f', value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Makes everything anew that is stored, each layer once.
+    #[arg(long)]
+    pub(crate) rebuild: bool,
+    /// Makes anew what is older, as `7d`: a number and `s`, `m`, `h` or `d`.
+    #[arg(long, value_name = "DURATION", conflicts_with = "rebuild", value_parser = duration)]
+    pub(crate) older_than: Option<Duration>,
+    /// Keeps the rootfs of a layer that failed for people to look at.
+    #[arg(long)]
+    pub(crate) keep_failed: bool,
+    /// Give steps the host's network even where nothing keeps them from the host's containers.
+    #[arg(long)]
+    pub(crate) allow_untrusted: bool,
+    #[command(flatten)]
+    pub(crate) talk: TalkArguments,
+    /// Arguments for the upstream template.
+    #[arg(last = true, value_name = "ARGUMENTS")]
+    pub(crate) args: Vec<OsString>,
+}
+
+fn duration(text: &str) -> Result<Duration, &'static str> {
+    Duration::parse(text).ok_or("write a number and `s`, `m`, `h` or `d`")
 }
 
 /// How much a run tells, and how.

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, fcntl_lock};
 
-use super::arguments::CreateArguments;
-use super::mapping::{IN_PIECES, Mapping, starting_config};
+use super::arguments::{CreateArguments, StorageArguments};
+use super::mapping::{IN_PIECES, Mapping};
 use super::run::{Options, run};
-use super::storage::Wanted;
+use super::start::Start;
 use super::{output, plan};
 use crate::execute::status;
 use crate::host::caller::Caller;
@@ -21,8 +21,8 @@ use crate::host::signals::Signals;
 use crate::host::userns;
 use crate::lxc::call::{Mapped, is_container_name};
 use crate::observe::secret;
+use crate::shell;
 use crate::tree;
-use crate::{shell, store};
 
 pub(super) fn main(arguments: CreateArguments) -> u8 {
     match create(arguments) {
@@ -46,12 +46,8 @@ fn create(arguments: CreateArguments) -> Result<u8, String> {
     let caller = Caller::observe();
     let lxcpath = arguments.lxcpath.unwrap_or_else(|| lxcpath::default(&caller));
     let lxcpath = std::path::absolute(&lxcpath).map_err(|error| error.to_string())?;
-    let config = arguments.config.or_else(|| lxcpath::default_config(&caller));
-    let config = match &config {
-        None => String::new(),
-        Some(path) => starting_config(path)?,
-    };
-    let mapping = Mapping::decide(&config, &caller);
+    let start = Start::read(arguments.config.as_deref(), &caller)?;
+    let mapping = start.mapping;
     if mapping == Mapping::Pieces {
         return Err(IN_PIECES.to_owned());
     }
@@ -60,10 +56,9 @@ fn create(arguments: CreateArguments) -> Result<u8, String> {
     let target = plan::target(&name, &path, mapped, arguments.args);
     // A manifest that cannot be used is found out before anything is made.
     let manifest = arguments.manifest.path();
-    let wanted = Wanted {
-        storage: arguments.storage,
-        config: mapping.initial_config(&config, &path.join("rootfs")).into_bytes(),
-        map: Some(store::map_of(mapping.ids(&caller))),
+    let wanted = {
+        let StorageArguments { storage, rebuild } = arguments.storage;
+        start.wanted(storage.into(), rebuild, &caller, &path.join("rootfs"))
     };
     let Some((plan, chain)) = plan::make(&manifest, target, &arguments.values, &wanted) else {
         return Ok(status::USAGE);
@@ -77,20 +72,7 @@ fn create(arguments: CreateArguments) -> Result<u8, String> {
         }
     };
     make_lxcpath(&lxcpath)?;
-    let ids = match mapping {
-        Mapping::Ids(ids) => Some(ids),
-        _ => None,
-    };
-    if mapping == Mapping::CallerAlone {
-        output::say(
-            "warning: you have no subordinate ids, so that all files of the container will be \
-             yours, and no layer can give one to somebody else\n\
-             hint: as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER",
-        );
-    }
-    if mapping != Mapping::None {
-        userns::enter(ids).map_err(|error| format!("no user namespace can be entered: {error}"))?;
-    }
+    enter(mapping)?;
     // One that comes while the directory is made is heard when the run begins, which ends at it.
     let _kept = Signals::keep().map_err(|error| format!("signals cannot be kept: {error}"))?;
     let shell = Shell::make(&path, &wanted.config, mapped)
@@ -108,6 +90,23 @@ fn create(arguments: CreateArguments) -> Result<u8, String> {
             .map_err(|error| format!("`{}` cannot be finished: {error}", path.display()))?;
     }
     Ok(status)
+}
+
+/// Enters the user namespace that a container's ids are mapped in.
+pub(super) fn enter(mapping: Mapping) -> Result<(), String> {
+    let ids = match mapping {
+        Mapping::None | Mapping::Pieces => return Ok(()),
+        Mapping::CallerAlone => None,
+        Mapping::Ids(ids) => Some(ids),
+    };
+    if ids.is_none() {
+        output::say(
+            "warning: you have no subordinate ids, so that all files of the container will be \
+             yours, and no layer can give one to somebody else\n\
+             hint: as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER",
+        );
+    }
+    userns::enter(ids).map_err(|error| format!("no user namespace can be entered: {error}"))
 }
 
 /// Makes the directory of all containers, which is the caller's own.
@@ -131,7 +130,7 @@ fn is_unfinished(path: &Path) -> bool {
 
 /// A container's directory without its rootfs's contents. Dropped, it is removed with all in it,
 /// unless it is kept.
-struct Shell {
+pub(super) struct Shell {
     path: PathBuf,
     kept: bool,
     /// Locked as long as the container is being made. Of a file that this process has locked, it
@@ -141,7 +140,7 @@ struct Shell {
 
 impl Shell {
     /// Makes it with owners and modes as LXC gives them.
-    fn make(path: &Path, config: &[u8], mapped: Option<Mapped>) -> io::Result<Self> {
+    pub(super) fn make(path: &Path, config: &[u8], mapped: Option<Mapped>) -> io::Result<Self> {
         rustix::process::umask(rustix::fs::Mode::empty());
         DirBuilder::new().mode(0o770).create(path).map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists if is_unfinished(path) => io::Error::other(

@@ -1,7 +1,7 @@
 //! The id map of a container that an ordinary user makes, or that its config asks for.
 
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::host::account::Range;
 use crate::host::caller::Caller;
@@ -54,7 +54,7 @@ impl Mapping {
     /// Returns the config of a container that starts with `config`: as LXC has it by then.
     pub(super) fn initial_config(self, config: &str, rootfs: &Path) -> String {
         let mut text = config.to_owned();
-        if let (Ok(None), Self::Ids(Ids { users, groups })) = (idmap(config), self) {
+        if let (Ok(None), Self::Ids(Ids { users, groups })) = (idmap(&including(config)), self) {
             let _ = writeln!(text, "lxc.idmap = u 0 {} {}", users.first, users.count);
             let _ = writeln!(text, "lxc.idmap = g 0 {} {}", groups.first, groups.count);
         }
@@ -82,6 +82,43 @@ pub(super) fn starting_config(path: &Path) -> Result<String, String> {
         text.push('\n');
     }
     Ok(text)
+}
+
+/// How deep a config may include others.
+const DEEPEST: usize = 8;
+
+/// Returns a config with those that it includes in their places: an id map may stand there.
+pub(super) fn including(config: &str) -> String {
+    within(config, 0)
+}
+
+fn within(config: &str, depth: usize) -> String {
+    let mut text = String::new();
+    for line in config.lines() {
+        let value = line.trim().strip_prefix("lxc.include").map(str::trim_start);
+        match value.and_then(|rest| rest.strip_prefix('=')).map(|path| Path::new(path.trim())) {
+            Some(path) if depth < DEEPEST => {
+                let configs = if path.is_dir() { below(path) } else { vec![path.to_path_buf()] };
+                for config in configs.iter().filter_map(|path| starting_config(path).ok()) {
+                    text.push_str(&within(&config, depth + 1));
+                }
+            }
+            _ => {
+                text.push_str(line);
+                text.push('\n');
+            }
+        }
+    }
+    text
+}
+
+/// Returns the configs that LXC includes of a directory.
+fn below(directory: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "conf"));
+    paths.sort();
+    paths
 }
 
 /// Returns the id map of a config, where it has one that starts at 0 for users and groups.

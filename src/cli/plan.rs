@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use super::arguments::{PlanArguments, PlanFormat, ValueArguments};
+use super::arguments::{PlanArguments, PlanFormat, StorageArguments, ValueArguments};
 use super::load::{self, Loaded};
-use super::mapping::{self, Mapping};
 use super::output;
+use super::start::Start;
 use super::storage::Wanted;
 use crate::chain::Chain;
 use crate::execute::status;
@@ -14,7 +14,7 @@ use crate::host::lxcpath;
 use crate::lxc::call::{Mapped, is_container_name};
 use crate::observe::probe;
 use crate::plan::{self, Detail, Plan, Target, Template};
-use crate::{shell, store};
+use crate::shell;
 
 pub(super) fn main(arguments: &PlanArguments) -> u8 {
     let manifest = arguments.manifest.path();
@@ -33,16 +33,19 @@ pub(super) fn main(arguments: &PlanArguments) -> u8 {
         Some(path) => std::path::absolute(path).unwrap_or_else(|_| path.clone()),
         None => lxcpath::default(&caller),
     };
-    let config = lxcpath::default_config(&caller);
-    let config = config.and_then(|path| mapping::starting_config(&path).ok()).unwrap_or_default();
-    let mapping = Mapping::decide(&config, &caller);
-    let path = lxcpath.join(&name);
-    let wanted = Wanted {
-        storage: arguments.storage,
-        config: mapping.initial_config(&config, &path.join("rootfs")).into_bytes(),
-        map: (mapping != Mapping::Pieces).then(|| store::map_of(mapping.ids(&caller))),
+    let start = match Start::read(arguments.config.as_deref(), &caller) {
+        Ok(start) => start,
+        Err(message) => {
+            output::error(&message, None);
+            return status::USAGE;
+        }
     };
-    let target = target(&name, &path, mapping.mapped(), arguments.args.clone());
+    let path = lxcpath.join(&name);
+    let wanted = {
+        let StorageArguments { storage, rebuild } = arguments.storage;
+        start.wanted(storage.into(), rebuild, &caller, &path.join("rootfs"))
+    };
+    let target = target(&name, &path, start.mapping.mapped(), arguments.args.clone());
     let Some((plan, _)) = make(&manifest, target, &arguments.values, &wanted) else {
         return status::USAGE;
     };

@@ -1,6 +1,8 @@
 //! How the command line lets a plan use the layer store.
 
-use super::arguments::{StorageArguments, StorageMode};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::arguments::StorageMode;
 use super::load::Loaded;
 use crate::chain::Chain;
 use crate::digest::Stamp;
@@ -10,10 +12,14 @@ use crate::plan::{self, Facts, Mode, PLACEHOLDER, Plan, Storage};
 use crate::store::{self, Store};
 
 /// What a run wants of the layer store.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Wanted {
-    /// How the container comes to what is stored, and whether all is made anew.
-    pub(super) storage: StorageArguments,
+    /// How the container comes to what is stored.
+    pub(super) mode: Mode,
+    /// Whether all is made anew.
+    pub(super) rebuild: bool,
+    /// What was made before this time is made anew, since 1970.
+    pub(super) since: Option<Duration>,
     /// What LXC starts the container's config with.
     pub(super) config: Vec<u8>,
     /// The name of the id map that the run works in; nothing, where it has several pieces.
@@ -21,27 +27,25 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    /// Returns that of a plan which is not run.
-    pub(super) fn nothing() -> Self {
-        let storage = StorageArguments { storage: StorageMode::None, rebuild: false };
-        Self { storage, ..Self::default() }
+    /// Returns what is wanted from now on.
+    pub(super) fn new(mode: Mode, rebuild: bool, config: Vec<u8>, map: Option<String>) -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { mode, rebuild, since: rebuild.then_some(now), config, map }
     }
 
-    fn mode(&self) -> Mode {
-        match self.storage.storage {
-            StorageMode::Copy => Mode::Copy,
-            StorageMode::Overlay => Mode::Overlay,
-            StorageMode::None => Mode::None,
-        }
+    /// Returns that of a plan which is not run.
+    pub(super) fn nothing() -> Self {
+        Self::new(Mode::None, false, Vec::new(), None)
     }
 
     /// Lets a plan use the store.
     pub(super) fn apply(&self, plan: Plan, loaded: &Loaded, chain: &Chain, facts: &Facts) -> Plan {
-        let mode = self.mode();
+        let (mode, rebuild) = (self.mode, self.rebuild);
         if mode == Mode::None {
             return plan;
         }
-        let wanted = Storage { mode, rebuild: self.storage.rebuild, ..Storage::default() };
+        let since = self.since.map(|since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
+        let wanted = Storage { mode, rebuild, since, ..Storage::default() };
         let Some(map) = &self.map else {
             let unused = Some("the container's ids are mapped in several pieces".to_owned());
             return Plan { storage: Storage { unused, ..wanted }, ..plan };
@@ -53,10 +57,9 @@ impl Wanted {
         };
         let store = store::directory(&Caller::observe()).map(|top| Store::new(&top, map));
         // What is made anew is no reason to trust what was known.
-        let recalling = store.as_ref().filter(|_| !self.storage.rebuild);
+        let recalling = store.as_ref().filter(|_| !rebuild);
         let recall = |stamp: &Stamp| recalling.and_then(|store| store.recall(stamp));
-        let container = (chain, &plan.container);
-        let (ground, readings) = ground::observe(container, facts, &recall);
+        let (ground, readings) = ground::observe((chain, &plan), facts, &recall);
         let wanted = Storage { readings, ..wanted };
         let slots = |plan: &Plan| -> Vec<String> {
             let pattern = plan.storage.pattern.iter();
@@ -83,6 +86,16 @@ impl Wanted {
                 None => return settled,
                 Some(id) => stock.entries.remove(&id.key),
             };
+        }
+    }
+}
+
+impl From<StorageMode> for Mode {
+    fn from(mode: StorageMode) -> Self {
+        match mode {
+            StorageMode::Copy => Self::Copy,
+            StorageMode::Overlay => Self::Overlay,
+            StorageMode::None => Self::None,
         }
     }
 }

@@ -1,8 +1,9 @@
 //! `store`: looks after the layer store.
 
+mod list;
+
 use std::io;
-use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::thread::sleep;
 use std::time::Duration;
@@ -11,17 +12,21 @@ use super::arguments::{ReportFormat, StoreVerb};
 use super::output;
 use crate::execute::status;
 use crate::host::caller::Caller;
-use crate::host::{child, files, lxcpath, template, userns};
+use crate::host::userns::{self, Ids};
+use crate::host::{child, lxcpath, template};
 use crate::plan::EntryId;
 use crate::shell;
-use crate::store::{self, Entry, Lock, Store, Users};
-use crate::tree::{self, Usage};
+use crate::store::{self, Lock, Store, Users};
+use list::{Names, list};
 
 /// The exit status of findings.
 const FINDINGS: u8 = 1;
 
 /// How many findings of an entry are shown.
 const MOST_FINDINGS: usize = 50;
+
+/// How many entries of one name are shown.
+const MOST_NAMES: usize = 8;
 
 /// How often it is looked whether runs have done with the store.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -34,76 +39,109 @@ pub(super) fn main(verb: &StoreVerb) -> u8 {
     };
     let maps = Store::maps(&top);
     if let StoreVerb::Verify { entries } | StoreVerb::Remove { entries } = verb
-        && let Some(fault) = unknown(&top, &maps, entries)
+        && let Some(fault) = unknown(&Names::of(&top, &maps), entries)
     {
         output::error(&fault, Some("`layered-template store list` shows what is stored"));
         return status::USAGE;
     }
     let lxcpaths = [lxcpath::default(&caller)];
+    let names = Names::of(&top, &maps);
     let mut worst = 0;
     if let StoreVerb::List { format: ReportFormat::Text } = verb {
-        worst = output::printed(0, |to| to.write_all(HEADER.as_bytes()));
+        worst = output::printed(0, |to| names.header(to));
     }
     for map in maps {
-        let within = || of_map(verb, &top, &map, &lxcpaths);
-        worst = worst.max(match in_map(&caller, &map, within) {
-            Ok(status) => status,
-            Err(error) => {
-                let message = format!("what is stored for the id map `{map}`: {error}");
-                output::error(&message, None);
-                status::STORE
-            }
-        });
+        let store = Store::new(&top, &map);
+        // Who is behind a map already sees its own.
+        let ids = store::ids_of(&map).flatten().filter(|_| caller.map.is_none());
+        let done = match ids {
+            Some(ids) if !ids.are_given_to(&caller) => moved(verb, &store, &lxcpaths, &names),
+            _ => in_map(ids, || of_map(verb, &store, &lxcpaths, &names)),
+        };
+        worst = worst.max(done.unwrap_or_else(|error| {
+            output::error(&format!("what is stored for the id map `{map}`: {error}"), None);
+            status::STORE
+        }));
     }
     worst
 }
 
-const HEADER: &str =
-    "ENTRY         LAYER                         SIZE    SHARED  AGE   USERS  ROLE\n";
-
 /// Says which entry is none.
-fn unknown(top: &Path, maps: &[String], given: &[String]) -> Option<String> {
-    let all: Vec<String> = maps
-        .iter()
-        .flat_map(|map| Store::new(top, map).entries().unwrap_or_default())
-        .map(|id| id.to_string())
-        .collect();
-    given.iter().find_map(|prefix| {
-        let hits = all.iter().filter(|name| name.starts_with(prefix.as_str())).count();
-        let shown = shell::word(prefix);
-        match hits {
-            0 => Some(format!("nothing that is stored is named {shown}")),
-            1 => None,
-            _ => Some(format!("{hits} entries are named {shown}…; give more of the name")),
+fn unknown(names: &Names, given: &[String]) -> Option<String> {
+    given.iter().find_map(|text| {
+        let hits: Vec<_> = names.shown.iter().filter(|(id, _)| id.is_named(text)).collect();
+        let shown = shell::word(text);
+        match hits.as_slice() {
+            [] => Some(format!("nothing that is stored is named {shown}")),
+            [_] => None,
+            several => {
+                let count = several.len();
+                let names = several.iter().take(MOST_NAMES).map(|(_, name)| format!("`{name}`"));
+                let names = names.collect::<Vec<_>>().join(", ");
+                let more = if count > MOST_NAMES { ", ..." } else { "" };
+                Some(format!("{count} entries are named {shown}: {names}{more}"))
+            }
         }
     })
 }
 
 /// Runs something where the owners of trees are those that they were stored with: in a namespace of
 /// the map's.
-fn in_map(caller: &Caller, map: &str, work: impl FnOnce() -> u8) -> io::Result<u8> {
-    let ids = store::ids_of(map).ok_or_else(|| io::Error::other("it is no id map's name"))?;
-    // Who is behind a map already sees its own.
-    if ids.is_none() || caller.map.is_some() {
-        return Ok(work());
-    }
+fn in_map(ids: Option<Ids>, work: impl FnOnce() -> u8) -> io::Result<u8> {
+    let Some(ids) = ids else { return Ok(work()) };
     // A map of the caller alone needs nobody to write it.
-    let ids = ids.filter(|ids| ids.users.count > 1);
+    let ids = Some(ids).filter(|ids| ids.users.count > 1);
     let ended: ExitStatus = userns::run_in(ids, status::STORE, work)?;
     Ok(child::code(ended))
 }
 
-fn of_map(verb: &StoreVerb, top: &Path, map: &str, lxcpaths: &[PathBuf]) -> u8 {
-    let store = Store::new(top, map);
+/// Does what can be done for an id map that the caller has no more. No lock is of use: nobody of the
+/// caller's comes to the trees, and the locks belong to those ids too.
+fn moved(verb: &StoreVerb, store: &Store, lxcpaths: &[PathBuf], names: &Names) -> io::Result<u8> {
+    let (map, place) = (store.map(), store.place());
+    let place = shell::word(&place);
+    let is_meant = |given: &[String]| -> io::Result<bool> {
+        Ok(given.is_empty() || store.entries()?.iter().any(|id| is_given(*id, given)))
+    };
+    let fault = format!(
+        "what is stored for the id map `{map}`, in {place}, cannot be reached: `/etc/subuid` and \
+         `/etc/subgid` do not give you its ids any more"
+    );
+    let hint = "give them back to use it; `layered-template store gc --forget` forgets it";
+    match verb {
+        StoreVerb::Gc { forget } if *forget || store.place().symlink_metadata().is_err() => {
+            if store.abandon()? {
+                output::say(&format!(
+                    "forgotten: what is stored for the id map `{map}`; its trees stay on the disk \
+                     until root removes them: rm -r {place}"
+                ));
+            }
+            return Ok(0);
+        }
+        StoreVerb::List { format } => {
+            output::say(&format!("warning: {fault}\nhint: {hint}"));
+            return list(store, lxcpaths, *format, names);
+        }
+        StoreVerb::Verify { entries } | StoreVerb::Remove { entries } if !is_meant(entries)? => {
+            return Ok(0);
+        }
+        _ => output::error(&fault, Some(hint)),
+    }
+    Ok(status::STORE)
+}
+
+fn of_map(verb: &StoreVerb, store: &Store, lxcpaths: &[PathBuf], names: &Names) -> u8 {
     let done = match verb {
-        StoreVerb::List { format } => list(&store, top, lxcpaths, *format),
-        StoreVerb::Verify { entries } => verify(&store, entries),
-        StoreVerb::Gc { forget } => clean(&store, top, lxcpaths, *forget),
-        StoreVerb::Remove { entries } => remove(&store, top, lxcpaths, entries),
+        StoreVerb::List { format } => {
+            lock(store, false).and_then(|_held| list(store, lxcpaths, *format, names))
+        }
+        StoreVerb::Verify { entries } => verify(store, entries, names),
+        StoreVerb::Gc { forget } => clean(store, lxcpaths, *forget),
+        StoreVerb::Remove { entries } => remove(store, lxcpaths, entries, names),
     };
     done.unwrap_or_else(|error| {
-        let message = format!("the store `{}`, id map `{map}`: {error}", top.display());
-        output::error(&message, None);
+        let (top, map) = (store.top().display(), store.map());
+        output::error(&format!("the store `{top}`, id map `{map}`: {error}"), None);
         status::STORE
     })
 }
@@ -130,94 +168,25 @@ fn lock(store: &Store, alone: bool) -> io::Result<Lock> {
     Ok(lock)
 }
 
-/// What is shown of an entry.
-#[derive(serde::Serialize)]
-struct Shown {
-    entry: String,
-    layer: String,
-    role: String,
-    manifest: String,
-    /// In bytes of disk.
-    alone: u64,
-    shared: u64,
-    /// In seconds.
-    age: u64,
-    users: Vec<String>,
-}
-
-fn list(store: &Store, top: &Path, lxcpaths: &[PathBuf], format: ReportFormat) -> io::Result<u8> {
-    let _held = lock(store, false)?;
-    let users = Users::find(top, lxcpaths)?;
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let now = u64::try_from(now.unwrap_or_default().as_millis()).unwrap_or(u64::MAX);
-    for id in store.entries()? {
-        let entry = Entry::read(store, id);
-        let tree = files::open_directory(&store.rootfs(id));
-        let Usage { alone, shared } =
-            tree.and_then(|tree| tree::usage(tree.as_fd())).unwrap_or_default();
-        let users = users.of.get(&id).into_iter().flatten();
-        // A running container is one of those whose configs are known, unless none is.
-        let (mounts, configs): (Vec<_>, Vec<_>) = users.partition(|path| path.starts_with("/proc"));
-        let users = if configs.is_empty() { mounts } else { configs };
-        let (layer, role, manifest) = match &entry {
-            Ok(entry) => (
-                entry.made.slot.replace('`', ""),
-                entry.made.role.clone().unwrap_or_default(),
-                entry.made.manifest.display().to_string(),
-            ),
-            Err(error) => (format!("({error})"), String::new(), String::new()),
-        };
-        let shown = Shown {
-            entry: id.to_string(),
-            layer,
-            role,
-            manifest,
-            alone,
-            shared,
-            age: now.saturating_sub(id.generation) / 1000,
-            users: users.iter().map(|path| path.display().to_string()).collect(),
-        };
-        output::print(|to| match format {
-            ReportFormat::Json => {
-                serde_json::to_writer(&mut *to, &shown)?;
-                to.write_all(b"\n")
-            }
-            ReportFormat::Text => {
-                let name = id.short();
-                let layer = shell::one_line(&shown.layer);
-                let (alone, shared) = (bytes(alone), bytes(shared));
-                let (age, count) = (self::age(shown.age), shown.users.len());
-                let role = if shown.role.is_empty() { &shown.manifest } else { &shown.role };
-                let role = shell::one_line(role);
-                writeln!(
-                    to,
-                    "{name}  {layer:26} {alone:>8}  {shared:>8}  {age:>4}  {count:>5}  {role}"
-                )
-            }
-        })?;
-    }
-    Ok(0)
-}
-
-fn verify(store: &Store, given: &[String]) -> io::Result<u8> {
+fn verify(store: &Store, given: &[String], names: &Names) -> io::Result<u8> {
     let _held = lock(store, false)?;
     let mut status = 0;
     for id in store.entries()?.into_iter().filter(|id| is_given(*id, given)) {
         let findings = store::verify(store, id).map_err(|error| {
-            let id = id.short();
+            let id = names.name(id);
             io::Error::new(error.kind(), format!("{id} cannot be looked through: {error}"))
         })?;
         if findings.is_empty() {
-            output::print(|to| writeln!(to, "{}  sound", id.short()))?;
+            output::print(|to| writeln!(to, "{}  sound", names.name(id)))?;
             continue;
         }
         status = FINDINGS;
         output::print(|to| {
             let shown = findings.iter().take(MOST_FINDINGS);
-            shown.into_iter().try_for_each(|line| writeln!(to, "{}  {line}", id.short()))?;
+            shown.into_iter().try_for_each(|line| writeln!(to, "{}  {line}", names.name(id)))?;
             match findings.len().saturating_sub(MOST_FINDINGS) {
                 0 => Ok(()),
-                more => writeln!(to, "{}  and {more} more", id.short()),
+                more => writeln!(to, "{}  and {more} more", names.name(id)),
             }
         })?;
     }
@@ -229,7 +198,8 @@ fn verify(store: &Store, given: &[String]) -> io::Result<u8> {
     Ok(status)
 }
 
-fn clean(store: &Store, top: &Path, lxcpaths: &[PathBuf], forget: bool) -> io::Result<u8> {
+fn clean(store: &Store, lxcpaths: &[PathBuf], forget: bool) -> io::Result<u8> {
+    let top = store.top();
     let _held = lock(store, true)?;
     let roots = top.join("roots");
     if !forget && !roots.exists() && !store.entries()?.is_empty() {
@@ -273,25 +243,24 @@ fn clean(store: &Store, top: &Path, lxcpaths: &[PathBuf], forget: bool) -> io::R
     Ok(if cleaned.stuck.is_empty() { 0 } else { status::STORE })
 }
 
-fn remove(store: &Store, top: &Path, lxcpaths: &[PathBuf], given: &[String]) -> io::Result<u8> {
+fn remove(store: &Store, lxcpaths: &[PathBuf], given: &[String], names: &Names) -> io::Result<u8> {
     let _held = lock(store, true)?;
-    let users = Users::find(top, lxcpaths)?;
+    let users = Users::find(store.top(), lxcpaths)?;
     for id in store.entries()?.into_iter().filter(|id| !given.is_empty() && is_given(*id, given)) {
         if users.needs(id) {
             let by: Vec<_> = users.of.get(&id).into_iter().flatten().collect();
             let by = by.first().map(|path| format!(": `{}`", path.display())).unwrap_or_default();
-            let message = format!("{} stays: a container stands on it{by}", id.short());
+            let message = format!("{} stays: a container stands on it{by}", names.name(id));
             return Err(io::Error::other(message));
         }
         let bytes = bytes(store::remove(store, id)?);
-        output::print(|to| writeln!(to, "removed {}, {bytes}", id.short()))?;
+        output::print(|to| writeln!(to, "removed {}, {bytes}", names.name(id)))?;
     }
     Ok(0)
 }
 
 fn is_given(id: EntryId, given: &[String]) -> bool {
-    let name = id.to_string();
-    given.is_empty() || given.iter().any(|prefix| name.starts_with(prefix.as_str()))
+    given.is_empty() || given.iter().any(|text| id.is_named(text))
 }
 
 /// Shows a number of bytes to two digits or so.
@@ -304,14 +273,4 @@ fn bytes(bytes: u64) -> String {
         value = value.div_ceil(1024);
     }
     format!("{value} TiB")
-}
-
-/// Shows a number of seconds in its largest unit.
-fn age(seconds: u64) -> String {
-    match seconds {
-        0..120 => format!("{seconds}s"),
-        120..7200 => format!("{}m", seconds / 60),
-        7200..172_800 => format!("{}h", seconds / 3600),
-        _ => format!("{}d", seconds / 86_400),
-    }
 }

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::arguments::{LogFormat, StorageArguments, StorageMode, TalkArguments, ValueArguments};
+use super::arguments::{LogFormat, TalkArguments, ValueArguments};
 use super::run::{Options, run};
 use super::storage::Wanted;
 use super::{load, output, plan};
@@ -19,7 +19,7 @@ use crate::lxc::request::{self, Request};
 use crate::lxc::upstream::{DEEPEST, DEPTH};
 use crate::manifest::TemplateRef;
 use crate::observe::secret;
-use crate::plan::{Plan, Target, Template};
+use crate::plan::{Mode, Plan, Target, Template};
 use crate::{shell, store};
 
 const HELP: &str = "\
@@ -104,17 +104,14 @@ fn options(arguments: &Arguments) -> Options {
 /// Returns what the call wants of the layer store. What cannot be read of the container's config is
 /// told when the run comes to it.
 fn wanted(arguments: &Arguments, call: &TemplateCall) -> Wanted {
-    let storage = match arguments.storage.as_deref() {
-        Some("overlay") => StorageMode::Overlay,
-        Some("none") => StorageMode::None,
-        _ => StorageMode::Copy,
+    let mode = match arguments.storage.as_deref() {
+        Some("overlay") => Mode::Overlay,
+        Some("none") => Mode::None,
+        _ => Mode::Copy,
     };
-    Wanted {
-        storage: StorageArguments { storage, rebuild: arguments.rebuild },
-        config: files::read_regular(&call.path.join("config"), lxc::config::LARGEST)
-            .unwrap_or_default(),
-        map: (!Ids::are_in_pieces()).then(|| store::map_of(Ids::of_this_process())),
-    }
+    let config = files::read_regular(&call.path.join("config"), lxc::config::LARGEST);
+    let map = (!Ids::are_in_pieces()).then(|| store::map_of(Ids::of_this_process()));
+    Wanted::new(mode, arguments.rebuild, config.unwrap_or_default(), map)
 }
 
 fn target(call: &TemplateCall) -> Target {

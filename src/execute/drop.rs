@@ -94,7 +94,7 @@ impl Drop<'_> {
         }
         let (uid, gid) =
             owner::look_up(self.rootfs, self.file.owner.as_ref().unwrap_or(&Owner::ROOT))?;
-        if let Content::Tree { source, mode, entries } = &self.file.content {
+        if let Content::Tree { source, mode, entries, .. } = &self.file.content {
             let tree = tree::Tree::new(self.rootfs, source, entries, (uid, gid), *mode);
             return tree.merge(path, self.file.if_exists);
         }

@@ -5,6 +5,7 @@
 //! tree of the one before, until nothing more is stored. Then the container comes to its rootfs, and
 //! the rest of the chain runs there.
 
+mod filled;
 mod identity;
 mod make;
 mod settle;
@@ -19,7 +20,6 @@ use super::failure::{Failure, status};
 use super::observe::{Doing, Event, Subject};
 use super::site::Site;
 use super::{Handed, Run, config};
-use crate::digest::Digest;
 use crate::host::caller::Caller;
 use crate::host::contain;
 use crate::host::files;
@@ -31,6 +31,7 @@ use crate::plan::{
 };
 use crate::record;
 use crate::store::{self, Lock, Overlay, Store};
+pub use filled::Filled;
 use make::Ended;
 
 /// How often it is looked whether another run has done with what this one waits for.
@@ -46,8 +47,6 @@ pub(super) struct Stored {
     /// What the config of the container's own starts with.
     initial: Vec<u8>,
     stock: Stock,
-    /// The newest generation of each key when the run began.
-    before: BTreeMap<Digest, u64>,
     /// Entries that cannot be used.
     damaged: Vec<EntryId>,
     /// The word for the lock of the key that is being made.
@@ -56,6 +55,8 @@ pub(super) struct Stored {
     done: usize,
     /// The entry of the last of them.
     base: Option<EntryId>,
+    /// All of them, the innermost first.
+    filled: Vec<Filled>,
     /// Whether the container has its rootfs.
     settled: bool,
     /// The overlay that the container's rootfs is, while the run goes on.
@@ -76,9 +77,9 @@ impl Run<'_> {
             };
         };
         if pattern.stored.is_empty() {
-            if self.plan.storage.mode == Mode::Overlay {
+            if self.needs_store() {
                 let why = pattern.end.clone().unwrap_or_default();
-                return Err(Self::no_store(layer, &format!("nothing is stored: {why}")));
+                return Err(self.no_store(layer, &format!("nothing is stored: {why}")));
             }
             return Ok(false);
         }
@@ -107,8 +108,12 @@ impl Run<'_> {
     ) -> Result<(), Box<Failure>> {
         let Some(pattern) = self.pattern() else { return self.acts(layer, handed, |_| true) };
         let index = pattern.layer(&layer.name).map(|(index, _)| index);
+        let fills = self.plan.storage.mode == Mode::Fill;
         let Some(stored) = self.stored() else { return self.acts(layer, handed, |_| true) };
         match index {
+            None if fills && !pattern.stores_all_of(&layer.name) => {
+                return Ok(self.uninterrupted()?);
+            }
             None if !layer.leaves_nothing() => return self.acts(layer, handed, |_| true),
             Some(index) if index >= stored.done => {
                 if stored.settled {
@@ -139,6 +144,8 @@ impl Run<'_> {
     /// Lets the container have its rootfs, if all that is stored is done.
     fn settle_at_last(&mut self, layer: &Layer, pattern: &Pattern) -> Result<(), Box<Failure>> {
         match self.stored() {
+            // There is no container.
+            _ if self.plan.storage.mode == Mode::Fill => Ok(()),
             Some(stored) if stored.done == pattern.stored.len() && !stored.settled => {
                 self.settle(layer, pattern)
             }
@@ -157,7 +164,12 @@ impl Run<'_> {
                 Some(entry) => {
                     let slot = pattern.stored[index].slot();
                     self.log(format!("{slot}: in the store as {entry}\n").as_bytes());
-                    self.found(index, entry);
+                    let stock = self.stored().map(|stored| &stored.stock);
+                    let advice = stock.and_then(|s| s.advice(&pattern.stored[index], entry.key));
+                    if let Some(advice) = advice {
+                        self.note(&advice);
+                    }
+                    self.found(pattern, index, entry, None);
                 }
                 None => {
                     self.misses(pattern, index, &rung);
@@ -176,15 +188,18 @@ impl Run<'_> {
         self.note(&format!(
             "{slot} is made anew: what is stored of it cannot be used: {error} (`layered-template \
              store remove {}`)",
-            entry.short()
+            entry.name()
         ));
         true
     }
 
-    fn found(&mut self, index: usize, entry: EntryId) {
+    /// Takes an entry for what is done; what was made `took` so long.
+    fn found(&mut self, pattern: &Pattern, index: usize, entry: EntryId, took: Option<Duration>) {
         if let Some(stored) = &mut self.stored {
             stored.done = index + 1;
             stored.base = Some(entry);
+            let layer = pattern.stored[index].name.to_string();
+            stored.filled.push(Filled { layer, entry, took });
         }
     }
 
@@ -192,9 +207,8 @@ impl Run<'_> {
     fn misses(&mut self, pattern: &Pattern, index: usize, rung: &Rung) {
         let storable = &pattern.stored[index];
         let slot = storable.slot();
-        let rebuild = self.plan.storage.rebuild;
         let Some(stored) = &self.stored else { return };
-        let lines = stored.stock.why(storable, rung, rebuild);
+        let lines = stored.stock.why(storable, rung, &self.plan.storage);
         for line in lines {
             self.log(format!("{slot}: misses: {line}\n").as_bytes());
             tracing::info!(slot, line, "misses");
@@ -209,7 +223,7 @@ impl Run<'_> {
             None => (&none, &empty),
         };
         let handed = |name: &LayerName| self.handed_of(pattern, name);
-        let known = Known { ground, handed: &handed, stock, rebuild: self.plan.storage.rebuild };
+        let known = Known { ground, handed: &handed, stock, since: self.plan.storage.since };
         pattern.rung(index, base, &known)
     }
 
@@ -298,12 +312,12 @@ impl Run<'_> {
             shared: Some(shared),
             ground,
             initial,
-            before: stock.entries.clone(),
             stock,
             damaged: Vec::new(),
             making: None,
             done: 0,
             base: None,
+            filled: Vec::new(),
             settled: false,
             overlay: None,
         })
@@ -357,8 +371,8 @@ impl Run<'_> {
 
     /// Goes on without the store where the container needs none, and says why.
     fn without_store(&mut self, layer: &Layer, why: &str) -> Result<bool, Box<Failure>> {
-        if self.plan.storage.mode == Mode::Overlay {
-            return Err(Self::no_store(layer, why));
+        if self.needs_store() {
+            return Err(self.no_store(layer, why));
         }
         let used = match self.stored() {
             Some(stored) if stored.done > 0 => "used no further",
@@ -368,11 +382,19 @@ impl Run<'_> {
         Ok(false)
     }
 
-    fn no_store(layer: &Layer, why: &str) -> Box<Failure> {
+    /// Tells whether nothing can be done without the store.
+    fn needs_store(&self) -> bool {
+        matches!(self.plan.storage.mode, Mode::Overlay | Mode::Fill)
+    }
+
+    fn no_store(&self, layer: &Layer, why: &str) -> Box<Failure> {
         let subject = Subject { layer: layer.name.clone(), doing: Doing::Store };
-        let reason = format!("cannot have an overlay: {why}");
-        let failure = Failure::of(status::STORE, subject, &layer.at, reason);
-        Box::new(failure.hint("`--storage=copy` gives the container a rootfs of its own"))
+        let failure = |reason: String| Failure::of(status::STORE, subject, &layer.at, reason);
+        Box::new(match self.plan.storage.mode {
+            Mode::Fill => failure(format!("cannot be stored: {why}")),
+            _ => failure(format!("cannot have an overlay: {why}"))
+                .hint("`--storage=copy` gives the container a rootfs of its own"),
+        })
     }
 
     /// Tells of something that the store does for a layer.

@@ -45,20 +45,35 @@ pub fn subordinate(file: &str, uid: u32) -> Option<Range> {
     largest_range(&text, name.as_deref(), uid)
 }
 
+/// Tells whether `/etc/subuid` or `/etc/subgid` gives a user all of a range.
+pub fn is_given(file: &str, uid: u32, range: Range) -> bool {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let name = user_name(uid);
+    let end = |range: Range| u64::from(range.first) + u64::from(range.count);
+    ranges(&text, name.as_deref(), uid)
+        .any(|given| given.first <= range.first && end(given) >= end(range))
+}
+
 fn largest_range(text: &str, name: Option<&str>, uid: u32) -> Option<Range> {
+    ranges(text, name, uid).max_by_key(|range| range.count)
+}
+
+fn ranges<'a>(
+    text: &'a str,
+    name: Option<&'a str>,
+    uid: u32,
+) -> impl Iterator<Item = Range> + use<'a> {
     let number = uid.to_string();
-    text.lines()
-        .filter_map(|line| {
-            let mut fields = line.trim().split(':');
-            let owner = fields.next()?;
-            if Some(owner) != name && owner != number {
-                return None;
-            }
-            let first = fields.next()?.parse().ok()?;
-            let count = fields.next()?.parse().ok()?;
-            Some(Range { first, count })
-        })
-        .max_by_key(|range| range.count)
+    text.lines().filter_map(move |line| {
+        let mut fields = line.trim().split(':');
+        let owner = fields.next()?;
+        if Some(owner) != name && owner != number {
+            return None;
+        }
+        let first = fields.next()?.parse().ok()?;
+        let count = fields.next()?.parse().ok()?;
+        Some(Range { first, count })
+    })
 }
 
 #[cfg(test)]

@@ -34,6 +34,15 @@ impl Ids {
         Some(Self { users, groups })
     }
 
+    /// Tells whether the caller may have them in a namespace: all of them are given to the caller.
+    pub fn are_given_to(self, caller: &Caller) -> bool {
+        let own = |range: Range, id| range == Range { first: id, count: 1 };
+        caller.is_host_root()
+            || own(self.users, caller.uid) && own(self.groups, caller.gid)
+            || account::is_given("/etc/subuid", caller.uid, self.users)
+                && account::is_given("/etc/subgid", caller.uid, self.groups)
+    }
+
     /// Returns the ids of the user namespace that this process is in; nothing, where they are the
     /// host's own.
     pub fn of_this_process() -> Option<Self> {

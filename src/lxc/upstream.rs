@@ -74,6 +74,15 @@ pub fn arguments(call: &TemplateCall, layer: &[OsString]) -> Vec<OsString> {
     words
 }
 
+/// Returns the program that a template of LXC's copies from its `PATH`, where it is called with `words`.
+///
+/// Of those that LXC has, `busybox` alone copies one. A file that an argument names is known by that.
+pub fn copied(template: &str, words: &[OsString]) -> Option<&'static str> {
+    // getopt takes every beginning of an option that no other has.
+    let names_another = |word: &OsString| word.as_bytes().starts_with(b"--b");
+    (template == "busybox" && !words.iter().any(names_another)).then_some("busybox")
+}
+
 /// Tells whether an upstream gets the caller's variable `name` unasked.
 pub fn passes(name: &OsStr) -> bool {
     let bytes = name.as_bytes();
@@ -121,6 +130,16 @@ mod tests {
             b"\xff",
         ];
         assert_eq!(line, expected);
+    }
+
+    #[test]
+    fn the_template_of_busybox_copies_the_one_that_it_finds_or_is_given() {
+        let words = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
+        assert_eq!(copied("busybox", &words(&["-x", "--name=b"])), Some("busybox"));
+        for given in [&["--busybox-path=/b"][..], &["--busybox-path", "/b"], &["--busy=/b"]] {
+            assert_eq!(copied("busybox", &words(given)), None, "{given:?}");
+        }
+        assert_eq!(copied("debian", &[]), None);
     }
 
     #[test]

@@ -10,11 +10,12 @@ use crate::source::At;
 
 /// The keys of a layer, also those of later versions: what is written below a `[[layer.file]]` by
 /// mistake is recognised by them.
-pub(super) const KEYS: [&str; 19] = [
+pub(super) const KEYS: [&str; 20] = [
     "name",
     "template",
     "args",
     "env",
+    "inputs",
     "sha256",
     "pre",
     "post",

@@ -77,6 +77,8 @@ pub struct Upstream {
     pub at: At,
     /// The arguments that the layer gives it.
     pub args: Vec<Text>,
+    /// Files and directories of the host that it copies from.
+    pub inputs: Vec<Text>,
     /// What the template's script must digest to, and where that stands.
     pub sha256: Option<(Digest, At)>,
 }

@@ -23,9 +23,10 @@ impl Decoder {
     ) -> Option<Upstream> {
         let template = table.take("template");
         let args = table.take("args");
+        let inputs = table.take("inputs");
         let sha256 = table.take("sha256");
         let Some(template) = template else {
-            for entry in [&args, &sha256].into_iter().flatten() {
+            for entry in [&args, &inputs, &sha256].into_iter().flatten() {
                 let message = format!("`{}` stands without a `template`", entry.key);
                 self.report.push(Diagnostic::error(&entry.key_at, message));
             }
@@ -52,6 +53,7 @@ impl Decoder {
         }
         let at = template.node.at.clone();
         let args = args.map(|entry| self.args(&entry)).unwrap_or_default();
+        let inputs = inputs.map(|entry| self.inputs(&entry)).unwrap_or_default();
         let sha256 = sha256.and_then(|entry| self.sha256(&entry.node));
         let template = self.template(&template.node)?;
         if template == TemplateRef::BuiltinBusybox {
@@ -60,12 +62,16 @@ impl Decoder {
                 let message = format!("arguments for `{BUILTIN}busybox`: {fault}");
                 self.report.push(Diagnostic::error(&arg.at, message));
             }
+            if let Some(input) = inputs.first() {
+                let message = format!("`inputs` for `{BUILTIN}busybox`: {fault}");
+                self.report.push(Diagnostic::error(&input.at, message));
+            }
             if let Some((_, at)) = &sha256 {
                 let message = format!("`sha256` for `{BUILTIN}busybox`: {fault}");
                 self.report.push(Diagnostic::error(at, message));
             }
         }
-        Some(Upstream { template, at, args, sha256 })
+        Some(Upstream { template, at, args, inputs, sha256 })
     }
 
     fn template(&mut self, node: &Node<'_>) -> Option<TemplateRef> {
@@ -134,6 +140,16 @@ impl Decoder {
                 Vec::new()
             }
         }
+    }
+
+    /// Reads the paths that a template copies from.
+    fn inputs(&mut self, entry: &Entry<'_>) -> Vec<Text> {
+        let read = |node: &Node<'_>| {
+            let text = self.string(node)?;
+            self.no_control(&text, &node.at, "a path")
+                .then(|| Text::parse(&text, &node.at, &mut self.report))
+        };
+        entry.node.one_or_many().iter().filter_map(read).collect()
     }
 
     /// Reads one option: `k = "v"` is `--k=v`, `true` is `--k`, `false` nothing, a list repeats,

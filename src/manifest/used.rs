@@ -47,6 +47,7 @@ impl Decoder {
             ("with", "`default` gives a variable of `[vars]` its value"),
             ("template", inner),
             ("args", inner),
+            ("inputs", inner),
             ("sha256", inner),
         ] {
             if let Some(entry) = table.take_foreign(key) {

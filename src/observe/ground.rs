@@ -3,26 +3,41 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use super::input;
 use super::reading::Reader;
 use crate::chain::Chain;
 use crate::digest::{Digest, Reading, Stamp};
-use crate::plan::{Facts, Ground, Program, Target};
+use crate::lxc::upstream;
+use crate::manifest::TemplateRef;
+use crate::plan::{Facts, Ground, Plan, Program, Upstream};
 
 /// Returns what was observed of an upstream's surroundings, and which files were read for that.
 ///
 /// `recall` is what is known of files already.
 pub fn observe(
-    (chain, target): (&Chain, &Target),
+    (chain, plan): (&Chain, &Plan),
     facts: &Facts,
     recall: &dyn Fn(&Stamp) -> Option<Digest>,
 ) -> (Ground, Vec<Reading>) {
     let own = chain.upstream.args.iter().map(OsString::from);
-    let words: Vec<_> = own.chain(target.args.iter().cloned()).collect();
+    let words: Vec<_> = own.chain(plan.container.args.iter().cloned()).collect();
     let mut reader = Reader::new(recall);
+    let mut inputs = BTreeMap::new();
+    let mut unreadable = None;
+    for (what, path) in self::inputs(chain, plan.upstream(), &words) {
+        match input::observe(&path, &mut reader) {
+            Ok(input) => {
+                inputs.insert(what, input);
+            }
+            Err(error) => unreadable = Some(format!("the {what} cannot be read: {error}")),
+        }
+    }
     let ground = Ground {
         files: named(&words, &mut reader),
+        inputs,
+        unreadable,
         directories: directories(&words),
         busybox: match &facts.program {
             Some(Program::Busybox(Some(path))) => digest(path),
@@ -36,18 +51,45 @@ pub fn observe(
     (ground, reader.readings())
 }
 
+/// Returns what the upstream copies from: what its layer says, and for a template of LXC's the program
+/// that it is known to copy.
+fn inputs(chain: &Chain, upstream: &Upstream, words: &[OsString]) -> Vec<(String, PathBuf)> {
+    let own = chain.upstream.inputs.iter();
+    let own = own.map(|input| (format!("input {}", input.word), input.path.clone()));
+    let template = match &chain.upstream.template {
+        TemplateRef::BuiltinBusybox => None,
+        TemplateRef::Name(name) => Some(name.as_str()),
+        TemplateRef::Path(path) => {
+            path.file_name().and_then(|name| name.to_str()?.strip_prefix("lxc-"))
+        }
+    };
+    let program = template.and_then(|template| {
+        let program = upstream::copied(template, words)?;
+        let (_, search) = upstream.environment.iter().find(|(name, _)| name == "PATH")?;
+        Some((format!("program {program}"), input::program(program, search)?))
+    });
+    own.chain(program).collect()
+}
+
+/// Tells whether all that a stored upstream was given, or copies from, is still as it was observed.
+pub fn is_unchanged(
+    ground: &Ground,
+    words: &[OsString],
+    recall: &dyn Fn(&Stamp) -> Option<Digest>,
+) -> bool {
+    let mut reader = Reader::new(recall);
+    ground.files == named(words, &mut reader)
+        && ground
+            .inputs
+            .values()
+            .all(|input| input::observe(&input.path, &mut reader).is_ok_and(|now| now == *input))
+}
+
 /// How the names of images begin that are files or directories, as skopeo has them.
 const IMAGES: [&[u8]; 4] = [b"oci", b"dir", b"oci-archive", b"docker-archive"];
 
 /// Returns the digests of the files that arguments name: what they hold decides what the upstream
-/// leaves. `recall` is what is known of files already.
-pub fn files(
-    words: &[OsString],
-    recall: &dyn Fn(&Stamp) -> Option<Digest>,
-) -> BTreeMap<String, Digest> {
-    named(words, &mut Reader::new(recall))
-}
-
+/// leaves.
 fn named(words: &[OsString], reader: &mut Reader<'_>) -> BTreeMap<String, Digest> {
     let mut found = BTreeMap::new();
     for word in words {

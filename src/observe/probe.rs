@@ -66,6 +66,7 @@ struct Probe {
 impl Probe {
     fn facts(&mut self, chain: &Chain) -> Facts {
         let environment = env::vars_os().collect();
+        self.inputs(chain);
         let (sources, scripts) = (self.sources(chain), self.scripts(chain));
         Facts { program: None, foreign: None, environment, sources, scripts }
     }
@@ -104,7 +105,7 @@ impl Probe {
             let Dropped::Source { path, render, at } = &file.content else { continue };
             let complete = match sources.get(path) {
                 Some(Observed::File(fact)) => !render || fact.bytes.is_some(),
-                Some(Observed::Tree(_)) => true,
+                Some(Observed::Tree { .. }) => true,
                 None => false,
             };
             if complete {
@@ -118,6 +119,15 @@ impl Probe {
             }
         }
         sources
+    }
+
+    /// Reports inputs that are not there. What they hold is read where something is stored.
+    fn inputs(&mut self, chain: &Chain) {
+        for input in &chain.upstream.inputs {
+            if let Err(error) = std::fs::metadata(&input.path) {
+                self.unreadable("input", &input.path, &error, &input.at);
+            }
+        }
     }
 
     fn scripts(&mut self, chain: &Chain) -> BTreeMap<PathBuf, Script> {

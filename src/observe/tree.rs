@@ -15,6 +15,7 @@ use rustix::fs::{
 
 use crate::digest::Digest;
 use crate::host::holes;
+use crate::host::xattr::Xattrs;
 use crate::manifest::Mode;
 use crate::plan::{Entry, EntryKind, FileFact, Observed};
 
@@ -42,7 +43,8 @@ pub fn observe(path: &Path, keep: Option<u64>) -> io::Result<Observed> {
         _ => {
             let mut tree = Tree::default();
             tree.walk(&descriptor, Path::new(""), 0)?;
-            Ok(Observed::Tree(tree.entries.into()))
+            let top = kind_of_directory(&descriptor, stat.st_mode)?;
+            Ok(Observed::Tree { top, entries: tree.entries.into() })
         }
     }
 }
@@ -70,6 +72,12 @@ fn file(descriptor: OwnedFd, stat: &Stat, keep: Option<u64>) -> io::Result<FileF
     Ok(FileFact { size, digest, executable, bytes: Some(bytes.into()) })
 }
 
+/// Observes a directory itself.
+fn kind_of_directory(descriptor: &OwnedFd, mode: u32) -> io::Result<EntryKind> {
+    let attributes = Xattrs::read(descriptor.as_fd())?.digest();
+    Ok(EntryKind::Directory { mode: Mode::new(mode), attributes })
+}
+
 /// What is read at once, in bytes.
 const BUFFER: usize = 128 * 1024;
 
@@ -91,12 +99,13 @@ impl Tree {
             let below = path.join(name);
             let stat = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)
                 .map_err(|error| about(&below, error))?;
-            let mode = Mode::new(stat.st_mode);
             match FileType::from_raw_mode(stat.st_mode) {
                 FileType::Directory => {
                     let inner =
                         open(directory.as_fd(), name, true).map_err(|e| about(&below, e))?;
-                    self.push(&below, EntryKind::Directory { mode });
+                    let kind =
+                        kind_of_directory(&inner, stat.st_mode).map_err(|e| about(&below, e))?;
+                    self.push(&below, kind);
                     self.walk(&inner, &below, depth + 1)?;
                 }
                 FileType::RegularFile => {
@@ -121,13 +130,14 @@ impl Tree {
         let index = self.entries.len();
         if stat.st_nlink > 1 {
             let first = *self.linked.entry((stat.st_dev, stat.st_ino)).or_insert(index);
-            if let Some(Entry { kind: EntryKind::File { size, digest, .. }, .. }) =
+            if let Some(Entry { kind: EntryKind::File { size, digest, attributes, .. }, .. }) =
                 self.entries.get(first)
             {
                 return Ok(EntryKind::File {
                     mode,
                     size: *size,
                     digest: *digest,
+                    attributes: *attributes,
                     link: Some(first),
                 });
             }
@@ -135,7 +145,8 @@ impl Tree {
         self.buffer.resize(BUFFER, 0);
         let descriptor = open(at, name, false)?;
         let (digest, size) = digest(&descriptor, &mut self.buffer, stat.st_size)?;
-        Ok(EntryKind::File { mode, size, digest, link: None })
+        let attributes = Xattrs::read(descriptor.as_fd())?.digest();
+        Ok(EntryKind::File { mode, size, digest, attributes, link: None })
     }
 
     fn push(&mut self, path: &Path, kind: EntryKind) {

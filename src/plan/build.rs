@@ -314,11 +314,12 @@ impl Builder<'_> {
                         digest: fact.digest,
                         mode: file.mode.unwrap_or_else(|| default_mode(fact.executable)),
                     },
-                    Observed::Tree(entries) => {
+                    Observed::Tree { top, entries } => {
                         self.tree_may_go_here(file, *render, at)?;
                         Content::Tree {
                             source: path.clone(),
                             mode: file.mode,
+                            top: top.clone(),
                             entries: Arc::clone(entries),
                         }
                     }

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
-use super::drop::{Bytes, Content, EntryKind, FileDrop};
+use super::drop::{Bytes, Content, Entry, EntryKind, FileDrop};
 use super::inside::passes;
 use super::key::{Document, EntryId, Field};
 use super::nest::{Act, Layer, Place, Step, Template};
@@ -62,6 +62,10 @@ fn upstream(pattern: &Pattern, ground: &Ground, fields: &mut Vec<Field>) {
     for (word, digest) in &ground.files {
         let values = [("digest", digest.to_string())];
         fields.push(Field::new(format!("file of the argument {word}"), values));
+    }
+    for (what, input) in &ground.inputs {
+        let values = [("digest", input.digest.to_string()), ("mode", input.mode.to_string())];
+        fields.push(Field::new(what, values));
     }
     let environment = call.decisive.iter().map(|(name, value)| (exact(name), exact(value)));
     fields.push(Field::new("environment", environment));
@@ -161,22 +165,17 @@ fn drop(layer: &Layer, file: &FileDrop, fields: &mut Vec<Field>) {
             push("directory", mode.into_iter().chain([given]).collect(), None);
         }
         Content::Remove => push("remove", Vec::new(), None),
-        Content::Tree { source, mode, entries } => {
+        Content::Tree { source, mode, top, entries } => {
             let mode = mode.map(|mode| ("mode", mode.to_string()));
-            push("tree", mode.into_iter().collect(), Some(source));
+            // The rootfs itself is always there, and stays as it is.
+            let own = if path.is_root() { Vec::new() } else { values_of(top, entries) };
+            let own = own.into_iter().map(|(name, value)| match name {
+                "mode" => ("mode of its top", value),
+                name => (name, value),
+            });
+            push("tree", mode.into_iter().chain(own).collect(), Some(source));
             for entry in entries.iter() {
-                let values: Vec<(&str, String)> = match &entry.kind {
-                    EntryKind::Directory { mode } => {
-                        vec![("kind", "directory".to_owned()), ("mode", mode.to_string())]
-                    }
-                    EntryKind::File { mode, digest, link, .. } => {
-                        let link = link.map(|first| exact(entries[first].path.as_os_str()));
-                        let link = link.map(|first| ("hard link to", first));
-                        let values = [("digest", digest.to_string()), ("mode", mode.to_string())];
-                        values.into_iter().chain(link).collect()
-                    }
-                    EntryKind::Symlink { target } => vec![("target", exact(target.as_os_str()))],
-                };
+                let values = values_of(&entry.kind, entries);
                 let name = exact(entry.path.as_os_str());
                 let mut field = Field::new(format!("file {name} of the tree {path}"), values);
                 field.label = Some(format!("file {}", relative(layer, &source.join(&entry.path))));
@@ -184,6 +183,24 @@ fn drop(layer: &Layer, file: &FileDrop, fields: &mut Vec<Field>) {
             }
         }
     }
+}
+
+/// Returns what defines an entry of a tree of `entries`.
+fn values_of(kind: &EntryKind, entries: &[Entry]) -> Vec<(&'static str, String)> {
+    let (mut values, attributes) = match kind {
+        EntryKind::Directory { mode, attributes } => {
+            (vec![("kind", "directory".to_owned()), ("mode", mode.to_string())], attributes)
+        }
+        EntryKind::File { mode, digest, link, attributes, .. } => {
+            let link = link.map(|first| exact(entries[first].path.as_os_str()));
+            let link = link.map(|first| ("hard link to", first));
+            let values = [("digest", digest.to_string()), ("mode", mode.to_string())];
+            (values.into_iter().chain(link).collect(), attributes)
+        }
+        EntryKind::Symlink { target } => (vec![("target", exact(target.as_os_str()))], &None),
+    };
+    values.extend(attributes.map(|digest| ("attributes", digest.to_string())));
+    values
 }
 
 /// Returns a path as the manifest would name it.

@@ -54,6 +54,8 @@ pub enum Content {
         source: PathBuf,
         /// The permission bits of every file, where they are not the source's own.
         mode: Option<Mode>,
+        /// The directory itself: what it is where it is new in the rootfs.
+        top: EntryKind,
         /// All below it, each directory before what is in it.
         entries: Arc<[Entry]>,
     },
@@ -143,6 +145,9 @@ pub enum EntryKind {
     Directory {
         /// Its permission bits.
         mode: Mode,
+        /// What tells its extended attributes from others, as far as they are kept.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        attributes: Option<Digest>,
     },
     /// A regular file.
     File {
@@ -152,6 +157,9 @@ pub enum EntryKind {
         size: u64,
         /// The digest of its bytes.
         digest: Digest,
+        /// What tells its extended attributes from others, as far as they are kept.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        attributes: Option<Digest>,
         /// The entry whose file this is too, by its place in the list: a hard link.
         #[serde(skip_serializing_if = "Option::is_none")]
         link: Option<usize>,

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::drop::Entry;
+use super::drop::{Entry, EntryKind};
 use crate::digest::Digest;
 use crate::lxc::machine::Machine;
 
@@ -47,7 +47,12 @@ pub enum Observed {
     /// A regular file.
     File(FileFact),
     /// A directory and all below it, each directory before what is in it, sorted by name.
-    Tree(Arc<[Entry]>),
+    Tree {
+        /// The directory itself.
+        top: EntryKind,
+        /// All below it.
+        entries: Arc<[Entry]>,
+    },
 }
 
 /// A regular file of the host.

@@ -166,9 +166,9 @@ impl EntryId {
         (id.to_string() == text).then_some(id)
     }
 
-    /// Returns enough of it for a person to tell two apart.
-    pub fn short(&self) -> String {
-        self.key.short()
+    /// Returns enough of it for a person to tell two apart, also two generations of one key.
+    pub fn name(&self) -> String {
+        format!("{}.{}", self.key.short(), self.generation)
     }
 }
 

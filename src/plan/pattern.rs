@@ -41,7 +41,7 @@ pub(super) fn pattern(
     let mut end = None;
     let arguments = arguments(bound, &plan.container);
     let innermost = &chain.layers[0];
-    match upstream_stays(chain, &ground, &arguments) {
+    match upstream_stays((chain, bound), &ground, &arguments) {
         Some(why) => end = Some(why),
         None => stored.push(Storable {
             name: innermost.name.clone(),
@@ -81,8 +81,13 @@ pub(super) fn pattern(
     Pattern { target, layer: shadow.layer, arguments, stored, end, ground }
 }
 
-/// Says why the upstream is not stored. `arguments` are those for the placeholder.
-fn upstream_stays(chain: &Chain, ground: &Ground, arguments: &[OsString]) -> Option<String> {
+/// Says why the upstream is not stored. `bound` is the chain for the placeholder, and `arguments` are
+/// those for it.
+fn upstream_stays(
+    (chain, bound): (&Chain, &Chain),
+    ground: &Ground,
+    arguments: &[OsString],
+) -> Option<String> {
     let innermost = &chain.layers[0];
     let name = &innermost.name;
     if ground.is_this_program {
@@ -97,6 +102,14 @@ fn upstream_stays(chain: &Chain, ground: &Ground, arguments: &[OsString]) -> Opt
         return Some(format!(
             "the argument {word} of the template names a {kind} by the container's name"
         ));
+    }
+    let mut inputs = chain.upstream.inputs.iter().zip(&bound.upstream.inputs);
+    if let Some((input, _)) = inputs.find(|(own, other)| own.word != other.word) {
+        let word = crate::shell::word(&input.word);
+        return Some(format!("the input {word} is named by the container's name"));
+    }
+    if let Some(why) = &ground.unreadable {
+        return Some(why.clone());
     }
     if innermost.storing.store == Some(true) {
         return uses_secrets(innermost);

@@ -214,7 +214,7 @@ impl Show<'_> {
                 let text = format_args!("{path}  {mode} {owner} {size} B {digest}{source}{exists}");
                 self.line("file", text, &file.at)
             }
-            Content::Tree { source, mode, entries } => {
+            Content::Tree { source, mode, entries, .. } => {
                 let mode = mode.map(|mode| format!(" {mode}")).unwrap_or_default();
                 let summary = summary(entries);
                 let source = printable_path(source);
@@ -262,7 +262,7 @@ impl Show<'_> {
     fn entry(&mut self, top: &Path, entry: &Entry) -> io::Result<()> {
         let path = printable_path(&top.join(&entry.path));
         match &entry.kind {
-            EntryKind::Directory { mode } => self.more("", format_args!("{path}/  {mode}")),
+            EntryKind::Directory { mode, .. } => self.more("", format_args!("{path}/  {mode}")),
             EntryKind::File { mode, size, digest, .. } => {
                 self.more("", format_args!("{path}  {mode} {size} B {digest}"))
             }

@@ -2,17 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration as Span;
 
 use serde::Serialize;
 
 use super::key::{Document, EntryId};
 use super::nest::{Inner, Layer, Plan, Target, Upstream};
 use crate::digest::{Digest, Reading};
-use crate::manifest::{Duration, LayerName, RootfsPath};
+use crate::manifest::{self, Duration, LayerName, RootfsPath};
 
 /// The name of the container that stored layers are made for: no real one has it. It is a sound
 /// host name, and long enough that no file holds it by chance.
 pub const PLACEHOLDER: &str = "zz-lt-placeholder-7f3a9c";
+
+/// How old the upstream of a role may become before that is told, in days.
+const OLD: u64 = 30;
 
 /// How a container comes to what is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -26,6 +31,8 @@ pub enum Mode {
     Overlay,
     /// Not at all: every layer is made in the container itself.
     None,
+    /// There is no container: what the store lacks is made, and nothing else.
+    Fill,
 }
 
 /// How a run uses the layer store.
@@ -36,6 +43,9 @@ pub struct Storage {
     pub mode: Mode,
     /// Whether everything is made anew, whatever is stored.
     pub rebuild: bool,
+    /// What was made before this time is made anew, in milliseconds since 1970.
+    #[serde(skip)]
+    pub since: Option<u64>,
     /// Why the store is not used, where it was wanted.
     pub unused: Option<String>,
     /// The layers as they are made for the store; nothing, where there is none.
@@ -75,12 +85,27 @@ pub struct Pattern {
 pub struct Ground {
     /// The digests of the files that arguments name, by the word.
     pub files: BTreeMap<String, Digest>,
+    /// What the upstream copies from, by what a person calls it.
+    pub inputs: BTreeMap<String, Input>,
+    /// Which input cannot be read, and why.
+    pub unreadable: Option<String>,
     /// The digest of the busybox that the built-in upstream is made of.
     pub busybox: Option<Digest>,
     /// The arguments that name a directory: what it holds may decide what the upstream leaves.
     pub directories: Vec<String>,
     /// Whether the template is this program again.
     pub is_this_program: bool,
+}
+
+/// What a file or directory holds that a template copies from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Input {
+    /// Where it is.
+    pub path: PathBuf,
+    /// The digest of its bytes; of a directory, that of the names, modes and bytes below it.
+    pub digest: Digest,
+    /// Its permission bits.
+    pub mode: manifest::Mode,
 }
 
 /// Something that is stored.
@@ -123,6 +148,8 @@ pub enum Part {
 pub struct Stock {
     /// The newest generation of each key.
     pub entries: BTreeMap<Digest, u64>,
+    /// When the newest of a key was made, where that is not its generation.
+    pub made_at: BTreeMap<Digest, u64>,
     /// When that was observed, in milliseconds since 1970.
     pub now: u64,
     /// What defined what was last made for the same role, by [`Storable::slot`].
@@ -130,20 +157,56 @@ pub struct Stock {
 }
 
 impl Stock {
-    /// Returns the newest entry of a key, unless it is older than `refresh`.
-    pub fn find(&self, key: Digest, refresh: Option<Duration>) -> Option<EntryId> {
+    /// Returns the newest entry of a key, unless it is older than `refresh`, was made before `since`, or
+    /// is from the future.
+    pub fn find(
+        &self,
+        key: Digest,
+        refresh: Option<Duration>,
+        since: Option<u64>,
+    ) -> Option<EntryId> {
         let generation = *self.entries.get(&key)?;
-        let limit = refresh.map(std::time::Duration::from).map(|limit| limit.as_millis());
-        let age = u128::from(self.now.saturating_sub(generation));
-        limit.is_none_or(|limit| age <= limit).then_some(EntryId { key, generation })
+        let since = since.map(|since| Span::from_millis(self.now.saturating_sub(since)));
+        let mut limits = refresh.map(Span::from).into_iter().chain(since);
+        let is_fresh = limits.all(|limit| self.age(key).is_some_and(|age| age <= limit));
+        is_fresh.then_some(EntryId { key, generation })
+    }
+
+    /// Returns how old the newest entry of a key is; nothing, where it is from the future.
+    pub fn age(&self, key: Digest) -> Option<Span> {
+        let made_at = self.made_at.get(&key).or_else(|| self.entries.get(&key))?;
+        self.now.checked_sub(*made_at).map(Span::from_millis)
+    }
+
+    /// Says that an upstream is old, where nothing says how old it may be: what it installed gets no
+    /// fixes any more.
+    pub fn advice(&self, storable: &Storable, key: Digest) -> Option<String> {
+        if storable.part != Part::Upstream || storable.refresh.is_some() {
+            return None;
+        }
+        let days = self.age(key)?.as_secs() / (24 * 60 * 60);
+        (days > OLD).then(|| {
+            format!(
+                "what is stored of {} was made {days} days ago, and is used as it is: `refresh = \
+                 \"{OLD}d\"` in that layer makes it anew once it is older than that, and `--rebuild` \
+                 does now",
+                storable.slot()
+            )
+        })
     }
 
     /// Says why something is not found.
-    pub fn why(&self, storable: &Storable, rung: &Rung, rebuild: bool) -> Vec<String> {
+    pub fn why(&self, storable: &Storable, rung: &Rung, storage: &Storage) -> Vec<String> {
         if self.entries.contains_key(&rung.key) {
+            let is_older =
+                |limit: &Duration| self.age(rung.key).is_some_and(|age| age > Span::from(*limit));
             return vec![match storable.refresh {
-                Some(after) if !rebuild => format!("what is stored is older than {after}"),
-                _ => "it is made anew, as `--rebuild` says".to_owned(),
+                _ if storage.rebuild => "it is made anew, as `--rebuild` says".to_owned(),
+                _ if self.age(rung.key).is_none() => {
+                    "what is stored was made at a time that is still to come".to_owned()
+                }
+                Some(after) if is_older(&after) => format!("what is stored is older than {after}"),
+                _ => "what is stored is older than `--older-than` allows".to_owned(),
             }];
         }
         match self.earlier.get(&storable.slot()) {
@@ -208,8 +271,8 @@ pub struct Known<'a> {
     pub handed: Handed<'a>,
     /// What is in the store.
     pub stock: &'a Stock,
-    /// Whether everything is made anew, whatever is stored.
-    pub rebuild: bool,
+    /// What was made before this time is made anew.
+    pub since: Option<u64>,
 }
 
 impl std::fmt::Debug for Known<'_> {
@@ -228,9 +291,7 @@ impl Pattern {
         let document =
             super::definition::document(self, known.ground, storable, parent, known.handed);
         let key = document.key();
-        // What stands on something new has a new key anyway.
-        let anew = known.rebuild && parent.is_none();
-        let found = known.stock.find(key, storable.refresh).filter(|_| !anew);
+        let found = known.stock.find(key, storable.refresh, known.since);
         Rung { document, key, found }
     }
 
@@ -249,6 +310,12 @@ impl Pattern {
         let is_it = |storable: &Storable| storable.name == *name && storable.part == Part::Layer;
         let index = self.stored.iter().position(is_it)?;
         Some((index, &self.stored[index]))
+    }
+
+    /// Tells whether all that a layer and what it wraps leave is stored.
+    pub fn stores_all_of(&self, name: &LayerName) -> bool {
+        let mut within = self.layer.all().skip_while(|layer| layer.name != *name);
+        within.all(|layer| layer.leaves_nothing() || self.layer(&layer.name).is_some())
     }
 
     /// Returns how many storables a layer and what it wraps have.
@@ -291,16 +358,16 @@ pub fn settle(mut plan: Plan, stock: Option<&Stock>) -> Plan {
                 Standing::Built { key: None, why }
             }
             (None, None) => {
-                let rebuild = plan.storage.rebuild;
+                let since = plan.storage.since;
                 let handed: Handed<'_> = &|_| Vec::new();
-                let known = Known { ground: &pattern.ground, handed, stock, rebuild };
+                let known = Known { ground: &pattern.ground, handed, stock, since };
                 let rung = pattern.rung(index, parent, &known);
                 parent = rung.found;
                 match rung.found {
                     Some(entry) => Standing::Stored { entry },
                     None => Standing::Built {
                         key: Some(rung.key),
-                        why: stock.why(storable, &rung, plan.storage.rebuild),
+                        why: stock.why(storable, &rung, &plan.storage),
                     },
                 }
             }

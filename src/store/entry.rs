@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::place::{Store, unique};
+use super::place::{Store, now, unique};
 use crate::digest::Digest;
 use crate::host::files;
 use crate::lxc::given;
@@ -14,7 +14,7 @@ use crate::plan::{Document, EntryId};
 use crate::tree::{Listing, Place};
 
 /// The version of the format.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 5;
 
 /// The longest name of an entry, in bytes, and more.
 pub(super) const LARGEST_NAME: usize = 4096;
@@ -33,6 +33,8 @@ pub struct Entry {
     pub parent: Option<EntryId>,
     /// What made it.
     pub made: Made,
+    /// When it was made, in milliseconds since 1970. Its generation may be later: that only rises.
+    pub made_at: u64,
     /// What defines it.
     pub document: Document,
     /// The directories of containers that it, and what it stands on, were made in: each may stand in
@@ -132,6 +134,7 @@ impl Entry {
             id,
             parent,
             made,
+            made_at: now(),
             document,
             lxcpaths: Vec::new(),
             config: given::Config::default(),

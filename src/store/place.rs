@@ -264,7 +264,15 @@ impl Store {
             let newest = entries.entry(id.key).or_default();
             *newest = (*newest).max(id.generation);
         }
-        let mut stock = Stock { entries, now: now(), earlier: BTreeMap::new() };
+        let now = now();
+        // Of a generation that is past, it is the time of making.
+        let ahead = entries.iter().filter(|(_, generation)| **generation > now);
+        let made_at = ahead.filter_map(|(key, generation)| {
+            let entry = Entry::read(self, EntryId { key: *key, generation: *generation }).ok()?;
+            Some((*key, entry.made_at))
+        });
+        let made_at = made_at.collect();
+        let mut stock = Stock { entries, made_at, now, earlier: BTreeMap::new() };
         for slot in slots {
             if let Some(document) = self.earlier(manifest, slot) {
                 stock.earlier.insert(slot.clone(), document);

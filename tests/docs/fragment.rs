@@ -105,8 +105,10 @@ fn named_files(table: &Table, each: &mut dyn FnMut(&str)) {
             Value::Table(table) => named_files(table, each),
             Value::Array(values) => {
                 for value in values {
-                    if let Value::Table(table) = value {
-                        named_files(table, each);
+                    match value {
+                        Value::Table(table) => named_files(table, each),
+                        Value::String(name) if key == "inputs" => each(name),
+                        _ => {}
                     }
                 }
             }

@@ -1,9 +1,12 @@
 //! The layer store: what it saves, what it must never change, and who stands on it.
 
+mod age;
 mod backing;
 mod damage;
 mod failure;
+mod filling;
 mod identity;
+mod inputs;
 mod keys;
 mod listing;
 mod overlay;
@@ -13,7 +16,10 @@ mod role;
 mod same;
 mod seen;
 mod shelf;
+mod sources;
+mod starting;
 mod steps;
+mod tending;
 mod unusable;
 
 use std::path::Path;

@@ -9,19 +9,19 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::rc::Rc;
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode as FileMode, OFlags, fgetxattr, flistxattr, fsetxattr, fstat,
-    linkat, mkdirat, openat, symlinkat,
+    AtFlags, CWD, FileType, Mode as FileMode, OFlags, fgetxattr, fstat, linkat, mkdirat, openat,
+    symlinkat,
 };
 
 use super::{NO_LONGER, about_source, goes_ahead, refuse_directory, unchanged};
 use crate::digest::Digest;
 use crate::host::holes;
 use crate::host::rootfs::{Attributes, Place, Rootfs, own, owned};
+use crate::host::xattr::Xattrs;
 use crate::manifest::{IfExists, Mode};
 use crate::observe::tree::open;
 use crate::plan::{Entry, EntryKind};
@@ -115,7 +115,7 @@ impl<'a> Tree<'a> {
             let name = name_of(entry);
             let place = Place::within(directory.as_fd(), name)?;
             let there = place.look()?.map(|stat| FileType::from_raw_mode(stat.st_mode));
-            if let EntryKind::Directory { mode } = entry.kind {
+            if let EntryKind::Directory { mode, .. } = entry.kind {
                 let below = self.below(source, index)?;
                 let path = path.join(name);
                 let existing = match there {
@@ -174,7 +174,7 @@ impl<'a> Tree<'a> {
             let entry = &self.entries[index];
             let name = name_of(entry);
             let end = self.end_of(index);
-            if let EntryKind::Directory { mode } = entry.kind {
+            if let EntryKind::Directory { mode, .. } = entry.kind {
                 let below = self.below(source, index)?;
                 mkdirat(directory, name, FileMode::RWXU)?;
                 let new = open(directory.as_fd(), name, true)?;
@@ -362,31 +362,9 @@ fn small(from: &File, to: &mut File, buffer: &mut [u8], length: i64) -> io::Resu
     Ok((length as u64, Digest::of(bytes)))
 }
 
-/// Copies the extended attributes of a file or directory, access lists and capabilities among them.
-///
-/// Labels of a security module belong to where a file is, and are the host's to give.
+/// Gives a file or directory the extended attributes of another.
 fn copy_xattrs(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<()> {
-    let mut names = Vec::with_capacity(1024);
-    let length = match flistxattr(from, rustix::buffer::spare_capacity(&mut names)) {
-        Ok(length) => length,
-        Err(rustix::io::Errno::OPNOTSUPP) => return Ok(()),
-        Err(error) => return Err(error.into()),
-    };
-    for name in names[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
-        let name = OsStr::from_bytes(name);
-        let shown = name.to_string_lossy();
-        let kept = shown.starts_with("user.")
-            || shown == "security.capability"
-            || shown.starts_with("system.posix_acl_");
-        if !kept {
-            continue;
-        }
-        let mut value = Vec::with_capacity(64 * 1024);
-        fgetxattr(from, name, rustix::buffer::spare_capacity(&mut value))?;
-        fsetxattr(to, name, &value, rustix::fs::XattrFlags::empty())
-            .map_err(|error| io::Error::other(format!("the attribute `{shown}`: {error}")))?;
-    }
-    Ok(())
+    Xattrs::read(from)?.write(to)
 }
 
 fn about_entry(path: &Path, error: &io::Error) -> io::Error {

@@ -14,7 +14,7 @@ use crate::host::caller::Caller;
 use crate::host::files::{self, Ownership};
 use crate::host::lxcpath;
 use crate::observe::ground;
-use crate::plan::{Act, Content, EntryId, Layer, PLACEHOLDER, Pattern, Rung, Target};
+use crate::plan::{Act, Content, Layer, Mode, PLACEHOLDER, Pattern, Rung, Stock, Target};
 use crate::store::{About, Build, Entry, Lock, Made, Start, Workspace};
 use crate::tree::Bell;
 
@@ -35,7 +35,6 @@ impl Run<'_> {
         let Some(stored) = &self.stored else { return Ok(Ended::Done) };
         let (store, base) = (stored.store.clone(), stored.base);
         let rung = self.rung(pattern, index, base);
-        let before = stored.before.get(&rung.key).copied();
         let fail = |error: io::Error| fault(layer, "cannot be looked for", &error);
         let lock = store.lock_of(rung.key).map_err(fail)?;
         let word = lock.word().map_err(fail)?;
@@ -48,30 +47,28 @@ impl Run<'_> {
         self.wait(&format!("another run makes {}", storable.slot()), || lock.take())?;
         let stock = store.stock(&self.plan.manifest.absolute, &[]).map_err(fail)?;
         if let Some(stored) = &mut self.stored {
-            stored.stock.entries = stock.entries;
+            let earlier = std::mem::take(&mut stored.stock.earlier);
+            stored.stock = Stock { earlier, ..stock };
             for id in &stored.damaged {
                 if stored.stock.entries.get(&id.key) == Some(&id.generation) {
                     stored.stock.entries.remove(&id.key);
                 }
             }
         }
-        let newest =
-            self.stored.as_ref().and_then(|stored| stored.stock.entries.get(&rung.key).copied());
         let again = self.rung(pattern, index, base);
+        let sound = |entry: &crate::plan::EntryId| store.fault(*entry).is_none();
         // With `--rebuild`, what was made while this run waited is new too.
-        let newer = newest.filter(|generation| before.is_none_or(|before| *generation > before));
-        let newer = newer.map(|generation| EntryId { key: rung.key, generation });
-        let sound = |entry: &EntryId| store.fault(*entry).is_none();
-        if let Some(entry) = again.found.or(newer).filter(sound) {
+        if let Some(entry) = again.found.filter(sound) {
             let slot = storable.slot();
             self.log(format!("{slot}: in the store as {entry}, made meanwhile\n").as_bytes());
-            self.found(index, entry);
+            self.found(pattern, index, entry, None);
             return Ok(Ended::Done);
         }
         if index > 0 {
             // Why the first misses was said when it was looked for.
             self.misses(pattern, index, &again);
         }
+        let begun = std::time::Instant::now();
         let (build, site) = match self.place(pattern, layer) {
             Ok(place) => place,
             Err(error) => {
@@ -90,7 +87,7 @@ impl Run<'_> {
             let why = "the template changes the lines of the config that LXC has given it";
             return Ok(Ended::NoPlace(io::Error::other(why)));
         };
-        self.found(index, entry.id);
+        self.found(pattern, index, entry.id, Some(begun.elapsed()));
         Ok(Ended::Done)
     }
 
@@ -160,10 +157,10 @@ impl Run<'_> {
         Ok(Some(entry))
     }
 
-    /// Fails, if a file that an argument of the upstream names is not what the key says any more.
+    /// Fails, if what the upstream was given, or copies from, is not what the key says any more.
     fn unchanged_arguments(&self, pattern: &Pattern, layer: &Layer) -> Result<(), Box<Failure>> {
         let Some(Stored { store, ground, .. }) = &self.stored else { return Ok(()) };
-        if ground.files == ground::files(&pattern.arguments, &|stamp| store.recall(stamp)) {
+        if ground::is_unchanged(ground, &pattern.arguments, &|stamp| store.recall(stamp)) {
             return Ok(());
         }
         let upstream = pattern.upstream();
@@ -223,6 +220,9 @@ impl Run<'_> {
             Ok(view) => view,
             Err(error) => {
                 let settled = self.stored.as_ref().is_some_and(|stored| stored.settled);
+                if self.plan.storage.mode == Mode::Fill {
+                    return Err(fault(layer, "cannot be shown to its checks", &error));
+                }
                 if settled {
                     let why =
                         format!("the checks of layer `{}` see all of the container", layer.name);

@@ -152,7 +152,7 @@ struct UsedLayer {
 /// A layer that stands here.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
-#[schemars(extend("dependentRequired" = { "args": ["template"], "sha256": ["template"] }))]
+#[schemars(extend("dependentRequired" = { "args": ["template"], "inputs": ["template"], "sha256": ["template"] }))]
 struct OwnLayer {
     /// The layer's name, unique in the chain.
     #[schemars(example = &"app")]
@@ -164,6 +164,10 @@ struct OwnLayer {
     /// The template's arguments: a table of options, or a list of words.
     #[schemars(example = json!({ "release": "bookworm" }), example = json!(["-r", "bookworm"]))]
     args: Option<Args>,
+    /// Files and directories of the host that the template copies from, relative to this file: what
+    /// they hold defines what is stored of the template.
+    #[schemars(example = ["/etc/role/seed"])]
+    inputs: Option<Words>,
     /// What the template's script must digest to.
     #[schemars(
         example = &"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"

@@ -1,0 +1,190 @@
+//! `build`: fills the layer store, so that containers are made quickly.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::arguments::BuildArguments;
+use super::create::{Shell, enter};
+use super::mapping::{IN_PIECES, Mapping};
+use super::run::{Options, run};
+use super::start::Start;
+use super::storage::Wanted;
+use super::{load, output, plan};
+use crate::chain::Secrets;
+use crate::execute::{Filled, status};
+use crate::host::caller::Caller;
+use crate::host::signals::Signals;
+use crate::host::state::RunDirectory;
+use crate::lxc::call::Mapped;
+use crate::observe::secret;
+use crate::plan::{EntryId, Mode, Plan};
+use crate::shell;
+
+pub(super) fn main(arguments: &BuildArguments) -> u8 {
+    match build(arguments) {
+        Ok(status) => status,
+        Err(message) => {
+            output::error(&message, None);
+            status::USAGE
+        }
+    }
+}
+
+fn build(arguments: &BuildArguments) -> Result<u8, String> {
+    if let Some(word) = arguments.args.iter().find(|word| shell::has_control(word)) {
+        return Err(format!("the argument {} holds a control character", shell::word(word)));
+    }
+    let caller = Caller::observe();
+    let start = Start::read(arguments.config.as_deref(), &caller)?;
+    if start.mapping == Mapping::Pieces {
+        return Err(IN_PIECES.to_owned());
+    }
+    let scratch = RunDirectory::make_temporary("build", None)
+        .map_err(|error| format!("no directory to build in can be made: {error}"))?;
+    let lxcpath = scratch.place("lxc");
+    std::fs::create_dir(&lxcpath)
+        .map_err(|error| format!("`{}` cannot be made: {error}", lxcpath.display()))?;
+    // One that cannot be used is found out before anything is made.
+    let mapped = start.mapping.mapped();
+    let roles = arguments.manifests.iter().map(|manifest| {
+        let path = lxcpath.join(load::name_of(manifest));
+        let wanted = wanted(arguments, &start, &caller, &path);
+        Role::plan(manifest, path, mapped, arguments, wanted)
+    });
+    let roles: Vec<_> = roles.collect();
+    let Some(roles) = roles.into_iter().collect::<Option<Vec<Role>>>() else {
+        return Ok(status::USAGE);
+    };
+    enter(start.mapping)?;
+    // One that comes between two runs is heard when the next begins, which ends at it.
+    let _kept = Signals::keep().map_err(|error| format!("signals cannot be kept: {error}"))?;
+    let options = Options {
+        talk: arguments.talk,
+        keep_failed: arguments.keep_failed,
+        allow_untrusted: arguments.allow_untrusted,
+        under_lxc: false,
+    };
+    let mut sum = Sum { roles: roles.len(), ..Sum::default() };
+    for role in roles {
+        let ended = role.fill(mapped, options, &mut sum)?;
+        if ended > status::SIGNAL {
+            return Ok(ended);
+        }
+    }
+    Ok(sum.tell())
+}
+
+/// Returns what is wanted of the store. What is made from now on is new for all roles.
+fn wanted(arguments: &BuildArguments, start: &Start, caller: &Caller, path: &Path) -> Wanted {
+    let rootfs = path.join("rootfs");
+    let wanted = start.wanted(Mode::Fill, arguments.rebuild, caller, &rootfs);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    match arguments.older_than {
+        Some(after) => Wanted { since: now.checked_sub(after.into()), ..wanted },
+        None => wanted,
+    }
+}
+
+/// A role whose layers are to be stored.
+struct Role {
+    manifest: PathBuf,
+    plan: Plan,
+    secrets: Secrets,
+    config: Vec<u8>,
+}
+
+impl Role {
+    /// Plans it, or says why it cannot be used.
+    fn plan(
+        manifest: &Path,
+        path: PathBuf,
+        mapped: Option<Mapped>,
+        arguments: &BuildArguments,
+        wanted: Wanted,
+    ) -> Option<Self> {
+        let name = load::name_of(manifest);
+        let target = plan::target(&name, &path, mapped, arguments.args.clone());
+        let (plan, chain) = plan::make(manifest, target, &arguments.values, &wanted)?;
+        // Mapped ids may not read what the caller may.
+        let secrets = secret::read(&chain).map_err(|report| output::diagnostics(&report)).ok()?;
+        Some(Self { manifest: manifest.to_path_buf(), plan, secrets, config: wanted.config })
+    }
+
+    /// Makes what the store lacks of it, in the directory of a container that goes again.
+    fn fill(self, mapped: Option<Mapped>, options: Options, sum: &mut Sum) -> Result<u8, String> {
+        let pattern = self.plan.storage.pattern.as_ref();
+        if let Some(pattern) = pattern.filter(|pattern| pattern.stored.is_empty()) {
+            let (manifest, why) = (self.manifest.display(), pattern.end.as_deref());
+            let why = why.unwrap_or("it leaves nothing");
+            output::say(&format!("warning: {manifest}: nothing of it is stored: {why}"));
+            return Ok(0);
+        }
+        let path = &self.plan.container.path;
+        let _shell = Shell::make(path, &self.config, mapped)
+            .map_err(|error| format!("`{}` cannot be made: {error}", path.display()))?;
+        let ended = run(&self.plan, self.secrets, options);
+        sum.add(&Filled::read(path), ended);
+        Ok(ended)
+    }
+}
+
+/// What was done for all roles.
+#[derive(Default)]
+struct Sum {
+    roles: usize,
+    failed: usize,
+    /// The status of the first that failed.
+    status: u8,
+    told: BTreeSet<EntryId>,
+    made: usize,
+    there: usize,
+    took: Duration,
+}
+
+impl Sum {
+    /// Tells of the layers of a role that were not told of yet.
+    fn add(&mut self, filled: &[Filled], ended: u8) {
+        if ended != 0 {
+            self.failed += 1;
+            self.status = if self.status == 0 { ended } else { self.status };
+        }
+        // The template and its layer are one for people.
+        for layer in filled.chunk_by(|one, other| one.layer == other.layer) {
+            let new: Vec<_> = layer.iter().filter(|part| self.told.insert(part.entry)).collect();
+            let Some(part) = new.first() else { continue };
+            let took: Vec<Duration> = new.iter().filter_map(|part| part.took).collect();
+            let outcome = if took.is_empty() {
+                self.there += 1;
+                "as it was".to_owned()
+            } else {
+                let took = took.iter().sum();
+                self.took += took;
+                self.made += 1;
+                format!("made in {:.1} s", took.as_secs_f64())
+            };
+            // Nobody who listens no more is kept from the store.
+            let _ = output::print(|to| writeln!(to, "{}  {outcome}", part.layer));
+        }
+    }
+
+    /// Tells of all, and returns the exit status.
+    fn tell(&self) -> u8 {
+        let layers =
+            |count| if count == 1 { "1 layer".to_owned() } else { format!("{count} layers") };
+        let made = match self.made {
+            0 => "nothing made".to_owned(),
+            count => format!("{} made in {:.1} s", layers(count), self.took.as_secs_f64()),
+        };
+        let there = match self.there {
+            0 => String::new(),
+            1 => ", 1 layer as it was".to_owned(),
+            count => format!(", {} as they were", layers(count)),
+        };
+        let failed = match self.failed {
+            0 => String::new(),
+            failed => format!("; {failed} of {} roles failed", self.roles),
+        };
+        output::printed(self.status, |to| writeln!(to, "{made}{there}{failed}"))
+    }
+}

@@ -1,0 +1,53 @@
+//! What a run that fills the store tells of it.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::super::failure::{Failure, status};
+use super::super::{Run, config};
+use crate::host::files;
+use crate::plan::EntryId;
+
+/// The largest list, in bytes: a role has few layers that are stored.
+const LARGEST: usize = 1024 * 1024;
+
+/// Something of a role that is stored by now.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Filled {
+    /// The layer.
+    pub layer: String,
+    /// The entry.
+    pub entry: EntryId,
+    /// How long it took to make it; nothing, where it was there.
+    pub took: Option<Duration>,
+}
+
+impl Filled {
+    /// The name of the list in the directory of the container that the run was for.
+    const NAME: &str = "filled.json";
+
+    /// Reads what a run has left in a directory, the innermost first; nothing, where it did not come to
+    /// the store.
+    pub fn read(directory: &Path) -> Vec<Self> {
+        let text = files::read_regular(&directory.join(Self::NAME), LARGEST).unwrap_or_default();
+        serde_json::from_slice(&text).unwrap_or_default()
+    }
+}
+
+impl Run<'_> {
+    /// Leaves word of what is stored by now, whether the run goes well or not.
+    pub(in crate::execute) fn leave_word(&self) -> Result<(), Failure> {
+        let Some(stored) = &self.stored else { return Ok(()) };
+        let left = || -> io::Result<()> {
+            let text = serde_json::to_vec(&stored.filled)?;
+            let ownership = config::ownership(&self.site.container, self.site.target.mapped)?;
+            files::replace_in(&self.site.container, Filled::NAME, &text, ownership)
+        };
+        left().map_err(|error| {
+            Failure::of_run(status::FILES, format!("what was stored cannot be told: {error}"))
+        })
+    }
+}
