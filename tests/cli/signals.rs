@@ -1,7 +1,7 @@
 //! Signals by their cause, what is ignored, and who is left to hear them.
 
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
