@@ -1,6 +1,6 @@
 //! Runs a plan.
 //!
-//! One recursive function over the nest, [`Run::layer`]: a layer is a wrapper, what it wraps runs
+//! One recursive function over the nest, `Run::layer`: a layer is a wrapper, what it wraps runs
 //! in its middle, and its `finally` is its way out. Nothing here decides anything: what is done
 //! stands in the plan.
 

@@ -266,6 +266,49 @@ fn files_are_short_and_named_by_what_they_hold() {
     }
 }
 
+/// What decides what a stored layer comes out as, besides what its key says of it.
+const SEMANTICS: [&str; 16] = [
+    "execute/busybox.rs",
+    "execute/drop.rs",
+    "execute/drop/owner.rs",
+    "execute/drop/tree.rs",
+    "execute/stored/identity.rs",
+    "host/sandbox.rs",
+    "host/sandbox/edit.rs",
+    "lxc/config.rs",
+    "lxc/given.rs",
+    "store/commit.rs",
+    "store/scrub.rs",
+    "tree/copy.rs",
+    "tree/maker.rs",
+    "tree/merge.rs",
+    "tree/relink.rs",
+    "tree/xattr.rs",
+];
+
+/// A store must not take what an older program has made where this one would make something else.
+#[test]
+fn what_decides_a_stored_layer_has_a_number() {
+    let files = files();
+    let mut code = String::new();
+    for path in SEMANTICS {
+        let file = files.iter().find(|file| file.path == Path::new(path));
+        code.push_str(&file.unwrap_or_else(|| panic!("{path} is gone")).code);
+    }
+    let digest = layered_template::digest::Digest::of(code.as_bytes());
+    let found = format!("{} {digest}\n", layered_template::plan::SEMANTICS);
+    let held = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/semantics.txt");
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        fs::write(held, found).unwrap();
+        return;
+    }
+    assert_eq!(
+        fs::read_to_string(held).unwrap_or_default(),
+        found,
+        "if a layer now comes out otherwise, raise SEMANTICS in src/plan/key.rs; then UPDATE_EXPECT=1"
+    );
+}
+
 /// Where the code map begins and ends in `docs/architecture.md`.
 const MAP: [&str; 2] = ["<!-- code map -->\n", "<!-- end of the code map -->\n"];
 

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{FileType, fstat};
 use rustix::stdio::{stderr, stdin, stdout};
 use rustix::thread::CapabilitySet;
 
@@ -76,6 +77,11 @@ fn within(arguments: &ShellArguments, place: &Place, signals: &mut Signals) -> i
         return Err(io::Error::other(format!("{reason}: {ADVICE}")));
     }
     let mut environment = vec![("LXC_NAME".into(), OsString::from(&place.name))];
+    // By its descriptor it would be a way out.
+    let kind = FileType::from_raw_mode(fstat(stdin())?.st_mode);
+    if matches!(kind, FileType::Directory | FileType::BlockDevice) {
+        return Err(io::Error::other("standard input must not be a directory or a disk"));
+    }
     let terminal = Terminal::open()?;
     if let (Some(_), Some(kind)) = (&terminal, std::env::var_os("TERM")) {
         environment.push(("TERM".into(), kind));

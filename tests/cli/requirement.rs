@@ -1,9 +1,16 @@
 //! What a test needs of the host and may not find there.
 
-/// Says why a test is skipped.
+use std::io::Write;
+
+/// Says why a test is skipped, and notes it for the sum at the end.
 #[expect(clippy::print_stderr, reason = "the test's own output says why it proves nothing")]
 pub(crate) fn skip(reason: &str) {
     eprintln!("skipped: {reason}");
+    if let Some(path) = std::env::var_os("LT_SKIPPED")
+        && let Ok(mut file) = std::fs::File::options().create(true).append(true).open(path)
+    {
+        let _ = writeln!(file, "{reason}");
+    }
 }
 
 /// Tells whether this user can give files to others, and act as one of them.

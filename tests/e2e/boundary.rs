@@ -285,6 +285,37 @@ fn what_a_step_writes_belongs_to_whom_it_belongs_inside() {
     }
 }
 
+/// To mount something in a chroot would mount it for all of the host, where its root is no mount.
+#[test]
+fn a_chroot_has_steps_where_its_root_is_a_mount() {
+    let Some(lab) = Lab::open(Caller::Root, &["chroot", "ldd"]) else { return };
+    let text = "manifest = 1\n[[layer]]\nname = \"os\"\ntemplate = \"builtin:busybox\"\n\
+                [[layer]]\nname = \"in\"\npost = { in = \"rootfs\", run = \"touch /made\" }\n";
+    lab.write("work/chroot.toml", text);
+    let script = r#"set -eu
+root=$1 bound=$2 name=$3; shift 3
+mkdir -p "$root"; mount -t tmpfs -o mode=0755 none "$root"; root=$root/c
+for d in bin dev proc tmp var/lib root lxc state store; do mkdir -p "$root/$d"; done
+for n in null zero full random urandom tty; do mknod "$root/dev/$n" c $(stat -c '0x%t 0x%T' /dev/$n); done
+for f in "$1" $(ldd "$1" | grep -o '/[^ )]*'); do mkdir -p "$root${f%/*}"; cp -L "$f" "$root$f"; done
+cp /bin/busybox "$root/bin/busybox"; ln -s busybox "$root/bin/sh"
+cp chroot.toml "$root/m.toml"
+if [ "$bound" = yes ]; then mount --bind "$root" "$root"; fi
+mount -t proc proc "$root/proc"
+LAYERED_TEMPLATE_STATE=/state LAYERED_TEMPLATE_STORE=/store PATH=/bin:/usr/bin:/usr/sbin:/sbin chroot "$root" \
+    "$1" create /m.toml --name "$name" --lxcpath /lxc
+test -e "$root/lxc/$name/rootfs/made"
+"#;
+    for (bound, status) in [("yes", 0), ("no", 6)] {
+        let call = lab.call(["unshare", "-m", "sh", "-c", script, "sh"]).arg(lab.path("chroot"));
+        let outcome = call.args([bound, "c1"]).arg(lab.program()).outcome().code(status);
+        if status != 0 {
+            holds(&outcome, "the root directory of this process is no mount point, as in a chroot");
+            holds(&outcome, "mount --bind DIR DIR");
+        }
+    }
+}
+
 #[test]
 fn a_killed_shell_leaves_nothing_of_the_host_in_a_container() {
     let text = r#"

@@ -49,9 +49,14 @@ pub(crate) fn skip(reason: &str) {
     say(reason);
 }
 
-/// Says why something is not run.
+/// Says why something is not run, and notes it for the sum at the end.
 pub(crate) fn say(reason: &str) {
     tell(&format!("skipped: {reason}"));
+    if let Some(path) = std::env::var_os("LT_SKIPPED")
+        && let Ok(mut file) = std::fs::File::options().create(true).append(true).open(path)
+    {
+        let _ = writeln!(file, "{reason}");
+    }
 }
 
 /// Written past the harness, which shows the output of failed tests only.

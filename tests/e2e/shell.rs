@@ -66,6 +66,23 @@ fn a_terminal_of_its_own_is_joined_to_the_caller_s() {
 }
 
 #[test]
+fn a_directory_of_the_host_is_no_standard_input() {
+    let Some(lab) = Lab::open(Caller::Root, &[]) else {
+        return;
+    };
+    let text = "manifest = 1\n[[layer]]\nname = \"os\"\ntemplate = \"builtin:busybox\"\n";
+    let manifest = lab.write("work/plain.toml", text);
+    let name = lab.name("shell");
+    lab.create(&name, &manifest).outcome().success();
+    let shell = "exec \"$@\" -- sh -c 'cat /proc/self/fd/0/../etc/hostname' </etc";
+    let call = lab.call(["sh", "-c", shell, "sh"]).arg(lab.program()).args(["shell", &name, "-P"]);
+    let outcome = call.arg(lab.lxcpath()).outcome().code(6);
+    assert!(outcome.stderr.contains("standard input must not be a directory"), "{outcome}");
+    assert_eq!(outcome.stdout, "");
+    lab.destroy(&name);
+}
+
+#[test]
 fn what_is_not_there_is_said() {
     let Some(lab) = Lab::open(Caller::Root, &[]) else {
         return;
