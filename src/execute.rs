@@ -97,7 +97,10 @@ pub fn run<'a>(plan: &'a Plan, means: Means<'a>) -> Result<(), Failure> {
         }
         _ => result.and_then(|()| run.record()),
     };
-    let result = result.map_err(|failure| run.kept(failure));
+    let result = result.map_err(|failure| {
+        let failure = run.dated(failure);
+        run.kept(failure)
+    });
     if run.means.events.has_left_out()
         && let Some(directory) = &mut run.means.directory
     {

@@ -27,6 +27,9 @@ pub(super) fn text(failure: &Failure, plan: &Plan, under_lxc: bool, styled: bool
             let _ = writeln!(text, "    | {line}");
         }
     }
+    if let Some(stored) = &failure.stands_on {
+        let _ = writeln!(text, "  stands on: {stored}; `--rebuild` makes it anew");
+    }
     if let Some(rootfs) = &failure.rootfs {
         let _ = writeln!(text, "  rootfs: {}", shell::word(rootfs));
     }
@@ -63,6 +66,7 @@ pub(super) fn json(failure: &Failure, plan: &Plan, under_lxc: bool) -> String {
         "command": failure.command,
         "tail": failure.tail,
         "hint": failure.hint,
+        "stands_on": failure.stands_on,
         "log": failure.log,
         "rootfs": failure.rootfs,
         "enter": failure.rootfs.as_deref().map(enter),

@@ -56,6 +56,8 @@ pub struct Failure {
     pub tail: String,
     /// What to do about it.
     pub hint: Option<String>,
+    /// What was stored of the layers that it stands on, and how long ago.
+    pub stands_on: Option<String>,
     /// Where the whole log is.
     pub log: Option<PathBuf>,
     /// Where the failed rootfs is kept.
@@ -73,6 +75,7 @@ impl Failure {
             command: None,
             tail: String::new(),
             hint: None,
+            stands_on: None,
             log: None,
             rootfs: None,
         }

@@ -179,6 +179,21 @@ impl Run<'_> {
         }
     }
 
+    /// Says what a failed layer stands on, where that was found in the store: it may be too old for it.
+    pub(super) fn dated(&self, failure: Failure) -> Failure {
+        if !matches!(failure.status, status::FILES | status::POST | status::CHECK) {
+            return failure;
+        }
+        let stands_on = || {
+            let (stored, pattern) = (self.stored()?, self.pattern()?);
+            let found = stored.filled.iter().zip(&pattern.stored);
+            let found = found.filter(|(filled, _)| filled.took.is_none());
+            let oldest = found.max_by_key(|(filled, _)| stored.stock.age(filled.entry.key))?;
+            stored.stock.dated(oldest.1, oldest.0.entry.key)
+        };
+        Failure { stands_on: stands_on(), ..failure }
+    }
+
     /// Tells whether an entry cannot be used, and lets it be made anew.
     fn is_damaged(&mut self, entry: EntryId, slot: &str) -> bool {
         let Some(stored) = &mut self.stored else { return false };

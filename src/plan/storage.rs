@@ -195,6 +195,19 @@ impl Stock {
         })
     }
 
+    /// Says what was stored, and how long ago: `template of layer os, stored 3 days ago`.
+    pub fn dated(&self, storable: &Storable, key: Digest) -> Option<String> {
+        let seconds = self.age(key)?.as_secs();
+        let (count, unit) = match seconds {
+            0..120 => (seconds, "second"),
+            120..7200 => (seconds / 60, "minute"),
+            7200..172_800 => (seconds / 3600, "hour"),
+            _ => (seconds / 86_400, "day"),
+        };
+        let plural = if count == 1 { "" } else { "s" };
+        Some(format!("{}, stored {count} {unit}{plural} ago", storable.slot()))
+    }
+
     /// Says why something is not found.
     pub fn why(&self, storable: &Storable, rung: &Rung, storage: &Storage) -> Vec<String> {
         if self.entries.contains_key(&rung.key) {

@@ -52,6 +52,15 @@ fn made(lab: &Lab, manifest: &Path, words: &[&str]) -> String {
     outcome.stderr + &outcome.stdout
 }
 
+/// Fails to make one at layer `app`, and returns what was said.
+#[track_caller]
+fn failed(lab: &Lab, manifest: &Path, words: &[&str]) -> String {
+    let outcome = create(lab, &lab.name("age"), manifest, words).outcome();
+    let said = outcome.stderr + &outcome.stdout;
+    assert!(said.contains("of layer `app` "), "{said}");
+    said
+}
+
 #[test]
 fn an_old_upstream_is_told_of_with_what_to_do() {
     as_each(&[], |lab| {
@@ -75,6 +84,37 @@ fn an_old_upstream_is_told_of_with_what_to_do() {
         assert!(!made(lab, &role, &["--storage=none"]).contains("days ago"));
         assert!(!made(lab, &role, &["--rebuild"]).contains("days ago"));
         assert_eq!(role::calls(lab), 3);
+    });
+}
+
+#[test]
+fn a_failure_above_a_stored_layer_says_what_it_stands_on() {
+    as_each(&[], |lab| {
+        let upstream = role::counting(lab);
+        let role = |more: &str| {
+            let text = format!("manifest = 1\n[[layer]]\nname = \"os\"\n{upstream}\n{more}");
+            lab.write("work/role.toml", &text)
+        };
+        made(lab, &role(""), &[]);
+        redate(lab, now() - 3 * DAY);
+        let line =
+            "  stands on: template of layer `os`, stored 3 days ago; `--rebuild` makes it anew\n";
+        let failing = [
+            "post = { in = \"rootfs\", run = \"exit 3\" }",
+            "post = \"exit 3\"",
+            "check = \"exit 3\"",
+            "file = [{ path = \"/etc/passwd/under\", content = \"\" }]",
+        ];
+        let app = |failing| role(&format!("[[layer]]\nname = \"app\"\n{failing}\n"));
+        for failing in failing {
+            let role = app(failing);
+            for storage in ["--storage=copy", "--storage=overlay", "--storage=none"] {
+                let said = failed(lab, &role, &[storage]);
+                assert_eq!(said.contains(line), storage != "--storage=none", "{storage}: {said}");
+            }
+        }
+        assert!(!failed(lab, &app("pre = \"exit 3\""), &[]).contains("stands on"));
+        assert!(!failed(lab, &app(failing[0]), &["--rebuild"]).contains("stands on"));
     });
 }
 
