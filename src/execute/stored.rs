@@ -273,6 +273,12 @@ impl Run<'_> {
     /// Opens the store for this run.
     fn open_store(&mut self) -> Result<Stored, Denied> {
         let why = |error: io::Error| Denied::Why(error.to_string());
+        let initial = config::read(&self.site.container).map_err(why)?;
+        if self.plan.storage.mode == Mode::Overlay
+            && let Some(fault) = settle::no_overlay(&initial, &self.site)
+        {
+            return Err(Denied::Why(fault));
+        }
         let found = Rootfs::open(&self.site.rootfs).and_then(|rootfs| rootfs.fingerprint());
         match found {
             Ok(found) if found.is_empty() => {}
@@ -304,12 +310,6 @@ impl Run<'_> {
         let owner = target.mapped.map(|mapped| (mapped.uid, mapped.gid));
         let place = top.display().to_string();
         store.make(owner).map_err(|error| Denied::Why(format!("`{place}`: {error}")))?;
-        let initial = config::read(&self.site.container).map_err(why)?;
-        if self.plan.storage.mode == Mode::Overlay
-            && let Some(fault) = settle::no_overlay(&initial, &self.site)
-        {
-            return Err(Denied::Why(fault));
-        }
         let Some(pattern) = self.pattern() else {
             return Err(Denied::Why("there is no pattern".to_owned()));
         };

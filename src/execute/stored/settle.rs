@@ -34,6 +34,12 @@ pub(super) fn no_overlay(config: &[u8], site: &Site) -> Option<String> {
     if Path::new(path) != site.target.rootfs {
         return Some(format!("LXC has not given a plain directory, but `{value}`"));
     }
+    // The overlay's own directories are beside its config: another one would stay empty.
+    if site.target.rootfs != site.target.path.join("rootfs") {
+        return Some(format!(
+            "its rootfs is wanted at `{path}`, and an overlay is in the directory of its container"
+        ));
+    }
     let path = site.target.path.to_str().filter(|path| !path.contains([':', ',', '\\', '"', '\'']));
     match path {
         None => Some("the container's path holds what no path of an overlay can hold".to_owned()),

@@ -92,3 +92,26 @@ fn a_copy_goes_where_the_rootfs_is_wanted() {
         assert_eq!(shelf::kinds(lab).len(), 4, "{:?}", lab.caller);
     });
 }
+
+#[test]
+fn an_overlay_is_not_where_another_directory_is_wanted() {
+    super::as_each(&[], |lab| {
+        let rootfs: PathBuf = lab.directory("elsewhere").join("rootfs");
+        let shown = rootfs.display().to_string();
+        let name = lab.name("else");
+        for _ in ["cold", "warm"] {
+            let backing = ["-B", "dir", "--dir", &shown];
+            let outcome = create(lab, &name, &backing, &["--storage=overlay"]).code(1);
+            let refused = format!(
+                "cannot have an overlay: its rootfs is wanted at `{shown}`, and an overlay is in the \
+                 directory of its container"
+            );
+            assert!(outcome.stderr.contains(&refused), "{outcome}");
+            lab.assert_absent(&name);
+        }
+        assert!(!rootfs.exists());
+        let users = shelf::stored(lab).into_iter().flat_map(|entry| entry.users);
+        assert_eq!(users.count(), 0);
+        shelf::assert_tidy(lab);
+    });
+}
