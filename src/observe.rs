@@ -5,6 +5,7 @@ pub mod doctor;
 pub mod ground;
 mod input;
 pub mod library;
+mod needs;
 pub mod probe;
 pub mod reading;
 pub mod secret;

@@ -10,7 +10,8 @@ const FINDINGS: u8 = 1;
 
 pub(super) fn main(arguments: &DoctorArguments) -> u8 {
     let findings = doctor::examine();
-    let faultless = findings.iter().all(|finding| finding.verdict == Verdict::Ok);
+    let faultless =
+        findings.iter().all(|finding| matches!(finding.verdict, Verdict::Ok | Verdict::Note));
     let status = if faultless { 0 } else { FINDINGS };
     output::printed(status, |to| match arguments.format {
         ReportFormat::Text => {

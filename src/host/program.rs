@@ -19,7 +19,8 @@ pub fn find(name: &str) -> Option<PathBuf> {
     find_in(&env::var_os("PATH").unwrap_or_else(|| STANDARD.into()), name)
 }
 
-fn find_in(path: &OsStr, name: &str) -> Option<PathBuf> {
+/// Finds one in the directories of a value that `PATH` could have.
+pub fn find_in(path: &OsStr, name: &str) -> Option<PathBuf> {
     env::split_paths(path)
         .map(|directory| directory.join(name))
         .find(|path| executable(path).is_ok())

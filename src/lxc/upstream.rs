@@ -22,6 +22,11 @@ pub const ENVIRONMENT: [(&str, &str); 3] = [
     ("LANG", "C.UTF-8"),
 ];
 
+/// Where every upstream finds programs.
+pub const fn path() -> &'static str {
+    ENVIRONMENT[0].1
+}
+
 /// Where a template keeps what it has downloaded.
 pub const CACHE: &str = "LXC_CACHE_PATH";
 

@@ -13,7 +13,7 @@ use rustix::process::{PidfdFlags, WaitOptions, getpid, pidfd_open, waitpid};
 use rustix::thread::UnshareFlags;
 use serde::{Serialize, Serializer};
 
-use super::probe;
+use super::{needs, probe};
 use crate::host::caller::Caller;
 use crate::host::kernel::{self, Side};
 use crate::host::userns::{self, Ids};
@@ -40,6 +40,8 @@ pub struct Finding {
 pub enum Verdict {
     /// It is.
     Ok,
+    /// Something is missing that only some roles need.
+    Note,
     /// Something is missing that not every run needs.
     Warn,
     /// Runs fail.
@@ -50,6 +52,7 @@ impl fmt::Display for Verdict {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Ok => "ok",
+            Self::Note => "note",
             Self::Warn => "warn",
             Self::Bad => "bad",
         })
@@ -91,6 +94,7 @@ pub fn examine() -> Vec<Finding> {
     findings.extend(kernel_abilities(&caller, ids));
     findings.extend(lxc(&caller));
     findings.push(templates());
+    findings.extend(needs::missed());
     findings.push(busybox());
     let (says, advice) = machine::summary();
     findings.push(Finding { advice, ..ok("machines", says) });
@@ -468,6 +472,7 @@ fn resolver() -> Finding {
     match std::fs::read_to_string("/etc/resolv.conf") {
         Ok(text) => match text.lines().filter(|line| line.starts_with("nameserver")).count() {
             0 => fault(Verdict::Warn, "resolver", "/etc/resolv.conf names no server", advice),
+            1 => ok("resolver", "one name server in /etc/resolv.conf"),
             count => ok("resolver", format!("{count} name servers in /etc/resolv.conf")),
         },
         Err(error) => fault(Verdict::Warn, "resolver", error.to_string(), advice),
