@@ -16,7 +16,7 @@ const ARGUMENTS: &[(&str, &str)] = &[
     ("alpine", "args = { release = \"v3.22\" }"),
     ("busybox", "# args = { busybox-path = \"/bin/busybox\" }"),
     ("centos", "args = { release = \"7\" }"),
-    ("debian", "args = { release = \"bookworm\" }"),
+    ("debian", DEBIAN),
     ("download", "args = { dist = \"debian\", release = \"bookworm\", arch = \"amd64\" }"),
     ("fedora", "args = { release = \"42\" }"),
     (
@@ -26,6 +26,10 @@ const ARGUMENTS: &[(&str, &str)] = &[
     ("oci", "args = { url = \"oci:/srv/image:latest\" }"),
     ("ubuntu", "args = { release = \"noble\" }"),
 ];
+
+const DEBIAN: &str = r#"args = { release = "bookworm" }
+# Without `debian-distro-info` on the host, the template writes sources that do not exist.
+check = '! grep -q /updates "$LXC_ROOTFS/etc/apt/sources.list"'"#;
 
 pub(super) fn main(arguments: &InitArguments) -> u8 {
     let text = manifest(&arguments.template);

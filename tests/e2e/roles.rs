@@ -98,6 +98,33 @@ fn a_web_server_is_made() {
     lab.destroy(&name);
 }
 
+/// As `lxc-debian` writes them where the host has no `debian-distro-info`, and where it has.
+#[test]
+fn a_debian_with_sources_that_do_not_exist_is_found_out() {
+    let Some(lab) = Lab::open(Caller::Root, &[]) else {
+        return;
+    };
+    let started = lab.path("work/started.toml");
+    let init = ["init", "--template", "debian"];
+    lab.call([lab.program()]).args(init).arg(&started).outcome().success();
+    for role in [role(&lab, "base"), started] {
+        for (suite, code) in [("bookworm/updates", 1), ("bookworm-security", 0)] {
+            let list = format!(
+                "mkdir -p \"$rootfs/etc/apt\"\necho 'deb http://a.test {suite} main' \
+                 >\"$rootfs/etc/apt/sources.list\"\n"
+            );
+            lab.script("templates/lxc-debian", &format!("{STAND_IN}{list}"));
+            let name = lab.name("sources");
+            let outcome = lab.create(&name, &role).outcome().code(code);
+            let found_out = outcome.stderr.contains("`check` of layer `os` ended with status 1");
+            assert_eq!(found_out, code != 0, "{suite}: {outcome}");
+            if code == 0 {
+                lab.destroy(&name);
+            }
+        }
+    }
+}
+
 /// Made anew, the container finds what it had.
 #[test]
 fn a_database_keeps_its_data_on_the_host() {
