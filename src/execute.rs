@@ -288,6 +288,10 @@ impl Run<'_> {
             None if self.means.keep_failed => self.keep_rootfs(),
             kept => kept,
         };
+        if let Some(fault) = self.means.directory.as_ref().and_then(RunDirectory::fault) {
+            let note = format!("the log ends early: {fault}");
+            self.note(&note);
+        }
         let Some(directory) = &mut self.means.directory else { return failure };
         directory.keep();
         Failure { log: Some(directory.log()), rootfs, ..failure }

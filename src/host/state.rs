@@ -54,6 +54,8 @@ pub struct RunDirectory {
     log: File,
     owner: Owner,
     kept: bool,
+    /// Why nothing more is written into the log.
+    fault: Option<io::Error>,
 }
 
 impl RunDirectory {
@@ -87,7 +89,7 @@ impl RunDirectory {
             })
             .unwrap_or_else(|| Err(io::ErrorKind::AlreadyExists.into()))?;
         let log = make_file(&path.join("log"), owner)?;
-        Ok(Self { path, log, owner, kept: false })
+        Ok(Self { path, log, owner, kept: false, fault: None })
     }
 
     /// Returns where the log is.
@@ -97,9 +99,14 @@ impl RunDirectory {
 
     /// Adds to the log. That a log cannot be written ends no run.
     pub fn write(&mut self, bytes: &[u8]) {
-        if let Err(error) = self.log.write_all(bytes) {
-            tracing::debug!(%error, "the log cannot be written");
+        if self.fault.is_none() {
+            self.fault = self.log.write_all(bytes).err();
         }
+    }
+
+    /// Returns why the log ends early, where it does.
+    pub fn fault(&self) -> Option<&io::Error> {
+        self.fault.as_ref()
     }
 
     /// Makes an empty file for a step to write into.

@@ -103,6 +103,31 @@ fn a_state_directory_that_cannot_be_written_ends_no_run() {
 }
 
 #[test]
+fn a_log_that_is_cut_off_is_told_of_with_the_failure() {
+    if !root() {
+        return;
+    }
+    for (step, is_cut) in
+        [("head -c 1M /dev/zero | tr '\\\\0' '\\\\n'; exit 3", true), ("exit 3", false)]
+    {
+        let sandbox = Sandbox::new().layers(&format!("post = \"{step}\"\n"));
+        sandbox.shell();
+        std::fs::create_dir_all(sandbox.state()).unwrap();
+        let script = "mount -t tmpfs -o size=64k tmpfs ../state && exec \"$0\" \"$@\"";
+        let mut command = sandbox.command("unshare");
+        command.args(["--mount", "--", "/bin/sh", "-c", script]).arg(sandbox.program_path());
+        let words = ["m.toml", "--storage=none"];
+        let ran = sandbox.ran({
+            command.args(sandbox.three()).args(words);
+            command
+        });
+        ran.exits(6).mentions("  log: [DIR]/state/");
+        let told = "the log ends early: No space left on device";
+        assert_eq!(ran.stderr().contains(told), is_cut, "{step}");
+    }
+}
+
+#[test]
 fn a_full_disk_of_the_store_is_named() {
     if !root() {
         return;
