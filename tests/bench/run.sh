@@ -104,6 +104,21 @@ else
     echo "skipped: not root"
 fi
 
+# What masking costs: the same output of a layer with a secret and of one without.
+seq 1 12000000 | sed 's/^/what a log says, line by line: /' | head -c 268435456 >text
+printing() {
+    printf 'manifest = 1\n%s\n[[layer]]\nname = "os"\ntemplate = "%s/upstream"\n%s\npost = "cat %s/text"\n' \
+        "$1" "$place" "$2" "$place"
+}
+printing '' '' >unmasked.toml
+printing '[vars]
+token = { secret = true, env = "TOKEN" }' 'secrets = ["token"]' >masked.toml
+title "256 MiB of output, and the same where a secret is masked"
+TOKEN=log-of-the-line measure --prepare "$fresh" \
+    -n "no secret" "$program $call unmasked.toml" \
+    -n "a secret" "$program $call masked.toml"
+rm text
+
 title "plan of 3 layers, and /bin/true"
 measure -n "plan" "$program plan three.toml" -n "/bin/true" /bin/true
 
