@@ -226,7 +226,9 @@ fn progress_and_prompts_are_shown_at_once() {
 
 /// Has the program called by root or by an ordinary user.
 fn called_by(user: &str, sandbox: Sandbox) -> Sandbox {
-    let sandbox = sandbox.env("LAYERED_TEMPLATE_STATE", "");
+    // Where an ordinary user can make a directory, and none of the host's.
+    let state = sandbox.path("home/state").display().to_string();
+    let sandbox = sandbox.env("LAYERED_TEMPLATE_STATE", state);
     if user == "root" {
         return sandbox;
     }
