@@ -158,6 +158,7 @@ impl<'lab> Call<'lab> {
             ("TMPDIR", place("tmp")),
             ("LXC_CACHE_PATH", place("cache")),
             ("LAYERED_TEMPLATE_STATE", place("state")),
+            ("LAYERED_TEMPLATE_CACHE", place("home/kept")),
             ("LAYERED_TEMPLATE_STORE", place("store")),
         ]
     }
