@@ -31,5 +31,5 @@ pub use nest::{
 pub use show::{Detail, text};
 pub use storage::{
     Ground, Handed, Input, Known, Mode, PLACEHOLDER, Part, Pattern, Rung, Standing, Stock,
-    Storable, Storage, settle,
+    Storable, Storage, in_largest_unit, settle,
 };

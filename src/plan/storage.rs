@@ -197,13 +197,7 @@ impl Stock {
 
     /// Says what was stored, and how long ago: `template of layer os, stored 3 days ago`.
     pub fn dated(&self, storable: &Storable, key: Digest) -> Option<String> {
-        let seconds = self.age(key)?.as_secs();
-        let (count, unit) = match seconds {
-            0..120 => (seconds, "second"),
-            120..7200 => (seconds / 60, "minute"),
-            7200..172_800 => (seconds / 3600, "hour"),
-            _ => (seconds / 86_400, "day"),
-        };
+        let (count, unit) = in_largest_unit(self.age(key)?.as_secs());
         let plural = if count == 1 { "" } else { "s" };
         Some(format!("{}, stored {count} {unit}{plural} ago", storable.slot()))
     }
@@ -229,6 +223,16 @@ impl Stock {
                 changes => changes,
             },
         }
+    }
+}
+
+/// Returns a number of seconds in the largest unit of which there are two: `(3, "day")`.
+pub fn in_largest_unit(seconds: u64) -> (u64, &'static str) {
+    match seconds {
+        0..120 => (seconds, "second"),
+        120..7200 => (seconds / 60, "minute"),
+        7200..172_800 => (seconds / 3600, "hour"),
+        _ => (seconds / 86_400, "day"),
     }
 }
 

@@ -150,10 +150,6 @@ fn line(
 
 /// Shows a number of seconds in its largest unit.
 fn age(seconds: u64) -> String {
-    match seconds {
-        0..120 => format!("{seconds}s"),
-        120..7200 => format!("{}m", seconds / 60),
-        7200..172_800 => format!("{}h", seconds / 3600),
-        _ => format!("{}d", seconds / 86_400),
-    }
+    let (count, unit) = plan::in_largest_unit(seconds);
+    format!("{count}{}", &unit[..1])
 }
