@@ -83,6 +83,21 @@ fn a_directory_of_the_host_is_no_standard_input() {
 }
 
 #[test]
+fn nothing_of_the_caller_s_environment_is_seen_inside() {
+    for caller in [Caller::Root, Caller::User] {
+        let Some(lab) = Lab::open(caller, &[]) else { continue };
+        let name = made(&lab);
+        let look = "env; cat /proc/[0-9]*/environ 2>&1 | tr '\\0' '\\n'";
+        let shell = lab.call([lab.program()]).args(["shell", &name, "-P"]).arg(lab.lxcpath());
+        let shell = shell.args(["--", "/bin/sh", "-c", look]).env("SITE_TOKEN", "hunter2");
+        let outcome = shell.outcome().success();
+        assert!(outcome.stdout.contains("PATH="), "{outcome}");
+        assert!(!outcome.stdout.contains("hunter2"), "{outcome}");
+        lab.destroy(&name);
+    }
+}
+
+#[test]
 fn what_is_not_there_is_said() {
     let Some(lab) = Lab::open(Caller::Root, &[]) else {
         return;
