@@ -7,28 +7,28 @@
 mod busybox;
 mod config;
 mod drop;
-mod evidence;
 mod failure;
 mod fetch;
 mod handed;
 mod inside;
 mod observe;
-mod site;
+mod output_tail;
 mod step;
 mod stored;
 mod upstream;
+mod workspace;
 
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-pub use evidence::Evidence;
 pub use failure::{Failure, status};
 pub use observe::{Doing, Event, Observer, Subject};
-use site::Site;
+pub use output_tail::OutputTail;
 pub use stored::Filled;
 use stored::{HandedAt, Stored};
+use workspace::Workspace;
 
 use crate::chain::Secrets;
 use crate::host::caller::Caller;
@@ -39,13 +39,13 @@ use crate::host::rootfs::Rootfs;
 use crate::host::state::{KeptRun, RunDirectory};
 use crate::host::userns::Ids;
 use crate::host::{child, files, lxcpath, mounts};
-use crate::manifest::Stop;
+use crate::manifest::Phase;
 use crate::plan::{Act, Inner, Layer, Mode, Plan, Step, Upstream};
 use crate::record::{self, Record};
 
 /// What a run works with besides its plan.
 #[derive(Debug)]
-pub struct Means<'a> {
+pub struct RunContext<'a> {
     /// Who is told what happens.
     pub observer: &'a mut dyn Observer,
     /// What runs commands, and hears the signals that ask for the end.
@@ -65,11 +65,11 @@ pub struct Means<'a> {
 /// # Errors
 ///
 /// The first thing that failed; every `finally` of the layers that had begun has run by then.
-pub fn run<'a>(plan: &'a Plan, means: Means<'a>) -> Result<(), Failure> {
-    let site = Site::open(&plan.container).map_err(|error| {
+pub fn run<'a>(plan: &'a Plan, context: RunContext<'a>) -> Result<(), Failure> {
+    let workspace = Workspace::open(&plan.container).map_err(|error| {
         Failure::of_run(status::FILES, format!("the container's directory: {error}"))
     })?;
-    let given = Rootfs::open(&site.rootfs);
+    let given = Rootfs::open(&workspace.rootfs);
     let was_empty =
         given.as_ref().is_ok_and(|rootfs| rootfs.fingerprint().is_ok_and(|found| found.is_empty()));
     if let (Ok(rootfs), true) = (&given, was_empty)
@@ -80,8 +80,8 @@ pub fn run<'a>(plan: &'a Plan, means: Means<'a>) -> Result<(), Failure> {
     }
     let mut run = Run {
         plan,
-        means,
-        site: Rc::new(site),
+        context,
+        workspace: Rc::new(workspace),
         upstream_record: None,
         was_empty,
         handed: HandedAt::new(),
@@ -101,8 +101,8 @@ pub fn run<'a>(plan: &'a Plan, means: Means<'a>) -> Result<(), Failure> {
         let failure = run.dated(failure);
         run.kept(failure)
     });
-    if run.means.events.has_left_out()
-        && let Some(directory) = &mut run.means.directory
+    if run.context.events.has_left_out()
+        && let Some(directory) = &mut run.context.directory
     {
         // It is where that can be read.
         directory.keep();
@@ -115,13 +115,13 @@ pub fn run<'a>(plan: &'a Plan, means: Means<'a>) -> Result<(), Failure> {
         _ => result,
     };
     // What went wrong may have been found in what a step wrote.
-    ended.map_err(|failure| failure.masked(&run.means.secrets))
+    ended.map_err(|failure| failure.masked(&run.context.secrets))
 }
 
 struct Run<'a> {
     plan: &'a Plan,
-    means: Means<'a>,
-    site: Rc<Site>,
+    context: RunContext<'a>,
+    workspace: Rc<Workspace>,
     upstream_record: Option<serde_json::Value>,
     /// Whether the rootfs was empty when the run began.
     was_empty: bool,
@@ -224,7 +224,7 @@ impl Run<'_> {
 
     /// Fails, if a signal has asked for the end.
     fn uninterrupted(&mut self) -> Result<(), Failure> {
-        match self.means.events.asked() {
+        match self.context.events.asked() {
             None => Ok(()),
             Some(signal) => {
                 let (status, reason) = step::interrupted(signal);
@@ -242,8 +242,9 @@ impl Run<'_> {
             text.push(b'\n');
         }
         text.and_then(|text| {
-            let ownership = config::ownership(&self.site.container, self.site.target.mapped)?;
-            files::replace_in(&self.site.container, record::NAME, &text, ownership)
+            let ownership =
+                config::ownership(&self.workspace.container, self.workspace.target.mapped)?;
+            files::replace_in(&self.workspace.container, record::NAME, &text, ownership)
         })
         .map_err(|error| {
             Failure::of_run(status::FILES, format!("the record cannot be written: {error}"))
@@ -253,29 +254,30 @@ impl Run<'_> {
     /// Takes away what a command has left mounted in the rootfs. It would be gone with the run, and so
     /// would be all that is dropped into it.
     fn unmount(&mut self, subject: &Subject) {
-        let left = mounts::below(&self.site.rootfs).into_iter().rev();
-        let left: Vec<_> = left.filter(|path| !self.site.mounts.contains(path)).collect();
+        let left = mounts::below(&self.workspace.rootfs).into_iter().rev();
+        let left: Vec<_> = left.filter(|path| !self.workspace.mounts.contains(path)).collect();
         for path in left {
             let shown = crate::shell::word(&path);
-            let within = path.strip_prefix(&self.site.rootfs).unwrap_or(&path);
-            let outcome =
-                match Rootfs::open(&self.site.rootfs).and_then(|rootfs| rootfs.detach(within)) {
-                    Ok(()) => "it is taken away".to_owned(),
-                    Err(error) => format!("it cannot be taken away: {error}"),
-                };
+            let within = path.strip_prefix(&self.workspace.rootfs).unwrap_or(&path);
+            let outcome = match Rootfs::open(&self.workspace.rootfs)
+                .and_then(|rootfs| rootfs.detach(within))
+            {
+                Ok(()) => "it is taken away".to_owned(),
+                Err(error) => format!("it cannot be taken away: {error}"),
+            };
             self.note(&format!("{subject} left a mount at {shown}; {outcome}"));
         }
     }
 
     fn note(&mut self, text: &str) {
         self.log(format!("{text}\n").as_bytes());
-        self.means.observer.event(&Event::Note(&self.means.secrets.mask(text)));
+        self.context.observer.event(&Event::Note(&self.context.secrets.mask(text)));
     }
 
     fn log(&mut self, bytes: &[u8]) {
-        if let Some(directory) = &mut self.means.directory {
+        if let Some(directory) = &mut self.context.directory {
             let text = String::from_utf8_lossy(bytes);
-            directory.write(self.means.secrets.mask(&text).as_bytes());
+            directory.write(self.context.secrets.mask(&text).as_bytes());
         }
     }
 
@@ -285,30 +287,30 @@ impl Run<'_> {
             return failure;
         }
         let rootfs = match self.kept_rootfs.take() {
-            None if self.means.keep_failed => self.keep_rootfs(),
+            None if self.context.keep_failed => self.keep_rootfs(),
             kept => kept,
         };
-        if let Some(fault) = self.means.directory.as_ref().and_then(RunDirectory::fault) {
+        if let Some(fault) = self.context.directory.as_ref().and_then(RunDirectory::fault) {
             let note = format!("the log ends early: {fault}");
             self.note(&note);
         }
-        let Some(directory) = &mut self.means.directory else { return failure };
+        let Some(directory) = &mut self.context.directory else { return failure };
         directory.keep();
         Failure { log: Some(directory.log()), rootfs, ..failure }
     }
 
     /// Copies the failed rootfs, since what made the container removes it.
     fn keep_rootfs(&mut self) -> Option<PathBuf> {
-        let to = self.means.directory.as_ref()?.place("rootfs");
+        let to = self.context.directory.as_ref()?.place("rootfs");
         let mut copy = step::host_command("cp");
-        copy.args(["-a", "--reflink=auto", "--"]).arg(&self.site.rootfs).arg(&to);
-        let terms = child::Terms { work: Work::Final, ..child::Terms::default() };
+        copy.args(["-a", "--reflink=auto", "--"]).arg(&self.workspace.rootfs).arg(&to);
+        let options = child::SpawnOptions { work: Work::Final, ..child::SpawnOptions::default() };
         let mut faults = Faults::default();
-        match self.means.events.run(copy, terms, &mut faults) {
+        match self.context.events.run(copy, options, &mut faults) {
             Ok(End::Own(status)) if status.success() => {
                 let name = self.plan.container.name.clone();
                 let run = KeptRun { name, ids: Ids::of_this_process() };
-                let noted = self.means.directory.as_ref()?.describe(&run);
+                let noted = self.context.directory.as_ref()?.describe(&run);
                 if let Err(error) = noted {
                     self.note(&format!("the kept rootfs cannot be entered by name: {error}"));
                 }
@@ -333,19 +335,19 @@ impl Run<'_> {
     }
 
     /// Tells whether a step's output is shown on a terminal, where time can be seen to pass.
-    fn terms(&self, step: &Step) -> child::Terms {
-        child::Terms {
+    fn options(&self, step: &Step) -> child::SpawnOptions {
+        child::SpawnOptions {
             timeout: step.timeout.map(Into::into),
-            tick: self.means.observer.tick(),
-            work: if step.stop == Stop::Finally { Work::Final } else { Work::Ordinary },
-            ..child::Terms::default()
+            tick: self.context.observer.tick(),
+            work: if step.stop == Phase::Finally { Work::Final } else { Work::Ordinary },
+            ..child::SpawnOptions::default()
         }
     }
 }
 
 /// What a command of the program's own complains of.
 #[derive(Default)]
-struct Faults(Evidence);
+struct Faults(OutputTail);
 
 impl child::Watcher for Faults {
     fn output(&mut self, bytes: &[u8]) {

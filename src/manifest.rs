@@ -39,8 +39,8 @@ pub use capability::Capability;
 pub use duration::Duration;
 pub use mode::Mode;
 pub use model::{
-    Action, ConfigLine, ConfigValue, Content, EnvValue, FileDrop, IfExists, Layer, Manifest, Place,
-    Sandbox, Step, Stop, Storing, TemplateRef, Upstream, When,
+    Action, ConfigLine, ConfigValue, Content, EnvValue, FileDrop, IfExists, Layer, Manifest, Phase,
+    Place, Sandbox, Step, Storing, TemplateRef, Upstream, When,
 };
 pub use name::{LayerName, WORDS, is_variable_name};
 pub use owner::{Id, Owner};

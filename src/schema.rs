@@ -8,7 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::chain::Origin;
 use crate::digest::Digest;
-use crate::manifest::{Capability, Duration, IfExists, LayerName, Mode, Owner, RootfsPath, Stop};
+use crate::manifest::{Capability, Duration, IfExists, LayerName, Mode, Owner, Phase, RootfsPath};
 use crate::plan::Plan;
 use crate::record::Record;
 use crate::source::At;
@@ -43,7 +43,7 @@ text! {
     Origin: "Origin", "Where a variable's value comes from.", "";
     Owner: "Owner", "A user and a group, each by name or number.", ":";
     RootfsPath: "RootfsPath", "An absolute path inside the rootfs.", "^/";
-    Stop: "Stop", "When a step runs.", "^(pre|post|check|finally)$";
+    Phase: "Phase", "When a step runs.", "^(pre|post|check|finally)$";
 }
 
 /// Compares a schema with the file that is checked in.

@@ -17,34 +17,34 @@
 //!
 //! An entry is complete or absent: its tree is on the disk before its document is.
 
-mod beside;
 mod build;
 mod clean;
 mod commit;
 mod entry;
 mod flush;
+mod gc_roots;
+mod layout;
 mod leftover;
 mod lock;
 mod memory;
 mod moved;
-mod place;
-mod roots;
+mod referrers;
 mod scrub;
+mod sidecar;
 mod stage;
 #[cfg(test)]
 mod tests;
-mod users;
 mod verify;
 mod work;
 
-pub use build::{Build, Start, Workspace};
+pub use build::{Build, BuildOn, Setting};
 pub use clean::{Cleaned, clean, forget, remove};
 pub use commit::About;
 pub use entry::{Entry, Keys, Made};
+pub use gc_roots::GcRoot;
+pub use layout::{Store, VARIABLE, directory, ids_of, map_of};
 pub use lock::Lock;
-pub use place::{Store, VARIABLE, directory, ids_of, map_of};
-pub use roots::Root;
+pub use referrers::Referrers;
 pub use scrub::Scrubbed;
-pub use stage::{Overlay, Veil};
-pub use users::Users;
+pub use stage::{HiddenContainers, Overlay};
 pub use verify::verify;

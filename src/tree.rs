@@ -6,13 +6,13 @@
 //! the caller's to see to.
 
 mod attributes;
-mod bell;
 mod bytes;
 mod copy;
-mod crew;
 mod descriptors;
+mod dir_path;
 mod directory;
 mod immutable;
+mod interrupt;
 mod label;
 mod links;
 mod listing;
@@ -20,19 +20,20 @@ mod maker;
 mod merge;
 mod relink;
 mod remove;
+mod sharing;
 #[cfg(test)]
 mod tests;
-mod trail;
 mod usage;
+mod workers;
 mod xattr;
-mod zone;
 
 pub use attributes::{copy_attributes, times};
-pub use bell::Bell;
 pub use copy::copy;
 pub use immutable::loosened;
+pub use interrupt::Interrupt;
 pub use listing::{
-    Difference, Entry, Finding, Kind, Known, LONGEST_TEXT, Listing, Place, PlaceKind,
+    Baseline, Change, Difference, LONGEST_TEXT, ListedFile, ListedKind, Listing, Occurrence,
+    OccurrenceKind,
 };
 pub use merge::{Changes, Form, merge};
 pub use relink::relink;

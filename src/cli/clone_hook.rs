@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::store::{Root, Store};
+use crate::store::{GcRoot, Store};
 
 /// The word that calls it.
 pub(super) const WORD: &str = "--clone-hook";
@@ -28,5 +28,5 @@ pub(super) fn main() -> u8 {
 fn note(config: &Path, rootfs: &Path) -> std::io::Result<()> {
     let rootfs = rootfs.to_string_lossy();
     let Some((store, entry)) = Store::of_rootfs(&rootfs) else { return Ok(()) };
-    Root::note(&store, entry, config)
+    GcRoot::note(&store, entry, config)
 }

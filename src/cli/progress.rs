@@ -280,12 +280,12 @@ fn unfinished(bytes: &[u8]) -> usize {
 }
 
 fn what(subject: &Subject) -> &'static str {
-    use crate::manifest::Stop;
+    use crate::manifest::Phase;
     match subject.doing {
-        Doing::Step(Stop::Pre) => "pre",
-        Doing::Step(Stop::Post) => "post",
-        Doing::Step(Stop::Check) => "check",
-        Doing::Step(Stop::Finally) => "finally",
+        Doing::Step(Phase::Pre) => "pre",
+        Doing::Step(Phase::Post) => "post",
+        Doing::Step(Phase::Check) => "check",
+        Doing::Step(Phase::Finally) => "finally",
         Doing::Upstream(_) => "template",
         Doing::Drop(_) => "file",
         Doing::Config => "config",

@@ -7,7 +7,7 @@ use super::at_work::AtWork;
 use super::output::Look;
 use super::{output, progress, report};
 use crate::chain::Secrets;
-use crate::execute::{self, Failure, Means, status};
+use crate::execute::{self, Failure, RunContext, status};
 use crate::host::caller::Caller;
 use crate::host::event_loop::EventLoop;
 use crate::host::output::{LeftOut, Output};
@@ -101,7 +101,7 @@ impl Told<'_> {
     ) -> u8 {
         let mut observer = progress::observer(self.options.talk, self.look, self.output.clone());
         let mut observer = at_work.noted(&mut *observer);
-        let means = Means {
+        let context = RunContext {
             observer: &mut observer,
             events: &mut events,
             secrets,
@@ -109,7 +109,7 @@ impl Told<'_> {
             keep_failed: self.options.keep_failed,
             allow_untrusted: self.options.allow_untrusted,
         };
-        let status = match execute::run(self.plan, means) {
+        let status = match execute::run(self.plan, context) {
             Ok(()) => 0,
             Err(failure) if failure.informational() => {
                 self.output.say(&output::line(&format!("{failure}; no container is kept")));

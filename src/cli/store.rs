@@ -16,7 +16,7 @@ use crate::host::userns::{self, Ids};
 use crate::host::{child, lxcpath, template};
 use crate::plan::EntryId;
 use crate::shell;
-use crate::store::{self, Lock, Store, Users};
+use crate::store::{self, Lock, Referrers, Store};
 use list::{Names, list};
 
 /// The exit status of findings.
@@ -152,7 +152,7 @@ fn lock(store: &Store, alone: bool) -> io::Result<Lock> {
     let lock = store.lock()?;
     let mut told = false;
     // Whoever has the gate may wait for a run that this is part of.
-    let is_within = template::held().contains(&lock.word()?);
+    let is_within = template::held().contains(&lock.token()?);
     let locks = if is_within { vec![&lock] } else { vec![&gate, &lock] };
     for one in locks {
         while !(if alone { one.take()? } else { one.share()? }) {
@@ -210,7 +210,7 @@ fn clean(store: &Store, lxcpaths: &[PathBuf], forget: bool) -> io::Result<u8> {
         )));
     }
     // Nobody comes to stand on anything while the lock is held.
-    let mut users = Users::find(top, lxcpaths)?;
+    let mut users = Referrers::find(top, lxcpaths)?;
     for root in users.unreachable.iter().filter(|root| root.map == store.map()) {
         let config = root.config.display();
         output::say(&match forget {
@@ -245,7 +245,7 @@ fn clean(store: &Store, lxcpaths: &[PathBuf], forget: bool) -> io::Result<u8> {
 
 fn remove(store: &Store, lxcpaths: &[PathBuf], given: &[String], names: &Names) -> io::Result<u8> {
     let _held = lock(store, true)?;
-    let users = Users::find(store.top(), lxcpaths)?;
+    let users = Referrers::find(store.top(), lxcpaths)?;
     for id in store.entries()?.into_iter().filter(|id| !given.is_empty() && is_given(*id, given)) {
         if users.needs(id) {
             let by: Vec<_> = users.of.get(&id).into_iter().flatten().collect();

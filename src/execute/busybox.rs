@@ -88,13 +88,13 @@ impl Run<'_> {
     ) -> Result<(), Failure> {
         let text = upstream.template.as_str();
         let started = std::time::Instant::now();
-        self.means.observer.event(&Event::Begun { subject, at: &upstream.at, text });
-        let applets = applets(self.means.events, busybox);
+        self.context.observer.event(&Event::Begun { subject, at: &upstream.at, text });
+        let applets = applets(self.context.events, busybox);
         // LXC loads no config with a longer host name than the kernel takes.
-        let host = shell::cut(&self.site.target.name, LONGEST_HOST_NAME);
+        let host = shell::cut(&self.workspace.target.name, LONGEST_HOST_NAME);
         let result = applets
             .and_then(|applets| {
-                make(&Rootfs::open_or_make(&self.site.rootfs)?, busybox, &applets, host)
+                make(&Rootfs::open_or_make(&self.workspace.rootfs)?, busybox, &applets, host)
             })
             .and_then(|()| {
                 let name = [("lxc.uts.name", host)];
@@ -102,7 +102,7 @@ impl Run<'_> {
                 self.append(layer.name.as_str(), &lines)
             });
         let (succeeded, elapsed) = (result.is_ok(), started.elapsed());
-        self.means.observer.event(&Event::Ended { subject, succeeded, elapsed });
+        self.context.observer.event(&Event::Ended { subject, succeeded, elapsed });
         self.uninterrupted()?;
         result.map_err(|error| {
             let reason = format!("could not make its rootfs: {error}");

@@ -31,10 +31,10 @@ impl Run<'_> {
     /// Adds lines under a comment that names the layer: the file is at all times the old or the new
     /// one.
     pub(super) fn append(&self, layer: &str, lines: &[(&str, &str)]) -> io::Result<()> {
-        let old = read(&self.site.container)?;
+        let old = read(&self.workspace.container)?;
         let new = config::append(&old, layer, lines.iter().copied());
-        let ownership = ownership(&self.site.container, self.site.target.mapped)?;
-        files::replace_in(&self.site.container, NAME, &new, ownership)
+        let ownership = ownership(&self.workspace.container, self.workspace.target.mapped)?;
+        files::replace_in(&self.workspace.container, NAME, &new, ownership)
     }
 }
 

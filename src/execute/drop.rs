@@ -31,7 +31,7 @@ impl Run<'_> {
         // What is made only during the run is made first: the text of a secret, a fetched file.
         let made = match &file.content {
             Content::Rendered { template, values, .. } => {
-                let text = chain::reveal(template, values, &self.means.secrets);
+                let text = chain::reveal(template, values, &self.context.secrets);
                 let text = text.map_err(|fault| {
                     failure(layer, file, fault.diagnostic(&file.at, "").message.trim_start())
                 })?;
@@ -42,7 +42,7 @@ impl Run<'_> {
         };
         let fail = |reason: &str| failure(layer, file, &format!("could not be dropped: {reason}"));
         let rootfs =
-            Rootfs::open(&self.site.rootfs).map_err(|e| fail(&format!("the rootfs: {e}")))?;
+            Rootfs::open(&self.workspace.rootfs).map_err(|e| fail(&format!("the rootfs: {e}")))?;
         let dropped = Drop { rootfs: &rootfs, file, made }.make();
         dropped.map_err(|error| fail(&explain(&error)))
     }

@@ -7,7 +7,7 @@ use super::Run;
 use super::failure::{Failure, status};
 use super::observe::{Doing, Subject};
 use super::step::{Job, host_command};
-use crate::host::child::Terms;
+use crate::host::child::SpawnOptions;
 use crate::plan::{FileDrop, Layer};
 
 /// How long nothing may come from a server before it is given up, in seconds.
@@ -35,7 +35,7 @@ impl Run<'_> {
                 format!("could not be fetched: {reason}"),
             )
         };
-        let Some(directory) = &self.means.directory else {
+        let Some(directory) = &self.context.directory else {
             return Err(fail("there is no state directory to put it into"));
         };
         let to = directory.place("fetched");
@@ -43,8 +43,9 @@ impl Run<'_> {
             return Err(fail("neither `curl` nor `wget` is installed"));
         };
         let job = Job { subject: subject.clone(), at: &drop.at, text: url, status: status::FILES };
-        let terms = Terms { tick: self.means.observer.tick(), ..Terms::default() };
-        self.command(job, command, terms)?;
+        let options =
+            SpawnOptions { tick: self.context.observer.tick(), ..SpawnOptions::default() };
+        self.command(job, command, options)?;
         Ok(to)
     }
 }

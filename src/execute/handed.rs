@@ -8,7 +8,7 @@ use super::failure::{Failure, status};
 use super::observe::{Doing, Subject};
 use super::{Handed, Run};
 use crate::host::files;
-use crate::manifest::Stop;
+use crate::manifest::Phase;
 use crate::plan::Layer;
 
 /// The most that can be handed inward, in bytes.
@@ -17,7 +17,7 @@ const MOST: usize = 64 * 1024;
 impl Run<'_> {
     /// Makes the file that the pre steps of a layer write into.
     pub(super) fn handed_file(&self, layer: &Layer) -> Result<PathBuf, Failure> {
-        let file = match &self.means.directory {
+        let file = match &self.context.directory {
             Some(directory) => directory.file(&format!("env-{}", layer.name)),
             None => Err(std::io::Error::other("there is no state directory")),
         };
@@ -35,7 +35,7 @@ impl Run<'_> {
 }
 
 fn failure(layer: &Layer, reason: String) -> Failure {
-    let subject = Subject { layer: layer.name.clone(), doing: Doing::Step(Stop::Pre) };
+    let subject = Subject { layer: layer.name.clone(), doing: Doing::Step(Phase::Pre) };
     let at = layer.before.first().map_or(&layer.at, |step| &step.at);
     Failure::of(status::PRE, subject, at, reason)
 }

@@ -16,7 +16,7 @@ use super::{Handed, Run};
 use crate::digest::Digest;
 use crate::host::cache::{self, Kept};
 use crate::host::caller::Caller;
-use crate::host::child::{End, Terms, Watcher};
+use crate::host::child::{End, SpawnOptions, Watcher};
 use crate::host::event_loop::EventLoop;
 use crate::host::files;
 use crate::host::machine;
@@ -43,35 +43,35 @@ impl Run<'_> {
         inside: &Inside,
         handed: &Handed,
     ) -> Result<(), Failure> {
-        let terms = self.terms(step);
+        let options = self.options(step);
         let status = job.status;
         let fail = |subject, reason| Failure::of(status, subject, &step.at, reason);
         let script = script(step, inside).map_err(|reason| fail(job.subject.clone(), reason))?;
-        let refused = Rootfs::open(&self.site.rootfs)
+        let refused = Rootfs::open(&self.workspace.rootfs)
             .ok()
             .and_then(|rootfs| machine::refusal(&rootfs, step.argv.first()?.as_ref()));
         if let Some(reason) = refused {
             return Err(fail(job.subject, format!("could not be run: {reason}")).hint(ADVICE));
         }
         let caches = self.caches(&job, &inside.sandbox)?;
-        let site = Rc::clone(&self.site);
+        let workspace = Rc::clone(&self.workspace);
         let settings = Settings {
-            rootfs: &site.rootfs,
-            name: &site.target.name,
+            rootfs: &workspace.rootfs,
+            name: &workspace.target.name,
             network: if inside.sandbox.network { Network::Host } else { Network::Own },
-            unguarded: self.means.allow_untrusted,
+            unguarded: self.context.allow_untrusted,
             resolver: inside.sandbox.resolver,
             policy: true,
             lending: Lending::Files,
             capabilities: capabilities(&inside.sandbox),
-            mapped: site.target.mapped,
+            mapped: workspace.target.mapped,
             caches,
             script,
         };
         let argv = step.argv.iter().map(OsString::from).collect();
         let environment = self.environment_inside(layer, inside, handed);
         let program = Program { argv, environment };
-        self.job(job, terms, |events, watcher| run(settings, &program, terms, events, watcher))
+        self.job(job, options, |events, watcher| run(settings, &program, options, events, watcher))
             .map_err(|failure| match hint(&failure, &inside.sandbox) {
                 Some(hint) => failure.hint(hint),
                 None => failure,
@@ -87,12 +87,14 @@ impl Run<'_> {
         handed: &Handed,
     ) -> Vec<(OsString, OsString)> {
         let name = |name: &str, value: &str| (OsString::from(name), OsString::from(value));
-        let of_run =
-            [name("LXC_NAME", &self.site.target.name), name("LAYER_NAME", layer.name.as_str())];
+        let of_run = [
+            name("LXC_NAME", &self.workspace.target.name),
+            name("LAYER_NAME", layer.name.as_str()),
+        ];
         let given =
             inside.environment.iter().chain(layer.environment.iter()).chain(seen(layer, handed));
         let secrets = layer.secrets.iter().filter_map(|(name, variable)| {
-            let value = self.means.secrets.get(variable)?;
+            let value = self.context.secrets.get(variable)?;
             Some((OsString::from(name), OsString::from(value.expose())))
         });
         of_run.into_iter().chain(given.cloned()).chain(secrets).collect()
@@ -107,7 +109,7 @@ impl Run<'_> {
                 Failure::of(job.status, job.subject.clone(), job.at, reason)
             };
             let path: &Path = path.as_ref();
-            let owner = self.site.target.mapped.map(|mapped| (mapped.uid, mapped.gid));
+            let owner = self.workspace.target.mapped.map(|mapped| (mapped.uid, mapped.gid));
             let kept = cache::directory(&Caller::observe())
                 .ok_or_else(|| io::Error::other("no directory for it is known"))
                 .and_then(|directory| Kept::find(&directory, owner, path))
@@ -121,7 +123,7 @@ impl Run<'_> {
                 self.uninterrupted()?;
                 sleep(PATIENCE);
             }
-            let like = attributes(&self.site.rootfs, path);
+            let like = attributes(&self.workspace.rootfs, path);
             let (directory, lock) = kept.open(like).map_err(fail)?;
             caches.push(Cache { path: path.to_path_buf(), directory, lock });
         }
@@ -143,13 +145,13 @@ fn hint(failure: &Failure, sandbox: &manifest::Sandbox) -> Option<&'static str> 
 pub(super) fn run(
     settings: Settings<'_>,
     program: &Program,
-    terms: Terms,
+    options: SpawnOptions,
     events: &mut EventLoop,
     watcher: &mut dyn Watcher,
 ) -> io::Result<End> {
     let sandbox = Sandbox::set_up(settings).map_err(not_built)?;
     let mut report = None;
-    let end = events.supervise(terms, watcher, |output| {
+    let end = events.supervise(options, watcher, |output| {
         let (output, errors) = (output.as_fd(), output.as_fd());
         let streams = Streams { input: None, output, errors, terminal: false };
         let (id, told) = sandbox.start(program, &streams).map_err(not_built)?;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::manifest::{LayerName, Stop};
+use crate::manifest::{LayerName, Phase};
 use crate::source::At;
 
 /// Who is told what happens.
@@ -64,7 +64,7 @@ pub struct Subject {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Doing {
     /// A step of this kind.
-    Step(Stop),
+    Step(Phase),
     /// The upstream template.
     Upstream(String),
     /// The drop to this path.

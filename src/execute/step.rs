@@ -7,18 +7,18 @@ use std::time::Instant;
 
 use rustix::process::Signal;
 
-use super::evidence::Evidence;
 use super::failure::{Failure, OUT_OF_MEMORY, status};
 use super::observe::{Doing, Event, Observer, Subject};
+use super::output_tail::OutputTail;
 use super::{Handed, Run};
 use crate::chain::{MaskedStream, Secret};
-use crate::host::child::{self, End, Terms, Watcher};
+use crate::host::child::{self, End, SpawnOptions, Watcher};
 use crate::host::event_loop::EventLoop;
 use crate::host::interrupts::Work;
 use crate::host::state::RunDirectory;
 use crate::host::{program, signals};
 use crate::lxc::upstream::HELD;
-use crate::manifest::Stop;
+use crate::manifest::Phase;
 use crate::plan::{Layer, Place, Step};
 use crate::shell;
 use crate::source::At;
@@ -35,7 +35,7 @@ impl Run<'_> {
         let subject = Subject { layer: layer.name.clone(), doing: Doing::Step(step.stop) };
         let text = step.argv.last().map(String::as_str).unwrap_or_default();
         let job = Job { subject, at: &step.at, text, status: status_of(step.stop) };
-        let terms = self.terms(step);
+        let options = self.options(step);
         if let Place::Rootfs(inside) = &step.place {
             return self.step_inside(job, layer, step, inside, handed).map_err(|failure| Failure {
                 command: Some(shell::command(&step.argv)),
@@ -52,10 +52,10 @@ impl Run<'_> {
         let pairs = layer.environment.iter().chain(seen(layer, handed)).chain(more);
         command.envs(pairs.map(|(name, value)| (name, value)));
         for (name, variable) in &layer.secrets {
-            let value = self.means.secrets.get(variable).map(Secret::expose).unwrap_or_default();
+            let value = self.context.secrets.get(variable).map(Secret::expose).unwrap_or_default();
             command.env(name, value);
         }
-        self.command(job, command, terms).map_err(|failure| Failure {
+        self.command(job, command, options).map_err(|failure| Failure {
             command: Some(shell::command(&step.argv)),
             hint: failure.hint.clone().or_else(|| hint(step, &failure)),
             ..failure
@@ -64,7 +64,7 @@ impl Run<'_> {
 
     /// Adds what every step knows of the container and of its layer.
     fn surround(&self, command: &mut Command, layer: &Layer) {
-        let container = &self.site.target;
+        let container = &self.workspace.target;
         command
             .env("LXC_NAME", &container.name)
             .env("LXC_PATH", &container.path)
@@ -87,15 +87,17 @@ impl Run<'_> {
         &mut self,
         job: Job<'_>,
         mut command: Command,
-        terms: Terms,
+        options: SpawnOptions,
     ) -> Result<(), Failure> {
         match self.held().join(" ") {
             nothing if nothing.is_empty() => command.env_remove(HELD),
             held => command.env(HELD, held),
         };
         let name = command.get_program().to_owned();
-        self.job(job, terms, |events, watcher| {
-            events.run(command, terms, watcher).map_err(|error| program::not_started(&name, error))
+        self.job(job, options, |events, watcher| {
+            events
+                .run(command, options, watcher)
+                .map_err(|error| program::not_started(&name, error))
         })
     }
 
@@ -103,28 +105,28 @@ impl Run<'_> {
     pub(super) fn job(
         &mut self,
         job: Job<'_>,
-        terms: Terms,
+        options: SpawnOptions,
         run: impl FnOnce(&mut EventLoop, &mut dyn Watcher) -> io::Result<End>,
     ) -> Result<(), Failure> {
         let Job { subject, at, text, status } = job;
         let begun = format!("{subject} ({at}): {text}\n");
         self.log(begun.as_bytes());
-        let text = &self.means.secrets.mask(text);
-        self.means.observer.event(&Event::Begun { subject: &subject, at, text });
+        let text = &self.context.secrets.mask(text);
+        self.context.observer.event(&Event::Begun { subject: &subject, at, text });
         let started = Instant::now();
-        let mut witness = Witness {
+        let mut sink = OutputSink {
             subject: &subject,
-            observer: &mut *self.means.observer,
-            directory: &mut self.means.directory,
-            evidence: Evidence::default(),
-            masked: self.means.secrets.stream(),
+            observer: &mut *self.context.observer,
+            directory: &mut self.context.directory,
+            tail: OutputTail::default(),
+            masked: self.context.secrets.stream(),
         };
-        let end = run(self.means.events, &mut witness);
-        let tail = witness.end();
+        let end = run(self.context.events, &mut sink);
+        let tail = sink.end();
         let elapsed = started.elapsed();
         // A shell whose command was killed ends with the status that stands for that.
         let killed = matches!(&end, Ok(End::Own(own)) if child::code(*own) == KILLED);
-        let failure = match judge(end, self.means.events, status, terms) {
+        let failure = match judge(end, self.context.events, status, options) {
             Ok(()) => None,
             Err((status, reason)) => {
                 let failure = Failure::of(status, subject.clone(), at, reason);
@@ -132,7 +134,7 @@ impl Run<'_> {
             }
         };
         let succeeded = failure.is_none();
-        self.means.observer.event(&Event::Ended { subject: &subject, succeeded, elapsed });
+        self.context.observer.event(&Event::Ended { subject: &subject, succeeded, elapsed });
         self.unmount(&subject);
         let Some(failure) = failure else { return Ok(()) };
         self.log(format!("{failure}\n").as_bytes());
@@ -170,18 +172,18 @@ fn judge(
     end: io::Result<End>,
     events: &mut EventLoop,
     status: u8,
-    terms: Terms,
+    options: SpawnOptions,
 ) -> Result<(), (u8, String)> {
     match end {
         Err(error) => Err((status, format!("could not be run: {error}"))),
         Ok(End::TimedOut) => {
-            let limit = terms.timeout.map(|limit| format!(" after {} s", limit.as_secs()));
+            let limit = options.timeout.map(|limit| format!(" after {} s", limit.as_secs()));
             Err((status, format!("timed out{}", limit.unwrap_or_default())))
         }
         Ok(End::Interrupted(signal)) => Err(interrupted(signal)),
         Ok(End::Own(own)) => match events.asked() {
             // It came while the step was ending by itself, or the terminal has told both at once.
-            Some(signal) if terms.work == Work::Ordinary => Err(interrupted(signal)),
+            Some(signal) if options.work == Work::Ordinary => Err(interrupted(signal)),
             _ if own.success() => Ok(()),
             _ => Err((status, describe(own))),
         },
@@ -214,36 +216,36 @@ pub(super) fn seen<'a>(
     handed.iter().filter(|(name, _)| layer.sees.iter().any(|seen| name == seen.as_str()))
 }
 
-fn status_of(stop: Stop) -> u8 {
+fn status_of(stop: Phase) -> u8 {
     match stop {
-        Stop::Pre => status::PRE,
-        Stop::Post | Stop::Finally => status::POST,
-        Stop::Check => status::CHECK,
+        Phase::Pre => status::PRE,
+        Phase::Post | Phase::Finally => status::POST,
+        Phase::Check => status::CHECK,
     }
 }
 
 fn hint(step: &Step, failure: &Failure) -> Option<String> {
     // One that was ended from outside has not looked.
     let has_looked = failure.reason.starts_with("ended with");
-    (step.stop == Stop::Check && has_looked)
+    (step.stop == Phase::Check && has_looked)
         .then(|| "a check proves a layer's work; what it looks for is missing".to_owned())
 }
 
 /// Hands a command's output to the log, to the observer, and to the failure that may come.
-struct Witness<'a> {
+struct OutputSink<'a> {
     subject: &'a Subject,
     observer: &'a mut dyn Observer,
     directory: &'a mut Option<RunDirectory>,
-    evidence: Evidence,
+    tail: OutputTail,
     masked: MaskedStream,
 }
 
-impl Witness<'_> {
+impl OutputSink<'_> {
     fn hand(&mut self, bytes: &[u8]) {
         if let Some(directory) = self.directory {
             directory.write(bytes);
         }
-        self.evidence.add(bytes);
+        self.tail.add(bytes);
         self.observer.event(&Event::Output { subject: self.subject, bytes });
     }
 
@@ -253,11 +255,11 @@ impl Witness<'_> {
         if !rest.is_empty() {
             self.hand(&rest);
         }
-        self.evidence.tail()
+        self.tail.tail()
     }
 }
 
-impl Watcher for Witness<'_> {
+impl Watcher for OutputSink<'_> {
     fn output(&mut self, bytes: &[u8]) {
         let masked = self.masked.push(bytes);
         if !masked.is_empty() {

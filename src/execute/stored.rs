@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use super::failure::{Failure, status};
 use super::observe::{Doing, Event, Subject};
-use super::site::Site;
+use super::workspace::Workspace;
 use super::{Handed, Run, config};
 use crate::host::caller::Caller;
 use crate::host::contain;
@@ -273,13 +273,13 @@ impl Run<'_> {
     /// Opens the store for this run.
     fn open_store(&mut self) -> Result<Stored, Denied> {
         let why = |error: io::Error| Denied::Why(error.to_string());
-        let initial = config::read(&self.site.container).map_err(why)?;
+        let initial = config::read(&self.workspace.container).map_err(why)?;
         if self.plan.storage.mode == Mode::Overlay
-            && let Some(fault) = settle::no_overlay(&initial, &self.site)
+            && let Some(fault) = settle::no_overlay(&initial, &self.workspace)
         {
             return Err(Denied::Why(fault));
         }
-        let found = Rootfs::open(&self.site.rootfs).and_then(|rootfs| rootfs.fingerprint());
+        let found = Rootfs::open(&self.workspace.rootfs).and_then(|rootfs| rootfs.fingerprint());
         match found {
             Ok(found) if found.is_empty() => {}
             Ok(_) if self.was_empty => {
@@ -288,11 +288,11 @@ impl Run<'_> {
             Ok(_) => return Err(Denied::Why("the rootfs is not empty".to_owned())),
             // The directory of `--dir` is the template's to make.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                std::fs::create_dir(&self.site.rootfs).map_err(why)?;
+                std::fs::create_dir(&self.workspace.rootfs).map_err(why)?;
             }
             Err(error) => return Err(why(error)),
         }
-        if let Some(name) = self.site.new_names().map_err(why)?.first() {
+        if let Some(name) = self.workspace.new_names().map_err(why)?.first() {
             let name = crate::shell::word(name);
             return Err(Denied::Why(format!(
                 "a pre step has written {name} into the container's directory"
@@ -302,7 +302,7 @@ impl Run<'_> {
             let why = "it cannot have mounts of its own here";
             return Err(Denied::Why(why.to_owned()));
         }
-        let target = &self.site.target;
+        let target = &self.workspace.target;
         let top = store::directory(&Caller::observe())
             .ok_or_else(|| Denied::Why("no directory for it is known".to_owned()))?;
         let map = store::map_of(crate::host::userns::Ids::of_this_process());
@@ -344,7 +344,7 @@ impl Run<'_> {
         let (gate, shared) = (store.gate().map_err(why)?, store.lock().map_err(why)?);
         let what = "the store is being cleaned";
         // Whoever has the gate may wait for a run that this is part of.
-        let word = shared.word().map_err(why)?;
+        let word = shared.token().map_err(why)?;
         if !template::held().contains(&word) {
             self.wait(what, || gate.share()).map_err(Denied::Failure)?;
         }
@@ -356,7 +356,7 @@ impl Run<'_> {
     pub(in crate::execute) fn held(&self) -> Vec<String> {
         let mut held = template::held();
         if let Some(Stored { shared: Some(shared), making, .. }) = &self.stored {
-            held.extend(shared.word());
+            held.extend(shared.token());
             held.extend(making.iter().cloned());
         }
         held
@@ -423,10 +423,10 @@ impl Run<'_> {
         let subject = Subject { layer: layer.name.clone(), doing: Doing::Store };
         self.log(format!("{subject}: {text}\n").as_bytes());
         let started = std::time::Instant::now();
-        self.means.observer.event(&Event::Begun { subject: &subject, at: &layer.at, text });
+        self.context.observer.event(&Event::Begun { subject: &subject, at: &layer.at, text });
         let result = act(self);
         let (succeeded, elapsed) = (result.is_ok(), started.elapsed());
-        self.means.observer.event(&Event::Ended { subject: &subject, succeeded, elapsed });
+        self.context.observer.event(&Event::Ended { subject: &subject, succeeded, elapsed });
         let error = match result {
             Ok(done) => return Ok(done),
             Err(error) => error,
@@ -441,23 +441,23 @@ impl Run<'_> {
         if error.kind() == io::ErrorKind::Interrupted { self.uninterrupted() } else { Ok(()) }
     }
 
-    /// Does something where another site is the run's; what it fails with is kept before that is
+    /// Does something where another workspace is the run's; what it fails with is kept before that is
     /// gone.
-    fn at_site<T>(
+    fn in_workspace<T>(
         &mut self,
-        site: Site,
+        workspace: Workspace,
         act: impl FnOnce(&mut Self) -> Result<T, Box<Failure>>,
     ) -> Result<T, Box<Failure>> {
-        let own = std::mem::replace(&mut self.site, Rc::new(site));
+        let own = std::mem::replace(&mut self.workspace, Rc::new(workspace));
         let result = act(self);
         if result.as_ref().is_err_and(|failure| !failure.informational())
-            && self.means.keep_failed
+            && self.context.keep_failed
             && self.kept_rootfs.is_none()
         {
             self.kept_rootfs = self.keep_rootfs();
         }
-        self.site = own;
-        let name = &self.site.target.name;
+        self.workspace = own;
+        let name = &self.workspace.target.name;
         result.map_err(|failure| {
             let reason = failure.reason.replace(PLACEHOLDER, name);
             let hint = match failure.hint {

@@ -12,7 +12,7 @@ use super::observe::{Doing, Subject};
 use super::step::Job;
 use super::{Run, config};
 use crate::digest::Digest;
-use crate::host::child::{self, Terms};
+use crate::host::child::{self, SpawnOptions};
 use crate::host::files;
 use crate::host::rootfs::{Fingerprint, Rootfs};
 use crate::host::template;
@@ -47,29 +47,29 @@ impl Run<'_> {
             .env(DEPTH, (depth + 1).to_string())
             // A template may ask questions, but what somebody answers is in no key.
             .stdin(if self.stored.is_some() { Stdio::null() } else { Stdio::inherit() });
-        let terms = Terms {
+        let options = SpawnOptions {
             shares_terminal: self.stored.is_none() && child::is_terminal(rustix::stdio::stdin()),
-            tick: self.means.observer.tick(),
-            ..Terms::default()
+            tick: self.context.observer.tick(),
+            ..SpawnOptions::default()
         };
         let text = upstream.template.as_str();
         let job =
             Job { subject: subject.clone(), at: &upstream.at, text, status: status::UPSTREAM };
         let words = [path.as_os_str()].into_iter().chain(args.iter().map(OsString::as_os_str));
         let line = shell::command(words);
-        self.command(job, command, terms)
+        self.command(job, command, options)
             .map_err(|failure| Failure { command: Some(line.clone()), ..failure })?;
         if self.stored.is_some() {
             // What it has left would be stored as that of another.
             unchanged(path, *digest).map_err(&fail)?;
         }
         let after = self.effect().map_err(|error| fail(format!("left a fault: {error}")))?;
-        if before == after && !self.site.target.args.is_empty() {
+        if before == after && !self.workspace.target.args.is_empty() {
             let reason = "has changed nothing: the call only asked for something";
             return Err(Failure { status: status::INFORMATIONAL, ..fail(reason.to_owned()) });
         }
-        if !self.site.rootfs.is_dir() {
-            let rootfs = shell::word(&self.site.rootfs);
+        if !self.workspace.rootfs.is_dir() {
+            let rootfs = shell::word(&self.workspace.rootfs);
             return Err(fail(format!("left no rootfs at {rootfs}")));
         }
         self.look_for_stray_config(&subject);
@@ -101,19 +101,19 @@ impl Run<'_> {
     /// Returns what shows whether a template has done anything.
     fn effect(&self) -> io::Result<(Fingerprint, Vec<u8>)> {
         // LXC makes no directory of its own choosing for `--dir`: the template does.
-        let rootfs = match Rootfs::open(&self.site.rootfs) {
+        let rootfs = match Rootfs::open(&self.workspace.rootfs) {
             Ok(rootfs) => rootfs.fingerprint()?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Fingerprint::new(),
             Err(error) => return Err(error),
         };
-        let config = config::read(&self.site.container)?;
+        let config = config::read(&self.workspace.container)?;
         Ok((rootfs, config))
     }
 
     /// Some packaged templates add the name to a path that ends with it already, and write their
     /// config where LXC does not read it.
     fn look_for_stray_config(&mut self, subject: &Subject) {
-        let container = &self.site.target;
+        let container = &self.workspace.target;
         let stray = container.path.join(&container.name).join("config");
         if stray.is_file() {
             let stray = stray.display();
@@ -124,7 +124,7 @@ impl Run<'_> {
     /// Reads the record that the upstream left, where it is this program again.
     fn read_record(&self) -> Option<serde_json::Value> {
         let mut text = Vec::new();
-        let file = files::open_in(&self.site.container, record::NAME).ok()?;
+        let file = files::open_in(&self.workspace.container, record::NAME).ok()?;
         file.take(64 * 1024 * 1024).read_to_end(&mut text).ok()?;
         serde_json::from_slice(&text).ok()
     }

@@ -55,7 +55,7 @@ pub trait Watcher {
 
 /// How a child is run.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Terms {
+pub struct SpawnOptions {
     /// How long it may take.
     pub timeout: Option<Duration>,
     /// Whether it shares the process group of this process, and so the terminal. Otherwise it has

@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait, waitpid};
 
-use super::child::{End, GRACE, Terms, Watcher, signal_group};
+use super::child::{End, GRACE, SpawnOptions, Watcher, signal_group};
 use super::inheritance;
 use super::interrupts::{Answer, Interrupts, Work};
 use super::kernel::{self, Received, Start};
@@ -67,12 +67,12 @@ impl EventLoop {
     pub fn run(
         &mut self,
         mut command: Command,
-        terms: Terms,
+        options: SpawnOptions,
         watcher: &mut dyn Watcher,
     ) -> io::Result<End> {
-        let own_session = !terms.shares_terminal;
+        let own_session = !options.shares_terminal;
         kernel::start_as(&mut command, Start { own_session, files: inheritance::files() });
-        self.supervise(terms, watcher, move |writer| {
+        self.supervise(options, watcher, move |writer| {
             command.stdout(writer.try_clone()?).stderr(writer);
             command.spawn().map(|child| Pid::from_child(&child))
         })
@@ -83,7 +83,7 @@ impl EventLoop {
         let start = Start { own_session: true, files: inheritance::files() };
         kernel::start_as(&mut command, start);
         let mut printed = Printed(Vec::new());
-        let end = self.supervise(Terms::default(), &mut printed, move |writer| {
+        let end = self.supervise(SpawnOptions::default(), &mut printed, move |writer| {
             command.stdout(writer).spawn().map(|child| Pid::from_child(&child))
         })?;
         Ok((printed.0, end))
@@ -94,7 +94,7 @@ impl EventLoop {
     /// The child leads a process group of its own, unless it shares that of this process.
     pub fn supervise(
         &mut self,
-        terms: Terms,
+        options: SpawnOptions,
         watcher: &mut dyn Watcher,
         start: impl FnOnce(OwnedFd) -> io::Result<Pid>,
     ) -> io::Result<End> {
@@ -104,7 +104,7 @@ impl EventLoop {
             pid: start(writer)?,
             output: Some(output),
             buffer: vec![0; CHUNK],
-            terms,
+            options,
             asked: None,
             ended: false,
         };
@@ -112,14 +112,14 @@ impl EventLoop {
     }
 
     fn attend(&mut self, mut running: Running, watcher: &mut dyn Watcher) -> io::Result<End> {
-        let limit = running.terms.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let limit = running.options.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
             let deadline = running.asked.map_or(limit, |(_, kill)| Some(kill));
             let held_up = self.output.holds_up();
             let patience = deadline
                 .map(|deadline| deadline.saturating_duration_since(Instant::now()))
                 .into_iter()
-                .chain(running.terms.tick)
+                .chain(running.options.tick)
                 .chain(held_up)
                 .min();
             if self.wait(running.output.as_ref().filter(|_| held_up.is_none()), patience)? {
@@ -181,9 +181,9 @@ impl EventLoop {
     fn answer(&mut self, received: Received, running: &mut Running, watcher: &mut dyn Watcher) {
         let Received { signal, by_kernel } = received;
         let is_first = self.interrupts.asked().is_none();
-        match self.interrupts.hear(signal, self.begun.elapsed(), running.terms.work) {
+        match self.interrupts.hear(signal, self.begun.elapsed(), running.options.work) {
             Answer::Ask(signal) => {
-                let has_it = running.terms.shares_terminal && by_kernel;
+                let has_it = running.options.shares_terminal && by_kernel;
                 running.ask(End::Interrupted(signal), (!has_it).then_some(signal));
             }
             Answer::Kill => running.kill(),
@@ -249,7 +249,7 @@ struct Running {
     /// Nothing, once everybody has closed the other end.
     output: Option<OwnedFd>,
     buffer: Vec<u8>,
-    terms: Terms,
+    options: SpawnOptions,
     /// Why it was asked to end, and when it is killed.
     asked: Option<(End, Instant)>,
     /// Whether it has ended and was waited for, so that its id is no longer its own.
@@ -308,7 +308,7 @@ impl Running {
         // One that has stopped hears nothing until it goes on.
         for signal in [signal, Signal::CONT] {
             // The child is not waited for yet, so that its id is still its own.
-            let sent = if self.terms.shares_terminal {
+            let sent = if self.options.shares_terminal {
                 kill_process(self.pid, signal)
             } else {
                 signal_group(self.pid, signal)

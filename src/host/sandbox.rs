@@ -39,7 +39,7 @@ use super::files;
 use super::kernel::{self, Side};
 use super::rootfs::Rootfs;
 use crate::lxc::call::Mapped;
-use loan::Loan;
+use loan::LentFiles;
 use users::Users;
 
 /// The directories at the top of the rootfs that are covered by filesystems of the sandbox's own.
@@ -146,9 +146,9 @@ pub struct Sandbox<'a> {
     users: Option<&'static Users>,
     /// What `/etc/resolv.conf` is to be in the sandbox's `/run`, below that: its path and its text.
     resolver: Option<(PathBuf, Vec<u8>)>,
-    loans: Vec<Loan>,
+    loans: Vec<LentFiles>,
     /// What other sandboxes in this rootfs may have in common with this one.
-    placeholders: Vec<Loan>,
+    placeholders: Vec<LentFiles>,
     /// Locked as long as one is in the rootfs that has placeholders there.
     lock: Option<OwnedFd>,
     mounted: Vec<MountedFile>,
@@ -188,7 +188,7 @@ impl<'a> Sandbox<'a> {
             let path = Path::new("/").join(name);
             let loan = self.rootfs.place(&path).and_then(|place| {
                 loan::give_back_of_killed(&place)?;
-                Loan::mount_point(&place)
+                LentFiles::mount_point(&place)
             });
             self.loans.extend(about(&path, loan)?);
         }
@@ -222,7 +222,7 @@ impl<'a> Sandbox<'a> {
         let Some(place) = self.rootfs.existing_place(path)? else { return Ok(()) };
         loan::give_back_of_killed(&place)?;
         match self.settings.lending {
-            Lending::Files => self.loans.push(Loan::file(&place, &bytes, mode)?),
+            Lending::Files => self.loans.push(LentFiles::file(&place, &bytes, mode)?),
             Lending::Mounts => {
                 match place.look()? {
                     Some(stat) if !loan::is_placeholder(&stat) => {
@@ -230,7 +230,7 @@ impl<'a> Sandbox<'a> {
                             return Ok(());
                         }
                     }
-                    _ => self.placeholders.push(Loan::placeholder(&place)?),
+                    _ => self.placeholders.push(LentFiles::placeholder(&place)?),
                 }
                 self.mounted.push(MountedFile { path, bytes, mode });
             }

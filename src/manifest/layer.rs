@@ -4,7 +4,7 @@ use toml::de::DeValue;
 
 use super::decode::Decoder;
 use super::tree::{Entry, Node, Table};
-use super::{Layer, LayerName, Stop, Upstream};
+use super::{Layer, LayerName, Phase, Upstream};
 use crate::diagnostic::{Diagnostic, nearest};
 use crate::source::At;
 
@@ -86,10 +86,10 @@ impl Decoder {
         let storing = self.storing(&mut table);
         let secrets = table.take("secrets").map(|entry| self.secrets(&entry)).unwrap_or_default();
         let env = table.take("env").map(|entry| self.env(&entry)).unwrap_or_default();
-        let pre = self.steps(&mut table, "pre", Stop::Pre);
-        let post = self.steps(&mut table, "post", Stop::Post);
-        let check = self.steps(&mut table, "check", Stop::Check);
-        let finally = self.steps(&mut table, "finally", Stop::Finally);
+        let pre = self.steps(&mut table, "pre", Phase::Pre);
+        let post = self.steps(&mut table, "post", Phase::Post);
+        let check = self.steps(&mut table, "check", Phase::Check);
+        let finally = self.steps(&mut table, "finally", Phase::Finally);
         let config = table.take("config").map(|entry| self.config(&entry)).unwrap_or_default();
         let files = table.take("file").map(|entry| self.files(&entry)).unwrap_or_default();
         table.finish("a layer", explain_unknown, &mut self.report);

@@ -154,7 +154,7 @@ pub enum Action {
 /// The kinds of step, in the order in which a layer runs them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Stop {
+pub enum Phase {
     /// Before what the layer wraps.
     Pre,
     /// After it.
@@ -165,7 +165,7 @@ pub enum Stop {
     Finally,
 }
 
-impl fmt::Display for Stop {
+impl fmt::Display for Phase {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Pre => "pre",

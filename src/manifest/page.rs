@@ -6,8 +6,8 @@
 use std::fmt::{self, Write as _};
 
 use super::{
-    Action, ConfigLine, ConfigValue, Content, FileDrop, IfExists, Kind, Layer, LayerFile, Place,
-    Stop, Text, Value, Variable, VariableSource, When,
+    Action, ConfigLine, ConfigValue, Content, FileDrop, IfExists, Kind, Layer, LayerFile, Phase,
+    Place, Text, Value, Variable, VariableSource, When,
 };
 use crate::lxc::config;
 
@@ -124,10 +124,10 @@ fn made(layer: &Layer, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         }
     }
     let steps = [
-        (Stop::Pre, &layer.pre),
-        (Stop::Post, &layer.post),
-        (Stop::Check, &layer.check),
-        (Stop::Finally, &layer.finally),
+        (Phase::Pre, &layer.pre),
+        (Phase::Post, &layer.post),
+        (Phase::Check, &layer.check),
+        (Phase::Finally, &layer.finally),
     ];
     if steps.iter().any(|(_, steps)| !steps.is_empty()) {
         writeln!(to, "\n## Steps")?;

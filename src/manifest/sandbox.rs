@@ -2,7 +2,7 @@
 
 use super::decode::Decoder;
 use super::tree::{Entry, Table};
-use super::{Capability, Place, RootfsPath, Sandbox, Stop};
+use super::{Capability, Phase, Place, RootfsPath, Sandbox};
 use crate::diagnostic::Diagnostic;
 
 /// The keys that only a step inside the rootfs has.
@@ -13,7 +13,7 @@ const PRIVATE: [&str; 5] = ["/proc", "/sys", "/dev", "/run", "/tmp"];
 
 impl Decoder {
     /// Reads `in`, and the keys that depend on it.
-    pub(super) fn place(&mut self, table: &mut Table<'_>, stop: Stop) -> Place {
+    pub(super) fn place(&mut self, table: &mut Table<'_>, stop: Phase) -> Place {
         let place = table.take("in");
         let [network, resolver, capabilities, cache] = KEYS.map(|key| table.take(key));
         let inside = place.as_ref().is_some_and(|entry| {
@@ -27,7 +27,7 @@ impl Decoder {
             }
             return Place::Host;
         }
-        if let (Stop::Pre | Stop::Finally, Some(entry)) = (stop, &place) {
+        if let (Phase::Pre | Phase::Finally, Some(entry)) = (stop, &place) {
             let message = format!("a `{stop}` step cannot run inside the rootfs");
             let help = "it runs on the host; make it a `post` step, or leave `in` out";
             self.report.push(Diagnostic::error(&entry.node.at, message).help(help));

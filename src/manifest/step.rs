@@ -4,7 +4,7 @@ use toml::de::DeValue;
 
 use super::decode::Decoder;
 use super::tree::{Node, Table};
-use super::{Action, Duration, Place, Step, Stop};
+use super::{Action, Duration, Phase, Place, Step};
 use crate::diagnostic::Diagnostic;
 
 impl Decoder {
@@ -13,14 +13,14 @@ impl Decoder {
         &mut self,
         table: &mut Table<'_>,
         key: &'static str,
-        stop: Stop,
+        stop: Phase,
     ) -> Vec<Step> {
         let Some(entry) = table.take(key) else { return Vec::new() };
         let nodes = entry.node.one_or_many();
         nodes.iter().filter_map(|node| self.step(node, stop)).collect()
     }
 
-    fn step(&mut self, node: &Node<'_>, stop: Stop) -> Option<Step> {
+    fn step(&mut self, node: &Node<'_>, stop: Phase) -> Option<Step> {
         let at = node.at.clone();
         if let DeValue::String(text) = node.value {
             let action = self.run(text, node)?;

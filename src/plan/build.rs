@@ -18,7 +18,7 @@ use crate::diagnostic::{Diagnostic, Report};
 use crate::digest::Digest;
 use crate::lxc::call::TemplateCall;
 use crate::lxc::{machine, upstream};
-use crate::manifest::{self, Action, Mode, Stop, TemplateRef, When};
+use crate::manifest::{self, Action, Mode, Phase, TemplateRef, When};
 use crate::source::{At, Source};
 
 /// The version of the plan's format.
@@ -248,9 +248,9 @@ impl Builder<'_> {
         let secrets = secrets.map(|(name, secret)| (name.to_owned(), Arc::clone(secret))).collect();
         let sees = layer.values.handed().map(|(name, _)| name.to_owned()).collect();
         let hands = layer.hands.clone();
-        let before = self.steps(layer, &layer.pre, Stop::Pre);
+        let before = self.steps(layer, &layer.pre, Phase::Pre);
         let after = self.after(layer);
-        let finally = self.steps(layer, &layer.finally, Stop::Finally);
+        let finally = self.steps(layer, &layer.finally, Phase::Finally);
         move |inner| Layer {
             name,
             at,
@@ -275,9 +275,9 @@ impl Builder<'_> {
             acts.push(Act::Config(layer.config.iter().map(configuration).collect()));
         }
         acts.extend(self.drops(layer, When::BeforePost));
-        acts.extend(self.steps(layer, &layer.post, Stop::Post).into_iter().map(Act::Step));
+        acts.extend(self.steps(layer, &layer.post, Phase::Post).into_iter().map(Act::Step));
         acts.extend(self.drops(layer, When::AfterPost));
-        acts.extend(self.steps(layer, &layer.check, Stop::Check).into_iter().map(Act::Step));
+        acts.extend(self.steps(layer, &layer.check, Phase::Check).into_iter().map(Act::Step));
         acts
     }
 
@@ -391,11 +391,11 @@ impl Builder<'_> {
         Some(())
     }
 
-    fn steps(&self, layer: &chain::Layer, steps: &[manifest::Step], stop: Stop) -> Vec<Step> {
+    fn steps(&self, layer: &chain::Layer, steps: &[manifest::Step], stop: Phase) -> Vec<Step> {
         steps.iter().filter_map(|step| self.step(layer, step, stop)).collect()
     }
 
-    fn step(&self, layer: &chain::Layer, step: &manifest::Step, stop: Stop) -> Option<Step> {
+    fn step(&self, layer: &chain::Layer, step: &manifest::Step, stop: Phase) -> Option<Step> {
         let shell = || match &step.shell {
             Some(words) => words.clone(),
             None => SHELL.map(str::to_owned).to_vec(),

@@ -85,7 +85,7 @@ fn layer(layer: &Layer, fields: &mut Vec<Field>) {
             Act::Drop(file) => drop(layer, file, fields),
             Act::Step(step) => {
                 steps += 1;
-                let count = &mut counts[usize::from(step.stop == crate::manifest::Stop::Check)];
+                let count = &mut counts[usize::from(step.stop == crate::manifest::Phase::Check)];
                 *count += 1;
                 fields.push(self::step(step, *count));
             }

@@ -12,7 +12,7 @@ use super::storage::{Standing, Storage};
 use crate::chain::{Origin, SecretVariable};
 use crate::digest::Digest;
 use crate::lxc::call::Mapped;
-use crate::manifest::{Duration, LayerName, Sandbox, Stop};
+use crate::manifest::{Duration, LayerName, Phase, Sandbox};
 use crate::source::At;
 
 /// A plan.
@@ -201,7 +201,7 @@ impl Act {
     /// Tells whether it is a check that runs on the host.
     pub fn is_check_on_host(&self) -> bool {
         matches!(self, Self::Step(step)
-            if step.stop == Stop::Check && matches!(step.place, Place::Host))
+            if step.stop == Phase::Check && matches!(step.place, Place::Host))
     }
 }
 
@@ -222,7 +222,7 @@ pub struct Configuration {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Step {
     /// When it runs.
-    pub stop: Stop,
+    pub stop: Phase,
     /// Where the manifest has it.
     pub at: At,
     /// The command, as words.

@@ -7,7 +7,7 @@ use super::drop::{Bytes, Content};
 use super::nest::{Act, Layer, Place, Plan, Target};
 use super::storage::{Ground, PLACEHOLDER, Part, Pattern, Storable};
 use crate::chain::{self, Chain};
-use crate::manifest::Stop;
+use crate::manifest::Phase;
 
 /// How many layers of a role are stored at the most: each is a whole tree, of which some files are
 /// copied every time.
@@ -138,7 +138,7 @@ fn stays(bound: &chain::Layer, real: &Layer) -> Option<String> {
         Some(true) => return None,
         None => {}
     }
-    let on_host = |act: &Act| matches!(act, Act::Step(step) if step.stop == Stop::Post && matches!(step.place, Place::Host));
+    let on_host = |act: &Act| matches!(act, Act::Step(step) if step.stop == Phase::Post && matches!(step.place, Place::Host));
     real.after
         .iter()
         .any(on_host)

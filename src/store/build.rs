@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::entry::Entry;
-use super::place::{Store, open};
-use super::stage::{Overlay, Veil};
+use super::layout::{Store, open};
+use super::stage::{HiddenContainers, Overlay};
 use super::work;
 use crate::host::files::{self, Ownership};
 use crate::host::rootfs::{Attributes, own};
 use crate::lxc::given;
-use crate::tree::{self, Bell};
+use crate::tree::{self, Interrupt};
 
 /// Where a layer is made. Dropped, it is removed.
 #[derive(Debug)]
@@ -25,8 +25,8 @@ pub struct Build {
     /// what that could not write since then: what is asked of this one holds for all that is made.
     pub(super) held: Arc<OwnedFd>,
     pub(super) parent: Option<Entry>,
-    // The veil goes first: what it shows is mounted on the overlay.
-    pub(super) veil: Option<Veil>,
+    // The hiding ends first: what it shows is mounted on the overlay.
+    pub(super) hidden: Option<HiddenContainers>,
     pub(super) basis: Basis,
     pub(super) lxcpath: PathBuf,
     /// The name that its container seems to have.
@@ -49,7 +49,7 @@ pub(super) enum Basis {
 
 /// How a layer's place comes to the tree of what is below.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Workspace {
+pub enum BuildOn {
     /// By an overlay, for those who rename no directory and link no file: what is below is neither
     /// copied nor read.
     Overlay,
@@ -62,7 +62,7 @@ const ROOTFS: u32 = 0o755;
 
 /// What a layer's place starts with.
 #[derive(Debug)]
-pub struct Start<'a> {
+pub struct Setting<'a> {
     /// The directory of containers that it seems to stand in.
     pub lxcpath: &'a Path,
     /// The name that its container seems to have.
@@ -74,16 +74,16 @@ pub struct Start<'a> {
     /// Whom the container's directory belongs to.
     pub directory: Ownership,
     /// What becomes of the tree of what is below, where there is something.
-    pub workspace: Workspace,
+    pub workspace: BuildOn,
 }
 
 impl Build {
-    /// Makes a place on the tree of `parent`, or an empty one. The `bell` ends it.
+    /// Makes a place on the tree of `parent`, or an empty one. The `interrupt` ends it.
     pub fn begin(
         store: &Store,
         parent: Option<Entry>,
-        start: &Start<'_>,
-        bell: Bell<'_>,
+        start: &Setting<'_>,
+        interrupt: Interrupt<'_>,
     ) -> io::Result<Self> {
         let (directory, held) = work::make_directory(store)?;
         let mut build = Self {
@@ -91,12 +91,12 @@ impl Build {
             directory,
             held: Arc::new(held),
             parent,
-            veil: None,
+            hidden: None,
             basis: Basis::New,
             lxcpath: start.lxcpath.to_path_buf(),
             name: start.name.to_owned(),
         };
-        build.furnish(start, bell)?;
+        build.furnish(start, interrupt)?;
         Ok(build)
     }
 
@@ -105,7 +105,7 @@ impl Build {
         self.lxcpath.join(&self.name).join("rootfs").display().to_string()
     }
 
-    fn furnish(&mut self, start: &Start<'_>, bell: Bell<'_>) -> io::Result<()> {
+    fn furnish(&mut self, start: &Setting<'_>, interrupt: Interrupt<'_>) -> io::Result<()> {
         let shown = self.shown();
         let rootfs = shown.join("rootfs");
         for path in [&shown, &rootfs] {
@@ -123,16 +123,16 @@ impl Build {
         if let Some(parent) = &self.parent {
             let lower = self.store.rootfs(parent.id);
             self.basis = match start.workspace {
-                Workspace::Overlay => Basis::Overlay(self.overlay(&lower, &rootfs)?),
-                Workspace::Copy => {
+                BuildOn::Overlay => Basis::Overlay(self.overlay(&lower, &rootfs)?),
+                BuildOn::Copy => {
                     let (from, to) = (open(&lower)?, open(&rootfs)?);
-                    let shares_bytes = tree::copy(from.as_fd(), to.as_fd(), &[], bell)?;
+                    let shares_bytes = tree::copy(from.as_fd(), to.as_fd(), &[], interrupt)?;
                     Basis::Copy { shares_bytes }
                 }
             };
-            self.store.put_beside(parent, &container, bell, |_| Ok(()))?;
+            self.store.put_sidecar(parent, &container, interrupt, |_| Ok(()))?;
         }
-        self.veil = Some(Veil::draw(start.lxcpath, &shown, start.name)?);
+        self.hidden = Some(HiddenContainers::hide(start.lxcpath, &shown, start.name)?);
         Ok(())
     }
 
@@ -158,7 +158,7 @@ impl Build {
 
 impl Drop for Build {
     fn drop(&mut self) {
-        self.veil = None;
+        self.hidden = None;
         self.basis = Basis::New;
         let name = self.directory.file_name().unwrap_or_default();
         if let Err(error) =

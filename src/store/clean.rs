@@ -8,9 +8,9 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use super::entry::{Entry, LARGEST_NAME};
-use super::place::{Store, open};
-use super::roots::Root;
-use super::users::Users;
+use super::gc_roots::GcRoot;
+use super::layout::{Store, open};
+use super::referrers::Referrers;
 use super::{entry::sync_directory, work};
 use crate::host::files;
 use crate::plan::EntryId;
@@ -32,11 +32,11 @@ pub struct Cleaned {
 /// Removes what nobody stands on, and what nothing needs that somebody stands on. What cannot be removed
 /// keeps nothing else from going. The caller has had the store's lock for itself since before the users
 /// were found.
-pub fn clean(store: &Store, users: &Users) -> io::Result<Cleaned> {
+pub fn clean(store: &Store, users: &Referrers) -> io::Result<Cleaned> {
     let all = store.entries()?;
     // A container that was found without a link may not be found when what led to it is forgotten.
     if note(store, users, &all)? {
-        let of_map = |root: &&Root| root.map == store.map();
+        let of_map = |root: &&GcRoot| root.map == store.map();
         for root in users.stale.iter().filter(of_map) {
             gone(fs::remove_file(&root.link))?;
         }
@@ -87,7 +87,7 @@ pub fn clean(store: &Store, users: &Users) -> io::Result<Cleaned> {
         !files::read_regular(&entry.path(), LARGEST_NAME)
             .is_ok_and(|text| str::from_utf8(&text).is_ok_and(is_known))
     };
-    discard(&store.lasts(), unknown, &mut cleaned.stuck);
+    discard(&store.latest_dir(), unknown, &mut cleaned.stuck);
     // Nobody waits for any: every run has the store's lock before it takes one.
     discard(&store.locks(), |_| true, &mut cleaned.stuck);
     // What is still there is read once more.
@@ -109,10 +109,10 @@ pub fn remove(store: &Store, id: EntryId) -> io::Result<u64> {
 }
 
 /// Notes who stands on what; false, where the disk has no place for that.
-fn note(store: &Store, users: &Users, all: &[EntryId]) -> io::Result<bool> {
+fn note(store: &Store, users: &Referrers, all: &[EntryId]) -> io::Result<bool> {
     for (id, configs) in users.of.iter().filter(|(id, _)| all.contains(id)) {
         for config in configs.iter().filter(|config| !config.starts_with("/proc")) {
-            match Root::note(store, *id, config) {
+            match GcRoot::note(store, *id, config) {
                 // Space is what somebody cleans for.
                 Err(error) if files::is_full(&error) => return Ok(false),
                 // One that is gone by now is no user the next time.
@@ -158,10 +158,10 @@ fn gone(removed: io::Result<()>) -> io::Result<()> {
 }
 
 /// Removes the links to containers that cannot be reached, so that what they stand on can go.
-pub fn forget(store: &Store, users: &mut Users) -> io::Result<()> {
+pub fn forget(store: &Store, users: &mut Referrers) -> io::Result<()> {
     let (own, others) = users.unreachable.drain(..).partition(|root| root.map == store.map());
     users.unreachable = others;
-    let own: Vec<Root> = own;
+    let own: Vec<GcRoot> = own;
     own.iter().try_for_each(|root| gone(fs::remove_file(&root.link)))
 }
 
@@ -177,7 +177,7 @@ mod tests {
         store.make(None).unwrap();
         let id = EntryId { key: Digest::of(b"x"), generation: 7 };
         fs::write(store.document(id), "{}").unwrap();
-        let mut users = Users::default();
+        let mut users = Referrers::default();
         users.of.entry(id).or_default().insert(top.path().join("lxc/c/config"));
         assert_eq!(clean(&store, &users).unwrap().entries, []);
         assert_eq!(store.entries().unwrap(), [id]);

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use super::build::{Basis, Build};
 use super::entry::{Entry, Keys, Made, write_whole};
 use super::flush::Flush;
-use super::place::{now, open};
+use super::layout::{now, open};
 use super::scrub::{is_identity, scrub};
 use crate::digest::Digest;
 use crate::host::caller::Caller;
@@ -21,7 +21,7 @@ use crate::host::rootfs::Rootfs;
 use crate::lxc::{self, given};
 use crate::plan::{Document, EntryId};
 use crate::record;
-use crate::tree::{self, Bell, Changes, Form, Known, Listing, Place, PlaceKind};
+use crate::tree::{self, Baseline, Changes, Form, Interrupt, Listing, Occurrence, OccurrenceKind};
 
 /// The longest path that is written to, in bytes, and one more: with a slash in front and a NUL behind
 /// the kernel takes no more.
@@ -62,7 +62,7 @@ struct Tree {
 struct List {
     listing: Listing,
     /// Where the placeholder stands.
-    places: Vec<Place>,
+    places: Vec<Occurrence>,
     /// What is not as it is in the parent, where there is one.
     changes: Option<Changes>,
 }
@@ -79,8 +79,8 @@ impl List {
             .filter(|path| memchr::memmem::find(path, needle).is_some())
             .collect();
         // No call takes a longer path, so that none can be written to.
-        let is_long = |place: &Place| place.path.len() >= LONGEST_PATH;
-        let lost = |place: &&Place| place.kind == PlaceKind::Binary || is_long(place);
+        let is_long = |place: &Occurrence| place.path.len() >= LONGEST_PATH;
+        let lost = |place: &&Occurrence| place.kind == OccurrenceKind::Binary || is_long(place);
         fixed.extend(self.places.iter().filter(lost).map(|place| place.path.clone()));
         fixed.retain(|path| changed(path));
         self.places.retain(|place| !is_long(place));
@@ -93,16 +93,16 @@ impl Build {
     ///
     /// # Errors
     ///
-    /// Also when the `bell` rings.
-    pub fn commit(mut self, about: About<'_>, bell: Bell<'_>) -> io::Result<Entry> {
-        if let Some(veil) = self.veil.take() {
+    /// Also when interrupted.
+    pub fn commit(mut self, about: About<'_>, interrupt: Interrupt<'_>) -> io::Result<Entry> {
+        if let Some(hidden) = self.hidden.take() {
             let mark = self.directory.file_name().unwrap_or_default();
-            veil.lift(about.placeholder, mark.as_bytes())?;
+            hidden.lift(about.placeholder, mark.as_bytes())?;
         }
         let made = self.directory.join("entry");
         DirBuilder::new().mode(0o755).create(&made)?;
         let rootfs = made.join("rootfs");
-        let Tree { mut list, kept, keys, flush } = self.tree(&rootfs, &about, bell)?;
+        let Tree { mut list, kept, keys, flush } = self.tree(&rootfs, &about, interrupt)?;
         let needle = about.placeholder.as_bytes();
         let fixed = list.take_fixed(needle);
         let mut written = Vec::new();
@@ -129,25 +129,30 @@ impl Build {
         entry.config = self.config()?.ok_or_else(unclear)?;
         entry.record = self.record(parent);
         entry.listing = Digest::of(&written);
-        self.beside(&made)?;
-        if let Some((digest, places)) = look_beside(&made.join("beside"), needle, bell)? {
-            let binary = places.iter().filter(|place| place.kind == PlaceKind::Binary);
-            let shown = |place: &Place| [b"../", &place.path[..]].concat();
+        self.sidecar(&made)?;
+        if let Some((digest, places)) = list_sidecar(&made.join("beside"), needle, interrupt)? {
+            let binary = places.iter().filter(|place| place.kind == OccurrenceKind::Binary);
+            let shown = |place: &Occurrence| [b"../", &place.path[..]].concat();
             entry.fixed.extend(binary.map(shown));
-            (entry.beside, entry.beside_places) = (Some(digest), places);
+            (entry.sidecar, entry.sidecar_places) = (Some(digest), places);
         }
         self.publish(&made, &entry, &written, flush)?;
         Ok(entry)
     }
 
     /// Makes the whole tree, takes out of it what makes a container itself, and lists it.
-    fn tree(&mut self, rootfs: &Path, about: &About<'_>, bell: Bell<'_>) -> io::Result<Tree> {
+    fn tree(
+        &mut self,
+        rootfs: &Path,
+        about: &About<'_>,
+        interrupt: Interrupt<'_>,
+    ) -> io::Result<Tree> {
         let basis = std::mem::replace(&mut self.basis, Basis::New);
         let is_private = matches!(basis, Basis::Copy { shares_bytes: false });
         let mut merged = None;
         if let Basis::Overlay(overlay) = basis {
             overlay.unmount()?;
-            merged = Some(self.merge(rootfs, bell)?);
+            merged = Some(self.merge(rootfs, interrupt)?);
         } else {
             take(&self.shown(), "rootfs".as_ref(), rootfs)?;
         }
@@ -163,29 +168,32 @@ impl Build {
         }
         let needle = about.placeholder.as_bytes();
         let list = match (&self.parent, merged) {
-            (None, _) => Self::list_new(rootfs, needle, bell)?,
+            (None, _) => Self::list_new(rootfs, needle, interrupt)?,
             (Some(parent), Some(changes)) => {
-                self.list_merged(parent, rootfs, changes, needle, bell)?
+                self.list_merged(parent, rootfs, changes, needle, interrupt)?
             }
-            (Some(parent), None) => self.list_copied(parent, rootfs, is_private, needle, bell)?,
+            (Some(parent), None) => {
+                self.list_copied(parent, rootfs, is_private, needle, interrupt)?
+            }
         };
         let flush = early.unwrap_or_else(|| Flush::begin(&self.held));
         Ok(Tree { list, kept, keys: scrubbed.keys, flush })
     }
 
     /// Makes the tree that the overlay has shown, and returns what it has changed.
-    fn merge(&self, rootfs: &Path, bell: Bell<'_>) -> io::Result<Changes> {
+    fn merge(&self, rootfs: &Path, interrupt: Interrupt<'_>) -> io::Result<Changes> {
         DirBuilder::new().mode(0o700).create(rootfs)?;
         let base = self.parent.as_ref().map(|parent| open(&self.store.rootfs(parent.id)));
         let (base, upper) = (base.transpose()?, open(&self.upper())?);
         let mapped = Caller::observe().is_mapped_root();
         let form = if mapped { Form::User } else { Form::Trusted };
         let base = base.as_ref().map(AsFd::as_fd);
-        tree::merge(base, upper.as_fd(), open(rootfs)?.as_fd(), form, bell)
+        tree::merge(base, upper.as_fd(), open(rootfs)?.as_fd(), form, interrupt)
     }
 
-    fn list_new(rootfs: &Path, needle: &[u8], bell: Bell<'_>) -> io::Result<List> {
-        let (listing, places) = Listing::of(open(rootfs)?.as_fd(), Known::Nothing, needle, bell)?;
+    fn list_new(rootfs: &Path, needle: &[u8], interrupt: Interrupt<'_>) -> io::Result<List> {
+        let (listing, places) =
+            Listing::of(open(rootfs)?.as_fd(), Baseline::Nothing, needle, interrupt)?;
         Ok(List { listing, places, changes: None })
     }
 
@@ -196,12 +204,13 @@ impl Build {
         rootfs: &Path,
         changes: Changes,
         needle: &[u8],
-        bell: Bell<'_>,
+        interrupt: Interrupt<'_>,
     ) -> io::Result<List> {
         // Where the parent's is damaged, all is read.
         let before = parent.list(&self.store).ok();
-        let known = before.as_ref().map_or(Known::Nothing, |list| Known::Parent(list, &changes));
-        let (listing, mut places) = Listing::of(open(rootfs)?.as_fd(), known, needle, bell)?;
+        let known =
+            before.as_ref().map_or(Baseline::Nothing, |list| Baseline::Parent(list, &changes));
+        let (listing, mut places) = Listing::of(open(rootfs)?.as_fd(), known, needle, interrupt)?;
         if before.is_some() {
             // What the layer has changed is found anew; a path may be gone with what is above it.
             let there: HashSet<_> = listing.paths().collect();
@@ -218,15 +227,15 @@ impl Build {
         rootfs: &Path,
         is_private: bool,
         needle: &[u8],
-        bell: Bell<'_>,
+        interrupt: Interrupt<'_>,
     ) -> io::Result<List> {
         let (base, tree) = (open(&self.store.rootfs(parent.id))?, open(rootfs)?);
-        let (listing, places) = Listing::of(tree.as_fd(), Known::Nothing, needle, bell)?;
+        let (listing, places) = Listing::of(tree.as_fd(), Baseline::Nothing, needle, interrupt)?;
         let before = match parent.list(&self.store) {
             Ok(before) => before,
             Err(error) => {
                 tracing::debug!(%error, "what the parent holds is read");
-                Listing::of(base.as_fd(), Known::Nothing, b"", bell)?.0
+                Listing::of(base.as_fd(), Baseline::Nothing, b"", interrupt)?.0
             }
         };
         let changes = listing.changes(&before);
@@ -234,7 +243,7 @@ impl Build {
             let aside = self.directory.join("aside");
             DirBuilder::new().mode(0o700).create(&aside)?;
             let (base, tree) = ((base.as_fd(), &before), (tree.as_fd(), &listing));
-            tree::relink(base, tree, open(&aside)?.as_fd(), bell)?;
+            tree::relink(base, tree, open(&aside)?.as_fd(), interrupt)?;
         }
         Ok(List { listing, places, changes: Some(changes) })
     }
@@ -293,18 +302,18 @@ impl Build {
     }
 
     /// Keeps what stands beside rootfs and config: an upstream may have its own files there.
-    fn beside(&self, made: &Path) -> io::Result<()> {
+    fn sidecar(&self, made: &Path) -> io::Result<()> {
         let known = ["rootfs", "config", record::NAME];
         let entries: Vec<_> = fs::read_dir(self.shown())?.collect::<Result<_, _>>()?;
         for entry in entries {
             if known.iter().any(|known| entry.file_name() == *known) {
                 continue;
             }
-            let beside = made.join("beside");
-            if !beside.exists() {
-                DirBuilder::new().mode(0o700).create(&beside)?;
+            let sidecar = made.join("beside");
+            if !sidecar.exists() {
+                DirBuilder::new().mode(0o700).create(&sidecar)?;
             }
-            take(&self.shown(), &entry.file_name(), &beside.join(entry.file_name()))?;
+            take(&self.shown(), &entry.file_name(), &sidecar.join(entry.file_name()))?;
         }
         Ok(())
     }
@@ -333,7 +342,7 @@ impl Build {
             return Err(error);
         }
         if let Err(error) =
-            Entry::is_last(&self.store, entry.id, &entry.made.manifest, &entry.made.slot)
+            Entry::set_latest(&self.store, entry.id, &entry.made.manifest, &entry.made.slot)
         {
             tracing::debug!(%error, "what misses next cannot be compared with this");
         }
@@ -361,23 +370,23 @@ fn is_same(one: &Rootfs, other: &Rootfs, path: &Path) -> bool {
     let read = |tree: &Rootfs| {
         let place = tree.existing_place(path).ok().flatten()?;
         let name = CString::new(place.name().as_bytes()).ok()?;
-        tree::Entry::read(place.directory(), &name).ok()
+        tree::ListedFile::read(place.directory(), &name).ok()
     };
     read(one).zip(read(other)).is_some_and(|(one, other)| one.is_same(&other))
 }
 
 /// Returns the digest of what stands beside a rootfs, and where `needle` stands in it; nothing, where
 /// there is nothing.
-pub(super) fn look_beside(
-    beside: &Path,
+pub(super) fn list_sidecar(
+    sidecar: &Path,
     needle: &[u8],
-    bell: Bell<'_>,
-) -> io::Result<Option<(Digest, Vec<Place>)>> {
-    let directory = match open(beside) {
+    interrupt: Interrupt<'_>,
+) -> io::Result<Option<(Digest, Vec<Occurrence>)>> {
+    let directory = match open(sidecar) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened?,
     };
-    let (listing, places) = Listing::of(directory.as_fd(), Known::Nothing, needle, bell)?;
+    let (listing, places) = Listing::of(directory.as_fd(), Baseline::Nothing, needle, interrupt)?;
     let mut written = Vec::new();
     listing.write(&mut written)?;
     Ok(Some((Digest::of(&written), places)))

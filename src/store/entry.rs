@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::place::{Store, now, unique};
+use super::layout::{Store, now, unique};
 use crate::digest::Digest;
 use crate::host::files;
 use crate::lxc::given;
 use crate::plan::{Document, EntryId};
-use crate::tree::{Listing, Place};
+use crate::tree::{Listing, Occurrence};
 
 /// The version of the format.
 const FORMAT: u32 = 5;
@@ -43,7 +43,7 @@ pub struct Entry {
     /// The config that it left.
     pub config: given::Config,
     /// Where the placeholder's name stands in it.
-    pub places: Vec<Place>,
+    pub places: Vec<Occurrence>,
     /// Where it stands, of what its own layer made, and nobody can write another: in names, and in
     /// what is no text.
     pub fixed: Vec<Vec<u8>>,
@@ -56,9 +56,9 @@ pub struct Entry {
     /// The digest of its listing.
     pub listing: Digest,
     /// That of what stands beside its rootfs, where something does.
-    pub beside: Option<Digest>,
+    pub sidecar: Option<Digest>,
     /// Where the placeholder's name stands in that.
-    pub beside_places: Vec<Place>,
+    pub sidecar_places: Vec<Occurrence>,
 }
 
 #[derive(Deserialize)]
@@ -144,8 +144,8 @@ impl Entry {
             keys: Keys::default(),
             record: None,
             listing: Digest::of(b""),
-            beside: None,
-            beside_places: Vec::new(),
+            sidecar: None,
+            sidecar_places: Vec::new(),
         }
     }
 
@@ -190,13 +190,13 @@ impl Entry {
     }
 
     /// Notes that this is what was last made, or used, for a role's layer.
-    pub(super) fn is_last(
+    pub(super) fn set_latest(
         store: &Store,
         id: EntryId,
         manifest: &Path,
         slot: &str,
     ) -> io::Result<()> {
-        let path = store.last(manifest, slot);
+        let path = store.latest(manifest, slot);
         let text = id.to_string();
         if files::read_regular(&path, LARGEST_NAME).is_ok_and(|there| there == text.as_bytes()) {
             return Ok(());

@@ -30,7 +30,7 @@ impl Lock {
     }
 
     /// Returns a word that no other lock has.
-    pub fn word(&self) -> io::Result<String> {
+    pub fn token(&self) -> io::Result<String> {
         let metadata = self.file.metadata()?;
         Ok(format!("{:x}-{:x}", metadata.dev(), metadata.ino()))
     }

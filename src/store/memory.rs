@@ -6,7 +6,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::entry::put;
-use super::place::{Store, unique};
+use super::layout::{Store, unique};
 use crate::digest::{Digest, Reading, Stamp};
 use crate::host::files;
 

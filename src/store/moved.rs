@@ -4,8 +4,8 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
-use super::place::{Store, open};
-use super::roots::Root;
+use super::gc_roots::GcRoot;
+use super::layout::{Store, open};
 use crate::tree;
 
 impl Store {
@@ -18,7 +18,7 @@ impl Store {
     /// Returns whether there are some.
     pub fn abandon(&self) -> io::Result<bool> {
         let top = open(self.top())?;
-        for root in Root::all(self.top())?.iter().filter(|root| root.map == self.map()) {
+        for root in GcRoot::all(self.top())?.iter().filter(|root| root.map == self.map()) {
             match std::fs::remove_file(&root.link) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 removed => removed?,

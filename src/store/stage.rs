@@ -16,8 +16,8 @@ use rustix::fs::{StatVfsMountFlags, statvfs};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive, unmount};
 
+use super::layout::open;
 use super::leftover;
-use super::place::open;
 use crate::host::caller::Caller;
 use crate::host::{files, kernel};
 use crate::lxc;
@@ -111,26 +111,26 @@ impl Drop for Overlay {
 ///
 /// An upstream that is interrupted removes what it thinks is its own by name.
 #[derive(Debug)]
-pub struct Veil {
+pub struct HiddenContainers {
     lxcpath: PathBuf,
-    /// Where this process was working, if that is under the veil.
+    /// Where this process was working, if that is hidden.
     here: Option<PathBuf>,
 }
 
-impl Veil {
+impl HiddenContainers {
     /// Hides the containers in `lxcpath`, and shows the directory `shown` as `name` there.
-    pub fn draw(lxcpath: &Path, shown: &Path, name: &str) -> io::Result<Self> {
+    pub fn hide(lxcpath: &Path, shown: &Path, name: &str) -> io::Result<Self> {
         // It may be a link to a larger disk.
         let lxcpath = &fs::canonicalize(lxcpath)?;
         let entries: Vec<_> = fs::read_dir(lxcpath)?.collect::<Result<_, _>>()?;
-        // What will lie under the veil is reached by its descriptors: all that this needs may be
+        // What is about to be hidden is reached by its descriptors: all that this needs may be
         // there, the store itself as well.
         let (under, shown) = (open(lxcpath)?, open(shown)?);
         let through =
             |directory: &OwnedFd| PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()));
         mount("tmpfs", lxcpath, "tmpfs", MountFlags::NOSUID, Some(c"mode=0755"))?;
         let here = env::current_dir().ok().filter(|here| here.starts_with(lxcpath));
-        let veil = Self { lxcpath: lxcpath.clone(), here };
+        let hidden = Self { lxcpath: lxcpath.clone(), here };
         for entry in entries {
             let name = entry.file_name();
             let kind = entry.file_type()?;
@@ -148,15 +148,15 @@ impl Veil {
         let to = lxcpath.join(name);
         fs::create_dir(&to)?;
         mount_bind_recursive(through(&shown), &to)?;
-        // A path without a slash in front would still lead under the veil.
-        if let Some(here) = &veil.here {
+        // A path without a slash in front would still lead to what is hidden.
+        if let Some(here) = &hidden.here {
             env::set_current_dir(here).map_err(|error| {
                 let here = here.display();
                 let message = format!("the working directory `{here}` is a container's: {error}");
                 io::Error::new(error.kind(), message)
             })?;
         }
-        Ok(veil)
+        Ok(hidden)
     }
 
     /// Takes it away, once nobody is at work any more in the container that it shows: whoever a layer
@@ -201,7 +201,7 @@ impl Veil {
     }
 }
 
-impl Drop for Veil {
+impl Drop for HiddenContainers {
     fn drop(&mut self) {
         let flags = UnmountFlags::NOFOLLOW | UnmountFlags::DETACH;
         if let Err(error) = unmount(&self.lxcpath, flags) {

@@ -14,11 +14,11 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use super::{About, Build, Entry, Made, Start, Store, Workspace, map_of};
+use super::{About, Build, BuildOn, Entry, Made, Setting, Store, map_of};
 use crate::host::files::Ownership;
 use crate::host::userns::Ids;
 use crate::plan::{Document, Field};
-use crate::tree::{self, Bell, Known, Listing};
+use crate::tree::{self, Baseline, Interrupt, Listing};
 use dump::Dump;
 use namespace::Who;
 use operation::Operation;
@@ -38,7 +38,7 @@ const NAME: &str = "zz-lt-placeholder-7f3a9c";
 #[test]
 fn steps_find_a_plain_directory() {
     let name = "store::tests::steps_find_a_plain_directory";
-    namespace::run(name, Who::Root, sequences);
+    namespace::run(name, Who::GcRoot, sequences);
 }
 
 #[test]
@@ -86,15 +86,15 @@ impl Shelf {
 
     fn begin(&self, parent: Option<Entry>) -> Build {
         let ownership = |mode| Ownership { uid: 0, gid: 0, mode };
-        let start = Start {
+        let start = Setting {
             lxcpath: &self.place.join("lxc"),
             name: NAME,
             ownership: ownership(0o640),
             group: 0,
             directory: ownership(0o770),
-            workspace: Workspace::Copy,
+            workspace: BuildOn::Copy,
         };
-        Build::begin(&self.store, parent, &start, Bell::SILENT).unwrap()
+        Build::begin(&self.store, parent, &start, Interrupt::NEVER).unwrap()
     }
 
     fn rootfs(&self) -> PathBuf {
@@ -112,7 +112,7 @@ impl Shelf {
         let document = Document { fields: vec![field] };
         let (identity, kept, removed) = (&[], &[], &[]);
         let about = About { made, document, identity, kept, removed, placeholder: NAME };
-        build.commit(about, Bell::SILENT).unwrap()
+        build.commit(about, Interrupt::NEVER).unwrap()
     }
 
     /// Stores a random tree.
@@ -135,7 +135,7 @@ impl Shelf {
         fs::create_dir(&plain).unwrap();
         let open = |path: &Path| fs::File::open(path).unwrap();
         let shares_bytes =
-            tree::copy(open(&below).as_fd(), open(&plain).as_fd(), &[], Bell::SILENT).unwrap();
+            tree::copy(open(&below).as_fd(), open(&plain).as_fd(), &[], Interrupt::NEVER).unwrap();
 
         let build = self.begin(Some(base.clone()));
         let rootfs = self.rootfs();
@@ -167,7 +167,8 @@ impl Shelf {
         let listing = entry.list(&self.store).unwrap();
         let tree = open(&self.tree(&entry));
         assert_eq!(listing.verify(tree.as_fd()).unwrap(), [], "seed {seed}: the listing");
-        let (read, _) = Listing::of(tree.as_fd(), Known::Nothing, b"", Bell::SILENT).unwrap();
+        let (read, _) =
+            Listing::of(tree.as_fd(), Baseline::Nothing, b"", Interrupt::NEVER).unwrap();
         assert_eq!(listing, read, "seed {seed}");
 
         let trees = [&below, &self.tree(&entry)];

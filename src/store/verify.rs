@@ -3,12 +3,12 @@
 use std::io;
 use std::os::fd::AsFd;
 
-use super::commit::look_beside;
+use super::commit::list_sidecar;
 use super::entry::Entry;
-use super::place::{Store, open};
+use super::layout::{Store, open};
 use crate::host::fault::{about, is_shortage};
 use crate::plan::EntryId;
-use crate::tree::{Bell, Difference};
+use crate::tree::{Difference, Interrupt};
 
 /// Returns what is not as it was stored: nothing, where all is sound.
 ///
@@ -36,8 +36,8 @@ fn findings(store: &Store, entry: &Entry) -> io::Result<Vec<String>> {
             Difference::Changed(what) => format!("{path}: changed: {}", what.join(", ")),
         });
     }
-    if look_beside(&store.beside(entry.id), b"", Bell::SILENT)?.map(|(digest, _)| digest)
-        != entry.beside
+    if list_sidecar(&store.sidecar(entry.id), b"", Interrupt::NEVER)?.map(|(digest, _)| digest)
+        != entry.sidecar
     {
         lines.push("what stands beside its rootfs has changed".to_owned());
     }

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
+use super::layout::{Store, open, unique};
 use super::lock::Lock;
-use super::place::{Store, open, unique};
 use crate::digest::Digest;
 use crate::tree;
 

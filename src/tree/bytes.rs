@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::fs::{SeekFrom, Stat, copy_file_range, ftruncate, ioctl_ficlone, seek};
 use rustix::io::{Errno, pread, pwrite};
 
-use super::bell::Bell;
+use super::interrupt::Interrupt;
 
 /// The longest piece that the kernel is asked to copy at once: it hears nothing meanwhile.
 const PIECE: u64 = 1 << 26;
@@ -20,13 +20,13 @@ pub(super) struct Ways<'a> {
     /// Whether the kernel copies by itself.
     ranges: AtomicBool,
     /// What ends it.
-    bell: Bell<'a>,
+    interrupt: Interrupt<'a>,
 }
 
 impl<'a> Ways<'a> {
     /// Begins with what is known of the filesystem to which is copied.
-    pub(super) fn new(clones: bool, bell: Bell<'a>) -> Self {
-        Self { clones: AtomicBool::new(clones), ranges: AtomicBool::new(true), bell }
+    pub(super) fn new(clones: bool, interrupt: Interrupt<'a>) -> Self {
+        Self { clones: AtomicBool::new(clones), ranges: AtomicBool::new(true), interrupt }
     }
 
     /// Tells whether files may share their bytes.
@@ -91,7 +91,7 @@ impl<'a> Ways<'a> {
         let (mut read, mut written) = (start, start);
         // What fits the buffer takes two calls, and the kernel no pipe.
         while end - written > buffer.len() as u64 && self.ranges.load(Ordering::Relaxed) {
-            self.bell.listen()?;
+            self.interrupt.check()?;
             let piece = usize::try_from((end - written).min(PIECE)).unwrap_or(usize::MAX);
             match copy_file_range(from, Some(&mut read), to, Some(&mut written), piece) {
                 // Filesystems without a size, such as /proc, say so as well.
@@ -104,7 +104,7 @@ impl<'a> Ways<'a> {
             }
         }
         while written < end {
-            self.bell.listen()?;
+            self.interrupt.check()?;
             let piece = usize::try_from(end - written).unwrap_or(usize::MAX).min(buffer.len());
             let read = match pread(from, &mut buffer[..piece], written) {
                 Ok(0) => break,

@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use rustix::fs::{FileType, Stat, fstat};
 
-use super::bell::Bell;
-use super::crew::{self, Branch, Queue};
 use super::directory::{self, Name};
-use super::maker::{Maker, Site};
+use super::interrupt::Interrupt;
+use super::maker::{Maker, TargetDir};
+use super::workers::{self, OpenDir, Queue};
 
 /// How many files of a directory one worker takes at once.
 const BATCH: usize = 64;
@@ -21,16 +21,16 @@ const BATCH: usize = 64;
 struct Held {
     from: OwnedFd,
     stat: Stat,
-    site: Site,
+    target: TargetDir,
 }
 
 enum Job {
     /// The directory of this name.
-    Directory(Arc<Branch<Held>>, CString),
+    Directory(Arc<OpenDir<Held>>, CString),
     /// All that is in the directory.
-    Names(Arc<Branch<Held>>),
+    Names(Arc<OpenDir<Held>>),
     /// Some of what is in the directory.
-    Files(Arc<Branch<Held>>, Vec<Name>),
+    Files(Arc<OpenDir<Held>>, Vec<Name>),
 }
 
 /// Copies all that is below the directory `from` into the existing, empty directory `to`, and gives
@@ -38,7 +38,7 @@ enum Job {
 ///
 /// Owners, modes, times, extended attributes, links between files and holes are kept. What overlayfs
 /// keeps for itself is not copied, nor are the labels of a security module that is at work. Where the filesystem can,
-/// the files share their bytes; whether they do is returned. Nothing is synchronised. The `bell` ends
+/// the files share their bytes; whether they do is returned. Nothing is synchronised. The `interrupt` ends
 /// it.
 ///
 /// # Errors
@@ -48,26 +48,26 @@ pub fn copy(
     from: BorrowedFd<'_>,
     to: BorrowedFd<'_>,
     except: &[&OsStr],
-    bell: Bell<'_>,
+    interrupt: Interrupt<'_>,
 ) -> io::Result<bool> {
-    let maker = Maker::new(to, bell)?;
+    let maker = Maker::new(to, interrupt)?;
     let from = directory::reopen(from)?;
-    let top = Branch::new(None, Held { stat: fstat(&from)?, from, site: maker.site()? });
-    crew::run(bell, Job::Names(top), |job, queue, buffer| match job {
+    let top = OpenDir::new(None, Held { stat: fstat(&from)?, from, target: maker.target()? });
+    workers::run(interrupt, Job::Names(top), |job, queue, buffer| match job {
         Job::Names(top) => {
             let mut names = directory::names(top.held.from.as_fd())?;
             names.retain(|name| !except.iter().any(|left| left.as_bytes() == name.name.to_bytes()));
             spread(&maker, queue, top, names, buffer)
         }
         Job::Directory(above, name) => {
-            let site = &above.held.site;
+            let target = &above.held.target;
             let held = enter(&maker, &above.held, &name)
-                .map_err(|error| site.trail.about(&name, error))?;
-            let branch = Branch::new(Some(above), held);
-            let names = directory::names(branch.held.from.as_fd())?;
-            spread(&maker, queue, branch, names, buffer)
+                .map_err(|error| target.dir_path.about(&name, error))?;
+            let open_dir = OpenDir::new(Some(above), held);
+            let names = directory::names(open_dir.held.from.as_fd())?;
+            spread(&maker, queue, open_dir, names, buffer)
         }
-        Job::Files(branch, names) => files(&maker, branch, &names, buffer),
+        Job::Files(open_dir, names) => files(&maker, open_dir, &names, buffer),
     })?;
     Ok(maker.clones())
 }
@@ -75,46 +75,46 @@ pub fn copy(
 fn enter(maker: &Maker<'_>, above: &Held, name: &CString) -> io::Result<Held> {
     let from = directory::open(above.from.as_fd(), name)?;
     let stat = fstat(&from)?;
-    let site = maker.directory(&above.site, name, &stat)?;
-    Ok(Held { from, stat, site })
+    let target = maker.directory(&above.target, name, &stat)?;
+    Ok(Held { from, stat, target })
 }
 
 /// Copies what is in a directory, and leaves to others what is too much for one.
 fn spread(
     maker: &Maker<'_>,
     queue: &Queue<Job>,
-    branch: Arc<Branch<Held>>,
+    open_dir: Arc<OpenDir<Held>>,
     names: Vec<Name>,
     buffer: &mut [u8],
 ) -> io::Result<()> {
     let (directories, mut others): (Vec<_>, Vec<_>) =
         names.into_iter().partition(|name| name.kind == FileType::Directory);
     for name in directories {
-        branch.expect();
-        queue.add(Job::Directory(Arc::clone(&branch), name.name));
+        open_dir.expect();
+        queue.add(Job::Directory(Arc::clone(&open_dir), name.name));
     }
     while others.len() > BATCH {
-        branch.expect();
+        open_dir.expect();
         let batch = others.split_off(others.len() - BATCH);
-        queue.add(Job::Files(Arc::clone(&branch), batch));
+        queue.add(Job::Files(Arc::clone(&open_dir), batch));
     }
-    files(maker, branch, &others, buffer)
+    files(maker, open_dir, &others, buffer)
 }
 
 fn files(
     maker: &Maker<'_>,
-    branch: Arc<Branch<Held>>,
+    open_dir: Arc<OpenDir<Held>>,
     names: &[Name],
     buffer: &mut [u8],
 ) -> io::Result<()> {
-    let Held { from, site, .. } = &branch.held;
+    let Held { from, target, .. } = &open_dir.held;
     for Name { name, kind } in names {
         maker
-            .entry(from.as_fd(), site, name, *kind, buffer)
-            .map_err(|error| site.trail.about(name, error))?;
+            .entry(from.as_fd(), target, name, *kind, buffer)
+            .map_err(|error| target.dir_path.about(name, error))?;
     }
-    branch.done(|branch| {
-        let Held { from, stat, site } = &branch.held;
-        maker.finish(site, from.as_fd(), stat).map_err(|error| site.trail.about(c".", error))
+    open_dir.done(|open_dir| {
+        let Held { from, stat, target } = &open_dir.held;
+        maker.finish(target, from.as_fd(), stat).map_err(|error| target.dir_path.about(c".", error))
     })
 }

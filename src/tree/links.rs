@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, Weak};
 use rustix::fs::{AtFlags, Stat, linkat};
 use rustix::io::Errno;
 
-use super::crew::lock;
-use super::maker::Site;
-use super::trail::Trail;
+use super::dir_path::DirPath;
+use super::maker::TargetDir;
+use super::workers::lock;
 
 /// A file: the device that it is on, and its number there.
 pub(super) type Identity = (u64, u64);
@@ -30,7 +30,7 @@ pub(super) struct Links {
 /// The name that a file of the new tree got first.
 #[derive(Debug)]
 struct First {
-    trail: Arc<Trail>,
+    dir_path: Arc<DirPath>,
     name: CString,
     /// The directory, as long as somebody else has it open: to keep it open for this would take
     /// one descriptor for each directory of a tree that is all links.
@@ -38,12 +38,12 @@ struct First {
 }
 
 impl First {
-    fn link(&self, top: BorrowedFd<'_>, site: &Site, name: &CStr) -> Result<(), io::Error> {
+    fn link(&self, top: BorrowedFd<'_>, target: &TargetDir, name: &CStr) -> Result<(), io::Error> {
         let directory = match self.directory.upgrade() {
             Some(directory) => directory,
-            None => Arc::new(self.trail.open(top)?),
+            None => Arc::new(self.dir_path.open(top)?),
         };
-        Ok(linkat(directory, &self.name, &site.directory, name, AtFlags::empty())?)
+        Ok(linkat(directory, &self.name, &target.directory, name, AtFlags::empty())?)
     }
 }
 
@@ -53,7 +53,7 @@ impl Links {
         &self,
         of: &Stat,
         top: BorrowedFd<'_>,
-        site: &Site,
+        target: &TargetDir,
         name: &CStr,
         make: impl FnOnce() -> io::Result<()>,
     ) -> io::Result<()> {
@@ -61,7 +61,7 @@ impl Links {
         // Held while the file is made: another thread that has another name of it must wait.
         let mut first = lock(&slot);
         if let Some(first) = &*first {
-            match first.link(top, site, name) {
+            match first.link(top, target, name) {
                 // It has as many names as the filesystem permits: one more file takes the others.
                 Err(error) if Errno::from_io_error(&error) == Some(Errno::MLINK) => {}
                 other => return other,
@@ -69,9 +69,9 @@ impl Links {
         }
         make()?;
         *first = Some(First {
-            trail: Arc::clone(&site.trail),
+            dir_path: Arc::clone(&target.dir_path),
             name: name.to_owned(),
-            directory: Arc::downgrade(&site.directory),
+            directory: Arc::downgrade(&target.directory),
         });
         Ok(())
     }

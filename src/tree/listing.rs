@@ -14,12 +14,12 @@ use std::os::fd::BorrowedFd;
 use rustix::fs::{FileType, Stat};
 use serde::{Deserialize, Serialize};
 
-use super::bell::Bell;
+use super::interrupt::Interrupt;
 use super::merge::Changes;
 
 use crate::digest::Digest;
 
-pub use difference::{Difference, Finding};
+pub use difference::{Change, Difference};
 pub use reading::LONGEST_TEXT;
 pub(super) use unchanged::{Directory, Same, Unchanged, unchanged};
 
@@ -27,12 +27,12 @@ pub(super) use unchanged::{Directory, Same, Unchanged, unchanged};
 /// the bytes of its names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listing {
-    entries: Vec<Entry>,
+    entries: Vec<ListedFile>,
 }
 
 /// One name of a tree, and what it is of.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct ListedFile {
     /// How many directories it is below: zero for the top alone.
     depth: u32,
     /// The name; that of the top is empty.
@@ -44,7 +44,7 @@ pub struct Entry {
     seconds: i64,
     nanoseconds: u32,
     /// What it is.
-    pub kind: Kind,
+    pub kind: ListedKind,
     /// Its permission bits.
     pub mode: u32,
     /// Its owner.
@@ -55,7 +55,7 @@ pub struct Entry {
 
 /// What something in a tree is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Kind {
+pub enum ListedKind {
     /// A directory.
     Directory,
     /// A regular file.
@@ -80,7 +80,7 @@ pub enum Kind {
     Socket,
 }
 
-impl Entry {
+impl ListedFile {
     /// Reads what is of this name in a directory.
     pub fn read(directory: BorrowedFd<'_>, name: &CStr) -> io::Result<Self> {
         walk::one(directory, name)
@@ -104,15 +104,17 @@ impl Entry {
     /// Tells whether it may be what has this `stat`, as far as that tells.
     pub(super) fn looks_like(&self, stat: &Stat) -> bool {
         let is_of_kind = match (&self.kind, FileType::from_raw_mode(stat.st_mode)) {
-            (Kind::File { size, .. }, FileType::RegularFile) => {
+            (ListedKind::File { size, .. }, FileType::RegularFile) => {
                 u64::try_from(stat.st_size) == Ok(*size)
             }
-            (Kind::Directory, FileType::Directory)
-            | (Kind::Symlink { .. }, FileType::Symlink)
-            | (Kind::Fifo, FileType::Fifo)
-            | (Kind::Socket, FileType::Socket) => true,
-            (Kind::BlockDevice(device), FileType::BlockDevice)
-            | (Kind::CharacterDevice(device), FileType::CharacterDevice) => *device == stat.st_rdev,
+            (ListedKind::Directory, FileType::Directory)
+            | (ListedKind::Symlink { .. }, FileType::Symlink)
+            | (ListedKind::Fifo, FileType::Fifo)
+            | (ListedKind::Socket, FileType::Socket) => true,
+            (ListedKind::BlockDevice(device), FileType::BlockDevice)
+            | (ListedKind::CharacterDevice(device), FileType::CharacterDevice) => {
+                *device == stat.st_rdev
+            }
             _ => false,
         };
         is_of_kind
@@ -124,16 +126,16 @@ impl Entry {
 
 /// Where the bytes that were asked for are.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Place {
+pub struct Occurrence {
     /// The path, without a slash in front.
     pub path: Vec<u8>,
     /// What holds them.
-    pub kind: PlaceKind,
+    pub kind: OccurrenceKind,
 }
 
 /// What holds the bytes that were asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum PlaceKind {
+pub enum OccurrenceKind {
     /// A file that can be edited as text: not long, and without a NUL.
     Text,
     /// Any other file.
@@ -144,7 +146,7 @@ pub enum PlaceKind {
 
 /// What is known of a tree before it is listed.
 #[derive(Debug, Clone, Copy)]
-pub enum Known<'a> {
+pub enum Baseline<'a> {
     /// Nothing.
     Nothing,
     /// The listing of the tree that this one was made of, and what has changed since. A file that has
@@ -155,14 +157,14 @@ pub enum Known<'a> {
 
 impl Listing {
     /// Lists a tree, and finds the files and links that hold `needle`, if it is not empty. All names
-    /// of such a file are given. What is `known` is not read again. The `bell` ends it.
+    /// of such a file are given. What is `known` is not read again. The `interrupt` ends it.
     pub fn of(
         tree: BorrowedFd<'_>,
-        known: Known<'_>,
+        known: Baseline<'_>,
         needle: &[u8],
-        bell: Bell<'_>,
-    ) -> io::Result<(Self, Vec<Place>)> {
-        walk::list(tree, known, needle, bell)
+        interrupt: Interrupt<'_>,
+    ) -> io::Result<(Self, Vec<Occurrence>)> {
+        walk::list(tree, known, needle, interrupt)
     }
 
     /// Writes the listing, for [`Listing::read`].
@@ -180,8 +182,8 @@ impl Listing {
     }
 
     /// Reads all of a tree again, and tells what is not as listed.
-    pub fn verify(&self, tree: BorrowedFd<'_>) -> io::Result<Vec<Finding>> {
-        let (now, _) = Self::of(tree, Known::Nothing, b"", Bell::SILENT)?;
+    pub fn verify(&self, tree: BorrowedFd<'_>) -> io::Result<Vec<Change>> {
+        let (now, _) = Self::of(tree, Baseline::Nothing, b"", Interrupt::NEVER)?;
         Ok(difference::between(self, &now))
     }
 
@@ -195,7 +197,7 @@ impl Listing {
     }
 
     /// Returns all entries but the top with their paths, which have no slash in front.
-    pub fn iter(&self) -> impl Iterator<Item = (Vec<u8>, &Entry)> {
+    pub fn iter(&self) -> impl Iterator<Item = (Vec<u8>, &ListedFile)> {
         let mut way = Way::default();
         self.entries.iter().skip(1).map(move |entry| (way.step(entry).to_vec(), entry))
     }
@@ -229,7 +231,7 @@ struct Way {
 }
 
 impl Way {
-    fn step(&mut self, entry: &Entry) -> &[u8] {
+    fn step(&mut self, entry: &ListedFile) -> &[u8] {
         let Some(above) = (entry.depth as usize).checked_sub(1) else {
             return &[];
         };

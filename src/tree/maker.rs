@@ -15,11 +15,11 @@ use rustix::fs::{
 };
 
 use super::attributes::times;
-use super::bell::Bell;
 use super::bytes::Ways;
+use super::dir_path::DirPath;
 use super::directory::{open, open_to_read};
+use super::interrupt::Interrupt;
 use super::links::Links;
-use super::trail::Trail;
 use super::xattr::Holder;
 
 /// The bits of a mode that say who may do what.
@@ -33,9 +33,9 @@ const PROBES: [&CStr; 2] = [c".layered-template.0", c".layered-template.1"];
 
 /// A directory of the new tree.
 #[derive(Debug)]
-pub(super) struct Site {
+pub(super) struct TargetDir {
     pub(super) directory: Arc<OwnedFd>,
-    pub(super) trail: Arc<Trail>,
+    pub(super) dir_path: Arc<DirPath>,
     /// The permission bits that it has as long as it is being filled.
     mode: u32,
 }
@@ -54,9 +54,9 @@ pub(super) struct Maker<'a> {
 }
 
 impl<'a> Maker<'a> {
-    /// Takes up an empty directory. It is this process's alone until it is finished. The `bell` ends
+    /// Takes up an empty directory. It is this process's alone until it is finished. The `interrupt` ends
     /// the copying of a long file.
-    pub(super) fn new(top: BorrowedFd<'a>, bell: Bell<'a>) -> io::Result<Self> {
+    pub(super) fn new(top: BorrowedFd<'a>, interrupt: Interrupt<'a>) -> io::Result<Self> {
         fchmod(top, Mode::RWXU)?;
         // What it may have from the directory above it would go on to all that is made in it.
         let lists = [c"system.posix_acl_default", c"system.posix_acl_access"];
@@ -67,7 +67,7 @@ impl<'a> Maker<'a> {
         }
         let (stat, clones) = probed?;
         let masked = PERMISSIONS & !stat.st_mode;
-        let ways = Ways::new(clones, bell);
+        let ways = Ways::new(clones, interrupt);
         Ok(Self { top, uid: stat.st_uid, gid: stat.st_gid, masked, ways, links: Links::default() })
     }
 
@@ -77,16 +77,16 @@ impl<'a> Maker<'a> {
     }
 
     /// Returns the top of the new tree.
-    pub(super) fn site(&self) -> io::Result<Site> {
+    pub(super) fn target(&self) -> io::Result<TargetDir> {
         let directory = Arc::new(self.top.try_clone_to_owned()?);
-        Ok(Site { directory, trail: Arc::default(), mode: 0o700 })
+        Ok(TargetDir { directory, dir_path: Arc::default(), mode: 0o700 })
     }
 
     /// Makes something that is not a directory like the one of this name in `from`.
     pub(super) fn entry(
         &self,
         from: BorrowedFd<'_>,
-        site: &Site,
+        target: &TargetDir,
         name: &CStr,
         kind: FileType,
         buffer: &mut [u8],
@@ -97,29 +97,29 @@ impl<'a> Maker<'a> {
             if FileType::from_raw_mode(stat.st_mode) != kind {
                 return Err(io::Error::other("it is no longer what it was"));
             }
-            return self.linked(&stat, site, name, || {
-                self.regular(file.as_fd(), &stat, site, name, buffer)
+            return self.linked(&stat, target, name, || {
+                self.regular(file.as_fd(), &stat, target, name, buffer)
             });
         }
         let stat = statat(from, name, AtFlags::SYMLINK_NOFOLLOW)?;
-        self.linked(&stat, site, name, || self.special(from, &stat, site, name))
+        self.linked(&stat, target, name, || self.special(from, &stat, target, name))
     }
 
     fn linked(
         &self,
         stat: &Stat,
-        site: &Site,
+        target: &TargetDir,
         name: &CStr,
         make: impl FnOnce() -> io::Result<()>,
     ) -> io::Result<()> {
-        if stat.st_nlink > 1 { self.links.make(stat, self.top, site, name, make) } else { make() }
+        if stat.st_nlink > 1 { self.links.make(stat, self.top, target, name, make) } else { make() }
     }
 
     fn regular(
         &self,
         from: BorrowedFd<'_>,
         stat: &Stat,
-        site: &Site,
+        target: &TargetDir,
         name: &CStr,
         buffer: &mut [u8],
     ) -> io::Result<()> {
@@ -129,7 +129,7 @@ impl<'a> Maker<'a> {
         let asked = if xattrs.is_empty() { stat.st_mode & PERMISSIONS } else { 0o600 };
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let to = openat(&site.directory, name, flags, Mode::from_raw_mode(asked))?;
+        let to = openat(&target.directory, name, flags, Mode::from_raw_mode(asked))?;
         self.ways.copy(from, to.as_fd(), stat, buffer)?;
         // In this order: writing and a new owner take capabilities and set-id bits away.
         if self.other_owner(stat) {
@@ -146,10 +146,10 @@ impl<'a> Maker<'a> {
         &self,
         from: BorrowedFd<'_>,
         stat: &Stat,
-        site: &Site,
+        target: &TargetDir,
         name: &CStr,
     ) -> io::Result<()> {
-        let directory = site.directory.as_fd();
+        let directory = target.directory.as_fd();
         let kind = FileType::from_raw_mode(stat.st_mode);
         if kind == FileType::Symlink {
             symlinkat(readlinkat(from, name, Vec::new())?, directory, name)?;
@@ -175,25 +175,39 @@ impl<'a> Maker<'a> {
     }
 
     /// Makes a directory that is to become like the one of this `stat`.
-    pub(super) fn directory(&self, above: &Site, name: &CStr, stat: &Stat) -> io::Result<Site> {
+    pub(super) fn directory(
+        &self,
+        above: &TargetDir,
+        name: &CStr,
+        stat: &Stat,
+    ) -> io::Result<TargetDir> {
         let asked = stat.st_mode & PERMISSIONS | 0o700;
         mkdirat(&above.directory, name, Mode::from_raw_mode(asked))?;
         let directory = Arc::new(open(above.directory.as_fd(), name)?);
-        Ok(Site { directory, trail: above.trail.below(name), mode: asked & !self.masked })
+        Ok(TargetDir {
+            directory,
+            dir_path: above.dir_path.below(name),
+            mode: asked & !self.masked,
+        })
     }
 
     /// Gives a directory the attributes of `from`, which has this `stat`. Nothing is made in it
     /// after that.
-    pub(super) fn finish(&self, site: &Site, from: BorrowedFd<'_>, stat: &Stat) -> io::Result<()> {
-        let to = site.directory.as_fd();
-        let top = site.trail.is_top();
+    pub(super) fn finish(
+        &self,
+        target: &TargetDir,
+        from: BorrowedFd<'_>,
+        stat: &Stat,
+    ) -> io::Result<()> {
+        let to = target.directory.as_fd();
+        let top = target.dir_path.is_top();
         // Who owns the top is not this program's doing.
         if top || self.other_owner(stat) {
             fchown(to, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)))?;
         }
         let xattrs = Holder::Open(from).names()?;
         Holder::Open(from).copy(&xattrs, Holder::Open(to))?;
-        if site.mode != stat.st_mode & BITS || !xattrs.is_empty() {
+        if target.mode != stat.st_mode & BITS || !xattrs.is_empty() {
             fchmod(to, Mode::from_raw_mode(stat.st_mode & BITS))?;
         }
         Ok(futimens(to, &times(stat))?)

@@ -12,13 +12,13 @@ use std::sync::{Arc, Mutex};
 use rustix::fs::{AtFlags, FileType, Mode, Stat, fchmod, fstat, linkat, renameat, statat};
 use rustix::io::Errno;
 
-use super::bell::Bell;
-use super::crew::{self, Branch, Queue, lock};
 use super::directory::{self, Name};
+use super::interrupt::Interrupt;
 use super::links::{Identity, identity};
-use super::maker::{Maker, Site};
+use super::maker::{Maker, TargetDir};
+use super::sharing::{MOST_LINKS, Sharing};
+use super::workers::{self, OpenDir, Queue, lock};
 use super::xattr::Holder;
-use super::zone::{MOST_LINKS, Zone};
 
 /// How many files of a directory one worker takes at once.
 const BATCH: usize = 64;
@@ -72,8 +72,8 @@ struct Held {
     upper: Option<OwnedFd>,
     /// Of the upper directory where there is one: an overlay shows its attributes.
     stat: Stat,
-    site: Site,
-    zone: Zone,
+    target: TargetDir,
+    sharing: Sharing,
 }
 
 impl Held {
@@ -94,16 +94,16 @@ enum Side {
 
 enum Job {
     /// The directory of this name, and whether the base and the upper directory have it.
-    Directory(Arc<Branch<Held>>, CString, bool, bool),
+    Directory(Arc<OpenDir<Held>>, CString, bool, bool),
     /// All that is in the directory.
-    Names(Arc<Branch<Held>>),
+    Names(Arc<OpenDir<Held>>),
     /// Some of what is in one side of the directory.
-    Files(Arc<Branch<Held>>, Side, Vec<Name>),
+    Files(Arc<OpenDir<Held>>, Side, Vec<Name>),
 }
 
 /// Makes, in the existing, empty directory `to`, the complete tree that an overlay of `upper` on
 /// `base` shows. Without a base it is all that `upper` holds. The files of `upper` are moved away.
-/// The `bell` ends it.
+/// The `interrupt` ends it.
 ///
 /// # Errors
 ///
@@ -114,33 +114,38 @@ pub fn merge(
     upper: BorrowedFd<'_>,
     to: BorrowedFd<'_>,
     form: Form,
-    bell: Bell<'_>,
+    interrupt: Interrupt<'_>,
 ) -> io::Result<Changes> {
-    let maker = Maker::new(to, bell)?;
+    let maker = Maker::new(to, interrupt)?;
     let clones = maker.clones();
     let upper = directory::reopen(upper)?;
     let opaque = opaque(Holder::Open(upper.as_fd()), form)?;
     let base = base.filter(|_| !opaque).map(directory::reopen).transpose()?;
     let copied = match &base {
-        Some(base) if !clones => copied(base.as_fd(), bell)?,
+        Some(base) if !clones => copied(base.as_fd(), interrupt)?,
         _ => HashSet::new(),
     };
     let stat = fstat(&upper)?;
-    let held = Held { base, upper: Some(upper), stat, site: maker.site()?, zone: Zone::Top };
+    let held =
+        Held { base, upper: Some(upper), stat, target: maker.target()?, sharing: Sharing::Top };
     let merger = Merger { maker, form, clones, copied, changes: Mutex::default() };
-    crew::run(bell, Job::Names(Branch::new(None, held)), |job, queue, buffer| match job {
-        Job::Names(top) => merger.spread(queue, top, buffer),
-        Job::Directory(above, name, base, upper) => {
-            let held = merger
-                .enter(&above.held, &name, base, upper)
-                .map_err(|error| above.held.site.trail.about(&name, error))?;
-            merger.spread(queue, Branch::new(Some(above), held), buffer)
-        }
-        Job::Files(branch, side, names) => {
-            merger.files(&branch.held, side, &names, buffer)?;
-            merger.done(branch)
-        }
-    })?;
+    workers::run(
+        interrupt,
+        Job::Names(OpenDir::new(None, held)),
+        |job, queue, buffer| match job {
+            Job::Names(top) => merger.spread(queue, top, buffer),
+            Job::Directory(above, name, base, upper) => {
+                let held = merger
+                    .enter(&above.held, &name, base, upper)
+                    .map_err(|error| above.held.target.dir_path.about(&name, error))?;
+                merger.spread(queue, OpenDir::new(Some(above), held), buffer)
+            }
+            Job::Files(open_dir, side, names) => {
+                merger.files(&open_dir.held, side, &names, buffer)?;
+                merger.done(open_dir)
+            }
+        },
+    )?;
     Ok(Changes { paths: merger.changes.into_inner().unwrap_or_default() })
 }
 
@@ -165,21 +170,23 @@ impl Merger<'_> {
         };
         let shown = upper.as_ref().or(base.as_ref()).ok_or(io::ErrorKind::NotFound)?;
         let stat = fstat(shown)?;
-        let site = self.maker.directory(&above.site, name, &stat)?;
-        Ok(Held { base, upper, stat, site, zone: above.zone.below(name.to_bytes()) })
+        let target = self.maker.directory(&above.target, name, &stat)?;
+        Ok(Held { base, upper, stat, target, sharing: above.sharing.below(name.to_bytes()) })
     }
 
     /// Merges what is in a directory, and leaves to others what is too much for one.
     fn spread(
         &self,
         queue: &Queue<Job>,
-        branch: Arc<Branch<Held>>,
+        open_dir: Arc<OpenDir<Held>>,
         buffer: &mut [u8],
     ) -> io::Result<()> {
-        let held = &branch.held;
+        let held = &open_dir.held;
         let read = |side: &Option<OwnedFd>| {
             let names = side.as_ref().map(|side| directory::names(side.as_fd())).transpose();
-            names.map(Option::unwrap_or_default).map_err(|error| held.site.trail.about(c".", error))
+            names
+                .map(Option::unwrap_or_default)
+                .map_err(|error| held.target.dir_path.about(c".", error))
         };
         let uppers = read(&held.upper)?;
         let mut bases: HashMap<CString, FileType> =
@@ -189,11 +196,11 @@ impl Merger<'_> {
             let below = bases.remove(&name);
             if kind == FileType::Directory {
                 if below.is_some_and(|below| below != kind) {
-                    lock(&self.changes).insert(held.site.trail.path(&name));
+                    lock(&self.changes).insert(held.target.dir_path.path(&name));
                 }
-                branch.expect();
+                open_dir.expect();
                 let base = below == Some(kind);
-                queue.add(Job::Directory(Arc::clone(&branch), name, base, true));
+                queue.add(Job::Directory(Arc::clone(&open_dir), name, base, true));
             } else {
                 moved.push(Name { name, kind });
             }
@@ -201,29 +208,29 @@ impl Merger<'_> {
         let mut shared = Vec::new();
         for (name, kind) in bases {
             if kind == FileType::Directory {
-                branch.expect();
-                queue.add(Job::Directory(Arc::clone(&branch), name, true, false));
+                open_dir.expect();
+                queue.add(Job::Directory(Arc::clone(&open_dir), name, true, false));
             } else {
                 shared.push(Name { name, kind });
             }
         }
         while shared.len() > BATCH {
-            branch.expect();
+            open_dir.expect();
             let batch = shared.split_off(shared.len() - BATCH);
-            queue.add(Job::Files(Arc::clone(&branch), Side::Base, batch));
+            queue.add(Job::Files(Arc::clone(&open_dir), Side::Base, batch));
         }
         self.files(held, Side::Upper, &moved, buffer)?;
         self.files(held, Side::Base, &shared, buffer)?;
-        self.done(branch)
+        self.done(open_dir)
     }
 
-    fn done(&self, branch: Arc<Branch<Held>>) -> io::Result<()> {
-        branch.done(|branch| {
-            let held = &branch.held;
+    fn done(&self, open_dir: Arc<OpenDir<Held>>) -> io::Result<()> {
+        open_dir.done(|open_dir| {
+            let held = &open_dir.held;
             let side = if held.upper.is_some() { Side::Upper } else { Side::Base };
             self.maker
-                .finish(&held.site, held.side(side)?, &held.stat)
-                .map_err(|error| held.site.trail.about(c".", error))
+                .finish(&held.target, held.side(side)?, &held.stat)
+                .map_err(|error| held.target.dir_path.about(c".", error))
         })
     }
 
@@ -237,7 +244,7 @@ impl Merger<'_> {
                 Side::Base => self.share(from, held, name, buffer),
                 Side::Upper => self.take(from, held, name, buffer),
             };
-            made.map_err(|error| held.site.trail.about(&name.name, error))?;
+            made.map_err(|error| held.target.dir_path.about(&name.name, error))?;
         }
         Ok(())
     }
@@ -250,21 +257,21 @@ impl Merger<'_> {
         Name { name, kind }: &Name,
         buffer: &mut [u8],
     ) -> io::Result<()> {
-        let site = &held.site;
-        if !self.clones && held.zone != Zone::Copied {
+        let target = &held.target;
+        if !self.clones && held.sharing != Sharing::Copied {
             let stat = statat(base, name, AtFlags::SYMLINK_NOFOLLOW)?;
             let several = stat.st_nlink > 1;
             let copied = several
                 && (usize::try_from(stat.st_nlink).unwrap_or(usize::MAX) > MOST_LINKS
                     || self.copied.contains(&identity(&stat)));
             if !copied {
-                match linkat(base, name, &site.directory, name, AtFlags::empty()) {
+                match linkat(base, name, &target.directory, name, AtFlags::empty()) {
                     Err(Errno::MLINK | Errno::XDEV | Errno::PERM) => {}
                     other => return Ok(other?),
                 }
             }
         }
-        self.maker.entry(base, site, name, *kind, buffer)
+        self.maker.entry(base, target, name, *kind, buffer)
     }
 
     /// Moves a file of the upper directory.
@@ -275,8 +282,8 @@ impl Merger<'_> {
         Name { name, kind }: &Name,
         buffer: &mut [u8],
     ) -> io::Result<()> {
-        let site = &held.site;
-        lock(&self.changes).insert(site.trail.path(name));
+        let target = &held.target;
+        lock(&self.changes).insert(target.dir_path.path(name));
         if *kind == FileType::CharacterDevice
             && statat(upper, name, AtFlags::SYMLINK_NOFOLLOW)?.st_rdev == 0
         {
@@ -287,16 +294,16 @@ impl Merger<'_> {
         for mark in marks(holder, self.form)? {
             holder.remove(&mark)?;
         }
-        let mut moved = renameat(upper, name, &site.directory, name);
+        let mut moved = renameat(upper, name, &target.directory, name);
         if moved == Err(Errno::ACCESS) {
             // Its owner may take something out of it, but has to say so; what mode the new directory
             // gets is known already.
             fchmod(upper, Mode::RWXU)?;
-            moved = renameat(upper, name, &site.directory, name);
+            moved = renameat(upper, name, &target.directory, name);
         }
         match moved {
             // They are on two filesystems.
-            Err(Errno::XDEV) => self.maker.entry(upper, site, name, *kind, buffer),
+            Err(Errno::XDEV) => self.maker.entry(upper, target, name, *kind, buffer),
             other => Ok(other?),
         }
     }
@@ -334,18 +341,18 @@ fn opaque(holder: Holder<'_>, form: Form) -> io::Result<bool> {
 }
 
 /// Finds the files of the base that have several names, one of them where files are copied.
-fn copied(base: BorrowedFd<'_>, bell: Bell<'_>) -> io::Result<HashSet<Identity>> {
+fn copied(base: BorrowedFd<'_>, interrupt: Interrupt<'_>) -> io::Result<HashSet<Identity>> {
     let found = Mutex::new(HashSet::new());
-    let top = (Arc::new(directory::reopen(base)?), c".".to_owned(), Zone::Top);
-    crew::run(bell, top, |(above, name, zone), queue, _| {
+    let top = (Arc::new(directory::reopen(base)?), c".".to_owned(), Sharing::Top);
+    workers::run(interrupt, top, |(above, name, sharing), queue, _| {
         let directory = Arc::new(directory::open(above.as_fd(), &name)?);
         for Name { name, kind } in directory::names(directory.as_fd())? {
-            let below = zone.below(name.to_bytes());
+            let below = sharing.below(name.to_bytes());
             if kind == FileType::Directory {
-                if below != Zone::Linked {
+                if below != Sharing::Linked {
                     queue.add((Arc::clone(&directory), name, below));
                 }
-            } else if zone == Zone::Copied {
+            } else if sharing == Sharing::Copied {
                 let stat = statat(&directory, &name, AtFlags::SYMLINK_NOFOLLOW)?;
                 if stat.st_nlink > 1 {
                     lock(&found).insert(identity(&stat));

@@ -14,12 +14,12 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::bell::Bell;
-use super::crew::{self, Queue, lock};
 use super::directory;
+use super::interrupt::Interrupt;
 use super::links::identity;
-use super::listing::{Directory, Entry, Listing, Same, Unchanged, unchanged};
-use super::zone::MOST_LINKS;
+use super::listing::{Directory, ListedFile, Listing, Same, Unchanged, unchanged};
+use super::sharing::MOST_LINKS;
+use super::workers::{self, Queue, lock};
 
 /// How many files of several names one worker takes at once.
 const BATCH: usize = 64;
@@ -27,12 +27,12 @@ const BATCH: usize = 64;
 /// Makes each file of a tree that is the same in `base` a hard link to that one, under all its names.
 /// Both are given by their listings. A file that cannot be linked stays as it is: that costs room,
 /// and changes nothing. `aside` is an empty directory of the tree's filesystem, and outside of the
-/// tree; it is empty again afterwards. The `bell` ends it.
+/// tree; it is empty again afterwards. The `interrupt` ends it.
 pub fn relink(
     (base, before): (BorrowedFd<'_>, &Listing),
     (tree, now): (BorrowedFd<'_>, &Listing),
     aside: BorrowedFd<'_>,
-    bell: Bell<'_>,
+    interrupt: Interrupt<'_>,
 ) -> io::Result<()> {
     // All is looked at before anything is replaced.
     let unchanged = unchanged(before, now);
@@ -44,9 +44,9 @@ pub fn relink(
         next: AtomicU64::new(0),
         touched: Mutex::default(),
     };
-    crew::run(bell, 0, |start, queue, _| relinker.groups(queue, start))?;
+    workers::run(interrupt, 0, |start, queue, _| relinker.groups(queue, start))?;
     // Only now are the times of directories given back: a file's names may be in several.
-    crew::run(bell, (None, 0), |job, queue, _| relinker.directory(queue, job))
+    workers::run(interrupt, (None, 0), |job, queue, _| relinker.directory(queue, job))
 }
 
 /// A directory, by its number, and the one above.
@@ -153,7 +153,13 @@ impl Relinker<'_> {
 
     /// Puts the base's file in the place of the tree's, which has `more` names to replace; tells whether
     /// it did.
-    fn replace(&self, at: &Open, name: &CString, entry: &Entry, more: usize) -> io::Result<bool> {
+    fn replace(
+        &self,
+        at: &Open,
+        name: &CString,
+        entry: &ListedFile,
+        more: usize,
+    ) -> io::Result<bool> {
         let stat = statat(&at.base, name, AtFlags::SYMLINK_NOFOLLOW)?;
         let names = usize::try_from(stat.st_nlink).unwrap_or(usize::MAX);
         if names.saturating_add(more) > MOST_LINKS || !entry.looks_like(&stat) {

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, FileType, Mode, fchmod, statat, unlinkat};
 use rustix::io::Errno;
 
-use super::bell::Bell;
-use super::crew::{self, Branch, Queue};
+use super::dir_path::DirPath;
 use super::directory::{self, Name};
 use super::immutable::loosened;
-use super::trail::Trail;
+use super::interrupt::Interrupt;
+use super::workers::{self, OpenDir, Queue};
 
 /// How many files of a directory one worker takes at once.
 const BATCH: usize = 256;
@@ -22,7 +22,7 @@ const BATCH: usize = 256;
 #[derive(Debug)]
 struct Held {
     directory: OwnedFd,
-    trail: Arc<Trail>,
+    dir_path: Arc<DirPath>,
     name: CString,
 }
 
@@ -30,9 +30,9 @@ enum Job<'a> {
     /// The directory that is removed.
     Top(BorrowedFd<'a>, CString),
     /// The directory of this name.
-    Directory(Arc<Branch<Held>>, CString),
+    Directory(Arc<OpenDir<Held>>, CString),
     /// Some of what is in the directory.
-    Files(Arc<Branch<Held>>, Vec<Name>),
+    Files(Arc<OpenDir<Held>>, Vec<Name>),
 }
 
 /// Removes what is of this name in `parent`, a link not followed, with all that is below it,
@@ -51,46 +51,46 @@ pub fn remove(parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
         }
         Ok(_) => {}
     }
-    crew::run(Bell::SILENT, Job::Top(parent, name.clone()), |job, queue, _| match job {
+    workers::run(Interrupt::NEVER, Job::Top(parent, name.clone()), |job, queue, _| match job {
         Job::Top(parent, name) => {
             let directory = directory::open_forced(parent, &name)?;
-            spread(queue, Branch::new(None, Held { directory, trail: Arc::default(), name }))
+            spread(queue, OpenDir::new(None, Held { directory, dir_path: Arc::default(), name }))
         }
         Job::Directory(above, name) => {
             let directory = directory::open_forced(above.held.directory.as_fd(), &name)
-                .map_err(|error| above.held.trail.about(&name, error))?;
-            let trail = above.held.trail.below(&name);
-            spread(queue, Branch::new(Some(above), Held { directory, trail, name }))
+                .map_err(|error| above.held.dir_path.about(&name, error))?;
+            let dir_path = above.held.dir_path.below(&name);
+            spread(queue, OpenDir::new(Some(above), Held { directory, dir_path, name }))
         }
-        Job::Files(branch, names) => files(branch, &names),
+        Job::Files(open_dir, names) => files(open_dir, &names),
     })?;
     unlink_at(parent, &name, AtFlags::REMOVEDIR)
 }
 
 /// Removes what is in a directory, and leaves to others what is too much for one.
-fn spread(queue: &Queue<Job<'_>>, branch: Arc<Branch<Held>>) -> io::Result<()> {
-    let names = directory::names(branch.held.directory.as_fd())
-        .map_err(|error| branch.held.trail.about(c".", error))?;
+fn spread(queue: &Queue<Job<'_>>, open_dir: Arc<OpenDir<Held>>) -> io::Result<()> {
+    let names = directory::names(open_dir.held.directory.as_fd())
+        .map_err(|error| open_dir.held.dir_path.about(c".", error))?;
     let (directories, mut others): (Vec<_>, Vec<_>) =
         names.into_iter().partition(|name| name.kind == FileType::Directory);
     for name in directories {
-        branch.expect();
-        queue.add(Job::Directory(Arc::clone(&branch), name.name));
+        open_dir.expect();
+        queue.add(Job::Directory(Arc::clone(&open_dir), name.name));
     }
     while others.len() > BATCH {
-        branch.expect();
+        open_dir.expect();
         let batch = others.split_off(others.len() - BATCH);
-        queue.add(Job::Files(Arc::clone(&branch), batch));
+        queue.add(Job::Files(Arc::clone(&open_dir), batch));
     }
-    files(branch, &others)
+    files(open_dir, &others)
 }
 
-fn files(branch: Arc<Branch<Held>>, names: &[Name]) -> io::Result<()> {
+fn files(open_dir: Arc<OpenDir<Held>>, names: &[Name]) -> io::Result<()> {
     for Name { name, .. } in names {
-        unlink(&branch.held, name, AtFlags::empty())?;
+        unlink(&open_dir.held, name, AtFlags::empty())?;
     }
-    branch.done(|branch| match branch.above() {
-        Some(above) => unlink(&above.held, &branch.held.name, AtFlags::REMOVEDIR),
+    open_dir.done(|open_dir| match open_dir.above() {
+        Some(above) => unlink(&above.held, &open_dir.held.name, AtFlags::REMOVEDIR),
         // The top is removed when all threads have ended.
         None => Ok(()),
     })
@@ -107,7 +107,7 @@ fn unlink(held: &Held, name: &CStr, flags: AtFlags) -> io::Result<()> {
         }
         other => other,
     };
-    removed.map_err(|error| held.trail.about(name, error))
+    removed.map_err(|error| held.dir_path.about(name, error))
 }
 
 fn unlink_at(directory: BorrowedFd<'_>, name: &CStr, flags: AtFlags) -> io::Result<()> {

@@ -1,10 +1,10 @@
 //! Trees that are as bad as trees can be.
 
+mod interrupted;
 mod listed;
 mod merged;
 mod overlaid;
 mod relinked;
-mod rung;
 mod scratch;
 mod small;
 mod torture;
@@ -41,7 +41,7 @@ fn a_copy_is_the_tree_again() {
     let times = fs::metadata(from.join("plain")).unwrap();
 
     let to = scratch.directory("to");
-    copy(open(&from).as_fd(), open(&to).as_fd(), &[], Bell::SILENT).unwrap();
+    copy(open(&from).as_fd(), open(&to).as_fd(), &[], Interrupt::NEVER).unwrap();
     let after = fs::metadata(to.join("plain")).unwrap();
     assert_eq!((times.atime(), times.atime_nsec()), (after.atime(), after.atime_nsec()));
     let holes = fs::metadata(to.join("holes")).unwrap();
@@ -68,7 +68,7 @@ fn labels_of_a_module_that_is_not_at_work_are_kept() {
         }
     }
     let labelled = listing(&from);
-    copy(open(&from).as_fd(), open(&to).as_fd(), &[], Bell::SILENT).unwrap();
+    copy(open(&from).as_fd(), open(&to).as_fd(), &[], Interrupt::NEVER).unwrap();
     for path in ["d", "d/f"] {
         let mut value = [0; 64];
         let length =
@@ -89,8 +89,13 @@ fn names_at_the_top_are_left_out() {
         fs::write(from.join(path).join("x"), "x").unwrap();
     }
     let to = scratch.directory("to");
-    copy(open(&from).as_fd(), open(&to).as_fd(), &["dev".as_ref(), "none".as_ref()], Bell::SILENT)
-        .unwrap();
+    copy(
+        open(&from).as_fd(),
+        open(&to).as_fd(),
+        &["dev".as_ref(), "none".as_ref()],
+        Interrupt::NEVER,
+    )
+    .unwrap();
     let paths: Vec<_> = listing(&to).paths().map(|path| String::from_utf8(path).unwrap()).collect();
     assert_eq!(paths, ["proc", "proc/x", "usr", "usr/dev", "usr/dev/x"]);
 }
@@ -107,7 +112,7 @@ fn what_the_target_inherits_goes_on_to_nothing() {
     if !torture::set_acl(&to, "system.posix_acl_default") {
         skipped("no access lists here");
     }
-    copy(open(&from).as_fd(), open(&to).as_fd(), &[], Bell::SILENT).unwrap();
+    copy(open(&from).as_fd(), open(&to).as_fd(), &[], Interrupt::NEVER).unwrap();
     assert_eq!(listing(&from), listing(&to));
 }
 
@@ -119,7 +124,7 @@ fn a_fault_says_where_it_was() {
     fs::write(from.join("d/f"), "x").unwrap();
     let to = scratch.directory("to");
     fs::create_dir(to.join("d")).unwrap();
-    let fault = copy(open(&from).as_fd(), open(&to).as_fd(), &[], Bell::SILENT).unwrap_err();
+    let fault = copy(open(&from).as_fd(), open(&to).as_fd(), &[], Interrupt::NEVER).unwrap_err();
     assert_eq!(fault.to_string(), "`/d`: File exists (os error 17)");
 }
 

@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex};
 
 use rustix::fs::{AtFlags, FileType, fstat, statat};
 
-use super::bell::Bell;
-use super::crew::{self, lock};
 use super::directory::{self, Name};
+use super::interrupt::Interrupt;
 use super::links::{Identity, identity};
+use super::workers::{self, lock};
 
 /// What a tree takes of a disk, in bytes. Bytes that files share by reflink count for each of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub fn usage(tree: BorrowedFd<'_>) -> io::Result<Usage> {
     let usage = Mutex::new(Usage::default());
     let bytes = |blocks: i64| u64::try_from(blocks).unwrap_or_default() * 512;
     let top = (Arc::new(directory::reopen(tree)?), c".".to_owned());
-    crew::run(Bell::SILENT, top, |(above, name), queue, _| {
+    workers::run(Interrupt::NEVER, top, |(above, name), queue, _| {
         let directory = Arc::new(directory::open(above.as_fd(), &name)?);
         let mut alone = bytes(fstat(&directory)?.st_blocks);
         for Name { name, kind } in directory::names(directory.as_fd())? {

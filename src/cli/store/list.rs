@@ -11,7 +11,7 @@ use crate::cli::output;
 use crate::host::files;
 use crate::plan::{self, EntryId};
 use crate::shell;
-use crate::store::{Entry, Store, Users};
+use crate::store::{Entry, Referrers, Store};
 use crate::tree;
 
 /// The least room for the name of an entry, in characters.
@@ -77,7 +77,7 @@ pub(super) fn list(
     format: ReportFormat,
     names: &Names,
 ) -> io::Result<u8> {
-    let users = Users::find(store.top(), lxcpaths)?;
+    let users = Referrers::find(store.top(), lxcpaths)?;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let now = u64::try_from(now.unwrap_or_default().as_millis()).unwrap_or(u64::MAX);
     let ids = store.entries()?;

@@ -43,8 +43,9 @@ impl Run<'_> {
         let Some(stored) = &self.stored else { return Ok(()) };
         let left = || -> io::Result<()> {
             let text = serde_json::to_vec(&stored.filled)?;
-            let ownership = config::ownership(&self.site.container, self.site.target.mapped)?;
-            files::replace_in(&self.site.container, Filled::NAME, &text, ownership)
+            let ownership =
+                config::ownership(&self.workspace.container, self.workspace.target.mapped)?;
+            files::replace_in(&self.workspace.container, Filled::NAME, &text, ownership)
         };
         left().map_err(|error| {
             Failure::of_run(status::FILES, format!("what was stored cannot be told: {error}"))

@@ -12,13 +12,13 @@ use super::super::Run;
 use super::super::failure::{Failure, status};
 use super::super::observe::{Doing, Subject};
 use super::super::step::Job;
-use crate::host::child::Terms;
+use crate::host::child::SpawnOptions;
 use crate::host::rootfs::Rootfs;
 use crate::host::sandbox::{Caches, Lending, Network, Program, Settings};
 use crate::lxc;
 use crate::plan::{Layer, PLACEHOLDER, Target};
 use crate::store::{Entry, Keys};
-use crate::tree::{LONGEST_TEXT, Place, PlaceKind, times};
+use crate::tree::{LONGEST_TEXT, Occurrence, OccurrenceKind, times};
 
 /// What stands in an entry for what is a container's own.
 #[derive(Debug, Clone)]
@@ -61,9 +61,9 @@ impl Names {
     }
 
     /// Writes them into a rootfs, at the places that are known. Times stay as they are.
-    pub(super) fn write(&self, rootfs: &Path, places: &[Place]) -> io::Result<()> {
+    pub(super) fn write(&self, rootfs: &Path, places: &[Occurrence]) -> io::Result<()> {
         let rootfs = Rootfs::open(rootfs)?;
-        for place in places.iter().filter(|place| place.kind != PlaceKind::Binary) {
+        for place in places.iter().filter(|place| place.kind != OccurrenceKind::Binary) {
             let path = Path::new("/").join(OsStr::from_bytes(&place.path));
             self.write_at(&rootfs, &path).map_err(|error| {
                 io::Error::other(format!("the name in `{}`: {error}", path.display()))
@@ -151,7 +151,7 @@ impl Run<'_> {
         if keys.is_empty() {
             return Ok(());
         }
-        let rootfs = Rootfs::open(&self.site.rootfs);
+        let rootfs = Rootfs::open(&self.workspace.rootfs);
         let text = match rootfs.map(|rootfs| script(keys, |path| has(&rootfs, path))) {
             Ok(text) if text.is_empty() => {
                 self.log(
@@ -162,10 +162,10 @@ impl Run<'_> {
             Ok(text) => text,
             Err(error) => return Err(super::fault(layer, "cannot have its own keys", &error)),
         };
-        let site = std::rc::Rc::clone(&self.site);
+        let workspace = std::rc::Rc::clone(&self.workspace);
         let settings = Settings {
-            rootfs: &site.rootfs,
-            name: &site.target.name,
+            rootfs: &workspace.rootfs,
+            name: &workspace.target.name,
             network: Network::Own,
             unguarded: false,
             resolver: false,
@@ -173,22 +173,22 @@ impl Run<'_> {
             policy: false,
             lending: Lending::Files,
             capabilities: rustix::thread::CapabilitySet::empty(),
-            mapped: site.target.mapped,
+            mapped: workspace.target.mapped,
             caches: Caches::default(),
             script: None,
         };
         let argv = ["/bin/sh", "-eu", "-c", &text].map(OsString::from).to_vec();
-        let name = OsString::from(&site.target.name);
+        let name = OsString::from(&workspace.target.name);
         let program = Program { argv, environment: vec![("LXC_NAME".into(), name)] };
         let subject = Subject { layer: layer.name.clone(), doing: Doing::Store };
         let text = "making its own keys";
         let job = Job { subject, at: &layer.at, text, status: status::STORE };
-        let tick = self.means.observer.tick();
-        let terms = Terms { tick, ..Terms::default() };
+        let tick = self.context.observer.tick();
+        let options = SpawnOptions { tick, ..SpawnOptions::default() };
         let run = |events: &mut _, watcher: &mut dyn crate::host::child::Watcher| {
-            super::super::inside::run(settings, &program, terms, events, watcher)
+            super::super::inside::run(settings, &program, options, events, watcher)
         };
-        match self.job(job, terms, run) {
+        match self.job(job, options, run) {
             Err(failure) if failure.signal().is_none() => {
                 // The container may make them itself, and is whole but for them.
                 self.note(&format!(

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::failure::{Failure, status};
 use super::super::observe::{Doing, Subject};
-use super::super::site::Site;
+use super::super::workspace::Workspace;
 use super::super::{Handed, Run, config};
 use super::identity::Names;
 use super::{Denied, Stored, fault, is_upstream};
@@ -15,8 +15,8 @@ use crate::host::files::{self, Ownership};
 use crate::host::lxcpath;
 use crate::observe::ground;
 use crate::plan::{Act, Content, Layer, Mode, PLACEHOLDER, Pattern, Rung, Stock, Target};
-use crate::store::{About, Build, Entry, Lock, Made, Start, Workspace};
-use crate::tree::Bell;
+use crate::store::{About, Build, BuildOn, Entry, Lock, Made, Setting};
+use crate::tree::Interrupt;
 
 /// How the making of something ended.
 pub(super) enum Ended {
@@ -37,7 +37,7 @@ impl Run<'_> {
         let rung = self.rung(pattern, index, base);
         let fail = |error: io::Error| fault(layer, "cannot be looked for", &error);
         let lock = store.lock_of(rung.key).map_err(fail)?;
-        let word = lock.word().map_err(fail)?;
+        let word = lock.token().map_err(fail)?;
         if self.held().contains(&word) {
             let subject = Subject { layer: layer.name.clone(), doing: Doing::Store };
             let reason = "is made by a run that this is part of";
@@ -69,7 +69,7 @@ impl Run<'_> {
             self.misses(pattern, index, &again);
         }
         let begun = std::time::Instant::now();
-        let (build, site) = match self.place(pattern, layer) {
+        let (build, workspace) = match self.place(pattern, layer) {
             Ok(place) => place,
             Err(error) => {
                 self.heard(&error)?;
@@ -79,7 +79,7 @@ impl Run<'_> {
         if let Some(stored) = &mut self.stored {
             stored.making = Some(word);
         }
-        let made = self.build(pattern, index, layer, again, build, site);
+        let made = self.build(pattern, index, layer, again, build, workspace);
         if let Some(stored) = &mut self.stored {
             stored.making = None;
         }
@@ -98,12 +98,12 @@ impl Run<'_> {
         layer: &Layer,
         rung: Rung,
         build: Build,
-        site: Site,
+        workspace: Workspace,
     ) -> Result<Option<Entry>, Box<Failure>> {
         let storable = &pattern.stored[index];
         let handed = self.handed_of(pattern, &layer.name);
         let upstream = is_upstream(pattern, index);
-        self.at_site(site, |run| {
+        self.in_workspace(workspace, |run| {
             if upstream {
                 return Ok(run.upstream(layer, pattern.upstream())?);
             }
@@ -134,8 +134,8 @@ impl Run<'_> {
             placeholder: PLACEHOLDER,
         };
         let started = std::time::Instant::now();
-        let bell = Bell::of(self.means.events.as_fd());
-        let entry = match build.commit(about, bell) {
+        let interrupt = Interrupt::of(self.context.events.as_fd());
+        let entry = match build.commit(about, interrupt) {
             Ok(entry) => entry,
             Err(error) => {
                 self.heard(&error)?;
@@ -171,16 +171,16 @@ impl Run<'_> {
     }
 
     /// Makes a place for a layer on what is done so far.
-    fn place(&mut self, pattern: &Pattern, layer: &Layer) -> io::Result<(Build, Site)> {
+    fn place(&mut self, pattern: &Pattern, layer: &Layer) -> io::Result<(Build, Workspace)> {
         let Some(stored) = &self.stored else { return Err(io::Error::other("it is not open")) };
         let parent = match stored.base {
             Some(id) => Some(Entry::read(&stored.store, id)?),
             None => None,
         };
         let target = &pattern.target;
-        let workspace = if layer.runs_commands() { Workspace::Copy } else { Workspace::Overlay };
+        let workspace = if layer.runs_commands() { BuildOn::Copy } else { BuildOn::Overlay };
         let build = self.begin(target, parent, workspace)?;
-        Ok((build, Site::open(target)?))
+        Ok((build, Workspace::open(target)?))
     }
 
     /// Makes a place that looks like the container of `target`.
@@ -188,19 +188,19 @@ impl Run<'_> {
         &self,
         target: &Target,
         parent: Option<Entry>,
-        workspace: Workspace,
+        workspace: BuildOn,
     ) -> io::Result<Build> {
         let Some(stored) = &self.stored else { return Err(io::Error::other("it is not open")) };
-        let start = Start {
+        let start = Setting {
             lxcpath: target.path.parent().unwrap_or(Path::new("/")),
             name: &target.name,
-            ownership: config::ownership(&self.site.container, target.mapped)?,
+            ownership: config::ownership(&self.workspace.container, target.mapped)?,
             group: lxcpath::group(&Caller::observe(), target.mapped),
-            directory: Ownership::of(&self.site.container)?,
+            directory: Ownership::of(&self.workspace.container)?,
             workspace,
         };
-        let bell = Bell::of(self.means.events.as_fd());
-        Build::begin(&stored.store, parent, &start, bell)
+        let interrupt = Interrupt::of(self.context.events.as_fd());
+        Build::begin(&stored.store, parent, &start, interrupt)
     }
 
     /// Runs the checks on the host of a layer where the container has no rootfs yet, or more than the
@@ -216,7 +216,7 @@ impl Run<'_> {
         let shared = self.share_again()?;
         let view = self.view(within);
         drop(shared);
-        let (build, site) = match view {
+        let (build, workspace) = match view {
             Ok(view) => view,
             Err(error) => {
                 let settled = self.stored.as_ref().is_some_and(|stored| stored.settled);
@@ -234,7 +234,7 @@ impl Run<'_> {
                 return self.acts(layer, handed, Act::is_check_on_host);
             }
         };
-        self.at_site(site, |run| run.acts(layer, handed, Act::is_check_on_host))?;
+        self.in_workspace(workspace, |run| run.acts(layer, handed, Act::is_check_on_host))?;
         drop(build);
         Ok(())
     }
@@ -255,21 +255,21 @@ impl Run<'_> {
     }
 
     /// Makes what the container would be if nothing stood outside of so many storables.
-    fn view(&mut self, within: usize) -> io::Result<(Build, Site)> {
+    fn view(&mut self, within: usize) -> io::Result<(Build, Workspace)> {
         let entry = self.entry_of(within)?;
         let Some(stored) = &self.stored else { return Err(io::Error::other("it is not open")) };
-        let own = &self.site.target;
+        let own = &self.workspace.target;
         let target = Target { rootfs: own.path.join("rootfs"), ..own.clone() };
         let names = Names::of(&entry, &target);
-        let (parent, workspace) = (Some(entry.clone()), Workspace::Overlay);
+        let (parent, workspace) = (Some(entry.clone()), BuildOn::Overlay);
         let build = self.begin(&target, parent, workspace)?;
-        let site = Site::open(&target)?;
-        names.write(&site.rootfs, &entry.places)?;
-        names.write(&target.path, &entry.beside_places)?;
+        let workspace = Workspace::open(&target)?;
+        names.write(&workspace.rootfs, &entry.places)?;
+        names.write(&target.path, &entry.sidecar_places)?;
         let text = super::identity::config(&entry, &stored.initial, &names)?;
-        let ownership = config::ownership(&site.container, target.mapped)?;
-        files::replace_in(&site.container, config::NAME, &text, ownership)?;
-        Ok((build, site))
+        let ownership = config::ownership(&workspace.container, target.mapped)?;
+        files::replace_in(&workspace.container, config::NAME, &text, ownership)?;
+        Ok((build, workspace))
     }
 
     /// Reads the entry of what is done so far.

@@ -7,15 +7,15 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use super::super::failure::{Failure, status};
-use super::super::site::Site;
+use super::super::workspace::Workspace;
 use super::super::{Run, config};
 use super::{Stored, fault, identity};
 use crate::host::caller::Caller;
 use crate::host::files;
 use crate::lxc;
 use crate::plan::{Layer, Mode, Pattern};
-use crate::store::{Entry, Overlay, Root};
-use crate::tree::{self, Bell};
+use crate::store::{Entry, GcRoot, Overlay};
+use crate::tree::{self, Interrupt};
 
 /// The upper directory of a container's overlay, in the container's directory.
 const DELTA: &str = "delta";
@@ -27,20 +27,21 @@ const WORK: &str = "work";
 const LOST: &str = "lost+found";
 
 /// Says why a container cannot stand on a stored tree.
-pub(super) fn no_overlay(config: &[u8], site: &Site) -> Option<String> {
+pub(super) fn no_overlay(config: &[u8], workspace: &Workspace) -> Option<String> {
     let text = String::from_utf8_lossy(config);
     let value = lxc::config::last_value(&text, "lxc.rootfs.path").unwrap_or_default();
     let path = value.strip_prefix("dir:").unwrap_or(value);
-    if Path::new(path) != site.target.rootfs {
+    if Path::new(path) != workspace.target.rootfs {
         return Some(format!("LXC has not given a plain directory, but `{value}`"));
     }
     // The overlay's own directories are beside its config: another one would stay empty.
-    if site.target.rootfs != site.target.path.join("rootfs") {
+    if workspace.target.rootfs != workspace.target.path.join("rootfs") {
         return Some(format!(
             "its rootfs is wanted at `{path}`, and an overlay is in the directory of its container"
         ));
     }
-    let path = site.target.path.to_str().filter(|path| !path.contains([':', ',', '\\', '"', '\'']));
+    let path =
+        workspace.target.path.to_str().filter(|path| !path.contains([':', ',', '\\', '"', '\'']));
     match path {
         None => Some("the container's path holds what no path of an overlay can hold".to_owned()),
         Some(_) => None,
@@ -71,9 +72,9 @@ impl Run<'_> {
             } else {
                 run.copy(&entry)?;
             }
-            let names = identity::Names::of(&entry, &run.site.target);
-            names.write(&run.site.rootfs, &entry.places)?;
-            run.put_beside(&entry, &names)?;
+            let names = identity::Names::of(&entry, &run.workspace.target);
+            names.write(&run.workspace.rootfs, &entry.places)?;
+            run.put_sidecar(&entry, &names)?;
             run.put_config(&entry, &names, mode)
         })?;
         self.make_keys(stored, &entry.keys)?;
@@ -88,11 +89,11 @@ impl Run<'_> {
     fn copy(&mut self, entry: &Entry) -> io::Result<()> {
         let Some(Stored { store, .. }) = &self.stored else { return Ok(()) };
         let from = files::open_directory(&store.rootfs(entry.id))?;
-        let to = files::open_directory(&self.site.rootfs)?;
-        let bell = Bell::of(self.means.events.as_fd());
-        tree::copy(from.as_fd(), to.as_fd(), &[LOST.as_ref()], bell).map_err(|error| {
+        let to = files::open_directory(&self.workspace.rootfs)?;
+        let interrupt = Interrupt::of(self.context.events.as_fd());
+        tree::copy(from.as_fd(), to.as_fd(), &[LOST.as_ref()], interrupt).map_err(|error| {
             // The path that it names is one within the rootfs.
-            let rootfs = self.site.rootfs.display();
+            let rootfs = self.workspace.rootfs.display();
             io::Error::new(error.kind(), format!("in `{rootfs}`: {error}"))
         })?;
         Ok(())
@@ -101,7 +102,7 @@ impl Run<'_> {
     /// Mounts the overlay that the container's rootfs is from now on.
     fn stand_on(&mut self, entry: &Entry) -> io::Result<()> {
         let Some(stored) = &mut self.stored else { return Ok(()) };
-        let path = &self.site.target.path;
+        let path = &self.workspace.target.path;
         let lower = stored.store.rootfs(entry.id);
         let (delta, work) = (path.join(DELTA), path.join(WORK));
         for path in [&delta, &work] {
@@ -110,8 +111,8 @@ impl Run<'_> {
         let top = files::open_directory(&lower)?;
         tree::copy_attributes(top.as_fd(), files::open_directory(&delta)?.as_fd())?;
         // It is noted before anything names the tree: gc finds it, whatever happens next.
-        Root::note(&stored.store, entry.id, &path.join("config"))?;
-        stored.overlay = Some(Overlay::mount(&lower, &delta, &work, &self.site.rootfs)?);
+        GcRoot::note(&stored.store, entry.id, &path.join("config"))?;
+        stored.overlay = Some(Overlay::mount(&lower, &delta, &work, &self.workspace.rootfs)?);
         Ok(())
     }
 
@@ -124,29 +125,29 @@ impl Run<'_> {
             // It ends with the last process that a step has left there, which ends with the run.
             tracing::debug!(%error, "the overlay is still in use");
         }
-        let container = files::open_directory(&self.site.target.path)?;
+        let container = files::open_directory(&self.workspace.target.path)?;
         tree::remove(container.as_fd(), WORK.as_ref())
     }
 
     fn put_config(&self, entry: &Entry, names: &identity::Names, mode: Mode) -> io::Result<()> {
-        let own = config::read(&self.site.container)?;
+        let own = config::read(&self.workspace.container)?;
         let mut text = identity::config(entry, &own, names)?;
         if mode == Mode::Overlay
             && let Some(Stored { store, .. }) = &self.stored
         {
-            let (lower, delta) = (store.rootfs(entry.id), self.site.target.path.join(DELTA));
+            let (lower, delta) = (store.rootfs(entry.id), self.workspace.target.path.join(DELTA));
             text = on_overlay(&text, &lower, &delta);
         }
-        let ownership = config::ownership(&self.site.container, self.site.target.mapped)?;
-        files::replace_in(&self.site.container, config::NAME, &text, ownership)
+        let ownership = config::ownership(&self.workspace.container, self.workspace.target.mapped)?;
+        files::replace_in(&self.workspace.container, config::NAME, &text, ownership)
     }
 
     /// Puts what the upstream left beside rootfs and config where it was.
-    fn put_beside(&self, entry: &Entry, names: &identity::Names) -> io::Result<()> {
+    fn put_sidecar(&self, entry: &Entry, names: &identity::Names) -> io::Result<()> {
         let Some(Stored { store, .. }) = &self.stored else { return Ok(()) };
-        let bell = Bell::of(self.means.events.as_fd());
-        store.put_beside(entry, &self.site.container, bell, |directory| {
-            names.write(directory, &entry.beside_places)
+        let interrupt = Interrupt::of(self.context.events.as_fd());
+        store.put_sidecar(entry, &self.workspace.container, interrupt, |directory| {
+            names.write(directory, &entry.sidecar_places)
         })
     }
 }

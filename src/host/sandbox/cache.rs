@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::mount::MountAttrFlags;
 
 use super::boundary::cannot_map;
-use super::loan::Loan;
+use super::loan::LentFiles;
 use super::mounts;
 use super::users::Users;
 use crate::host::kernel;
@@ -70,7 +70,11 @@ impl Caches {
 }
 
 /// Lends the rootfs the directories down to `path` that it lacks.
-pub(super) fn mount_points(rootfs: &Rootfs, path: &Path, loans: &mut Vec<Loan>) -> io::Result<()> {
+pub(super) fn mount_points(
+    rootfs: &Rootfs,
+    path: &Path,
+    loans: &mut Vec<LentFiles>,
+) -> io::Result<()> {
     let mut above: Vec<_> = path.ancestors().filter(|above| above.file_name().is_some()).collect();
     above.reverse();
     for directory in above {
@@ -81,7 +85,7 @@ pub(super) fn mount_points(rootfs: &Rootfs, path: &Path, loans: &mut Vec<Loan>) 
                 continue;
             }
         }
-        loans.extend(Loan::mount_point(&rootfs.place(directory)?)?);
+        loans.extend(LentFiles::mount_point(&rootfs.place(directory)?)?);
     }
     Ok(())
 }

@@ -26,7 +26,7 @@ const MOUNT_POINT: u32 = 0o755;
 
 /// Something lent to a rootfs.
 #[derive(Debug)]
-pub(super) struct Loan {
+pub(super) struct LentFiles {
     directory: OwnedFd,
     name: OsString,
     /// The name that what was there has meanwhile.
@@ -57,7 +57,7 @@ struct Identity {
     content: Option<(i64, i64, i64)>,
 }
 
-impl Loan {
+impl LentFiles {
     /// Lends a file of root's.
     pub(super) fn file(place: &Place, bytes: &[u8], mode: u32) -> io::Result<Self> {
         let loan = Self::make(place, |directory, name| {
@@ -158,7 +158,7 @@ impl Loan {
     }
 }
 
-impl Loan {
+impl LentFiles {
     /// Gives back what was there, with the step's edit of it.
     fn give_back_edited(self, edit: &Edit) -> io::Result<()> {
         let Self { directory, name, aside, changed, .. } = self;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::mount::{MountFlags, mount};
 
-use crate::store::place::unique;
+use crate::store::layout::unique;
 
 /// What tells a test that it is in its namespace.
 const WITHIN: &str = "LT_WITHIN";
@@ -23,7 +23,7 @@ const COVERED: &str = "/tmp";
 /// As whom a test runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Who {
-    Root,
+    GcRoot,
     /// Root of a user namespace, as in an unprivileged container.
     Mapped,
 }

@@ -3,11 +3,11 @@
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
-use super::{Entry, Kind, Listing, Way};
+use super::{ListedFile, ListedKind, Listing, Way};
 
 /// Something that is not as listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
+pub struct Change {
     /// The path, without a slash in front; empty for the top.
     pub path: Vec<u8>,
     /// What is wrong with it.
@@ -27,7 +27,7 @@ pub enum Difference {
 }
 
 /// Compares what is there with what is listed.
-pub(super) fn between(listed: &Listing, there: &Listing) -> Vec<Finding> {
+pub(super) fn between(listed: &Listing, there: &Listing) -> Vec<Change> {
     let (mut old_way, mut new_way) = (Way::default(), Way::default());
     // The numbers of entries that are in both, to compare which file a name is another name of.
     let mut both = HashMap::new();
@@ -56,7 +56,7 @@ pub(super) fn between(listed: &Listing, there: &Listing) -> Vec<Finding> {
                 (new_way.step(&there.entries[number as usize]), Difference::Unexpected)
             }
         };
-        findings.push(Finding { path: path.to_vec(), difference });
+        findings.push(Change { path: path.to_vec(), difference });
     }
     findings
 }
@@ -75,8 +75,8 @@ pub(super) enum Pair {
 /// All paths of two listings.
 #[derive(Debug)]
 pub(super) struct Pairs<'a> {
-    old: &'a [Entry],
-    new: &'a [Entry],
+    old: &'a [ListedFile],
+    new: &'a [ListedFile],
     left: usize,
     right: usize,
 }
@@ -113,16 +113,16 @@ impl Iterator for Pairs<'_> {
 }
 
 /// Tells what of an entry is not as it was; the links between files are not looked at.
-pub(super) fn changed(before: &Entry, now: &Entry) -> Vec<&'static str> {
+pub(super) fn changed(before: &ListedFile, now: &ListedFile) -> Vec<&'static str> {
     let of_kind = match (&before.kind, &now.kind) {
-        (Kind::File { .. }, Kind::File { .. }) => "bytes",
-        (Kind::Symlink { .. }, Kind::Symlink { .. }) => "target",
-        (Kind::BlockDevice(_), Kind::BlockDevice(_))
-        | (Kind::CharacterDevice(_), Kind::CharacterDevice(_)) => "device",
+        (ListedKind::File { .. }, ListedKind::File { .. }) => "bytes",
+        (ListedKind::Symlink { .. }, ListedKind::Symlink { .. }) => "target",
+        (ListedKind::BlockDevice(_), ListedKind::BlockDevice(_))
+        | (ListedKind::CharacterDevice(_), ListedKind::CharacterDevice(_)) => "device",
         _ => "kind",
     };
-    let owner = |entry: &Entry| (entry.uid, entry.gid);
-    let time = |entry: &Entry| (entry.seconds, entry.nanoseconds);
+    let owner = |entry: &ListedFile| (entry.uid, entry.gid);
+    let time = |entry: &ListedFile| (entry.seconds, entry.nanoseconds);
     let compared = [
         (of_kind, before.kind != now.kind),
         ("mode", before.mode != now.mode),

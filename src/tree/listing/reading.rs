@@ -7,10 +7,10 @@ use memchr::memchr;
 use memchr::memmem::Finder;
 use rustix::io::{Errno, pread};
 
-use super::PlaceKind;
+use super::OccurrenceKind;
 use crate::digest::{Content, Digest};
 use crate::host::holes::{Part, Parts};
-use crate::tree::bell::Bell;
+use crate::tree::interrupt::Interrupt;
 
 /// The longest file that is taken for text, in bytes: no name is written into a longer one.
 pub const LONGEST_TEXT: u64 = 16 * 1024 * 1024;
@@ -21,11 +21,11 @@ pub(super) struct Reading {
     pub(super) size: u64,
     pub(super) digest: Digest,
     /// As what it holds the needle, if it does.
-    pub(super) holds: Option<PlaceKind>,
+    pub(super) holds: Option<OccurrenceKind>,
 }
 
 impl Reading {
-    /// Reads a file to its end, unless the bell rings. A needle of no bytes is nowhere.
+    /// Reads a file to its end, unless interrupted. A needle of no bytes is nowhere.
     ///
     /// # Panics
     ///
@@ -34,14 +34,14 @@ impl Reading {
         file: BorrowedFd<'_>,
         needle: &Finder<'_>,
         buffer: &mut [u8],
-        bell: Bell<'_>,
+        interrupt: Interrupt<'_>,
     ) -> io::Result<Self> {
         let overlap = needle.needle().len().saturating_sub(1);
         let mut content = Content::default();
         let mut kept = 0;
         let (mut found, mut nul) = (needle.needle().is_empty(), false);
         for part in Parts::of(file)? {
-            bell.listen()?;
+            interrupt.check()?;
             let (mut position, end) = match part? {
                 Part::Bytes(start, end) => (start, end),
                 Part::Hole(length) => {
@@ -52,7 +52,7 @@ impl Reading {
                 }
             };
             while position < end {
-                bell.listen()?;
+                interrupt.check()?;
                 let room = usize::try_from(end - position).unwrap_or(usize::MAX);
                 let room = room.min(buffer.len() - kept);
                 let length = match pread(file, &mut buffer[kept..kept + room], position) {
@@ -73,7 +73,8 @@ impl Reading {
             }
         }
         let (digest, size) = content.finish();
-        let kind = if nul || size > LONGEST_TEXT { PlaceKind::Binary } else { PlaceKind::Text };
+        let kind =
+            if nul || size > LONGEST_TEXT { OccurrenceKind::Binary } else { OccurrenceKind::Text };
         let holds = (found && !needle.needle().is_empty()).then_some(kind);
         Ok(Self { size, digest, holds })
     }
@@ -90,11 +91,11 @@ mod tests {
     #[test]
     fn a_file_is_not_read_to_its_end_once_the_bell_rings() {
         let file = File::open("/dev/zero").unwrap();
-        let (heard, mut rope) = pipe().unwrap();
-        rope.write_all(b"!").unwrap();
+        let (heard, mut writer) = pipe().unwrap();
+        writer.write_all(b"!").unwrap();
         let mut buffer = [0; 4096];
         let read =
-            Reading::of(file.as_fd(), &Finder::new(b""), &mut buffer, Bell::of(heard.as_fd()));
+            Reading::of(file.as_fd(), &Finder::new(b""), &mut buffer, Interrupt::of(heard.as_fd()));
         assert_eq!(read.unwrap_err().kind(), ErrorKind::Interrupted);
     }
 }

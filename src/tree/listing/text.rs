@@ -11,7 +11,7 @@ use flate2::Compression;
 use flate2::read::DeflateDecoder;
 use flate2::write::DeflateEncoder;
 
-use super::{Entry, Kind, Listing};
+use super::{ListedFile, ListedKind, Listing};
 use crate::digest::Digest;
 
 /// What a listing of this form begins with.
@@ -39,32 +39,32 @@ pub(super) fn write(listing: &Listing, mut to: impl Write) -> io::Result<()> {
     deflated.finish()?.flush()
 }
 
-fn line(entry: &Entry, text: &mut Vec<u8>) -> io::Result<()> {
+fn line(entry: &ListedFile, text: &mut Vec<u8>) -> io::Result<()> {
     let letter = match &entry.kind {
-        Kind::Directory => 'd',
-        Kind::File { .. } => 'f',
-        Kind::Symlink { .. } => 'l',
-        Kind::BlockDevice(_) => 'b',
-        Kind::CharacterDevice(_) => 'c',
-        Kind::Fifo => 'p',
-        Kind::Socket => 's',
+        ListedKind::Directory => 'd',
+        ListedKind::File { .. } => 'f',
+        ListedKind::Symlink { .. } => 'l',
+        ListedKind::BlockDevice(_) => 'b',
+        ListedKind::CharacterDevice(_) => 'c',
+        ListedKind::Fifo => 'p',
+        ListedKind::Socket => 's',
     };
-    let Entry { depth, mode, uid, gid, seconds, nanoseconds, .. } = entry;
+    let ListedFile { depth, mode, uid, gid, seconds, nanoseconds, .. } = entry;
     write!(text, "{letter}\t{depth}\t{mode:o}\t{uid}\t{gid}\t{seconds}\t{nanoseconds}\t")?;
     let xattrs = entry.xattrs.map_or("-".into(), hex);
     write!(text, "{xattrs}\t")?;
     escape(&entry.name, text)?;
     match (&entry.kind, entry.first) {
         (_, Some(first)) => write!(text, "\t={first}")?,
-        (Kind::File { size, digest }, None) => write!(text, "\t{size}\t{}", hex(*digest))?,
-        (Kind::Symlink { target }, None) => {
+        (ListedKind::File { size, digest }, None) => write!(text, "\t{size}\t{}", hex(*digest))?,
+        (ListedKind::Symlink { target }, None) => {
             text.push(b'\t');
             escape(target, text)?;
         }
-        (Kind::BlockDevice(number) | Kind::CharacterDevice(number), None) => {
+        (ListedKind::BlockDevice(number) | ListedKind::CharacterDevice(number), None) => {
             write!(text, "\t{number}")?;
         }
-        (Kind::Directory | Kind::Fifo | Kind::Socket, None) => {}
+        (ListedKind::Directory | ListedKind::Fifo | ListedKind::Socket, None) => {}
     }
     text.push(b'\n');
     Ok(())
@@ -142,7 +142,7 @@ fn damaged(why: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("the listing cannot be read: {why}"))
 }
 
-fn parse(line: &[u8], before: &[Entry]) -> Option<Entry> {
+fn parse(line: &[u8], before: &[ListedFile]) -> Option<ListedFile> {
     let mut columns = line.split(|byte| *byte == b'\t');
     let mut text = || std::str::from_utf8(columns.next()?).ok();
     let letter = text()?;
@@ -163,29 +163,31 @@ fn parse(line: &[u8], before: &[Entry]) -> Option<Entry> {
         _ => None,
     };
     let kind = match (letter, rest.as_slice()) {
-        ("d", []) => Kind::Directory,
-        ("p", []) => Kind::Fifo,
-        ("s", []) => Kind::Socket,
+        ("d", []) => ListedKind::Directory,
+        ("p", []) => ListedKind::Fifo,
+        ("s", []) => ListedKind::Socket,
         (_, [_]) if first.is_some() => {
             let first = before.get(first? as usize)?;
             let same = matches!(
                 (letter, &first.kind),
-                ("f", Kind::File { .. })
-                    | ("l", Kind::Symlink { .. })
-                    | ("b", Kind::BlockDevice(_))
-                    | ("c", Kind::CharacterDevice(_))
-                    | ("p", Kind::Fifo)
-                    | ("s", Kind::Socket)
+                ("f", ListedKind::File { .. })
+                    | ("l", ListedKind::Symlink { .. })
+                    | ("b", ListedKind::BlockDevice(_))
+                    | ("c", ListedKind::CharacterDevice(_))
+                    | ("p", ListedKind::Fifo)
+                    | ("s", ListedKind::Socket)
             );
             (same && first.first.is_none()).then(|| first.kind.clone())?
         }
-        ("f", [size, digest]) => Kind::File { size: number(size)?, digest: digest_of(digest)? },
-        ("l", [target]) => Kind::Symlink { target: unescape(target)? },
-        ("b", [device]) => Kind::BlockDevice(number(device)?),
-        ("c", [device]) => Kind::CharacterDevice(number(device)?),
+        ("f", [size, digest]) => {
+            ListedKind::File { size: number(size)?, digest: digest_of(digest)? }
+        }
+        ("l", [target]) => ListedKind::Symlink { target: unescape(target)? },
+        ("b", [device]) => ListedKind::BlockDevice(number(device)?),
+        ("c", [device]) => ListedKind::CharacterDevice(number(device)?),
         _ => return None,
     };
-    Some(Entry { depth, name, first, xattrs, seconds, nanoseconds, kind, mode, uid, gid })
+    Some(ListedFile { depth, name, first, xattrs, seconds, nanoseconds, kind, mode, uid, gid })
 }
 
 fn digest_of(hex: &[u8]) -> Option<Digest> {
@@ -202,10 +204,10 @@ struct Order {
 }
 
 impl Order {
-    fn admits(&mut self, entry: &Entry) -> bool {
+    fn admits(&mut self, entry: &ListedFile) -> bool {
         let depth = entry.depth as usize;
         let sane = if self.last.is_empty() {
-            depth == 0 && entry.name.is_empty() && entry.kind == Kind::Directory
+            depth == 0 && entry.name.is_empty() && entry.kind == ListedKind::Directory
         } else {
             let strange = [&b""[..], b".", b".."].contains(&entry.name.as_slice())
                 || entry.name.iter().any(|byte| [b'/', 0].contains(byte));
@@ -216,7 +218,7 @@ impl Order {
         if sane {
             self.last.truncate(depth);
             self.last.push(entry.name.clone());
-            self.enters = entry.kind == Kind::Directory;
+            self.enters = entry.kind == ListedKind::Directory;
         }
         sane
     }

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use super::difference::{self, Pair, Pairs};
-use super::{Entry, Kind, Listing};
-use crate::tree::zone::Zone;
+use super::{ListedFile, ListedKind, Listing};
+use crate::tree::sharing::Sharing;
 
 /// A name that is not a directory's.
 #[derive(Debug, Clone, Copy)]
@@ -12,7 +12,7 @@ pub(in crate::tree) struct Same<'a> {
     /// The number of its directory in [`Unchanged::directories`].
     pub(in crate::tree) directory: usize,
     /// What is there, by either listing.
-    pub(in crate::tree) entry: &'a Entry,
+    pub(in crate::tree) entry: &'a ListedFile,
 }
 
 /// A directory in which, or below which, something is unchanged.
@@ -21,12 +21,12 @@ pub(in crate::tree) struct Directory<'a> {
     /// The number of the one above. The top is above itself.
     pub(in crate::tree) above: usize,
     /// What is there now.
-    pub(in crate::tree) entry: &'a Entry,
+    pub(in crate::tree) entry: &'a ListedFile,
     /// The numbers of those below in which something is unchanged.
     pub(in crate::tree) below: Vec<usize>,
     /// The files of one name in it.
-    pub(in crate::tree) alone: Vec<&'a Entry>,
-    zone: Zone,
+    pub(in crate::tree) alone: Vec<&'a ListedFile>,
+    sharing: Sharing,
 }
 
 /// The files that are the same in two trees, under all their names. Files that other programs look at
@@ -47,8 +47,8 @@ pub(in crate::tree) fn unchanged<'a>(base: &Listing, now: &'a Listing) -> Unchan
     for pair in Pairs::of(base, now) {
         if let Pair::Both(old, new) = pair {
             let (before, entry) = (&base.entries[old as usize], &now.entries[new as usize]);
-            let is_same =
-                entry.kind != Kind::Directory && difference::changed(before, entry).is_empty();
+            let is_same = entry.kind != ListedKind::Directory
+                && difference::changed(before, entry).is_empty();
             pairs[new as usize] = is_same.then_some(old);
         }
     }
@@ -65,7 +65,7 @@ pub(in crate::tree) fn unchanged<'a>(base: &Listing, now: &'a Listing) -> Unchan
     let (mut directories, at) = directories(now);
     let mut found = Unchanged { directories: Vec::new(), groups: Vec::new() };
     for group in groups.values().filter(|group| is_whole(group)) {
-        if group.iter().any(|name| directories[at[*name as usize]].zone == Zone::Copied) {
+        if group.iter().any(|name| directories[at[*name as usize]].sharing == Sharing::Copied) {
             continue;
         }
         let same = |name: &u32| Same {
@@ -111,7 +111,7 @@ fn names(listing: &Listing) -> HashMap<u32, u32> {
 fn groups(listing: &Listing) -> HashMap<u32, Vec<u32>> {
     let mut groups: HashMap<u32, Vec<u32>> = HashMap::with_capacity(listing.entries.len());
     for (number, entry) in (0..).zip(&listing.entries) {
-        if entry.kind != Kind::Directory {
+        if entry.kind != ListedKind::Directory {
             groups.entry(first(listing, number)).or_default().push(number);
         }
     }
@@ -127,15 +127,16 @@ fn directories(listing: &Listing) -> (Vec<Directory<'_>>, Vec<usize>) {
         open.truncate(entry.depth as usize);
         let above = open.last().copied();
         at.push(above.unwrap_or_default());
-        if entry.kind == Kind::Directory {
-            let zone = above.map_or(Zone::Top, |above| directories[above].zone.below(&entry.name));
+        if entry.kind == ListedKind::Directory {
+            let sharing =
+                above.map_or(Sharing::Top, |above| directories[above].sharing.below(&entry.name));
             open.push(directories.len());
             directories.push(Directory {
                 above: above.unwrap_or_default(),
                 entry,
                 below: Vec::new(),
                 alone: Vec::new(),
-                zone,
+                sharing,
             });
         }
     }

@@ -11,14 +11,14 @@ use memchr::memmem::Finder;
 use rustix::fs::{AtFlags, FileType, OFlags, Stat, fstat, readlinkat, statat};
 
 use super::reading::Reading;
-use super::{Entry, Kind, Known, Listing, Place, PlaceKind};
+use super::{Baseline, ListedFile, ListedKind, Listing, Occurrence, OccurrenceKind};
 use crate::digest::{Digest, Hasher};
-use crate::tree::bell::Bell;
-use crate::tree::crew::{self, Queue, lock};
+use crate::tree::dir_path::DirPath;
 use crate::tree::directory::{self, Name};
+use crate::tree::interrupt::Interrupt;
 use crate::tree::links::{Identity, identity};
 use crate::tree::merge::Changes;
-use crate::tree::trail::Trail;
+use crate::tree::workers::{self, Queue, lock};
 use crate::tree::xattr::Holder;
 
 /// How many files one worker reads before it looks what else there is, and of how many bytes.
@@ -36,26 +36,26 @@ const BITS: u32 = 0o7777;
 /// A directory that is open as long as something in it is to be read.
 struct Open {
     descriptor: OwnedFd,
-    trail: Arc<Trail>,
+    dir_path: Arc<DirPath>,
 }
 
 impl Open {
     /// Opens a directory, and looks at itself.
-    fn below(above: &Self, name: &CStr, number: usize) -> io::Result<(Arc<Self>, Entry)> {
+    fn below(above: &Self, name: &CStr, number: usize) -> io::Result<(Arc<Self>, ListedFile)> {
         let descriptor = directory::open(above.descriptor.as_fd(), name)?;
-        let (own, trail) = match number {
-            0 => (c"", Arc::clone(&above.trail)),
-            _ => (name, above.trail.below(name)),
+        let (own, dir_path) = match number {
+            0 => (c"", Arc::clone(&above.dir_path)),
+            _ => (name, above.dir_path.below(name)),
         };
         let holder = Holder::Open(descriptor.as_fd());
-        let entry = entry(own, &fstat(&descriptor)?, Kind::Directory, holder)?;
-        Ok((Arc::new(Self { descriptor, trail }), entry))
+        let entry = entry(own, &fstat(&descriptor)?, ListedKind::Directory, holder)?;
+        Ok((Arc::new(Self { descriptor, dir_path }), entry))
     }
 }
 
 /// A directory as it was found.
 struct Found {
-    entry: Entry,
+    entry: ListedFile,
     children: Vec<Child>,
 }
 
@@ -63,7 +63,7 @@ enum Child {
     /// A directory, by its number.
     Directory(usize),
     /// Anything else. Which file it is, if that has other names.
-    Other(Entry, Option<Identity>),
+    Other(ListedFile, Option<Identity>),
 }
 
 /// A file to read: its place among the children, its name, and which file it is as above.
@@ -80,7 +80,7 @@ enum Job {
 }
 
 struct Walk<'a> {
-    bell: Bell<'a>,
+    interrupt: Interrupt<'a>,
     needle: Finder<'a>,
     parent: Option<Parent<'a>>,
     /// The number of the next directory.
@@ -88,7 +88,7 @@ struct Walk<'a> {
     found: Mutex<HashMap<usize, Found>>,
     read: Mutex<Vec<(usize, usize, Reading)>>,
     several: Mutex<HashMap<Identity, Once>>,
-    places: Mutex<Vec<Place>>,
+    places: Mutex<Vec<Occurrence>>,
 }
 
 struct Parent<'a> {
@@ -100,21 +100,21 @@ struct Parent<'a> {
 /// Lists a tree, as [`Listing::of`] says.
 pub(super) fn list(
     tree: BorrowedFd<'_>,
-    known: Known<'_>,
+    known: Baseline<'_>,
     needle: &[u8],
-    bell: Bell<'_>,
-) -> io::Result<(Listing, Vec<Place>)> {
+    interrupt: Interrupt<'_>,
+) -> io::Result<(Listing, Vec<Occurrence>)> {
     if needle.len() > LONGEST_NEEDLE {
         return Err(io::ErrorKind::InvalidInput.into());
     }
     let parent = match known {
-        Known::Nothing => None,
-        Known::Parent(listing, changes) => {
+        Baseline::Nothing => None,
+        Baseline::Parent(listing, changes) => {
             Some(Parent { listing, index: listing.index(), changes })
         }
     };
     let walk = Walk {
-        bell,
+        interrupt,
         needle: Finder::new(needle),
         parent,
         next: AtomicUsize::new(1),
@@ -123,13 +123,13 @@ pub(super) fn list(
         several: Mutex::default(),
         places: Mutex::default(),
     };
-    let top = Open { descriptor: directory::reopen(tree)?, trail: Arc::default() };
+    let top = Open { descriptor: directory::reopen(tree)?, dir_path: Arc::default() };
     let known = walk.parent.as_ref().map(|_| 0);
     let first = Job::Directory(Arc::new(top), c".".to_owned(), 0, known);
-    crew::run(bell, first, |job, queue, buffer| match job {
+    workers::run(interrupt, first, |job, queue, buffer| match job {
         Job::Directory(above, name, number, known) => {
             let (open, entry) = Open::below(&above, &name, number)
-                .map_err(|error| above.trail.about(&name, error))?;
+                .map_err(|error| above.dir_path.about(&name, error))?;
             let children = walk.children(queue, &open, number, known)?;
             lock(&walk.found).insert(number, Found { entry, children });
             Ok(())
@@ -149,7 +149,7 @@ impl Walk<'_> {
         known: Option<u32>,
     ) -> io::Result<Vec<Child>> {
         let mut names = directory::names(open.descriptor.as_fd())
-            .map_err(|error| open.trail.about(c".", error))?;
+            .map_err(|error| open.dir_path.about(c".", error))?;
         names.sort_unstable_by(|one, other| one.name.cmp(&other.name));
         let mut children = Vec::with_capacity(names.len());
         let mut files = Vec::new();
@@ -164,9 +164,11 @@ impl Walk<'_> {
                 queue.add(Job::Directory(Arc::clone(open), name, number, known));
                 continue;
             }
-            let (child, to_read) =
-                self.other(open, &name, known).map_err(|error| open.trail.about(&name, error))?;
-            if let Child::Other(Entry { kind: Kind::File { size, .. }, .. }, several) = &child
+            let (child, to_read) = self
+                .other(open, &name, known)
+                .map_err(|error| open.dir_path.about(&name, error))?;
+            if let Child::Other(ListedFile { kind: ListedKind::File { size, .. }, .. }, several) =
+                &child
                 && to_read
             {
                 files.push((children.len(), name, *several));
@@ -193,12 +195,12 @@ impl Walk<'_> {
         let inherited = self.inherited(open, name, &entry, known);
         let mut to_read = false;
         match (&mut entry.kind, inherited) {
-            (kind @ Kind::File { .. }, Some(inherited)) => *kind = inherited.clone(),
-            (Kind::File { size, .. }, None) => to_read = *size != 0,
-            (Kind::Symlink { target }, None)
+            (kind @ ListedKind::File { .. }, Some(inherited)) => *kind = inherited.clone(),
+            (ListedKind::File { size, .. }, None) => to_read = *size != 0,
+            (ListedKind::Symlink { target }, None)
                 if !self.needle.needle().is_empty() && self.needle.find(target).is_some() =>
             {
-                self.place(open, name, PlaceKind::Symlink);
+                self.place(open, name, OccurrenceKind::Symlink);
             }
             _ => {}
         }
@@ -211,20 +213,23 @@ impl Walk<'_> {
         &self,
         open: &Open,
         name: &CStr,
-        now: &Entry,
+        now: &ListedFile,
         known: Option<u32>,
-    ) -> Option<&Kind> {
+    ) -> Option<&ListedKind> {
         let parent = self.parent.as_ref()?;
         let before = parent.listing.entries.get(known? as usize)?;
         let same = match (&before.kind, &now.kind) {
-            (Kind::File { size: before, .. }, Kind::File { size: now, .. }) => before == now,
+            (ListedKind::File { size: before, .. }, ListedKind::File { size: now, .. }) => {
+                before == now
+            }
             (before, now) => before == now,
         };
-        let attributes =
-            |entry: &Entry| (entry.seconds, entry.nanoseconds, entry.mode, entry.uid, entry.gid);
+        let attributes = |entry: &ListedFile| {
+            (entry.seconds, entry.nanoseconds, entry.mode, entry.uid, entry.gid)
+        };
         let unchanged = same
             && attributes(before) == attributes(now)
-            && !parent.changes.contains(&open.trail.path(name));
+            && !parent.changes.contains(&open.dir_path.path(name));
         unchanged.then_some(&before.kind)
     }
 
@@ -240,7 +245,7 @@ impl Walk<'_> {
             let mut file = || {
                 let file =
                     directory::open_to_read(open.descriptor.as_fd(), &name, OFlags::NONBLOCK)?;
-                Reading::of(file.as_fd(), &self.needle, &mut *buffer, self.bell)
+                Reading::of(file.as_fd(), &self.needle, &mut *buffer, self.interrupt)
             };
             let reading = match several {
                 None => file(),
@@ -253,7 +258,7 @@ impl Walk<'_> {
                     }
                 }
             };
-            let reading = reading.map_err(|error| open.trail.about(&name, error))?;
+            let reading = reading.map_err(|error| open.dir_path.about(&name, error))?;
             if let Some(kind) = reading.holds {
                 self.place(open, &name, kind);
             }
@@ -263,28 +268,28 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn place(&self, open: &Open, name: &CStr, kind: PlaceKind) {
-        lock(&self.places).push(Place { path: open.trail.path(name), kind });
+    fn place(&self, open: &Open, name: &CStr, kind: OccurrenceKind) {
+        lock(&self.places).push(Occurrence { path: open.dir_path.path(name), kind });
     }
 
     /// Puts all that was found into its order.
-    fn assemble(self) -> (Listing, Vec<Place>) {
+    fn assemble(self) -> (Listing, Vec<Occurrence>) {
         let mut found = self.found.into_inner().unwrap_or_default();
         for (number, index, reading) in self.read.into_inner().unwrap_or_default() {
             let children = found.get_mut(&number).map(|found| &mut found.children);
             if let Some(Child::Other(entry, _)) =
                 children.and_then(|children| children.get_mut(index))
             {
-                entry.kind = Kind::File { size: reading.size, digest: reading.digest };
+                entry.kind = ListedKind::File { size: reading.size, digest: reading.digest };
             }
         }
-        let mut entries: Vec<Entry> = Vec::new();
+        let mut entries: Vec<ListedFile> = Vec::new();
         let mut firsts = HashMap::new();
         let mut open = Vec::new();
-        let mut enter = |number: usize, entries: &mut Vec<Entry>, depth| {
+        let mut enter = |number: usize, entries: &mut Vec<ListedFile>, depth| {
             let found = found.remove(&number);
             found.map(|Found { entry, children }| {
-                entries.push(Entry { depth, ..entry });
+                entries.push(ListedFile { depth, ..entry });
                 children.into_iter()
             })
         };
@@ -301,7 +306,7 @@ impl Walk<'_> {
                     let own = u32::try_from(entries.len()).unwrap_or(u32::MAX);
                     let first = several.map(|file| *firsts.entry(file).or_insert(own));
                     let first = first.filter(|first| *first != own);
-                    entries.push(Entry { depth, first, ..entry });
+                    entries.push(ListedFile { depth, first, ..entry });
                 }
             }
         }
@@ -311,16 +316,16 @@ impl Walk<'_> {
     }
 }
 
-/// Reads one name of a directory, as [`Entry::read`] says.
-pub(super) fn one(directory: BorrowedFd<'_>, name: &CStr) -> io::Result<Entry> {
+/// Reads one name of a directory, as [`ListedFile::read`] says.
+pub(super) fn one(directory: BorrowedFd<'_>, name: &CStr) -> io::Result<ListedFile> {
     let stat = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
     let kind = match FileType::from_raw_mode(stat.st_mode) {
-        FileType::Directory => Kind::Directory,
+        FileType::Directory => ListedKind::Directory,
         FileType::RegularFile => {
             let file = directory::open_to_read(directory, name, OFlags::NONBLOCK)?;
             let mut buffer = vec![0; ONE_BUFFER];
-            let read = Reading::of(file.as_fd(), &Finder::new(b""), &mut buffer, Bell::SILENT)?;
-            Kind::File { size: read.size, digest: read.digest }
+            let read = Reading::of(file.as_fd(), &Finder::new(b""), &mut buffer, Interrupt::NEVER)?;
+            ListedKind::File { size: read.size, digest: read.digest }
         }
         _ => kind(directory, name, &stat)?,
     };
@@ -328,24 +333,24 @@ pub(super) fn one(directory: BorrowedFd<'_>, name: &CStr) -> io::Result<Entry> {
 }
 
 /// Returns what something is that is not a directory; a file's bytes are not looked at.
-fn kind(directory: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> io::Result<Kind> {
+fn kind(directory: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> io::Result<ListedKind> {
     Ok(match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile => Kind::File {
+        FileType::RegularFile => ListedKind::File {
             size: u64::try_from(stat.st_size).unwrap_or_default(),
             digest: Digest::of(b""),
         },
         FileType::Symlink => {
-            Kind::Symlink { target: readlinkat(directory, name, Vec::new())?.into_bytes() }
+            ListedKind::Symlink { target: readlinkat(directory, name, Vec::new())?.into_bytes() }
         }
-        FileType::BlockDevice => Kind::BlockDevice(stat.st_rdev),
-        FileType::CharacterDevice => Kind::CharacterDevice(stat.st_rdev),
-        FileType::Fifo => Kind::Fifo,
-        FileType::Socket => Kind::Socket,
+        FileType::BlockDevice => ListedKind::BlockDevice(stat.st_rdev),
+        FileType::CharacterDevice => ListedKind::CharacterDevice(stat.st_rdev),
+        FileType::Fifo => ListedKind::Fifo,
+        FileType::Socket => ListedKind::Socket,
         _ => return Err(io::Error::other("it is no longer what it was")),
     })
 }
 
-fn entry(name: &CStr, stat: &Stat, kind: Kind, holder: Holder<'_>) -> io::Result<Entry> {
+fn entry(name: &CStr, stat: &Stat, kind: ListedKind, holder: Holder<'_>) -> io::Result<ListedFile> {
     let mut names = holder.names()?;
     names.sort_unstable();
     let mut hasher = Hasher::default();
@@ -355,7 +360,7 @@ fn entry(name: &CStr, stat: &Stat, kind: Kind, holder: Holder<'_>) -> io::Result
             hasher.update(bytes);
         }
     }
-    Ok(Entry {
+    Ok(ListedFile {
         depth: 0,
         name: name.to_bytes().to_vec(),
         first: None,

@@ -9,7 +9,9 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::{XattrFlags, setxattr};
 
-use super::super::{Bell, Changes, Difference, Finding, Form, Known, Listing, PlaceKind, merge};
+use super::super::{
+    Baseline, Change, Changes, Difference, Form, Interrupt, Listing, OccurrenceKind, merge,
+};
 use super::scratch::{Scratch, is_root, listing, open, skipped};
 use super::torture;
 
@@ -25,7 +27,7 @@ fn wrong(listing: &Listing, tree: &Path, path: &str) -> Vec<&'static str> {
     findings.retain(|finding| !finding.path.is_empty());
     match findings.as_slice() {
         [] => Vec::new(),
-        [Finding { path: found, difference: Difference::Changed(what) }]
+        [Change { path: found, difference: Difference::Changed(what) }]
             if found == path.as_bytes() =>
         {
             what.clone()
@@ -115,7 +117,7 @@ fn every_changed_attribute_is_found() {
     findings.retain(|finding| !finding.path.is_empty());
     let found: Vec<_> = findings
         .into_iter()
-        .map(|Finding { path, difference }| (String::from_utf8(path).unwrap(), difference))
+        .map(|Change { path, difference }| (String::from_utf8(path).unwrap(), difference))
         .collect();
     let expected = [
         ("d", Difference::Missing),
@@ -228,20 +230,21 @@ fn the_needle_is_found_wherever_it_is() {
     fs::hard_link(tree.join("binary"), tree.join("same")).unwrap();
     symlink("/x/zz-placeholder/y", tree.join("link")).unwrap();
     let (listed, places) =
-        Listing::of(open(&tree).as_fd(), Known::Nothing, needle, Bell::SILENT).unwrap();
+        Listing::of(open(&tree).as_fd(), Baseline::Nothing, needle, Interrupt::NEVER).unwrap();
     let found: Vec<_> =
         places.iter().map(|place| (str::from_utf8(&place.path).unwrap(), place.kind)).collect();
     let borders = ["border-00", "border-01", "border-07", "border-13", "border-14"];
-    let mut expected = vec![("binary", PlaceKind::Binary)];
-    expected.extend(borders.map(|name| (name, PlaceKind::Text)));
-    expected.extend([("link", PlaceKind::Symlink), ("same", PlaceKind::Binary)]);
+    let mut expected = vec![("binary", OccurrenceKind::Binary)];
+    expected.extend(borders.map(|name| (name, OccurrenceKind::Text)));
+    expected.extend([("link", OccurrenceKind::Symlink), ("same", OccurrenceKind::Binary)]);
     assert_eq!(found, expected);
 
     // What has not changed is not read again.
     fs::write(tree.join("new"), needle).unwrap();
     let changes = Changes::default();
-    let parent = Known::Parent(&listed, &changes);
-    let (again, places) = Listing::of(open(&tree).as_fd(), parent, needle, Bell::SILENT).unwrap();
+    let parent = Baseline::Parent(&listed, &changes);
+    let (again, places) =
+        Listing::of(open(&tree).as_fd(), parent, needle, Interrupt::NEVER).unwrap();
     assert_eq!(again, listing(&tree));
     assert_eq!(places.iter().map(|place| &place.path[..]).collect::<Vec<_>>(), [b"new"]);
 }
@@ -259,10 +262,10 @@ fn what_changed_is_read_though_its_attributes_are_the_same() {
     let parent = listing(&base);
     let (one, other) = (open(&base), open(&upper));
     let changes =
-        merge(Some(one.as_fd()), other.as_fd(), open(&to).as_fd(), Form::User, Bell::SILENT)
+        merge(Some(one.as_fd()), other.as_fd(), open(&to).as_fd(), Form::User, Interrupt::NEVER)
             .unwrap();
     let (now, _) =
-        Listing::of(open(&to).as_fd(), Known::Parent(&parent, &changes), b"", Bell::SILENT)
+        Listing::of(open(&to).as_fd(), Baseline::Parent(&parent, &changes), b"", Interrupt::NEVER)
             .unwrap();
     assert_eq!(now, listing(&to));
 }

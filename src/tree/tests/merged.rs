@@ -8,14 +8,14 @@ use std::path::Path;
 
 use rustix::fs::{CWD, FileType, Mode, XattrFlags, mknodat, setxattr};
 
-use super::super::{Bell, Changes, Form, merge};
+use super::super::{Changes, Form, Interrupt, merge};
 use super::scratch::{Scratch, listing, open, skipped};
 use super::torture;
 
 fn merged(base: Option<&Path>, upper: &Path, to: &Path) -> std::io::Result<Changes> {
     let base = base.map(open);
     let base = base.as_ref().map(AsFd::as_fd);
-    merge(base, open(upper).as_fd(), open(to).as_fd(), Form::User, Bell::SILENT)
+    merge(base, open(upper).as_fd(), open(to).as_fd(), Form::User, Interrupt::NEVER)
 }
 
 fn paths(changes: &Changes) -> BTreeSet<&str> {

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::Command;
 
-use super::super::{Bell, Form, Known, Listing, merge};
+use super::super::{Baseline, Form, Interrupt, Listing, merge};
 use super::scratch::{Scratch, is_root, listing, open, skipped};
 
 /// Makes a base, changes it through an overlay, and keeps what the overlay shows. The mount is gone
@@ -137,7 +137,8 @@ fn the_tree_is_what_the_overlay_showed() {
         let before = listing(&lower);
         let (base, over) = (open(&lower), open(&upper));
         let changes =
-            merge(Some(base.as_fd()), over.as_fd(), open(&to).as_fd(), form, Bell::SILENT).unwrap();
+            merge(Some(base.as_fd()), over.as_fd(), open(&to).as_fd(), form, Interrupt::NEVER)
+                .unwrap();
         let shown = listing(&expected);
         assert_eq!(differences(&shown, &to), [""; 0], "{form:?}");
         super::same_for_rsync(&expected, &to);
@@ -148,9 +149,13 @@ fn the_tree_is_what_the_overlay_showed() {
         for path in ["d/sub/three", "usr/bin/suid", "kept-link", "etc/crontab"] {
             assert!(!changes.contains(path.as_bytes()), "{path}");
         }
-        let (now, _) =
-            Listing::of(open(&to).as_fd(), Known::Parent(&before, &changes), b"", Bell::SILENT)
-                .unwrap();
+        let (now, _) = Listing::of(
+            open(&to).as_fd(),
+            Baseline::Parent(&before, &changes),
+            b"",
+            Interrupt::NEVER,
+        )
+        .unwrap();
         assert_eq!(now, shown);
 
         // Another layer on it: its base has links to the first one.
@@ -161,7 +166,7 @@ fn the_tree_is_what_the_overlay_showed() {
             open(&none).as_fd(),
             open(&again).as_fd(),
             form,
-            Bell::SILENT,
+            Interrupt::NEVER,
         )
         .unwrap();
         let mut findings = shown.verify(open(&again).as_fd()).unwrap();

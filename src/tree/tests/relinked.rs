@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::super::{Bell, copy, relink};
+use super::super::{Interrupt, copy, relink};
 use super::scratch::{Scratch, is_root, listing, open, skipped};
 use super::torture;
 
@@ -24,7 +24,7 @@ impl Copied {
         let scratch = Scratch::new();
         let [base, tree, aside] = ["base", "tree", "aside"].map(|name| scratch.directory(name));
         plant(&base);
-        copy(open(&base).as_fd(), open(&tree).as_fd(), &[], Bell::SILENT).unwrap();
+        copy(open(&base).as_fd(), open(&tree).as_fd(), &[], Interrupt::NEVER).unwrap();
         Self { scratch, base, tree, aside }
     }
 
@@ -33,7 +33,7 @@ impl Copied {
         let [before, now] = [&self.base, &self.tree].map(|tree| listing(tree));
         let [base, tree, aside] = [&self.base, &self.tree, &self.aside].map(|path| open(path));
         let trees = ((base.as_fd(), &before), (tree.as_fd(), &now));
-        relink(trees.0, trees.1, aside.as_fd(), Bell::SILENT).unwrap();
+        relink(trees.0, trees.1, aside.as_fd(), Interrupt::NEVER).unwrap();
         assert_eq!(now, listing(&self.tree));
         assert_eq!(before, listing(&self.base));
         assert_eq!(fs::read_dir(&self.aside).unwrap().count(), 0);
@@ -118,7 +118,7 @@ fn a_base_that_is_not_as_listed_is_left_alone() {
     let now = listing(&copied.tree);
     let [base, tree, aside] = [&copied.base, &copied.tree, &copied.aside].map(|path| open(path));
     let (base, tree) = ((base.as_fd(), &before), (tree.as_fd(), &now));
-    relink(base, tree, aside.as_fd(), Bell::SILENT).unwrap();
+    relink(base, tree, aside.as_fd(), Interrupt::NEVER).unwrap();
     assert!(!copied.is_shared("a") && copied.is_shared("b"));
     assert_eq!(now, listing(&copied.tree));
 }
@@ -151,10 +151,10 @@ fn sharing_ends_once_the_bell_rings() {
     let copied = Copied::of(|base| plant(base, &["a/one"]));
     let [before, now] = [&copied.base, &copied.tree].map(|tree| listing(tree));
     let [base, tree, aside] = [&copied.base, &copied.tree, &copied.aside].map(|path| open(path));
-    let (heard, mut rope) = std::io::pipe().unwrap();
-    rope.write_all(b"!").unwrap();
+    let (heard, mut writer) = std::io::pipe().unwrap();
+    writer.write_all(b"!").unwrap();
     let (base, tree) = ((base.as_fd(), &before), (tree.as_fd(), &now));
-    let ended = relink(base, tree, aside.as_fd(), Bell::of(heard.as_fd()));
+    let ended = relink(base, tree, aside.as_fd(), Interrupt::of(heard.as_fd()));
     assert_eq!(ended.unwrap_err().kind(), ErrorKind::Interrupted);
     assert!(copied.scratch.path().exists());
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use super::super::{Bell, Known, Listing, remove};
+use super::super::{Baseline, Interrupt, Listing, remove};
 
 /// A directory that is removed with all that is in it, however deep.
 pub(super) struct Scratch(tempfile::TempDir);
@@ -49,5 +49,5 @@ pub(super) fn is_root() -> bool {
 }
 
 pub(super) fn listing(path: &Path) -> Listing {
-    Listing::of(open(path).as_fd(), Known::Nothing, b"", Bell::SILENT).unwrap().0
+    Listing::of(open(path).as_fd(), Baseline::Nothing, b"", Interrupt::NEVER).unwrap().0
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use proptest::prelude::*;
 
-use super::super::{Bell, Listing, copy, usage};
+use super::super::{Interrupt, Listing, copy, usage};
 use super::scratch::{Scratch, listing, open};
 
 #[derive(Debug, Clone)]
@@ -68,7 +68,7 @@ proptest! {
         let scratch = Scratch::new();
         let [from, to] = ["from", "to"].map(|name| scratch.directory(name));
         plant(&from, &entries);
-        copy(open(&from).as_fd(), open(&to).as_fd(), &[], Bell::SILENT).unwrap();
+        copy(open(&from).as_fd(), open(&to).as_fd(), &[], Interrupt::NEVER).unwrap();
         let listed = listing(&from);
         prop_assert_eq!(&listed, &listing(&to));
         let mut written = Vec::new();

@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Write};
 use std::os::fd::AsFd;
 
 use super::super::bytes::Ways;
-use super::super::{Bell, Form, Known, Listing, copy, merge};
+use super::super::{Baseline, Form, Interrupt, Listing, copy, merge};
 use super::scratch::{Scratch, open};
 
 #[test]
@@ -14,26 +14,32 @@ fn nothing_goes_on_once_the_bell_rings() {
     let from = scratch.directory("from");
     fs::create_dir(from.join("d")).unwrap();
     fs::write(from.join("d/f"), "x").unwrap();
-    let (heard, mut rope) = std::io::pipe().unwrap();
-    let bell = Bell::of(heard.as_fd());
+    let (heard, mut writer) = std::io::pipe().unwrap();
+    let interrupt = Interrupt::of(heard.as_fd());
 
     // As long as it does not ring, it changes nothing.
     for name in ["one", "two"] {
         scratch.directory(name);
     }
     let to = |name: &str| open(&scratch.path().join(name));
-    copy(open(&from).as_fd(), to("one").as_fd(), &[], bell).unwrap();
-    Listing::of(open(&from).as_fd(), Known::Nothing, b"", bell).unwrap();
-    merge(None, to("one").as_fd(), to("two").as_fd(), Form::User, bell).unwrap();
+    copy(open(&from).as_fd(), to("one").as_fd(), &[], interrupt).unwrap();
+    Listing::of(open(&from).as_fd(), Baseline::Nothing, b"", interrupt).unwrap();
+    merge(None, to("one").as_fd(), to("two").as_fd(), Form::User, interrupt).unwrap();
     assert_eq!(fs::read(scratch.path().join("two/d/f")).unwrap(), b"x");
 
-    rope.write_all(b"!").unwrap();
+    writer.write_all(b"!").unwrap();
     let to = |name: &str| open(&scratch.directory(name));
     let ended = [
-        copy(open(&from).as_fd(), to("three").as_fd(), &[], bell).unwrap_err(),
-        merge(Some(open(&from).as_fd()), to("upper").as_fd(), to("four").as_fd(), Form::User, bell)
-            .unwrap_err(),
-        Listing::of(open(&from).as_fd(), Known::Nothing, b"", bell).unwrap_err(),
+        copy(open(&from).as_fd(), to("three").as_fd(), &[], interrupt).unwrap_err(),
+        merge(
+            Some(open(&from).as_fd()),
+            to("upper").as_fd(),
+            to("four").as_fd(),
+            Form::User,
+            interrupt,
+        )
+        .unwrap_err(),
+        Listing::of(open(&from).as_fd(), Baseline::Nothing, b"", interrupt).unwrap_err(),
     ];
     assert_eq!(ended.map(|error| error.kind()), [ErrorKind::Interrupted; 3]);
     for name in ["three", "four"] {
@@ -49,13 +55,13 @@ fn a_long_file_is_left_in_the_middle() {
     fs::write(&path, vec![7; 1024 * 1024]).unwrap();
     let from = File::open(&path).unwrap();
     let to = File::create(scratch.path().join("copy")).unwrap();
-    let (heard, mut rope) = std::io::pipe().unwrap();
-    rope.write_all(b"!").unwrap();
-    let bell = Bell::of(heard.as_fd());
+    let (heard, mut writer) = std::io::pipe().unwrap();
+    writer.write_all(b"!").unwrap();
+    let interrupt = Interrupt::of(heard.as_fd());
     let mut buffer = vec![0; 4096];
 
     let stat = rustix::fs::fstat(&from).unwrap();
-    let error = Ways::new(false, bell).copy(from.as_fd(), to.as_fd(), &stat, &mut buffer);
+    let error = Ways::new(false, interrupt).copy(from.as_fd(), to.as_fd(), &stat, &mut buffer);
     assert_eq!(error.unwrap_err().kind(), ErrorKind::Interrupted);
     assert_eq!(to.metadata().unwrap().len(), 0);
 }

@@ -10,11 +10,11 @@ const LINES: usize = 20;
 
 /// The end of a stream.
 #[derive(Debug, Default)]
-pub struct Evidence {
+pub struct OutputTail {
     bytes: VecDeque<u8>,
 }
 
-impl Evidence {
+impl OutputTail {
     /// Adds a piece of the stream.
     pub fn add(&mut self, bytes: &[u8]) {
         self.bytes.extend(&bytes[bytes.len().saturating_sub(MOST)..]);
@@ -40,17 +40,17 @@ mod tests {
 
     #[test]
     fn the_end_is_kept_in_whole_lines() {
-        let mut evidence = Evidence::default();
-        assert_eq!(evidence.tail(), "");
+        let mut tail = OutputTail::default();
+        assert_eq!(tail.tail(), "");
         for number in 0..1000 {
-            evidence.add(format!("line {number}\n").as_bytes());
+            tail.add(format!("line {number}\n").as_bytes());
         }
-        let tail = evidence.tail();
-        assert!(tail.starts_with("line 980\n"), "{tail}");
-        assert!(tail.ends_with("line 999"), "{tail}");
-        evidence.add(&[b'x'; 5000]);
-        assert_eq!(evidence.tail().len(), MOST);
-        evidence.add(b"\x1b[2J\n");
-        assert!(!evidence.tail().contains('\x1b'));
+        let text = tail.tail();
+        assert!(text.starts_with("line 980\n"), "{text}");
+        assert!(text.ends_with("line 999"), "{text}");
+        tail.add(&[b'x'; 5000]);
+        assert_eq!(tail.tail().len(), MOST);
+        tail.add(b"\x1b[2J\n");
+        assert!(!tail.tail().contains('\x1b'));
     }
 }

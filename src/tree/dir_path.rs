@@ -13,13 +13,13 @@ use crate::host::fault;
 
 /// The names that lead to a directory. It outlives the directory's descriptor.
 #[derive(Debug, Default)]
-pub(super) struct Trail {
+pub(super) struct DirPath {
     /// The directory above and the name in it; nothing for the top.
     last: Option<(Arc<Self>, CString)>,
 }
 
-impl Trail {
-    /// Returns the trail to a directory in this one.
+impl DirPath {
+    /// Returns the path of a directory in this one.
     pub(super) fn below(self: &Arc<Self>, name: &CStr) -> Arc<Self> {
         Arc::new(Self { last: Some((Arc::clone(self), name.to_owned())) })
     }
@@ -31,10 +31,10 @@ impl Trail {
 
     fn names(&self) -> Vec<&CStr> {
         let mut names = Vec::new();
-        let mut trail = self;
-        while let Some((above, name)) = &trail.last {
+        let mut dir_path = self;
+        while let Some((above, name)) = &dir_path.last {
             names.push(name.as_c_str());
-            trail = above;
+            dir_path = above;
         }
         names.reverse();
         names
@@ -69,12 +69,12 @@ impl Trail {
     }
 }
 
-impl Drop for Trail {
+impl Drop for DirPath {
     fn drop(&mut self) {
-        // As of a branch: no recursion.
+        // As for an open directory: no recursion.
         let mut last = self.last.take();
-        while let Some(mut trail) = last.and_then(|(above, _)| Arc::into_inner(above)) {
-            last = trail.last.take();
+        while let Some(mut dir_path) = last.and_then(|(above, _)| Arc::into_inner(above)) {
+            last = dir_path.last.take();
         }
     }
 }

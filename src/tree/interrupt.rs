@@ -1,4 +1,4 @@
-//! What ends work on a tree before its time.
+//! Interrupts work on a tree, when a signal asks for the end.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -7,26 +7,26 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-/// Rings when something can be read from a descriptor, such as one that keeps signals. It is not
-/// read: whoever is told by an error of the kind [`io::ErrorKind::Interrupted`] can do so.
+/// A descriptor that becomes readable when work should stop, such as one that keeps signals. It is not
+/// read here: callers get an error of the kind [`io::ErrorKind::Interrupted`], and read it themselves.
 #[derive(Debug, Clone, Copy)]
-pub struct Bell<'a>(Option<BorrowedFd<'a>>);
+pub struct Interrupt<'a>(Option<BorrowedFd<'a>>);
 
-impl<'a> Bell<'a> {
-    /// One that never rings.
-    pub const SILENT: Self = Self(None);
+impl<'a> Interrupt<'a> {
+    /// Never interrupts.
+    pub const NEVER: Self = Self(None);
 
-    /// Returns that of a descriptor.
+    /// Interrupts once `descriptor` can be read.
     pub fn of(descriptor: BorrowedFd<'a>) -> Self {
         Self(Some(descriptor))
     }
 
-    /// Fails once it rings.
-    pub(super) fn listen(self) -> io::Result<()> {
+    /// Fails with [`io::ErrorKind::Interrupted`] once the work should stop.
+    pub(super) fn check(self) -> io::Result<()> {
         self.sleep(Duration::ZERO)
     }
 
-    /// Lets time go by, or less of it if a signal comes. Fails once it rings.
+    /// Sleeps for `time`, or less if a signal comes; fails as [`Self::check`] does.
     pub fn sleep(self, time: Duration) -> io::Result<()> {
         let Some(descriptor) = self.0 else {
             std::thread::sleep(time);

@@ -125,7 +125,7 @@ impl Store {
             (self.meta(), owner),
             (self.documents(), owner),
             (self.lists(), owner),
-            (self.lasts(), owner),
+            (self.latest_dir(), owner),
             (self.locks(), owner),
             (self.readings(), owner),
             (self.roots(), owner),
@@ -185,7 +185,7 @@ impl Store {
     }
 
     /// Returns where the files are that stood beside the rootfs and the config.
-    pub fn beside(&self, id: EntryId) -> PathBuf {
+    pub fn sidecar(&self, id: EntryId) -> PathBuf {
         self.trees().join(id.to_string()).join("beside")
     }
 
@@ -205,16 +205,16 @@ impl Store {
         self.lists().join(id.to_string())
     }
 
-    pub(super) fn lasts(&self) -> PathBuf {
+    pub(super) fn latest_dir(&self) -> PathBuf {
         self.meta().join("last")
     }
 
-    pub(super) fn last(&self, manifest: &Path, slot: &str) -> PathBuf {
+    pub(super) fn latest(&self, manifest: &Path, slot: &str) -> PathBuf {
         use std::os::unix::ffi::OsStrExt;
         let mut text = manifest.as_os_str().as_bytes().to_vec();
         text.push(0);
         text.extend_from_slice(slot.as_bytes());
-        self.lasts().join(Digest::of(&text).short())
+        self.latest_dir().join(Digest::of(&text).short())
     }
 
     /// Opens the lock through which everybody goes to the store's: whoever waits for that alone holds
@@ -284,8 +284,8 @@ impl Store {
     /// Tells what is wrong with an entry at first sight; nothing, where it can be used.
     pub fn fault(&self, id: EntryId) -> Option<io::Error> {
         let read = Entry::read(self, id).and_then(|entry| {
-            let beside = entry.beside.map(|_| open(&self.beside(id)));
-            open(&self.rootfs(id)).and(beside.transpose())
+            let sidecar = entry.sidecar.map(|_| open(&self.sidecar(id)));
+            open(&self.rootfs(id)).and(sidecar.transpose())
         });
         read.err().and_then(|error| match error.kind() {
             // Whoever uses it is told.
@@ -298,7 +298,7 @@ impl Store {
     }
 
     fn earlier(&self, manifest: &Path, slot: &str) -> Option<crate::plan::Document> {
-        let id = files::read_regular(&self.last(manifest, slot), LARGEST_NAME).ok()?;
+        let id = files::read_regular(&self.latest(manifest, slot), LARGEST_NAME).ok()?;
         let id = EntryId::parse(str::from_utf8(&id).ok()?.trim())?;
         let entry = Entry::read(self, id).ok()?;
         Some(entry.document)

@@ -8,20 +8,20 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Mode, RenameFlags, mkdirat, renameat_with, unlinkat};
 
 use super::entry::Entry;
-use super::place::{Store, open, unique};
-use crate::tree::{self, Bell};
+use super::layout::{Store, open, unique};
+use crate::tree::{self, Interrupt};
 
 impl Store {
     /// Puts it into a container's directory, which stays as it is otherwise. `finish` changes what
     /// has to be changed in it, while it still stands in a directory of its own.
-    pub fn put_beside(
+    pub fn put_sidecar(
         &self,
         entry: &Entry,
         container: &OwnedFd,
-        bell: Bell<'_>,
+        interrupt: Interrupt<'_>,
         finish: impl FnOnce(&Path) -> io::Result<()>,
     ) -> io::Result<()> {
-        if entry.beside.is_none() {
+        if entry.sidecar.is_none() {
             return Ok(());
         }
         let name = format!(".layered-template.{}", unique()?);
@@ -29,7 +29,7 @@ impl Store {
         let path = PathBuf::from(format!("/proc/self/fd/{}", container.as_raw_fd())).join(&name);
         let put = || -> io::Result<()> {
             let directory = open(&path)?;
-            tree::copy(open(&self.beside(entry.id))?.as_fd(), directory.as_fd(), &[], bell)?;
+            tree::copy(open(&self.sidecar(entry.id))?.as_fd(), directory.as_fd(), &[], interrupt)?;
             finish(&path)?;
             for entry in fs::read_dir(&path)? {
                 let name = entry?.file_name();

@@ -8,29 +8,29 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::roots::{Root, SNAPSHOTS, lxcpath_of};
+use super::gc_roots::{GcRoot, SNAPSHOTS, lxcpath_of};
 use crate::host::files;
 use crate::lxc;
 use crate::plan::EntryId;
 
 /// Who stands on entries.
 #[derive(Debug, Default)]
-pub struct Users {
+pub struct Referrers {
     /// The configs of containers and snapshots, by entry; of a mount, what shows it.
     pub of: BTreeMap<EntryId, BTreeSet<PathBuf>>,
     /// Links to containers that cannot be reached now, or do not say what they stand on.
-    pub unreachable: Vec<Root>,
+    pub unreachable: Vec<GcRoot>,
     /// Links to containers that are gone, or stand on something else.
-    pub stale: Vec<Root>,
+    pub stale: Vec<GcRoot>,
 }
 
-impl Users {
+impl Referrers {
     /// Finds them for the store below `top`. `lxcpaths` are directories of containers that are known
     /// besides those of the links.
     pub fn find(top: &Path, lxcpaths: &[PathBuf]) -> io::Result<Self> {
         let mut users = Self::default();
         let mut directories: BTreeSet<PathBuf> = lxcpaths.iter().cloned().collect();
-        for root in Root::all(top)? {
+        for root in GcRoot::all(top)? {
             let lxcpath = lxcpath_of(&root.config);
             match files::read_regular(&root.config, lxc::config::LARGEST) {
                 Ok(text) if entries_in(&text).contains(&root.entry) => {

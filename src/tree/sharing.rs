@@ -6,7 +6,7 @@ pub(super) const MOST_LINKS: usize = 30_000;
 
 /// What is done with the files of a directory that another tree has as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Zone {
+pub(super) enum Sharing {
     /// Nothing special; names at the top are looked at.
     Top,
     /// As the top, in `var`.
@@ -18,8 +18,8 @@ pub(super) enum Zone {
     Linked,
 }
 
-impl Zone {
-    /// Returns the zone of a directory of this name.
+impl Sharing {
+    /// Returns what is done in a directory of this name.
     pub(super) fn below(self, name: &[u8]) -> Self {
         match (self, name) {
             (Self::Copied, _)

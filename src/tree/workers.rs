@@ -6,8 +6,8 @@ use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use super::bell::Bell;
 use super::descriptors::Raised;
+use super::interrupt::Interrupt;
 use crate::host::threads;
 
 /// The most threads: more do not make a disk faster.
@@ -67,12 +67,16 @@ impl<J> Queue<J> {
         }
     }
 
-    fn work(&self, bell: Bell<'_>, work: &impl Fn(J, &Self, &mut [u8]) -> io::Result<()>) {
+    fn work(
+        &self,
+        interrupt: Interrupt<'_>,
+        work: &impl Fn(J, &Self, &mut [u8]) -> io::Result<()>,
+    ) {
         let mut scratch = vec![0; SCRATCH];
         while let Some(job) = self.next() {
             // Dropped also by a panic: nobody waits for a worker that is no more.
             let turn = Turn(self);
-            let done = bell.listen().and_then(|()| work(job, self, &mut scratch));
+            let done = interrupt.check().and_then(|()| work(job, self, &mut scratch));
             if let Err(fault) = done {
                 lock(&self.state).fault.get_or_insert(fault);
             }
@@ -97,9 +101,9 @@ impl<J> Drop for Turn<'_, J> {
 }
 
 /// Does a job and all that `work` adds to the queue, on the cores that there are. The first fault
-/// ends it, and so does the bell. All threads have ended on return.
+/// ends it, and so does the interrupt. All threads have ended on return.
 pub(super) fn run<J: Send>(
-    bell: Bell<'_>,
+    interrupt: Interrupt<'_>,
     first: J,
     work: impl Fn(J, &Queue<J>, &mut [u8]) -> io::Result<()> + Sync,
 ) -> io::Result<()> {
@@ -114,12 +118,12 @@ pub(super) fn run<J: Send>(
             .map_while(|_| {
                 let hand = || {
                     lock(&ids).push(threads::this());
-                    queue.work(bell, &work);
+                    queue.work(interrupt, &work);
                 };
                 std::thread::Builder::new().spawn_scoped(scope, hand).ok()
             })
             .collect();
-        queue.work(bell, &work);
+        queue.work(interrupt, &work);
         for thread in spawned {
             if let Err(panic) = thread.join() {
                 std::panic::resume_unwind(panic);
@@ -135,7 +139,7 @@ pub(super) fn run<J: Send>(
 
 /// A directory in hand, which is finished when all below it is.
 #[derive(Debug)]
-pub(super) struct Branch<T> {
+pub(super) struct OpenDir<T> {
     above: Option<Arc<Self>>,
     /// How many jobs must end before it is finished.
     pending: AtomicUsize,
@@ -143,9 +147,9 @@ pub(super) struct Branch<T> {
     pub(super) held: T,
 }
 
-impl<T> Branch<T> {
+impl<T> OpenDir<T> {
     /// Takes up a directory. It has one job pending: to look what is in it. One that is `above` has
-    /// been told of that job by [`Branch::expect`].
+    /// been told of that job by [`OpenDir::expect`].
     pub(super) fn new(above: Option<Arc<Self>>, held: T) -> Arc<Self> {
         Arc::new(Self { above, pending: AtomicUsize::new(1), held })
     }
@@ -161,11 +165,11 @@ impl<T> Branch<T> {
         self: Arc<Self>,
         finish: impl Fn(&Self) -> io::Result<()>,
     ) -> io::Result<()> {
-        let mut branch = self;
-        while branch.pending.fetch_sub(1, Ordering::AcqRel) == 1 {
-            finish(&branch)?;
-            let Some(above) = &branch.above else { break };
-            branch = Arc::clone(above);
+        let mut open_dir = self;
+        while open_dir.pending.fetch_sub(1, Ordering::AcqRel) == 1 {
+            finish(&open_dir)?;
+            let Some(above) = &open_dir.above else { break };
+            open_dir = Arc::clone(above);
         }
         Ok(())
     }
@@ -176,12 +180,12 @@ impl<T> Branch<T> {
     }
 }
 
-impl<T> Drop for Branch<T> {
+impl<T> Drop for OpenDir<T> {
     fn drop(&mut self) {
-        // Left to itself the compiler drops a deep tree's branches by recursion.
+        // The compiler would drop a deep tree's directories by recursion.
         let mut above = self.above.take();
-        while let Some(mut branch) = above.and_then(Arc::into_inner) {
-            above = branch.above.take();
+        while let Some(mut open_dir) = above.and_then(Arc::into_inner) {
+            above = open_dir.above.take();
         }
     }
 }

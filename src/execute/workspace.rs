@@ -11,7 +11,7 @@ use crate::plan::Target;
 
 /// A container's directory and rootfs, while layers work there.
 #[derive(Debug)]
-pub(super) struct Site {
+pub(super) struct Workspace {
     /// What the layers are told of it.
     pub(super) target: Target,
     /// The container's directory.
@@ -24,7 +24,7 @@ pub(super) struct Site {
     names: BTreeSet<OsString>,
 }
 
-impl Site {
+impl Workspace {
     /// Opens it.
     pub(super) fn open(target: &Target) -> io::Result<Self> {
         let container = files::open_directory(&target.path)?;

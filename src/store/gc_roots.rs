@@ -7,13 +7,13 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use super::entry::sync_directory;
-use super::place::Store;
+use super::layout::Store;
 use crate::digest::Digest;
 use crate::plan::EntryId;
 
 /// A container that stands on a tree, as a link in `roots/` says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Root {
+pub struct GcRoot {
     /// The id map of the tree.
     pub map: String,
     /// The entry.
@@ -47,7 +47,7 @@ fn mark(directory: &Path) -> io::Result<String> {
     Ok(format!("{filesystem:x}.{inode:x}"))
 }
 
-impl Root {
+impl GcRoot {
     /// Tells whether the container is gone: its directory of containers is the one that it was made
     /// in, and it is not there. What cannot be found out is no such thing.
     pub(super) fn is_gone(&self) -> bool {
