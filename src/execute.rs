@@ -14,10 +14,11 @@ mod inside;
 mod observe;
 mod output_tail;
 mod step;
-mod stored;
+mod supply;
 mod upstream;
 mod workspace;
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
@@ -26,10 +27,11 @@ use std::rc::Rc;
 pub use failure::{Failure, status};
 pub use observe::{Doing, Event, Observer, Subject};
 pub use output_tail::OutputTail;
-pub use stored::Filled;
-use stored::{HandedAt, Stored};
+pub use supply::Filled;
+use supply::Supply;
 use workspace::Workspace;
 
+use crate::cache::Cache;
 use crate::chain::Secrets;
 use crate::host::caller::Caller;
 use crate::host::child::End;
@@ -39,8 +41,8 @@ use crate::host::rootfs::Rootfs;
 use crate::host::state::{KeptRun, RunDirectory};
 use crate::host::userns::Ids;
 use crate::host::{child, files, lxcpath, mounts};
-use crate::manifest::Phase;
-use crate::plan::{Act, Inner, Layer, Mode, Plan, Step, Upstream};
+use crate::manifest::{LayerName, Phase};
+use crate::plan::{Act, Inner, Layer, Plan, Step};
 use crate::record::{self, Record};
 
 /// What a run works with besides its plan.
@@ -65,7 +67,7 @@ pub struct RunContext<'a> {
 /// # Errors
 ///
 /// The first thing that failed; every `finally` of the layers that had begun has run by then.
-pub fn run<'a>(plan: &'a Plan, context: RunContext<'a>) -> Result<(), Failure> {
+pub fn run<'a>(plan: &'a Plan, cache: &'a Cache, context: RunContext<'a>) -> Result<(), Failure> {
     let workspace = Workspace::open(&plan.container).map_err(|error| {
         Failure::of_run(status::FILES, format!("the container's directory: {error}"))
     })?;
@@ -80,22 +82,23 @@ pub fn run<'a>(plan: &'a Plan, context: RunContext<'a>) -> Result<(), Failure> {
     }
     let mut run = Run {
         plan,
+        cache,
         context,
         workspace: Rc::new(workspace),
         upstream_record: None,
         was_empty,
         handed: HandedAt::new(),
-        stored: None,
+        supply: Supply::Template,
+        tokens: Vec::new(),
         kept_rootfs: None,
     };
     let result =
         run.pinned().and_then(|()| run.layer(&plan.layer, &Vec::new()).map_err(|failure| *failure));
-    let result = match plan.storage.mode {
-        Mode::Fill => {
-            let left = run.leave_word();
-            result.and(left)
-        }
-        _ => result.and_then(|()| run.record()),
+    let result = if cache.fills() {
+        let left = run.leave_word();
+        result.and(left)
+    } else {
+        result.and_then(|()| run.record())
     };
     let result = result.map_err(|failure| {
         let failure = run.dated(failure);
@@ -120,6 +123,7 @@ pub fn run<'a>(plan: &'a Plan, context: RunContext<'a>) -> Result<(), Failure> {
 
 struct Run<'a> {
     plan: &'a Plan,
+    cache: &'a Cache,
     context: RunContext<'a>,
     workspace: Rc<Workspace>,
     upstream_record: Option<serde_json::Value>,
@@ -127,14 +131,19 @@ struct Run<'a> {
     was_empty: bool,
     /// What was handed inward, by the layer at which it was known.
     handed: HandedAt,
-    /// How far the run has come with what is stored.
-    stored: Option<Stored>,
+    /// Where the container's rootfs comes from, as far as that is known yet.
+    supply: Supply<'a>,
+    /// The locks that are held, by what a run within this one knows them by.
+    tokens: Vec<String>,
     /// The rootfs of a layer that failed on its way into the store.
     kept_rootfs: Option<PathBuf>,
 }
 
 /// Variables that pre steps have handed inward.
 type Handed = Vec<(OsString, OsString)>;
+
+/// Variables handed inward, by the layer at which they were seen.
+type HandedAt = BTreeMap<LayerName, Handed>;
 
 impl Run<'_> {
     /// Runs a layer with all that it wraps.
@@ -149,21 +158,14 @@ impl Run<'_> {
 
     fn wrapped(&mut self, layer: &Layer, handed: &mut Handed) -> Result<(), Box<Failure>> {
         self.before(layer, handed)?;
-        if self.plan.storage.pattern.is_some() {
+        if self.cache.plan().is_some() {
             self.handed.insert(layer.name.clone(), handed.clone());
         }
         match &layer.inner {
             Inner::Layer(inner) => self.layer(inner, handed)?,
             Inner::Upstream(upstream) => self.innermost(layer, upstream)?,
         }
-        self.after_stored(layer, handed)
-    }
-
-    fn innermost(&mut self, layer: &Layer, upstream: &Upstream) -> Result<(), Box<Failure>> {
-        if self.enter_store(layer)? {
-            return Ok(());
-        }
-        Ok(self.upstream(layer, upstream)?)
+        self.after(layer, handed)
     }
 
     /// Does what a layer does after what it wraps, as far as it is `wanted`.
@@ -339,7 +341,7 @@ impl Run<'_> {
         child::SpawnOptions {
             timeout: step.timeout.map(Into::into),
             tick: self.context.observer.tick(),
-            work: if step.stop == Phase::Finally { Work::Final } else { Work::Ordinary },
+            work: if step.phase == Phase::Finally { Work::Final } else { Work::Ordinary },
             ..child::SpawnOptions::default()
         }
     }

@@ -4,13 +4,14 @@
 //! Data flows one way. Three bands, each may use those before it; `tests/architecture.rs` holds
 //! the code to it:
 //!
-//! - **pure**: [`manifest`], [`chain`], [`lxc`], [`plan`], [`record`] turn text and observed facts
+//! - **pure**: [`manifest`], [`chain`], [`lxc`], [`plan`], [`cache`], [`record`] turn text and observed facts
 //!   into values and touch nothing;
 //! - **effects**: [`host`], [`observe`], [`tree`], [`store`] and [`execute`] read and change the system;
 //! - **skin**: [`cli`] reads the command line and talks to people.
 //!
-//! [`source`], [`digest`], [`diagnostic`], [`shell`] and [`layers`] are the ground that all stand on.
+//! [`source`], [`digest`], [`diagnostic`], [`shell`] and [`layers`] are what all others are built on.
 
+pub mod cache;
 pub mod chain;
 pub mod cli;
 pub mod diagnostic;

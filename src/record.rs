@@ -8,7 +8,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::digest::Digest;
-use crate::plan::{self, Act, Content, EntryKind, Mode, Plan, Template};
+use crate::plan::{self, Act, Content, EntryKind, Plan, StorageMode, Template};
 
 /// The name of the file in the container's directory.
 pub const NAME: &str = "layered-template.json";
@@ -58,7 +58,7 @@ pub struct Manifest {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Stored {
     /// How the container came to it.
-    pub storage: Mode,
+    pub storage: StorageMode,
     /// The entry.
     pub entry: String,
     /// The outermost layer that is in it.
@@ -108,7 +108,8 @@ pub struct Layer {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Step {
     /// Its kind.
-    pub stop: String,
+    #[serde(rename = "stop")]
+    pub phase: String,
     /// Where the manifest has it.
     pub at: String,
     /// The digest of its text or script.
@@ -169,7 +170,7 @@ impl Record {
                 program: program.to_string_lossy().into_owned(),
                 digest,
                 pinned: call.pin.is_some(),
-                args: call.direct.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
+                args: call.args.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
                 record: upstream_record,
             },
             layers,
@@ -206,7 +207,7 @@ fn layer(layer: &plan::Layer) -> Layer {
 fn step(step: &plan::Step) -> Step {
     let text = step.argv.last().map(String::as_bytes).unwrap_or_default();
     Step {
-        stop: step.stop.to_string(),
+        phase: step.phase.to_string(),
         at: step.at.to_string(),
         digest: step.script.unwrap_or_else(|| Digest::of(text)),
     }

@@ -9,6 +9,8 @@
 //!     entries/<entry>    what the entry is: it exists if this is there
 //!     lists/<entry>      what its tree holds
 //!     last/<role, layer> the entry that was last made for a role's layer
+//!     refused/<key>      what was built once and cannot be stored, and why
+//!     readings/<stamp>   digests of files that need not be read again
 //!     locks/<key>        held by whoever makes the key
 //!     lock               shared by every run, and gc's alone
 //!     gate               held by whoever waits for the lock alone
@@ -29,6 +31,7 @@ mod lock;
 mod memory;
 mod moved;
 mod referrers;
+mod refused;
 mod scrub;
 mod sidecar;
 mod stage;
@@ -39,10 +42,10 @@ mod work;
 
 pub use build::{Build, BuildOn, Setting};
 pub use clean::{Cleaned, clean, forget, remove};
-pub use commit::About;
-pub use entry::{Entry, Keys, Made};
+pub use commit::{About, Committed};
+pub use entry::{Entry, Made};
 pub use gc_roots::GcRoot;
-pub use layout::{Store, VARIABLE, directory, ids_of, map_of};
+pub use layout::{NO_DIRECTORY, Store, VARIABLE, directory, ids_of, map_of};
 pub use lock::Lock;
 pub use referrers::Referrers;
 pub use scrub::Scrubbed;

@@ -33,7 +33,7 @@ pub use immutable::loosened;
 pub use interrupt::Interrupt;
 pub use listing::{
     Baseline, Change, Difference, LONGEST_TEXT, ListedFile, ListedKind, Listing, Occurrence,
-    OccurrenceKind,
+    OccurrenceKind, Search,
 };
 pub use merge::{Changes, Form, merge};
 pub use relink::relink;

@@ -27,8 +27,8 @@ impl Cli {
     pub(crate) fn verbosity(&self) -> i8 {
         let (verbose, quiet) = match &self.verb {
             Verb::Plan(arguments) => (arguments.verbose, false),
-            Verb::Create(arguments) => (arguments.talk.verbose, arguments.talk.quiet),
-            Verb::Build(arguments) => (arguments.talk.verbose, arguments.talk.quiet),
+            Verb::Create(arguments) => (arguments.run.talk.verbose, arguments.run.talk.quiet),
+            Verb::Build(arguments) => (arguments.run.talk.verbose, arguments.run.talk.quiet),
             _ => (0, false),
         };
         if quiet { -1 } else { i8::try_from(verbose).unwrap_or(i8::MAX) }
@@ -78,6 +78,16 @@ pub(crate) struct ManifestArgument {
     /// The manifest, as template mode names it.
     #[arg(long, value_name = "MANIFEST")]
     manifest: Option<PathBuf>,
+}
+
+impl From<StorageMode> for crate::plan::StorageMode {
+    fn from(mode: StorageMode) -> Self {
+        match mode {
+            StorageMode::Copy => Self::Copy,
+            StorageMode::Overlay => Self::Overlay,
+            StorageMode::None => Self::None,
+        }
+    }
 }
 
 impl ManifestArgument {
@@ -197,14 +207,8 @@ pub(crate) struct CreateArguments {
     pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) storage: StorageArguments,
-    /// Keeps the rootfs of a failed run for people to look at.
-    #[arg(long)]
-    pub(crate) keep_failed: bool,
-    /// Give steps the host's network even where nothing keeps them from the host's containers.
-    #[arg(long)]
-    pub(crate) allow_untrusted: bool,
     #[command(flatten)]
-    pub(crate) talk: TalkArguments,
+    pub(crate) run: RunArguments,
     /// Arguments for the upstream template.
     #[arg(last = true, value_name = "ARGUMENTS")]
     pub(crate) args: Vec<OsString>,
@@ -227,14 +231,8 @@ pub(crate) struct BuildArguments {
     /// Makes anew what is older, as `7d`: a number and `s`, `m`, `h` or `d`.
     #[arg(long, value_name = "DURATION", conflicts_with = "rebuild", value_parser = duration)]
     pub(crate) older_than: Option<Duration>,
-    /// Keeps the rootfs of a layer that failed for people to look at.
-    #[arg(long)]
-    pub(crate) keep_failed: bool,
-    /// Give steps the host's network even where nothing keeps them from the host's containers.
-    #[arg(long)]
-    pub(crate) allow_untrusted: bool,
     #[command(flatten)]
-    pub(crate) talk: TalkArguments,
+    pub(crate) run: RunArguments,
     /// Arguments for the upstream template.
     #[arg(last = true, value_name = "ARGUMENTS")]
     pub(crate) args: Vec<OsString>,
@@ -242,6 +240,19 @@ pub(crate) struct BuildArguments {
 
 fn duration(text: &str) -> Result<Duration, &'static str> {
     Duration::parse(text).ok_or("write a number and `s`, `m`, `h` or `d`")
+}
+
+/// How a run is told of, what is kept of it, and what its steps may do.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct RunArguments {
+    /// Keep the rootfs of a failed run for people to look at.
+    #[arg(long)]
+    pub(crate) keep_failed: bool,
+    /// Give steps the host's network even where nothing keeps them from the host's containers.
+    #[arg(long)]
+    pub(crate) allow_untrusted: bool,
+    #[command(flatten)]
+    pub(crate) talk: TalkArguments,
 }
 
 /// How much a run tells, and how.

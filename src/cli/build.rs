@@ -1,25 +1,23 @@
 //! `build`: fills the layer store, so that containers are made quickly.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use super::arguments::BuildArguments;
 use super::create::{Shell, enter};
 use super::mapping::{IN_PIECES, Mapping};
+use super::prepare::Prepared;
+use super::request::{Request, check, target, wanted, wanted_since};
 use super::run::{Options, run};
 use super::start::Start;
-use super::storage::Wanted;
-use super::{load, output, plan};
+use super::{load, output};
 use crate::chain::Secrets;
 use crate::execute::{Filled, status};
 use crate::host::caller::Caller;
 use crate::host::signals::Signals;
 use crate::host::state::RunDirectory;
-use crate::lxc::call::Mapped;
 use crate::observe::secret;
-use crate::plan::{EntryId, Mode, Plan};
-use crate::shell;
+use crate::plan::{EntryId, StorageMode};
 
 pub(super) fn main(arguments: &BuildArguments) -> u8 {
     match build(arguments) {
@@ -32,9 +30,7 @@ pub(super) fn main(arguments: &BuildArguments) -> u8 {
 }
 
 fn build(arguments: &BuildArguments) -> Result<u8, String> {
-    if let Some(word) = arguments.args.iter().find(|word| shell::has_control(word)) {
-        return Err(format!("the argument {} holds a control character", shell::word(word)));
-    }
+    check(None, &arguments.args)?;
     let caller = Caller::observe();
     let start = Start::read(arguments.config.as_deref(), &caller)?;
     if start.mapping == Mapping::Pieces {
@@ -45,12 +41,24 @@ fn build(arguments: &BuildArguments) -> Result<u8, String> {
     let lxcpath = scratch.place("lxc");
     std::fs::create_dir(&lxcpath)
         .map_err(|error| format!("`{}` cannot be made: {error}", lxcpath.display()))?;
+    // What is built from now on is new for all roles.
+    let wanted = match arguments.older_than {
+        Some(age) => wanted_since(StorageMode::Fill, age.into()),
+        None => wanted(StorageMode::Fill, arguments.rebuild),
+    };
     // One that cannot be used is found out before anything is made.
-    let mapped = start.mapping.mapped();
     let roles = arguments.manifests.iter().map(|manifest| {
-        let path = lxcpath.join(load::name_of(manifest));
-        let wanted = wanted(arguments, &start, &caller, &path);
-        Role::plan(manifest, path, mapped, arguments, wanted)
+        let name = load::name_of(manifest);
+        let mapped = start.mapping.mapped();
+        let target = target(&name, &lxcpath.join(&name), mapped, arguments.args.clone());
+        Role::prepare(Request {
+            manifest: manifest.clone(),
+            values: arguments.values.clone(),
+            config: start.config(&target.rootfs),
+            ids: start.ids(&caller),
+            wanted,
+            target,
+        })
     });
     let roles: Vec<_> = roles.collect();
     let Some(roles) = roles.into_iter().collect::<Option<Vec<Role>>>() else {
@@ -59,15 +67,10 @@ fn build(arguments: &BuildArguments) -> Result<u8, String> {
     enter(start.mapping)?;
     // One that comes between two runs is heard when the next begins, which ends at it.
     let _kept = Signals::keep().map_err(|error| format!("signals cannot be kept: {error}"))?;
-    let options = Options {
-        talk: arguments.talk,
-        keep_failed: arguments.keep_failed,
-        allow_untrusted: arguments.allow_untrusted,
-        under_lxc: false,
-    };
+    let options = Options::of(arguments.run, false);
     let mut sum = Sum { roles: roles.len(), ..Sum::default() };
     for role in roles {
-        let ended = role.fill(mapped, options, &mut sum)?;
+        let ended = role.fill(options, &mut sum)?;
         if ended > status::SIGNAL {
             return Ok(ended);
         }
@@ -75,55 +78,36 @@ fn build(arguments: &BuildArguments) -> Result<u8, String> {
     Ok(sum.tell())
 }
 
-/// Returns what is wanted of the store. What is made from now on is new for all roles.
-fn wanted(arguments: &BuildArguments, start: &Start, caller: &Caller, path: &Path) -> Wanted {
-    let rootfs = path.join("rootfs");
-    let wanted = start.wanted(Mode::Fill, arguments.rebuild, caller, &rootfs);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    match arguments.older_than {
-        Some(after) => Wanted { since: now.checked_sub(after.into()), ..wanted },
-        None => wanted,
-    }
-}
-
 /// A role whose layers are to be stored.
 struct Role {
-    manifest: PathBuf,
-    plan: Plan,
+    request: Request,
+    prepared: Prepared,
     secrets: Secrets,
-    config: Vec<u8>,
 }
 
 impl Role {
     /// Plans it, or says why it cannot be used.
-    fn plan(
-        manifest: &Path,
-        path: PathBuf,
-        mapped: Option<Mapped>,
-        arguments: &BuildArguments,
-        wanted: Wanted,
-    ) -> Option<Self> {
-        let name = load::name_of(manifest);
-        let target = plan::target(&name, &path, mapped, arguments.args.clone());
-        let (plan, chain) = plan::make(manifest, target, &arguments.values, &wanted)?;
+    fn prepare(request: Request) -> Option<Self> {
+        let prepared = request.prepare()?;
         // Mapped ids may not read what the caller may.
-        let secrets = secret::read(&chain).map_err(|report| output::diagnostics(&report)).ok()?;
-        Some(Self { manifest: manifest.to_path_buf(), plan, secrets, config: wanted.config })
+        let secrets = secret::read(&prepared.chain);
+        let secrets = secrets.map_err(|report| output::diagnostics(&report)).ok()?;
+        Some(Self { request, prepared, secrets })
     }
 
-    /// Makes what the store lacks of it, in the directory of a container that goes again.
-    fn fill(self, mapped: Option<Mapped>, options: Options, sum: &mut Sum) -> Result<u8, String> {
-        let pattern = self.plan.storage.pattern.as_ref();
-        if let Some(pattern) = pattern.filter(|pattern| pattern.stored.is_empty()) {
-            let (manifest, why) = (self.manifest.display(), pattern.end.as_deref());
+    /// Builds what the store lacks of it, in the directory of a container that goes again.
+    fn fill(self, options: Options, sum: &mut Sum) -> Result<u8, String> {
+        let Self { request, prepared, secrets } = self;
+        if let Some(cache) = prepared.cache.plan().filter(|cache| cache.slots.is_empty()) {
+            let (manifest, why) = (request.manifest.display(), cache.end.as_deref());
             let why = why.unwrap_or("it leaves nothing");
             output::say(&format!("warning: {manifest}: nothing of it is stored: {why}"));
             return Ok(0);
         }
-        let path = &self.plan.container.path;
-        let _shell = Shell::make(path, &self.config, mapped)
+        let path = &request.target.path;
+        let _shell = Shell::make(path, &request.config, request.target.mapped)
             .map_err(|error| format!("`{}` cannot be made: {error}", path.display()))?;
-        let ended = run(&self.plan, self.secrets, options);
+        let ended = run(&prepared.plan, &prepared.cache, secrets, options);
         sum.add(&Filled::read(path), ended);
         Ok(ended)
     }

@@ -8,20 +8,20 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, fcntl_lock};
 
-use super::arguments::{CreateArguments, StorageArguments};
+use super::arguments::CreateArguments;
 use super::mapping::{IN_PIECES, Mapping};
+use super::output;
+use super::request::{Request, check, target, wanted};
 use super::run::{Options, run};
 use super::start::Start;
-use super::{output, plan};
 use crate::execute::status;
 use crate::host::caller::Caller;
 use crate::host::files::{self, Ownership};
 use crate::host::lxcpath;
 use crate::host::signals::Signals;
 use crate::host::userns;
-use crate::lxc::call::{Mapped, is_container_name};
+use crate::lxc::call::Mapped;
 use crate::observe::secret;
-use crate::shell;
 use crate::tree;
 
 pub(super) fn main(arguments: CreateArguments) -> u8 {
@@ -36,35 +36,29 @@ pub(super) fn main(arguments: CreateArguments) -> u8 {
 
 fn create(arguments: CreateArguments) -> Result<u8, String> {
     let name = arguments.name;
-    if !is_container_name(&name) {
-        return Err(format!("`{}` cannot be the name of a container", shell::word(&name)));
-    }
-    if let Some(word) = arguments.args.iter().find(|word| shell::has_control(word)) {
-        return Err(format!("the argument {} holds a control character", shell::word(word)));
-    }
+    check(Some(&name), &arguments.args)?;
     // What depends on who calls is found out before that is changed.
     let caller = Caller::observe();
     let lxcpath = arguments.lxcpath.unwrap_or_else(|| lxcpath::default(&caller));
     let lxcpath = std::path::absolute(&lxcpath).map_err(|error| error.to_string())?;
     let start = Start::read(arguments.config.as_deref(), &caller)?;
-    let mapping = start.mapping;
-    if mapping == Mapping::Pieces {
+    if start.mapping == Mapping::Pieces {
         return Err(IN_PIECES.to_owned());
     }
-    let mapped = mapping.mapped();
-    let path = lxcpath.join(&name);
-    let target = plan::target(&name, &path, mapped, arguments.args);
+    let mapped = start.mapping.mapped();
+    let target = target(&name, &lxcpath.join(&name), mapped, arguments.args);
+    let request = Request {
+        manifest: arguments.manifest.path(),
+        values: arguments.values,
+        config: start.config(&target.rootfs),
+        ids: start.ids(&caller),
+        wanted: wanted(arguments.storage.storage.into(), arguments.storage.rebuild),
+        target,
+    };
     // A manifest that cannot be used is found out before anything is made.
-    let manifest = arguments.manifest.path();
-    let wanted = {
-        let StorageArguments { storage, rebuild } = arguments.storage;
-        start.wanted(storage.into(), rebuild, &caller, &path.join("rootfs"))
-    };
-    let Some((plan, chain)) = plan::make(&manifest, target, &arguments.values, &wanted) else {
-        return Ok(status::USAGE);
-    };
+    let Some(prepared) = request.prepare() else { return Ok(status::USAGE) };
     // Mapped ids may not read what the caller may.
-    let secrets = match secret::read(&chain) {
+    let secrets = match secret::read(&prepared.chain) {
         Ok(secrets) => secrets,
         Err(report) => {
             output::diagnostics(&report);
@@ -72,18 +66,14 @@ fn create(arguments: CreateArguments) -> Result<u8, String> {
         }
     };
     make_lxcpath(&lxcpath)?;
-    enter(mapping)?;
+    enter(start.mapping)?;
     // One that comes while the directory is made is heard when the run begins, which ends at it.
     let _kept = Signals::keep().map_err(|error| format!("signals cannot be kept: {error}"))?;
-    let shell = Shell::make(&path, &wanted.config, mapped)
+    let path = &request.target.path;
+    let shell = Shell::make(path, &request.config, mapped)
         .map_err(|error| format!("`{}` cannot be made: {error}", path.display()))?;
-    let options = Options {
-        talk: arguments.talk,
-        keep_failed: arguments.keep_failed,
-        allow_untrusted: arguments.allow_untrusted,
-        under_lxc: false,
-    };
-    let status = run(&plan, secrets, options);
+    let options = Options::of(arguments.run, false);
+    let status = run(&prepared.plan, &prepared.cache, secrets, options);
     if status == 0 {
         shell
             .keep()

@@ -1,54 +1,24 @@
 //! `plan`: shows what a run would do.
 
-use std::path::Path;
-
-use super::arguments::{PlanArguments, PlanFormat, StorageArguments, ValueArguments};
-use super::load::{self, Loaded};
-use super::output;
+use super::arguments::{PlanArguments, PlanFormat};
+use super::request::{Request, check, target, wanted};
 use super::start::Start;
-use super::storage::Wanted;
-use crate::chain::Chain;
+use super::{load, output};
 use crate::execute::status;
 use crate::host::caller::Caller;
 use crate::host::lxcpath;
-use crate::lxc::call::{Mapped, is_container_name};
-use crate::observe::probe;
-use crate::plan::{self, Detail, Plan, Target, Template};
-use crate::shell;
+use crate::plan::{self, Detail, Plan, Template};
 
 pub(super) fn main(arguments: &PlanArguments) -> u8 {
-    let manifest = arguments.manifest.path();
-    let name = arguments.name.clone().unwrap_or_else(|| load::name_of(&manifest));
-    if !is_container_name(&name) {
-        output::error(&format!("`{}` cannot be the name of a container", shell::word(&name)), None);
-        return status::USAGE;
-    }
-    if let Some(word) = arguments.args.iter().find(|word| shell::has_control(word)) {
-        let message = format!("the argument {} holds a control character", shell::word(word));
-        output::error(&message, None);
-        return status::USAGE;
-    }
-    let caller = Caller::observe();
-    let lxcpath = match &arguments.lxcpath {
-        Some(path) => std::path::absolute(path).unwrap_or_else(|_| path.clone()),
-        None => lxcpath::default(&caller),
-    };
-    let start = match Start::read(arguments.config.as_deref(), &caller) {
-        Ok(start) => start,
+    let request = match request(arguments) {
+        Ok(request) => request,
         Err(message) => {
             output::error(&message, None);
             return status::USAGE;
         }
     };
-    let path = lxcpath.join(&name);
-    let wanted = {
-        let StorageArguments { storage, rebuild } = arguments.storage;
-        start.wanted(storage.into(), rebuild, &caller, &path.join("rootfs"))
-    };
-    let target = target(&name, &path, start.mapping.mapped(), arguments.args.clone());
-    let Some((plan, _)) = make(&manifest, target, &arguments.values, &wanted) else {
-        return status::USAGE;
-    };
+    let Some(prepared) = request.prepare() else { return status::USAGE };
+    let plan = prepared.ladder().annotate(&prepared.plan, &prepared.cache);
     let ends_with = if pin_holds(&plan) { 0 } else { status::UPSTREAM };
     output::printed(ends_with, |to| match arguments.format {
         PlanFormat::Text => {
@@ -63,53 +33,26 @@ pub(super) fn main(arguments: &PlanArguments) -> u8 {
     })
 }
 
-/// Makes the plan of a manifest, and shows what is wrong with it.
-pub(super) fn make(
-    manifest: &Path,
-    target: Target,
-    values: &ValueArguments,
-    wanted: &Wanted,
-) -> Option<(Plan, Chain)> {
-    let (loaded, mut report) = Loaded::read(manifest, values);
-    let chain = loaded.as_ref().and_then(|loaded| {
-        let (chain, faults) = loaded.bind(&target.name, None);
-        report.extend(faults);
-        chain
-    });
-    let facts = chain.as_ref().and_then(|chain| {
-        let (facts, faults) = probe::probe(chain, &target.args);
-        report.extend(faults);
-        facts
-    });
-    let usable = chain.zip(facts).filter(|_| !report.has_errors());
-    let plan = usable.and_then(|(chain, facts)| {
-        let plan = plan::build(&chain, target, &facts).map_err(|faults| report.extend(faults));
-        let plan = plan.ok()?;
-        let plan = match &loaded {
-            Some(loaded) => wanted.apply(plan, loaded, &chain, &facts),
-            None => plan,
-        };
-        Some((plan, chain))
-    });
-    output::diagnostics(&report);
-    plan
-}
-
-/// Returns the target that LXC would make of a container's directory.
-pub(super) fn target(
-    name: &str,
-    path: &Path,
-    mapped: Option<Mapped>,
-    args: Vec<std::ffi::OsString>,
-) -> Target {
-    Target {
-        name: name.to_owned(),
-        arch: probe::arch().to_owned(),
-        path: path.to_path_buf(),
-        rootfs: path.join("rootfs"),
-        mapped,
-        args,
-    }
+fn request(arguments: &PlanArguments) -> Result<Request, String> {
+    let manifest = arguments.manifest.path();
+    let name = arguments.name.clone().unwrap_or_else(|| load::name_of(&manifest));
+    check(Some(&name), &arguments.args)?;
+    let caller = Caller::observe();
+    let lxcpath = match &arguments.lxcpath {
+        Some(path) => std::path::absolute(path).unwrap_or_else(|_| path.clone()),
+        None => lxcpath::default(&caller),
+    };
+    let start = Start::read(arguments.config.as_deref(), &caller)?;
+    let path = lxcpath.join(&name);
+    let target = target(&name, &path, start.mapping.mapped(), arguments.args.clone());
+    Ok(Request {
+        manifest,
+        values: arguments.values.clone(),
+        config: start.config(&target.rootfs),
+        ids: start.ids(&caller),
+        wanted: wanted(arguments.storage.storage.into(), arguments.storage.rebuild),
+        target,
+    })
 }
 
 /// Tells whether the template is the one that the manifest pins.

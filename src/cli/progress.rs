@@ -73,6 +73,7 @@ impl Observer for Text {
         match event {
             Event::Begun { subject, at, text } => self.begin(subject, at, text),
             Event::Tick => self.draw(),
+            Event::Act(_) => {}
             Event::Output { subject, bytes } => self.output(subject, bytes),
             Event::Ended { succeeded, elapsed, .. } => self.end(*succeeded, *elapsed),
             Event::Note(text) => {
@@ -173,7 +174,7 @@ fn line_of(bytes: &[u8]) -> Line {
 fn head(subject: &Subject) -> String {
     let layer = &subject.layer;
     match &subject.doing {
-        Doing::Step(stop) => format!("{layer}: {stop}"),
+        Doing::Step(phase) => format!("{layer}: {phase}"),
         Doing::Upstream(template) => format!("{layer}: template {}", shell::one_line(template)),
         Doing::Drop(path) => format!("{layer}: file {path}"),
         Doing::Config => format!("{layer}: config"),
@@ -241,6 +242,7 @@ impl Observer for Json {
                 "succeeded": succeeded,
                 "milliseconds": u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
             }),
+            Event::Act(planned) => serde_json::json!({ "event": "act", "planned": planned }),
             Event::Note(text) => serde_json::json!({ "event": "note", "text": text }),
         };
         self.output.say(&line(&value.to_string()));

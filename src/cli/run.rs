@@ -2,10 +2,11 @@
 
 use std::io;
 
-use super::arguments::{LogFormat, TalkArguments};
+use super::arguments::{LogFormat, RunArguments, TalkArguments};
 use super::at_work::AtWork;
 use super::output::Look;
 use super::{output, progress, report};
+use crate::cache::Cache;
 use crate::chain::Secrets;
 use crate::execute::{self, Failure, RunContext, status};
 use crate::host::caller::Caller;
@@ -28,8 +29,15 @@ pub(super) struct Options {
     pub(super) under_lxc: bool,
 }
 
+impl Options {
+    pub(super) fn of(arguments: RunArguments, under_lxc: bool) -> Self {
+        let RunArguments { talk, keep_failed, allow_untrusted } = arguments;
+        Self { talk, keep_failed, allow_untrusted, under_lxc }
+    }
+}
+
 /// Runs a plan in namespaces of its own, and returns the exit status.
-pub(super) fn run(plan: &Plan, secrets: Secrets, options: Options) -> u8 {
+pub(super) fn run(plan: &Plan, cache: &Cache, secrets: Secrets, options: Options) -> u8 {
     // As LXC has it; `create` may be called with another.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     if !secrets.is_empty()
@@ -39,14 +47,14 @@ pub(super) fn run(plan: &Plan, secrets: Secrets, options: Options) -> u8 {
         return status::FILES;
     }
     let directory = run_directory(plan);
-    contained(plan, secrets, options, directory).unwrap_or_else(|error| {
+    contained((plan, cache), secrets, options, directory).unwrap_or_else(|error| {
         output::error(&format!("the run cannot begin: {error}"), None);
         status::FILES
     })
 }
 
 fn contained(
-    plan: &Plan,
+    (plan, cache): (&Plan, &Cache),
     secrets: Secrets,
     options: Options,
     directory: Option<RunDirectory>,
@@ -57,7 +65,7 @@ fn contained(
     let at_work = AtWork::new()?;
     let mut signals = Signals::keep()?;
     let (output, mut writer, reader) = Output::begin(LeftOut { log: log.clone(), line })?;
-    let told = Told { plan, options, look, output: &output };
+    let told = Told { plan, cache, options, look, output: &output };
     let work = |signals| {
         let events = EventLoop::new(signals, output.clone());
         let result = events.map(|events| told.run(secrets, directory, events, &at_work));
@@ -86,6 +94,7 @@ fn contained(
 /// A run that is told of.
 struct Told<'a> {
     plan: &'a Plan,
+    cache: &'a Cache,
     options: Options,
     look: Look,
     output: &'a Output,
@@ -109,7 +118,7 @@ impl Told<'_> {
             keep_failed: self.options.keep_failed,
             allow_untrusted: self.options.allow_untrusted,
         };
-        let status = match execute::run(self.plan, context) {
+        let status = match execute::run(self.plan, self.cache, context) {
             Ok(()) => 0,
             Err(failure) if failure.informational() => {
                 self.output.say(&output::line(&format!("{failure}; no container is kept")));

@@ -3,10 +3,9 @@
 use std::path::Path;
 
 use super::mapping::{Mapping, including, starting_config};
-use super::storage::Wanted;
+use super::request::ContainerIds;
 use crate::host::caller::Caller;
 use crate::host::lxcpath;
-use crate::plan::Mode;
 use crate::store;
 
 /// The config that a container starts with, and its id map.
@@ -25,17 +24,15 @@ impl Start {
         Ok(Self { config, mapping })
     }
 
-    /// Returns what a run for a container with this rootfs wants of the layer store.
-    pub(super) fn wanted(
-        &self,
-        mode: Mode,
-        rebuild: bool,
-        caller: &Caller,
-        rootfs: &Path,
-    ) -> Wanted {
+    /// Returns the config of a container with this rootfs.
+    pub(super) fn config(&self, rootfs: &Path) -> Vec<u8> {
+        self.mapping.initial_config(&self.config, rootfs).into_bytes()
+    }
+
+    /// Returns the ids of the user namespace that it is made in.
+    pub(super) fn ids(&self, caller: &Caller) -> ContainerIds {
         let ids = self.mapping.ids(caller);
-        let config = self.mapping.initial_config(&self.config, rootfs).into_bytes();
         let map = (self.mapping != Mapping::Pieces).then(|| store::map_of(ids));
-        Wanted::new(mode, rebuild, config, map)
+        ContainerIds { map, is_mapped: ids.is_some() || caller.is_mapped_root() }
     }
 }

@@ -34,7 +34,7 @@ const PATIENCE: Duration = Duration::from_millis(100);
 pub(super) fn main(verb: &StoreVerb) -> u8 {
     let caller = Caller::observe();
     let Some(top) = store::directory(&caller) else {
-        output::error("no directory of a store is known: there is no home", None);
+        output::error(store::NO_DIRECTORY, None);
         return status::STORE;
     };
     let maps = Store::maps(&top);

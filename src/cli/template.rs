@@ -5,21 +5,25 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::arguments::{LogFormat, TalkArguments, ValueArguments};
+use super::load::Loaded;
+use super::prepare::Prepared;
+use super::request::{self, ContainerIds, Request, wanted};
 use super::run::{Options, run};
-use super::storage::Wanted;
-use super::{load, output, plan};
+use super::{output, plan};
+use crate::diagnostic::Report;
 use crate::execute::status;
+use crate::host::caller::Caller;
 use crate::host::files;
 use crate::host::state::RunDirectory;
 use crate::host::template;
 use crate::host::userns::Ids;
 use crate::lxc;
 use crate::lxc::call::{Arguments, TemplateCall};
-use crate::lxc::request::{self, Request};
+
 use crate::lxc::upstream::{DEEPEST, DEPTH};
 use crate::manifest::TemplateRef;
 use crate::observe::secret;
-use crate::plan::{Mode, Plan, Target, Template};
+use crate::plan::{Plan, StorageMode, Target, Template};
 use crate::{shell, store};
 
 const HELP: &str = "\
@@ -51,8 +55,8 @@ pub(super) fn main(words: &[OsString]) -> u8 {
         Err(error) => return usage(&error.to_string()),
     };
     let Some(manifest) = arguments.manifest.clone() else {
-        return match request::judge(None, &[], &arguments.rest) {
-            Some(Request::Help) => {
+        return match lxc::request::judge(None, &[], &arguments.rest) {
+            Some(lxc::request::Request::Help) => {
                 output::printed(informational(&arguments), |to| to.write_all(HELP.as_bytes()))
             }
             _ => usage(
@@ -61,20 +65,20 @@ pub(super) fn main(words: &[OsString]) -> u8 {
             ),
         };
     };
-    if let Some(question) = asks(&manifest, &arguments) {
-        return answer(&question, &manifest, &arguments);
+    let (loaded, report) = Loaded::read(&manifest, &values(&arguments));
+    if let Some(question) = loaded.as_ref().and_then(|loaded| asks(loaded, &arguments)) {
+        return answer(&question, &manifest, (loaded.as_ref(), report), &arguments);
     }
     let call = match arguments.call() {
         Ok(call) => call,
         Err(error) => return usage(&error.to_string()),
     };
-    let values = values(&arguments);
-    let wanted = wanted(&arguments, &call);
-    let Some((plan, chain)) = plan::make(&manifest, target(&call), &values, &wanted) else {
+    let request = request(&manifest, &arguments, &call);
+    let Some(prepared) = request.prepare_loaded(loaded.as_ref(), report) else {
         return status::USAGE;
     };
-    match secret::read(&chain) {
-        Ok(secrets) => run(&plan, secrets, options(&arguments)),
+    match secret::read(&prepared.chain) {
+        Ok(secrets) => run(&prepared.plan, &prepared.cache, secrets, options(&arguments)),
         Err(report) => {
             output::diagnostics(&report);
             status::USAGE
@@ -101,21 +105,29 @@ fn options(arguments: &Arguments) -> Options {
     Options { talk, keep_failed, allow_untrusted, under_lxc: true }
 }
 
-/// Returns what the call wants of the layer store. What cannot be read of the container's config is
-/// told when the run comes to it.
-fn wanted(arguments: &Arguments, call: &TemplateCall) -> Wanted {
+/// Returns what a call asks for. What cannot be read of the container's config is told when the run
+/// comes to it.
+fn request(manifest: &Path, arguments: &Arguments, call: &TemplateCall) -> Request {
     let mode = match arguments.storage.as_deref() {
-        Some("overlay") => Mode::Overlay,
-        Some("none") => Mode::None,
-        _ => Mode::Copy,
+        Some("overlay") => StorageMode::Overlay,
+        Some("none") => StorageMode::None,
+        _ => StorageMode::Copy,
     };
     let config = files::read_regular(&call.path.join("config"), lxc::config::LARGEST);
     let map = (!Ids::are_in_pieces()).then(|| store::map_of(Ids::of_this_process()));
-    Wanted::new(mode, arguments.rebuild, config.unwrap_or_default(), map)
+    let is_mapped = Caller::observe().is_mapped_root();
+    Request {
+        manifest: manifest.to_path_buf(),
+        values: values(arguments),
+        target: target(call),
+        wanted: wanted(mode, arguments.rebuild),
+        ids: ContainerIds { map, is_mapped },
+        config: config.unwrap_or_default(),
+    }
 }
 
 fn target(call: &TemplateCall) -> Target {
-    let target = plan::target(&call.name, &call.path, call.mapped, call.args.clone());
+    let target = request::target(&call.name, &call.path, call.mapped, call.args.clone());
     Target { rootfs: call.rootfs.clone(), ..target }
 }
 
@@ -128,10 +140,9 @@ fn informational(arguments: &Arguments) -> u8 {
 /// Tells whether the user's words ask for something.
 ///
 /// The manifest says which template they are for; one that cannot be used is shown later.
-fn asks(manifest: &Path, arguments: &Arguments) -> Option<Question> {
+fn asks(loaded: &Loaded, arguments: &Arguments) -> Option<Question> {
     let name = arguments.name.as_deref().and_then(|name| name.to_str()).unwrap_or("NAME");
-    let (chain, _) = load::chain(manifest, name, &values(arguments), None);
-    let chain = chain?;
+    let chain = loaded.bind(name, None).0?;
     let template = match &chain.upstream.template {
         TemplateRef::BuiltinBusybox => Some("busybox".to_owned()),
         TemplateRef::Name(name) => Some(name.clone()),
@@ -141,7 +152,7 @@ fn asks(manifest: &Path, arguments: &Arguments) -> Option<Question> {
         }),
     };
     let before: Vec<OsString> = chain.upstream.args.iter().map(OsString::from).collect();
-    let request = request::judge(template.as_deref(), &before, &arguments.rest)?;
+    let request = lxc::request::judge(template.as_deref(), &before, &arguments.rest)?;
     // What is built in has no help of its own to ask for, and takes no arguments.
     let builtin = chain.upstream.template == TemplateRef::BuiltinBusybox;
     let args = if builtin { Vec::new() } else { arguments.rest.clone() };
@@ -150,27 +161,39 @@ fn asks(manifest: &Path, arguments: &Arguments) -> Option<Question> {
 
 /// A call that only asks for something.
 struct Question {
-    request: Request,
+    request: lxc::request::Request,
     /// What the template is to be called with.
     args: Vec<OsString>,
 }
 
 /// Answers a call that only asks. No step runs, and nothing is made.
-fn answer(question: &Question, manifest: &Path, arguments: &Arguments) -> u8 {
+fn answer(
+    question: &Question,
+    manifest: &Path,
+    (loaded, report): (Option<&Loaded>, Report),
+    arguments: &Arguments,
+) -> u8 {
     // Upstreams remove what they think is theirs when they lack one of the three arguments.
     let scratch = if arguments.path.is_none() { scratch() } else { None };
     let target = match (&scratch, arguments.call()) {
         (_, Ok(call)) => Target { args: question.args.clone(), ..target(&call) },
         (Some((_, path)), Err(_)) => {
-            plan::target("NAME", path, arguments.mapped, question.args.clone())
+            request::target("NAME", path, arguments.mapped, question.args.clone())
         }
         (None, Err(error)) => return usage(&error.to_string()),
     };
-    let wanted = Wanted::nothing();
-    let Some((plan, _)) = plan::make(manifest, target, &values(arguments), &wanted) else {
+    let request = Request {
+        manifest: manifest.to_path_buf(),
+        values: values(arguments),
+        target,
+        wanted: wanted(StorageMode::None, false),
+        ids: ContainerIds { map: None, is_mapped: false },
+        config: Vec::new(),
+    };
+    let Some(Prepared { plan, .. }) = request.prepare_loaded(loaded, report) else {
         return status::USAGE;
     };
-    if question.request == Request::Help {
+    if question.request == lxc::request::Request::Help {
         let printed = output::print(|to| {
             to.write_all(HELP.as_bytes())?;
             role(&plan, to)
@@ -195,7 +218,7 @@ fn answer(question: &Question, manifest: &Path, arguments: &Arguments) -> u8 {
         }
         let mut command = Command::new(path);
         command
-            .args(&upstream.direct)
+            .args(&upstream.args)
             .env_clear()
             .envs(upstream.environment.iter().map(|(name, value)| (name, value)))
             .env(DEPTH, (depth + 1).to_string())

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::cache::Planned;
 use crate::manifest::{LayerName, Phase};
 use crate::source::At;
 
@@ -47,6 +48,8 @@ pub enum Event<'a> {
         /// How long it took.
         elapsed: Duration,
     },
+    /// An act of the layer store's begins.
+    Act(&'a Planned),
     /// Something that a person should know.
     Note(&'a str),
 }
@@ -79,7 +82,7 @@ impl fmt::Display for Subject {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let layer = &self.layer;
         match &self.doing {
-            Doing::Step(stop) => write!(formatter, "`{stop}` of layer `{layer}`"),
+            Doing::Step(phase) => write!(formatter, "`{phase}` of layer `{layer}`"),
             Doing::Upstream(template) => {
                 write!(formatter, "template `{template}` of layer `{layer}`")
             }

@@ -32,9 +32,9 @@ impl Run<'_> {
         handed: &Handed,
         more: &[(OsString, OsString)],
     ) -> Result<(), Failure> {
-        let subject = Subject { layer: layer.name.clone(), doing: Doing::Step(step.stop) };
+        let subject = Subject { layer: layer.name.clone(), doing: Doing::Step(step.phase) };
         let text = step.argv.last().map(String::as_str).unwrap_or_default();
-        let job = Job { subject, at: &step.at, text, status: status_of(step.stop) };
+        let job = Job { subject, at: &step.at, text, status: status_of(step.phase) };
         let options = self.options(step);
         if let Place::Rootfs(inside) = &step.place {
             return self.step_inside(job, layer, step, inside, handed).map_err(|failure| Failure {
@@ -216,8 +216,8 @@ pub(super) fn seen<'a>(
     handed.iter().filter(|(name, _)| layer.sees.iter().any(|seen| name == seen.as_str()))
 }
 
-fn status_of(stop: Phase) -> u8 {
-    match stop {
+fn status_of(phase: Phase) -> u8 {
+    match phase {
         Phase::Pre => status::PRE,
         Phase::Post | Phase::Finally => status::POST,
         Phase::Check => status::CHECK,
@@ -227,7 +227,7 @@ fn status_of(stop: Phase) -> u8 {
 fn hint(step: &Step, failure: &Failure) -> Option<String> {
     // One that was ended from outside has not looked.
     let has_looked = failure.reason.starts_with("ended with");
-    (step.stop == Phase::Check && has_looked)
+    (step.phase == Phase::Check && has_looked)
         .then(|| "a check proves a layer's work; what it looks for is missing".to_owned())
 }
 

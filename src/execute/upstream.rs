@@ -21,7 +21,13 @@ use crate::plan::{Layer, Template, Upstream};
 use crate::{record, shell};
 
 impl Run<'_> {
-    pub(super) fn upstream(&mut self, layer: &Layer, upstream: &Upstream) -> Result<(), Failure> {
+    /// Calls the upstream: for the container, or for the store.
+    pub(super) fn upstream(
+        &mut self,
+        layer: &Layer,
+        upstream: &Upstream,
+        for_store: bool,
+    ) -> Result<(), Failure> {
         let doing = Doing::Upstream(upstream.template.clone());
         let subject = Subject { layer: layer.name.clone(), doing };
         let fail =
@@ -32,34 +38,33 @@ impl Run<'_> {
         };
         let depth = template::depth();
         if depth >= DEEPEST {
-            let hint = "a manifest must not come to itself through `args`";
+            let hint = "a manifest cannot invoke itself through `args`";
             return Err(fail(format!("is this program again, {depth} levels deep")).hint(hint));
         }
         unchanged(path, *digest).map_err(&fail)?;
         let before = self.effect().map_err(|error| fail(format!("cannot be watched: {error}")))?;
-        // Where it is called for the container itself, the words for the placeholder are not meant.
-        let args = if self.stored.is_some() { &upstream.args } else { &upstream.direct };
         let mut command = Command::new(path);
         command
-            .args(args)
+            .args(&upstream.args)
             .env_clear()
             .envs(upstream.environment.iter().map(|(name, value)| (name, value)))
             .env(DEPTH, (depth + 1).to_string())
             // A template may ask questions, but what somebody answers is in no key.
-            .stdin(if self.stored.is_some() { Stdio::null() } else { Stdio::inherit() });
+            .stdin(if for_store { Stdio::null() } else { Stdio::inherit() });
         let options = SpawnOptions {
-            shares_terminal: self.stored.is_none() && child::is_terminal(rustix::stdio::stdin()),
+            shares_terminal: !for_store && child::is_terminal(rustix::stdio::stdin()),
             tick: self.context.observer.tick(),
             ..SpawnOptions::default()
         };
         let text = upstream.template.as_str();
         let job =
             Job { subject: subject.clone(), at: &upstream.at, text, status: status::UPSTREAM };
-        let words = [path.as_os_str()].into_iter().chain(args.iter().map(OsString::as_os_str));
+        let words =
+            [path.as_os_str()].into_iter().chain(upstream.args.iter().map(OsString::as_os_str));
         let line = shell::command(words);
         self.command(job, command, options)
             .map_err(|failure| Failure { command: Some(line.clone()), ..failure })?;
-        if self.stored.is_some() {
+        if for_store {
             // What it has left would be stored as that of another.
             unchanged(path, *digest).map_err(&fail)?;
         }

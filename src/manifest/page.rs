@@ -132,13 +132,13 @@ fn made(layer: &Layer, to: &mut fmt::Formatter<'_>) -> fmt::Result {
     if steps.iter().any(|(_, steps)| !steps.is_empty()) {
         writeln!(to, "\n## Steps")?;
     }
-    for (stop, steps) in steps {
+    for (phase, steps) in steps {
         for step in steps {
             let place = match step.place {
                 Place::Host => "on the host",
                 Place::Rootfs(_) => "inside the rootfs",
             };
-            write!(to, "\n`{stop}`, {place}:")?;
+            write!(to, "\n`{phase}`, {place}:")?;
             match &step.action {
                 Action::Run(text) => writeln!(to, "\n\n```sh\n{}\n```", text.trim_end())?,
                 Action::Script(path) => writeln!(to, " {}", code(&path.to_string_lossy()))?,

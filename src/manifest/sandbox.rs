@@ -13,7 +13,7 @@ const PRIVATE: [&str; 5] = ["/proc", "/sys", "/dev", "/run", "/tmp"];
 
 impl Decoder {
     /// Reads `in`, and the keys that depend on it.
-    pub(super) fn place(&mut self, table: &mut Table<'_>, stop: Phase) -> Place {
+    pub(super) fn place(&mut self, table: &mut Table<'_>, phase: Phase) -> Place {
         let place = table.take("in");
         let [network, resolver, capabilities, cache] = KEYS.map(|key| table.take(key));
         let inside = place.as_ref().is_some_and(|entry| {
@@ -27,8 +27,8 @@ impl Decoder {
             }
             return Place::Host;
         }
-        if let (Phase::Pre | Phase::Finally, Some(entry)) = (stop, &place) {
-            let message = format!("a `{stop}` step cannot run inside the rootfs");
+        if let (Phase::Pre | Phase::Finally, Some(entry)) = (phase, &place) {
+            let message = format!("a `{phase}` step cannot run inside the rootfs");
             let help = "it runs on the host; make it a `post` step, or leave `in` out";
             self.report.push(Diagnostic::error(&entry.node.at, message).help(help));
         }

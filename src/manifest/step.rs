@@ -13,14 +13,14 @@ impl Decoder {
         &mut self,
         table: &mut Table<'_>,
         key: &'static str,
-        stop: Phase,
+        phase: Phase,
     ) -> Vec<Step> {
         let Some(entry) = table.take(key) else { return Vec::new() };
         let nodes = entry.node.one_or_many();
-        nodes.iter().filter_map(|node| self.step(node, stop)).collect()
+        nodes.iter().filter_map(|node| self.step(node, phase)).collect()
     }
 
-    fn step(&mut self, node: &Node<'_>, stop: Phase) -> Option<Step> {
+    fn step(&mut self, node: &Node<'_>, phase: Phase) -> Option<Step> {
         let at = node.at.clone();
         if let DeValue::String(text) = node.value {
             let action = self.run(text, node)?;
@@ -28,12 +28,12 @@ impl Decoder {
         }
         let DeValue::Table(_) = node.value else {
             let help =
-                format!("write `{stop} = \"command\"` or `{stop} = {{ run = \"command\" }}`");
+                format!("write `{phase} = \"command\"` or `{phase} = {{ run = \"command\" }}`");
             self.report.push(node.not("a string or a table").help(help));
             return None;
         };
         let mut table = Table::of(node, "a step", &mut self.report)?;
-        let place = self.place(&mut table, stop);
+        let place = self.place(&mut table, phase);
         let run = table.take("run");
         let script = table.take("script");
         let shell = table.take("shell");

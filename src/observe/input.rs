@@ -8,10 +8,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::reading::Reader;
+use crate::cache::Input;
 use crate::digest::{Digest, Hasher};
 use crate::host::template;
 use crate::manifest::Mode;
-use crate::plan::Input;
 
 /// Observes one, with all below it.
 pub(super) fn observe(path: &Path, reader: &mut Reader<'_>) -> io::Result<Input> {

@@ -144,7 +144,9 @@ impl Probe {
             match files::read_regular(path, LARGEST_SCRIPT) {
                 Ok(bytes) => {
                     let interpreter = interpreter(&bytes);
-                    let script = Script { interpreter, digest: Digest::of(&bytes) };
+                    let digest = Digest::of(&bytes);
+                    let reads_name = memchr::memmem::find(&bytes, b"LXC_NAME").is_some();
+                    let script = Script { interpreter, digest, reads_name };
                     scripts.insert(path.clone(), script);
                 }
                 Err(error) => self.unreadable("script", path, &error, &step.at),

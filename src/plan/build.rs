@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use super::drop::{Bytes, Content, FileDrop};
 use super::facts::{Facts, FileFact, Observed, Program};
+use super::inside;
 use super::nest::{
     Act, Configuration, Inner, Inside, Layer, Manifest, Place, Plan, Step, Target, Template,
     Upstream, Variable,
 };
-use super::storage::{Ground, Storage};
-use super::{inside, pattern};
+use super::status::Storage;
 use crate::chain::{self, Chain, Dropped, EnvSource, Rendered};
 use crate::diagnostic::{Diagnostic, Report};
 use crate::digest::Digest;
@@ -26,9 +26,6 @@ const FORMAT: u32 = 1;
 
 /// The permission bits of a file that holds a secret.
 const SECRET: Mode = Mode::new(0o600);
-
-/// The longest name of a container that is its host name too, in bytes. Source: sethostname(2).
-const LONGEST_NAME: usize = 64;
 
 /// The shell of steps that name none: it ends at the first failure and at an unset variable.
 const SHELL: [&str; 2] = ["/bin/sh", "-eu"];
@@ -57,40 +54,6 @@ pub fn build(chain: &Chain, target: Target, facts: &Facts) -> Result<Plan, Repor
         }
         _ => Err(builder.report),
     }
-}
-
-/// Lets a plan use the layer store.
-///
-/// `shadow` is the chain as it is bound for [`super::PLACEHOLDER`].
-pub fn store(
-    plan: Plan,
-    chain: &Chain,
-    shadow: &Chain,
-    facts: &Facts,
-    wanted: Storage,
-    ground: Ground,
-) -> Plan {
-    let target = pattern::placeholder(&plan.container);
-    let mut plan = Plan { storage: wanted, ..plan };
-    let name = &plan.container.name;
-    if *name == target.name || plan.container.path.file_name().is_none_or(|last| last != &**name) {
-        let why = "the container's directory is not named as the container";
-        plan.storage.unused = Some(why.to_owned());
-        return plan;
-    }
-    if name.len() > LONGEST_NAME {
-        let why = format!("a name of more than {LONGEST_NAME} bytes is no host name");
-        plan.storage.unused = Some(why);
-        return plan;
-    }
-    let bound = shadow;
-    let Ok(shadow) = build(bound, target, facts) else {
-        let why = "no plan can be made for a container of another name";
-        plan.storage.unused = Some(why.to_owned());
-        return plan;
-    };
-    plan.storage.pattern = Some(pattern::pattern((chain, bound), &plan, shadow, ground));
-    plan
 }
 
 /// Reports what a plan would stumble over, whatever the template is.
@@ -177,9 +140,8 @@ impl Builder<'_> {
             self.upstream_environment(self.chain.layers.first()?, target.mapped.is_some());
         let pin = upstream.sha256.clone();
         let at = upstream.at.clone();
-        let direct = args.clone();
         let standing = None;
-        Some(Upstream { template, at, program, pin, args, direct, environment, decisive, standing })
+        Some(Upstream { template, at, program, pin, args, environment, decisive, standing })
     }
 
     /// Returns the whole environment of the upstream, and what of it decides what that makes: what every
@@ -391,21 +353,21 @@ impl Builder<'_> {
         Some(())
     }
 
-    fn steps(&self, layer: &chain::Layer, steps: &[manifest::Step], stop: Phase) -> Vec<Step> {
-        steps.iter().filter_map(|step| self.step(layer, step, stop)).collect()
+    fn steps(&self, layer: &chain::Layer, steps: &[manifest::Step], phase: Phase) -> Vec<Step> {
+        steps.iter().filter_map(|step| self.step(layer, step, phase)).collect()
     }
 
-    fn step(&self, layer: &chain::Layer, step: &manifest::Step, stop: Phase) -> Option<Step> {
+    fn step(&self, layer: &chain::Layer, step: &manifest::Step, phase: Phase) -> Option<Step> {
         let shell = || match &step.shell {
             Some(words) => words.clone(),
             None => SHELL.map(str::to_owned).to_vec(),
         };
         let inside = matches!(step.place, manifest::Place::Rootfs(_));
-        let (argv, script) = match &step.action {
+        let (argv, script, reads_name) = match &step.action {
             Action::Run(text) => {
                 let mut words = shell();
                 words.extend(["-c".to_owned(), text.clone()]);
-                (words, None)
+                (words, None, false)
             }
             Action::Script(path) => {
                 let script = self.facts.scripts.get(path)?;
@@ -413,7 +375,7 @@ impl Builder<'_> {
                 let mut words = if own { script.interpreter.clone() } else { shell() };
                 let path = if inside { inside::script(path) } else { path.clone() };
                 words.push(path.to_string_lossy().into_owned());
-                (words, Some(script.digest))
+                (words, Some(script.digest), script.reads_name)
             }
         };
         let directory = if inside { "/".into() } else { directory_of(layer) };
@@ -429,7 +391,7 @@ impl Builder<'_> {
             }),
         };
         let (at, timeout) = (step.at.clone(), step.timeout);
-        Some(Step { stop, at, argv, script, directory, timeout, place })
+        Some(Step { phase, at, argv, script, reads_name, directory, timeout, place })
     }
 
     /// Returns what a step inside the rootfs has of the caller's environment: how the network is

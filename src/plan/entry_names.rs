@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::key::EntryId;
+use super::status::EntryId;
 
 /// The shortest beginning of a key, in digits.
 const SHORTEST: usize = 12;

@@ -75,4 +75,6 @@ pub struct Script {
     pub interpreter: Vec<String>,
     /// The digest of its bytes.
     pub digest: Digest,
+    /// Whether it reads the container's name from its environment.
+    pub reads_name: bool,
 }

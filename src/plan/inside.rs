@@ -10,7 +10,7 @@ pub const SCRIPTS: &str = "/run/layered-template";
 const PROXIES: [&str; 5] = ["http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy"];
 
 /// Tells whether every step inside the rootfs has this variable of the caller's.
-pub(super) fn passes(name: &OsStr) -> bool {
+pub(crate) fn passes(name: &OsStr) -> bool {
     let name = name.to_string_lossy();
     PROXIES.iter().any(|proxy| name == *proxy || name == proxy.to_ascii_uppercase())
 }

@@ -86,7 +86,7 @@ impl Chart<'_> {
     fn step(&mut self, step: &Step, indent: &str) -> io::Result<()> {
         let text = step.argv.last().map(String::as_str).unwrap_or_default();
         let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
-        self.node(&format!("{}: {}", step.stop, label(line)), indent, "[[", "]]")
+        self.node(&format!("{}: {}", step.phase, label(line)), indent, "[[", "]]")
     }
 
     fn node(&mut self, text: &str, indent: &str, open: &str, close: &str) -> io::Result<()> {

@@ -7,8 +7,7 @@ use std::sync::Arc;
 use serde::{Serialize, Serializer};
 
 use super::drop::FileDrop;
-use super::key::EntryId;
-use super::storage::{Standing, Storage};
+use super::status::{CacheStatus, Storage};
 use crate::chain::{Origin, SecretVariable};
 use crate::digest::Digest;
 use crate::lxc::call::Mapped;
@@ -133,7 +132,7 @@ pub struct Layer {
     /// Steps on the way out, whatever happened.
     pub finally: Vec<Step>,
     /// Where it comes from; nothing, where there is no store.
-    pub standing: Option<Standing>,
+    pub standing: Option<CacheStatus>,
 }
 
 impl Layer {
@@ -201,7 +200,7 @@ impl Act {
     /// Tells whether it is a check that runs on the host.
     pub fn is_check_on_host(&self) -> bool {
         matches!(self, Self::Step(step)
-            if step.stop == Phase::Check && matches!(step.place, Place::Host))
+            if step.phase == Phase::Check && matches!(step.place, Place::Host))
     }
 }
 
@@ -222,13 +221,17 @@ pub struct Configuration {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Step {
     /// When it runs.
-    pub stop: Phase,
+    #[serde(rename = "stop")]
+    pub phase: Phase,
     /// Where the manifest has it.
     pub at: At,
     /// The command, as words.
     pub argv: Vec<String>,
     /// The script of the host that it runs, where it is no text of the manifest.
     pub script: Option<Digest>,
+    /// Whether that script reads the container's name from its environment.
+    #[serde(skip)]
+    pub reads_name: bool,
     /// The directory that it runs in.
     #[serde(serialize_with = "lossy")]
     #[cfg_attr(test, schemars(with = "String"))]
@@ -281,13 +284,10 @@ pub struct Upstream {
     #[serde(serialize_with = "digest_of_pin")]
     #[cfg_attr(test, schemars(with = "Option<Digest>"))]
     pub pin: Option<(Digest, At)>,
-    /// Its arguments, as words: those for the store's placeholder, where it is made for the store.
+    /// Its arguments, as words.
     #[serde(serialize_with = "lossy_words")]
     #[cfg_attr(test, schemars(with = "Vec<String>"))]
     pub args: Vec<OsString>,
-    /// Its arguments where it is called for the container itself.
-    #[serde(skip)]
-    pub direct: Vec<OsString>,
     /// Its whole environment.
     #[serde(serialize_with = "lossy_pairs")]
     #[cfg_attr(test, schemars(with = "std::collections::BTreeMap<String, String>"))]
@@ -296,7 +296,7 @@ pub struct Upstream {
     #[serde(skip)]
     pub decisive: Vec<(OsString, OsString)>,
     /// Where what it leaves comes from; nothing, where there is no store.
-    pub standing: Option<Standing>,
+    pub standing: Option<CacheStatus>,
 }
 
 /// The program behind a template.
@@ -331,17 +331,6 @@ impl Plan {
     /// Returns the call of the upstream.
     pub fn upstream(&self) -> &Upstream {
         self.layer.upstream()
-    }
-
-    /// Returns the entries of the store that it comes from.
-    pub fn entries(&self) -> Vec<EntryId> {
-        let standings = self.layers().filter_map(|layer| layer.standing.as_ref());
-        let all = standings.chain(self.upstream().standing.as_ref());
-        all.filter_map(|standing| match standing {
-            Standing::Stored { entry } => Some(*entry),
-            _ => None,
-        })
-        .collect()
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::drop::{Bytes, Content, Entry, EntryKind, FileDrop};
 use super::nest::{Act, Inner, Inside, Layer, Place, Plan, Step, Template, Upstream, Variable};
-use super::storage::Standing;
+use super::status::CacheStatus;
 use crate::digest::Digest;
 use crate::lxc::config;
 use crate::manifest::Owner;
@@ -93,23 +93,23 @@ impl Show<'_> {
     }
 
     /// Says more of where a layer comes from.
-    fn why(&mut self, standing: Option<&Standing>) -> io::Result<()> {
+    fn why(&mut self, standing: Option<&CacheStatus>) -> io::Result<()> {
         if self.detail != Detail::Whole {
             return Ok(());
         }
         match standing {
-            Some(Standing::Stored { entry }) => {
+            Some(CacheStatus::Stored { entry }) => {
                 self.more("stored", format_args!("{entry}"))?;
             }
-            Some(Standing::Built { why, .. }) => {
+            Some(CacheStatus::Built { why, .. }) => {
                 for line in why {
                     self.more("misses", format_args!("{}", shell::one_line(line)))?;
                 }
             }
-            Some(Standing::Always { why }) => {
+            Some(CacheStatus::Always { why }) => {
                 self.more("runs", format_args!("{}", shell::one_line(why)))?;
             }
-            Some(Standing::Decided { .. } | Standing::Nothing) | None => {}
+            Some(CacheStatus::Decided { .. } | CacheStatus::Nothing) | None => {}
         }
         Ok(())
     }
@@ -137,7 +137,7 @@ impl Show<'_> {
         };
         let words = [path.as_os_str()].into_iter().chain(upstream.args.iter().map(AsRef::as_ref));
         self.more("", format_args!("{}", shell::command(words)))?;
-        if upstream.args != upstream.direct {
+        if upstream.standing.as_ref().is_some_and(CacheStatus::is_stored) {
             self.more(
                 "",
                 format_args!("for the store: the placeholder becomes the name of whoever takes it"),
@@ -170,7 +170,7 @@ impl Show<'_> {
             Place::Host => String::new(),
             Place::Rootfs(inside) => place(inside),
         };
-        let kind = step.stop.to_string();
+        let kind = step.phase.to_string();
         self.line(&kind, format_args!("{first}{dots}{script}{place}{timeout}"), &step.at)?;
         if self.detail == Detail::Whole {
             let shell = shell::command(&step.argv[..step.argv.len().saturating_sub(1)]);
@@ -338,13 +338,13 @@ fn place(inside: &Inside) -> String {
 }
 
 /// Says where a layer comes from.
-fn standing(standing: Option<&Standing>) -> String {
+fn standing(standing: Option<&CacheStatus>) -> String {
     match standing {
-        Some(Standing::Stored { .. }) => "  [stored]".to_owned(),
-        Some(Standing::Built { .. }) => "  [to build]".to_owned(),
-        Some(Standing::Decided { by }) => format!("  [decided by pre of {by}]"),
-        Some(Standing::Always { .. }) => "  [always runs]".to_owned(),
-        Some(Standing::Nothing) | None => String::new(),
+        Some(CacheStatus::Stored { .. }) => "  [stored]".to_owned(),
+        Some(CacheStatus::Built { .. }) => "  [to build]".to_owned(),
+        Some(CacheStatus::Decided { by }) => format!("  [decided by pre of {by}]"),
+        Some(CacheStatus::Always { .. }) => "  [always runs]".to_owned(),
+        Some(CacheStatus::Nothing) | None => String::new(),
     }
 }
 

@@ -74,7 +74,7 @@ pub struct Setting<'a> {
     /// Whom the container's directory belongs to.
     pub directory: Ownership,
     /// What becomes of the tree of what is below, where there is something.
-    pub workspace: BuildOn,
+    pub on: BuildOn,
 }
 
 impl Build {
@@ -82,7 +82,7 @@ impl Build {
     pub fn begin(
         store: &Store,
         parent: Option<Entry>,
-        start: &Setting<'_>,
+        setting: &Setting<'_>,
         interrupt: Interrupt<'_>,
     ) -> io::Result<Self> {
         let (directory, held) = work::make_directory(store)?;
@@ -93,10 +93,10 @@ impl Build {
             parent,
             hidden: None,
             basis: Basis::New,
-            lxcpath: start.lxcpath.to_path_buf(),
-            name: start.name.to_owned(),
+            lxcpath: setting.lxcpath.to_path_buf(),
+            name: setting.name.to_owned(),
         };
-        build.furnish(start, interrupt)?;
+        build.furnish(setting, interrupt)?;
         Ok(build)
     }
 
@@ -105,24 +105,24 @@ impl Build {
         self.lxcpath.join(&self.name).join("rootfs").display().to_string()
     }
 
-    fn furnish(&mut self, start: &Setting<'_>, interrupt: Interrupt<'_>) -> io::Result<()> {
+    fn furnish(&mut self, setting: &Setting<'_>, interrupt: Interrupt<'_>) -> io::Result<()> {
         let shown = self.shown();
         let rootfs = shown.join("rootfs");
         for path in [&shown, &rootfs] {
             DirBuilder::new().mode(0o700).create(path)?;
         }
-        own(open(&rootfs)?, Attributes { uid: 0, gid: start.group, mode: ROOTFS })?;
+        own(open(&rootfs)?, Attributes { uid: 0, gid: setting.group, mode: ROOTFS })?;
         let container = open(&shown)?;
         let mut config = given::config(&self.seeming_rootfs());
         if let Some(parent) = &self.parent {
             config = parent.config.around(&config, |text| io::Result::Ok(text.to_vec()))?;
         }
-        files::replace_in(&container, "config", &config, start.ownership)?;
-        let Ownership { uid, gid, mode } = start.directory;
+        files::replace_in(&container, "config", &config, setting.ownership)?;
+        let Ownership { uid, gid, mode } = setting.directory;
         own(&container, Attributes { uid, gid, mode })?;
         if let Some(parent) = &self.parent {
             let lower = self.store.rootfs(parent.id);
-            self.basis = match start.workspace {
+            self.basis = match setting.on {
                 BuildOn::Overlay => Basis::Overlay(self.overlay(&lower, &rootfs)?),
                 BuildOn::Copy => {
                     let (from, to) = (open(&lower)?, open(&rootfs)?);
@@ -130,9 +130,11 @@ impl Build {
                     Basis::Copy { shares_bytes }
                 }
             };
-            self.store.put_sidecar(parent, &container, interrupt, |_| Ok(()))?;
+            if parent.sidecar.is_some() {
+                self.store.put_sidecar(parent.id, &container, interrupt, |_| Ok(()))?;
+            }
         }
-        self.hidden = Some(HiddenContainers::hide(start.lxcpath, &shown, start.name)?);
+        self.hidden = Some(HiddenContainers::hide(setting.lxcpath, &shown, setting.name)?);
         Ok(())
     }
 

@@ -90,6 +90,8 @@ pub fn clean(store: &Store, users: &Referrers) -> io::Result<Cleaned> {
     discard(&store.latest_dir(), unknown, &mut cleaned.stuck);
     // Nobody waits for any: every run has the store's lock before it takes one.
     discard(&store.locks(), |_| true, &mut cleaned.stuck);
+    // What was refused is built, and judged, once more.
+    discard(&store.refused(), |_| true, &mut cleaned.stuck);
     // What is still there is read once more.
     discard(&store.readings(), |_| true, &mut cleaned.stuck);
     Ok(cleaned)

@@ -10,18 +10,22 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use super::build::{Basis, Build};
-use super::entry::{Entry, Keys, Made, write_whole};
+use super::entry::{Entry, Made, write_whole};
 use super::flush::Flush;
 use super::layout::{now, open};
+use super::refused;
 use super::scrub::{is_identity, scrub};
+use crate::cache::{IdentityKeys, KeyInputs};
 use crate::digest::Digest;
 use crate::host::caller::Caller;
 use crate::host::files;
 use crate::host::rootfs::Rootfs;
 use crate::lxc::{self, given};
-use crate::plan::{Document, EntryId};
+use crate::plan::EntryId;
 use crate::record;
-use crate::tree::{self, Baseline, Changes, Form, Interrupt, Listing, Occurrence, OccurrenceKind};
+use crate::tree::{
+    self, Baseline, Changes, Form, Interrupt, Listing, Occurrence, OccurrenceKind, Search,
+};
 
 /// The longest path that is written to, in bytes, and one more: with a slash in front and a NUL behind
 /// the kernel takes no more.
@@ -36,7 +40,7 @@ pub struct About<'a> {
     /// What made it.
     pub made: Made,
     /// What defines it.
-    pub document: Document,
+    pub document: KeyInputs,
     /// What its layer lists as identity.
     pub identity: &'a [&'a Path],
     /// What its layer drops itself: none of it is taken for an identity that came by itself.
@@ -45,6 +49,17 @@ pub struct About<'a> {
     pub removed: &'a [&'a Path],
     /// The name that stands for the container's.
     pub placeholder: &'a str,
+    /// Whether it is stored even where that name stands in a form that cannot be replaced.
+    pub keeps_name: bool,
+}
+
+/// What became of a layer that was built.
+#[derive(Debug)]
+pub enum Committed {
+    /// It is stored.
+    Stored(Box<Entry>),
+    /// It is not: these files hold the container's name in a form that cannot be replaced.
+    NameLeft(Vec<String>),
 }
 
 /// The rootfs that a layer has left, without what makes a container itself.
@@ -53,7 +68,7 @@ struct Tree {
     /// What came of what makes a container itself, and stays.
     kept: Vec<PathBuf>,
     /// The keys that were taken out.
-    keys: Keys,
+    keys: IdentityKeys,
     /// What brings it to the disk.
     flush: Flush,
 }
@@ -68,22 +83,15 @@ struct List {
 }
 
 impl List {
-    /// Takes out the places to which nobody can write another name, and returns the paths at which
-    /// the placeholder will stay, as far as this layer has put it there.
-    fn take_fixed(&mut self, needle: &[u8]) -> Vec<Vec<u8>> {
+    /// Takes out the places at which no name can be put into the placeholder's, and returns those that
+    /// are this layer's doing.
+    fn take_fixed(&mut self, search: &Search) -> Vec<Vec<u8>> {
         let changed =
             |path: &[u8]| self.changes.as_ref().is_none_or(|changes| changes.contains(path));
-        let mut fixed: Vec<Vec<u8>> = self
-            .listing
-            .paths()
-            .filter(|path| memchr::memmem::find(path, needle).is_some())
-            .collect();
-        // No call takes a longer path, so that none can be written to.
-        let is_long = |place: &Occurrence| place.path.len() >= LONGEST_PATH;
-        let lost = |place: &&Occurrence| place.kind == OccurrenceKind::Binary || is_long(place);
-        fixed.extend(self.places.iter().filter(lost).map(|place| place.path.clone()));
+        let mut fixed: Vec<Vec<u8>> =
+            self.listing.paths().filter(|path| search.is_in(last_name(path))).collect();
+        fixed.extend(take_lost(&mut self.places));
         fixed.retain(|path| changed(path));
-        self.places.retain(|place| !is_long(place));
         fixed
     }
 }
@@ -94,17 +102,17 @@ impl Build {
     /// # Errors
     ///
     /// Also when interrupted.
-    pub fn commit(mut self, about: About<'_>, interrupt: Interrupt<'_>) -> io::Result<Entry> {
+    pub fn commit(mut self, about: About<'_>, interrupt: Interrupt<'_>) -> io::Result<Committed> {
         if let Some(hidden) = self.hidden.take() {
             let mark = self.directory.file_name().unwrap_or_default();
-            hidden.lift(about.placeholder, mark.as_bytes())?;
+            hidden.reveal(about.placeholder, mark.as_bytes())?;
         }
         let made = self.directory.join("entry");
         DirBuilder::new().mode(0o755).create(&made)?;
         let rootfs = made.join("rootfs");
         let Tree { mut list, kept, keys, flush } = self.tree(&rootfs, &about, interrupt)?;
-        let needle = about.placeholder.as_bytes();
-        let fixed = list.take_fixed(needle);
+        let search = Search::new(about.placeholder);
+        let fixed = list.take_fixed(&search);
         let mut written = Vec::new();
         list.listing.write(&mut written)?;
         let parent = self.parent.as_ref();
@@ -125,19 +133,29 @@ impl Build {
         entry.keys.leave_out(about.removed);
         entry.keys.add(keys);
         entry.keys.leave_out(&entry.kept);
+        let tree = Rootfs::open(&rootfs)?;
+        entry.makers = entry.keys.makers(|path| has(&tree, path));
         let unclear = || io::Error::other("its config does not show what was given to it");
         entry.config = self.config()?.ok_or_else(unclear)?;
         entry.record = self.record(parent);
         entry.listing = Digest::of(&written);
         self.sidecar(&made)?;
-        if let Some((digest, places)) = list_sidecar(&made.join("beside"), needle, interrupt)? {
-            let binary = places.iter().filter(|place| place.kind == OccurrenceKind::Binary);
-            let shown = |place: &Occurrence| [b"../", &place.path[..]].concat();
-            entry.fixed.extend(binary.map(shown));
+        if let Some((digest, mut places)) = list_sidecar(&made.join("beside"), &search, interrupt)?
+        {
+            let lost = take_lost(&mut places);
+            entry.fixed.extend(lost.iter().map(|path| [b"../", &path[..]].concat()));
             (entry.sidecar, entry.sidecar_places) = (Some(digest), places);
         }
+        if !entry.fixed.is_empty() && !about.keeps_name {
+            let shown = |path: &Vec<u8>| format!("/{}", String::from_utf8_lossy(path));
+            let files: Vec<_> = entry.fixed.iter().map(shown).collect();
+            if let Err(error) = refused::note(&self.store, key, &files) {
+                tracing::debug!(%error, "it will be built once more to find that out");
+            }
+            return Ok(Committed::NameLeft(files));
+        }
         self.publish(&made, &entry, &written, flush)?;
-        Ok(entry)
+        Ok(Committed::Stored(Box::new(entry)))
     }
 
     /// Makes the whole tree, takes out of it what makes a container itself, and lists it.
@@ -166,14 +184,14 @@ impl Build {
         if let Some(changes) = &mut merged {
             scrubbed.emptied.iter().for_each(|path| changes.add(path));
         }
-        let needle = about.placeholder.as_bytes();
+        let search = &Search::new(about.placeholder);
         let list = match (&self.parent, merged) {
-            (None, _) => Self::list_new(rootfs, needle, interrupt)?,
+            (None, _) => Self::list_new(rootfs, search, interrupt)?,
             (Some(parent), Some(changes)) => {
-                self.list_merged(parent, rootfs, changes, needle, interrupt)?
+                self.list_merged(parent, rootfs, changes, search, interrupt)?
             }
             (Some(parent), None) => {
-                self.list_copied(parent, rootfs, is_private, needle, interrupt)?
+                self.list_copied(parent, rootfs, is_private, search, interrupt)?
             }
         };
         let flush = early.unwrap_or_else(|| Flush::begin(&self.held));
@@ -191,9 +209,9 @@ impl Build {
         tree::merge(base, upper.as_fd(), open(rootfs)?.as_fd(), form, interrupt)
     }
 
-    fn list_new(rootfs: &Path, needle: &[u8], interrupt: Interrupt<'_>) -> io::Result<List> {
+    fn list_new(rootfs: &Path, search: &Search, interrupt: Interrupt<'_>) -> io::Result<List> {
         let (listing, places) =
-            Listing::of(open(rootfs)?.as_fd(), Baseline::Nothing, needle, interrupt)?;
+            Listing::of(open(rootfs)?.as_fd(), Baseline::Nothing, search, interrupt)?;
         Ok(List { listing, places, changes: None })
     }
 
@@ -203,14 +221,14 @@ impl Build {
         parent: &Entry,
         rootfs: &Path,
         changes: Changes,
-        needle: &[u8],
+        search: &Search,
         interrupt: Interrupt<'_>,
     ) -> io::Result<List> {
         // Where the parent's is damaged, all is read.
         let before = parent.list(&self.store).ok();
         let known =
             before.as_ref().map_or(Baseline::Nothing, |list| Baseline::Parent(list, &changes));
-        let (listing, mut places) = Listing::of(open(rootfs)?.as_fd(), known, needle, interrupt)?;
+        let (listing, mut places) = Listing::of(open(rootfs)?.as_fd(), known, search, interrupt)?;
         if before.is_some() {
             // What the layer has changed is found anew; a path may be gone with what is above it.
             let there: HashSet<_> = listing.paths().collect();
@@ -226,16 +244,16 @@ impl Build {
         parent: &Entry,
         rootfs: &Path,
         is_private: bool,
-        needle: &[u8],
+        search: &Search,
         interrupt: Interrupt<'_>,
     ) -> io::Result<List> {
         let (base, tree) = (open(&self.store.rootfs(parent.id))?, open(rootfs)?);
-        let (listing, places) = Listing::of(tree.as_fd(), Baseline::Nothing, needle, interrupt)?;
+        let (listing, places) = Listing::of(tree.as_fd(), Baseline::Nothing, search, interrupt)?;
         let before = match parent.list(&self.store) {
             Ok(before) => before,
             Err(error) => {
                 tracing::debug!(%error, "what the parent holds is read");
-                Listing::of(base.as_fd(), Baseline::Nothing, b"", interrupt)?.0
+                Listing::of(base.as_fd(), Baseline::Nothing, &Search::NOTHING, interrupt)?.0
             }
         };
         let changes = listing.changes(&before);
@@ -262,8 +280,8 @@ impl Build {
     }
 
     /// Returns the keys that what is below has had, but for those of an SSH server that is gone.
-    fn inherited_keys(&self, rootfs: &Path) -> io::Result<Keys> {
-        let Some(parent) = &self.parent else { return Ok(Keys::default()) };
+    fn inherited_keys(&self, rootfs: &Path) -> io::Result<IdentityKeys> {
+        let Some(parent) = &self.parent else { return Ok(IdentityKeys::default()) };
         let has_server = |tree: &Path| -> io::Result<bool> {
             let place = Rootfs::open(tree)?.existing_place(Path::new("/usr/sbin/sshd"))?;
             Ok(place.map(|place| place.look()).transpose()?.flatten().is_some())
@@ -350,6 +368,28 @@ impl Build {
     }
 }
 
+/// Takes out the places at which no name can be put into that which was found, and returns their paths.
+fn take_lost(places: &mut Vec<Occurrence>) -> Vec<Vec<u8>> {
+    let can_be_written = |place: &Occurrence| {
+        // No call takes a longer path, so that none can be written to.
+        matches!(place.kind, OccurrenceKind::Text | OccurrenceKind::Symlink)
+            && place.path.len() < LONGEST_PATH
+    };
+    let mut lost: Vec<_> = places.extract_if(.., |place| !can_be_written(place)).collect();
+    lost.dedup_by(|one, other| one.path == other.path);
+    lost.into_iter().map(|place| place.path).collect()
+}
+
+fn last_name(path: &[u8]) -> &[u8] {
+    path.rsplit(|byte| *byte == b'/').next().unwrap_or(path)
+}
+
+/// Tells whether there is something at a path of a rootfs.
+fn has(rootfs: &Rootfs, path: &str) -> bool {
+    let place = rootfs.existing_place(Path::new(path));
+    place.ok().flatten().is_some_and(|place| place.look().is_ok_and(|there| there.is_some()))
+}
+
 /// Takes something out of a directory, to another of the same filesystem.
 fn take(from: &Path, name: &OsStr, to: &Path) -> io::Result<()> {
     let directory = open(from)?;
@@ -375,18 +415,18 @@ fn is_same(one: &Rootfs, other: &Rootfs, path: &Path) -> bool {
     read(one).zip(read(other)).is_some_and(|(one, other)| one.is_same(&other))
 }
 
-/// Returns the digest of what stands beside a rootfs, and where `needle` stands in it; nothing, where
-/// there is nothing.
+/// Returns the digest of what stands beside a rootfs, and what in it holds a name; `None` where there is
+/// nothing.
 pub(super) fn list_sidecar(
     sidecar: &Path,
-    needle: &[u8],
+    search: &Search,
     interrupt: Interrupt<'_>,
 ) -> io::Result<Option<(Digest, Vec<Occurrence>)>> {
     let directory = match open(sidecar) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened?,
     };
-    let (listing, places) = Listing::of(directory.as_fd(), Baseline::Nothing, needle, interrupt)?;
+    let (listing, places) = Listing::of(directory.as_fd(), Baseline::Nothing, search, interrupt)?;
     let mut written = Vec::new();
     listing.write(&mut written)?;
     Ok(Some((Digest::of(&written), places)))

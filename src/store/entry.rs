@@ -7,14 +7,15 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::layout::{Store, now, unique};
+use crate::cache::{IdentityKeys, KeyInputs, KeyMaker, StoredEntry};
 use crate::digest::Digest;
 use crate::host::files;
 use crate::lxc::given;
-use crate::plan::{Document, EntryId};
+use crate::plan::EntryId;
 use crate::tree::{Listing, Occurrence};
 
 /// The version of the format.
-const FORMAT: u32 = 5;
+const FORMAT: u32 = 6;
 
 /// The longest name of an entry, in bytes, and more.
 pub(super) const LARGEST_NAME: usize = 4096;
@@ -36,21 +37,23 @@ pub struct Entry {
     /// When it was made, in milliseconds since 1970. Its generation may be later: that only rises.
     pub made_at: u64,
     /// What defines it.
-    pub document: Document,
+    pub document: KeyInputs,
     /// The directories of containers that it, and what it stands on, were made in: each may stand in
     /// what they have left.
     pub lxcpaths: Vec<PathBuf>,
     /// The config that it left.
     pub config: given::Config,
-    /// Where the placeholder's name stands in it.
+    /// The files and links that hold the placeholder, where a container's name is put in its place.
     pub places: Vec<Occurrence>,
-    /// Where it stands, of what its own layer made, and nobody can write another: in names, and in
-    /// what is no text.
+    /// Where it stands, or a part of it, of what its own layer made, and no name can be put in its
+    /// place: in names of files, in what is no text, and where it was taken apart.
     pub fixed: Vec<Vec<u8>>,
     /// What its layers drop themselves of what would be taken for an identity: it stays.
     pub kept: Vec<PathBuf>,
-    /// The keys that are made anew for each container.
-    pub keys: Keys,
+    /// The keys that were taken out of it.
+    pub keys: IdentityKeys,
+    /// How those are made for each container that the rootfs has programs for.
+    pub makers: Vec<KeyMaker>,
     /// The record that the upstream left, where it is this program again.
     pub record: Option<serde_json::Value>,
     /// The digest of its listing.
@@ -79,55 +82,13 @@ pub struct Made {
     pub role: Option<String>,
 }
 
-/// The keys of an entry that are made anew for each container.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Keys {
-    /// The types of the SSH host keys.
-    pub ssh: Vec<String>,
-    /// The types of dropbear's host keys.
-    pub dropbear: Vec<String>,
-    /// Whether there is a snakeoil certificate.
-    pub snakeoil: bool,
-    /// Whether there is a name of an iSCSI initiator.
-    pub iscsi: bool,
-}
-
-impl Keys {
-    /// Tells whether there are none.
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-
-    /// Leaves out those whose files are at these paths.
-    pub fn leave_out<P: AsRef<Path>>(&mut self, paths: &[P]) {
-        let is_kept = |path: String| paths.iter().any(|kept| kept.as_ref() == Path::new(&path));
-        self.ssh.retain(|kind| !is_kept(format!("/etc/ssh/ssh_host_{kind}_key")));
-        self.dropbear.retain(|kind| !is_kept(format!("/etc/dropbear/dropbear_{kind}_host_key")));
-        self.snakeoil &= !is_kept("/etc/ssl/private/ssl-cert-snakeoil.key".to_owned())
-            && !is_kept("/etc/ssl/certs/ssl-cert-snakeoil.pem".to_owned());
-        self.iscsi &= !is_kept("/etc/iscsi/initiatorname.iscsi".to_owned());
-    }
-
-    /// Adds those of `other`.
-    pub fn add(&mut self, other: Self) {
-        self.ssh.extend(other.ssh);
-        self.dropbear.extend(other.dropbear);
-        for list in [&mut self.ssh, &mut self.dropbear] {
-            list.sort();
-            list.dedup();
-        }
-        self.snakeoil |= other.snakeoil;
-        self.iscsi |= other.iscsi;
-    }
-}
-
 impl Entry {
     /// Returns a new one, without what only its tree can tell.
     pub(super) fn new(
         id: EntryId,
         parent: Option<EntryId>,
         made: Made,
-        document: Document,
+        document: KeyInputs,
     ) -> Self {
         Self {
             format: FORMAT,
@@ -141,7 +102,8 @@ impl Entry {
             places: Vec::new(),
             fixed: Vec::new(),
             kept: Vec::new(),
-            keys: Keys::default(),
+            keys: IdentityKeys::default(),
+            makers: Vec::new(),
             record: None,
             listing: Digest::of(b""),
             sidecar: None,
@@ -153,7 +115,8 @@ impl Entry {
     ///
     /// # Errors
     ///
-    /// Also where a byte of the document is not as it was written.
+    /// Also where a byte of the document is not as it was written; [`io::ErrorKind::Unsupported`] where
+    /// another version of the program wrote it.
     pub fn read(store: &Store, id: EntryId) -> io::Result<Self> {
         let bytes = files::read_regular(&store.document(id), LARGEST)?;
         let damaged = || io::Error::other("it is damaged");
@@ -166,7 +129,8 @@ impl Entry {
         // Another version's has other fields.
         let Version { format } = serde_json::from_slice(text)?;
         if format != FORMAT {
-            return Err(io::Error::other(format!("its format is {format}, not {FORMAT}")));
+            let message = format!("its format is {format}, not {FORMAT}");
+            return Err(io::Error::new(io::ErrorKind::Unsupported, message));
         }
         let entry: Self = serde_json::from_slice(text)?;
         if entry.id == id { Ok(entry) } else { Err(damaged()) }
@@ -178,6 +142,19 @@ impl Entry {
         let mut bytes = format!("{}\n", Digest::of(&text)).into_bytes();
         bytes.extend_from_slice(&text);
         write_whole(&store.document(self.id), &bytes)
+    }
+
+    /// Returns what is to be known of it for a container to be made from it.
+    pub fn contents(&self) -> StoredEntry {
+        let paths = |places: &[Occurrence]| places.iter().map(|place| place.path.clone()).collect();
+        StoredEntry {
+            lxcpaths: self.lxcpaths.clone(),
+            config: self.config.clone(),
+            names: paths(&self.places),
+            sidecar: self.sidecar.map(|_| paths(&self.sidecar_places)),
+            record: self.record.clone(),
+            makers: self.makers.clone(),
+        }
     }
 
     /// Reads what its tree holds.

@@ -11,6 +11,8 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 
 use super::entry::{Entry, LARGEST_NAME};
 use super::lock::Lock;
+use super::refused;
+use crate::cache::{BadEntry, Fault, Index, KeyInputs, Ladder};
 use crate::digest::Digest;
 use crate::host::account::Range;
 use crate::host::caller::Caller;
@@ -18,12 +20,15 @@ use crate::host::fault::is_shortage;
 use crate::host::files;
 use crate::host::state::{Owner, make_all, make_one};
 use crate::host::userns::Ids;
-use crate::plan::{EntryId, Stock};
+use crate::plan::EntryId;
 
 /// The variable that puts the store elsewhere.
 pub const VARIABLE: &str = "LAYERED_TEMPLATE_STORE";
 
-/// Returns where the store of a caller is; nothing, where there is no home for one.
+/// What is said where [`directory`] knows no place for the store.
+pub const NO_DIRECTORY: &str = "cannot locate the layer store: set HOME";
+
+/// Returns where the store of a caller is; `None`, where there is no home for one.
 ///
 /// Behind an id map the caller may still be the host's root: its store is where root's is, since
 /// nobody else passes root's home.
@@ -128,6 +133,7 @@ impl Store {
             (self.latest_dir(), owner),
             (self.locks(), owner),
             (self.readings(), owner),
+            (self.refused(), owner),
             (self.roots(), owner),
         ] {
             match make_one(&path, 0o700, owner) {
@@ -167,7 +173,8 @@ impl Store {
         self.top.join(format!("{}.meta", self.map))
     }
 
-    pub(super) fn trees(&self) -> PathBuf {
+    /// Returns where the trees are, each in a directory named as its entry.
+    pub fn trees(&self) -> PathBuf {
         self.trees_of_map().join("trees")
     }
 
@@ -232,6 +239,10 @@ impl Store {
         self.meta().join("readings")
     }
 
+    pub(super) fn refused(&self) -> PathBuf {
+        self.meta().join("refused")
+    }
+
     pub(super) fn locks(&self) -> PathBuf {
         self.meta().join("locks")
     }
@@ -257,8 +268,9 @@ impl Store {
         Ok(ids)
     }
 
-    /// Observes what is stored; of what was last made for a role, what defined it.
-    pub fn stock(&self, manifest: &Path, slots: &[String]) -> io::Result<Stock> {
+    /// Observes what is stored. `labels` are the slots of a role, of which it is told what defined what was
+    /// last made for them.
+    pub fn index(&self, manifest: &Path, labels: &[String]) -> io::Result<Index> {
         let mut entries: BTreeMap<Digest, u64> = BTreeMap::new();
         for id in self.entries()? {
             let newest = entries.entry(id.key).or_default();
@@ -272,32 +284,60 @@ impl Store {
             Some((*key, entry.made_at))
         });
         let made_at = made_at.collect();
-        let mut stock = Stock { entries, made_at, now, earlier: BTreeMap::new() };
-        for slot in slots {
-            if let Some(document) = self.earlier(manifest, slot) {
-                stock.earlier.insert(slot.clone(), document);
+        let refused = refused::all(self)?;
+        let mut index = Index { entries, made_at, now, refused, ..Index::default() };
+        for label in labels {
+            if let Some(inputs) = self.earlier(manifest, label) {
+                index.earlier.insert(label.clone(), inputs);
             }
         }
-        Ok(stock)
+        Ok(index)
     }
 
-    /// Tells what is wrong with an entry at first sight; nothing, where it can be used.
-    pub fn fault(&self, id: EntryId) -> Option<io::Error> {
-        let read = Entry::read(self, id).and_then(|entry| {
-            let sidecar = entry.sidecar.map(|_| open(&self.sidecar(id)));
-            open(&self.rootfs(id)).and(sidecar.transpose())
-        });
-        read.err().and_then(|error| match error.kind() {
-            // Whoever uses it is told.
-            _ if is_shortage(&error) => None,
-            io::ErrorKind::NotFound => Some(io::Error::other("its tree is gone")),
-            // A user's trees are the mapped root's: a plan does not come to see them.
-            io::ErrorKind::PermissionDenied => None,
-            _ => Some(error),
-        })
+    /// Asks for a ladder until the index knows all that it needs to: what is in the entries that the
+    /// ladder takes, and which of them cannot be used.
+    pub fn ladder(&self, index: &mut Index, ask: impl Fn(&Index) -> Ladder) -> Ladder {
+        loop {
+            let ladder = ask(index);
+            let unknown = ladder.unknown(index);
+            if unknown.is_empty() {
+                return ladder;
+            }
+            for (id, what) in unknown {
+                match self.look_at(id) {
+                    Ok(entry) => {
+                        index.looked_at.insert(id, entry.contents());
+                    }
+                    Err(fault) => {
+                        index.faults.insert(id, BadEntry { what, fault });
+                    }
+                }
+            }
+        }
     }
 
-    fn earlier(&self, manifest: &Path, slot: &str) -> Option<crate::plan::Document> {
+    /// Reads an entry, and tells what is wrong with it at first sight.
+    fn look_at(&self, id: EntryId) -> Result<Entry, Fault> {
+        let fault = |error: io::Error| match error.kind() {
+            io::ErrorKind::Unsupported => Fault::Format,
+            io::ErrorKind::NotFound => Fault::Damaged("its tree is gone".to_owned()),
+            _ => Fault::Damaged(error.to_string()),
+        };
+        let entry = Entry::read(self, id).map_err(fault)?;
+        let sidecar = entry.sidecar.map(|_| open(&self.sidecar(id)));
+        match open(&self.rootfs(id)).and(sidecar.transpose()) {
+            // Whoever uses it is told. A user's trees are the mapped root's: a plan does not come to
+            // see them.
+            Err(error)
+                if !is_shortage(&error) && error.kind() != io::ErrorKind::PermissionDenied =>
+            {
+                Err(fault(error))
+            }
+            _ => Ok(entry),
+        }
+    }
+
+    fn earlier(&self, manifest: &Path, slot: &str) -> Option<KeyInputs> {
         let id = files::read_regular(&self.latest(manifest, slot), LARGEST_NAME).ok()?;
         let id = EntryId::parse(str::from_utf8(&id).ok()?.trim())?;
         let entry = Entry::read(self, id).ok()?;

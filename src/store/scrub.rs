@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, fstat, futimens, openat};
 
-use super::entry::Keys;
+use crate::cache::IdentityKeys;
 use crate::host::rootfs::{Attributes, Place, Rootfs};
 use crate::tree::{self, loosened, times};
 
@@ -44,7 +44,7 @@ const ISCSI: &str = "/etc/iscsi/initiatorname.iscsi";
 #[derive(Debug, Default)]
 pub struct Scrubbed {
     /// The keys that are to be made anew.
-    pub keys: Keys,
+    pub keys: IdentityKeys,
     /// The paths of what was emptied, without the slash in front.
     pub emptied: Vec<Vec<u8>>,
     /// What leads to something that the layer drops, and so is not taken out.

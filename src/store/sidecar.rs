@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Mode, RenameFlags, mkdirat, renameat_with, unlinkat};
 
-use super::entry::Entry;
 use super::layout::{Store, open, unique};
+use crate::plan::EntryId;
 use crate::tree::{self, Interrupt};
 
 impl Store {
@@ -16,20 +16,17 @@ impl Store {
     /// has to be changed in it, while it still stands in a directory of its own.
     pub fn put_sidecar(
         &self,
-        entry: &Entry,
+        entry: EntryId,
         container: &OwnedFd,
         interrupt: Interrupt<'_>,
         finish: impl FnOnce(&Path) -> io::Result<()>,
     ) -> io::Result<()> {
-        if entry.sidecar.is_none() {
-            return Ok(());
-        }
         let name = format!(".layered-template.{}", unique()?);
         mkdirat(container, &name, Mode::RWXU)?;
         let path = PathBuf::from(format!("/proc/self/fd/{}", container.as_raw_fd())).join(&name);
         let put = || -> io::Result<()> {
             let directory = open(&path)?;
-            tree::copy(open(&self.sidecar(entry.id))?.as_fd(), directory.as_fd(), &[], interrupt)?;
+            tree::copy(open(&self.sidecar(entry))?.as_fd(), directory.as_fd(), &[], interrupt)?;
             finish(&path)?;
             for entry in fs::read_dir(&path)? {
                 let name = entry?.file_name();

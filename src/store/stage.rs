@@ -166,7 +166,7 @@ impl HiddenContainers {
     /// # Errors
     ///
     /// Where somebody stays all the same.
-    pub fn lift(self, name: &str, mark: &[u8]) -> io::Result<()> {
+    pub fn reveal(self, name: &str, mark: &[u8]) -> io::Result<()> {
         let shown = self.lxcpath.join(name);
         let deadline = Instant::now() + LONGEST_END;
         let can_be_found = leftover::can_be_found();

@@ -15,10 +15,11 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::{About, Build, BuildOn, Entry, Made, Setting, Store, map_of};
+use crate::cache::{Field, KeyInputs};
 use crate::host::files::Ownership;
 use crate::host::userns::Ids;
-use crate::plan::{Document, Field};
-use crate::tree::{self, Baseline, Interrupt, Listing};
+use crate::store::Committed;
+use crate::tree::{self, Baseline, Interrupt, Listing, Search};
 use dump::Dump;
 use namespace::Who;
 use operation::Operation;
@@ -33,7 +34,7 @@ const LONGEST: usize = 60;
 /// How many sequences begin with one planted tree.
 const TOGETHER: u64 = 8;
 
-const NAME: &str = "zz-lt-placeholder-7f3a9c";
+const NAME: &str = "lt0placeholder-q4nm8vt2w6xk-z7f3a9c5d1h8";
 
 #[test]
 fn steps_find_a_plain_directory() {
@@ -92,7 +93,7 @@ impl Shelf {
             ownership: ownership(0o640),
             group: 0,
             directory: ownership(0o770),
-            workspace: BuildOn::Copy,
+            on: BuildOn::Copy,
         };
         Build::begin(&self.store, parent, &start, Interrupt::NEVER).unwrap()
     }
@@ -109,10 +110,14 @@ impl Shelf {
             role: None,
         };
         let field = Field::new(what, [("", "")]);
-        let document = Document { fields: vec![field] };
+        let document = KeyInputs { fields: vec![field] };
         let (identity, kept, removed) = (&[], &[], &[]);
-        let about = About { made, document, identity, kept, removed, placeholder: NAME };
-        build.commit(about, Interrupt::NEVER).unwrap()
+        let about =
+            About { made, document, identity, kept, removed, placeholder: NAME, keeps_name: true };
+        match build.commit(about, Interrupt::NEVER).unwrap() {
+            Committed::Stored(entry) => *entry,
+            Committed::NameLeft(files) => panic!("{files:?}"),
+        }
     }
 
     /// Stores a random tree.
@@ -168,7 +173,8 @@ impl Shelf {
         let tree = open(&self.tree(&entry));
         assert_eq!(listing.verify(tree.as_fd()).unwrap(), [], "seed {seed}: the listing");
         let (read, _) =
-            Listing::of(tree.as_fd(), Baseline::Nothing, b"", Interrupt::NEVER).unwrap();
+            Listing::of(tree.as_fd(), Baseline::Nothing, &Search::NOTHING, Interrupt::NEVER)
+                .unwrap();
         assert_eq!(listing, read, "seed {seed}");
 
         let trees = [&below, &self.tree(&entry)];

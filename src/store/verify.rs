@@ -8,7 +8,7 @@ use super::entry::Entry;
 use super::layout::{Store, open};
 use crate::host::fault::{about, is_shortage};
 use crate::plan::EntryId;
-use crate::tree::{Difference, Interrupt};
+use crate::tree::{Difference, Interrupt, Search};
 
 /// Returns what is not as it was stored: nothing, where all is sound.
 ///
@@ -36,7 +36,8 @@ fn findings(store: &Store, entry: &Entry) -> io::Result<Vec<String>> {
             Difference::Changed(what) => format!("{path}: changed: {}", what.join(", ")),
         });
     }
-    if list_sidecar(&store.sidecar(entry.id), b"", Interrupt::NEVER)?.map(|(digest, _)| digest)
+    if list_sidecar(&store.sidecar(entry.id), &Search::NOTHING, Interrupt::NEVER)?
+        .map(|(digest, _)| digest)
         != entry.sidecar
     {
         lines.push("what stands beside its rootfs has changed".to_owned());

@@ -2,6 +2,7 @@
 
 mod difference;
 mod reading;
+mod search;
 mod text;
 mod unchanged;
 mod walk;
@@ -21,6 +22,7 @@ use crate::digest::Digest;
 
 pub use difference::{Change, Difference};
 pub use reading::LONGEST_TEXT;
+pub use search::Search;
 pub(super) use unchanged::{Directory, Same, Unchanged, unchanged};
 
 /// What a tree holds: its top first, and each directory before what is in it, which is sorted by
@@ -124,16 +126,16 @@ impl ListedFile {
     }
 }
 
-/// Where the bytes that were asked for are.
+/// Where a name that was looked for is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Occurrence {
     /// The path, without a slash in front.
     pub path: Vec<u8>,
-    /// What holds them.
+    /// What holds it.
     pub kind: OccurrenceKind,
 }
 
-/// What holds the bytes that were asked for.
+/// What holds a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum OccurrenceKind {
     /// A file that can be edited as text: not long, and without a NUL.
@@ -142,6 +144,11 @@ pub enum OccurrenceKind {
     Binary,
     /// A symbolic link's target.
     Symlink,
+    /// A text, or a link's target, that holds no more than a part of the name, or the name in capital
+    /// letters.
+    Part,
+    /// An extended attribute.
+    Attribute,
 }
 
 /// What is known of a tree before it is listed.
@@ -150,21 +157,21 @@ pub enum Baseline<'a> {
     /// Nothing.
     Nothing,
     /// The listing of the tree that this one was made of, and what has changed since. A file that has
-    /// not changed is not read: its digest is the parent's. It is not looked for the needle
-    /// either, nor is a link that has not changed.
+    /// not changed is not read: its digest is the parent's. Nothing is looked for in it either, nor
+    /// in a link that has not changed.
     Parent(&'a Listing, &'a Changes),
 }
 
 impl Listing {
-    /// Lists a tree, and finds the files and links that hold `needle`, if it is not empty. All names
+    /// Lists a tree, and finds the files and links that hold the name that is looked for. All names
     /// of such a file are given. What is `known` is not read again. The `interrupt` ends it.
     pub fn of(
         tree: BorrowedFd<'_>,
         known: Baseline<'_>,
-        needle: &[u8],
+        search: &Search,
         interrupt: Interrupt<'_>,
     ) -> io::Result<(Self, Vec<Occurrence>)> {
-        walk::list(tree, known, needle, interrupt)
+        walk::list(tree, known, search, interrupt)
     }
 
     /// Writes the listing, for [`Listing::read`].
@@ -183,7 +190,7 @@ impl Listing {
 
     /// Reads all of a tree again, and tells what is not as listed.
     pub fn verify(&self, tree: BorrowedFd<'_>) -> io::Result<Vec<Change>> {
-        let (now, _) = Self::of(tree, Baseline::Nothing, b"", Interrupt::NEVER)?;
+        let (now, _) = Self::of(tree, Baseline::Nothing, &Search::NOTHING, Interrupt::NEVER)?;
         Ok(difference::between(self, &now))
     }
 

@@ -55,7 +55,7 @@ fn an_ordinary_user_plans_what_may_be_read() {
         return;
     }
     let sandbox = Sandbox::new().layers("").nobody();
-    let (own, placeholder) = ("m", layered_template::plan::PLACEHOLDER);
+    let (own, placeholder) = ("m", layered_template::cache::PLACEHOLDER);
     for (storage, name) in [("none", own), ("copy", placeholder)] {
         let storage = format!("--storage={storage}");
         let ran = sandbox.run(["plan", "m.toml", "--lxcpath", "/l", &storage]);

@@ -202,10 +202,14 @@ fn a_run_is_told_as_json_lines() {
         .map(|event| format!("{} {}", event["event"].as_str().unwrap(), event["what"]))
         .collect();
     let expected = [
+        "act null",
         "begun \"template\"",
         "ended \"template\"",
+        "act null",
         "begun \"store\"",
         "ended \"store\"",
+        "act null",
+        "act null",
         "begun \"post\"",
         "output \"post\"",
         "ended \"post\"",
@@ -214,7 +218,7 @@ fn a_run_is_told_as_json_lines() {
         "failed null",
     ];
     assert_eq!(names, expected);
-    assert_eq!(events[9]["status"], 7);
+    assert_eq!(events[13]["status"], 7);
 }
 
 #[test]

@@ -167,5 +167,5 @@ fn an_entry_of_another_version_is_made_anew() {
     let text = "{\"format\":1,\"lxcpath\":\"/l\"}";
     fs::write(&document, format!("{}\n{text}", Digest::of(text.as_bytes()))).unwrap();
     fs::remove_dir_all(sandbox.container()).unwrap();
-    sandbox.chain().exits(0).mentions("cannot be used: its format is 1, not 5 (");
+    sandbox.chain().exits(0).mentions("what another version of the program has stored is not used");
 }

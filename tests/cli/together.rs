@@ -156,5 +156,5 @@ fn a_run_within_a_run_does_not_wait_for_what_that_makes() {
     }
     let sandbox = nested("\"$again\" create m.toml --name inner --lxcpath ../other");
     let ran = sandbox.chain();
-    ran.exits(4).mentions("is made by a run that this is part of");
+    ran.exits(4).mentions("is built by a run that this is part of");
 }

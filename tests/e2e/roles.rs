@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use layered_template::plan::PLACEHOLDER;
+use layered_template::cache::PLACEHOLDER;
 
 use crate::caller::Caller;
 use crate::config;

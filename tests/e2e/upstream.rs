@@ -1,6 +1,6 @@
 //! What reaches the upstream template: its arguments and its environment.
 
-use layered_template::plan::PLACEHOLDER;
+use layered_template::cache::PLACEHOLDER;
 
 use crate::caller::Caller;
 use crate::lab::Lab;

@@ -150,6 +150,6 @@ fn line(
 
 /// Shows a number of seconds in its largest unit.
 fn age(seconds: u64) -> String {
-    let (count, unit) = plan::in_largest_unit(seconds);
+    let (count, unit) = crate::cache::in_largest_unit(seconds);
     format!("{count}{}", &unit[..1])
 }

@@ -4,10 +4,10 @@ use std::io;
 use std::os::fd::BorrowedFd;
 
 use memchr::memchr;
-use memchr::memmem::Finder;
 use rustix::io::{Errno, pread};
 
 use super::OccurrenceKind;
+use super::search::{Holds, Search};
 use crate::digest::{Content, Digest};
 use crate::host::holes::{Part, Parts};
 use crate::tree::interrupt::Interrupt;
@@ -20,33 +20,29 @@ pub const LONGEST_TEXT: u64 = 16 * 1024 * 1024;
 pub(super) struct Reading {
     pub(super) size: u64,
     pub(super) digest: Digest,
-    /// As what it holds the needle, if it does.
+    /// As what it holds the name that is looked for, if it does.
     pub(super) holds: Option<OccurrenceKind>,
 }
 
 impl Reading {
-    /// Reads a file to its end, unless interrupted. A needle of no bytes is nowhere.
-    ///
-    /// # Panics
-    ///
-    /// Does not: `buffer` is longer than any needle that [`super::walk`] takes.
+    /// Reads a file to its end, unless interrupted. The buffer is longer than any word of `search`.
     pub(super) fn of(
         file: BorrowedFd<'_>,
-        needle: &Finder<'_>,
+        search: &Search,
         buffer: &mut [u8],
         interrupt: Interrupt<'_>,
     ) -> io::Result<Self> {
-        let overlap = needle.needle().len().saturating_sub(1);
+        let overlap = search.longest().saturating_sub(1);
         let mut content = Content::default();
         let mut kept = 0;
-        let (mut found, mut nul) = (needle.needle().is_empty(), false);
+        let (mut found, mut nul) = (false, false);
         for part in Parts::of(file)? {
             interrupt.check()?;
             let (mut position, end) = match part? {
                 Part::Bytes(start, end) => (start, end),
                 Part::Hole(length) => {
                     content.skip(length);
-                    // No needle has a NUL.
+                    // No name has a NUL.
                     (nul, kept) = (true, 0);
                     continue;
                 }
@@ -66,18 +62,40 @@ impl Reading {
                 let fresh = &buffer[kept..end];
                 content.update(fresh);
                 nul = nul || memchr(0, fresh).is_some();
-                found = found || needle.find(&buffer[..end]).is_some();
-                // The needle may begin in this piece and end in the next.
+                found = found || search.is_in(&buffer[..end]);
+                // A word may begin in this piece and end in the next.
                 kept = overlap.min(end);
                 buffer.copy_within(end - kept..end, 0);
             }
         }
         let (digest, size) = content.finish();
-        let kind =
-            if nul || size > LONGEST_TEXT { OccurrenceKind::Binary } else { OccurrenceKind::Text };
-        let holds = (found && !needle.needle().is_empty()).then_some(kind);
+        let holds = match found {
+            false => None,
+            true if nul || size > LONGEST_TEXT => Some(OccurrenceKind::Binary),
+            true => match search.judge(&text(file, size)?) {
+                Holds::Nothing => None,
+                Holds::Whole => Some(OccurrenceKind::Text),
+                Holds::Part => Some(OccurrenceKind::Part),
+            },
+        };
         Ok(Self { size, digest, holds })
     }
+}
+
+/// Reads a short file once more, as a whole.
+fn text(file: BorrowedFd<'_>, size: u64) -> io::Result<Vec<u8>> {
+    let mut text = vec![0; usize::try_from(size).unwrap_or_default()];
+    let mut length = 0;
+    while length < text.len() {
+        match pread(file, &mut text[length..], length as u64) {
+            Ok(0) => break,
+            Ok(more) => length += more,
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    text.truncate(length);
+    Ok(text)
 }
 
 #[cfg(test)]
@@ -89,13 +107,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_not_read_to_its_end_once_the_bell_rings() {
+    fn an_interrupted_file_is_not_read_to_its_end() {
         let file = File::open("/dev/zero").unwrap();
         let (heard, mut writer) = pipe().unwrap();
         writer.write_all(b"!").unwrap();
         let mut buffer = [0; 4096];
         let read =
-            Reading::of(file.as_fd(), &Finder::new(b""), &mut buffer, Interrupt::of(heard.as_fd()));
+            Reading::of(file.as_fd(), &Search::NOTHING, &mut buffer, Interrupt::of(heard.as_fd()));
         assert_eq!(read.unwrap_err().kind(), ErrorKind::Interrupted);
     }
 }

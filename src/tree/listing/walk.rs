@@ -7,10 +7,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use memchr::memmem::Finder;
 use rustix::fs::{AtFlags, FileType, OFlags, Stat, fstat, readlinkat, statat};
 
 use super::reading::Reading;
+use super::search::{Holds, Search};
 use super::{Baseline, ListedFile, ListedKind, Listing, Occurrence, OccurrenceKind};
 use crate::digest::{Digest, Hasher};
 use crate::tree::dir_path::DirPath;
@@ -23,9 +23,6 @@ use crate::tree::xattr::Holder;
 
 /// How many files one worker reads before it looks what else there is, and of how many bytes.
 const BATCH: (usize, u64) = (64, 4 << 20);
-
-/// The longest needle: much shorter than what is read at once.
-const LONGEST_NEEDLE: usize = 4096;
 
 /// What one file is read into, in bytes.
 const ONE_BUFFER: usize = 64 * 1024;
@@ -41,15 +38,21 @@ struct Open {
 
 impl Open {
     /// Opens a directory, and looks at itself.
-    fn below(above: &Self, name: &CStr, number: usize) -> io::Result<(Arc<Self>, ListedFile)> {
+    fn below(
+        above: &Self,
+        name: &CStr,
+        number: usize,
+        search: &Search,
+    ) -> io::Result<(Arc<Self>, ListedFile, bool)> {
         let descriptor = directory::open(above.descriptor.as_fd(), name)?;
         let (own, dir_path) = match number {
             0 => (c"", Arc::clone(&above.dir_path)),
             _ => (name, above.dir_path.below(name)),
         };
         let holder = Holder::Open(descriptor.as_fd());
-        let entry = entry(own, &fstat(&descriptor)?, ListedKind::Directory, holder)?;
-        Ok((Arc::new(Self { descriptor, dir_path }), entry))
+        let kind = ListedKind::Directory;
+        let (entry, in_xattr) = entry_with(own, &fstat(&descriptor)?, kind, holder, search)?;
+        Ok((Arc::new(Self { descriptor, dir_path }), entry, in_xattr))
     }
 }
 
@@ -81,7 +84,7 @@ enum Job {
 
 struct Walk<'a> {
     interrupt: Interrupt<'a>,
-    needle: Finder<'a>,
+    search: &'a Search,
     parent: Option<Parent<'a>>,
     /// The number of the next directory.
     next: AtomicUsize,
@@ -101,12 +104,9 @@ struct Parent<'a> {
 pub(super) fn list(
     tree: BorrowedFd<'_>,
     known: Baseline<'_>,
-    needle: &[u8],
+    search: &Search,
     interrupt: Interrupt<'_>,
 ) -> io::Result<(Listing, Vec<Occurrence>)> {
-    if needle.len() > LONGEST_NEEDLE {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
     let parent = match known {
         Baseline::Nothing => None,
         Baseline::Parent(listing, changes) => {
@@ -115,7 +115,7 @@ pub(super) fn list(
     };
     let walk = Walk {
         interrupt,
-        needle: Finder::new(needle),
+        search,
         parent,
         next: AtomicUsize::new(1),
         found: Mutex::default(),
@@ -128,8 +128,11 @@ pub(super) fn list(
     let first = Job::Directory(Arc::new(top), c".".to_owned(), 0, known);
     workers::run(interrupt, first, |job, queue, buffer| match job {
         Job::Directory(above, name, number, known) => {
-            let (open, entry) = Open::below(&above, &name, number)
+            let (open, entry, in_xattr) = Open::below(&above, &name, number, walk.search)
                 .map_err(|error| above.dir_path.about(&name, error))?;
+            if in_xattr {
+                walk.place(&above, &name, OccurrenceKind::Attribute);
+            }
             let children = walk.children(queue, &open, number, known)?;
             lock(&walk.found).insert(number, Found { entry, children });
             Ok(())
@@ -191,17 +194,21 @@ impl Walk<'_> {
         let directory = open.descriptor.as_fd();
         let stat = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
         let kind = kind(directory, name, &stat)?;
-        let mut entry = entry(name, &stat, kind, Holder::Named(directory, name))?;
+        let holder = Holder::Named(directory, name);
+        let (mut entry, in_xattr) = entry_with(name, &stat, kind, holder, self.search)?;
+        if in_xattr {
+            self.place(open, name, OccurrenceKind::Attribute);
+        }
         let inherited = self.inherited(open, name, &entry, known);
         let mut to_read = false;
         match (&mut entry.kind, inherited) {
             (kind @ ListedKind::File { .. }, Some(inherited)) => *kind = inherited.clone(),
             (ListedKind::File { size, .. }, None) => to_read = *size != 0,
-            (ListedKind::Symlink { target }, None)
-                if !self.needle.needle().is_empty() && self.needle.find(target).is_some() =>
-            {
-                self.place(open, name, OccurrenceKind::Symlink);
-            }
+            (ListedKind::Symlink { target }, None) => match self.search.judge(target) {
+                Holds::Nothing => {}
+                Holds::Whole => self.place(open, name, OccurrenceKind::Symlink),
+                Holds::Part => self.place(open, name, OccurrenceKind::Part),
+            },
             _ => {}
         }
         let several = (stat.st_nlink > 1).then(|| identity(&stat));
@@ -245,7 +252,7 @@ impl Walk<'_> {
             let mut file = || {
                 let file =
                     directory::open_to_read(open.descriptor.as_fd(), &name, OFlags::NONBLOCK)?;
-                Reading::of(file.as_fd(), &self.needle, &mut *buffer, self.interrupt)
+                Reading::of(file.as_fd(), self.search, &mut *buffer, self.interrupt)
             };
             let reading = match several {
                 None => file(),
@@ -324,7 +331,7 @@ pub(super) fn one(directory: BorrowedFd<'_>, name: &CStr) -> io::Result<ListedFi
         FileType::RegularFile => {
             let file = directory::open_to_read(directory, name, OFlags::NONBLOCK)?;
             let mut buffer = vec![0; ONE_BUFFER];
-            let read = Reading::of(file.as_fd(), &Finder::new(b""), &mut buffer, Interrupt::NEVER)?;
+            let read = Reading::of(file.as_fd(), &Search::NOTHING, &mut buffer, Interrupt::NEVER)?;
             ListedKind::File { size: read.size, digest: read.digest }
         }
         _ => kind(directory, name, &stat)?,
@@ -351,16 +358,29 @@ fn kind(directory: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> io::Result<Liste
 }
 
 fn entry(name: &CStr, stat: &Stat, kind: ListedKind, holder: Holder<'_>) -> io::Result<ListedFile> {
+    Ok(entry_with(name, stat, kind, holder, &Search::NOTHING)?.0)
+}
+
+/// Returns what something is, and whether anything of a name is in its extended attributes.
+fn entry_with(
+    name: &CStr,
+    stat: &Stat,
+    kind: ListedKind,
+    holder: Holder<'_>,
+    search: &Search,
+) -> io::Result<(ListedFile, bool)> {
     let mut names = holder.names()?;
     names.sort_unstable();
     let mut hasher = Hasher::default();
+    let mut is_in = false;
     for name in &names {
         for bytes in [name.to_bytes(), &holder.value(name)?] {
             hasher.update(&(bytes.len() as u64).to_le_bytes());
             hasher.update(bytes);
+            is_in |= search.is_in(bytes);
         }
     }
-    Ok(ListedFile {
+    let file = ListedFile {
         depth: 0,
         name: name.to_bytes().to_vec(),
         first: None,
@@ -371,5 +391,6 @@ fn entry(name: &CStr, stat: &Stat, kind: ListedKind, holder: Holder<'_>) -> io::
         mode: stat.st_mode & BITS,
         uid: stat.st_uid,
         gid: stat.st_gid,
-    })
+    };
+    Ok((file, is_in))
 }

@@ -7,9 +7,10 @@ use std::os::fd::AsFd;
 use super::super::bytes::Ways;
 use super::super::{Baseline, Form, Interrupt, Listing, copy, merge};
 use super::scratch::{Scratch, open};
+use crate::tree::Search;
 
 #[test]
-fn nothing_goes_on_once_the_bell_rings() {
+fn nothing_goes_on_once_interrupted() {
     let scratch = Scratch::new();
     let from = scratch.directory("from");
     fs::create_dir(from.join("d")).unwrap();
@@ -17,13 +18,13 @@ fn nothing_goes_on_once_the_bell_rings() {
     let (heard, mut writer) = std::io::pipe().unwrap();
     let interrupt = Interrupt::of(heard.as_fd());
 
-    // As long as it does not ring, it changes nothing.
+    // As long as nothing can be read there, it changes nothing.
     for name in ["one", "two"] {
         scratch.directory(name);
     }
     let to = |name: &str| open(&scratch.path().join(name));
     copy(open(&from).as_fd(), to("one").as_fd(), &[], interrupt).unwrap();
-    Listing::of(open(&from).as_fd(), Baseline::Nothing, b"", interrupt).unwrap();
+    Listing::of(open(&from).as_fd(), Baseline::Nothing, &Search::NOTHING, interrupt).unwrap();
     merge(None, to("one").as_fd(), to("two").as_fd(), Form::User, interrupt).unwrap();
     assert_eq!(fs::read(scratch.path().join("two/d/f")).unwrap(), b"x");
 
@@ -39,7 +40,8 @@ fn nothing_goes_on_once_the_bell_rings() {
             interrupt,
         )
         .unwrap_err(),
-        Listing::of(open(&from).as_fd(), Baseline::Nothing, b"", interrupt).unwrap_err(),
+        Listing::of(open(&from).as_fd(), Baseline::Nothing, &Search::NOTHING, interrupt)
+            .unwrap_err(),
     ];
     assert_eq!(ended.map(|error| error.kind()), [ErrorKind::Interrupted; 3]);
     for name in ["three", "four"] {

@@ -14,6 +14,7 @@ use super::super::{
 };
 use super::scratch::{Scratch, is_root, listing, open, skipped};
 use super::torture;
+use crate::tree::Search;
 
 fn written(listing: &Listing) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -216,27 +217,33 @@ fn no_line_is_so_strange_that_it_is_not_refused_or_read() {
 }
 
 #[test]
-fn the_needle_is_found_wherever_it_is() {
+fn a_name_is_found_wherever_it_is_and_so_is_a_part_of_it() {
     let scratch = Scratch::new();
     let tree = scratch.directory("tree");
-    let needle = b"zz-placeholder";
+    let needle = b"first5-placeholder";
+    let search = Search::new("first5-placeholder");
     for shift in [0, 1, 7, needle.len() - 1, needle.len()] {
         let mut bytes = vec![b'x'; 256 * 1024 - shift];
         bytes.extend_from_slice(needle);
         fs::write(tree.join(format!("border-{shift:02}")), bytes).unwrap();
     }
     fs::write(tree.join("binary"), [b"\0", &needle[..]].concat()).unwrap();
-    fs::write(tree.join("nearly"), &needle[1..]).unwrap();
+    fs::write(tree.join("nearly"), &needle[1..needle.len() - 1]).unwrap();
+    fs::write(tree.join("part"), "node=PLACEHOLDER\n").unwrap();
     fs::hard_link(tree.join("binary"), tree.join("same")).unwrap();
-    symlink("/x/zz-placeholder/y", tree.join("link")).unwrap();
+    symlink("/x/first5-placeholder/y", tree.join("link")).unwrap();
     let (listed, places) =
-        Listing::of(open(&tree).as_fd(), Baseline::Nothing, needle, Interrupt::NEVER).unwrap();
+        Listing::of(open(&tree).as_fd(), Baseline::Nothing, &search, Interrupt::NEVER).unwrap();
     let found: Vec<_> =
         places.iter().map(|place| (str::from_utf8(&place.path).unwrap(), place.kind)).collect();
-    let borders = ["border-00", "border-01", "border-07", "border-13", "border-14"];
+    let borders = ["border-00", "border-01", "border-07", "border-17", "border-18"];
     let mut expected = vec![("binary", OccurrenceKind::Binary)];
     expected.extend(borders.map(|name| (name, OccurrenceKind::Text)));
-    expected.extend([("link", OccurrenceKind::Symlink), ("same", OccurrenceKind::Binary)]);
+    expected.extend([
+        ("link", OccurrenceKind::Symlink),
+        ("part", OccurrenceKind::Part),
+        ("same", OccurrenceKind::Binary),
+    ]);
     assert_eq!(found, expected);
 
     // What has not changed is not read again.
@@ -244,7 +251,7 @@ fn the_needle_is_found_wherever_it_is() {
     let changes = Changes::default();
     let parent = Baseline::Parent(&listed, &changes);
     let (again, places) =
-        Listing::of(open(&tree).as_fd(), parent, needle, Interrupt::NEVER).unwrap();
+        Listing::of(open(&tree).as_fd(), parent, &search, Interrupt::NEVER).unwrap();
     assert_eq!(again, listing(&tree));
     assert_eq!(places.iter().map(|place| &place.path[..]).collect::<Vec<_>>(), [b"new"]);
 }
@@ -264,8 +271,12 @@ fn what_changed_is_read_though_its_attributes_are_the_same() {
     let changes =
         merge(Some(one.as_fd()), other.as_fd(), open(&to).as_fd(), Form::User, Interrupt::NEVER)
             .unwrap();
-    let (now, _) =
-        Listing::of(open(&to).as_fd(), Baseline::Parent(&parent, &changes), b"", Interrupt::NEVER)
-            .unwrap();
+    let (now, _) = Listing::of(
+        open(&to).as_fd(),
+        Baseline::Parent(&parent, &changes),
+        &Search::NOTHING,
+        Interrupt::NEVER,
+    )
+    .unwrap();
     assert_eq!(now, listing(&to));
 }

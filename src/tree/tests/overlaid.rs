@@ -7,6 +7,7 @@ use std::process::Command;
 
 use super::super::{Baseline, Form, Interrupt, Listing, merge};
 use super::scratch::{Scratch, is_root, listing, open, skipped};
+use crate::tree::Search;
 
 /// Makes a base, changes it through an overlay, and keeps what the overlay shows. The mount is gone
 /// with the shell.
@@ -152,7 +153,7 @@ fn the_tree_is_what_the_overlay_showed() {
         let (now, _) = Listing::of(
             open(&to).as_fd(),
             Baseline::Parent(&before, &changes),
-            b"",
+            &Search::NOTHING,
             Interrupt::NEVER,
         )
         .unwrap();

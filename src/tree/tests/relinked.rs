@@ -147,7 +147,7 @@ fn names_of_a_file_stay_together_where_one_cannot_be_replaced() {
 }
 
 #[test]
-fn sharing_ends_once_the_bell_rings() {
+fn sharing_ends_once_interrupted() {
     let copied = Copied::of(|base| plant(base, &["a/one"]));
     let [before, now] = [&copied.base, &copied.tree].map(|tree| listing(tree));
     let [base, tree, aside] = [&copied.base, &copied.tree, &copied.aside].map(|path| open(path));

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use super::super::{Baseline, Interrupt, Listing, remove};
+use crate::tree::Search;
 
 /// A directory that is removed with all that is in it, however deep.
 pub(super) struct Scratch(tempfile::TempDir);
@@ -49,5 +50,7 @@ pub(super) fn is_root() -> bool {
 }
 
 pub(super) fn listing(path: &Path) -> Listing {
-    Listing::of(open(path).as_fd(), Baseline::Nothing, b"", Interrupt::NEVER).unwrap().0
+    Listing::of(open(path).as_fd(), Baseline::Nothing, &Search::NOTHING, Interrupt::NEVER)
+        .unwrap()
+        .0
 }

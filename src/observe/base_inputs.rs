@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 
 use super::input;
 use super::reading::Reader;
+use crate::cache::BaseInputs;
 use crate::chain::Chain;
 use crate::digest::{Digest, Reading, Stamp};
 use crate::lxc::upstream;
 use crate::manifest::TemplateRef;
-use crate::plan::{Facts, Ground, Plan, Program, Upstream};
+use crate::plan::{Facts, Plan, Program, Upstream};
 
 /// Returns what was observed of an upstream's surroundings, and which files were read for that.
 ///
@@ -20,7 +21,7 @@ pub fn observe(
     (chain, plan): (&Chain, &Plan),
     facts: &Facts,
     recall: &dyn Fn(&Stamp) -> Option<Digest>,
-) -> (Ground, Vec<Reading>) {
+) -> (BaseInputs, Vec<Reading>) {
     let own = chain.upstream.args.iter().map(OsString::from);
     let words: Vec<_> = own.chain(plan.container.args.iter().cloned()).collect();
     let mut reader = Reader::new(recall);
@@ -34,7 +35,7 @@ pub fn observe(
             Err(error) => unreadable = Some(format!("the {what} cannot be read: {error}")),
         }
     }
-    let ground = Ground {
+    let inputs = BaseInputs {
         files: named(&words, &mut reader),
         inputs,
         unreadable,
@@ -48,7 +49,7 @@ pub fn observe(
             _ => false,
         },
     };
-    (ground, reader.readings())
+    (inputs, reader.readings())
 }
 
 /// Returns what the upstream copies from: what its layer says, and for a template of LXC's the program
@@ -73,13 +74,13 @@ fn inputs(chain: &Chain, upstream: &Upstream, words: &[OsString]) -> Vec<(String
 
 /// Tells whether all that a stored upstream was given, or copies from, is still as it was observed.
 pub fn is_unchanged(
-    ground: &Ground,
+    inputs: &BaseInputs,
     words: &[OsString],
     recall: &dyn Fn(&Stamp) -> Option<Digest>,
 ) -> bool {
     let mut reader = Reader::new(recall);
-    ground.files == named(words, &mut reader)
-        && ground
+    inputs.files == named(words, &mut reader)
+        && inputs
             .inputs
             .values()
             .all(|input| input::observe(&input.path, &mut reader).is_ok_and(|now| now == *input))

@@ -1,34 +1,43 @@
-//! What defines something that is stored: its document.
+//! What defines a slot: the inputs of its key.
 
 use std::ffi::OsStr;
 use std::path::Path;
 
-use super::drop::{Bytes, Content, Entry, EntryKind, FileDrop};
-use super::inside::passes;
-use super::key::{Document, EntryId, Field};
-use super::nest::{Act, Layer, Place, Step, Template};
-use super::storage::{Ground, Handed, Part, Pattern, Storable};
+use super::key::{Field, KeyInputs};
+use super::plan::{CachePlan, Handed, SlotKind};
 use crate::digest::Digest;
 use crate::lxc::config;
-use crate::manifest::Owner;
+use crate::manifest::{IfExists, Owner, Phase};
+use crate::plan::inside::passes;
+use crate::plan::{
+    Act, Bytes, Content, Entry, EntryId, EntryKind, FileDrop, Layer, Place, Step, Template,
+};
 
-/// Returns the document of something that stands on `parent`.
-pub(super) fn document(
-    pattern: &Pattern,
-    ground: &Ground,
-    storable: &Storable,
-    parent: Option<EntryId>,
-    handed: Handed<'_>,
-) -> Document {
-    let mut fields = Vec::new();
-    if let Some(parent) = parent {
-        fields.push(Field::new("layer inside", [("entry", parent.to_string())]));
+impl CachePlan {
+    /// Returns what defines a slot whose inside is `parent`, and its key. `handed` is what pre steps have
+    /// handed inward.
+    pub fn lookup(
+        &self,
+        slot: usize,
+        parent: Option<EntryId>,
+        handed: Handed<'_>,
+    ) -> (KeyInputs, Digest) {
+        let inputs = self.key_inputs(slot, parent, handed);
+        let key = inputs.key();
+        (inputs, key)
     }
-    match &storable.part {
-        Part::Upstream => upstream(pattern, ground, &mut fields),
-        Part::Layer => {
-            if let Some(layer) = pattern.nest_layer(&storable.name) {
-                self::layer(layer, &mut fields);
+
+    fn key_inputs(&self, slot: usize, parent: Option<EntryId>, handed: Handed<'_>) -> KeyInputs {
+        let slot = &self.slots[slot];
+        let mut fields = Vec::new();
+        if let Some(parent) = parent {
+            fields.push(Field::new("layer inside", [("entry", parent.to_string())]));
+        }
+        match slot.kind {
+            SlotKind::Upstream => self.upstream_fields(&mut fields),
+            SlotKind::Layer => {
+                let layer = self.twin_of(&slot.layer);
+                layer_fields(layer, &mut fields);
                 let seen = handed(&layer.name);
                 if layer.runs_commands() && !seen.is_empty() {
                     let seen = seen.iter().map(|(name, value)| (exact(name), exact(value)));
@@ -36,43 +45,42 @@ pub(super) fn document(
                 }
             }
         }
-    }
-    if !storable.identity.is_empty() {
-        let paths = storable.identity.iter().map(|path| (path.to_string(), ""));
-        fields.push(Field::new("identity", paths));
-    }
-    Document { fields }
-}
-
-fn upstream(pattern: &Pattern, ground: &Ground, fields: &mut Vec<Field>) {
-    let call = pattern.upstream();
-    let program = match &call.program {
-        Template::File { digest, .. } => digest.to_string(),
-        // What it makes of the busybox is this program's own.
-        Template::Busybox { .. } => {
-            let busybox = ground.busybox.map(|digest| digest.to_string()).unwrap_or_default();
-            format!("{busybox} by {}", env!("CARGO_PKG_VERSION"))
+        if !slot.identity.is_empty() {
+            let paths = slot.identity.iter().map(|path| (path.to_string(), ""));
+            fields.push(Field::new("identity", paths));
         }
-    };
-    let what = "template";
-    let mut template = Field::new(what, [("digest", program)]);
-    template.label = Some(format!("template {}", call.template));
-    fields.push(template);
-    fields.push(numbered("arguments", pattern.arguments.iter().map(exact)));
-    for (word, digest) in &ground.files {
-        let values = [("digest", digest.to_string())];
-        fields.push(Field::new(format!("file of the argument {word}"), values));
+        KeyInputs { fields }
     }
-    for (what, input) in &ground.inputs {
-        let values = [("digest", input.digest.to_string()), ("mode", input.mode.to_string())];
-        fields.push(Field::new(what, values));
+
+    fn upstream_fields(&self, fields: &mut Vec<Field>) {
+        let (call, inputs) = (self.upstream(), &self.inputs);
+        let program = match &call.program {
+            Template::File { digest, .. } => digest.to_string(),
+            // What it makes of the busybox is this program's own.
+            Template::Busybox { .. } => {
+                let busybox = inputs.busybox.map(|digest| digest.to_string()).unwrap_or_default();
+                format!("{busybox} by {}", env!("CARGO_PKG_VERSION"))
+            }
+        };
+        let mut template = Field::new("template", [("digest", program)]);
+        template.label = Some(format!("template {}", call.template));
+        fields.push(template);
+        fields.push(numbered("arguments", self.arguments.iter().map(exact)));
+        for (word, digest) in &inputs.files {
+            let values = [("digest", digest.to_string())];
+            fields.push(Field::new(format!("file of the argument {word}"), values));
+        }
+        for (what, input) in &inputs.inputs {
+            let values = [("digest", input.digest.to_string()), ("mode", input.mode.to_string())];
+            fields.push(Field::new(what, values));
+        }
+        let environment = call.decisive.iter().map(|(name, value)| (exact(name), exact(value)));
+        fields.push(Field::new("environment", environment));
+        fields.push(Field::new("host", [("architecture", self.target.arch.clone())]));
     }
-    let environment = call.decisive.iter().map(|(name, value)| (exact(name), exact(value)));
-    fields.push(Field::new("environment", environment));
-    fields.push(Field::new("host", [("architecture", pattern.target.arch.clone())]));
 }
 
-fn layer(layer: &Layer, fields: &mut Vec<Field>) {
+fn layer_fields(layer: &Layer, fields: &mut Vec<Field>) {
     fields.push(Field::new("layer", [("name", layer.name.to_string())]));
     let mut steps = 0;
     let mut counts = [0; 2];
@@ -85,7 +93,7 @@ fn layer(layer: &Layer, fields: &mut Vec<Field>) {
             Act::Drop(file) => drop(layer, file, fields),
             Act::Step(step) => {
                 steps += 1;
-                let count = &mut counts[usize::from(step.stop == crate::manifest::Phase::Check)];
+                let count = &mut counts[usize::from(step.phase == Phase::Check)];
                 *count += 1;
                 fields.push(self::step(step, *count));
             }
@@ -126,16 +134,16 @@ fn step(step: &Step, number: usize) -> Field {
             );
         }
     }
-    Field::new(format!("{} {number}", step.stop), values)
+    Field::new(format!("{} {number}", step.phase), values)
 }
 
 fn drop(layer: &Layer, file: &FileDrop, fields: &mut Vec<Field>) {
     let path = &file.path;
     let owner = file.owner.as_ref().unwrap_or(&Owner::ROOT).to_string();
     let exists = match file.if_exists {
-        crate::manifest::IfExists::Replace => "replace",
-        crate::manifest::IfExists::Keep => "keep",
-        crate::manifest::IfExists::Error => "error",
+        IfExists::Replace => "replace",
+        IfExists::Keep => "keep",
+        IfExists::Error => "error",
     };
     let common = [("owner", owner), ("if it exists", exists.to_owned())];
     let mut push = |kind: &str, more: Vec<(&str, String)>, source: Option<&Path>| {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::failure::{Failure, status};
-use super::super::{Run, config};
+use super::super::config;
+use super::super::workspace::Workspace;
 use crate::host::files;
 use crate::plan::EntryId;
 
@@ -35,20 +35,11 @@ impl Filled {
         let text = files::read_regular(&directory.join(Self::NAME), LARGEST).unwrap_or_default();
         serde_json::from_slice(&text).unwrap_or_default()
     }
-}
 
-impl Run<'_> {
-    /// Leaves word of what is stored by now, whether the run goes well or not.
-    pub(in crate::execute) fn leave_word(&self) -> Result<(), Failure> {
-        let Some(stored) = &self.stored else { return Ok(()) };
-        let left = || -> io::Result<()> {
-            let text = serde_json::to_vec(&stored.filled)?;
-            let ownership =
-                config::ownership(&self.workspace.container, self.workspace.target.mapped)?;
-            files::replace_in(&self.workspace.container, Filled::NAME, &text, ownership)
-        };
-        left().map_err(|error| {
-            Failure::of_run(status::FILES, format!("what was stored cannot be told: {error}"))
-        })
+    /// Leaves it there.
+    pub(super) fn write(filled: &[Self], workspace: &Workspace) -> io::Result<()> {
+        let text = serde_json::to_vec(filled)?;
+        let ownership = config::ownership(&workspace.container, workspace.target.mapped)?;
+        files::replace_in(&workspace.container, Self::NAME, &text, ownership)
     }
 }

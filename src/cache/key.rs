@@ -1,9 +1,8 @@
 //! Keys of the layer store: what defines a stored layer, as a document of named values.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use crate::digest::{Digest, Hasher};
 
@@ -13,7 +12,7 @@ pub const SEMANTICS: &str = "2";
 
 /// All that defines a stored layer.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Document {
+pub struct KeyInputs {
     /// The parts, in the order in which they take effect.
     pub fields: Vec<Field>,
 }
@@ -45,7 +44,7 @@ impl Field {
     }
 }
 
-impl Document {
+impl KeyInputs {
     /// Returns the key.
     pub fn key(&self) -> Digest {
         let mut hasher = Hasher::default();
@@ -146,63 +145,17 @@ fn shown(value: &str) -> String {
     }
 }
 
-/// The name of an entry of the store: what was made, and when.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct EntryId {
-    /// The key.
-    pub key: Digest,
-    /// The generation: when it was made, in milliseconds since 1970. A later one of the same key
-    /// stands beside the earlier one.
-    pub generation: u64,
-}
-
-impl EntryId {
-    /// Parses what [`fmt::Display`] writes.
-    pub fn parse(text: &str) -> Option<Self> {
-        let (key, generation) = text.split_once('.')?;
-        let sound = !generation.is_empty() && generation.bytes().all(|byte| byte.is_ascii_digit());
-        let key = Digest::parse(key).filter(|_| sound && !key.starts_with("sha256:"))?;
-        let id = Self { key, generation: generation.parse().ok()? };
-        (id.to_string() == text).then_some(id)
-    }
-
-    /// Returns enough of it for a person to tell two apart, also two generations of one key.
-    pub fn name(&self) -> String {
-        format!("{}.{}", self.key.short(), self.generation)
-    }
-}
-
-impl fmt::Display for EntryId {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let key = self.key.to_string();
-        write!(formatter, "{}.{}", &key["sha256:".len()..], self.generation)
-    }
-}
-
-impl Serialize for EntryId {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for EntryId {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Self::parse(&text).ok_or_else(|| serde::de::Error::custom("no name of an entry"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     type Fields<'a> = &'a [(&'a str, &'a [(&'a str, &'a str)])];
 
-    fn document(fields: Fields<'_>) -> Document {
+    fn document(fields: Fields<'_>) -> KeyInputs {
         let field = |(what, values): &(&str, &[(&str, &str)])| {
             Field::new(*what, values.iter().map(|(name, value)| (*name, *value)))
         };
-        Document { fields: fields.iter().map(field).collect() }
+        KeyInputs { fields: fields.iter().map(field).collect() }
     }
 
     #[test]
@@ -260,14 +213,5 @@ mod tests {
         turned.fields[3].label = None;
         turned.fields.reverse();
         assert_eq!(turned.key(), new.key());
-    }
-
-    #[test]
-    fn names_of_entries_are_read_back() {
-        let id = EntryId { key: Digest::of(b"x"), generation: 1_234 };
-        assert_eq!(EntryId::parse(&id.to_string()), Some(id));
-        for text in ["", ".", "x.1", &format!("{id}0x"), &format!("sha256:{id}"), "a.b.c"] {
-            assert_eq!(EntryId::parse(text), None, "{text}");
-        }
     }
 }

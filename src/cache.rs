@@ -1,0 +1,30 @@
+//! The cache: which layers of a plan come from the layer store, and what a run does about it.
+//!
+//! Pure. A [`CachePlan`] says which layers may be stored, each in a [`Slot`]; a slot's
+//! [`KeyInputs`] give its key; an [`Index`] is what the store holds. From these [`Ladder::of`]
+//! makes the acts of a run, in order. `plan` shows them, and a run does them.
+
+mod config;
+mod index;
+mod inputs;
+mod key;
+mod key_inputs;
+mod keys;
+mod ladder;
+mod names;
+mod plan;
+mod policy;
+mod status;
+mod twin;
+
+pub use config::{CONFIG_NAME, DELTA, WORK, with_addresses};
+pub use index::{BadEntry, Fault, Index, StoredEntry, in_largest_unit};
+pub use inputs::{BaseInputs, Input};
+pub use key::{Field, KeyInputs, SEMANTICS};
+pub use keys::{IdentityKeys, KeyMaker};
+pub use ladder::{
+    BuildOn, CacheAct, CheckSees, Key, Ladder, LadderContext, Limit, Planned, Progress,
+};
+pub use names::{Names, PLACEHOLDER};
+pub use plan::{Cache, CachePlan, Handed, OverlayHost, Slot, SlotKind, Wanted};
+pub use twin::{Observed, TwinFault, cache};

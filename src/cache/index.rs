@@ -1,0 +1,170 @@
+//! What the layer store holds.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration as Span;
+
+use super::key::KeyInputs;
+use super::keys::KeyMaker;
+use super::plan::{Slot, SlotKind, Wanted};
+use crate::digest::Digest;
+use crate::lxc::given;
+use crate::manifest::Duration;
+use crate::plan::EntryId;
+
+/// How old the upstream of a role may become before that is told, in days.
+const OLD: u64 = 30;
+
+/// What the store holds, as it was observed.
+#[derive(Debug, Clone, Default)]
+pub struct Index {
+    /// The newest generation of each key.
+    pub entries: BTreeMap<Digest, u64>,
+    /// When the newest of a key was made, where that is not its generation.
+    pub made_at: BTreeMap<Digest, u64>,
+    /// When that was observed, in milliseconds since 1970.
+    pub now: u64,
+    /// What defined what was last made for the same role, by [`Slot::label`].
+    pub earlier: BTreeMap<String, KeyInputs>,
+    /// The keys of what was built once and could not be stored, with the files that hold the
+    /// placeholder where no name can be put in its place.
+    pub refused: BTreeMap<Digest, Vec<String>>,
+    /// Entries that cannot be used.
+    pub faults: BTreeMap<EntryId, BadEntry>,
+    /// Entries that were looked at.
+    pub looked_at: BTreeMap<EntryId, StoredEntry>,
+}
+
+/// An entry that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadEntry {
+    /// What it is of, by [`Slot::label`].
+    pub what: String,
+    /// Why it cannot be used.
+    pub fault: Fault,
+}
+
+/// Why an entry cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// Another version of the program wrote it.
+    Format,
+    /// It is damaged; in words that follow "it cannot be used: ".
+    Damaged(String),
+}
+
+/// What is to be known of an entry for a container to be made from it.
+#[derive(Debug, Clone, Default)]
+pub struct StoredEntry {
+    /// The directories of containers that it, and what is inside it, were built in.
+    pub lxcpaths: Vec<PathBuf>,
+    /// The config that it left.
+    pub config: given::Config,
+    /// The files and links of the rootfs that hold the placeholder, without a slash in front.
+    pub names: Vec<Vec<u8>>,
+    /// Those of what its upstream left beside the rootfs and the config, where it left anything.
+    pub sidecar: Option<Vec<Vec<u8>>>,
+    /// The record that its upstream left, where it is this program again.
+    pub record: Option<serde_json::Value>,
+    /// What is made for each container.
+    pub makers: Vec<KeyMaker>,
+}
+
+impl Index {
+    /// Returns the newest entry of a key that can be used, unless it is older than `refresh`, was made
+    /// before `since`, or is from the future.
+    pub fn find(
+        &self,
+        key: Digest,
+        refresh: Option<Duration>,
+        since: Option<u64>,
+    ) -> Option<EntryId> {
+        let entry = self.newest(key)?;
+        let since = since.map(|since| Span::from_millis(self.now.saturating_sub(since)));
+        let mut limits = refresh.map(Span::from).into_iter().chain(since);
+        let is_fresh = limits.all(|limit| self.age(key).is_some_and(|age| age <= limit));
+        (is_fresh && !self.faults.contains_key(&entry)).then_some(entry)
+    }
+
+    fn newest(&self, key: Digest) -> Option<EntryId> {
+        Some(EntryId { key, generation: *self.entries.get(&key)? })
+    }
+
+    /// Returns how old the newest entry of a key is; `None` where it is from the future.
+    pub fn age(&self, key: Digest) -> Option<Span> {
+        let made_at = self.made_at.get(&key).or_else(|| self.entries.get(&key))?;
+        self.now.checked_sub(*made_at).map(Span::from_millis)
+    }
+
+    /// Says that an upstream is old, where nothing says how old it may be: what it installed gets no
+    /// fixes any more.
+    pub fn advice(&self, slot: &Slot, key: Digest) -> Option<String> {
+        if slot.kind != SlotKind::Upstream || slot.refresh.is_some() {
+            return None;
+        }
+        let days = self.age(key)?.as_secs() / (24 * 60 * 60);
+        (days > OLD).then(|| {
+            format!(
+                "what is stored of {} was made {days} days ago, and is used as it is: `refresh = \
+                 \"{OLD}d\"` in that layer makes it anew once it is older than that, and `--rebuild` \
+                 does now",
+                slot.label()
+            )
+        })
+    }
+
+    /// Says what was stored, and how long ago: `template of layer os, stored 3 days ago`.
+    pub fn dated(&self, slot: &Slot, key: Digest) -> Option<String> {
+        let (count, unit) = in_largest_unit(self.age(key)?.as_secs());
+        let plural = if count == 1 { "" } else { "s" };
+        Some(format!("{}, stored {count} {unit}{plural} ago", slot.label()))
+    }
+
+    /// Says why a slot is not found.
+    pub(super) fn why(
+        &self,
+        slot: &Slot,
+        inputs: &KeyInputs,
+        key: Digest,
+        wanted: &Wanted,
+    ) -> Vec<String> {
+        if let Some(entry) = self.newest(key) {
+            let is_older =
+                |limit: &Duration| self.age(key).is_some_and(|age| age > Span::from(*limit));
+            let fault = self.faults.get(&entry).map(|bad| &bad.fault);
+            return vec![match (fault, slot.refresh) {
+                (Some(Fault::Format), _) => {
+                    "what is stored was made by another version of the program".to_owned()
+                }
+                (Some(Fault::Damaged(fault)), _) => {
+                    format!("what is stored cannot be used: {fault}")
+                }
+                _ if wanted.rebuild => "it is made anew, as `--rebuild` says".to_owned(),
+                _ if self.age(key).is_none() => {
+                    "what is stored was made at a time that is still to come".to_owned()
+                }
+                (None, Some(after)) if is_older(&after) => {
+                    format!("what is stored is older than {after}")
+                }
+                _ => "what is stored is older than `--older-than` allows".to_owned(),
+            }];
+        }
+        match self.earlier.get(&slot.label()) {
+            None => vec!["nothing is stored of it".to_owned()],
+            Some(earlier) => match inputs.changes_since(earlier) {
+                same if same.is_empty() => vec!["what was stored of it is gone".to_owned()],
+                changes => changes,
+            },
+        }
+    }
+}
+
+/// Returns a number of seconds in the largest unit of which there are two: `(3, "day")`.
+pub fn in_largest_unit(seconds: u64) -> (u64, &'static str) {
+    match seconds {
+        0..120 => (seconds, "second"),
+        120..7200 => (seconds / 60, "minute"),
+        7200..172_800 => (seconds / 3600, "hour"),
+        _ => (seconds / 86_400, "day"),
+    }
+}

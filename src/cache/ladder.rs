@@ -1,0 +1,565 @@
+//! What a run does about the layer store, act by act: take, build, install, personalise, or do without.
+
+use std::path::PathBuf;
+
+use serde::{Serialize, Serializer};
+
+use super::config::{lower, no_overlay, on_overlay};
+use super::index::Index;
+use super::key::KeyInputs;
+use super::keys::KeyMaker;
+use super::names::Names;
+use super::plan::{Cache, CachePlan, Handed, SlotKind, label};
+use crate::digest::Digest;
+use crate::manifest::LayerName;
+use crate::plan::{Act, EntryId, Layer, Plan, StorageMode};
+
+/// What a run does about the layer store, in order.
+#[derive(Debug, Clone, Default, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(transparent)]
+pub struct Ladder {
+    /// The acts.
+    pub acts: Vec<Planned>,
+}
+
+/// An act, and when it is done.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Planned {
+    /// When: 0 in the place of the template, `n` after what the layer wraps that is the `n`th from the
+    /// inside.
+    #[serde(skip)]
+    pub at: usize,
+    /// The layer that it is done for.
+    pub layer: LayerName,
+    /// The act.
+    #[serde(flatten)]
+    pub act: CacheAct,
+}
+
+/// One thing that a run does about the layer store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(tag = "act", rename_all = "kebab-case")]
+pub enum CacheAct {
+    /// The store is not used, or used no further.
+    Without {
+        /// Why.
+        why: String,
+    },
+    /// The run ends with a failure: it cannot do what it should without the store.
+    Refuse {
+        /// Why.
+        why: String,
+    },
+    /// An entry of the store is used.
+    Take {
+        /// What it is of.
+        what: String,
+        /// The entry.
+        #[cfg_attr(test, schemars(with = "String"))]
+        entry: EntryId,
+    },
+    /// Something is built in a place of its own, and stored.
+    Build {
+        /// What.
+        what: String,
+        /// Its slot.
+        #[serde(skip)]
+        slot: usize,
+        /// Its key; `None` where that is not known before the run.
+        key: Option<Digest>,
+        /// What it is built on.
+        on: BuildOn,
+        /// The layer whose pre steps decide whether it has to be built at all.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        decided_by: Option<LayerName>,
+        /// Why it is not found, field by field.
+        why: Vec<String>,
+    },
+    /// Something is made in the container itself.
+    Make {
+        /// What.
+        what: String,
+        /// Why it is not stored; `None` where the store is not used.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
+    },
+    /// The container is given the stored tree.
+    Install {
+        /// Of what.
+        what: String,
+        /// How.
+        by: StorageMode,
+        /// The entry; `None` where it has yet to be built.
+        #[cfg_attr(test, schemars(with = "Option<String>"))]
+        entry: Option<EntryId>,
+        /// The lower directory of an overlay.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        lower: Option<PathBuf>,
+    },
+    /// What is the container's own is made: what that is, is decided by what is built.
+    Personalise {
+        /// What decides it.
+        decided_by: String,
+    },
+    /// The container's name is written in the place of the placeholder.
+    WriteName {
+        /// The files and links of the rootfs.
+        #[serde(serialize_with = "lossy")]
+        #[cfg_attr(test, schemars(with = "Vec<String>"))]
+        files: Vec<Vec<u8>>,
+        /// What is written for what.
+        #[serde(skip)]
+        names: Names,
+    },
+    /// What the template has left beside the rootfs and the config is put into the container's
+    /// directory.
+    PutSidecar {
+        /// The files and links of it in which the container's name is written.
+        #[serde(serialize_with = "lossy")]
+        #[cfg_attr(test, schemars(with = "Vec<String>"))]
+        files: Vec<Vec<u8>>,
+        /// What is written for what.
+        #[serde(skip)]
+        names: Names,
+    },
+    /// The container's config is written.
+    WriteConfig {
+        /// Its text, line by line; an address with `xx` in it is drawn by lot.
+        #[serde(rename = "lines", serialize_with = "lossy_lines")]
+        #[cfg_attr(test, schemars(with = "Vec<String>"))]
+        text: Vec<u8>,
+    },
+    /// The container's keys are made, by programs of its rootfs.
+    MakeKeys {
+        /// What is made, and how.
+        keys: Vec<Key>,
+    },
+    /// The layer's checks on the host run.
+    Check {
+        /// What they see.
+        sees: CheckSees,
+        /// How many slots there are within the layer.
+        #[serde(skip)]
+        within: usize,
+    },
+}
+
+/// A key that is made for a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Key {
+    /// The file, as a path of the rootfs.
+    pub path: String,
+    /// The command.
+    pub command: String,
+}
+
+impl From<&KeyMaker> for Key {
+    fn from(maker: &KeyMaker) -> Self {
+        Self { path: maker.path.clone(), command: maker.command.clone() }
+    }
+}
+
+/// What a layer is built on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum BuildOn {
+    /// Nothing: an empty directory.
+    Nothing,
+    /// An overlay on the stored tree of what is inside it.
+    Overlay,
+    /// A private copy of the stored tree of what is inside it: steps can do there all that they can do
+    /// in a plain directory.
+    Copy,
+}
+
+/// What a check on the host sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum CheckSees {
+    /// The container.
+    Container,
+    /// What the container would be with nothing outside the layer.
+    Layer,
+}
+
+/// What acts are made of, besides the plans.
+#[derive(Clone, Copy)]
+pub struct LadderContext<'a> {
+    /// What the store holds.
+    pub index: &'a Index,
+    /// What pre steps have handed inward; `None` before they have run.
+    pub handed: Option<Handed<'a>>,
+    /// How far the run has come.
+    pub progress: Progress,
+    /// How far the store can be used on this host.
+    pub limit: Option<&'a Limit>,
+    /// The config that the container was given.
+    pub config: &'a [u8],
+}
+
+impl std::fmt::Debug for LadderContext<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("LadderContext")
+            .field("progress", &self.progress)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How far a run has come with the store.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// When it is, as in [`Planned::at`].
+    pub at: usize,
+    /// How many slots are done.
+    pub done: usize,
+    /// The entry of the last of them.
+    pub base: Option<EntryId>,
+    /// Whether the container has its rootfs.
+    pub installed: bool,
+}
+
+/// What a host cannot do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limit {
+    /// How many slots can be stored.
+    pub slots: usize,
+    /// Why no more.
+    pub why: String,
+    /// Whether checks can be shown what one layer has left.
+    pub can_show: bool,
+}
+
+impl Ladder {
+    /// Returns what is still to be done about the store in the run of a plan.
+    pub fn of(plan: &Plan, cache: &Cache, context: &LadderContext<'_>) -> Self {
+        let mut layers: Vec<_> = plan.layers().collect();
+        layers.reverse();
+        let mut acts = Vec::new();
+        match cache {
+            Cache::Off => made_in_container(&layers, &mut acts),
+            Cache::Unusable { wanted, why } => {
+                acts.push(first(&layers, unusable(wanted.needs_store(), why.clone())));
+                made_in_container(&layers, &mut acts);
+            }
+            Cache::Usable(cache) => {
+                let slots = cache.slots.len();
+                let (end, why) = match context.limit {
+                    Some(limit) if limit.slots < slots => (limit.slots, None),
+                    _ => (slots, cache.end.clone()),
+                };
+                let mut maker = Maker {
+                    cache,
+                    context,
+                    layers: &layers,
+                    progress: context.progress,
+                    end,
+                    why,
+                    unknown: None,
+                    acts: Vec::new(),
+                };
+                maker.make();
+                acts = maker.acts;
+            }
+        }
+        Self { acts }
+    }
+
+    /// Returns the entries that it uses and of which the index does not know what is in them, with what
+    /// they are of.
+    pub fn unknown(&self, index: &Index) -> Vec<(EntryId, String)> {
+        let used = self.acts.iter().filter_map(|planned| match &planned.act {
+            CacheAct::Take { entry, what } | CacheAct::Install { entry: Some(entry), what, .. } => {
+                Some((*entry, what.clone()))
+            }
+            _ => None,
+        });
+        used.filter(|(entry, _)| !index.looked_at.contains_key(entry)).collect()
+    }
+}
+
+fn first(layers: &[&Layer], act: CacheAct) -> Planned {
+    Planned { at: 0, layer: layers[0].name.clone(), act }
+}
+
+fn unusable(needs_store: bool, why: String) -> CacheAct {
+    if needs_store { CacheAct::Refuse { why } } else { CacheAct::Without { why } }
+}
+
+fn made_in_container(layers: &[&Layer], acts: &mut Vec<Planned>) {
+    let what = label(&layers[0].name, SlotKind::Upstream);
+    acts.push(first(layers, CacheAct::Make { what, why: None }));
+    for (index, layer) in layers.iter().enumerate().filter(|(_, layer)| !layer.after.is_empty()) {
+        let act = CacheAct::Make { what: label(&layer.name, SlotKind::Layer), why: None };
+        acts.push(Planned { at: index + 1, layer: layer.name.clone(), act });
+    }
+}
+
+struct Maker<'a> {
+    cache: &'a CachePlan,
+    context: &'a LadderContext<'a>,
+    /// The layers of the container, the innermost first.
+    layers: &'a [&'a Layer],
+    progress: Progress,
+    /// How many slots are stored.
+    end: usize,
+    /// Why no more; `None` where this host is why, and that is an act of its own.
+    why: Option<String>,
+    /// The first thing whose entry is not known before the run, which makes all outside it unknown.
+    unknown: Option<Unknown>,
+    acts: Vec<Planned>,
+}
+
+#[derive(Clone)]
+enum Unknown {
+    Built(String),
+    Decided(LayerName),
+}
+
+impl Maker<'_> {
+    fn make(&mut self) {
+        let wanted = self.cache.wanted;
+        if self.cache.slots.is_empty() {
+            if wanted.needs_store() {
+                let why = self.why.clone().unwrap_or_default();
+                self.push(CacheAct::Refuse { why: format!("nothing is stored: {why}") });
+            }
+            self.make_in_container(0);
+            (1..=self.layers.len()).for_each(|at| {
+                self.progress.at = at;
+                self.make_in_container(at);
+            });
+            return;
+        }
+        if wanted.mode == StorageMode::Overlay
+            && !self.progress.installed
+            && let Some(why) = no_overlay(self.context.config, &self.cache.container)
+        {
+            self.push(CacheAct::Refuse { why });
+        }
+        self.take_found();
+        for at in self.progress.at..=self.layers.len() {
+            self.progress.at = at;
+            if at == 0 { self.template() } else { self.layer(self.layers[at - 1]) }
+        }
+    }
+
+    fn push(&mut self, act: CacheAct) {
+        let at = self.progress.at;
+        let layer = self.layers[at.saturating_sub(1)].name.clone();
+        self.acts.push(Planned { at, layer, act });
+    }
+
+    /// Takes what is in the store, until something is not.
+    fn take_found(&mut self) {
+        while self.progress.done < self.end && self.unknown.is_none() {
+            let slot = &self.cache.slots[self.progress.done];
+            if slot.decided_by.is_some() && self.context.handed.is_none() {
+                return;
+            }
+            let (_, key) = self.lookup();
+            if let Some(files) = self.context.index.refused.get(&key) {
+                self.end = self.progress.done;
+                self.why = Some(keeps_name(&slot.label(), files));
+                return;
+            }
+            let index = self.context.index;
+            let Some(entry) = index.find(key, slot.refresh, self.cache.wanted.since) else {
+                return;
+            };
+            self.push(CacheAct::Take { what: slot.label(), entry });
+            self.progress.done += 1;
+            self.progress.base = Some(entry);
+        }
+    }
+
+    /// Returns what defines the next slot, and its key.
+    fn lookup(&self) -> (KeyInputs, Digest) {
+        let nothing: Handed<'_> = &|_| Vec::new();
+        let handed = self.context.handed.unwrap_or(nothing);
+        self.cache.lookup(self.progress.done, self.progress.base, handed)
+    }
+
+    fn template(&mut self) {
+        if self.progress.done == 0 {
+            if self.end == 0 {
+                self.stop();
+                self.make_in_container(0);
+                return;
+            }
+            self.build();
+        }
+        self.install_if_complete();
+    }
+
+    fn layer(&mut self, layer: &Layer) {
+        let fills = self.cache.wanted.mode == StorageMode::Fill;
+        match self.cache.slot_of(&layer.name) {
+            None if layer.leaves_nothing() => {
+                if fills && self.progress.done < self.within() {
+                    return;
+                }
+            }
+            Some(slot) if slot < self.end => {
+                if slot >= self.progress.done {
+                    self.build();
+                }
+                self.install_if_complete();
+            }
+            _ if fills => return,
+            _ => {
+                self.install_if_complete();
+                self.make_in_container(self.progress.at);
+                return;
+            }
+        }
+        if !layer.after.iter().any(Act::is_check_on_host) {
+            return;
+        }
+        let within = self.within();
+        let can_show = self.context.limit.is_none_or(|limit| limit.can_show);
+        let is_whole = self.progress.installed && (within >= self.progress.done || !can_show);
+        let sees = if is_whole { CheckSees::Container } else { CheckSees::Layer };
+        self.push(CacheAct::Check { sees, within });
+    }
+
+    /// Returns how many slots there are in the layer that it is at, and in what that wraps.
+    fn within(&self) -> usize {
+        let inside = &self.layers[..self.progress.at];
+        let is_inside = |name: &LayerName| inside.iter().any(|layer| layer.name == *name);
+        let slots = &self.cache.slots;
+        slots.iter().take_while(|slot| is_inside(&slot.layer)).count()
+    }
+
+    /// Says why the store is used no further, where this host is why.
+    fn stop(&mut self) {
+        let Some(limit) = self.context.limit else {
+            if self.progress.done == 0 && self.cache.wanted.needs_store() {
+                let why = self.why.clone().unwrap_or_default();
+                self.push(CacheAct::Refuse { why: format!("nothing is stored: {why}") });
+            }
+            return;
+        };
+        self.push(unusable(self.cache.wanted.needs_store(), limit.why.clone()));
+    }
+
+    fn build(&mut self) {
+        let index = self.progress.done;
+        let slot = &self.cache.slots[index];
+        let what = slot.label();
+        let decided = slot.decided_by.clone().filter(|_| self.context.handed.is_none());
+        let (key, decided_by, why) = match (&self.unknown, decided) {
+            (Some(Unknown::Decided(by)), _) => (None, Some(by.clone()), Vec::new()),
+            (None, Some(by)) => (None, Some(by), Vec::new()),
+            (Some(Unknown::Built(first)), _) => {
+                (None, None, vec![format!("{first} is made anew, on which it stands")])
+            }
+            (None, None) => {
+                let (inputs, key) = self.lookup();
+                let why = self.context.index.why(slot, &inputs, key, &self.cache.wanted);
+                (Some(key), None, why)
+            }
+        };
+        if self.unknown.is_none() {
+            self.unknown = Some(match &decided_by {
+                Some(by) => Unknown::Decided(by.clone()),
+                None => Unknown::Built(what.clone()),
+            });
+        }
+        let has_steps = self.cache.twin_of(&slot.layer).runs_commands();
+        let on = match (slot.kind, has_steps) {
+            (SlotKind::Upstream, _) => BuildOn::Nothing,
+            (SlotKind::Layer, true) => BuildOn::Copy,
+            (SlotKind::Layer, false) => BuildOn::Overlay,
+        };
+        self.push(CacheAct::Build { what, slot: index, key, on, decided_by, why });
+        self.progress.done += 1;
+        self.progress.base = None;
+    }
+
+    fn install_if_complete(&mut self) {
+        if self.progress.done == self.end && self.end > 0 && !self.progress.installed {
+            if self.end < self.cache.slots.len() {
+                self.stop();
+            }
+            self.install();
+        }
+    }
+
+    fn install(&mut self) {
+        let Some(last) = self.progress.done.checked_sub(1) else { return };
+        let by = self.cache.wanted.mode;
+        if by == StorageMode::Fill {
+            return;
+        }
+        self.progress.installed = true;
+        let what = self.cache.slots[last].label();
+        let entry = self.progress.base;
+        let is_overlay = by == StorageMode::Overlay;
+        let below = entry.filter(|_| is_overlay).map(|entry| lower(&self.cache.host, entry));
+        self.push(CacheAct::Install { what: what.clone(), by, entry, lower: below });
+        let stored =
+            entry.and_then(|entry| Some((entry, self.context.index.looked_at.get(&entry)?)));
+        let Some((entry, stored)) = stored else {
+            self.push(CacheAct::Personalise { decided_by: what });
+            return;
+        };
+        let target = &self.cache.container;
+        let names = Names::of(&stored.lxcpaths, target);
+        if !stored.names.is_empty() {
+            let (files, names) = (stored.names.clone(), names.clone());
+            self.push(CacheAct::WriteName { files, names });
+        }
+        if let Some(files) = stored.sidecar.clone() {
+            self.push(CacheAct::PutSidecar { files, names });
+        }
+        let mut text = stored.config_of(self.context.config, target);
+        if is_overlay {
+            text = on_overlay(&text, &self.cache.host, entry, target);
+        }
+        self.push(CacheAct::WriteConfig { text });
+        if !stored.makers.is_empty() {
+            let keys = stored.makers.iter().map(Key::from).collect();
+            self.push(CacheAct::MakeKeys { keys });
+        }
+    }
+
+    fn make_in_container(&mut self, at: usize) {
+        let (layer, kind) = match at.checked_sub(1) {
+            None => (self.layers[0], SlotKind::Upstream),
+            Some(index) => (self.layers[index], SlotKind::Layer),
+        };
+        if kind == SlotKind::Layer && layer.after.is_empty() {
+            return;
+        }
+        let why = self.why.clone().or_else(|| Some(self.context.limit?.why.clone()));
+        self.push(CacheAct::Make { what: label(&layer.name, kind), why });
+    }
+}
+
+fn lossy<S: Serializer>(paths: &[Vec<u8>], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(paths.iter().map(|path| format!("/{}", String::from_utf8_lossy(path))))
+}
+
+fn lossy_lines<S: Serializer>(text: &[u8], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(String::from_utf8_lossy(text).lines())
+}
+
+/// Says why something is not stored whose files hold the container's name in a form in which another
+/// cannot be put in its place.
+pub(super) fn keeps_name(what: &str, files: &[String]) -> String {
+    let first = files.first().map(String::as_str).unwrap_or_default();
+    let more = match files.len() {
+        0 | 1 => String::new(),
+        more => format!(" and {} more", more - 1),
+    };
+    format!(
+        "{what} leaves the container's name in {first}{more}, in a form that cannot be replaced"
+    )
+}

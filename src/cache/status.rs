@@ -1,0 +1,77 @@
+//! What a plan shows of a ladder: where each layer comes from.
+
+use std::collections::BTreeMap;
+
+use super::ladder::{CacheAct, Ladder};
+use super::plan::{Cache, SlotKind, label};
+use crate::plan::{CacheStatus, EntryId, Inner, Plan, Storage};
+
+impl Ladder {
+    /// Returns the plan as it is shown: it says of the upstream and of each layer where it comes from,
+    /// and has the arguments with which the upstream is called.
+    #[must_use]
+    pub fn annotate(&self, plan: &Plan, cache: &Cache) -> Plan {
+        let mut plan = plan.clone();
+        let Some(wanted) = cache.wanted() else { return plan };
+        let unused = self.acts.iter().find_map(|planned| match &planned.act {
+            CacheAct::Without { why } => Some(why.clone()),
+            CacheAct::Refuse { why } => Some(format!("{why}; the run would end here")),
+            _ => None,
+        });
+        plan.storage = Storage { mode: wanted.mode, rebuild: wanted.rebuild, unused };
+        let Cache::Usable(cache) = cache else { return plan };
+        let mut statuses = self.statuses();
+        // What a run that only fills the store leaves out is made where a container is.
+        let always = || CacheStatus::Always { why: cache.end.clone().unwrap_or_default() };
+        let mut layer = &mut plan.layer;
+        loop {
+            let own = label(&layer.name, SlotKind::Layer);
+            layer.standing = Some(match statuses.remove(&own) {
+                Some(status) => status,
+                None if layer.leaves_nothing() => CacheStatus::Nothing,
+                None => always(),
+            });
+            match &mut layer.inner {
+                Inner::Layer(inner) => layer = inner,
+                Inner::Upstream(call) => {
+                    let status = statuses.remove(&label(&layer.name, SlotKind::Upstream));
+                    if status.as_ref().is_some_and(CacheStatus::is_stored) {
+                        call.args.clone_from(&cache.upstream().args);
+                    }
+                    call.standing = Some(status.unwrap_or_else(always));
+                    return plan;
+                }
+            }
+        }
+    }
+
+    /// Returns where each part of a layer comes from, by what a person calls it.
+    fn statuses(&self) -> BTreeMap<String, CacheStatus> {
+        let status = |act: &CacheAct| match act {
+            CacheAct::Take { what, entry } => {
+                Some((what.clone(), CacheStatus::Stored { entry: *entry }))
+            }
+            CacheAct::Build { what, decided_by: Some(by), .. } => {
+                Some((what.clone(), CacheStatus::Decided { by: by.clone() }))
+            }
+            CacheAct::Build { what, key, why, .. } => {
+                Some((what.clone(), CacheStatus::Built { key: *key, why: why.clone() }))
+            }
+            CacheAct::Make { what, why } => {
+                let why = why.clone().unwrap_or_default();
+                Some((what.clone(), CacheStatus::Always { why }))
+            }
+            _ => None,
+        };
+        self.acts.iter().filter_map(|planned| status(&planned.act)).collect()
+    }
+
+    /// Returns the entries that are taken.
+    pub fn taken(&self) -> Vec<EntryId> {
+        let taken = self.acts.iter().filter_map(|planned| match planned.act {
+            CacheAct::Take { entry, .. } => Some(entry),
+            _ => None,
+        });
+        taken.collect()
+    }
+}

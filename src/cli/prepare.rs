@@ -1,0 +1,125 @@
+//! From a request to a plan, and to what of it the layer store can have.
+
+use std::env;
+
+use super::load::Loaded;
+use super::output;
+use super::request::{ContainerIds, Request};
+use crate::cache::{
+    self, Cache, Index, Ladder, LadderContext, Observed, OverlayHost, PLACEHOLDER, Progress, Slot,
+};
+use crate::chain::Chain;
+use crate::diagnostic::Report;
+use crate::digest::Stamp;
+use crate::host::caller::Caller;
+use crate::observe::{base_inputs, probe};
+use crate::plan::{self, Facts, Plan, StorageMode};
+use crate::store::{self, Store};
+
+/// A plan that can be run.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) plan: Plan,
+    pub(super) chain: Chain,
+    pub(super) cache: Cache,
+    store: Option<Store>,
+}
+
+impl Request {
+    /// Makes the plan, and shows what is wrong with the manifest; `None` where it cannot be used.
+    pub(super) fn prepare(&self) -> Option<Prepared> {
+        let (loaded, report) = Loaded::read(&self.manifest, &self.values);
+        self.prepare_loaded(loaded.as_ref(), report)
+    }
+
+    /// Likewise, of a manifest that was read.
+    pub(super) fn prepare_loaded(
+        &self,
+        loaded: Option<&Loaded>,
+        mut report: Report,
+    ) -> Option<Prepared> {
+        let prepared = loaded.and_then(|loaded| self.try_prepare(loaded, &mut report));
+        output::diagnostics(&report);
+        prepared
+    }
+
+    fn try_prepare(&self, loaded: &Loaded, report: &mut Report) -> Option<Prepared> {
+        let (chain, faults) = loaded.bind(&self.target.name, None);
+        report.extend(faults);
+        let chain = chain?;
+        let (facts, faults) = probe::probe(&chain, &self.target.args);
+        report.extend(faults);
+        let facts = facts.filter(|_| !report.has_errors())?;
+        let plan = plan::build(&chain, self.target.clone(), &facts)
+            .map_err(|faults| report.extend(faults))
+            .ok()?;
+        let (cache, store) = match self.wanted.mode {
+            StorageMode::None => (Cache::Off, None),
+            _ => match self.cache(loaded, &plan, &chain, &facts) {
+                Ok((cache, store)) => (cache, Some(store)),
+                Err(why) => (Cache::Unusable { wanted: self.wanted, why }, None),
+            },
+        };
+        Some(Prepared { plan, chain, cache, store })
+    }
+
+    /// Finds out what of a plan the store can have, or why it cannot be used.
+    fn cache(
+        &self,
+        loaded: &Loaded,
+        plan: &Plan,
+        chain: &Chain,
+        facts: &Facts,
+    ) -> Result<(Cache, Store), String> {
+        let ContainerIds { map: Some(map), is_mapped } = &self.ids else {
+            return Err("the container's ids are mapped in several pieces".to_owned());
+        };
+        // Its faults are those of the container's own, which are told already.
+        let (Some(twin), _) = loaded.bind(PLACEHOLDER, None) else {
+            return Err("it cannot be bound for a container of another name".to_owned());
+        };
+        let top = store::directory(&Caller::observe());
+        let store = Store::new(&top.ok_or_else(|| store::NO_DIRECTORY.to_owned())?, map);
+        store.check().map_err(|error| format!("`{}`: {error}", store.top().display()))?;
+        // What is rebuilt is no reason to trust what was known.
+        let recall = |stamp: &Stamp| store.recall(stamp).filter(|_| !self.wanted.rebuild);
+        let (inputs, readings) = base_inputs::observe((chain, plan), facts, &recall);
+        let host =
+            OverlayHost { trees: store.trees(), is_mapped: *is_mapped, clone_hook: clone_hook() };
+        let observed = Observed { inputs, readings, host, config: self.config.clone() };
+        let cache = cache::cache(plan, (chain, &twin), facts, self.wanted, observed)
+            .map_err(|fault| fault.to_string())?;
+        Ok((Cache::Usable(Box::new(cache)), store))
+    }
+}
+
+impl Prepared {
+    /// Returns what a run would do about the store, as far as that is known before it.
+    pub(super) fn ladder(&self) -> Ladder {
+        let labels: Vec<_> = self.cache.plan().iter().flat_map(|cache| &cache.slots).collect();
+        let labels: Vec<_> = labels.into_iter().map(Slot::label).collect();
+        let index =
+            self.store.as_ref().map(|store| store.index(&self.plan.manifest.absolute, &labels));
+        let mut index = index.and_then(Result::ok).unwrap_or_default();
+        let config = self.cache.plan().map(|cache| cache.config.as_slice()).unwrap_or_default();
+        let ask = |index: &Index| {
+            let progress = Progress::default();
+            let context = LadderContext { index, handed: None, progress, limit: None, config };
+            Ladder::of(&self.plan, &self.cache, &context)
+        };
+        match &self.store {
+            Some(store) => store.ladder(&mut index, ask),
+            None => ask(&index),
+        }
+    }
+}
+
+/// Returns the hook that notes clones and snapshots. It never fails a copy: the program may be gone
+/// by then.
+fn clone_hook() -> Option<String> {
+    let program = env::current_exe().ok()?;
+    let program = program.to_str().filter(|path| {
+        path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._+-".contains(&byte))
+    })?;
+    Some(format!("/bin/sh -c '{program} --clone-hook \"$@\" || :' sh"))
+}

@@ -1,0 +1,79 @@
+//! What is asked for, by whichever door: by a subcommand, or by LXC's call of the template.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::arguments::ValueArguments;
+use crate::cache::Wanted;
+use crate::lxc::call::{Mapped, is_container_name};
+use crate::observe::probe;
+use crate::plan::{StorageMode, Target};
+use crate::shell;
+
+/// A request to make a container, to look how one would be made, or to fill the store.
+#[derive(Debug, Clone)]
+pub(super) struct Request {
+    pub(super) manifest: PathBuf,
+    pub(super) values: ValueArguments,
+    pub(super) target: Target,
+    pub(super) wanted: Wanted,
+    pub(super) ids: ContainerIds,
+    /// What LXC starts the container's config with.
+    pub(super) config: Vec<u8>,
+}
+
+/// The ids of the user namespace that a container is made in.
+#[derive(Debug, Clone)]
+pub(super) struct ContainerIds {
+    /// The name of their map in the store; `None` where it has several pieces.
+    pub(super) map: Option<String>,
+    /// Whether they are others than the host's.
+    pub(super) is_mapped: bool,
+}
+
+/// Returns what is wanted of the store from now on.
+pub(super) fn wanted(mode: StorageMode, rebuild: bool) -> Wanted {
+    Wanted { mode, rebuild, since: rebuild.then(now) }
+}
+
+/// Returns what is wanted of the store where all that is older is rebuilt.
+pub(super) fn wanted_since(mode: StorageMode, older_than: Duration) -> Wanted {
+    let age = u64::try_from(older_than.as_millis()).unwrap_or(u64::MAX);
+    Wanted { mode, rebuild: false, since: now().checked_sub(age) }
+}
+
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Says what is wrong with the name of a container, or with arguments for its template.
+pub(super) fn check(name: Option<&str>, arguments: &[OsString]) -> Result<(), String> {
+    if let Some(name) = name.filter(|name| !is_container_name(name)) {
+        return Err(format!("`{}` cannot be the name of a container", shell::word(name)));
+    }
+    match arguments.iter().find(|word| shell::has_control(word)) {
+        None => Ok(()),
+        Some(word) => {
+            Err(format!("the argument {} contains a control character", shell::word(word)))
+        }
+    }
+}
+
+/// Returns the target that LXC would make of a container's directory.
+pub(super) fn target(
+    name: &str,
+    path: &Path,
+    mapped: Option<Mapped>,
+    args: Vec<OsString>,
+) -> Target {
+    Target {
+        name: name.to_owned(),
+        arch: probe::arch().to_owned(),
+        path: path.to_path_buf(),
+        rootfs: path.join("rootfs"),
+        mapped,
+        args,
+    }
+}

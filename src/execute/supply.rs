@@ -1,0 +1,260 @@
+//! Where the container's rootfs comes from: its template, or the layer store.
+//!
+//! All pre steps have run when the store is asked. What it can do is a [`crate::cache::Ladder`], and
+//! that is done act by act: at the place of the template, and after each layer. Nothing here decides.
+//! Where an act shows something that was not known, such as the entry that was built, the ladder is
+//! asked for again.
+
+mod build;
+mod filled;
+mod install;
+mod personalise;
+mod session;
+mod view;
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+use std::{io, mem};
+
+pub use filled::Filled;
+pub(super) use session::Session;
+use session::Unavailable;
+
+use super::failure::{Failure, status};
+use super::observe::{Doing, Event, Subject};
+use super::{Handed, Run};
+use crate::cache::{Cache, CacheAct, CheckSees, Planned, Wanted};
+use crate::host::files;
+use crate::plan::{Act, EntryId, Layer, StorageMode, Upstream};
+use crate::record;
+
+/// How often it is looked whether another run has done with what this one waits for.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Where the container's rootfs comes from.
+#[derive(Debug)]
+pub(super) enum Supply<'a> {
+    /// The template makes it in the container itself.
+    Template,
+    /// The layer store.
+    Store(Box<Session<'a>>),
+}
+
+impl Supply<'_> {
+    /// Returns the session with the store.
+    pub(super) fn session(&self) -> Option<&Session<'_>> {
+        match self {
+            Self::Template => None,
+            Self::Store(session) => Some(session),
+        }
+    }
+}
+
+impl<'a> Run<'a> {
+    /// Does what is done in the place of the upstream: it is called, or the store is asked.
+    pub(super) fn innermost(
+        &mut self,
+        layer: &Layer,
+        upstream: &Upstream,
+    ) -> Result<(), Box<Failure>> {
+        let opened = match self.cache {
+            Cache::Off => None,
+            Cache::Unusable { wanted, why } => {
+                self.without_store(layer, wanted, why, 0)?;
+                None
+            }
+            Cache::Usable(cache) if cache.slots.is_empty() && !cache.wanted.needs_store() => None,
+            Cache::Usable(cache) => match Session::open(self, cache) {
+                Ok(session) => Some(session),
+                Err(Unavailable::Because(why)) => {
+                    self.without_store(layer, &cache.wanted, &why, 0)?;
+                    None
+                }
+                Err(Unavailable::Ended(failure)) => return Err(failure),
+            },
+        };
+        match opened {
+            None => Ok(self.upstream(layer, upstream, false)?),
+            Some(session) => {
+                self.supply = Supply::Store(Box::new(session));
+                self.climb(layer, &Vec::new(), 0)
+            }
+        }
+    }
+
+    /// Does what is done after what a layer wraps.
+    pub(super) fn after(&mut self, layer: &Layer, handed: &Handed) -> Result<(), Box<Failure>> {
+        match self.supply {
+            Supply::Template => self.acts(layer, handed, |_| true),
+            Supply::Store(_) => {
+                self.climb(layer, handed, layer.all().count())?;
+                Ok(self.uninterrupted()?)
+            }
+        }
+    }
+
+    /// Does the acts of the ladder that are due.
+    fn climb(&mut self, layer: &Layer, handed: &Handed, at: usize) -> Result<(), Box<Failure>> {
+        let Supply::Store(mut session) = mem::replace(&mut self.supply, Supply::Template) else {
+            return Ok(());
+        };
+        session.progress.at = at;
+        let mut result = Ok(());
+        while result.is_ok()
+            && let Some(planned) = session.next_at(at)
+        {
+            result = self.act(&mut session, layer, handed, planned);
+        }
+        self.supply = Supply::Store(session);
+        result
+    }
+
+    fn act(
+        &mut self,
+        session: &mut Session<'a>,
+        layer: &Layer,
+        handed: &Handed,
+        planned: Planned,
+    ) -> Result<(), Box<Failure>> {
+        self.uninterrupted()?;
+        // What is built may turn out to be there, or not to be stored: that is told when it is.
+        if !matches!(planned.act, CacheAct::Build { .. }) {
+            self.context.observer.event(&Event::Act(&planned));
+        }
+        let wanted = session.cache.wanted;
+        match planned.act {
+            CacheAct::Without { why } | CacheAct::Refuse { why } => {
+                self.without_store(layer, &wanted, &why, session.progress.done)
+            }
+            CacheAct::Take { entry, .. } => {
+                self.take(session, entry);
+                Ok(())
+            }
+            CacheAct::Build { .. } => self.build(session),
+            CacheAct::Make { .. } if planned.at == 0 => {
+                Ok(self.upstream(layer, self.plan.upstream(), false)?)
+            }
+            CacheAct::Make { .. } => self.acts(layer, handed, |_| true),
+            CacheAct::Install { entry: Some(entry), by, .. } => self.install(session, entry, by),
+            CacheAct::WriteName { files, names } => self.write_name(session, &names, &files),
+            CacheAct::PutSidecar { files, names } => self.put_sidecar(session, &names, &files),
+            CacheAct::WriteConfig { text } => self.write_config(session, &text),
+            CacheAct::MakeKeys { keys } => self.make_keys(session, &keys),
+            // Before the run, what is built decides these; now it is built.
+            CacheAct::Install { entry: None, .. } | CacheAct::Personalise { .. } => Ok(()),
+            CacheAct::Check { sees: CheckSees::Container, .. } => {
+                self.acts(layer, handed, Act::is_check_on_host)
+            }
+            CacheAct::Check { within, .. } => self.check_in_view(session, layer, handed, within),
+        }
+    }
+
+    /// Uses an entry of the store.
+    fn take(&mut self, session: &mut Session<'a>, entry: EntryId) {
+        let slot = &session.cache.slots[session.progress.done];
+        let label = slot.label();
+        self.log(format!("{label}: in the store as {entry}\n").as_bytes());
+        if let Some(advice) = session.index.advice(slot, entry.key) {
+            self.note(&advice);
+        }
+        session.has_done(entry, None);
+    }
+
+    /// Goes on without the store where that is possible, and says why.
+    fn without_store(
+        &mut self,
+        layer: &Layer,
+        wanted: &Wanted,
+        why: &str,
+        done: usize,
+    ) -> Result<(), Box<Failure>> {
+        if wanted.needs_store() {
+            let subject = Subject { layer: layer.name.clone(), doing: Doing::Store };
+            let failure = |reason: String| Failure::of(status::STORE, subject, &layer.at, reason);
+            return Err(Box::new(match wanted.mode {
+                StorageMode::Fill => failure(format!("cannot be stored: {why}")),
+                _ => failure(format!("cannot have an overlay: {why}"))
+                    .hint("`--storage=copy` gives the container a rootfs of its own"),
+            }));
+        }
+        let used = if done > 0 { "used no further" } else { "not used" };
+        self.note(&format!("the layer store is {used}: {why}"));
+        Ok(())
+    }
+
+    /// Says what a failed layer stands on, where that was found in the store: it may be too old for it.
+    pub(super) fn dated(&self, failure: Failure) -> Failure {
+        if !matches!(failure.status, status::FILES | status::POST | status::CHECK) {
+            return failure;
+        }
+        let stands_on = self.supply.session().and_then(Session::oldest_taken);
+        Failure { stands_on, ..failure }
+    }
+
+    /// Returns what the container has of the store, for its record.
+    pub(super) fn of_store(&self) -> Option<record::Stored> {
+        self.supply.session().and_then(Session::record)
+    }
+
+    /// Waits until `take` has what another run has.
+    fn wait(
+        &mut self,
+        what: &str,
+        take: impl Fn() -> io::Result<bool>,
+    ) -> Result<(), Box<Failure>> {
+        let mut told = false;
+        loop {
+            let taken = take().map_err(|error| {
+                Failure::of_run(status::STORE, format!("the layer store: {error}"))
+            })?;
+            if taken {
+                return Ok(());
+            }
+            if !mem::replace(&mut told, true) {
+                self.note(&format!("{what}; waiting for it"));
+            }
+            self.uninterrupted()?;
+            sleep(POLL_INTERVAL);
+        }
+    }
+
+    /// Tells of something that the store does for a layer.
+    fn store_act<T>(
+        &mut self,
+        layer: &Layer,
+        text: &str,
+        status: u8,
+        act: impl FnOnce(&mut Self) -> io::Result<T>,
+    ) -> Result<T, Box<Failure>> {
+        let subject = Subject { layer: layer.name.clone(), doing: Doing::Store };
+        self.log(format!("{subject}: {text}\n").as_bytes());
+        let started = Instant::now();
+        self.context.observer.event(&Event::Begun { subject: &subject, at: &layer.at, text });
+        let result = act(self);
+        let (succeeded, elapsed) = (result.is_ok(), started.elapsed());
+        self.context.observer.event(&Event::Ended { subject: &subject, succeeded, elapsed });
+        let error = match result {
+            Ok(done) => return Ok(done),
+            Err(error) => error,
+        };
+        self.heard(&error)?;
+        let reason = format!("failed ({text}): {error}");
+        Err(Box::new(Failure::of(status, subject, &layer.at, reason)))
+    }
+
+    /// Fails by the signal that has ended what failed with `error`, if one has.
+    fn heard(&mut self, error: &io::Error) -> Result<(), Failure> {
+        if error.kind() == io::ErrorKind::Interrupted { self.uninterrupted() } else { Ok(()) }
+    }
+}
+
+/// Returns a failure of the store at a layer.
+fn fault(layer: &Layer, what: &str, error: &io::Error) -> Box<Failure> {
+    let subject = Subject { layer: layer.name.clone(), doing: Doing::Store };
+    let failure = Failure::of(status::STORE, subject, &layer.at, format!("{what}: {error}"));
+    Box::new(failure.hint(if files::is_full(error) {
+        "`layered-template store gc` removes what no container stands on"
+    } else {
+        "`--storage=none` makes the container without the store"
+    }))
+}

@@ -1,0 +1,84 @@
+//! Lets a container have what is stored: as a copy of its own, or as an overlay on the stored tree.
+
+use std::fs::DirBuilder;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::DirBuilderExt;
+
+use super::super::Run;
+use super::super::failure::Failure;
+use super::session::{Mounted, Session};
+use crate::cache::{CONFIG_NAME, DELTA, WORK};
+use crate::host::files;
+use crate::plan::{EntryId, StorageMode};
+use crate::store::{GcRoot, Overlay};
+use crate::tree::{self, Interrupt};
+
+/// What the filesystem makes at the top of a rootfs that is a device of its own.
+const LOST: &str = "lost+found";
+
+impl<'a> Run<'a> {
+    /// Gives the container the stored tree as its rootfs.
+    pub(super) fn install(
+        &mut self,
+        session: &mut Session<'a>,
+        entry: EntryId,
+        by: StorageMode,
+    ) -> Result<(), Box<Failure>> {
+        let text = match by {
+            StorageMode::Overlay => "standing on what is stored",
+            _ => "copying what is stored",
+        };
+        let (layer, status) = (session.last_layer(), session.install_status());
+        self.store_act(layer, text, status, |run| match by {
+            StorageMode::Overlay => run.mount_overlay(session, entry),
+            _ => run.copy(session, entry),
+        })?;
+        let stored = session.index.looked_at.get(&entry);
+        self.upstream_record = stored.and_then(|stored| stored.record.clone());
+        session.progress.installed = true;
+        Ok(())
+    }
+
+    fn copy(&mut self, session: &Session<'a>, entry: EntryId) -> io::Result<()> {
+        let from = files::open_directory(&session.store.rootfs(entry))?;
+        let to = files::open_directory(&self.workspace.rootfs)?;
+        let interrupt = Interrupt::of(self.context.events.as_fd());
+        tree::copy(from.as_fd(), to.as_fd(), &[LOST.as_ref()], interrupt).map_err(|error| {
+            // The path that it names is one within the rootfs.
+            let rootfs = self.workspace.rootfs.display();
+            io::Error::new(error.kind(), format!("in `{rootfs}`: {error}"))
+        })?;
+        Ok(())
+    }
+
+    /// Mounts the overlay that the container's rootfs is from now on.
+    fn mount_overlay(&mut self, session: &mut Session<'a>, entry: EntryId) -> io::Result<()> {
+        let path = &self.workspace.target.path;
+        let lower = session.store.rootfs(entry);
+        let (delta, work) = (path.join(DELTA), path.join(WORK));
+        for path in [&delta, &work] {
+            DirBuilder::new().mode(0o755).create(path)?;
+        }
+        let top = files::open_directory(&lower)?;
+        tree::copy_attributes(top.as_fd(), files::open_directory(&delta)?.as_fd())?;
+        // It is noted before anything names the tree: gc finds it, whatever happens next.
+        GcRoot::note(&session.store, entry, &path.join(CONFIG_NAME))?;
+        let overlay = Overlay::mount(&lower, &delta, &work, &self.workspace.rootfs)?;
+        session.mounted = Mounted::Overlay(overlay);
+        Ok(())
+    }
+
+    /// Takes the overlay away: the container's start mounts it anew.
+    pub(in crate::execute) fn leave_overlay(&mut self) -> io::Result<()> {
+        let super::Supply::Store(session) = &mut self.supply else { return Ok(()) };
+        let mounted = std::mem::replace(&mut session.mounted, Mounted::Nothing);
+        let Mounted::Overlay(overlay) = mounted else { return Ok(()) };
+        if let Err(error) = overlay.unmount() {
+            // It ends with the last process that a step has left there, which ends with the run.
+            tracing::debug!(%error, "the overlay is still in use");
+        }
+        let container = files::open_directory(&self.workspace.target.path)?;
+        tree::remove(container.as_fd(), WORK.as_ref())
+    }
+}

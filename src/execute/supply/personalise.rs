@@ -1,0 +1,195 @@
+//! Makes a container that comes from the store itself: its name, its addresses, its keys.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+use std::rc::Rc;
+
+use rustix::fs::{AtFlags, FileType, OFlags, fstat, futimens, openat};
+
+use super::super::failure::{Failure, status};
+use super::super::observe::{Doing, Subject};
+use super::super::step::Job;
+use super::super::{Run, config, inside};
+use super::session::Session;
+use crate::cache::{Key, Names, with_addresses};
+use crate::host::child::{SpawnOptions, Watcher};
+use crate::host::files;
+use crate::host::rootfs::Rootfs;
+use crate::host::sandbox::{Caches, Lending, Network, Program, Settings};
+use crate::tree::{Interrupt, LONGEST_TEXT, times};
+
+impl<'a> Run<'a> {
+    /// Writes the container's name in the place of the placeholder.
+    pub(super) fn write_name(
+        &mut self,
+        session: &Session<'a>,
+        names: &Names,
+        files: &[Vec<u8>],
+    ) -> Result<(), Box<Failure>> {
+        let written = write_names(names, &self.workspace.rootfs, files);
+        self.personalised(session, written)
+    }
+
+    /// Puts what the template has left beside the rootfs and the config into the container's directory.
+    pub(super) fn put_sidecar(
+        &mut self,
+        session: &Session<'a>,
+        names: &Names,
+        files: &[Vec<u8>],
+    ) -> Result<(), Box<Failure>> {
+        let interrupt = Interrupt::of(self.context.events.as_fd());
+        let container = &self.workspace.container;
+        let entry = session.progress.base.ok_or_else(|| io::Error::other("nothing is stored"));
+        let put = entry.and_then(|entry| {
+            session.store.put_sidecar(entry, container, interrupt, |directory| {
+                write_names(names, directory, files)
+            })
+        });
+        self.personalised(session, put)
+    }
+
+    /// Writes the container's config.
+    pub(super) fn write_config(
+        &mut self,
+        session: &mut Session<'a>,
+        text: &[u8],
+    ) -> Result<(), Box<Failure>> {
+        let written = addressed(text).and_then(|text| {
+            let container = &self.workspace.container;
+            let ownership = config::ownership(container, self.workspace.target.mapped)?;
+            files::replace_in(container, config::NAME, &text, ownership)
+        });
+        self.personalised(session, written)?;
+        // From now on the container has its copy, or gc knows what it stands on.
+        self.release(session);
+        Ok(())
+    }
+
+    fn personalised(
+        &mut self,
+        session: &Session<'a>,
+        done: io::Result<()>,
+    ) -> Result<(), Box<Failure>> {
+        let Err(error) = done else { return Ok(()) };
+        self.heard(&error)?;
+        let layer = session.last_layer();
+        let subject = Subject { layer: layer.name.clone(), doing: Doing::Store };
+        let reason = format!("could not be made the container's own: {error}");
+        Err(Box::new(Failure::of(session.install_status(), subject, &layer.at, reason)))
+    }
+
+    /// Makes the container's keys, by the rootfs's own programs.
+    pub(super) fn make_keys(
+        &mut self,
+        session: &mut Session<'a>,
+        keys: &[Key],
+    ) -> Result<(), Box<Failure>> {
+        let layer = session.last_layer();
+        let commands: Vec<_> = keys.iter().map(|key| key.command.as_str()).collect();
+        let workspace = Rc::clone(&self.workspace);
+        let settings = Settings {
+            rootfs: &workspace.rootfs,
+            name: &workspace.target.name,
+            network: Network::Own,
+            unguarded: false,
+            resolver: false,
+            // It would copy directories up that a container's overlay has no need of.
+            policy: false,
+            lending: Lending::Files,
+            capabilities: rustix::thread::CapabilitySet::empty(),
+            mapped: workspace.target.mapped,
+            caches: Caches::default(),
+            script: None,
+        };
+        let script = commands.join("\n");
+        let argv = ["/bin/sh", "-eu", "-c", &script].map(OsString::from).to_vec();
+        let name = OsString::from(&workspace.target.name);
+        let program = Program { argv, environment: vec![("LXC_NAME".into(), name)] };
+        let subject = Subject { layer: layer.name.clone(), doing: Doing::Store };
+        let job =
+            Job { subject, at: &layer.at, text: "making its own keys", status: status::STORE };
+        let options =
+            SpawnOptions { tick: self.context.observer.tick(), ..SpawnOptions::default() };
+        let run = |events: &mut _, watcher: &mut dyn Watcher| {
+            inside::run(settings, &program, options, events, watcher)
+        };
+        match self.job(job, options, run) {
+            Err(failure) if failure.signal().is_none() => {
+                // The container may make them itself, and is whole but for them.
+                self.note(&format!(
+                    "not all keys of the container could be made: {}",
+                    failure.reason
+                ));
+                Ok(())
+            }
+            other => Ok(other?),
+        }
+    }
+}
+
+/// Gives every network of a config that has none yet an address of its own.
+pub(super) fn addressed(text: &[u8]) -> io::Result<Vec<u8>> {
+    with_addresses(text, || {
+        let mut bytes = [0; 3];
+        File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+        io::Result::Ok(bytes)
+    })
+}
+
+/// Writes them into a rootfs, at the places that are known. Times stay as they are.
+pub(super) fn write_names(names: &Names, rootfs: &Path, files: &[Vec<u8>]) -> io::Result<()> {
+    let rootfs = Rootfs::open(rootfs)?;
+    for file in files {
+        let path = Path::new("/").join(OsStr::from_bytes(file));
+        write_at(names, &rootfs, &path).map_err(|error| {
+            io::Error::other(format!("the name in `{}`: {error}", path.display()))
+        })?;
+    }
+    Ok(())
+}
+
+fn write_at(names: &Names, rootfs: &Rootfs, path: &Path) -> io::Result<()> {
+    let Some(place) = rootfs.existing_place(path)? else { return Ok(()) };
+    let Some(stat) = place.look()? else { return Ok(()) };
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => {
+            let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            let file = openat(place.directory(), place.name(), flags, rustix::fs::Mode::empty())?;
+            write_file(names, File::from(file))
+        }
+        FileType::Symlink => {
+            let target = rustix::fs::readlinkat(place.directory(), place.name(), Vec::new())?;
+            let target = OsString::from_vec(names.put_into(target.to_bytes()));
+            let directory = fstat(place.directory())?;
+            place.put_symlink(&target, stat.st_uid, stat.st_gid)?;
+            let flags = AtFlags::SYMLINK_NOFOLLOW;
+            rustix::fs::utimensat(place.directory(), place.name(), &times(&stat), flags)?;
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let opened = openat(place.directory(), ".", flags, rustix::fs::Mode::empty())?;
+            Ok(futimens(opened, &times(&directory))?)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes into the file itself, which is the container's own: its attributes stay as they are.
+fn write_file(names: &Names, mut file: File) -> io::Result<()> {
+    let stat = fstat(&file)?;
+    let mut text = Vec::new();
+    Read::by_ref(&mut file).take(LONGEST_TEXT + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > LONGEST_TEXT {
+        return Ok(());
+    }
+    let new = names.put_into(&text);
+    if new == text {
+        return Ok(());
+    }
+    file.rewind()?;
+    file.write_all(&new)?;
+    file.set_len(new.len() as u64)?;
+    Ok(futimens(&file, &times(&stat))?)
+}

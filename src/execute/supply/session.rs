@@ -1,0 +1,322 @@
+//! A run's use of the layer store, from the moment that the store is open.
+
+use std::collections::VecDeque;
+use std::io;
+use std::mem;
+use std::time::Duration;
+
+use super::super::failure::{Failure, status};
+use super::super::{Handed, Run, config};
+use super::filled::Filled;
+use crate::cache::{
+    Cache, CachePlan, Fault, Index, Ladder, LadderContext, Limit, Planned, Progress, Slot,
+};
+use crate::host::caller::Caller;
+use crate::host::contain;
+use crate::host::rootfs::Rootfs;
+use crate::host::{template, userns};
+use crate::manifest::LayerName;
+use crate::plan::{EntryId, Layer, Plan, StorageMode};
+use crate::record;
+use crate::store::{self, Entry, Lock, Overlay, Store};
+
+/// A run's use of the store.
+#[derive(Debug)]
+pub(in crate::execute) struct Session<'a> {
+    pub(super) store: Store,
+    pub(super) cache: &'a CachePlan,
+    /// Held until the container has its rootfs, so that gc waits for it.
+    pub(super) lock: SharedLock,
+    pub(super) index: Index,
+    pub(super) progress: Progress,
+    /// What the container's config starts with.
+    pub(super) initial: Vec<u8>,
+    /// The entries that are done, the innermost first.
+    pub(super) filled: Vec<Filled>,
+    /// What is mounted as the container's rootfs while the run goes on.
+    pub(super) mounted: Mounted,
+    /// How far the store can be used on this host, once that has shown.
+    limit: Option<Limit>,
+    /// What is still to be done.
+    acts: VecDeque<Planned>,
+}
+
+/// The lock that every run shares with others.
+#[derive(Debug)]
+pub(super) enum SharedLock {
+    Held(Lock),
+    Released,
+}
+
+/// What is mounted as the container's rootfs.
+#[derive(Debug)]
+pub(super) enum Mounted {
+    /// Nothing: it is a plain directory.
+    Nothing,
+    /// An overlay.
+    Overlay(Overlay),
+}
+
+/// Why the store cannot be used.
+pub(super) enum Unavailable {
+    /// The host does not let it.
+    Because(String),
+    /// The run is at its end.
+    Ended(Box<Failure>),
+}
+
+impl<'a> Session<'a> {
+    /// Opens the store for a run.
+    pub(super) fn open(run: &mut Run<'a>, cache: &'a CachePlan) -> Result<Self, Unavailable> {
+        let because = |error: io::Error| Unavailable::Because(error.to_string());
+        let initial = config::read(&run.workspace.container).map_err(because)?;
+        run.check_untouched()?;
+        if !contain::has_own_mounts() {
+            let why = "it cannot have mounts of its own here";
+            return Err(Unavailable::Because(why.to_owned()));
+        }
+        let target = &run.workspace.target;
+        let top = store::directory(&Caller::observe())
+            .ok_or_else(|| Unavailable::Because(store::NO_DIRECTORY.to_owned()))?;
+        let map = store::map_of(userns::Ids::of_this_process());
+        let store = Store::new(&top, &map);
+        let owner = target.mapped.map(|mapped| (mapped.uid, mapped.gid));
+        let place = top.display().to_string();
+        store.make(owner).map_err(|error| Unavailable::Because(format!("`{place}`: {error}")))?;
+        let lock = run.share(&store)?;
+        for reading in &cache.readings {
+            if let Err(error) = store.remember(reading) {
+                tracing::debug!(%error, "what was read will be read again");
+            }
+        }
+        let labels: Vec<_> = cache.slots.iter().map(Slot::label).collect();
+        let index = store.index(&run.plan.manifest.absolute, &labels).map_err(because)?;
+        let mut session = Self {
+            store,
+            cache,
+            lock: SharedLock::Held(lock),
+            index,
+            progress: Progress::default(),
+            initial,
+            filled: Vec::new(),
+            mounted: Mounted::Nothing,
+            limit: None,
+            acts: VecDeque::new(),
+        };
+        session.ask(run);
+        Ok(session)
+    }
+
+    /// Asks for what is still to be done, by what is known now.
+    pub(super) fn ask(&mut self, run: &mut Run<'a>) {
+        let known: Vec<_> = self.index.faults.keys().copied().collect();
+        let handed = |name: &LayerName| run.handed_of(self.cache, name);
+        let (progress, limit) = (self.progress, self.limit.as_ref());
+        let (plan, cache, config): (&Plan, &Cache, _) = (run.plan, run.cache, &self.initial);
+        let ladder = self.store.ladder(&mut self.index, |index| {
+            let handed = Some(&handed as _);
+            Ladder::of(plan, cache, &LadderContext { index, handed, progress, limit, config })
+        });
+        self.acts = ladder.acts.into();
+        for note in self.new_faults(&known) {
+            run.note(&note);
+        }
+    }
+
+    /// Says which entries cannot be used that were not `known` to be such: those of another version of
+    /// the program all at once.
+    fn new_faults(&self, known: &[EntryId]) -> Vec<String> {
+        let is_of_format =
+            |id| self.index.faults.get(id).is_some_and(|bad| bad.fault == Fault::Format);
+        let mut is_format_told = known.iter().any(is_of_format);
+        let mut notes = Vec::new();
+        for (id, bad) in self.index.faults.iter().filter(|(id, _)| !known.contains(id)) {
+            match &bad.fault {
+                Fault::Format if mem::replace(&mut is_format_told, true) => {}
+                Fault::Format => notes.push(
+                    "what another version of the program has stored is not used; \
+                     `layered-template store gc` removes it"
+                        .to_owned(),
+                ),
+                Fault::Damaged(why) => notes.push(format!(
+                    "{} is rebuilt: what is stored of it cannot be used: {why} (`layered-template \
+                     store remove {}`)",
+                    bad.what,
+                    id.name()
+                )),
+            }
+        }
+        notes
+    }
+
+    /// Observes the store again, and asks for what is still to be done.
+    pub(super) fn look_again(&mut self, run: &mut Run<'a>) -> io::Result<()> {
+        let index = self.store.index(&run.plan.manifest.absolute, &[])?;
+        let earlier = mem::take(&mut self.index.earlier);
+        let faults = mem::take(&mut self.index.faults);
+        let looked_at = mem::take(&mut self.index.looked_at);
+        self.index = Index { earlier, faults, looked_at, ..index };
+        self.ask(run);
+        Ok(())
+    }
+
+    /// Takes what was built for what is done.
+    pub(super) fn has_built(&mut self, entry: Entry, took: Duration) {
+        self.index.entries.insert(entry.id.key, entry.id.generation);
+        self.index.looked_at.insert(entry.id, entry.contents());
+        self.has_done(entry.id, Some(took));
+    }
+
+    /// Returns the entry of the last of so many slots, or of all that are done.
+    pub(super) fn entry_within(&self, within: usize) -> io::Result<EntryId> {
+        let last = within.min(self.filled.len()).checked_sub(1);
+        let filled = last.and_then(|last| self.filled.get(last));
+        filled.map(|filled| filled.entry).ok_or_else(|| io::Error::other("nothing is stored"))
+    }
+
+    /// Returns the exit status where the container cannot be given what is stored.
+    pub(super) fn install_status(&self) -> u8 {
+        match self.cache.wanted.mode {
+            StorageMode::Overlay => status::STORE,
+            // It is the container's own place that did not take it.
+            _ => status::FILES,
+        }
+    }
+
+    /// Asks again, where this host has shown that no more can be stored.
+    pub(super) fn stop(&mut self, run: &mut Run<'a>, why: String, can_show: bool) {
+        self.limit = Some(Limit { slots: self.progress.done, why, can_show });
+        self.ask(run);
+    }
+
+    /// Takes the next act, if it is due.
+    pub(super) fn next_at(&mut self, at: usize) -> Option<Planned> {
+        self.next_if(|planned| planned.at <= at)
+    }
+
+    /// Takes the next act, if it is what is wanted.
+    pub(super) fn next_if(&mut self, is_wanted: impl Fn(&Planned) -> bool) -> Option<Planned> {
+        if is_wanted(self.acts.front()?) { self.acts.pop_front() } else { None }
+    }
+
+    /// Returns the next slot.
+    pub(super) fn slot(&self) -> &'a Slot {
+        &self.cache.slots[self.progress.done]
+    }
+
+    /// Takes an entry for what is done; what was built took `took`.
+    pub(super) fn has_done(&mut self, entry: EntryId, took: Option<Duration>) {
+        let layer = self.slot().layer.to_string();
+        self.filled.push(Filled { layer, entry, took });
+        self.progress.done += 1;
+        self.progress.base = Some(entry);
+    }
+
+    /// Returns the layer whose slot was done last, as it is built for the store.
+    pub(super) fn last_layer(&self) -> &'a Layer {
+        let last = self.progress.done.saturating_sub(1);
+        self.cache.twin_of(&self.cache.slots[last].layer)
+    }
+
+    /// Says what of all that was taken is the oldest, and how old that is.
+    pub(super) fn oldest_taken(&self) -> Option<String> {
+        let found = self.filled.iter().zip(&self.cache.slots);
+        let found = found.filter(|(filled, _)| filled.took.is_none());
+        let oldest = found.max_by_key(|(filled, _)| self.index.age(filled.entry.key))?;
+        self.index.dated(oldest.1, oldest.0.entry.key)
+    }
+
+    /// Returns what the container has of the store.
+    pub(super) fn record(&self) -> Option<record::Stored> {
+        let last = self.filled.last().filter(|_| self.progress.installed)?;
+        Some(record::Stored {
+            storage: self.cache.wanted.mode,
+            entry: last.entry.to_string(),
+            layer: last.layer.clone(),
+        })
+    }
+}
+
+impl<'a> Run<'a> {
+    /// Checks that no pre step has written where the store would.
+    fn check_untouched(&mut self) -> Result<(), Unavailable> {
+        let because = |error: io::Error| Unavailable::Because(error.to_string());
+        let found = Rootfs::open(&self.workspace.rootfs).and_then(|rootfs| rootfs.fingerprint());
+        match found {
+            Ok(found) if found.is_empty() => {}
+            Ok(_) if self.was_empty => {
+                let why = "a pre step has written into the rootfs";
+                return Err(Unavailable::Because(why.to_owned()));
+            }
+            Ok(_) => return Err(Unavailable::Because("the rootfs is not empty".to_owned())),
+            // The directory of `--dir` is the template's to make.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                std::fs::create_dir(&self.workspace.rootfs).map_err(because)?;
+            }
+            Err(error) => return Err(because(error)),
+        }
+        if let Some(name) = self.workspace.new_names().map_err(because)?.first() {
+            let name = crate::shell::word(name);
+            return Err(Unavailable::Because(format!(
+                "a pre step has written {name} into the container's directory"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Takes the lock that every run shares.
+    pub(super) fn share(&mut self, store: &Store) -> Result<Lock, Unavailable> {
+        let because = |error: io::Error| Unavailable::Because(error.to_string());
+        let (gate, shared) = (store.gate().map_err(because)?, store.lock().map_err(because)?);
+        let what = "the store is being cleaned";
+        // Whoever has the gate may wait for a run that this is part of.
+        let token = shared.token().map_err(because)?;
+        if !template::held().contains(&token) {
+            self.wait(what, || gate.share()).map_err(Unavailable::Ended)?;
+        }
+        self.wait(what, || shared.share()).map_err(Unavailable::Ended)?;
+        self.tokens.push(token);
+        Ok(shared)
+    }
+
+    /// Lets others clean the store.
+    pub(super) fn release(&mut self, session: &mut Session<'a>) {
+        if let SharedLock::Held(lock) = &session.lock
+            && let Ok(token) = lock.token()
+        {
+            self.tokens.retain(|held| *held != token);
+        }
+        session.lock = SharedLock::Released;
+    }
+
+    /// Returns what a layer sees of what pre steps have handed inward.
+    pub(super) fn handed_of(&self, cache: &CachePlan, name: &LayerName) -> Handed {
+        let layer = cache.twin_of(name);
+        let handed = self.handed.get(name).map(Vec::as_slice).unwrap_or_default();
+        handed
+            .iter()
+            .filter(|(name, _)| layer.sees.iter().any(|seen| name == seen.as_str()))
+            .cloned()
+            .collect()
+    }
+
+    /// Returns what a run within this one must not wait for.
+    pub(in crate::execute) fn held(&self) -> Vec<String> {
+        let mut held = template::held();
+        held.extend(self.tokens.iter().cloned());
+        held
+    }
+
+    /// Leaves word of what is stored by now, whether the run goes well or not.
+    pub(in crate::execute) fn leave_word(&self) -> Result<(), Failure> {
+        let Some(session) = self.supply.session() else { return Ok(()) };
+        Filled::write(&session.filled, &self.workspace).map_err(|error| {
+            Failure::of_run(status::FILES, format!("what was stored cannot be told: {error}"))
+        })
+    }
+
+    /// Tells whether a run only fills the store.
+    pub(in crate::execute) fn fills(&self) -> bool {
+        self.cache.wanted().is_some_and(|wanted| wanted.mode == StorageMode::Fill)
+    }
+}

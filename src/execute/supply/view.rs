@@ -1,0 +1,138 @@
+//! Shows a layer's checks on the host what the layer has left, where the container is something else.
+
+use std::io;
+use std::mem;
+use std::path::Path;
+use std::rc::Rc;
+
+use super::super::failure::Failure;
+use super::super::workspace::Workspace;
+use super::super::{Handed, Run, config};
+use super::fault;
+use super::personalise::{addressed, write_names};
+use super::session::{Session, SharedLock, Unavailable};
+use crate::cache::{Names, PLACEHOLDER};
+use crate::host::files;
+use crate::plan::{Act, Layer, Target};
+use crate::store::{Build, BuildOn, Entry};
+
+impl<'a> Run<'a> {
+    /// Runs the checks on the host of a layer where the container has no rootfs yet, or more than the
+    /// layer has left: in a place that looks like the container, and is thrown away.
+    pub(super) fn check_in_view(
+        &mut self,
+        session: &mut Session<'a>,
+        layer: &Layer,
+        handed: &Handed,
+        within: usize,
+    ) -> Result<(), Box<Failure>> {
+        match self.view(session, within)? {
+            Ok((build, workspace)) => {
+                let top = session.store.top().to_path_buf();
+                self.in_workspace(workspace, &top, |run| {
+                    run.acts(layer, handed, Act::is_check_on_host)
+                })?;
+                drop(build);
+            }
+            Err(error) if self.fills() => {
+                return Err(fault(layer, "cannot be shown to its checks", &error));
+            }
+            Err(error) => {
+                if session.progress.installed {
+                    self.note(&format!(
+                        "the checks of layer `{}` see all of the container: it cannot be shown as the \
+                         layer left it: {error}",
+                        layer.name
+                    ));
+                }
+                session.stop(self, format!("nothing can be built for it here: {error}"), false);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes what the container would be if nothing stood outside of so many slots.
+    fn view(
+        &mut self,
+        session: &Session<'a>,
+        within: usize,
+    ) -> Result<io::Result<(Build, Workspace)>, Box<Failure>> {
+        // Until it is mounted, gc would see nobody on it.
+        let lock = match session.lock {
+            SharedLock::Held(_) => None,
+            SharedLock::Released => match self.share(&session.store) {
+                Ok(lock) => Some(lock),
+                // What is to be shown may be there all the same.
+                Err(Unavailable::Because(why)) => {
+                    tracing::debug!(why, "the store has no lock");
+                    None
+                }
+                Err(Unavailable::Ended(failure)) => return Err(failure),
+            },
+        };
+        let made = self.make_view(session, within);
+        if let Some(token) = lock.and_then(|lock| lock.token().ok()) {
+            self.tokens.retain(|held| *held != token);
+        }
+        Ok(made)
+    }
+
+    fn make_view(
+        &mut self,
+        session: &Session<'a>,
+        within: usize,
+    ) -> io::Result<(Build, Workspace)> {
+        let entry = Entry::read(&session.store, session.entry_within(within)?)?;
+        let own = &self.workspace.target;
+        let target = Target { rootfs: own.path.join("rootfs"), ..own.clone() };
+        let contents = entry.contents();
+        let names = Names::of(&contents.lxcpaths, &target);
+        let build = self.begin(&session.store, &target, Some(entry), BuildOn::Overlay)?;
+        let workspace = Workspace::open(&target)?;
+        write_names(&names, &workspace.rootfs, &contents.names)?;
+        write_names(&names, &target.path, contents.sidecar.as_deref().unwrap_or_default())?;
+        let text = contents.config_of(&session.initial, &target);
+        let ownership = config::ownership(&workspace.container, target.mapped)?;
+        files::replace_in(&workspace.container, config::NAME, &addressed(&text)?, ownership)?;
+        Ok((build, workspace))
+    }
+
+    /// Does something where another workspace is the run's; what it fails with is kept before that is
+    /// gone. `top` is the store's.
+    pub(super) fn in_workspace<T>(
+        &mut self,
+        workspace: Workspace,
+        top: &Path,
+        act: impl FnOnce(&mut Self) -> Result<T, Box<Failure>>,
+    ) -> Result<T, Box<Failure>> {
+        let own = mem::replace(&mut self.workspace, Rc::new(workspace));
+        let result = act(self);
+        if result.as_ref().is_err_and(|failure| !failure.informational())
+            && self.context.keep_failed
+            && self.kept_rootfs.is_none()
+        {
+            self.kept_rootfs = self.keep_rootfs();
+        }
+        self.workspace = own;
+        let name = &self.workspace.target.name;
+        result.map_err(|failure| {
+            let reason = failure.reason.replace(PLACEHOLDER, name);
+            let hint = match failure.hint {
+                None if failure.signal().is_none() => full_store(top),
+                hint => hint,
+            };
+            Box::new(Failure { reason, hint, ..*failure })
+        })
+    }
+}
+
+/// Says so, where the disk is full on which a layer is built: it is not the container's.
+fn full_store(top: &Path) -> Option<String> {
+    files::is_on_full_disk(top).ok()?.then(|| {
+        format!(
+            "the disk of the layer store, `{}`, is full; `layered-template store gc` makes \
+             room, and `--storage=none` does without it",
+            top.display()
+        )
+    })
+}

@@ -1,0 +1,46 @@
+//! Notes of what was built once and could not be stored: it holds the container's name in a form in which
+//! no other can be put in its place.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+
+use super::entry::write_whole;
+use super::layout::Store;
+use crate::digest::Digest;
+use crate::host::files;
+
+/// The largest note, in bytes.
+const LARGEST: usize = 64 * 1024;
+
+/// How many files a note names.
+const MOST: usize = 32;
+
+/// Notes that what a key defines is not stored, for the files that hold the name.
+pub(super) fn note(store: &Store, key: Digest, files: &[String]) -> io::Result<()> {
+    let files = &files[..files.len().min(MOST)];
+    write_whole(&store.refused().join(digits(key)), &serde_json::to_vec(files)?)
+}
+
+/// Returns the notes. One that cannot be read is none: what it is of is built once more.
+pub(super) fn all(store: &Store) -> io::Result<BTreeMap<Digest, Vec<String>>> {
+    let listed = match fs::read_dir(store.refused()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        listed => listed?,
+    };
+    let mut notes = BTreeMap::new();
+    for note in listed {
+        let note = note?;
+        let read = || {
+            let key = Digest::parse(note.file_name().to_str()?)?;
+            let text = files::read_regular(&note.path(), LARGEST).ok()?;
+            Some((key, serde_json::from_slice(&text).ok()?))
+        };
+        notes.extend(read());
+    }
+    Ok(notes)
+}
+
+fn digits(key: Digest) -> String {
+    key.to_string().split_off("sha256:".len())
+}
