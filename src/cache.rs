@@ -14,6 +14,7 @@ mod ladder;
 mod names;
 mod plan;
 mod policy;
+mod show;
 mod status;
 mod twin;
 
@@ -27,4 +28,5 @@ pub use ladder::{
 };
 pub use names::{Names, PLACEHOLDER};
 pub use plan::{Cache, CachePlan, Handed, OverlayHost, Slot, SlotKind, Wanted};
+pub use show::PlanDocument;
 pub use twin::{Observed, TwinFault, cache};

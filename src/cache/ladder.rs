@@ -458,7 +458,7 @@ impl Maker<'_> {
             (Some(Unknown::Decided(by)), _) => (None, Some(by.clone()), Vec::new()),
             (None, Some(by)) => (None, Some(by), Vec::new()),
             (Some(Unknown::Built(first)), _) => {
-                (None, None, vec![format!("{first} is made anew, on which it stands")])
+                (None, None, vec![format!("{first} inside it is rebuilt")])
             }
             (None, None) => {
                 let (inputs, key) = self.lookup();

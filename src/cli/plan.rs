@@ -4,6 +4,7 @@ use super::arguments::{PlanArguments, PlanFormat};
 use super::request::{Request, check, target, wanted};
 use super::start::Start;
 use super::{load, output};
+use crate::cache::PlanDocument;
 use crate::execute::status;
 use crate::host::caller::Caller;
 use crate::host::lxcpath;
@@ -18,16 +19,19 @@ pub(super) fn main(arguments: &PlanArguments) -> u8 {
         }
     };
     let Some(prepared) = request.prepare() else { return status::USAGE };
-    let plan = prepared.ladder().annotate(&prepared.plan, &prepared.cache);
+    let ladder = prepared.ladder();
+    let plan = ladder.annotate(&prepared.plan, &prepared.cache);
     let ends_with = if pin_holds(&plan) { 0 } else { status::UPSTREAM };
     output::printed(ends_with, |to| match arguments.format {
         PlanFormat::Text => {
             let detail = if arguments.verbose > 0 { Detail::Whole } else { Detail::Lines };
-            plan::text(&plan, detail, to)
+            plan::text(&plan, detail, to)?;
+            ladder.text(detail, to)
         }
         PlanFormat::Mermaid => plan::mermaid(&plan, to),
         PlanFormat::Json => {
-            serde_json::to_writer_pretty(&mut *to, &plan)?;
+            let document = PlanDocument { plan: &plan, ladder: &ladder };
+            serde_json::to_writer_pretty(&mut *to, &document)?;
             to.write_all(b"\n")
         }
     })

@@ -26,7 +26,7 @@ impl<'a> Run<'a> {
         by: StorageMode,
     ) -> Result<(), Box<Failure>> {
         let text = match by {
-            StorageMode::Overlay => "standing on what is stored",
+            StorageMode::Overlay => "mounting an overlay on what is stored",
             _ => "copying what is stored",
         };
         let (layer, status) = (session.last_layer(), session.install_status());

@@ -222,7 +222,7 @@ fn a_plan_says_that_a_layer_is_too_old() {
         assert_eq!(standings(&shown), expected);
         assert!(shown.contains("misses   what is stored is older than 1s\n"), "{shown}");
         assert!(
-            shown.contains("misses   layer `old` is made anew, on which it stands\n"),
+            shown.contains("misses   layer `old` inside it is rebuilt\n"),
             "{shown}"
         );
     });
@@ -268,7 +268,7 @@ fn assert_told(lab: &Lab, manifest: &Path, what: &str, expected: &[&str]) -> Vec
     let planned: Vec<_> = shown
         .lines()
         .filter_map(|line| line.trim_start_matches("| ").strip_prefix("misses   "))
-        .filter(|line| !line.ends_with(" is made anew, on which it stands"))
+        .filter(|line| !line.ends_with(" inside it is rebuilt"))
         .map(str::to_owned)
         .collect();
     let like = planned.iter().zip(expected).all(|(line, start)| line.starts_with(start));
