@@ -45,7 +45,7 @@ pub use clean::{Cleaned, clean, forget, remove};
 pub use commit::{About, Committed};
 pub use entry::{Entry, Made};
 pub use gc_roots::GcRoot;
-pub use layout::{NO_DIRECTORY, Store, VARIABLE, directory, ids_of, map_of};
+pub use layout::{NO_DIRECTORY, Store, VARIABLE, directory, ids_of, map_of, stored_marks};
 pub use lock::Lock;
 pub use referrers::Referrers;
 pub use scrub::Scrubbed;

@@ -17,6 +17,7 @@ mod label;
 mod links;
 mod listing;
 mod maker;
+mod marks;
 mod merge;
 mod relink;
 mod remove;
@@ -32,10 +33,11 @@ pub use copy::copy;
 pub use immutable::loosened;
 pub use interrupt::Interrupt;
 pub use listing::{
-    Baseline, Change, Difference, LONGEST_TEXT, ListedFile, ListedKind, Listing, Occurrence,
-    OccurrenceKind, Search,
+    Baseline, Change, Difference, LONGEST_TEXT, Listed, ListedFile, ListedKind, Listing,
+    Occurrence, OccurrenceKind, Search,
 };
-pub use merge::{Changes, Form, merge};
+pub use marks::{Form, Marks, escape};
+pub use merge::{Changes, merge};
 pub use relink::relink;
 pub use remove::remove;
 pub use usage::{Usage, usage};

@@ -64,6 +64,8 @@ pub struct StoredEntry {
     pub names: Vec<Vec<u8>>,
     /// Those of what its upstream left beside the rootfs and the config, where it left anything.
     pub sidecar: Option<Vec<Vec<u8>>>,
+    /// A device 0:0 that it has, which an overlay would hide.
+    pub whiteout: Option<Vec<u8>>,
     /// The record that its upstream left, where it is this program again.
     pub record: Option<serde_json::Value>,
     /// What is made for each container.

@@ -502,6 +502,16 @@ impl Maker<'_> {
         let what = self.cache.slots[last].label();
         let entry = self.progress.base;
         let is_overlay = by == StorageMode::Overlay;
+        let stored = entry.and_then(|entry| self.context.index.looked_at.get(&entry));
+        if let Some(path) =
+            stored.and_then(|stored| stored.whiteout.as_ref()).filter(|_| is_overlay)
+        {
+            let path = format!("/{}", String::from_utf8_lossy(path));
+            let path = crate::shell::word(&path);
+            self.push(CacheAct::Refuse {
+                why: format!("{path} is a device 0:0, which an overlay takes for a removed file"),
+            });
+        }
         let below = entry.filter(|_| is_overlay).map(|entry| lower(&self.cache.host, entry));
         self.push(CacheAct::Install { what: what.clone(), by, entry, lower: below });
         let stored =

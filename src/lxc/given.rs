@@ -83,6 +83,14 @@ impl Config {
         (parts.first() == Some(&Part::Comments) && given.eq(&MOVED)).then_some(Self { parts })
     }
 
+    /// Returns what the layer has written, piece by piece.
+    pub fn written(&self) -> impl Iterator<Item = &[u8]> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Text(text) => Some(text.as_slice()),
+            _ => None,
+        })
+    }
+
     /// Returns the config of a container that was given the lines `own`. What the layer has written goes
     /// through `written`.
     ///

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::entry::Entry;
-use super::layout::{Store, open};
+use super::layout::{Store, open, stored_marks};
 use super::stage::{HiddenContainers, Overlay};
 use super::work;
 use crate::host::files::{self, Ownership};
@@ -126,7 +126,8 @@ impl Build {
                 BuildOn::Overlay => Basis::Overlay(self.overlay(&lower, &rootfs)?),
                 BuildOn::Copy => {
                     let (from, to) = (open(&lower)?, open(&rootfs)?);
-                    let shares_bytes = tree::copy(from.as_fd(), to.as_fd(), &[], interrupt)?;
+                    let shares_bytes =
+                        tree::copy((from.as_fd(), stored_marks()), to.as_fd(), &[], interrupt)?;
                     Basis::Copy { shares_bytes }
                 }
             };
@@ -144,7 +145,7 @@ impl Build {
             DirBuilder::new().mode(0o700).create(path)?;
         }
         // The top of an overlay is that of its upper directory.
-        tree::copy_attributes(open(lower)?.as_fd(), open(&upper)?.as_fd())?;
+        tree::copy_attributes(open(lower)?.as_fd(), open(&upper)?.as_fd(), stored_marks())?;
         Overlay::mount(lower, &upper, &work, rootfs)
     }
 

@@ -12,19 +12,18 @@ use std::path::{Path, PathBuf};
 use super::build::{Basis, Build};
 use super::entry::{Entry, Made, write_whole};
 use super::flush::Flush;
-use super::layout::{now, open};
+use super::layout::{form, now, open, stored_marks};
 use super::refused;
 use super::scrub::{is_identity, scrub};
 use crate::cache::{IdentityKeys, KeyInputs};
 use crate::digest::Digest;
-use crate::host::caller::Caller;
 use crate::host::files;
 use crate::host::rootfs::Rootfs;
 use crate::lxc::{self, given};
 use crate::plan::EntryId;
 use crate::record;
 use crate::tree::{
-    self, Baseline, Changes, Form, Interrupt, Listing, Occurrence, OccurrenceKind, Search,
+    self, Baseline, Changes, Interrupt, Listed, Listing, Marks, Occurrence, OccurrenceKind, Search,
 };
 
 /// The longest path that is written to, in bytes, and one more: with a slash in front and a NUL behind
@@ -137,6 +136,11 @@ impl Build {
         entry.makers = entry.keys.makers(|path| has(&tree, path));
         let unclear = || io::Error::other("its config does not show what was given to it");
         entry.config = self.config()?.ok_or_else(unclear)?;
+        let is_new = parent.is_none_or(|parent| parent.config != entry.config);
+        if is_new && entry.config.written().any(|text| search.is_taken_apart_in(text)) {
+            entry.fixed.push(b"../config".to_vec());
+        }
+        entry.whiteout = list.listing.first_whiteout();
         entry.record = self.record(parent);
         entry.listing = Digest::of(&written);
         self.sidecar(&made)?;
@@ -203,15 +207,15 @@ impl Build {
         DirBuilder::new().mode(0o700).create(rootfs)?;
         let base = self.parent.as_ref().map(|parent| open(&self.store.rootfs(parent.id)));
         let (base, upper) = (base.transpose()?, open(&self.upper())?);
-        let mapped = Caller::observe().is_mapped_root();
-        let form = if mapped { Form::User } else { Form::Trusted };
         let base = base.as_ref().map(AsFd::as_fd);
-        tree::merge(base, upper.as_fd(), open(rootfs)?.as_fd(), form, interrupt)
+        tree::merge(base, upper.as_fd(), open(rootfs)?.as_fd(), form(), interrupt)
     }
 
     fn list_new(rootfs: &Path, search: &Search, interrupt: Interrupt<'_>) -> io::Result<List> {
-        let (listing, places) =
-            Listing::of(open(rootfs)?.as_fd(), Baseline::Nothing, search, interrupt)?;
+        let tree = open(rootfs)?;
+        let Listed { listing, places, marked } =
+            Listing::of(tree.as_fd(), Baseline::Nothing, search, Marks::Plain, interrupt)?;
+        tree::escape(tree.as_fd(), form(), &marked)?;
         Ok(List { listing, places, changes: None })
     }
 
@@ -228,7 +232,9 @@ impl Build {
         let before = parent.list(&self.store).ok();
         let known =
             before.as_ref().map_or(Baseline::Nothing, |list| Baseline::Parent(list, &changes));
-        let (listing, mut places) = Listing::of(open(rootfs)?.as_fd(), known, search, interrupt)?;
+        let tree = open(rootfs)?;
+        let Listed { listing, mut places, .. } =
+            Listing::of(tree.as_fd(), known, search, stored_marks(), interrupt)?;
         if before.is_some() {
             // What the layer has changed is found anew; a path may be gone with what is above it.
             let there: HashSet<_> = listing.paths().collect();
@@ -248,15 +254,19 @@ impl Build {
         interrupt: Interrupt<'_>,
     ) -> io::Result<List> {
         let (base, tree) = (open(&self.store.rootfs(parent.id))?, open(rootfs)?);
-        let (listing, places) = Listing::of(tree.as_fd(), Baseline::Nothing, search, interrupt)?;
+        let nothing = Baseline::Nothing;
+        let Listed { listing, places, marked } =
+            Listing::of(tree.as_fd(), nothing, search, Marks::Plain, interrupt)?;
         let before = match parent.list(&self.store) {
             Ok(before) => before,
             Err(error) => {
                 tracing::debug!(%error, "what the parent holds is read");
-                Listing::of(base.as_fd(), Baseline::Nothing, &Search::NOTHING, interrupt)?.0
+                let search = &Search::NOTHING;
+                Listing::of(base.as_fd(), nothing, search, stored_marks(), interrupt)?.listing
             }
         };
         let changes = listing.changes(&before);
+        tree::escape(tree.as_fd(), form(), &marked)?;
         if is_private {
             let aside = self.directory.join("aside");
             DirBuilder::new().mode(0o700).create(&aside)?;
@@ -426,7 +436,8 @@ pub(super) fn list_sidecar(
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened?,
     };
-    let (listing, places) = Listing::of(directory.as_fd(), Baseline::Nothing, search, interrupt)?;
+    let Listed { listing, places, .. } =
+        Listing::of(directory.as_fd(), Baseline::Nothing, search, Marks::Plain, interrupt)?;
     let mut written = Vec::new();
     listing.write(&mut written)?;
     Ok(Some((Digest::of(&written), places)))

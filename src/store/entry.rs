@@ -48,6 +48,8 @@ pub struct Entry {
     /// Where it stands, or a part of it, of what its own layer made, and no name can be put in its
     /// place: in names of files, in what is no text, and where it was taken apart.
     pub fixed: Vec<Vec<u8>>,
+    /// A device 0:0 that it has: an overlay takes one for a file that was removed.
+    pub whiteout: Option<Vec<u8>>,
     /// What its layers drop themselves of what would be taken for an identity: it stays.
     pub kept: Vec<PathBuf>,
     /// The keys that were taken out of it.
@@ -101,6 +103,7 @@ impl Entry {
             config: given::Config::default(),
             places: Vec::new(),
             fixed: Vec::new(),
+            whiteout: None,
             kept: Vec::new(),
             keys: IdentityKeys::default(),
             makers: Vec::new(),
@@ -153,6 +156,7 @@ impl Entry {
             names: paths(&self.places),
             sidecar: self.sidecar.map(|_| paths(&self.sidecar_places)),
             record: self.record.clone(),
+            whiteout: self.whiteout.clone(),
             makers: self.makers.clone(),
         }
     }

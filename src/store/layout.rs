@@ -21,6 +21,7 @@ use crate::host::files;
 use crate::host::state::{Owner, make_all, make_one};
 use crate::host::userns::Ids;
 use crate::plan::EntryId;
+use crate::tree::{Form, Marks};
 
 /// The variable that puts the store elsewhere.
 pub const VARIABLE: &str = "LAYERED_TEMPLATE_STORE";
@@ -325,7 +326,9 @@ impl Store {
         };
         let entry = Entry::read(self, id).map_err(fault)?;
         let sidecar = entry.sidecar.map(|_| open(&self.sidecar(id)));
-        match open(&self.rootfs(id)).and(sidecar.transpose()) {
+        // A link where the tree is would lead out of the store.
+        let tree = open(&self.trees().join(id.to_string())).and_then(|_| open(&self.rootfs(id)));
+        match tree.and(sidecar.transpose()) {
             // Whoever uses it is told. A user's trees are the mapped root's: a plan does not come to
             // see them.
             Err(error)
@@ -356,6 +359,16 @@ pub(super) fn unique() -> io::Result<String> {
     let mut bytes = [0; 16];
     io::Read::read_exact(&mut fs::File::open("/dev/urandom")?, &mut bytes)?;
     Ok(format!("{:032x}", u128::from_le_bytes(bytes)))
+}
+
+/// Returns how the trees of the caller's id map have attributes of overlayfs's names.
+pub fn stored_marks() -> Marks {
+    Marks::Escaped(form())
+}
+
+/// Returns where overlays of the caller's id map keep their own attributes.
+pub(super) fn form() -> Form {
+    if Caller::observe().is_mapped_root() { Form::User } else { Form::Trusted }
 }
 
 /// Opens a directory of the store, a link at its end not followed.

@@ -9,7 +9,7 @@ use rustix::fs::{AtFlags, Mode, RenameFlags, mkdirat, renameat_with, unlinkat};
 
 use super::layout::{Store, open, unique};
 use crate::plan::EntryId;
-use crate::tree::{self, Interrupt};
+use crate::tree::{self, Interrupt, Marks};
 
 impl Store {
     /// Puts it into a container's directory, which stays as it is otherwise. `finish` changes what
@@ -26,7 +26,12 @@ impl Store {
         let path = PathBuf::from(format!("/proc/self/fd/{}", container.as_raw_fd())).join(&name);
         let put = || -> io::Result<()> {
             let directory = open(&path)?;
-            tree::copy(open(&self.sidecar(entry))?.as_fd(), directory.as_fd(), &[], interrupt)?;
+            tree::copy(
+                (open(&self.sidecar(entry))?.as_fd(), Marks::Plain),
+                directory.as_fd(),
+                &[],
+                interrupt,
+            )?;
             finish(&path)?;
             for entry in fs::read_dir(&path)? {
                 let name = entry?.file_name();

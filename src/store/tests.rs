@@ -19,7 +19,8 @@ use crate::cache::{Field, KeyInputs};
 use crate::host::files::Ownership;
 use crate::host::userns::Ids;
 use crate::store::Committed;
-use crate::tree::{self, Baseline, Interrupt, Listing, Search};
+use crate::store::stored_marks;
+use crate::tree::{self, Baseline, Interrupt, Listing, Marks, Search};
 use dump::Dump;
 use namespace::Who;
 use operation::Operation;
@@ -139,8 +140,13 @@ impl Shelf {
         let plain = self.place.join("plain");
         fs::create_dir(&plain).unwrap();
         let open = |path: &Path| fs::File::open(path).unwrap();
-        let shares_bytes =
-            tree::copy(open(&below).as_fd(), open(&plain).as_fd(), &[], Interrupt::NEVER).unwrap();
+        let shares_bytes = tree::copy(
+            (open(&below).as_fd(), Marks::Plain),
+            open(&plain).as_fd(),
+            &[],
+            Interrupt::NEVER,
+        )
+        .unwrap();
 
         let build = self.begin(Some(base.clone()));
         let rootfs = self.rootfs();
@@ -171,11 +177,20 @@ impl Shelf {
         );
         let listing = entry.list(&self.store).unwrap();
         let tree = open(&self.tree(&entry));
-        assert_eq!(listing.verify(tree.as_fd()).unwrap(), [], "seed {seed}: the listing");
-        let (read, _) =
-            Listing::of(tree.as_fd(), Baseline::Nothing, &Search::NOTHING, Interrupt::NEVER)
-                .unwrap();
-        assert_eq!(listing, read, "seed {seed}");
+        assert_eq!(
+            listing.verify(tree.as_fd(), stored_marks()).unwrap(),
+            [],
+            "seed {seed}: the listing"
+        );
+        let read = Listing::of(
+            tree.as_fd(),
+            Baseline::Nothing,
+            &Search::NOTHING,
+            stored_marks(),
+            Interrupt::NEVER,
+        )
+        .unwrap();
+        assert_eq!(listing, read.listing, "seed {seed}");
 
         let trees = [&below, &self.tree(&entry)];
         let shared = match shares_bytes {

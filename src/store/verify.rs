@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 
 use super::commit::list_sidecar;
 use super::entry::Entry;
-use super::layout::{Store, open};
+use super::layout::{Store, open, stored_marks};
 use crate::host::fault::{about, is_shortage};
 use crate::plan::EntryId;
 use crate::tree::{Difference, Interrupt, Search};
@@ -27,7 +27,7 @@ fn findings(store: &Store, entry: &Entry) -> io::Result<Vec<String>> {
     let mut lines = Vec::new();
     let listing = entry.list(store)?;
     let tree = open(&store.rootfs(entry.id)).map_err(|error| about("its tree", error))?;
-    for finding in listing.verify(tree.as_fd())? {
+    for finding in listing.verify(tree.as_fd(), stored_marks())? {
         let path = String::from_utf8_lossy(&finding.path);
         let path = crate::shell::word(format!("/{path}"));
         lines.push(match finding.difference {

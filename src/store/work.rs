@@ -37,8 +37,17 @@ pub(super) fn sweep(store: &Store) -> io::Result<usize> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
         rubbish => rubbish?,
     };
-    let count = rubbish.len();
+    let mut count = rubbish.len();
     clear(&work, rubbish);
+    // What is no directory was made by nobody of this program.
+    let opened = open(&work)?;
+    for entry in fs::read_dir(&work)? {
+        let entry = entry?;
+        if !entry.file_type()?.is_dir() {
+            tree::remove(opened.as_fd(), &entry.file_name())?;
+            count += 1;
+        }
+    }
     Ok(count)
 }
 

@@ -1,17 +1,24 @@
 //! What a directory has besides what is in it.
 
+use std::ffi::CStr;
 use std::io;
 use std::os::fd::BorrowedFd;
 
 use rustix::fs::{Gid, Mode, Timespec, Timestamps, Uid, fchmod, fchown, fstat, futimens};
 
+use super::marks::{Marks, Naming};
 use super::xattr::Holder;
 
-/// Gives a directory the owner, permission bits, extended attributes and times of another.
-pub fn copy_attributes(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<()> {
+/// What a directory may have from the one above it.
+const INHERITED: [&CStr; 2] = [c"system.posix_acl_default", c"system.posix_acl_access"];
+
+/// Gives the upper directory of an overlay the owner, permission bits, extended attributes and times of
+/// the lower one, and takes from it what it has from the directory above it.
+pub fn copy_attributes(from: BorrowedFd<'_>, to: BorrowedFd<'_>, marks: Marks) -> io::Result<()> {
     let stat = fstat(from)?;
     fchown(to, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)))?;
-    let xattrs = Holder::Open(from).names()?;
+    INHERITED.iter().try_for_each(|list| Holder::Open(to).remove(list))?;
+    let xattrs = Holder::Open(from).names(Naming::Same(marks))?;
     Holder::Open(from).copy(&xattrs, Holder::Open(to))?;
     fchmod(to, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
     Ok(futimens(to, &times(&stat))?)

@@ -11,6 +11,7 @@ use rustix::fs::{FileType, Stat, fstat};
 use super::directory::{self, Name};
 use super::interrupt::Interrupt;
 use super::maker::{Maker, TargetDir};
+use super::marks::{Marks, Naming};
 use super::workers::{self, OpenDir, Queue};
 
 /// How many files of a directory one worker takes at once.
@@ -36,21 +37,21 @@ enum Job {
 /// Copies all that is below the directory `from` into the existing, empty directory `to`, and gives
 /// `to` the attributes of `from`. Names of `except` at the top are left out.
 ///
-/// Owners, modes, times, extended attributes, links between files and holes are kept. What overlayfs
-/// keeps for itself is not copied, nor are the labels of a security module that is at work. Where the filesystem can,
-/// the files share their bytes; whether they do is returned. Nothing is synchronised. The `interrupt` ends
-/// it.
+/// Owners, modes, times, extended attributes, links between files and holes are kept; attributes that
+/// `from` has escaped become plain. The labels of a security module that is at work are not copied.
+/// Where the filesystem can, the files share their bytes; whether they do is returned. Nothing is
+/// synchronised. The `interrupt` ends it.
 ///
 /// # Errors
 ///
 /// The first fault, which says where it was. What is in `to` by then is left there.
 pub fn copy(
-    from: BorrowedFd<'_>,
+    (from, marks): (BorrowedFd<'_>, Marks),
     to: BorrowedFd<'_>,
     except: &[&OsStr],
     interrupt: Interrupt<'_>,
 ) -> io::Result<bool> {
-    let maker = Maker::new(to, interrupt)?;
+    let maker = Maker::new(to, Naming::Plain(marks), interrupt)?;
     let from = directory::reopen(from)?;
     let top = OpenDir::new(None, Held { stat: fstat(&from)?, from, target: maker.target()? });
     workers::run(interrupt, Job::Names(top), |job, queue, buffer| match job {

@@ -16,6 +16,7 @@ use rustix::fs::{FileType, Stat};
 use serde::{Deserialize, Serialize};
 
 use super::interrupt::Interrupt;
+use super::marks::Marks;
 use super::merge::Changes;
 
 use crate::digest::Digest;
@@ -162,6 +163,17 @@ pub enum Baseline<'a> {
     Parent(&'a Listing, &'a Changes),
 }
 
+/// What the listing of a tree gave.
+#[derive(Debug)]
+pub struct Listed {
+    /// The listing. Attributes have the names that they would have in a plain directory.
+    pub listing: Listing,
+    /// What holds the name that was looked for.
+    pub places: Vec<Occurrence>,
+    /// The paths of what has attributes of overlayfs's names, without a slash in front.
+    pub marked: Vec<Vec<u8>>,
+}
+
 impl Listing {
     /// Lists a tree, and finds the files and links that hold the name that is looked for. All names
     /// of such a file are given. What is `known` is not read again. The `interrupt` ends it.
@@ -169,9 +181,10 @@ impl Listing {
         tree: BorrowedFd<'_>,
         known: Baseline<'_>,
         search: &Search,
+        marks: Marks,
         interrupt: Interrupt<'_>,
-    ) -> io::Result<(Self, Vec<Occurrence>)> {
-        walk::list(tree, known, search, interrupt)
+    ) -> io::Result<Listed> {
+        walk::list(tree, known, search, marks, interrupt)
     }
 
     /// Writes the listing, for [`Listing::read`].
@@ -189,9 +202,10 @@ impl Listing {
     }
 
     /// Reads all of a tree again, and tells what is not as listed.
-    pub fn verify(&self, tree: BorrowedFd<'_>) -> io::Result<Vec<Change>> {
-        let (now, _) = Self::of(tree, Baseline::Nothing, &Search::NOTHING, Interrupt::NEVER)?;
-        Ok(difference::between(self, &now))
+    pub fn verify(&self, tree: BorrowedFd<'_>, marks: Marks) -> io::Result<Vec<Change>> {
+        let never = Interrupt::NEVER;
+        let now = Self::of(tree, Baseline::Nothing, &Search::NOTHING, marks, never)?;
+        Ok(difference::between(self, &now.listing))
     }
 
     /// Returns what is not as it is in `base`, from which this tree was copied.
@@ -201,6 +215,12 @@ impl Listing {
             changes.add(&found.path);
         }
         changes
+    }
+
+    /// Returns the path of a device 0:0, which an overlay takes for a file that was removed.
+    pub fn first_whiteout(&self) -> Option<Vec<u8>> {
+        let is_whiteout = |file: &ListedFile| file.kind == ListedKind::CharacterDevice(0);
+        self.iter().find(|(_, file)| is_whiteout(file)).map(|(path, _)| path)
     }
 
     /// Returns all entries but the top with their paths, which have no slash in front.

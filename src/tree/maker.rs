@@ -20,6 +20,7 @@ use super::dir_path::DirPath;
 use super::directory::{open, open_to_read};
 use super::interrupt::Interrupt;
 use super::links::Links;
+use super::marks::Naming;
 use super::xattr::Holder;
 
 /// The bits of a mode that say who may do what.
@@ -44,6 +45,8 @@ pub(super) struct TargetDir {
 #[derive(Debug)]
 pub(super) struct Maker<'a> {
     top: BorrowedFd<'a>,
+    /// What becomes of extended attributes.
+    naming: Naming,
     /// Who owns what is made.
     uid: u32,
     gid: u32,
@@ -56,7 +59,11 @@ pub(super) struct Maker<'a> {
 impl<'a> Maker<'a> {
     /// Takes up an empty directory. It is this process's alone until it is finished. The `interrupt` ends
     /// the copying of a long file.
-    pub(super) fn new(top: BorrowedFd<'a>, interrupt: Interrupt<'a>) -> io::Result<Self> {
+    pub(super) fn new(
+        top: BorrowedFd<'a>,
+        naming: Naming,
+        interrupt: Interrupt<'a>,
+    ) -> io::Result<Self> {
         fchmod(top, Mode::RWXU)?;
         // What it may have from the directory above it would go on to all that is made in it.
         let lists = [c"system.posix_acl_default", c"system.posix_acl_access"];
@@ -68,7 +75,8 @@ impl<'a> Maker<'a> {
         let (stat, clones) = probed?;
         let masked = PERMISSIONS & !stat.st_mode;
         let ways = Ways::new(clones, interrupt);
-        Ok(Self { top, uid: stat.st_uid, gid: stat.st_gid, masked, ways, links: Links::default() })
+        let (uid, gid) = (stat.st_uid, stat.st_gid);
+        Ok(Self { top, naming, uid, gid, masked, ways, links: Links::default() })
     }
 
     /// Tells whether files of the new tree's filesystem may share their bytes.
@@ -123,7 +131,7 @@ impl<'a> Maker<'a> {
         name: &CStr,
         buffer: &mut [u8],
     ) -> io::Result<()> {
-        let xattrs = Holder::Open(from).names()?;
+        let xattrs = Holder::Open(from).names(self.naming)?;
         // An owner without privileges sets attributes only of files that he may write, and an
         // access list is best met by a file that nobody else can open.
         let asked = if xattrs.is_empty() { stat.st_mode & PERMISSIONS } else { 0o600 };
@@ -163,7 +171,7 @@ impl<'a> Maker<'a> {
             chownat(directory, name, Some(uid), Some(gid), nofollow)?;
         }
         let holder = Holder::Named(from, name);
-        holder.copy(&holder.names()?, Holder::Named(directory, name))?;
+        holder.copy(&holder.names(self.naming)?, Holder::Named(directory, name))?;
         // A link has no permissions of its own. What is not one can be named without fear.
         if kind != FileType::Symlink
             && stat.st_mode & PERMISSIONS & !self.masked != stat.st_mode & BITS
@@ -205,7 +213,7 @@ impl<'a> Maker<'a> {
         if top || self.other_owner(stat) {
             fchown(to, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)))?;
         }
-        let xattrs = Holder::Open(from).names()?;
+        let xattrs = Holder::Open(from).names(self.naming)?;
         Holder::Open(from).copy(&xattrs, Holder::Open(to))?;
         if target.mode != stat.st_mode & BITS || !xattrs.is_empty() {
             fchmod(to, Mode::from_raw_mode(stat.st_mode & BITS))?;

@@ -16,30 +16,13 @@ use super::directory::{self, Name};
 use super::interrupt::Interrupt;
 use super::links::{Identity, identity};
 use super::maker::{Maker, TargetDir};
+use super::marks::{Form, Marks, Naming};
 use super::sharing::{MOST_LINKS, Sharing};
 use super::workers::{self, OpenDir, Queue, lock};
 use super::xattr::Holder;
 
 /// How many files of a directory one worker takes at once.
 const BATCH: usize = 64;
-
-/// Where overlayfs keeps its own extended attributes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
-    /// In `trusted.overlay.`: root's own mounts.
-    Trusted,
-    /// In `user.overlay.`: mounts with `userxattr`.
-    User,
-}
-
-impl Form {
-    fn prefix(self) -> &'static str {
-        match self {
-            Self::Trusted => "trusted.overlay.",
-            Self::User => "user.overlay.",
-        }
-    }
-}
 
 /// What an overlay changed: the paths of what came from the upper directory and is not a directory,
 /// and of what the upper directory hides of the base (not all that was below a hidden directory).
@@ -116,7 +99,7 @@ pub fn merge(
     form: Form,
     interrupt: Interrupt<'_>,
 ) -> io::Result<Changes> {
-    let maker = Maker::new(to, interrupt)?;
+    let maker = Maker::new(to, Naming::Same(Marks::Escaped(form)), interrupt)?;
     let clones = maker.clones();
     let upper = directory::reopen(upper)?;
     let opaque = opaque(Holder::Open(upper.as_fd()), form)?;
@@ -316,7 +299,7 @@ impl Merger<'_> {
 /// A mark that is not understood, for the tree would not be what the overlay shows.
 fn marks(holder: Holder<'_>, form: Form) -> io::Result<Vec<CString>> {
     let mut names = holder.all()?;
-    names.retain(|name| name.to_bytes().starts_with(form.prefix().as_bytes()));
+    names.retain(|name| form.is_own(name));
     for name in &names {
         let mark = name.to_string_lossy();
         let kept = match &mark[form.prefix().len()..] {

@@ -41,12 +41,12 @@ fn a_copy_is_the_tree_again() {
     let times = fs::metadata(from.join("plain")).unwrap();
 
     let to = scratch.directory("to");
-    copy(open(&from).as_fd(), open(&to).as_fd(), &[], Interrupt::NEVER).unwrap();
+    copy((open(&from).as_fd(), Marks::Plain), open(&to).as_fd(), &[], Interrupt::NEVER).unwrap();
     let after = fs::metadata(to.join("plain")).unwrap();
     assert_eq!((times.atime(), times.atime_nsec()), (after.atime(), after.atime_nsec()));
     let holes = fs::metadata(to.join("holes")).unwrap();
     assert!(holes.blocks() * 512 < 4 << 20, "{} blocks", holes.blocks());
-    let differences = before.verify(open(&to).as_fd()).unwrap();
+    let differences = before.verify(open(&to).as_fd(), Marks::Plain).unwrap();
     assert!(differences.is_empty(), "{differences:?}");
     assert_eq!(before, listing(&to));
     assert_eq!(before, listing(&from), "the source is as it was");
@@ -68,7 +68,7 @@ fn labels_of_a_module_that_is_not_at_work_are_kept() {
         }
     }
     let labelled = listing(&from);
-    copy(open(&from).as_fd(), open(&to).as_fd(), &[], Interrupt::NEVER).unwrap();
+    copy((open(&from).as_fd(), Marks::Plain), open(&to).as_fd(), &[], Interrupt::NEVER).unwrap();
     for path in ["d", "d/f"] {
         let mut value = [0; 64];
         let length =
@@ -77,7 +77,7 @@ fn labels_of_a_module_that_is_not_at_work_are_kept() {
     }
     assert_eq!(labelled, listing(&to));
     rustix::fs::setxattr(to.join("d/f"), "security.selinux", b"other\0", flags).unwrap();
-    assert_eq!(labelled.verify(open(&to).as_fd()).unwrap().len(), 1);
+    assert_eq!(labelled.verify(open(&to).as_fd(), Marks::Plain).unwrap().len(), 1);
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn names_at_the_top_are_left_out() {
     }
     let to = scratch.directory("to");
     copy(
-        open(&from).as_fd(),
+        (open(&from).as_fd(), Marks::Plain),
         open(&to).as_fd(),
         &["dev".as_ref(), "none".as_ref()],
         Interrupt::NEVER,
@@ -112,7 +112,7 @@ fn what_the_target_inherits_goes_on_to_nothing() {
     if !torture::set_acl(&to, "system.posix_acl_default") {
         skipped("no access lists here");
     }
-    copy(open(&from).as_fd(), open(&to).as_fd(), &[], Interrupt::NEVER).unwrap();
+    copy((open(&from).as_fd(), Marks::Plain), open(&to).as_fd(), &[], Interrupt::NEVER).unwrap();
     assert_eq!(listing(&from), listing(&to));
 }
 
@@ -124,7 +124,8 @@ fn a_fault_says_where_it_was() {
     fs::write(from.join("d/f"), "x").unwrap();
     let to = scratch.directory("to");
     fs::create_dir(to.join("d")).unwrap();
-    let fault = copy(open(&from).as_fd(), open(&to).as_fd(), &[], Interrupt::NEVER).unwrap_err();
+    let fault = copy((open(&from).as_fd(), Marks::Plain), open(&to).as_fd(), &[], Interrupt::NEVER)
+        .unwrap_err();
     assert_eq!(fault.to_string(), "`/d`: File exists (os error 17)");
 }
 

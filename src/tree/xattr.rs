@@ -12,15 +12,13 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::label;
+use super::marks::Naming;
 
 /// The longest list of names, and the longest value, that there can be.
 const LONGEST: usize = 64 * 1024;
 
 /// What a copy has as well, besides labels. What a filesystem shows of itself, such as `btrfs.compression`, is no other's.
 const KEPT: [&[u8]; 4] = [b"user.", b"trusted.", b"system.posix_acl_", b"security.capability"];
-
-/// What overlayfs keeps for itself.
-const OVERLAY: [&[u8]; 2] = [b"trusted.overlay.", b"user.overlay."];
 
 /// How xfs shows access lists a second time, to root alone; elsewhere it would be an attribute like any
 /// other.
@@ -82,15 +80,18 @@ impl Holder<'_> {
         }
     }
 
-    /// Returns the names of those attributes that a copy has as well.
-    pub(super) fn names(self) -> io::Result<Vec<CString>> {
-        let mut names = self.all()?;
-        names.retain(|name| {
+    /// Returns the names of those attributes that a copy has as well, each with the name that it has
+    /// there.
+    pub(super) fn names(self, naming: Naming) -> io::Result<Vec<(CString, CString)>> {
+        let is_kept = |name: &CString| {
             let name = name.to_bytes();
             let is_of = |prefixes: &[&[u8]]| prefixes.iter().any(|prefix| name.starts_with(prefix));
-            (is_of(&KEPT) || label::is_kept(name)) && !is_of(&OVERLAY) && !is_of(&SHOWN_TWICE)
-        });
-        Ok(names)
+            (is_of(&KEPT) || label::is_kept(name)) && !is_of(&SHOWN_TWICE)
+        };
+        let names = self.all()?.into_iter().filter(is_kept);
+        Ok(names
+            .filter_map(|name| Some((naming.of(&name)?, name)).map(|(to, name)| (name, to)))
+            .collect())
     }
 
     /// Returns the value of an attribute.
@@ -122,8 +123,8 @@ impl Holder<'_> {
     }
 
     /// Copies attributes of these names to another holder.
-    pub(super) fn copy(self, names: &[CString], to: Holder<'_>) -> io::Result<()> {
-        names.iter().try_for_each(|name| match to.set(name, &self.value(name)?) {
+    pub(super) fn copy(self, names: &[(CString, CString)], to: Holder<'_>) -> io::Result<()> {
+        names.iter().try_for_each(|(name, named)| match to.set(named, &self.value(name)?) {
             // Root of a container is not always let.
             Err(error)
                 if error.kind() == io::ErrorKind::PermissionDenied

@@ -11,7 +11,7 @@ use super::session::{Mounted, Session};
 use crate::cache::{CONFIG_NAME, DELTA, WORK};
 use crate::host::files;
 use crate::plan::{EntryId, StorageMode};
-use crate::store::{GcRoot, Overlay};
+use crate::store::{GcRoot, Overlay, stored_marks};
 use crate::tree::{self, Interrupt};
 
 /// What the filesystem makes at the top of a rootfs that is a device of its own.
@@ -44,11 +44,12 @@ impl<'a> Run<'a> {
         let from = files::open_directory(&session.store.rootfs(entry))?;
         let to = files::open_directory(&self.workspace.rootfs)?;
         let interrupt = Interrupt::of(self.context.events.as_fd());
-        tree::copy(from.as_fd(), to.as_fd(), &[LOST.as_ref()], interrupt).map_err(|error| {
-            // The path that it names is one within the rootfs.
-            let rootfs = self.workspace.rootfs.display();
-            io::Error::new(error.kind(), format!("in `{rootfs}`: {error}"))
-        })?;
+        tree::copy((from.as_fd(), stored_marks()), to.as_fd(), &[LOST.as_ref()], interrupt)
+            .map_err(|error| {
+                // The path that it names is one within the rootfs.
+                let rootfs = self.workspace.rootfs.display();
+                io::Error::new(error.kind(), format!("in `{rootfs}`: {error}"))
+            })?;
         Ok(())
     }
 
@@ -61,7 +62,8 @@ impl<'a> Run<'a> {
             DirBuilder::new().mode(0o755).create(path)?;
         }
         let top = files::open_directory(&lower)?;
-        tree::copy_attributes(top.as_fd(), files::open_directory(&delta)?.as_fd())?;
+        let upper = files::open_directory(&delta)?;
+        tree::copy_attributes(top.as_fd(), upper.as_fd(), stored_marks())?;
         // It is noted before anything names the tree: gc finds it, whatever happens next.
         GcRoot::note(&session.store, entry, &path.join(CONFIG_NAME))?;
         let overlay = Overlay::mount(&lower, &delta, &work, &self.workspace.rootfs)?;

@@ -1,6 +1,6 @@
 //! Makes a container that comes from the store itself: its name, its addresses, its keys.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CStr, OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::AsFd;
@@ -8,7 +8,11 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::rc::Rc;
 
-use rustix::fs::{AtFlags, FileType, OFlags, fstat, futimens, openat};
+use rustix::buffer::spare_capacity;
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, XattrFlags, fchmod, fgetxattr, fsetxattr, fstat, futimens,
+    openat,
+};
 
 use super::super::failure::{Failure, status};
 use super::super::observe::{Doing, Subject};
@@ -158,7 +162,7 @@ fn write_at(names: &Names, rootfs: &Rootfs, path: &Path) -> io::Result<()> {
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => {
             let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-            let file = openat(place.directory(), place.name(), flags, rustix::fs::Mode::empty())?;
+            let file = openat(place.directory(), place.name(), flags, Mode::empty())?;
             write_file(names, File::from(file))
         }
         FileType::Symlink => {
@@ -169,12 +173,22 @@ fn write_at(names: &Names, rootfs: &Rootfs, path: &Path) -> io::Result<()> {
             let flags = AtFlags::SYMLINK_NOFOLLOW;
             rustix::fs::utimensat(place.directory(), place.name(), &times(&stat), flags)?;
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let opened = openat(place.directory(), ".", flags, rustix::fs::Mode::empty())?;
+            let opened = openat(place.directory(), ".", flags, Mode::empty())?;
             Ok(futimens(opened, &times(&directory))?)
         }
         _ => Ok(()),
     }
 }
+
+/// The attribute that writing takes from a file.
+const CAPABILITY: &CStr = c"security.capability";
+
+/// The bits that writing takes from one.
+const SET_UID: u32 = 0o4000;
+const SET_GID: u32 = 0o2000;
+
+/// The longest value of it, in bytes. Source: linux/capability.h.
+const LONGEST_CAPABILITY: usize = 64;
 
 /// Writes into the file itself, which is the container's own: its attributes stay as they are.
 fn write_file(names: &Names, mut file: File) -> io::Result<()> {
@@ -188,8 +202,17 @@ fn write_file(names: &Names, mut file: File) -> io::Result<()> {
     if new == text {
         return Ok(());
     }
+    let mut capability = Vec::with_capacity(LONGEST_CAPABILITY);
+    let has_any = fgetxattr(&file, CAPABILITY, spare_capacity(&mut capability)).is_ok();
     file.rewind()?;
     file.write_all(&new)?;
     file.set_len(new.len() as u64)?;
+    // The kernel takes set-id bits and capabilities from what is written to.
+    if stat.st_mode & (SET_UID | SET_GID) != 0 {
+        fchmod(&file, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
+    }
+    if has_any {
+        fsetxattr(&file, CAPABILITY, &capability, XattrFlags::empty())?;
+    }
     Ok(futimens(&file, &times(&stat))?)
 }

@@ -44,6 +44,11 @@ impl Search {
         self.words.as_ref().is_some_and(|words| words.is_match(bytes))
     }
 
+    /// Tells whether some bytes hold a part of the name alone, or the name in capital letters.
+    pub fn is_taken_apart_in(&self, bytes: &[u8]) -> bool {
+        self.judge(bytes) == Holds::Part
+    }
+
     /// Tells what of the name is in some bytes.
     pub(super) fn judge(&self, bytes: &[u8]) -> Holds {
         let Some(words) = &self.words else { return Holds::Nothing };

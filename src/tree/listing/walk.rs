@@ -11,12 +11,13 @@ use rustix::fs::{AtFlags, FileType, OFlags, Stat, fstat, readlinkat, statat};
 
 use super::reading::Reading;
 use super::search::{Holds, Search};
-use super::{Baseline, ListedFile, ListedKind, Listing, Occurrence, OccurrenceKind};
+use super::{Baseline, Listed, ListedFile, ListedKind, Listing, Occurrence, OccurrenceKind};
 use crate::digest::{Digest, Hasher};
 use crate::tree::dir_path::DirPath;
 use crate::tree::directory::{self, Name};
 use crate::tree::interrupt::Interrupt;
 use crate::tree::links::{Identity, identity};
+use crate::tree::marks::{Form, Marks, Naming};
 use crate::tree::merge::Changes;
 use crate::tree::workers::{self, Queue, lock};
 use crate::tree::xattr::Holder;
@@ -42,8 +43,8 @@ impl Open {
         above: &Self,
         name: &CStr,
         number: usize,
-        search: &Search,
-    ) -> io::Result<(Arc<Self>, ListedFile, bool)> {
+        look: Look<'_>,
+    ) -> io::Result<(Arc<Self>, ListedFile, InXattrs)> {
         let descriptor = directory::open(above.descriptor.as_fd(), name)?;
         let (own, dir_path) = match number {
             0 => (c"", Arc::clone(&above.dir_path)),
@@ -51,8 +52,8 @@ impl Open {
         };
         let holder = Holder::Open(descriptor.as_fd());
         let kind = ListedKind::Directory;
-        let (entry, in_xattr) = entry_with(own, &fstat(&descriptor)?, kind, holder, search)?;
-        Ok((Arc::new(Self { descriptor, dir_path }), entry, in_xattr))
+        let (entry, found) = entry_with(own, &fstat(&descriptor)?, kind, holder, look)?;
+        Ok((Arc::new(Self { descriptor, dir_path }), entry, found))
     }
 }
 
@@ -84,7 +85,7 @@ enum Job {
 
 struct Walk<'a> {
     interrupt: Interrupt<'a>,
-    search: &'a Search,
+    look: Look<'a>,
     parent: Option<Parent<'a>>,
     /// The number of the next directory.
     next: AtomicUsize,
@@ -92,6 +93,7 @@ struct Walk<'a> {
     read: Mutex<Vec<(usize, usize, Reading)>>,
     several: Mutex<HashMap<Identity, Once>>,
     places: Mutex<Vec<Occurrence>>,
+    marked: Mutex<Vec<Vec<u8>>>,
 }
 
 struct Parent<'a> {
@@ -105,8 +107,9 @@ pub(super) fn list(
     tree: BorrowedFd<'_>,
     known: Baseline<'_>,
     search: &Search,
+    marks: Marks,
     interrupt: Interrupt<'_>,
-) -> io::Result<(Listing, Vec<Occurrence>)> {
+) -> io::Result<Listed> {
     let parent = match known {
         Baseline::Nothing => None,
         Baseline::Parent(listing, changes) => {
@@ -115,24 +118,23 @@ pub(super) fn list(
     };
     let walk = Walk {
         interrupt,
-        search,
+        look: Look { search, marks },
         parent,
         next: AtomicUsize::new(1),
         found: Mutex::default(),
         read: Mutex::default(),
         several: Mutex::default(),
         places: Mutex::default(),
+        marked: Mutex::default(),
     };
     let top = Open { descriptor: directory::reopen(tree)?, dir_path: Arc::default() };
     let known = walk.parent.as_ref().map(|_| 0);
     let first = Job::Directory(Arc::new(top), c".".to_owned(), 0, known);
     workers::run(interrupt, first, |job, queue, buffer| match job {
         Job::Directory(above, name, number, known) => {
-            let (open, entry, in_xattr) = Open::below(&above, &name, number, walk.search)
+            let (open, entry, found) = Open::below(&above, &name, number, walk.look)
                 .map_err(|error| above.dir_path.about(&name, error))?;
-            if in_xattr {
-                walk.place(&above, &name, OccurrenceKind::Attribute);
-            }
+            walk.note(&above, &name, found);
             let children = walk.children(queue, &open, number, known)?;
             lock(&walk.found).insert(number, Found { entry, children });
             Ok(())
@@ -195,16 +197,14 @@ impl Walk<'_> {
         let stat = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
         let kind = kind(directory, name, &stat)?;
         let holder = Holder::Named(directory, name);
-        let (mut entry, in_xattr) = entry_with(name, &stat, kind, holder, self.search)?;
-        if in_xattr {
-            self.place(open, name, OccurrenceKind::Attribute);
-        }
+        let (mut entry, found) = entry_with(name, &stat, kind, holder, self.look)?;
+        self.note(open, name, found);
         let inherited = self.inherited(open, name, &entry, known);
         let mut to_read = false;
         match (&mut entry.kind, inherited) {
             (kind @ ListedKind::File { .. }, Some(inherited)) => *kind = inherited.clone(),
             (ListedKind::File { size, .. }, None) => to_read = *size != 0,
-            (ListedKind::Symlink { target }, None) => match self.search.judge(target) {
+            (ListedKind::Symlink { target }, None) => match self.look.search.judge(target) {
                 Holds::Nothing => {}
                 Holds::Whole => self.place(open, name, OccurrenceKind::Symlink),
                 Holds::Part => self.place(open, name, OccurrenceKind::Part),
@@ -252,7 +252,7 @@ impl Walk<'_> {
             let mut file = || {
                 let file =
                     directory::open_to_read(open.descriptor.as_fd(), &name, OFlags::NONBLOCK)?;
-                Reading::of(file.as_fd(), self.search, &mut *buffer, self.interrupt)
+                Reading::of(file.as_fd(), self.look.search, &mut *buffer, self.interrupt)
             };
             let reading = match several {
                 None => file(),
@@ -275,12 +275,23 @@ impl Walk<'_> {
         Ok(())
     }
 
+    /// Notes what is in the extended attributes of a name.
+    fn note(&self, open: &Open, name: &CStr, found: InXattrs) {
+        if found.holds_name {
+            self.place(open, name, OccurrenceKind::Attribute);
+        }
+        if found.is_marked {
+            let is_top = name == c"." && open.dir_path.is_top();
+            lock(&self.marked).push(if is_top { Vec::new() } else { open.dir_path.path(name) });
+        }
+    }
+
     fn place(&self, open: &Open, name: &CStr, kind: OccurrenceKind) {
         lock(&self.places).push(Occurrence { path: open.dir_path.path(name), kind });
     }
 
     /// Puts all that was found into its order.
-    fn assemble(self) -> (Listing, Vec<Occurrence>) {
+    fn assemble(self) -> Listed {
         let mut found = self.found.into_inner().unwrap_or_default();
         for (number, index, reading) in self.read.into_inner().unwrap_or_default() {
             let children = found.get_mut(&number).map(|found| &mut found.children);
@@ -319,7 +330,8 @@ impl Walk<'_> {
         }
         let mut places = self.places.into_inner().unwrap_or_default();
         places.sort();
-        (Listing { entries }, places)
+        let marked = self.marked.into_inner().unwrap_or_default();
+        Listed { listing: Listing { entries }, places, marked }
     }
 }
 
@@ -358,26 +370,44 @@ fn kind(directory: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> io::Result<Liste
 }
 
 fn entry(name: &CStr, stat: &Stat, kind: ListedKind, holder: Holder<'_>) -> io::Result<ListedFile> {
-    Ok(entry_with(name, stat, kind, holder, &Search::NOTHING)?.0)
+    let look = Look { search: &Search::NOTHING, marks: Marks::Plain };
+    Ok(entry_with(name, stat, kind, holder, look)?.0)
 }
 
-/// Returns what something is, and whether anything of a name is in its extended attributes.
+/// What is looked for in extended attributes, and how the tree has them.
+#[derive(Debug, Clone, Copy)]
+struct Look<'a> {
+    search: &'a Search,
+    marks: Marks,
+}
+
+/// What was found in extended attributes.
+#[derive(Debug, Clone, Copy, Default)]
+struct InXattrs {
+    /// Whether anything of the name that is looked for is there.
+    holds_name: bool,
+    /// Whether there are attributes of overlayfs's names.
+    is_marked: bool,
+}
+
+/// Returns what something is, and what was found in its extended attributes.
 fn entry_with(
     name: &CStr,
     stat: &Stat,
     kind: ListedKind,
     holder: Holder<'_>,
-    search: &Search,
-) -> io::Result<(ListedFile, bool)> {
-    let mut names = holder.names()?;
-    names.sort_unstable();
+    look: Look<'_>,
+) -> io::Result<(ListedFile, InXattrs)> {
+    let mut names = holder.names(Naming::Plain(look.marks))?;
+    names.sort_unstable_by(|one, other| one.1.cmp(&other.1));
     let mut hasher = Hasher::default();
-    let mut is_in = false;
-    for name in &names {
-        for bytes in [name.to_bytes(), &holder.value(name)?] {
+    let mut found = InXattrs::default();
+    for (name, plain) in &names {
+        found.is_marked |= [Form::Trusted, Form::User].iter().any(|form| form.is_of(plain));
+        for bytes in [plain.to_bytes(), &holder.value(name)?] {
             hasher.update(&(bytes.len() as u64).to_le_bytes());
             hasher.update(bytes);
-            is_in |= search.is_in(bytes);
+            found.holds_name |= look.search.is_in(bytes);
         }
     }
     let file = ListedFile {
@@ -392,5 +422,5 @@ fn entry_with(
         uid: stat.st_uid,
         gid: stat.st_gid,
     };
-    Ok((file, is_in))
+    Ok((file, found))
 }

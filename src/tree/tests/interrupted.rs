@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use super::super::bytes::Ways;
 use super::super::{Baseline, Form, Interrupt, Listing, copy, merge};
 use super::scratch::{Scratch, open};
-use crate::tree::Search;
+use crate::tree::{Marks, Search};
 
 #[test]
 fn nothing_goes_on_once_interrupted() {
@@ -23,15 +23,16 @@ fn nothing_goes_on_once_interrupted() {
         scratch.directory(name);
     }
     let to = |name: &str| open(&scratch.path().join(name));
-    copy(open(&from).as_fd(), to("one").as_fd(), &[], interrupt).unwrap();
-    Listing::of(open(&from).as_fd(), Baseline::Nothing, &Search::NOTHING, interrupt).unwrap();
+    copy((open(&from).as_fd(), Marks::Plain), to("one").as_fd(), &[], interrupt).unwrap();
+    Listing::of(open(&from).as_fd(), Baseline::Nothing, &Search::NOTHING, Marks::Plain, interrupt)
+        .unwrap();
     merge(None, to("one").as_fd(), to("two").as_fd(), Form::User, interrupt).unwrap();
     assert_eq!(fs::read(scratch.path().join("two/d/f")).unwrap(), b"x");
 
     writer.write_all(b"!").unwrap();
     let to = |name: &str| open(&scratch.directory(name));
     let ended = [
-        copy(open(&from).as_fd(), to("three").as_fd(), &[], interrupt).unwrap_err(),
+        copy((open(&from).as_fd(), Marks::Plain), to("three").as_fd(), &[], interrupt).unwrap_err(),
         merge(
             Some(open(&from).as_fd()),
             to("upper").as_fd(),
@@ -40,8 +41,14 @@ fn nothing_goes_on_once_interrupted() {
             interrupt,
         )
         .unwrap_err(),
-        Listing::of(open(&from).as_fd(), Baseline::Nothing, &Search::NOTHING, interrupt)
-            .unwrap_err(),
+        Listing::of(
+            open(&from).as_fd(),
+            Baseline::Nothing,
+            &Search::NOTHING,
+            Marks::Plain,
+            interrupt,
+        )
+        .unwrap_err(),
     ];
     assert_eq!(ended.map(|error| error.kind()), [ErrorKind::Interrupted; 3]);
     for name in ["three", "four"] {

@@ -14,7 +14,7 @@ use super::super::{
 };
 use super::scratch::{Scratch, is_root, listing, open, skipped};
 use super::torture;
-use crate::tree::Search;
+use crate::tree::{Listed, Marks, Search};
 
 fn written(listing: &Listing) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -24,7 +24,7 @@ fn written(listing: &Listing) -> Vec<u8> {
 
 /// Returns what is wrong with one path, and that nothing else is.
 fn wrong(listing: &Listing, tree: &Path, path: &str) -> Vec<&'static str> {
-    let mut findings = listing.verify(open(tree).as_fd()).unwrap();
+    let mut findings = listing.verify(open(tree).as_fd(), Marks::Plain).unwrap();
     findings.retain(|finding| !finding.path.is_empty());
     match findings.as_slice() {
         [] => Vec::new(),
@@ -114,7 +114,7 @@ fn every_changed_attribute_is_found() {
     fs::remove_dir(tree.join("d")).unwrap();
     fs::create_dir(tree.join("e")).unwrap();
     fs::write(tree.join("e/in"), "x").unwrap();
-    let mut findings = listed.verify(open(&tree).as_fd()).unwrap();
+    let mut findings = listed.verify(open(&tree).as_fd(), Marks::Plain).unwrap();
     findings.retain(|finding| !finding.path.is_empty());
     let found: Vec<_> = findings
         .into_iter()
@@ -232,8 +232,14 @@ fn a_name_is_found_wherever_it_is_and_so_is_a_part_of_it() {
     fs::write(tree.join("part"), "node=PLACEHOLDER\n").unwrap();
     fs::hard_link(tree.join("binary"), tree.join("same")).unwrap();
     symlink("/x/first5-placeholder/y", tree.join("link")).unwrap();
-    let (listed, places) =
-        Listing::of(open(&tree).as_fd(), Baseline::Nothing, &search, Interrupt::NEVER).unwrap();
+    let Listed { listing: listed, places, .. } = Listing::of(
+        open(&tree).as_fd(),
+        Baseline::Nothing,
+        &search,
+        Marks::Plain,
+        Interrupt::NEVER,
+    )
+    .unwrap();
     let found: Vec<_> =
         places.iter().map(|place| (str::from_utf8(&place.path).unwrap(), place.kind)).collect();
     let borders = ["border-00", "border-01", "border-07", "border-17", "border-18"];
@@ -250,8 +256,8 @@ fn a_name_is_found_wherever_it_is_and_so_is_a_part_of_it() {
     fs::write(tree.join("new"), needle).unwrap();
     let changes = Changes::default();
     let parent = Baseline::Parent(&listed, &changes);
-    let (again, places) =
-        Listing::of(open(&tree).as_fd(), parent, &search, Interrupt::NEVER).unwrap();
+    let Listed { listing: again, places, .. } =
+        Listing::of(open(&tree).as_fd(), parent, &search, Marks::Plain, Interrupt::NEVER).unwrap();
     assert_eq!(again, listing(&tree));
     assert_eq!(places.iter().map(|place| &place.path[..]).collect::<Vec<_>>(), [b"new"]);
 }
@@ -271,12 +277,14 @@ fn what_changed_is_read_though_its_attributes_are_the_same() {
     let changes =
         merge(Some(one.as_fd()), other.as_fd(), open(&to).as_fd(), Form::User, Interrupt::NEVER)
             .unwrap();
-    let (now, _) = Listing::of(
+    let now = Listing::of(
         open(&to).as_fd(),
         Baseline::Parent(&parent, &changes),
         &Search::NOTHING,
+        Marks::Plain,
         Interrupt::NEVER,
     )
-    .unwrap();
+    .unwrap()
+    .listing;
     assert_eq!(now, listing(&to));
 }

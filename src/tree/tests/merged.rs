@@ -11,6 +11,7 @@ use rustix::fs::{CWD, FileType, Mode, XattrFlags, mknodat, setxattr};
 use super::super::{Changes, Form, Interrupt, merge};
 use super::scratch::{Scratch, listing, open, skipped};
 use super::torture;
+use crate::tree::Marks;
 
 fn merged(base: Option<&Path>, upper: &Path, to: &Path) -> std::io::Result<Changes> {
     let base = base.map(open);
@@ -65,7 +66,7 @@ fn links_do_not_show_where_programs_look() {
     assert_eq!(file("etc/both").nlink(), 2);
     assert_eq!(file("usr/two").ino(), file("opt/two").ino());
     assert_eq!(before, listing(&base), "the base is as it was");
-    let mut findings = before.verify(open(&to).as_fd()).unwrap();
+    let mut findings = before.verify(open(&to).as_fd(), Marks::Plain).unwrap();
     findings.retain(|finding| !finding.path.is_empty());
     assert!(findings.is_empty(), "{findings:?}");
 }
@@ -148,7 +149,7 @@ fn a_tree_with_everything_is_merged_from_either_side() {
     torture::plant(&base);
     let before = listing(&base);
     merged(Some(&base), &upper, &first).unwrap();
-    let mut findings = before.verify(open(&first).as_fd()).unwrap();
+    let mut findings = before.verify(open(&first).as_fd(), Marks::Plain).unwrap();
     findings.retain(|finding| !finding.path.is_empty());
     assert!(findings.is_empty(), "{findings:?}");
     super::same_for_rsync(&base.join("a"), &first.join("a"));

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use super::super::{Baseline, Form, Interrupt, Listing, merge};
 use super::scratch::{Scratch, is_root, listing, open, skipped};
-use crate::tree::Search;
+use crate::tree::{Marks, Search};
 
 /// Makes a base, changes it through an overlay, and keeps what the overlay shows. The mount is gone
 /// with the shell.
@@ -104,7 +104,7 @@ fn overlay(scratch: &Scratch, options: &str) -> bool {
 }
 
 fn differences(expected: &Listing, tree: &Path) -> Vec<String> {
-    let findings = expected.verify(open(tree).as_fd()).unwrap();
+    let findings = expected.verify(open(tree).as_fd(), Marks::Plain).unwrap();
     findings
         .iter()
         .map(|found| format!("{} {:?}", String::from_utf8_lossy(&found.path), found.difference))
@@ -150,13 +150,15 @@ fn the_tree_is_what_the_overlay_showed() {
         for path in ["d/sub/three", "usr/bin/suid", "kept-link", "etc/crontab"] {
             assert!(!changes.contains(path.as_bytes()), "{path}");
         }
-        let (now, _) = Listing::of(
+        let now = Listing::of(
             open(&to).as_fd(),
             Baseline::Parent(&before, &changes),
             &Search::NOTHING,
+            Marks::Plain,
             Interrupt::NEVER,
         )
-        .unwrap();
+        .unwrap()
+        .listing;
         assert_eq!(now, shown);
 
         // Another layer on it: its base has links to the first one.
@@ -170,7 +172,7 @@ fn the_tree_is_what_the_overlay_showed() {
             Interrupt::NEVER,
         )
         .unwrap();
-        let mut findings = shown.verify(open(&again).as_fd()).unwrap();
+        let mut findings = shown.verify(open(&again).as_fd(), Marks::Plain).unwrap();
         findings.retain(|finding| !finding.path.is_empty());
         assert!(findings.is_empty(), "{findings:?}");
         fs::remove_dir(none).unwrap();

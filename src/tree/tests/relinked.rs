@@ -10,6 +10,7 @@ use std::process::Command;
 use super::super::{Interrupt, copy, relink};
 use super::scratch::{Scratch, is_root, listing, open, skipped};
 use super::torture;
+use crate::tree::Marks;
 
 /// A base, and a copy of it.
 struct Copied {
@@ -24,7 +25,8 @@ impl Copied {
         let scratch = Scratch::new();
         let [base, tree, aside] = ["base", "tree", "aside"].map(|name| scratch.directory(name));
         plant(&base);
-        copy(open(&base).as_fd(), open(&tree).as_fd(), &[], Interrupt::NEVER).unwrap();
+        copy((open(&base).as_fd(), Marks::Plain), open(&tree).as_fd(), &[], Interrupt::NEVER)
+            .unwrap();
         Self { scratch, base, tree, aside }
     }
 

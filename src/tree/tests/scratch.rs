@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use super::super::{Baseline, Interrupt, Listing, remove};
-use crate::tree::Search;
+use crate::tree::{Marks, Search};
 
 /// A directory that is removed with all that is in it, however deep.
 pub(super) struct Scratch(tempfile::TempDir);
@@ -50,7 +50,13 @@ pub(super) fn is_root() -> bool {
 }
 
 pub(super) fn listing(path: &Path) -> Listing {
-    Listing::of(open(path).as_fd(), Baseline::Nothing, &Search::NOTHING, Interrupt::NEVER)
-        .unwrap()
-        .0
+    Listing::of(
+        open(path).as_fd(),
+        Baseline::Nothing,
+        &Search::NOTHING,
+        Marks::Plain,
+        Interrupt::NEVER,
+    )
+    .unwrap()
+    .listing
 }

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 
 use super::super::{Interrupt, Listing, copy, usage};
 use super::scratch::{Scratch, listing, open};
+use crate::tree::Marks;
 
 #[derive(Debug, Clone)]
 enum Made {
@@ -68,7 +69,7 @@ proptest! {
         let scratch = Scratch::new();
         let [from, to] = ["from", "to"].map(|name| scratch.directory(name));
         plant(&from, &entries);
-        copy(open(&from).as_fd(), open(&to).as_fd(), &[], Interrupt::NEVER).unwrap();
+        copy((open(&from).as_fd(), Marks::Plain), open(&to).as_fd(), &[], Interrupt::NEVER).unwrap();
         let listed = listing(&from);
         prop_assert_eq!(&listed, &listing(&to));
         let mut written = Vec::new();

@@ -221,10 +221,7 @@ fn a_plan_says_that_a_layer_is_too_old() {
         ]);
         assert_eq!(standings(&shown), expected);
         assert!(shown.contains("misses   what is stored is older than 1s\n"), "{shown}");
-        assert!(
-            shown.contains("misses   layer `old` inside it is rebuilt\n"),
-            "{shown}"
-        );
+        assert!(shown.contains("misses   layer `old` inside it is rebuilt\n"), "{shown}");
     });
 }
 

@@ -1,0 +1,132 @@
+//! The extended attributes that overlayfs takes for its own.
+//!
+//! A rootfs may hold such attributes itself, where a container store has worked in it. The lower
+//! directory of an overlay has them escaped, as the kernel does since Linux 6.7: what stands there as
+//! `trusted.overlay.overlay.opaque` is shown as `trusted.overlay.opaque`. So has a stored tree; a plain
+//! directory has them as they are.
+
+use std::collections::HashSet;
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{AtFlags, Mode, OFlags, openat, statat};
+
+use super::links::identity;
+use super::xattr::Holder;
+
+/// Where overlayfs keeps its own extended attributes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// In `trusted.overlay.`: root's own mounts.
+    Trusted,
+    /// In `user.overlay.`: mounts with `userxattr`.
+    User,
+}
+
+/// What is put behind the prefix of an attribute that is the rootfs's own.
+const ESCAPE: &str = "overlay.";
+
+impl Form {
+    /// Returns what the names of its attributes begin with.
+    pub(super) fn prefix(self) -> &'static str {
+        match self {
+            Self::Trusted => "trusted.overlay.",
+            Self::User => "user.overlay.",
+        }
+    }
+
+    /// Returns what follows the prefix of a name.
+    fn rest(self, name: &CStr) -> Option<&[u8]> {
+        name.to_bytes().strip_prefix(self.prefix().as_bytes())
+    }
+
+    /// Tells whether a name is one of overlayfs's.
+    pub(super) fn is_of(self, name: &CStr) -> bool {
+        self.rest(name).is_some()
+    }
+
+    /// Tells whether a name is that of a mark which overlayfs has set itself.
+    pub(super) fn is_own(self, name: &CStr) -> bool {
+        self.rest(name).is_some_and(|rest| !rest.starts_with(ESCAPE.as_bytes()))
+    }
+}
+
+/// How a tree has attributes of these names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Marks {
+    /// As they are.
+    Plain,
+    /// Escaped. What is not is overlayfs's own, and none of the tree's.
+    Escaped(Form),
+}
+
+impl Marks {
+    /// Returns the name under which a plain directory has an attribute of the tree; `None` where it is
+    /// overlayfs's own.
+    pub(super) fn plain(self, name: &CStr) -> Option<CString> {
+        let Self::Escaped(form) = self else { return Some(name.to_owned()) };
+        let Some(rest) = form.rest(name) else { return Some(name.to_owned()) };
+        let rest = rest.strip_prefix(ESCAPE.as_bytes())?;
+        CString::new([form.prefix().as_bytes(), rest].concat()).ok()
+    }
+}
+
+/// What becomes of attributes on their way to another tree.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Naming {
+    /// They come into a plain directory.
+    Plain(Marks),
+    /// They come into a tree that has them in the same way; overlayfs's own stay behind.
+    Same(Marks),
+}
+
+impl Naming {
+    /// Returns the name that an attribute gets; `None` where it stays behind.
+    pub(super) fn of(self, name: &CStr) -> Option<CString> {
+        match self {
+            Self::Plain(marks) => marks.plain(name),
+            Self::Same(marks) => marks.plain(name).map(|_| name.to_owned()),
+        }
+    }
+}
+
+/// Escapes the attributes of some paths of a plain directory, so that it can be the lower one of an
+/// overlay. The paths have no slash in front.
+pub fn escape(tree: BorrowedFd<'_>, form: Form, paths: &[Vec<u8>]) -> io::Result<()> {
+    let mut done = HashSet::new();
+    for path in paths {
+        let (directory, name) = parent(tree, path)?;
+        let holder = Holder::Named(directory.as_fd(), &name);
+        // A file may have several names, and is escaped once.
+        if !done.insert(identity(&statat(&directory, &name, AtFlags::SYMLINK_NOFOLLOW)?)) {
+            continue;
+        }
+        let mut names = holder.all()?;
+        // The longest first: one that looks escaped already is escaped once more, and out of the way.
+        names.sort_by_key(|name| std::cmp::Reverse(name.to_bytes().len()));
+        for name in names {
+            let Some(rest) = form.rest(&name) else { continue };
+            let escaped = [form.prefix().as_bytes(), ESCAPE.as_bytes(), rest].concat();
+            let value = holder.value(&name)?;
+            holder.remove(&name)?;
+            holder.set(&CString::new(escaped)?, &value)?;
+        }
+    }
+    Ok(())
+}
+
+/// Opens the directory that a path is in.
+fn parent(tree: BorrowedFd<'_>, path: &[u8]) -> io::Result<(OwnedFd, CString)> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut directory = tree.try_clone_to_owned()?;
+    let (above, name) = match path.iter().rposition(|byte| *byte == b'/') {
+        None => (&[][..], path),
+        Some(at) => (&path[..at], &path[at + 1..]),
+    };
+    for name in above.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
+        directory = openat(&directory, CString::new(name)?, flags, Mode::empty())?;
+    }
+    let name = if name.is_empty() { c".".to_owned() } else { CString::new(name)? };
+    Ok((directory, name))
+}
