@@ -5,6 +5,7 @@
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::descriptors::Raised;
 use super::interrupt::Interrupt;
@@ -12,6 +13,9 @@ use crate::host::threads;
 
 /// The most threads: more do not make a disk faster.
 const MOST: usize = 8;
+
+/// How long one works alone: a second thread takes as long to begin and to end.
+const ALONE: Duration = Duration::from_micros(300);
 
 /// What a worker reads into, in bytes.
 const SCRATCH: usize = 256 * 1024;
@@ -67,21 +71,31 @@ impl<J> Queue<J> {
         }
     }
 
+    /// Does what there is to do until there is nothing more, or `enough` says so.
     fn work(
         &self,
         interrupt: Interrupt<'_>,
+        scratch: &mut [u8],
         work: &impl Fn(J, &Self, &mut [u8]) -> io::Result<()>,
+        enough: impl Fn() -> bool,
     ) {
-        let mut scratch = vec![0; SCRATCH];
-        while let Some(job) = self.next() {
+        while !enough()
+            && let Some(job) = self.next()
+        {
             // Dropped also by a panic: nobody waits for a worker that is no more.
             let turn = Turn(self);
-            let done = interrupt.check().and_then(|()| work(job, self, &mut scratch));
+            let done = interrupt.check().and_then(|()| work(job, self, scratch));
             if let Err(fault) = done {
                 lock(&self.state).fault.get_or_insert(fault);
             }
             drop(turn);
         }
+    }
+
+    /// Tells whether there is work for several.
+    fn has_more(&self) -> bool {
+        let state = lock(&self.state);
+        state.fault.is_none() && !state.jobs.is_empty()
     }
 }
 
@@ -108,9 +122,28 @@ pub(super) fn run<J: Send>(
     work: impl Fn(J, &Queue<J>, &mut [u8]) -> io::Result<()> + Sync,
 ) -> io::Result<()> {
     let _raised = Raised::new();
-    let cores = std::thread::available_parallelism().map_or(1, usize::from).min(MOST);
     let state = State { jobs: vec![first], busy: 0, idle: 0, fault: None };
     let queue = Queue { state: Mutex::new(state), news: Condvar::new() };
+    let mut scratch = vec![0; SCRATCH];
+    let begun = Instant::now();
+    queue.work(interrupt, &mut scratch, &work, || begun.elapsed() >= ALONE);
+    if queue.has_more() {
+        together(&queue, interrupt, &mut scratch, &work);
+    }
+    match lock(&queue.state).fault.take() {
+        Some(fault) => Err(fault),
+        None => Ok(()),
+    }
+}
+
+/// Does all that is left in the queue, on the cores that there are.
+fn together<J: Send>(
+    queue: &Queue<J>,
+    interrupt: Interrupt<'_>,
+    scratch: &mut [u8],
+    work: &(impl Fn(J, &Queue<J>, &mut [u8]) -> io::Result<()> + Sync),
+) {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from).min(MOST);
     let ids = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         // Where no thread can be started, the others do its work.
@@ -118,12 +151,12 @@ pub(super) fn run<J: Send>(
             .map_while(|_| {
                 let hand = || {
                     lock(&ids).push(threads::this());
-                    queue.work(interrupt, &work);
+                    queue.work(interrupt, &mut vec![0; SCRATCH], work, || false);
                 };
                 std::thread::Builder::new().spawn_scoped(scope, hand).ok()
             })
             .collect();
-        queue.work(interrupt, &work);
+        queue.work(interrupt, scratch, work, || false);
         for thread in spawned {
             if let Err(panic) = thread.join() {
                 std::panic::resume_unwind(panic);
@@ -131,10 +164,6 @@ pub(super) fn run<J: Send>(
         }
     });
     ids.into_inner().unwrap_or_default().iter().for_each(|id| threads::gone(id));
-    match lock(&queue.state).fault.take() {
-        Some(fault) => Err(fault),
-        None => Ok(()),
-    }
 }
 
 /// A directory in hand, which is finished when all below it is.
