@@ -129,13 +129,17 @@ impl Entry {
         if head != Some(Digest::of(text)) {
             return Err(damaged());
         }
-        // Another version's has other fields.
-        let Version { format } = serde_json::from_slice(text)?;
+        let entry = serde_json::from_slice::<Self>(text);
+        let format = match &entry {
+            Ok(entry) => entry.format,
+            // Another version's has other fields.
+            Err(_) => serde_json::from_slice::<Version>(text)?.format,
+        };
         if format != FORMAT {
             let message = format!("its format is {format}, not {FORMAT}");
             return Err(io::Error::new(io::ErrorKind::Unsupported, message));
         }
-        let entry: Self = serde_json::from_slice(text)?;
+        let entry = entry?;
         if entry.id == id { Ok(entry) } else { Err(damaged()) }
     }
 
