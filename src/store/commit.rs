@@ -268,10 +268,8 @@ impl Build {
         let changes = listing.changes(&before);
         tree::escape(tree.as_fd(), form(), &marked)?;
         if is_private {
-            let aside = self.directory.join("aside");
-            DirBuilder::new().mode(0o700).create(&aside)?;
             let (base, tree) = ((base.as_fd(), &before), (tree.as_fd(), &listing));
-            tree::relink(base, tree, open(&aside)?.as_fd(), interrupt)?;
+            tree::relink(base, tree, interrupt)?;
         }
         Ok(List { listing, places, changes: Some(changes) })
     }

@@ -26,12 +26,10 @@ const BATCH: usize = 64;
 
 /// Makes each file of a tree that is the same in `base` a hard link to that one, under all its names.
 /// Both are given by their listings. A file that cannot be linked stays as it is: that costs room,
-/// and changes nothing. `aside` is an empty directory of the tree's filesystem, and outside of the
-/// tree; it is empty again afterwards. The `interrupt` ends it.
+/// and changes nothing. The `interrupt` ends it.
 pub fn relink(
     (base, before): (BorrowedFd<'_>, &Listing),
     (tree, now): (BorrowedFd<'_>, &Listing),
-    aside: BorrowedFd<'_>,
     interrupt: Interrupt<'_>,
 ) -> io::Result<()> {
     // All is looked at before anything is replaced.
@@ -39,7 +37,6 @@ pub fn relink(
     let relinker = Relinker {
         base,
         tree,
-        aside,
         unchanged: &unchanged,
         next: AtomicU64::new(0),
         touched: Mutex::default(),
@@ -61,9 +58,8 @@ struct Open {
 struct Relinker<'a> {
     base: BorrowedFd<'a>,
     tree: BorrowedFd<'a>,
-    aside: BorrowedFd<'a>,
     unchanged: &'a Unchanged<'a>,
-    /// The next name in `aside`.
+    /// The number in the next name that a file has for a moment.
     next: AtomicU64,
     /// The directories in which files of several names were replaced.
     touched: Mutex<HashSet<usize>>,
@@ -84,15 +80,19 @@ impl Relinker<'_> {
         for (done, Same { directory, entry }) in group.iter().enumerate() {
             let at = self.open(*directory)?;
             let name = CString::new(entry.name())?;
-            if self.replace(&at, &name, entry, group.len() - done)? {
+            let mut touched = false;
+            let replaced = self.replace(&at, &name, entry, (group.len() - done, &mut touched))?;
+            if touched {
                 lock(&self.touched).insert(*directory);
+            }
+            if replaced {
                 continue;
             }
             // Those that were replaced become names of the tree's own file again.
             for Same { directory, entry } in &group[..done] {
-                let aside = self.aside(at.tree.as_fd(), &name)?;
-                let replaced = CString::new(entry.name())?;
-                self.put(&aside, self.open(*directory)?.tree.as_fd(), &replaced)?;
+                let (there, replaced) = (self.open(*directory)?.tree, CString::new(entry.name())?);
+                let second = self.second(at.tree.as_fd(), &name, there.as_fd())?;
+                put(&second, there.as_fd(), &replaced)?;
             }
             break;
         }
@@ -140,7 +140,7 @@ impl Relinker<'_> {
         }
         let mut touched = lock(&self.touched).contains(&number);
         for entry in alone {
-            touched |= self.replace(&open, &CString::new(entry.name())?, entry, 1)?;
+            self.replace(&open, &CString::new(entry.name())?, entry, (1, &mut touched))?;
         }
         if touched {
             let (tv_sec, tv_nsec) = entry.time();
@@ -152,13 +152,13 @@ impl Relinker<'_> {
     }
 
     /// Puts the base's file in the place of the tree's, which has `more` names to replace; tells whether
-    /// it did.
+    /// it did, and by `touched` whether it has changed the directory.
     fn replace(
         &self,
         at: &Open,
         name: &CString,
         entry: &ListedFile,
-        more: usize,
+        (more, touched): (usize, &mut bool),
     ) -> io::Result<bool> {
         let stat = statat(&at.base, name, AtFlags::SYMLINK_NOFOLLOW)?;
         let names = usize::try_from(stat.st_nlink).unwrap_or(usize::MAX);
@@ -169,29 +169,42 @@ impl Relinker<'_> {
             // To rename a file to itself would leave it where it is.
             return Ok(true);
         }
-        let aside = match self.aside(at.base.as_fd(), name) {
+        let second = match self.second(at.base.as_fd(), name, at.tree.as_fd()) {
             Err(error) if is_refused(&error) => return Ok(false),
-            aside => aside?,
+            second => second?,
         };
-        match self.put(&aside, at.tree.as_fd(), name) {
+        *touched = true;
+        match put(&second, at.tree.as_fd(), name) {
             Err(error) if is_refused(&error) => Ok(false),
             put => put.map(|()| true),
         }
     }
 
-    /// Gives a file a name aside.
-    fn aside(&self, directory: BorrowedFd<'_>, name: &CString) -> io::Result<CString> {
-        let aside = CString::new(self.next.fetch_add(1, Ordering::Relaxed).to_string())?;
-        linkat(directory, name, self.aside, &aside, AtFlags::empty())?;
-        Ok(aside)
+    /// Gives a file a second name, in the directory in which it takes the place of another: to rename
+    /// from one directory to another is done by one thread at a time in all of a filesystem.
+    fn second(
+        &self,
+        directory: BorrowedFd<'_>,
+        name: &CString,
+        there: BorrowedFd<'_>,
+    ) -> io::Result<CString> {
+        loop {
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
+            let second = CString::new(format!(".layered-template.{number}"))?;
+            match linkat(directory, name, there, &second, AtFlags::empty()) {
+                // A layer may have left anything.
+                Err(Errno::EXIST) => {}
+                linked => return Ok(linked.map(|()| second)?),
+            }
+        }
     }
+}
 
-    /// Puts what is aside in the place of another file.
-    fn put(&self, aside: &CString, directory: BorrowedFd<'_>, name: &CString) -> io::Result<()> {
-        Ok(renameat(self.aside, aside, directory, name).inspect_err(|_| {
-            let _ = unlinkat(self.aside, aside, AtFlags::empty());
-        })?)
-    }
+/// Puts a file in the place of another in its directory.
+fn put(second: &CString, directory: BorrowedFd<'_>, name: &CString) -> io::Result<()> {
+    Ok(renameat(directory, second, directory, name).inspect_err(|_| {
+        let _ = unlinkat(directory, second, AtFlags::empty());
+    })?)
 }
 
 /// Tells whether a file may not be linked, or not be replaced.

@@ -17,28 +17,26 @@ struct Copied {
     scratch: Scratch,
     base: PathBuf,
     tree: PathBuf,
-    aside: PathBuf,
 }
 
 impl Copied {
     fn of(plant: impl FnOnce(&Path)) -> Self {
         let scratch = Scratch::new();
-        let [base, tree, aside] = ["base", "tree", "aside"].map(|name| scratch.directory(name));
+        let [base, tree] = ["base", "tree"].map(|name| scratch.directory(name));
         plant(&base);
         copy((open(&base).as_fd(), Marks::Plain), open(&tree).as_fd(), &[], Interrupt::NEVER)
             .unwrap();
-        Self { scratch, base, tree, aside }
+        Self { scratch, base, tree }
     }
 
     /// Shares what can be shared, and sees that nothing else changes.
     fn relink(&self) {
         let [before, now] = [&self.base, &self.tree].map(|tree| listing(tree));
-        let [base, tree, aside] = [&self.base, &self.tree, &self.aside].map(|path| open(path));
+        let [base, tree] = [&self.base, &self.tree].map(|path| open(path));
         let trees = ((base.as_fd(), &before), (tree.as_fd(), &now));
-        relink(trees.0, trees.1, aside.as_fd(), Interrupt::NEVER).unwrap();
+        relink(trees.0, trees.1, Interrupt::NEVER).unwrap();
         assert_eq!(now, listing(&self.tree));
         assert_eq!(before, listing(&self.base));
-        assert_eq!(fs::read_dir(&self.aside).unwrap().count(), 0);
     }
 
     fn is_shared(&self, path: &str) -> bool {
@@ -118,9 +116,9 @@ fn a_base_that_is_not_as_listed_is_left_alone() {
     let before = listing(&copied.base);
     fs::write(copied.base.join("a"), "longer than it was").unwrap();
     let now = listing(&copied.tree);
-    let [base, tree, aside] = [&copied.base, &copied.tree, &copied.aside].map(|path| open(path));
+    let [base, tree] = [&copied.base, &copied.tree].map(|path| open(path));
     let (base, tree) = ((base.as_fd(), &before), (tree.as_fd(), &now));
-    relink(base, tree, aside.as_fd(), Interrupt::NEVER).unwrap();
+    relink(base, tree, Interrupt::NEVER).unwrap();
     assert!(!copied.is_shared("a") && copied.is_shared("b"));
     assert_eq!(now, listing(&copied.tree));
 }
@@ -152,11 +150,11 @@ fn names_of_a_file_stay_together_where_one_cannot_be_replaced() {
 fn sharing_ends_once_interrupted() {
     let copied = Copied::of(|base| plant(base, &["a/one"]));
     let [before, now] = [&copied.base, &copied.tree].map(|tree| listing(tree));
-    let [base, tree, aside] = [&copied.base, &copied.tree, &copied.aside].map(|path| open(path));
+    let [base, tree] = [&copied.base, &copied.tree].map(|path| open(path));
     let (heard, mut writer) = std::io::pipe().unwrap();
     writer.write_all(b"!").unwrap();
     let (base, tree) = ((base.as_fd(), &before), (tree.as_fd(), &now));
-    let ended = relink(base, tree, aside.as_fd(), Interrupt::of(heard.as_fd()));
+    let ended = relink(base, tree, Interrupt::of(heard.as_fd()));
     assert_eq!(ended.unwrap_err().kind(), ErrorKind::Interrupted);
     assert!(copied.scratch.path().exists());
 }
