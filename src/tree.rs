@@ -22,6 +22,7 @@ mod merge;
 mod relink;
 mod remove;
 mod sharing;
+mod stamps;
 #[cfg(test)]
 mod tests;
 mod usage;
@@ -40,4 +41,5 @@ pub use marks::{Form, Marks, escape};
 pub use merge::{Changes, merge};
 pub use relink::relink;
 pub use remove::remove;
+pub use stamps::Stamps;
 pub use usage::{Usage, usage};

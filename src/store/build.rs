@@ -14,7 +14,7 @@ use super::work;
 use crate::host::files::{self, Ownership};
 use crate::host::rootfs::{Attributes, own};
 use crate::lxc::given;
-use crate::tree::{self, Interrupt};
+use crate::tree::{self, Interrupt, Stamps};
 
 /// Where a layer is made. Dropped, it is removed.
 #[derive(Debug)]
@@ -44,6 +44,8 @@ pub(super) enum Basis {
     Copy {
         /// Whether the files share their bytes with the parent's.
         shares_bytes: bool,
+        /// What its files are known by before anybody has worked on it.
+        stamps: Stamps,
     },
 }
 
@@ -128,7 +130,7 @@ impl Build {
                     let (from, to) = (open(&lower)?, open(&rootfs)?);
                     let shares_bytes =
                         tree::copy((from.as_fd(), stored_marks()), to.as_fd(), &[], interrupt)?;
-                    Basis::Copy { shares_bytes }
+                    Basis::Copy { shares_bytes, stamps: Stamps::of(to.as_fd(), interrupt)? }
                 }
             };
             if parent.sidecar.is_some() {

@@ -24,6 +24,7 @@ use crate::plan::EntryId;
 use crate::record;
 use crate::tree::{
     self, Baseline, Changes, Interrupt, Listed, Listing, Marks, Occurrence, OccurrenceKind, Search,
+    Stamps,
 };
 
 /// The longest path that is written to, in bytes, and one more: with a slash in front and a NUL behind
@@ -170,13 +171,19 @@ impl Build {
         interrupt: Interrupt<'_>,
     ) -> io::Result<Tree> {
         let basis = std::mem::replace(&mut self.basis, Basis::New);
-        let is_private = matches!(basis, Basis::Copy { shares_bytes: false });
+        let mut is_private = false;
+        let mut stamps = Stamps::default();
         let mut merged = None;
-        if let Basis::Overlay(overlay) = basis {
-            overlay.unmount()?;
-            merged = Some(self.merge(rootfs, interrupt)?);
-        } else {
-            take(&self.shown(), "rootfs".as_ref(), rootfs)?;
+        match basis {
+            Basis::Overlay(overlay) => {
+                overlay.unmount()?;
+                merged = Some(self.merge(rootfs, interrupt)?);
+            }
+            Basis::Copy { shares_bytes, stamps: of_copy } => {
+                take(&self.shown(), "rootfs".as_ref(), rootfs)?;
+                (is_private, stamps) = (!shares_bytes, of_copy);
+            }
+            Basis::New => take(&self.shown(), "rootfs".as_ref(), rootfs)?,
         }
         // It is written while it is read, but what will be linked instead need not be written.
         let early = (!is_private).then(|| Flush::begin(&self.held));
@@ -195,7 +202,7 @@ impl Build {
                 self.list_merged(parent, rootfs, changes, search, interrupt)?
             }
             (Some(parent), None) => {
-                self.list_copied(parent, rootfs, is_private, search, interrupt)?
+                self.list_copied(parent, rootfs, (is_private, &stamps), search, interrupt)?
             }
         };
         let flush = early.unwrap_or_else(|| Flush::begin(&self.held));
@@ -236,10 +243,7 @@ impl Build {
         let Listed { listing, mut places, .. } =
             Listing::of(tree.as_fd(), known, search, stored_marks(), interrupt)?;
         if before.is_some() {
-            // What the layer has changed is found anew; a path may be gone with what is above it.
-            let there: HashSet<_> = listing.paths().collect();
-            let stays = |path: &Vec<u8>| !changes.contains(path.as_slice()) && there.contains(path);
-            places.extend(parent.places.iter().filter(|place| stays(&place.path)).cloned());
+            places.extend(inherited(&parent.places, &listing, &changes));
         }
         Ok(List { listing, places, changes: Some(changes) })
     }
@@ -249,23 +253,27 @@ impl Build {
         &self,
         parent: &Entry,
         rootfs: &Path,
-        is_private: bool,
+        (is_private, stamps): (bool, &Stamps),
         search: &Search,
         interrupt: Interrupt<'_>,
     ) -> io::Result<List> {
         let (base, tree) = (open(&self.store.rootfs(parent.id))?, open(rootfs)?);
-        let nothing = Baseline::Nothing;
-        let Listed { listing, places, marked } =
-            Listing::of(tree.as_fd(), nothing, search, Marks::Plain, interrupt)?;
         let before = match parent.list(&self.store) {
             Ok(before) => before,
             Err(error) => {
                 tracing::debug!(%error, "what the parent holds is read");
                 let search = &Search::NOTHING;
-                Listing::of(base.as_fd(), nothing, search, stored_marks(), interrupt)?.listing
+                Listing::of(base.as_fd(), Baseline::Nothing, search, stored_marks(), interrupt)?
+                    .listing
             }
         };
+        let known = Baseline::Copied(&before, stamps);
+        let Listed { listing, mut places, marked } =
+            Listing::of(tree.as_fd(), known, search, Marks::Plain, interrupt)?;
         let changes = listing.changes(&before);
+        places.extend(inherited(&parent.places, &listing, &changes));
+        places.sort();
+        places.dedup();
         tree::escape(tree.as_fd(), form(), &marked)?;
         if is_private {
             let (base, tree) = ((base.as_fd(), &before), (tree.as_fd(), &listing));
@@ -396,6 +404,14 @@ fn last_name(path: &[u8]) -> &[u8] {
 fn has(rootfs: &Rootfs, path: &str) -> bool {
     let place = rootfs.existing_place(Path::new(path));
     place.ok().flatten().is_some_and(|place| place.look().is_ok_and(|there| there.is_some()))
+}
+
+/// Returns those of the parent's places that are as they were. What the layer has changed is found anew; a
+/// path may be gone with what is above it.
+fn inherited(places: &[Occurrence], listing: &Listing, changes: &Changes) -> Vec<Occurrence> {
+    let there: HashSet<_> = listing.paths().collect();
+    let stays = |path: &Vec<u8>| !changes.contains(path.as_slice()) && there.contains(path);
+    places.iter().filter(|place| stays(&place.path)).cloned().collect()
 }
 
 /// Takes something out of a directory, to another of the same filesystem.

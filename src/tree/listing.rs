@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::interrupt::Interrupt;
 use super::marks::Marks;
 use super::merge::Changes;
+use super::stamps::Stamps;
 
 use crate::digest::Digest;
 
@@ -161,6 +162,9 @@ pub enum Baseline<'a> {
     /// not changed is not read: its digest is the parent's. Nothing is looked for in it either, nor
     /// in a link that has not changed.
     Parent(&'a Listing, &'a Changes),
+    /// The listing of the tree that this one is a copy of, and the stamps of the copy when it was made. A
+    /// file that has its stamp still is not read, and nothing is looked for in it.
+    Copied(&'a Listing, &'a Stamps),
 }
 
 /// What the listing of a tree gave.

@@ -7,6 +7,7 @@ mod overlaid;
 mod relinked;
 mod scratch;
 mod small;
+mod stamped;
 mod torture;
 
 use std::fs;

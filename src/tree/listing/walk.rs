@@ -19,6 +19,7 @@ use crate::tree::interrupt::Interrupt;
 use crate::tree::links::{Identity, identity};
 use crate::tree::marks::{Form, Marks, Naming};
 use crate::tree::merge::Changes;
+use crate::tree::stamps::Stamps;
 use crate::tree::workers::{self, Queue, lock};
 use crate::tree::xattr::Holder;
 
@@ -99,7 +100,22 @@ struct Walk<'a> {
 struct Parent<'a> {
     listing: &'a Listing,
     index: HashMap<(u32, &'a [u8]), u32>,
-    changes: &'a Changes,
+    since: Since<'a>,
+}
+
+/// What tells of changes since.
+enum Since<'a> {
+    Changes(&'a Changes),
+    Stamps(&'a Stamps),
+}
+
+impl Since<'_> {
+    fn is_unchanged(&self, path: &[u8], stat: &Stat) -> bool {
+        match self {
+            Self::Changes(changes) => !changes.contains(path),
+            Self::Stamps(stamps) => stamps.holds(path, stat),
+        }
+    }
 }
 
 /// Lists a tree, as [`Listing::of`] says.
@@ -112,10 +128,10 @@ pub(super) fn list(
 ) -> io::Result<Listed> {
     let parent = match known {
         Baseline::Nothing => None,
-        Baseline::Parent(listing, changes) => {
-            Some(Parent { listing, index: listing.index(), changes })
-        }
+        Baseline::Parent(listing, changes) => Some((listing, Since::Changes(changes))),
+        Baseline::Copied(listing, stamps) => Some((listing, Since::Stamps(stamps))),
     };
+    let parent = parent.map(|(listing, since)| Parent { listing, index: listing.index(), since });
     let walk = Walk {
         interrupt,
         look: Look { search, marks },
@@ -199,7 +215,7 @@ impl Walk<'_> {
         let holder = Holder::Named(directory, name);
         let (mut entry, found) = entry_with(name, &stat, kind, holder, self.look)?;
         self.note(open, name, found);
-        let inherited = self.inherited(open, name, &entry, known);
+        let inherited = self.inherited(open, (name, &stat), &entry, known);
         let mut to_read = false;
         match (&mut entry.kind, inherited) {
             (kind @ ListedKind::File { .. }, Some(inherited)) => *kind = inherited.clone(),
@@ -219,7 +235,7 @@ impl Walk<'_> {
     fn inherited(
         &self,
         open: &Open,
-        name: &CStr,
+        (name, stat): (&CStr, &Stat),
         now: &ListedFile,
         known: Option<u32>,
     ) -> Option<&ListedKind> {
@@ -236,7 +252,7 @@ impl Walk<'_> {
         };
         let unchanged = same
             && attributes(before) == attributes(now)
-            && !parent.changes.contains(&open.dir_path.path(name));
+            && parent.since.is_unchanged(&open.dir_path.path(name), stat);
         unchanged.then_some(&before.kind)
     }
 
