@@ -6,6 +6,8 @@ CARGO ?= cargo
 PROGRAM = target/release/layered-template
 # Where `lxc-create -t layered-template` looks.
 TEMPLATES ?= /usr/share/lxc/templates
+# How many random sequences of file operations are tried, as root and as mapped root each.
+SEQUENCES ?= 1000
 # What tests could not do on this host, with the reasons.
 SKIPPED = target/skipped
 SCRIPTS = .ci/run docs/images/draw.sh tests/requirements.sh examples/hello/demo.sh \
@@ -29,7 +31,7 @@ test:
 	@sh tests/requirements.sh $(if $(LT_NETWORK),network,test)
 	$(MAKE) --no-print-directory lint
 	@rm -f $(SKIPPED)
-	$(CARGO) test --locked --lib --bins --test architecture
+	LT_SEQUENCES=$(SEQUENCES) $(CARGO) test --locked --lib --bins --test architecture
 	LT_SKIPPED=$(abspath $(SKIPPED)) \
 	    $(CARGO) test --locked --test cli --test docs --test e2e --test layers
 	@if [ -s $(SKIPPED) ]; then echo "skipped:"; sort $(SKIPPED) | uniq -c; \

@@ -7,6 +7,7 @@
 mod busybox;
 mod config;
 mod drop;
+mod ended;
 mod failure;
 mod fetch;
 mod handed;
@@ -24,7 +25,7 @@ use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-pub use failure::{Failure, status};
+pub use failure::{Cause, Failure, status};
 pub use observe::{Doing, Event, Observer, Subject};
 pub use output_tail::OutputTail;
 pub use supply::Filled;
@@ -322,7 +323,7 @@ impl Run<'_> {
                 // A part of it would only fill the disk further.
                 let _ = std::fs::remove_dir_all(&to);
                 let reason = match end {
-                    End::Own(status) => step::describe(status),
+                    End::Own(status) => ended::describe(status),
                     End::TimedOut | End::Interrupted(_) => "was interrupted".to_owned(),
                 };
                 let said = faults.0.tail();

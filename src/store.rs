@@ -25,6 +25,7 @@ mod commit;
 mod entry;
 mod flush;
 mod gc_roots;
+mod index;
 mod layout;
 mod leftover;
 mod lock;
@@ -39,6 +40,7 @@ mod stage;
 mod tests;
 mod verify;
 mod work;
+mod write;
 
 pub use build::{Build, BuildOn, Setting};
 pub use clean::{Cleaned, clean, forget, remove};

@@ -11,6 +11,7 @@ mod copy;
 mod descriptors;
 mod dir_path;
 mod directory;
+mod escape;
 mod immutable;
 mod interrupt;
 mod label;
@@ -23,6 +24,7 @@ mod relink;
 mod remove;
 mod sharing;
 mod stamps;
+mod target_dir;
 #[cfg(test)]
 mod tests;
 mod usage;
@@ -31,13 +33,14 @@ mod xattr;
 
 pub use attributes::{copy_attributes, times};
 pub use copy::copy;
+pub use escape::escape;
 pub use immutable::loosened;
 pub use interrupt::Interrupt;
 pub use listing::{
     Baseline, Change, Difference, LONGEST_TEXT, Listed, ListedFile, ListedKind, Listing,
     Occurrence, OccurrenceKind, Search,
 };
-pub use marks::{Form, Marks, escape};
+pub use marks::{Form, Marks};
 pub use merge::{Changes, merge};
 pub use relink::relink;
 pub use remove::remove;

@@ -60,6 +60,7 @@ pub(super) fn json(failure: &Failure, plan: &Plan, under_lxc: bool) -> String {
     let value = serde_json::json!({
         "event": "failed",
         "status": failure.status,
+        "cause": failure.cause,
         "message": failure.to_string(),
         "layer": failure.subject.as_ref().map(|subject| subject.layer.as_str()),
         "at": failure.at,

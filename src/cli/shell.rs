@@ -15,7 +15,7 @@ use crate::execute::status;
 use crate::host::caller::Caller;
 use crate::host::rootfs::Rootfs;
 use crate::host::sandbox::{
-    Caches, Lending, Network, Outcome, Program, Sandbox, Settings, Streams,
+    Caches, Lending, Network, Outcome, Program, Sandbox, Settings, Streams, not_built,
 };
 use crate::host::signals::Signals;
 use crate::host::state::{self, KeptRun};
@@ -114,7 +114,8 @@ fn within(arguments: &ShellArguments, place: &Place, signals: &mut Signals) -> i
     sandbox.give_back()?;
     let ended = ended?;
     match report.read()? {
-        Outcome::Fault(reason) => Err(io::Error::other(reason)),
+        Outcome::NotBuilt(reason) => Err(not_built(io::Error::other(reason))),
+        Outcome::NotRun(reason) => Err(io::Error::other(reason)),
         Outcome::Ended(status) => Ok(child::code(status)),
         Outcome::Unknown => Ok(child::code(ended)),
     }

@@ -8,9 +8,10 @@ use std::path::Path;
 use std::process::Stdio;
 
 use super::Run;
+use super::ended::describe;
 use super::failure::{Failure, status};
 use super::observe::{Event, Subject};
-use super::step::{describe, host_command};
+use super::step::host_command;
 use crate::host::child::End;
 use crate::host::event_loop::EventLoop;
 use crate::host::kernel::LONGEST_HOST_NAME;

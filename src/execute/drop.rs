@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, FileType, Mode as FileMode, OFlags, openat};
 
 use super::Run;
-use super::failure::{Failure, status};
+use super::failure::{Cause, Failure, status};
 use super::observe::{Doing, Subject};
 use crate::chain::{self, Secret};
 use crate::digest::{Digest, Hasher};
@@ -40,11 +40,14 @@ impl Run<'_> {
             Content::Fetched { url, .. } => Some(Made::File(self.fetch(layer, file, url)?)),
             _ => None,
         };
-        let fail = |reason: &str| failure(layer, file, &format!("could not be dropped: {reason}"));
-        let rootfs =
-            Rootfs::open(&self.workspace.rootfs).map_err(|e| fail(&format!("the rootfs: {e}")))?;
+        let fail = |error: &io::Error, reason: &str| {
+            let reason = format!("could not be dropped: {reason}");
+            failure(layer, file, &reason).because(Cause::from(error))
+        };
+        let rootfs = Rootfs::open(&self.workspace.rootfs)
+            .map_err(|error| fail(&error, &format!("the rootfs: {error}")))?;
         let dropped = Drop { rootfs: &rootfs, file, made }.make();
-        dropped.map_err(|error| fail(&explain(&error)))
+        dropped.map_err(|error| fail(&error, &explain(&error)))
     }
 }
 

@@ -1,16 +1,18 @@
 //! How a run fails: what, where, with which status, and what there is to look at.
 
 use std::fmt;
+use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 
 use rustix::process::Signal;
+use serde::Serialize;
 
+use super::ended::describe;
 use super::observe::Subject;
-use super::step::describe;
 use crate::chain::Secrets;
-use crate::host::{child, kernel};
+use crate::host::{child, fault, kernel};
 use crate::source::At;
 
 /// The exit statuses of a run. They are part of the program's contract.
@@ -36,8 +38,53 @@ pub mod status {
 }
 
 /// What to look at where something was killed.
-pub(super) const OUT_OF_MEMORY: &str = "where nobody sent it, memory was short: `dmesg` names what the \
+const OUT_OF_MEMORY: &str = "where nobody sent it, memory was short: `dmesg` names what the \
      kernel has killed, and `memory.events` of the memory cgroup counts it";
+
+/// What kind of thing has failed: what to do about it depends on that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// A command ended by itself, and not well.
+    Ended,
+    /// A command was killed, and by nobody of this program.
+    Killed,
+    /// A command took longer than it may.
+    TimedOut,
+    /// A signal asked for the end.
+    Interrupted,
+    /// This host does not let a step's sandbox be built.
+    Sandbox,
+    /// A path of the rootfs has led out of it, or was changed while it was followed.
+    UnsafePath,
+    /// Anything else; the reason says what.
+    Other,
+}
+
+impl From<&io::Error> for Cause {
+    fn from(error: &io::Error) -> Self {
+        match fault::kind(error) {
+            Some(fault::FaultKind::Sandbox) => Self::Sandbox,
+            Some(fault::FaultKind::UnsafePath) => Self::UnsafePath,
+            None => Self::Other,
+        }
+    }
+}
+
+impl Cause {
+    /// Returns what to do about it, where that is the same whatever has failed.
+    fn hint(self) -> Option<&'static str> {
+        match self {
+            Self::Killed => Some(OUT_OF_MEMORY),
+            Self::Sandbox => Some("`layered-template doctor` says what this host lacks"),
+            Self::UnsafePath => Some(
+                "something was still at work in the rootfs, such as a process that a step has left \
+                 running",
+            ),
+            Self::Ended | Self::TimedOut | Self::Interrupted | Self::Other => None,
+        }
+    }
+}
 
 /// A failure of a run.
 #[derive(Debug, Clone)]
@@ -48,6 +95,8 @@ pub struct Failure {
     pub subject: Option<Subject>,
     /// Where the manifest has it.
     pub at: Option<At>,
+    /// What kind of thing has failed.
+    pub cause: Cause,
     /// Why, in words that follow the subject: `ended with status 1`.
     pub reason: String,
     /// The command that failed, as a shell would need it.
@@ -71,6 +120,7 @@ impl Failure {
             status,
             subject: None,
             at: None,
+            cause: Cause::Other,
             reason: reason.into(),
             command: None,
             tail: String::new(),
@@ -92,12 +142,19 @@ impl Failure {
         }
         ended.signal()?;
         let reason = format!("the run {}{during}", describe(ended));
-        Some(Self::of_run(child::code(ended), reason).hint(OUT_OF_MEMORY))
+        Some(Self::of_run(child::code(ended), reason).because(Cause::Killed))
     }
 
     /// Creates a failure of `subject`, which the manifest has at `at`.
     pub fn of(status: u8, subject: Subject, at: &At, reason: impl Into<String>) -> Self {
         Self { subject: Some(subject), at: Some(at.clone()), ..Self::of_run(status, reason) }
+    }
+
+    /// Says what kind of thing has failed, and what to do about that.
+    #[must_use]
+    pub fn because(self, cause: Cause) -> Self {
+        let hint = self.hint.or_else(|| cause.hint().map(str::to_owned));
+        Self { cause, hint, ..self }
     }
 
     /// Adds what to do about it.

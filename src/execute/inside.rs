@@ -22,7 +22,7 @@ use crate::host::files;
 use crate::host::machine;
 use crate::host::rootfs::{Attributes, Rootfs};
 use crate::host::sandbox::{
-    Cache, Caches, Lending, Network, Outcome, Program, Sandbox, Settings, Streams,
+    Cache, Caches, Lending, Network, Outcome, Program, Sandbox, Settings, Streams, not_built,
 };
 use crate::lxc::machine::ADVICE;
 use crate::manifest;
@@ -133,9 +133,6 @@ impl Run<'_> {
 
 /// Says what to do about faults that are met again and again.
 fn hint(failure: &Failure, sandbox: &manifest::Sandbox) -> Option<&'static str> {
-    if failure.reason.contains("for the sandbox") || failure.reason.contains("the sandbox could") {
-        return Some("`layered-template doctor` says what this host lacks");
-    }
     let offline =
         ["resolve", "resolving", "bad address", "Network is unreachable", "Network unreachable"];
     (!sandbox.network && offline.iter().any(|words| failure.tail.contains(words)))
@@ -162,7 +159,8 @@ pub(super) fn run(
     let end = match (end?, report) {
         (End::Own(own), Some(report)) => match report.read()? {
             Outcome::Ended(status) => End::Own(status),
-            Outcome::Fault(reason) => return Err(io::Error::other(reason)),
+            Outcome::NotBuilt(reason) => return Err(not_built(io::Error::other(reason))),
+            Outcome::NotRun(reason) => return Err(io::Error::other(reason)),
             Outcome::Unknown => End::Own(own),
         },
         (end, _) => end,
@@ -171,10 +169,6 @@ pub(super) fn run(
         io::Error::other(format!("what the sandbox had put into the rootfs stays: {error}"))
     })?;
     Ok(end)
-}
-
-fn not_built(error: io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("the sandbox could not be built: {error}"))
 }
 
 /// Reads the script of a step; it must be what was planned.

@@ -7,7 +7,8 @@ use std::time::Instant;
 
 use rustix::process::Signal;
 
-use super::failure::{Failure, OUT_OF_MEMORY, status};
+use super::ended::describe;
+use super::failure::{Cause, Failure, status};
 use super::observe::{Doing, Event, Observer, Subject};
 use super::output_tail::OutputTail;
 use super::{Handed, Run};
@@ -124,13 +125,10 @@ impl Run<'_> {
         let end = run(self.context.events, &mut sink);
         let tail = sink.end();
         let elapsed = started.elapsed();
-        // A shell whose command was killed ends with the status that stands for that.
-        let killed = matches!(&end, Ok(End::Own(own)) if child::code(*own) == KILLED);
         let failure = match judge(end, self.context.events, status, options) {
             Ok(()) => None,
-            Err((status, reason)) => {
-                let failure = Failure::of(status, subject.clone(), at, reason);
-                Some(if killed { failure.hint(OUT_OF_MEMORY) } else { failure })
+            Err(Ended { status, cause, reason }) => {
+                Some(Failure::of(status, subject.clone(), at, reason).because(cause))
             }
         };
         let succeeded = failure.is_none();
@@ -167,27 +165,42 @@ pub(super) struct Job<'a> {
     pub(super) status: u8,
 }
 
-/// Returns the exit status and the reason of an end that is a failure.
+/// The end of a command that is a failure.
+struct Ended {
+    status: u8,
+    cause: Cause,
+    reason: String,
+}
+
+/// Judges how a command ended.
 fn judge(
     end: io::Result<End>,
     events: &mut EventLoop,
     status: u8,
     options: SpawnOptions,
-) -> Result<(), (u8, String)> {
+) -> Result<(), Ended> {
+    let failed = |cause, reason| Err(Ended { status, cause, reason });
     match end {
-        Err(error) => Err((status, format!("could not be run: {error}"))),
+        Err(error) => failed(Cause::from(&error), format!("could not be run: {error}")),
         Ok(End::TimedOut) => {
             let limit = options.timeout.map(|limit| format!(" after {} s", limit.as_secs()));
-            Err((status, format!("timed out{}", limit.unwrap_or_default())))
+            failed(Cause::TimedOut, format!("timed out{}", limit.unwrap_or_default()))
         }
-        Ok(End::Interrupted(signal)) => Err(interrupted(signal)),
+        Ok(End::Interrupted(signal)) => Err(asked(signal)),
         Ok(End::Own(own)) => match events.asked() {
             // It came while the step was ending by itself, or the terminal has told both at once.
-            Some(signal) if options.work == Work::Ordinary => Err(interrupted(signal)),
+            Some(signal) if options.work == Work::Ordinary => Err(asked(signal)),
             _ if own.success() => Ok(()),
-            _ => Err((status, describe(own))),
+            // A shell whose command was killed ends with the status that stands for that.
+            _ if child::code(own) == KILLED => failed(Cause::Killed, describe(own)),
+            _ => failed(Cause::Ended, describe(own)),
         },
     }
+}
+
+fn asked(signal: Signal) -> Ended {
+    let (status, reason) = interrupted(signal);
+    Ended { status, cause: Cause::Interrupted, reason }
 }
 
 pub(super) fn interrupted(signal: Signal) -> (u8, String) {
@@ -197,15 +210,6 @@ pub(super) fn interrupted(signal: Signal) -> (u8, String) {
 
 /// The status that stands for SIGKILL.
 const KILLED: u8 = 128 + 9;
-
-pub(super) fn describe(own: std::process::ExitStatus) -> String {
-    use std::os::unix::process::ExitStatusExt;
-    match (own.code(), own.signal().and_then(Signal::from_named_raw)) {
-        (Some(code), _) => format!("ended with status {code}"),
-        (None, Some(signal)) => format!("was ended by {}", signals::name(signal)),
-        (None, None) => format!("ended with {own}"),
-    }
-}
 
 /// Returns what a layer sees of the variables that were handed inward: a reusable layer sees its own
 /// alone.
@@ -226,8 +230,7 @@ fn status_of(phase: Phase) -> u8 {
 
 fn hint(step: &Step, failure: &Failure) -> Option<String> {
     // One that was ended from outside has not looked.
-    let has_looked = failure.reason.starts_with("ended with");
-    (step.phase == Phase::Check && has_looked)
+    (step.phase == Phase::Check && failure.cause == Cause::Ended)
         .then(|| "a check proves a layer's work; what it looks for is missing".to_owned())
 }
 

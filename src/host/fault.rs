@@ -18,26 +18,69 @@ pub fn about(about: impl Into<String>, source: io::Error) -> io::Error {
     io::Error::new(source.kind(), Fault { about: about.into(), source })
 }
 
+/// A kind of error that is handled by what it is, wherever it comes up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FaultKind {
+    /// This host does not let a step's sandbox be built.
+    Sandbox,
+    /// A path of a rootfs has led out of it, or was changed while it was followed.
+    UnsafePath,
+}
+
+/// An error of such a kind.
+#[derive(Debug, thiserror::Error)]
+#[error("{about}: {source}")]
+struct Known {
+    kind: FaultKind,
+    about: &'static str,
+    source: io::Error,
+}
+
+/// Makes an error one of a kind.
+pub fn of_kind(kind: FaultKind, about: &'static str, source: io::Error) -> io::Error {
+    io::Error::new(source.kind(), Known { kind, about, source })
+}
+
+/// Returns of which kind an error is, whatever it was said to be about since.
+pub fn kind(error: &io::Error) -> Option<FaultKind> {
+    chain(error).find_map(|error| error.downcast_ref::<Known>()).map(|known| known.kind)
+}
+
+/// Returns an error and those that have led to it.
+fn chain(error: &io::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
+    let mut next: Option<&(dyn Error + 'static)> = Some(error);
+    std::iter::from_fn(move || {
+        let error = next?;
+        next = match error.downcast_ref::<io::Error>() {
+            // Of one that wraps another, `source` would be that other one's.
+            Some(error) => error.get_ref().map(|inner| inner as &(dyn Error + 'static)),
+            None => error.source(),
+        };
+        Some(error)
+    })
+}
+
 /// Tells whether something is wrong with this process or its host, and not with what it looked at: there
 /// are no more descriptors, or there is no memory.
 pub fn is_shortage(error: &io::Error) -> bool {
     const SHORTAGES: [Errno; 3] = [Errno::MFILE, Errno::NFILE, Errno::NOMEM];
-    let mut next: Option<&(dyn Error + 'static)> = Some(error);
-    while let Some(error) = next {
-        next = match error.downcast_ref::<io::Error>() {
-            Some(error) => match Errno::from_io_error(error) {
-                Some(number) => return SHORTAGES.contains(&number),
-                None => error.get_ref().map(|inner| inner as &(dyn Error + 'static)),
-            },
-            None => error.source(),
-        };
-    }
-    false
+    let mut numbers = chain(error).filter_map(|error| error.downcast_ref::<io::Error>());
+    numbers.find_map(Errno::from_io_error).is_some_and(|number| SHORTAGES.contains(&number))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_stays_of_its_kind() {
+        let error = of_kind(FaultKind::UnsafePath, "the rootfs changed", Errno::AGAIN.into());
+        let error = about("`/etc/app.conf`", about("layer app", error));
+        assert_eq!(kind(&error), Some(FaultKind::UnsafePath));
+        assert_eq!(kind(&about("x", Errno::AGAIN.into())), None);
+        let text = "`/etc/app.conf`: layer app: the rootfs changed: ";
+        assert!(error.to_string().starts_with(text), "{error}");
+    }
 
     #[test]
     fn a_shortage_is_one_whatever_it_is_about() {

@@ -21,6 +21,8 @@ use rustix::fs::{
 };
 use rustix::mount::{UnmountFlags, unmount};
 
+use super::fault::{self, FaultKind};
+
 /// The permission bits of a directory that is made on the way to a path.
 const PARENT: u32 = 0o755;
 
@@ -377,7 +379,8 @@ fn os_error(error: pathrs::error::Error) -> io::Error {
     match error.kind() {
         ErrorKind::OsError(Some(number)) => io::Error::from_raw_os_error(number),
         ErrorKind::SafetyViolation => {
-            io::Error::other(format!("the rootfs changed under the program's hands: {error}"))
+            let error = io::Error::other(error.to_string());
+            fault::of_kind(FaultKind::UnsafePath, "the rootfs was changed meanwhile", error)
         }
         _ => io::Error::other(error.to_string()),
     }

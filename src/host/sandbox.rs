@@ -35,6 +35,7 @@ pub use cache::{Cache, Caches};
 pub use privileges::{ALWAYS, IN_OWN_NETWORK};
 pub use report::{Outcome, Report};
 
+use super::fault::{self, FaultKind};
 use super::files;
 use super::kernel::{self, Side};
 use super::rootfs::Rootfs;
@@ -313,9 +314,12 @@ impl Drop for Sandbox<'_> {
     }
 }
 
+/// Says that an error kept a sandbox from being built.
+pub fn not_built(error: io::Error) -> io::Error {
+    fault::of_kind(FaultKind::Sandbox, "the sandbox could not be built", error)
+}
+
 /// Adds what an error is about.
 fn about<T>(path: &Path, result: io::Result<T>) -> io::Result<T> {
-    result.map_err(|error| {
-        io::Error::new(error.kind(), format!("`{}` for the sandbox: {error}", path.display()))
-    })
+    result.map_err(|error| io::Error::new(error.kind(), format!("`{}`: {error}", path.display())))
 }

@@ -10,11 +10,12 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use super::build::{Basis, Build};
-use super::entry::{Entry, Made, write_whole};
+use super::entry::{Entry, Made};
 use super::flush::Flush;
 use super::layout::{form, now, open, stored_marks};
 use super::refused;
 use super::scrub::{is_identity, scrub};
+use super::write::write_whole;
 use crate::cache::{IdentityKeys, KeyInputs};
 use crate::digest::Digest;
 use crate::host::files;

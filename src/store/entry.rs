@@ -1,12 +1,13 @@
 //! What an entry of the store is, as a document beside its tree.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::layout::{Store, now, unique};
+use super::write::{put, write_whole};
 use crate::cache::{IdentityKeys, KeyInputs, KeyMaker, StoredEntry};
 use crate::digest::Digest;
 use crate::host::files;
@@ -189,24 +190,4 @@ impl Entry {
         let temporary = path.with_extension(unique()?);
         put(&temporary, &path, fs::write(&temporary, text))
     }
-}
-
-/// Writes a file that is there whole, on the disk, or not at all.
-pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let temporary = path.with_extension(format!("new-{}", unique()?));
-    let mut file = File::create_new(&temporary)?;
-    let written = file.write_all(bytes).and_then(|()| file.sync_all());
-    put(&temporary, path, written)?;
-    sync_directory(path.parent().unwrap_or(Path::new("/")))
-}
-
-/// Gives a file that was written its name; one that could not be written, or named, goes.
-pub(super) fn put(temporary: &Path, path: &Path, written: io::Result<()>) -> io::Result<()> {
-    written.and_then(|()| fs::rename(temporary, path)).inspect_err(|_| {
-        let _ = fs::remove_file(temporary);
-    })
-}
-
-pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
 }

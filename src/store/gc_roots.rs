@@ -6,8 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use super::entry::sync_directory;
 use super::layout::Store;
+use super::write::sync_directory;
 use crate::digest::Digest;
 use crate::plan::EntryId;
 

@@ -5,8 +5,8 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
-use super::entry::put;
 use super::layout::{Store, unique};
+use super::write::put;
 use crate::digest::{Digest, Reading, Stamp};
 use crate::host::files;
 

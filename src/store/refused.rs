@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 
-use super::entry::write_whole;
 use super::layout::Store;
+use super::write::write_whole;
 use crate::digest::Digest;
 use crate::host::files;
 

@@ -40,7 +40,7 @@ const NAME: &str = "lt0placeholder-q4nm8vt2w6xk-z7f3a9c5d1h8";
 #[test]
 fn steps_find_a_plain_directory() {
     let name = "store::tests::steps_find_a_plain_directory";
-    namespace::run(name, Who::GcRoot, sequences);
+    namespace::run(name, Who::Root, sequences);
 }
 
 #[test]

@@ -10,8 +10,9 @@ use rustix::fs::{FileType, Stat, fstat};
 
 use super::directory::{self, Name};
 use super::interrupt::Interrupt;
-use super::maker::{Maker, TargetDir};
+use super::maker::Maker;
 use super::marks::{Marks, Naming};
+use super::target_dir::TargetDir;
 use super::workers::{self, OpenDir, Queue};
 
 /// How many files of a directory one worker takes at once.

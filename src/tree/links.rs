@@ -10,7 +10,7 @@ use rustix::fs::{AtFlags, Stat, linkat};
 use rustix::io::Errno;
 
 use super::dir_path::DirPath;
-use super::maker::TargetDir;
+use super::target_dir::TargetDir;
 use super::workers::lock;
 
 /// A file: the device that it is on, and its number there.

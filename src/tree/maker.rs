@@ -5,7 +5,7 @@
 
 use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use rustix::fs::{
@@ -16,11 +16,11 @@ use rustix::fs::{
 
 use super::attributes::times;
 use super::bytes::Ways;
-use super::dir_path::DirPath;
 use super::directory::{open, open_to_read};
 use super::interrupt::Interrupt;
 use super::links::Links;
 use super::marks::Naming;
+use super::target_dir::TargetDir;
 use super::xattr::Holder;
 
 /// The bits of a mode that say who may do what.
@@ -31,15 +31,6 @@ const BITS: u32 = 0o7777;
 
 /// Names of a tree's first files, which are gone before it has any other.
 const PROBES: [&CStr; 2] = [c".layered-template.0", c".layered-template.1"];
-
-/// A directory of the new tree.
-#[derive(Debug)]
-pub(super) struct TargetDir {
-    pub(super) directory: Arc<OwnedFd>,
-    pub(super) dir_path: Arc<DirPath>,
-    /// The permission bits that it has as long as it is being filled.
-    mode: u32,
-}
 
 /// Makes a new tree.
 #[derive(Debug)]

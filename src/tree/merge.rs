@@ -15,9 +15,10 @@ use rustix::io::Errno;
 use super::directory::{self, Name};
 use super::interrupt::Interrupt;
 use super::links::{Identity, identity};
-use super::maker::{Maker, TargetDir};
+use super::maker::Maker;
 use super::marks::{Form, Marks, Naming};
 use super::sharing::{MOST_LINKS, Sharing};
+use super::target_dir::TargetDir;
 use super::workers::{self, OpenDir, Queue, lock};
 use super::xattr::Holder;
 

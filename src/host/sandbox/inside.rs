@@ -52,7 +52,7 @@ pub(super) fn run(sandbox: &Sandbox<'_>, given: Given<'_>) -> ! {
     // A panic must not unwind into the parent's code either.
     let _ = catch_unwind(AssertUnwindSafe(|| {
         if let Err(error) = build(sandbox, &given) {
-            report::fault(&given.writer, &format!("the sandbox could not be built: {error}"));
+            report::not_built(&given.writer, &error.to_string());
             kernel::leave(FAILED);
         }
         let Given { writer, program, streams, .. } = given;
@@ -66,7 +66,7 @@ pub(super) fn run(sandbox: &Sandbox<'_>, given: Given<'_>) -> ! {
                 kernel::leave(code(ExitStatus::from_raw(raw)))
             }
             Err(error) => {
-                report::fault(&report, &format!("the program could not be run: {error}"));
+                report::not_run(&report, &format!("the program could not be run: {error}"));
                 kernel::leave(FAILED)
             }
         }
@@ -217,6 +217,6 @@ fn become_program(program: &Program, terminal: bool, report: &OwnedFd) -> ! {
         io::ErrorKind::NotFound => "it, or what it needs, is not in the rootfs".to_owned(),
         _ => error.to_string(),
     };
-    report::fault(report, &format!("`{name}` could not be run: {reason}"));
+    report::not_run(report, &format!("`{name}` could not be run: {reason}"));
     kernel::leave(127)
 }

@@ -6,8 +6,11 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
-/// The message's first byte: the sandbox could not be built, or the program not be run.
-const FAULT: u8 = b'!';
+/// The message's first byte: the sandbox could not be built.
+const NOT_BUILT: u8 = b'#';
+
+/// The message's first byte: the program could not be run.
+const NOT_RUN: u8 = b'!';
 
 /// The message's first byte: the program has ended, with this status.
 const STATUS: u8 = b'=';
@@ -20,8 +23,10 @@ const LONGEST: usize = 4096;
 pub enum Outcome {
     /// By itself.
     Ended(ExitStatus),
-    /// It never began.
-    Fault(String),
+    /// The sandbox could not be built.
+    NotBuilt(String),
+    /// The program could not be run in it.
+    NotRun(String),
     /// The sandbox was killed.
     Unknown,
 }
@@ -50,19 +55,31 @@ impl Report {
                 Ok(raw) => Outcome::Ended(ExitStatus::from_raw(raw)),
                 Err(_) => Outcome::Unknown,
             },
-            Some((&FAULT, text)) => {
-                // The first process adds the status of the one that has reported a fault.
-                let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
-                Outcome::Fault(String::from_utf8_lossy(text).into_owned())
-            }
+            Some((&NOT_BUILT, text)) => Outcome::NotBuilt(reason(text)),
+            Some((&NOT_RUN, text)) => Outcome::NotRun(reason(text)),
             _ => Outcome::Unknown,
         })
     }
 }
 
-/// Writes that the program never began.
-pub(super) fn fault(to: &OwnedFd, reason: &str) {
-    let mut message = vec![FAULT];
+/// Reads a reason. The first process adds the status of the one that has reported it.
+fn reason(text: &[u8]) -> String {
+    let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
+    String::from_utf8_lossy(text).into_owned()
+}
+
+/// Writes that the sandbox could not be built.
+pub(super) fn not_built(to: &OwnedFd, reason: &str) {
+    fault(to, NOT_BUILT, reason);
+}
+
+/// Writes that the program could not be run.
+pub(super) fn not_run(to: &OwnedFd, reason: &str) {
+    fault(to, NOT_RUN, reason);
+}
+
+fn fault(to: &OwnedFd, kind: u8, reason: &str) {
+    let mut message = vec![kind];
     message.extend(reason.bytes().filter(|byte| *byte != 0).take(LONGEST - 2));
     message.push(0);
     write(to, &message);

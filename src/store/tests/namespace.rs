@@ -23,7 +23,7 @@ const COVERED: &str = "/tmp";
 /// As whom a test runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Who {
-    GcRoot,
+    Root,
     /// Root of a user namespace, as in an unprivileged container.
     Mapped,
 }
