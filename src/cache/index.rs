@@ -24,8 +24,9 @@ pub struct Index {
     pub made_at: BTreeMap<Digest, u64>,
     /// When that was observed, in milliseconds since 1970.
     pub now: u64,
-    /// What defined what was last made for the same role, by [`Slot::label`].
-    pub earlier: BTreeMap<String, KeyInputs>,
+    /// What defined what was last made for the same role, by [`Slot::label`]; `None` where nothing was.
+    /// It is looked up where something is missing.
+    pub earlier: BTreeMap<String, Option<KeyInputs>>,
     /// The keys of what was built once and could not be stored, with the files that hold the
     /// placeholder where no name can be put in its place.
     pub refused: BTreeMap<Digest, Vec<String>>,
@@ -152,8 +153,8 @@ impl Index {
             }];
         }
         match self.earlier.get(&slot.label()) {
-            None => vec!["nothing is stored of it".to_owned()],
-            Some(earlier) => match inputs.changes_since(earlier) {
+            None | Some(None) => vec!["nothing is stored of it".to_owned()],
+            Some(Some(earlier)) => match inputs.changes_since(earlier) {
                 same if same.is_empty() => vec!["what was stored of it is gone".to_owned()],
                 changes => changes,
             },

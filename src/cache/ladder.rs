@@ -271,6 +271,17 @@ impl Ladder {
         Self { acts }
     }
 
+    /// Returns the first slot that has to be built and of which the index does not know yet what defined
+    /// it before.
+    pub fn unexplained(&self, index: &Index) -> Option<String> {
+        self.acts.iter().find_map(|planned| match &planned.act {
+            CacheAct::Build { what, key: Some(_), .. } => {
+                (!index.earlier.contains_key(what)).then(|| what.clone())
+            }
+            _ => None,
+        })
+    }
+
     /// Returns the entries that it uses and of which the index does not know what is in them, with what
     /// they are of.
     pub fn unknown(&self, index: &Index) -> Vec<(EntryId, String)> {

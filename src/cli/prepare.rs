@@ -6,7 +6,7 @@ use super::load::Loaded;
 use super::output;
 use super::request::{ContainerIds, Request};
 use crate::cache::{
-    self, Cache, Index, Ladder, LadderContext, Observed, OverlayHost, PLACEHOLDER, Progress, Slot,
+    self, Cache, Index, Ladder, LadderContext, Observed, OverlayHost, PLACEHOLDER, Progress,
 };
 use crate::chain::Chain;
 use crate::diagnostic::Report;
@@ -96,10 +96,7 @@ impl Request {
 impl Prepared {
     /// Returns what a run would do about the store, as far as that is known before it.
     pub(super) fn ladder(&self) -> Ladder {
-        let labels: Vec<_> = self.cache.plan().iter().flat_map(|cache| &cache.slots).collect();
-        let labels: Vec<_> = labels.into_iter().map(Slot::label).collect();
-        let index =
-            self.store.as_ref().map(|store| store.index(&self.plan.manifest.absolute, &labels));
+        let index = self.store.as_ref().map(Store::index);
         let mut index = index.and_then(Result::ok).unwrap_or_default();
         let config = self.cache.plan().map(|cache| cache.config.as_slice()).unwrap_or_default();
         let ask = |index: &Index| {
@@ -108,7 +105,7 @@ impl Prepared {
             Ladder::of(&self.plan, &self.cache, &context)
         };
         match &self.store {
-            Some(store) => store.ladder(&mut index, ask),
+            Some(store) => store.ladder(&self.plan.manifest.absolute, &mut index, ask),
             None => ask(&index),
         }
     }

@@ -41,7 +41,7 @@ pub fn observe(
         unreadable,
         directories: directories(&words),
         busybox: match &facts.program {
-            Some(Program::Busybox(Some(path))) => digest(path),
+            Some(Program::Busybox(Some(path))) => reader.digest(path),
             _ => None,
         },
         is_this_program: match &facts.program {
@@ -175,8 +175,4 @@ fn parts(word: &OsStr) -> BTreeSet<Part<'_>> {
 fn directories(words: &[OsString]) -> Vec<String> {
     let named = words.iter().filter(|word| parts(word).iter().any(Part::is_directory));
     named.map(|word| word.to_string_lossy().into_owned()).collect()
-}
-
-fn digest(path: &Path) -> Option<Digest> {
-    Reader::new(&|_| None).digest(path)
 }

@@ -29,9 +29,8 @@ impl Store {
         Ok(ids)
     }
 
-    /// Observes what is stored. `labels` are the slots of a role, of which it is told what defined what was
-    /// last made for them.
-    pub fn index(&self, manifest: &Path, labels: &[String]) -> io::Result<Index> {
+    /// Observes what is stored.
+    pub fn index(&self) -> io::Result<Index> {
         let mut entries: BTreeMap<Digest, u64> = BTreeMap::new();
         for id in self.entries()? {
             let newest = entries.entry(id.key).or_default();
@@ -46,23 +45,25 @@ impl Store {
         });
         let made_at = made_at.collect();
         let refused = refused::all(self)?;
-        let mut index = Index { entries, made_at, now, refused, ..Index::default() };
-        for label in labels {
-            if let Some(inputs) = self.earlier(manifest, label) {
-                index.earlier.insert(label.clone(), inputs);
-            }
-        }
-        Ok(index)
+        Ok(Index { entries, made_at, now, refused, ..Index::default() })
     }
 
     /// Asks for a ladder until the index knows all that it needs to: what is in the entries that the
-    /// ladder takes, and which of them cannot be used.
-    pub fn ladder(&self, index: &mut Index, ask: impl Fn(&Index) -> Ladder) -> Ladder {
+    /// ladder takes, which of them cannot be used, and what defined before what is missing now.
+    pub fn ladder(
+        &self,
+        manifest: &Path,
+        index: &mut Index,
+        ask: impl Fn(&Index) -> Ladder,
+    ) -> Ladder {
         loop {
             let ladder = ask(index);
             let unknown = ladder.unknown(index);
             if unknown.is_empty() {
-                return ladder;
+                let Some(label) = ladder.unexplained(index) else { return ladder };
+                let earlier = self.earlier(manifest, &label);
+                index.earlier.insert(label, earlier);
+                continue;
             }
             for (id, what) in unknown {
                 match self.look_at(id) {

@@ -89,8 +89,7 @@ impl<'a> Session<'a> {
                 tracing::debug!(%error, "what was read will be read again");
             }
         }
-        let labels: Vec<_> = cache.slots.iter().map(Slot::label).collect();
-        let index = store.index(&run.plan.manifest.absolute, &labels).map_err(because)?;
+        let index = store.index().map_err(because)?;
         let mut session = Self {
             store,
             cache,
@@ -113,7 +112,7 @@ impl<'a> Session<'a> {
         let handed = |name: &LayerName| run.handed_of(self.cache, name);
         let (progress, limit) = (self.progress, self.limit.as_ref());
         let (plan, cache, config): (&Plan, &Cache, _) = (run.plan, run.cache, &self.initial);
-        let ladder = self.store.ladder(&mut self.index, |index| {
+        let ladder = self.store.ladder(&run.plan.manifest.absolute, &mut self.index, |index| {
             let handed = Some(&handed as _);
             Ladder::of(plan, cache, &LadderContext { index, handed, progress, limit, config })
         });
@@ -151,7 +150,7 @@ impl<'a> Session<'a> {
 
     /// Observes the store again, and asks for what is still to be done.
     pub(super) fn look_again(&mut self, run: &mut Run<'a>) -> io::Result<()> {
-        let index = self.store.index(&run.plan.manifest.absolute, &[])?;
+        let index = self.store.index()?;
         let earlier = mem::take(&mut self.index.earlier);
         let faults = mem::take(&mut self.index.faults);
         let looked_at = mem::take(&mut self.index.looked_at);
