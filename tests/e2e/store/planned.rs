@@ -10,7 +10,7 @@ use crate::call::Call;
 use crate::lab::Lab;
 
 /// Where each thing of a plan comes from, by what the store calls it: `layer app` to `to build`.
-type Planned = BTreeMap<String, String>;
+pub(super) type Planned = BTreeMap<String, String>;
 
 const TEMPLATE: &str = "template of layer os";
 
@@ -100,7 +100,7 @@ fn plan(lab: &Lab, manifest: &Path, words: &[&str]) -> String {
 }
 
 /// Reads the standings off a plan.
-fn standings(plan: &str) -> Planned {
+pub(super) fn standings(plan: &str) -> Planned {
     let mut planned = Planned::new();
     let mut layer = String::new();
     for line in plan.lines() {
