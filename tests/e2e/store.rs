@@ -13,6 +13,7 @@ mod listing;
 mod name;
 mod named;
 mod overlay;
+mod place;
 mod planned;
 mod reuse;
 mod role;

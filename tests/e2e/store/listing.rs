@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::fs;
+use std::io::ErrorKind::NotFound;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -33,6 +34,10 @@ impl Listing {
         let mut entries = BTreeMap::new();
         let mut open = vec![root.to_path_buf()];
         while let Some(path) = open.pop() {
+            // An overlay names the whiteouts of the tree below it, and has none of them.
+            if matches!(fs::symlink_metadata(&path), Err(error) if error.kind() == NotFound) {
+                continue;
+            }
             let entry = Whole::of(&path);
             if entry.mode & 0o170_000 == 0o040_000 {
                 let inner = fs::read_dir(&path).expect("a directory can be read");
@@ -128,6 +133,8 @@ fn attributes(path: &Path) -> BTreeMap<OsString, Vec<u8>> {
     let mut names = vec![0; 65536];
     let length = llistxattr(path, &mut names[..]).expect("root reads all");
     let names = names[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty());
+    // How XFS shows access lists a second time.
+    let names = names.filter(|name| !name.starts_with(b"trusted.SGI_ACL_"));
     names
         .map(|name| {
             let name = std::ffi::OsStr::from_bytes(name).to_owned();
