@@ -1,0 +1,163 @@
+//! A store that an older program has filled.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use layered_template::digest::Digest;
+
+use super::{as_both, create_directly, seen, shelf};
+use crate::call::Outcome;
+use crate::caller::Caller;
+use crate::lab::Lab;
+
+/// A role of three layers; `mark` makes it another.
+pub(super) fn role(lab: &Lab, mark: &str) -> PathBuf {
+    let text = format!(
+        "manifest = 1\n[[layer]]\nname = \"os\"\ntemplate = \"builtin:busybox\"\n\
+         [[layer]]\nname = \"base\"\n\
+         post = {{ in = \"rootfs\", run = \"echo 'base {mark}' >/etc/base; hostname >/etc/mailname\" }}\n\
+         [[layer]]\nname = \"app\"\n[[layer.file]]\npath = \"/etc/app\"\ncontent = \"app {mark}\\n\"\n"
+    );
+    lab.write(format!("work/role{mark}.toml"), &text)
+}
+
+/// Names of what is in a directory.
+pub(super) fn names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+/// Writes a document with the digest that it needs.
+pub(super) fn document(path: &Path, text: &[u8]) {
+    let mut bytes = format!("{}\n", Digest::of(text)).into_bytes();
+    bytes.extend_from_slice(text);
+    fs::write(path, bytes).expect("root writes");
+}
+
+/// What is in each tree that must never come into a container.
+pub(super) const POISON: &str = "etc/poison";
+
+/// Makes all that is stored that of another version, and returns its names.
+fn aged(lab: &Lab, format: i64) -> Vec<String> {
+    let entries = shelf::meta(lab).join("entries");
+    let all = names(&entries);
+    for id in &all {
+        let path = entries.join(id);
+        let text = fs::read(&path).expect("root reads all");
+        let start = text.iter().position(|byte| *byte == b'\n').expect("a digest stands first");
+        let mut entry: serde_json::Value = serde_json::from_slice(&text[start + 1..]).unwrap();
+        entry["format"] = format.into();
+        document(&path, &serde_json::to_vec(&entry).unwrap());
+        fs::write(shelf::tree(lab, id).join(POISON), "poison\n").expect("root writes");
+    }
+    all
+}
+
+/// Lines of a run that speak of a format.
+fn told(outcome: &Outcome) -> usize {
+    outcome.stderr.lines().filter(|line| line.contains("format")).count()
+}
+
+#[track_caller]
+fn assert_made(lab: &Lab, name: &str, mark: &str) {
+    let tree = seen::listing(lab, name);
+    assert_eq!(tree.text("etc/base"), format!("base {mark}\n"));
+    assert_eq!(tree.text("etc/app"), format!("app {mark}\n"));
+    assert_eq!(tree.text("etc/mailname"), format!("{name}\n"));
+    assert!(!tree.has(POISON), "something old was taken");
+    lab.destroy(name);
+}
+
+#[test]
+fn nothing_of_another_version_s_store_is_taken() {
+    as_both(|lab| {
+        let manifest = role(lab, "");
+        let name = lab.name("old");
+        create_directly(lab, &name, &manifest, &[]).outcome().success();
+        lab.destroy(&name);
+        for (format, storage) in
+            [(4, "--storage=copy"), (1, "--storage=overlay"), (6, "--storage=copy")]
+        {
+            let old = aged(lab, format);
+            assert_eq!(old.len(), 3);
+            let planned = super::planned::standings(&super::named::plan(lab, &name, &manifest));
+            assert!(planned.values().all(|standing| standing != "stored"), "{format}: {planned:?}");
+
+            shelf::store(lab, &["list"]).outcome().success();
+            let verified = shelf::store(lab, &["verify"]).outcome();
+            assert!(!verified.stdout.contains("sound"), "{format}: {verified}");
+
+            let outcome = create_directly(lab, &name, &manifest, &[storage]).outcome().success();
+            assert_eq!(told(&outcome), 1, "{format}: {outcome}");
+            assert_made(lab, &name, "");
+            for again in ["--storage=copy", "--storage=overlay"] {
+                let outcome = create_directly(lab, &name, &manifest, &[again]).outcome().success();
+                assert_eq!(told(&outcome), 0, "{format}: {outcome}");
+                assert!(!outcome.stderr.contains("os: template"), "{format}: {outcome}");
+                assert_made(lab, &name, "");
+            }
+            let kept: Vec<_> = names(&shelf::meta(lab).join("entries"));
+            assert_eq!(kept.len(), 6, "{format}");
+
+            shelf::store(lab, &["gc"]).outcome().success();
+            let left = names(&shelf::meta(lab).join("entries"));
+            assert!(old.iter().all(|id| !left.contains(id)), "{format}: {left:?}");
+            shelf::assert_tidy(lab);
+            shelf::assert_sound(lab);
+            create_directly(lab, &name, &manifest, &[]).outcome().success();
+            assert_made(lab, &name, "");
+        }
+    });
+}
+
+#[test]
+fn what_stands_on_another_version_s_entry_keeps_it() {
+    as_both(|lab| {
+        let manifest = role(lab, "");
+        let (standing, name) = (lab.name("standing"), lab.name("old"));
+        create_directly(lab, &standing, &manifest, &["--storage=overlay"]).outcome().success();
+        let old = aged(lab, 4);
+        create_directly(lab, &name, &manifest, &["--storage=overlay"]).outcome().success();
+        assert_made(lab, &name, "");
+        let outcome = shelf::store(lab, &["gc"]).outcome().success();
+        // The container has its tree still, and `gc` says nothing else.
+        let tree = seen::listing(lab, &standing);
+        assert_eq!(tree.text("etc/app"), "app \n", "{outcome}");
+        lab.destroy(&standing);
+        shelf::store(lab, &["gc"]).outcome().success();
+        let left = names(&shelf::meta(lab).join("entries"));
+        assert!(old.iter().all(|id| !left.contains(id)), "{left:?}");
+        shelf::assert_tidy(lab);
+    });
+}
+
+/// As programs before the first release had it, and as others may have it.
+#[test]
+fn directories_of_another_layout_are_in_nobody_s_way() {
+    let Some(lab) = Lab::open(Caller::Root, &[]) else { return };
+    let manifest = role(&lab, "");
+    let name = lab.name("old");
+    let store = lab.path("store");
+    for directory in [
+        "v1/trees/x/rootfs/etc",
+        "host/entries/x",
+        "host/rootfs",
+        "host.meta/keys",
+        "u0-1-g0-1.meta",
+        "trees",
+        "x.meta",
+    ] {
+        fs::create_dir_all(store.join(directory)).expect("root makes directories");
+        fs::write(store.join(directory).join("file"), "x").expect("root writes");
+    }
+    for storage in ["--storage=copy", "--storage=overlay"] {
+        create_directly(&lab, &name, &manifest, &[storage]).outcome().success();
+        assert_made(&lab, &name, "");
+        shelf::store(&lab, &["list"]).outcome().success();
+        shelf::store(&lab, &["verify"]).outcome().success();
+        shelf::store(&lab, &["gc"]).outcome().success();
+    }
+}
