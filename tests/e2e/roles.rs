@@ -16,7 +16,7 @@ use crate::requirement;
 
 /// Busybox under Debian's name: it keeps what it was called with, and has an apt-get that makes what
 /// the roles look for.
-const STAND_IN: &str = r#"#!/bin/sh
+pub(crate) const STAND_IN: &str = r#"#!/bin/sh
 set -eu
 echo "$*" >"$(dirname "$0")/called"
 "$(dirname "$0")/lxc-busybox" "$1" "$2" "$3" >&2

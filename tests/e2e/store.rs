@@ -3,6 +3,7 @@
 mod age;
 mod backing;
 mod damage;
+mod examples;
 mod failure;
 mod filling;
 mod fleet;

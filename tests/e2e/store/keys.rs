@@ -175,7 +175,7 @@ fn a_directory_of_containers_decides_nothing() {
 }
 
 /// What defines the entries of a store, but for when the ones inside were made.
-fn documents(lab: &Lab) -> BTreeSet<String> {
+pub(super) fn documents(lab: &Lab) -> BTreeSet<String> {
     let found =
         Command::new("find").arg(lab.path("store")).args(["-path", "*.meta/entries/*"]).output();
     let found = found.expect("find is always there").stdout;
