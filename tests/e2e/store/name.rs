@@ -7,6 +7,39 @@ use crate::caller::Caller;
 use crate::lab::Lab;
 
 const LAYER: &str = "layer app";
+const TEMPLATE: &str = "template of layer os";
+
+/// Steps inside the rootfs that have the name from `$LXC_NAME`.
+const OF_THE_VARIABLE: &[(&str, &str)] = &[
+    ("as it is", "echo $LXC_NAME >/etc/n"),
+    ("in braces", "echo \"${LXC_NAME}\" >/etc/n"),
+    ("the number", "echo \"node=${LXC_NAME##*-}\" >/etc/n"),
+    ("the stem", "echo \"stem=${LXC_NAME%%-*}\" >/etc/n"),
+    ("upper case", "echo \"$LXC_NAME\" | tr a-z A-Z >/etc/n"),
+    ("lower case", "echo \"$LXC_NAME\" | tr A-Z a-z >/etc/n"),
+    ("the length", "echo ${#LXC_NAME} >/etc/n"),
+    ("three letters", "echo \"$LXC_NAME\" | cut -c1-3 >/etc/n"),
+    ("backwards", "echo \"$LXC_NAME\" | rev >/etc/n"),
+    ("a hash", "echo \"$LXC_NAME\" | sha256sum >/etc/n"),
+    ("base64", "echo \"$LXC_NAME\" | base64 >/etc/n"),
+    ("compressed", "echo \"$LXC_NAME\" | gzip >/etc/n.gz"),
+    ("a file's name", "echo x >\"/etc/$LXC_NAME.conf\""),
+    ("a directory's name", "mkdir -p \"/srv/$LXC_NAME/data\"; echo x >\"/srv/$LXC_NAME/data/f\""),
+    ("the number as a file's name", "echo x >\"/etc/node-${LXC_NAME##*-}\""),
+    ("upper case as a file's name", "echo x >\"/etc/$(echo \"$LXC_NAME\" | tr a-z A-Z)\""),
+    ("a link's target", "ln -s \"/srv/$LXC_NAME/x\" /etc/link"),
+    ("the number in a link's target", "ln -s \"/srv/${LXC_NAME##*-}\" /etc/link"),
+    ("in a binary file", "printf '%s\\0' \"$LXC_NAME\" >/etc/n.bin"),
+    ("the number in a binary file", "printf '\\0%s\\0' \"${LXC_NAME##*-}\" >/etc/n.bin"),
+    ("as an owner", "echo x >/etc/n; chown \"${LXC_NAME##*-}\" /etc/n"),
+    ("as a length", "truncate -s \"${LXC_NAME##*-}\" /etc/n"),
+    ("as a condition", "case $LXC_NAME in web-*|db-*) echo in;; *) echo out;; esac >/etc/n"),
+    ("by awk", "awk 'BEGIN { split(ENVIRON[\"LXC_NAME\"], a, \"-\"); print a[2] }' >/etc/n"),
+    ("by env and grep", "env | grep '^LXC_NAME=' | cut -d= -f2 | tr a-z A-Z >/etc/n"),
+    ("by eval", "v=LXC_NAME; eval \"echo \\${$v##*-}\" >/etc/n"),
+    ("into what an inner layer has made", "sed -i \"s/^root:/root-${LXC_NAME##*-}:/\" /etc/group"),
+];
+
 /// The same from the kernel, and from files.
 const OF_THE_HOST_NAME: &[(&str, &str)] = &[
     ("hostname", "hostname >/etc/n"),
@@ -15,6 +48,28 @@ const OF_THE_HOST_NAME: &[(&str, &str)] = &[
     ("a variable of the shell's", "echo \"${HOSTNAME:-}\" >/etc/n"),
     ("hostname in a link", "ln -s \"/srv/$(hostname)\" /etc/link"),
     ("/etc/hostname", "cat /etc/hostname >/etc/n"),
+];
+
+/// What is not put right by writing the name where the placeholder stands.
+const OF_PIECES_OF_THE_HOST_NAME: &[(&str, &str)] = &[
+    ("the number of hostname", "hostname | sed 's/.*-//' >/etc/n"),
+    ("/proc in upper case", "tr a-z A-Z </proc/sys/kernel/hostname >/etc/n"),
+    ("the shell's variable", "h=${HOSTNAME:-none-0}; echo \"${h##*-}\" >/etc/n"),
+    ("hostname as a file's name", "echo x >\"/etc/$(hostname).conf\""),
+    ("the number of /etc/hostname", "sed 's/.*-//' /etc/hostname >/etc/n"),
+    ("the number in all that env has", "env | sed -n 's/^LXC_N[A-Z]*=.*-//p' >/etc/n"),
+];
+
+/// What no search for pieces finds: words that stand everywhere, numbers and hashes.
+const WITHOUT_A_TRACE: &[(&str, &str)] = &[
+    ("the stem of hostname", "hostname | cut -d- -f1 >/etc/n"),
+    ("the second word of uname", "uname -n | cut -d- -f2 >/etc/n"),
+    ("three letters of uname", "uname -n | cut -c1-3 >/etc/n"),
+    ("the length of hostname", "hostname | wc -c >/etc/n"),
+    ("a hash of hostname", "hostname | sha256sum >/etc/n"),
+    ("the stem of /etc/hostname", "cut -d- -f1 /etc/hostname >/etc/n"),
+    ("the length of /etc/hostname", "wc -c </etc/hostname >/etc/n"),
+    ("a hash of all that env has", "env | sort | sha256sum >/etc/n"),
 ];
 
 fn role(lab: &Lab, layers: &str) -> PathBuf {
@@ -66,8 +121,36 @@ fn steps_are_the_same(rows: &[(&str, &str)], found: bool) {
 }
 
 #[test]
+fn a_step_that_reads_the_name_gives_each_container_its_own() {
+    steps_are_the_same(OF_THE_VARIABLE, false);
+}
+
+#[test]
 fn a_step_that_asks_the_kernel_for_the_name_gives_each_container_its_own() {
     steps_are_the_same(OF_THE_HOST_NAME, true);
+}
+
+#[test]
+fn a_step_that_takes_the_host_name_to_pieces_gives_each_container_its_own() {
+    steps_are_the_same(OF_PIECES_OF_THE_HOST_NAME, true);
+}
+
+#[test]
+fn a_step_that_leaves_no_trace_of_the_host_name_gives_each_container_its_own() {
+    steps_are_the_same(WITHOUT_A_TRACE, true);
+}
+
+#[test]
+fn a_name_in_an_attribute_is_the_container_s_own() {
+    let Some(lab) = Lab::open(Caller::Root, &["setfattr", "ldd"]) else { return };
+    let rows = [
+        ("the name", "setfattr -n user.n -v \"$LXC_NAME\" /etc/group"),
+        ("the number", "setfattr -n user.n -v \"${LXC_NAME##*-}\" /etc/group"),
+        ("of a directory", "setfattr -n user.n -v \"$(hostname)\" /srv"),
+        ("as an attribute's name", "setfattr -n \"user.$(hostname)\" -v 1 /etc/group"),
+    ];
+    let rows = rows.map(|(about, text)| (about, step(text)));
+    all_the_same(&lab, &rows, LAYER, true);
 }
 
 /// Steps that give a file which holds the name something else besides.
@@ -88,6 +171,55 @@ fn what_a_file_with_the_name_has_besides_stays() {
         ])
     };
     all_the_same_for_each(&["setfattr", "ldd"], rows, true);
+}
+
+#[test]
+fn a_script_that_reads_the_name_gives_each_container_its_own() {
+    let rows = |lab: &Lab| {
+        lab.write("work/number.sh", "#!/bin/sh\necho \"${LXC_NAME##*-}\" >/etc/n\n");
+        lab.write("work/plain.sh", "# a comment\n\necho \"$LXC_NAME\" >/etc/n\n");
+        let layer = |script: &str| {
+            let post = format!("post = {{ in = \"rootfs\", script = \"{script}\" }}");
+            format!("[[layer]]\nname = \"app\"\n{post}\n")
+        };
+        let second =
+            format!("{}check = {{ in = \"rootfs\", run = \"true\" }}\n", layer("number.sh"));
+        vec![
+            ("the number", layer("number.sh")),
+            ("as it is", layer("plain.sh")),
+            ("with a check", second),
+        ]
+    };
+    all_the_same_for_each(&[], rows, false);
+}
+
+#[test]
+fn a_variable_that_holds_the_name_is_the_container_s_own() {
+    let Some(lab) = Lab::open(Caller::Root, &[]) else { return };
+    lab.directory("work/layers");
+    let reusable = "[vars]\nhost = \"\"\n[layer]\n\
+                    post = { in = \"rootfs\", run = \"echo ${host##*-} >/etc/n\" }\n";
+    lab.write("work/layers/node.toml", reusable);
+    let app = |keys: &str, run: &str| {
+        let post = format!("post = {{ in = \"rootfs\", run = '''{run}''' }}");
+        format!("[[layer]]\nname = \"app\"\n{keys}\n{post}\n")
+    };
+    let env = "env = { NODE = \"{{ lxc.name }}\" }";
+    let rows = [
+        ("as it is", app(env, "echo \"$NODE\" >/etc/n")),
+        ("the number", app(env, "echo \"${NODE##*-}\" >/etc/n")),
+        ("the length", app(env, "echo \"${#NODE}\" >/etc/n")),
+        (
+            "in another text",
+            app("env = { NODE = \"x-{{ lxc.name }}-y\" }", "echo \"${NODE%-*}\" >/etc/n"),
+        ),
+        (
+            "that a layer is given",
+            "[[layer]]\nname = \"app\"\nuse = \"node\"\nwith = { host = \"{{ lxc.name }}\" }\n"
+                .to_owned(),
+        ),
+    ];
+    all_the_same(&lab, &rows, LAYER, false);
 }
 
 #[test]
@@ -170,4 +302,56 @@ fn a_name_in_a_line_of_the_config_is_the_container_s_own() {
         ]
     };
     all_the_same_for_each(&[], rows, false);
+}
+
+#[test]
+fn a_name_that_a_template_writes_is_the_container_s_own() {
+    let Some(lab) = Lab::open(Caller::Root, &["setfattr"]) else { return };
+    let lab = &lab;
+    let mut faults = Vec::new();
+    let plain = "";
+    for (about, keys, lines) in [
+        ("as it is", plain, "echo \"$N\" >etc/n"),
+        ("upper case", plain, "echo \"$N\" | tr a-z A-Z >etc/n"),
+        ("the number", plain, "echo \"node-${N##*-}\" >etc/n"),
+        ("a file's name", plain, "echo x >\"etc/$N.conf\""),
+        ("a directory's name", plain, "mkdir \"srv/$N\""),
+        ("upper case as a file's name", plain, "echo x >\"etc/$(echo \"$N\" | tr a-z A-Z)\""),
+        ("the number as a file's name", plain, "echo x >\"etc/node-${N##*-}\""),
+        ("a link's target", plain, "ln -s \"/srv/$N\" etc/link"),
+        ("the number in a link's target", plain, "ln -s \"/srv/${N##*-}\" etc/link"),
+        ("a binary file", plain, "printf '%s\\0' \"$N\" >etc/n.bin"),
+        ("an attribute", plain, "setfattr -n user.n -v \"$N\" etc/group"),
+        ("the number in an attribute", plain, "setfattr -n user.n -v \"${N##*-}\" etc/group"),
+        ("a line of the config", plain, "echo \"lxc.environment = N=$N\" >>\"$P/config\""),
+        (
+            "the number in the config",
+            plain,
+            "echo \"lxc.environment = N=${N##*-}\" >>\"$P/config\"",
+        ),
+        (
+            "upper case in the config",
+            plain,
+            "echo \"lxc.environment = N=$(echo \"$N\" | tr a-z A-Z)\" >>\"$P/config\"",
+        ),
+        ("an argument", "args = { host = \"{{ lxc.name }}\" }", "echo \"$H\" >etc/n"),
+        (
+            "the number of an argument",
+            "args = { host = \"{{ lxc.name }}\" }",
+            "echo \"${H##*-}\" >etc/n",
+        ),
+        (
+            "part of an argument",
+            "args = { host = \"{{ lxc.name }}.example.org\" }",
+            "echo \"${H%%.*}\" >etc/n",
+        ),
+        ("a variable", "env = { NODE = \"{{ lxc.name }}\" }", "echo \"${NODE##*-}\" >etc/n"),
+    ] {
+        let template = upstream(lab, "template", lines);
+        let text = format!("manifest = 1\n[[layer]]\nname = \"os\"\n{template}\n{keys}\n");
+        let manifest = lab.write("work/upstream.toml", &text);
+        let wrong = named::tried(lab, &manifest, TEMPLATE, true);
+        faults.extend(wrong.into_iter().map(|fault| format!("{about}: {fault}")));
+    }
+    assert!(faults.is_empty(), "{:?}: {faults:#?}", lab.caller);
 }
