@@ -173,6 +173,21 @@ fn what_a_file_with_the_name_has_besides_stays() {
     all_the_same_for_each(&["setfattr", "ldd"], rows, true);
 }
 
+/// The kernel takes them from a file that is written to.
+#[test]
+fn set_id_bits_and_capabilities_of_a_file_with_the_name_stay() {
+    let rows = |_: &Lab| {
+        let capability = "0x0100000200040000000000000000000000000000";
+        let capable = format!("setfattr -n security.capability -v {capability} /srv/n");
+        besides(&[
+            ("a set-user-id bit", "chmod 4755 /srv/n"),
+            ("set-id bits of another", "chown 7:9 /srv/n; chmod 6755 /srv/n"),
+            ("a capability", &capable),
+        ])
+    };
+    all_the_same_for_each(&["setfattr", "ldd"], rows, true);
+}
+
 #[test]
 fn a_script_that_reads_the_name_gives_each_container_its_own() {
     let rows = |lab: &Lab| {
