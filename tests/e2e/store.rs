@@ -14,6 +14,7 @@ mod keys;
 mod listing;
 mod name;
 mod named;
+mod nested;
 mod older;
 mod overlay;
 mod place;
