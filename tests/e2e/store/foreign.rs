@@ -281,6 +281,22 @@ fn whatever_is_where_a_tree_was_is_not_taken() {
 }
 
 #[test]
+fn a_link_where_a_tree_was_leads_to_nothing_of_the_host() {
+    let Some(lab) = Lab::open(Caller::Root, &[]) else { return };
+    let shelf = Shelf::new(&lab);
+    let host = lab.directory("tmp/host");
+    fs::create_dir_all(host.join("rootfs/etc")).unwrap();
+    fs::create_dir(host.join("etc")).unwrap();
+    for path in [host.join(POISON), host.join("rootfs").join(POISON)] {
+        fs::write(path, "poison\n").unwrap();
+    }
+    let about = "a link to a directory of the host";
+    let wrong = in_place_of_a_tree(&shelf, about, &|path| symlink(&host, path).unwrap());
+    assert!(host.join("rootfs").join(POISON).exists(), "something of the host was removed");
+    assert_none(&wrong);
+}
+
+#[test]
 fn whatever_says_what_was_last_made_changes_nothing() {
     let Some(lab) = Lab::open(Caller::Root, &[]) else { return };
     let shelf = Shelf::new(&lab);
@@ -334,6 +350,13 @@ fn what_lies_beside_the_entries_is_in_nobody_s_way() {
     let places = places.into_iter().chain(of_documents.iter().map(String::as_str));
     let wrong: Vec<_> = places.flat_map(|place| beside(&shelf, place)).collect();
     assert_none(&wrong);
+}
+
+#[test]
+fn what_lies_where_layers_are_made_goes_with_gc() {
+    let Some(lab) = Lab::open(Caller::Root, &[]) else { return };
+    let shelf = Shelf::new(&lab);
+    assert_none(&beside(&shelf, "host/work"));
 }
 
 /// Whoever waits for a lock that nobody can give would wait for ever.

@@ -114,6 +114,25 @@ fn nothing_of_another_version_s_store_is_taken() {
 }
 
 #[test]
+fn a_run_says_once_that_a_store_is_another_version_s() {
+    let Some(lab) = Lab::open(Caller::Root, &[]) else { return };
+    let [one, other] = ["", "-b"].map(|mark| role(&lab, mark));
+    let own = super::named::upstream(&lab, "upstream", "echo own >etc/own");
+    let text = fs::read_to_string(&one).unwrap().replace("template = \"builtin:busybox\"", &own);
+    let manifests = [one, other, lab.write("work/own.toml", &text)];
+    let build = || {
+        let call = lab.call([lab.program()]).arg("build").args(&manifests);
+        call.arg("-f").arg(lab.path("default.conf")).outcome().success()
+    };
+    build();
+    assert_eq!(aged(&lab, 4).len(), 8);
+    let outcome = build();
+    assert_eq!(told(&outcome), 1, "{outcome}");
+    let outcome = build();
+    assert_eq!(told(&outcome), 0, "{outcome}");
+}
+
+#[test]
 fn what_stands_on_another_version_s_entry_keeps_it() {
     as_both(|lab| {
         let manifest = role(lab, "");
