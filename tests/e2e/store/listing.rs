@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::fs;
-use std::io::ErrorKind::NotFound;
+use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{lgetxattr, llistxattr};
+
+const ENOENT: Option<i32> = Some(rustix::io::Errno::NOENT.raw_os_error());
+const EIO: Option<i32> = Some(rustix::io::Errno::IO.raw_os_error());
 
 /// Types, modes, owners, times, extended attributes, link targets and bytes below a directory. Link
 /// counts are left out: stored trees share files with each other.
@@ -34,8 +37,10 @@ impl Listing {
         let mut entries = BTreeMap::new();
         let mut open = vec![root.to_path_buf()];
         while let Some(path) = open.pop() {
-            // An overlay names the whiteouts of the tree below it, and has none of them.
-            if matches!(fs::symlink_metadata(&path), Err(error) if error.kind() == NotFound) {
+            // An overlay names whiteouts of the tree below it, and files that it cannot show, and has
+            // none of them.
+            let unseen = |error: io::Error| [ENOENT, EIO].contains(&error.raw_os_error());
+            if fs::symlink_metadata(&path).is_err_and(unseen) {
                 continue;
             }
             let entry = Whole::of(&path);

@@ -58,18 +58,30 @@ const MARKS: &[(&str, &str)] = &[
     ),
 ];
 
-fn role(lab: &Lab, marks: &str) -> PathBuf {
+/// What changes something there without any step.
+const DROPS: &str = r#"
+[[layer]]
+name = "drops"
+[[layer.file]]
+path = "/var/lib/engine/layer/dir/dropped"
+content = "dropped\n"
+[[layer.file]]
+path = "/var/lib/engine/layer/dir/sub/f"
+content = "another\n"
+"#;
+
+fn role(lab: &Lab, marks: &str, layers: &str) -> PathBuf {
     let prefix = if lab.caller == Caller::Root { "trusted" } else { "user" };
     let marks = marks.replace("$X", prefix);
     let upstream = named::upstream(lab, "upstream", &format!("{TREE}{marks}"));
-    let text = format!("manifest = 1\n[[layer]]\nname = \"os\"\n{upstream}\n{LAYERS}");
+    let text = format!("manifest = 1\n[[layer]]\nname = \"os\"\n{upstream}\n{layers}");
     lab.write("work/role.toml", &text)
 }
 
 /// Sees what is not as without a store, however it is stored. What an overlay cannot show may be refused,
 /// where a message says so.
-fn faults(lab: &Lab, about: &str, marks: &str) -> Vec<String> {
-    let manifest = role(lab, marks);
+fn faults(lab: &Lab, about: &str, marks: &str, layers: &str) -> Vec<String> {
+    let manifest = role(lab, marks, layers);
     let name = lab.name("nested");
     let mut first = None;
     let mut faults = Vec::new();
@@ -108,7 +120,7 @@ fn faults(lab: &Lab, about: &str, marks: &str) -> Vec<String> {
 fn attributes_of_overlays_are_the_rootfs_s_own() {
     let mut wrong = Vec::new();
     as_each(&["setfattr", "ldd"], |lab| {
-        wrong.extend(MARKS.iter().flat_map(|(about, marks)| faults(lab, about, marks)));
+        wrong.extend(MARKS.iter().flat_map(|(about, marks)| faults(lab, about, marks, LAYERS)));
     });
     assert!(wrong.is_empty(), "{} faults: {wrong:#?}", wrong.len());
 }
@@ -119,9 +131,23 @@ fn attributes_of_overlays_of_the_other_form_are_the_rootfs_s_own() {
     let Some(lab) = Lab::open(Caller::Root, &["setfattr", "ldd"]) else { return };
     let faults: Vec<_> = MARKS
         .iter()
-        .flat_map(|(about, marks)| faults(&lab, about, &marks.replace("$X", "user")))
+        .flat_map(|(about, marks)| faults(&lab, about, &marks.replace("$X", "user"), LAYERS))
         .collect();
     assert!(faults.is_empty(), "{} faults: {faults:#?}", faults.len());
+}
+
+#[test]
+fn attributes_of_overlays_stay_where_no_step_runs() {
+    let Some(lab) = Lab::open(Caller::Root, &["setfattr", "ldd"]) else { return };
+    let mut wrong = Vec::new();
+    for (how, layers) in [("a template alone", ""), ("files alone", DROPS)] {
+        wrong.extend(
+            MARKS
+                .iter()
+                .flat_map(|(about, marks)| faults(&lab, &format!("{about}, {how}"), marks, layers)),
+        );
+    }
+    assert!(wrong.is_empty(), "{} faults: {wrong:#?}", wrong.len());
 }
 
 #[test]
@@ -134,7 +160,8 @@ fn whiteouts_are_the_rootfs_s_own() {
             ("two names of one", "mknod dir/gone c 0 0; ln dir/gone below/gone"),
             ("a directory of nothing else", "mkdir dir/only; mknod dir/only/gone c 0 0"),
         ] {
-            wrong.extend(faults(lab, about, marks));
+            wrong.extend(faults(lab, about, marks, LAYERS));
+            wrong.extend(faults(lab, &format!("{about}, files alone"), marks, DROPS));
         }
     });
     assert!(wrong.is_empty(), "{} faults: {wrong:#?}", wrong.len());
