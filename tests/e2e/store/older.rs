@@ -40,8 +40,9 @@ pub(super) fn document(path: &Path, text: &[u8]) {
 /// What is in each tree that must never come into a container.
 pub(super) const POISON: &str = "etc/poison";
 
-/// Makes all that is stored that of another version, and returns its names.
-fn aged(lab: &Lab, format: i64) -> Vec<String> {
+/// Makes all that is stored that of another version, so many before or behind the one that is there, and
+/// returns its names.
+fn aged(lab: &Lab, distance: i64) -> Vec<String> {
     let entries = shelf::meta(lab).join("entries");
     let all = names(&entries);
     for id in &all {
@@ -49,7 +50,8 @@ fn aged(lab: &Lab, format: i64) -> Vec<String> {
         let text = fs::read(&path).expect("root reads all");
         let start = text.iter().position(|byte| *byte == b'\n').expect("a digest stands first");
         let mut entry: serde_json::Value = serde_json::from_slice(&text[start + 1..]).unwrap();
-        entry["format"] = format.into();
+        let format = entry["format"].as_i64().expect("a document tells its format");
+        entry["format"] = (format + distance).into();
         document(&path, &serde_json::to_vec(&entry).unwrap());
         fs::write(shelf::tree(lab, id).join(POISON), "poison\n").expect("root writes");
     }
@@ -78,33 +80,36 @@ fn nothing_of_another_version_s_store_is_taken() {
         let name = lab.name("old");
         create_directly(lab, &name, &manifest, &[]).outcome().success();
         lab.destroy(&name);
-        for (format, storage) in
-            [(4, "--storage=copy"), (1, "--storage=overlay"), (6, "--storage=copy")]
+        for (distance, storage) in
+            [(-1, "--storage=copy"), (-4, "--storage=overlay"), (1, "--storage=copy")]
         {
-            let old = aged(lab, format);
+            let old = aged(lab, distance);
             assert_eq!(old.len(), 3);
             let planned = super::planned::standings(&super::named::plan(lab, &name, &manifest));
-            assert!(planned.values().all(|standing| standing != "stored"), "{format}: {planned:?}");
+            assert!(
+                planned.values().all(|standing| standing != "stored"),
+                "{distance}: {planned:?}"
+            );
 
             shelf::store(lab, &["list"]).outcome().success();
             let verified = shelf::store(lab, &["verify"]).outcome();
-            assert!(!verified.stdout.contains("sound"), "{format}: {verified}");
+            assert!(!verified.stdout.contains("sound"), "{distance}: {verified}");
 
             let outcome = create_directly(lab, &name, &manifest, &[storage]).outcome().success();
-            assert_eq!(told(&outcome), 1, "{format}: {outcome}");
+            assert_eq!(told(&outcome), 1, "{distance}: {outcome}");
             assert_made(lab, &name, "");
             for again in ["--storage=copy", "--storage=overlay"] {
                 let outcome = create_directly(lab, &name, &manifest, &[again]).outcome().success();
-                assert_eq!(told(&outcome), 0, "{format}: {outcome}");
-                assert!(!outcome.stderr.contains("os: template"), "{format}: {outcome}");
+                assert_eq!(told(&outcome), 0, "{distance}: {outcome}");
+                assert!(!outcome.stderr.contains("os: template"), "{distance}: {outcome}");
                 assert_made(lab, &name, "");
             }
             let kept: Vec<_> = names(&shelf::meta(lab).join("entries"));
-            assert_eq!(kept.len(), 6, "{format}");
+            assert_eq!(kept.len(), 6, "{distance}");
 
             shelf::store(lab, &["gc"]).outcome().success();
             let left = names(&shelf::meta(lab).join("entries"));
-            assert!(old.iter().all(|id| !left.contains(id)), "{format}: {left:?}");
+            assert!(old.iter().all(|id| !left.contains(id)), "{distance}: {left:?}");
             shelf::assert_tidy(lab);
             shelf::assert_sound(lab);
             create_directly(lab, &name, &manifest, &[]).outcome().success();
@@ -125,7 +130,7 @@ fn a_run_says_once_that_a_store_is_another_version_s() {
         call.arg("-f").arg(lab.path("default.conf")).outcome().success()
     };
     build();
-    assert_eq!(aged(&lab, 4).len(), 8);
+    assert_eq!(aged(&lab, -1).len(), 8);
     let outcome = build();
     assert_eq!(told(&outcome), 1, "{outcome}");
     let outcome = build();
@@ -138,7 +143,7 @@ fn what_stands_on_another_version_s_entry_keeps_it() {
         let manifest = role(lab, "");
         let (standing, name) = (lab.name("standing"), lab.name("old"));
         create_directly(lab, &standing, &manifest, &["--storage=overlay"]).outcome().success();
-        let old = aged(lab, 4);
+        let old = aged(lab, -1);
         create_directly(lab, &name, &manifest, &["--storage=overlay"]).outcome().success();
         assert_made(lab, &name, "");
         let outcome = shelf::store(lab, &["gc"]).outcome().success();
