@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use layered_template::cache::PLACEHOLDER;
 use rustix::process::Signal;
 
 use super::shelf::{self, kinds};
@@ -78,7 +79,7 @@ fn fails(lab: &Lab, upstream: &str, middle: &str, status: i32, left: &[&str]) {
 #[track_caller]
 fn assert_named(outcome: &Outcome) {
     let mut lines = outcome.stderr.lines().filter(|line| !line.starts_with("  command: "));
-    assert!(!lines.any(|line| line.contains("zz-lt-placeholder")), "{outcome}");
+    assert!(!lines.any(|line| line.contains(PLACEHOLDER)), "{outcome}");
 }
 
 #[test]
