@@ -24,11 +24,11 @@ const THINGS: &[Thing] = &[
     ("nothing", |_| ()),
     ("an empty file", |path| fs::write(path, "").unwrap()),
     ("garbage", |path| fs::write(path, "\x7fELF\0garbage\n\n").unwrap()),
-    ("JSON without a digest", |path| fs::write(path, "{\"format\":5}").unwrap()),
-    ("JSON of other types", |path| document(path, b"{\"format\":5,\"id\":7,\"places\":\"x\"}")),
+    ("JSON without a digest", |path| fs::write(path, "{\"format\":6}").unwrap()),
+    ("JSON of other types", |path| document(path, b"{\"format\":6,\"id\":7,\"places\":\"x\"}")),
     ("JSON of another kind", |path| document(path, b"[1,2,3]")),
     ("deep JSON", |path| document(path, &b"[".repeat(1 << 20))),
-    ("JSON that ends early", |path| document(path, b"{\"format\":5,")),
+    ("JSON that ends early", |path| document(path, b"{\"format\":6,")),
     ("a link to nothing", |path| symlink("/nonexistent", path).unwrap()),
     ("a link to itself", |path| symlink(path, path).unwrap()),
     ("a link to a file of the host", |path| symlink("/etc/passwd", path).unwrap()),
@@ -155,6 +155,7 @@ impl<'lab> Shelf<'lab> {
             meta.join("entries"),
             meta.join("lists"),
             meta.join("last"),
+            meta.join("refused"),
         ] {
             let left = names(&directory);
             if !left.is_empty() {
@@ -322,6 +323,39 @@ fn whatever_says_what_was_last_made_changes_nothing() {
     assert_none(&wrong);
 }
 
+/// A note says that a layer was built once, and could not be stored. Without one it is built once more.
+#[test]
+fn whatever_says_what_was_refused_changes_no_container() {
+    let Some(lab) = Lab::open(Caller::Root, &[]) else { return };
+    let text = "manifest = 1\n[[layer]]\nname = \"os\"\ntemplate = \"builtin:busybox\"\n\
+                [[layer]]\nname = \"app\"\n\
+                post = { in = \"rootfs\", run = \"hostname | tr a-z A-Z >/etc/n\" }\n";
+    let manifest = lab.write("work/role.toml", text);
+    let name = lab.name("refused");
+    let mut wrong = Vec::new();
+    let mut tried = |about: &str| {
+        let call = create_directly(&lab, &name, &manifest, &[]).limit(Duration::from_secs(60));
+        let outcome = call.outcome();
+        let expected = format!("{}\n", name.to_uppercase());
+        if !outcome.status.success() || seen::listing(&lab, &name).text("etc/n") != expected {
+            wrong.push(format!("{about}: {outcome}"));
+        }
+        let _ = fs::remove_dir_all(lab.container(&name, ""));
+    };
+    tried("no note");
+    let notes = shelf::meta(&lab).join("refused");
+    let note = notes.join(&names(&notes)[0]);
+    for (about, put) in THINGS {
+        clear(&note);
+        put(&note);
+        tried(about);
+        shelf::store(&lab, &["list"]).outcome().success();
+    }
+    shelf::store(&lab, &["gc"]).outcome().success();
+    assert_eq!(names(&notes), [""; 0]);
+    assert_none(&wrong);
+}
+
 /// Puts things of all kinds into a directory of the store.
 fn beside(shelf: &Shelf<'_>, place: &str) -> Vec<String> {
     let odd = std::ffi::OsString::from_vec(b"not-\xff-utf8".to_vec());
@@ -345,7 +379,7 @@ fn what_lies_beside_the_entries_is_in_nobody_s_way() {
     let Some(lab) = Lab::open(Caller::Root, &[]) else { return };
     let shelf = Shelf::new(&lab);
     let places = ["", "host", "host/trees", "host.meta", "roots"];
-    let of_documents = ["entries", "lists", "last", "locks", "readings"];
+    let of_documents = ["entries", "lists", "last", "locks", "readings", "refused"];
     let of_documents = of_documents.map(|place| format!("host.meta/{place}"));
     let places = places.into_iter().chain(of_documents.iter().map(String::as_str));
     let wrong: Vec<_> = places.flat_map(|place| beside(&shelf, place)).collect();
