@@ -1,8 +1,9 @@
 //! The layers that are part of the program, and the roles of `examples/`: what they say, and what
 //! becomes of them.
 //!
-//! `UPDATE_EXPECT=1` writes the pages of `docs/layers` and the plans of `tests/layers` anew.
+//! `UPDATE_EXPECT=1` writes the pages of `docs/layers`, and the plans and keys of `tests/layers`, anew.
 
+mod keys;
 mod pages;
 mod plans;
 mod roles;
