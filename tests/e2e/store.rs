@@ -1,5 +1,6 @@
 //! The layer store: what it saves, what it must never change, and who stands on it.
 
+mod acts;
 mod age;
 mod backing;
 mod damage;
@@ -28,6 +29,7 @@ mod sources;
 mod starting;
 mod steps;
 mod tending;
+mod told;
 mod unusable;
 
 use std::path::Path;

@@ -1,14 +1,17 @@
 //! The examples have one key on every host.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
+
+use layered_template::observe::probe;
 
 use super::{as_each, create, keys};
 use crate::lab::Lab;
 use crate::roles;
 
 /// Copies the examples, and returns the place of one.
-fn example(lab: &Lab, name: &str) -> PathBuf {
+pub(super) fn example(lab: &Lab, name: &str) -> PathBuf {
     let copy = lab.path("work/examples");
     if !copy.exists() {
         let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
@@ -18,7 +21,13 @@ fn example(lab: &Lab, name: &str) -> PathBuf {
     copy.join(format!("{name}.toml"))
 }
 
-const EXAMPLES: [&str; 4] = ["hello/hello", "roles/base", "roles/web", "roles/database"];
+pub(super) const EXAMPLES: [&str; 4] = ["hello/hello", "roles/base", "roles/web", "roles/database"];
+
+/// Gives the lab a template under Debian's name. Whoever calls it need not be able to write beside it.
+pub(super) fn stand_in(lab: &Lab) {
+    let (_, rest) = roles::STAND_IN.split_once("/called\"\n").expect("it says so first");
+    lab.script("templates/lxc-debian", &format!("#!/bin/sh\nset -eu\n{rest}"));
+}
 
 /// What hosts start the config of a container with.
 const CONFIGS: [&str; 4] = [
@@ -85,9 +94,7 @@ fn the_first_key_of_an_example_is_the_same_for_every_caller_and_config() {
 fn every_document_of_an_example_is_the_same_for_every_caller_and_config() {
     let mut first: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     as_each(&[], |lab| {
-        // Whoever calls it here need not be able to write beside it.
-        let (_, rest) = roles::STAND_IN.split_once("/called\"\n").expect("it says so first");
-        lab.script("templates/lxc-debian", &format!("#!/bin/sh\nset -eu\n{rest}"));
+        stand_in(lab);
         let data = format!("data={}", lab.directory("work/data").display());
         for lines in &CONFIGS[..2] {
             lab.default_config(lines);
@@ -111,7 +118,58 @@ fn every_document_of_an_example_is_the_same_for_every_caller_and_config() {
                 assert!(documents.len() > 1, "{what}");
                 let known = first.entry(example).or_insert_with(|| documents.clone());
                 assert_eq!(*known, documents, "{what}");
+                assert_eq!(as_text(&documents), expected(example), "{what}");
             }
         }
     });
+}
+
+/// Documents as the files of `tests/layers/keys` show them.
+fn as_text(documents: &BTreeSet<String>) -> BTreeSet<String> {
+    let text_of = |document: &String| {
+        let fields: Vec<serde_json::Value> = serde_json::from_str(document).expect("it is JSON");
+        let mut text = String::new();
+        for field in &fields {
+            let what = field["what"].as_str().expect("a field has a name");
+            let _ = writeln!(text, "    {what}");
+            for (name, value) in field["values"].as_object().expect("a field has values") {
+                let value = value.as_str().expect("a value is a text");
+                let value = match (what, name.as_str()) {
+                    ("template", _) => "TEMPLATE".to_owned(),
+                    ("arguments" | "host", _) => value.replace(probe::arch(), "amd64"),
+                    (_, "mode" | "mode of its top") if what.contains("tree /") => "MODE".to_owned(),
+                    _ => value
+                        .replace("LAB/work/examples/", "/srv/examples/")
+                        .replace("LAB/work/data", "/srv/database"),
+                };
+                let value = value.trim_end().replace('\n', "\n            | ");
+                let _ = writeln!(text, "        {name} = {value}");
+            }
+        }
+        text
+    };
+    documents.iter().map(text_of).collect()
+}
+
+/// What a plan makes of them without any run.
+fn expected(example: &str) -> BTreeSet<String> {
+    let name = example.rsplit('/').next().expect("an example has a name");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/layers/keys/{name}.txt"));
+    let text = std::fs::read_to_string(path).expect("it is there");
+    let text = text.replace("    layer inside\n        entry = INSIDE\n", "");
+    let mut layers: Vec<String> = Vec::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        match layers.last_mut() {
+            Some(layer) if line.starts_with(' ') => {
+                layer.extend([line, "\n"]);
+                if line == "    template" {
+                    lines.next();
+                    layer.push_str("        digest = TEMPLATE\n");
+                }
+            }
+            _ => layers.push(String::new()),
+        }
+    }
+    layers.into_iter().collect()
 }
