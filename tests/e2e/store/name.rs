@@ -234,7 +234,7 @@ fn a_name_in_what_a_layer_drops_is_the_container_s_own() {
         lab.write(format!("work/hosts/{name}.conf"), &format!("of {name}\n"));
     }
     // The source of a layer that is made for the store.
-    lab.write(format!("work/hosts/{}.conf", PLACEHOLDER), "of nobody\n");
+    lab.write(format!("work/hosts/{PLACEHOLDER}.conf"), "of nobody\n");
     lab.write("work/hosts/rendered", "{{ lxc.name }} is {{ lxc.name|upper }}\n");
     let rendered =
         |content: &str| format!("path = \"/etc/n\"\nrender = true\ncontent = '''{content}'''");
