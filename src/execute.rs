@@ -89,7 +89,7 @@ pub fn run<'a>(plan: &'a Plan, cache: &'a Cache, context: RunContext<'a>) -> Res
         upstream_record: None,
         was_empty,
         handed: HandedAt::new(),
-        supply: Supply::Template,
+        supply: Supply::NONE,
         tokens: Vec::new(),
         kept_rootfs: None,
     };
@@ -164,7 +164,7 @@ impl Run<'_> {
         }
         match &layer.inner {
             Inner::Layer(inner) => self.layer(inner, handed)?,
-            Inner::Upstream(upstream) => self.innermost(layer, upstream)?,
+            Inner::Upstream(_) => self.innermost(layer)?,
         }
         self.after(layer, handed)
     }

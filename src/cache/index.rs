@@ -27,9 +27,9 @@ pub struct Index {
     /// What defined what was last made for the same role, by [`Slot::label`]; `None` where nothing was.
     /// It is looked up where something is missing.
     pub earlier: BTreeMap<String, Option<KeyInputs>>,
-    /// The keys of what was built once and could not be stored, with the files that hold the
-    /// placeholder where no name can be put in its place.
-    pub refused: BTreeMap<Digest, Vec<String>>,
+    /// The keys of what was built once and could not be stored, and why, in words that follow what a
+    /// person calls it.
+    pub refused: BTreeMap<Digest, String>,
     /// Entries that cannot be used.
     pub faults: BTreeMap<EntryId, BadEntry>,
     /// Entries that were looked at.

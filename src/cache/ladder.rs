@@ -31,6 +31,8 @@ pub struct Planned {
     /// inside.
     #[serde(skip)]
     pub at: usize,
+    /// The layer on whose way out it is done; `None` in the place of the template.
+    pub after: Option<LayerName>,
     /// The layer that it is done for.
     pub layer: LayerName,
     /// The act.
@@ -268,6 +270,11 @@ impl Ladder {
                 acts = maker.acts;
             }
         }
+        // That is the end of the run.
+        let ends = |planned: &Planned| matches!(planned.act, CacheAct::Refuse { .. });
+        if let Some(end) = acts.iter().position(ends) {
+            acts.truncate(end + 1);
+        }
         Self { acts }
     }
 
@@ -296,7 +303,7 @@ impl Ladder {
 }
 
 fn first(layers: &[&Layer], act: CacheAct) -> Planned {
-    Planned { at: 0, layer: layers[0].name.clone(), act }
+    Planned { at: 0, after: None, layer: layers[0].name.clone(), act }
 }
 
 fn unusable(needs_store: bool, why: String) -> CacheAct {
@@ -308,7 +315,8 @@ fn made_in_container(layers: &[&Layer], acts: &mut Vec<Planned>) {
     acts.push(first(layers, CacheAct::Make { what, why: None }));
     for (index, layer) in layers.iter().enumerate().filter(|(_, layer)| !layer.after.is_empty()) {
         let act = CacheAct::Make { what: label(&layer.name, SlotKind::Layer), why: None };
-        acts.push(Planned { at: index + 1, layer: layer.name.clone(), act });
+        let (after, layer) = (Some(layer.name.clone()), layer.name.clone());
+        acts.push(Planned { at: index + 1, after, layer, act });
     }
 }
 
@@ -361,10 +369,22 @@ impl Maker<'_> {
         }
     }
 
+    /// Adds an act of the layer that it is at.
     fn push(&mut self, act: CacheAct) {
+        let layer = self.layers[self.progress.at.saturating_sub(1)].name.clone();
+        self.push_of(layer, act);
+    }
+
+    fn push_of(&mut self, layer: LayerName, act: CacheAct) {
         let at = self.progress.at;
-        let layer = self.layers[at.saturating_sub(1)].name.clone();
-        self.acts.push(Planned { at, layer, act });
+        let after = at.checked_sub(1).map(|index| self.layers[index].name.clone());
+        self.acts.push(Planned { at, after, layer, act });
+    }
+
+    /// Adds an act of the slot that was done last.
+    fn push_of_last(&mut self, act: CacheAct) {
+        let last = self.progress.done.saturating_sub(1);
+        self.push_of(self.cache.slots[last].layer.clone(), act);
     }
 
     /// Takes what is in the store, until something is not.
@@ -375,18 +395,19 @@ impl Maker<'_> {
                 return;
             }
             let (_, key) = self.lookup();
-            if let Some(files) = self.context.index.refused.get(&key) {
+            if let Some(why) = self.context.index.refused.get(&key) {
                 self.end = self.progress.done;
-                self.why = Some(keeps_name(&slot.label(), files));
+                self.why = Some(format!("{} {why}", slot.label()));
                 return;
             }
             let index = self.context.index;
             let Some(entry) = index.find(key, slot.refresh, self.cache.wanted.since) else {
                 return;
             };
-            self.push(CacheAct::Take { what: slot.label(), entry });
+            let act = CacheAct::Take { what: slot.label(), entry };
             self.progress.done += 1;
             self.progress.base = Some(entry);
+            self.push_of_last(act);
         }
     }
 
@@ -519,35 +540,35 @@ impl Maker<'_> {
         {
             let path = format!("/{}", String::from_utf8_lossy(path));
             let path = crate::shell::word(&path);
-            self.push(CacheAct::Refuse {
+            self.push_of_last(CacheAct::Refuse {
                 why: format!("{path} is a device 0:0, which an overlay takes for a removed file"),
             });
         }
         let below = entry.filter(|_| is_overlay).map(|entry| lower(&self.cache.host, entry));
-        self.push(CacheAct::Install { what: what.clone(), by, entry, lower: below });
+        self.push_of_last(CacheAct::Install { what: what.clone(), by, entry, lower: below });
         let stored =
             entry.and_then(|entry| Some((entry, self.context.index.looked_at.get(&entry)?)));
         let Some((entry, stored)) = stored else {
-            self.push(CacheAct::Personalise { decided_by: what });
+            self.push_of_last(CacheAct::Personalise { decided_by: what });
             return;
         };
         let target = &self.cache.container;
         let names = Names::of(&stored.lxcpaths, target);
         if !stored.names.is_empty() {
             let (files, names) = (stored.names.clone(), names.clone());
-            self.push(CacheAct::WriteName { files, names });
+            self.push_of_last(CacheAct::WriteName { files, names });
         }
         if let Some(files) = stored.sidecar.clone() {
-            self.push(CacheAct::PutSidecar { files, names });
+            self.push_of_last(CacheAct::PutSidecar { files, names });
         }
         let mut text = stored.config_of(self.context.config, target);
         if is_overlay {
             text = on_overlay(&text, &self.cache.host, entry, target);
         }
-        self.push(CacheAct::WriteConfig { text });
+        self.push_of_last(CacheAct::WriteConfig { text });
         if !stored.makers.is_empty() {
             let keys = stored.makers.iter().map(Key::from).collect();
-            self.push(CacheAct::MakeKeys { keys });
+            self.push_of_last(CacheAct::MakeKeys { keys });
         }
     }
 
@@ -570,17 +591,4 @@ fn lossy<S: Serializer>(paths: &[Vec<u8>], to: S) -> Result<S::Ok, S::Error> {
 
 fn lossy_lines<S: Serializer>(text: &[u8], to: S) -> Result<S::Ok, S::Error> {
     to.collect_seq(String::from_utf8_lossy(text).lines())
-}
-
-/// Says why something is not stored whose files hold the container's name in a form in which another
-/// cannot be put in its place.
-pub(super) fn keeps_name(what: &str, files: &[String]) -> String {
-    let first = files.first().map(String::as_str).unwrap_or_default();
-    let more = match files.len() {
-        0 | 1 => String::new(),
-        more => format!(" and {} more", more - 1),
-    };
-    format!(
-        "{what} leaves the container's name in {first}{more}, in a form that cannot be replaced"
-    )
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::ladder::{CacheAct, Ladder};
+use super::ladder::{CacheAct, Ladder, Planned};
 use super::plan::{Cache, SlotKind, label};
 use crate::plan::{CacheStatus, EntryId, Inner, Plan, Storage};
 
@@ -21,16 +21,18 @@ impl Ladder {
         plan.storage = Storage { mode: wanted.mode, rebuild: wanted.rebuild, unused };
         let Cache::Usable(cache) = cache else { return plan };
         let mut statuses = self.statuses();
+        let refuses =
+            matches!(self.acts.last(), Some(Planned { act: CacheAct::Refuse { .. }, .. }));
         // What a run that only fills the store leaves out is made where a container is.
         let always = || CacheStatus::Always { why: cache.end.clone().unwrap_or_default() };
         let mut layer = &mut plan.layer;
         loop {
             let own = label(&layer.name, SlotKind::Layer);
-            layer.standing = Some(match statuses.remove(&own) {
-                Some(status) => status,
-                None if layer.leaves_nothing() => CacheStatus::Nothing,
-                None => always(),
-            });
+            layer.standing = match statuses.remove(&own) {
+                Some(status) => Some(status),
+                None if layer.leaves_nothing() => Some(CacheStatus::Nothing),
+                None => (!refuses).then(always),
+            };
             match &mut layer.inner {
                 Inner::Layer(inner) => layer = inner,
                 Inner::Upstream(call) => {
@@ -38,7 +40,7 @@ impl Ladder {
                     if status.as_ref().is_some_and(CacheStatus::is_stored) {
                         call.args.clone_from(&cache.upstream().args);
                     }
-                    call.standing = Some(status.unwrap_or_else(always));
+                    call.standing = status.or_else(|| (!refuses).then(always));
                     return plan;
                 }
             }

@@ -12,6 +12,7 @@ mod personalise;
 mod session;
 mod view;
 
+use std::collections::VecDeque;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 use std::{io, mem};
@@ -23,9 +24,11 @@ use session::Unavailable;
 use super::failure::{Failure, status};
 use super::observe::{Doing, Event, Subject};
 use super::{Handed, Run};
-use crate::cache::{Cache, CacheAct, CheckSees, Planned, Wanted};
+use crate::cache::{
+    Cache, CacheAct, CheckSees, Index, Ladder, LadderContext, Planned, Progress, Wanted,
+};
 use crate::host::files;
-use crate::plan::{Act, EntryId, Layer, StorageMode, Upstream};
+use crate::plan::{Act, EntryId, Layer, StorageMode};
 use crate::record;
 
 /// How often it is looked whether another run has done with what this one waits for.
@@ -34,17 +37,20 @@ const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// Where the container's rootfs comes from.
 #[derive(Debug)]
 pub(super) enum Supply<'a> {
-    /// The template makes it in the container itself.
-    Template,
+    /// The template makes it in the container itself; what is still to be done.
+    Template(VecDeque<Planned>),
     /// The layer store.
     Store(Box<Session<'a>>),
 }
 
 impl Supply<'_> {
+    /// What there is before the innermost layer is reached.
+    pub(super) const NONE: Self = Self::Template(VecDeque::new());
+
     /// Returns the session with the store.
     pub(super) fn session(&self) -> Option<&Session<'_>> {
         match self {
-            Self::Template => None,
+            Self::Template(_) => None,
             Self::Store(session) => Some(session),
         }
     }
@@ -52,61 +58,81 @@ impl Supply<'_> {
 
 impl<'a> Run<'a> {
     /// Does what is done in the place of the upstream: it is called, or the store is asked.
-    pub(super) fn innermost(
-        &mut self,
-        layer: &Layer,
-        upstream: &Upstream,
-    ) -> Result<(), Box<Failure>> {
-        let opened = match self.cache {
-            Cache::Off => None,
-            Cache::Unusable { wanted, why } => {
-                self.without_store(layer, wanted, why, 0)?;
-                None
-            }
-            Cache::Usable(cache) if cache.slots.is_empty() && !cache.wanted.needs_store() => None,
-            Cache::Usable(cache) => match Session::open(self, cache) {
-                Ok(session) => Some(session),
+    pub(super) fn innermost(&mut self, layer: &Layer) -> Result<(), Box<Failure>> {
+        self.supply = match self.cache {
+            Cache::Usable(cache) if !cache.slots.is_empty() => match Session::open(self, cache) {
+                Ok(session) => Supply::Store(Box::new(session)),
                 Err(Unavailable::Because(why)) => {
-                    self.without_store(layer, &cache.wanted, &why, 0)?;
-                    None
+                    let wanted = cache.wanted;
+                    self.without(&Cache::Unusable { wanted, why })
                 }
                 Err(Unavailable::Ended(failure)) => return Err(failure),
             },
+            cache => self.without(cache),
         };
-        match opened {
-            None => Ok(self.upstream(layer, upstream, false)?),
-            Some(session) => {
-                self.supply = Supply::Store(Box::new(session));
-                self.climb(layer, &Vec::new(), 0)
-            }
-        }
+        self.climb(layer, &Vec::new(), 0)
+    }
+
+    /// Returns what is done where the store is not used.
+    fn without(&self, cache: &Cache) -> Supply<'a> {
+        let (index, progress) = (&Index::default(), Progress::default());
+        let context = LadderContext { index, handed: None, progress, limit: None, config: &[] };
+        Supply::Template(Ladder::of(self.plan, cache, &context).acts.into())
     }
 
     /// Does what is done after what a layer wraps.
     pub(super) fn after(&mut self, layer: &Layer, handed: &Handed) -> Result<(), Box<Failure>> {
-        match self.supply {
-            Supply::Template => self.acts(layer, handed, |_| true),
-            Supply::Store(_) => {
-                self.climb(layer, handed, layer.all().count())?;
-                Ok(self.uninterrupted()?)
-            }
-        }
+        self.climb(layer, handed, layer.all().count())?;
+        Ok(self.uninterrupted()?)
     }
 
     /// Does the acts of the ladder that are due.
     fn climb(&mut self, layer: &Layer, handed: &Handed, at: usize) -> Result<(), Box<Failure>> {
-        let Supply::Store(mut session) = mem::replace(&mut self.supply, Supply::Template) else {
-            return Ok(());
-        };
-        session.progress.at = at;
-        let mut result = Ok(());
-        while result.is_ok()
-            && let Some(planned) = session.next_at(at)
-        {
-            result = self.act(&mut session, layer, handed, planned);
+        match mem::replace(&mut self.supply, Supply::NONE) {
+            Supply::Template(mut acts) => {
+                let mut result = Ok(());
+                while result.is_ok()
+                    && acts.front().is_some_and(|planned| planned.at <= at)
+                    && let Some(planned) = acts.pop_front()
+                {
+                    self.context.observer.event(&Event::Act(&planned));
+                    result = self.act_in_container(layer, handed, &planned);
+                }
+                self.supply = Supply::Template(acts);
+                result
+            }
+            Supply::Store(mut session) => {
+                session.progress.at = at;
+                let mut result = Ok(());
+                while result.is_ok()
+                    && let Some(planned) = session.next_at(at)
+                {
+                    result = self.act(&mut session, layer, handed, planned);
+                }
+                self.supply = Supply::Store(session);
+                result
+            }
         }
-        self.supply = Supply::Store(session);
-        result
+    }
+
+    /// Does an act in the container itself.
+    fn act_in_container(
+        &mut self,
+        layer: &Layer,
+        handed: &Handed,
+        planned: &Planned,
+    ) -> Result<(), Box<Failure>> {
+        self.uninterrupted()?;
+        match &planned.act {
+            CacheAct::Without { why } | CacheAct::Refuse { why } => {
+                let wanted = self.cache.wanted().copied();
+                wanted.map_or(Ok(()), |wanted| self.without_store(layer, &wanted, why, 0))
+            }
+            CacheAct::Make { .. } if planned.at == 0 => {
+                Ok(self.upstream(layer, self.plan.upstream(), false)?)
+            }
+            _ => self.acts(layer, handed, |_| true),
+        }
     }
 
     fn act(
@@ -131,10 +157,7 @@ impl<'a> Run<'a> {
                 Ok(())
             }
             CacheAct::Build { .. } => self.build(session),
-            CacheAct::Make { .. } if planned.at == 0 => {
-                Ok(self.upstream(layer, self.plan.upstream(), false)?)
-            }
-            CacheAct::Make { .. } => self.acts(layer, handed, |_| true),
+            CacheAct::Make { .. } => self.act_in_container(layer, handed, &planned),
             CacheAct::Install { entry: Some(entry), by, .. } => self.install(session, entry, by),
             CacheAct::WriteName { files, names } => self.write_name(session, &names, &files),
             CacheAct::PutSidecar { files, names } => self.put_sidecar(session, &names, &files),

@@ -13,7 +13,6 @@ use super::build::{Basis, Build};
 use super::entry::{Entry, Made};
 use super::flush::Flush;
 use super::layout::{form, now, open, stored_marks};
-use super::refused;
 use super::scrub::{is_identity, scrub};
 use super::write::write_whole;
 use crate::cache::{IdentityKeys, KeyInputs};
@@ -155,9 +154,6 @@ impl Build {
         if !entry.fixed.is_empty() && !about.keeps_name {
             let shown = |path: &Vec<u8>| format!("/{}", String::from_utf8_lossy(path));
             let files: Vec<_> = entry.fixed.iter().map(shown).collect();
-            if let Err(error) = refused::note(&self.store, key, &files) {
-                tracing::debug!(%error, "it will be built once more to find that out");
-            }
             return Ok(Committed::NameLeft(files));
         }
         self.publish(&made, &entry, &written, flush)?;

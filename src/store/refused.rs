@@ -1,5 +1,4 @@
-//! Notes of what was built once and could not be stored: it holds the container's name in a form in which
-//! no other can be put in its place.
+//! Notes of what was built once and could not be stored, so that it is not built for the store again.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,17 +12,15 @@ use crate::host::files;
 /// The largest note, in bytes.
 const LARGEST: usize = 64 * 1024;
 
-/// How many files a note names.
-const MOST: usize = 32;
-
-/// Notes that what a key defines is not stored, for the files that hold the name.
-pub(super) fn note(store: &Store, key: Digest, files: &[String]) -> io::Result<()> {
-    let files = &files[..files.len().min(MOST)];
-    write_whole(&store.refused().join(digits(key)), &serde_json::to_vec(files)?)
+impl Store {
+    /// Notes that what a key defines cannot be stored, and why.
+    pub fn refuse(&self, key: Digest, why: &str) -> io::Result<()> {
+        write_whole(&self.refused().join(digits(key)), &serde_json::to_vec(why)?)
+    }
 }
 
 /// Returns the notes. One that cannot be read is none: what it is of is built once more.
-pub(super) fn all(store: &Store) -> io::Result<BTreeMap<Digest, Vec<String>>> {
+pub(super) fn all(store: &Store) -> io::Result<BTreeMap<Digest, String>> {
     let listed = match fs::read_dir(store.refused()) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
         listed => listed?,

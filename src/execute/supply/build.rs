@@ -11,7 +11,7 @@ use super::super::workspace::Workspace;
 use super::super::{Run, config};
 use super::fault;
 use super::session::Session;
-use crate::cache::{CacheAct, PLACEHOLDER, Planned, SlotKind};
+use crate::cache::{self, CacheAct, PLACEHOLDER, Planned, SlotKind};
 use crate::digest::Digest;
 use crate::host::caller::Caller;
 use crate::host::files::Ownership;
@@ -68,7 +68,8 @@ impl<'a> Run<'a> {
             }
         }
         let begun = Instant::now();
-        let (build, workspace) = match self.place(session, layer) {
+        let CacheAct::Build { on, .. } = planned.act else { return Ok(()) };
+        let (build, workspace) = match self.place(session, on) {
             Ok(place) => place,
             Err(error) => {
                 self.heard(&error)?;
@@ -89,8 +90,8 @@ impl<'a> Run<'a> {
         if upstream {
             unchanged_arguments(session, layer)?;
             if build.config().is_ok_and(|config| config.is_none()) {
-                let why = "the template changes the lines of the config that LXC has given it";
-                session.stop(self, why.to_owned(), true);
+                let why = "changes the lines of the config that LXC has given it";
+                self.refuse(session, key, why);
                 return Ok(());
             }
         }
@@ -104,16 +105,27 @@ impl<'a> Run<'a> {
             Committed::NameLeft(files) => {
                 let shown: Vec<_> = files.iter().take(MOST_FILES).map(crate::shell::word).collect();
                 let more = if files.len() > MOST_FILES { ", ..." } else { "" };
-                self.note(&format!(
-                    "{label} is not stored, and made in the container itself: it leaves the \
-                     container's name in {}{more}, in a form that cannot be replaced",
+                let why = format!(
+                    "leaves the container's name in {}{more}, in a form that cannot be replaced",
                     shown.join(", ")
-                ));
-                session.index.refused.insert(key, files);
+                );
+                self.refuse(session, key, &why);
+                return Ok(());
             }
         }
         session.ask(self);
         Ok(())
+    }
+
+    /// Goes on without storing what was built, from now on and in other runs.
+    fn refuse(&mut self, session: &mut Session<'a>, key: Digest, why: &str) {
+        let label = session.slot().label();
+        self.note(&format!("{label} is not stored, and made in the container itself: it {why}"));
+        if let Err(error) = session.store.refuse(key, why) {
+            tracing::debug!(%error, "it will be built once more to find that out");
+        }
+        session.index.refused.insert(key, why.to_owned());
+        session.ask(self);
     }
 
     /// Stores what was built.
@@ -176,11 +188,18 @@ impl<'a> Run<'a> {
     }
 
     /// Makes a place for a layer on what is done so far.
-    fn place(&mut self, session: &Session<'a>, layer: &Layer) -> io::Result<(Build, Workspace)> {
+    fn place(
+        &mut self,
+        session: &Session<'a>,
+        on: cache::BuildOn,
+    ) -> io::Result<(Build, Workspace)> {
         let base = session.progress.base;
         let parent = base.map(|id| Entry::read(&session.store, id)).transpose()?;
         let target = &session.cache.target;
-        let on = if layer.runs_commands() { BuildOn::Copy } else { BuildOn::Overlay };
+        let on = match on {
+            cache::BuildOn::Copy => BuildOn::Copy,
+            cache::BuildOn::Nothing | cache::BuildOn::Overlay => BuildOn::Overlay,
+        };
         let build = self.begin(&session.store, target, parent, on)?;
         Ok((build, Workspace::open(target)?))
     }

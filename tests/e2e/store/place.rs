@@ -152,23 +152,6 @@ fn a_default_access_list_above_a_container_gives_the_same() {
     ]);
 }
 
-#[test]
-fn a_directory_of_containers_of_another_group_gives_the_same() {
-    // LXC's own templates make containers there.
-    as_each(&[], |lab| {
-        let call = lab.call(["sh", "-c", "chgrp 9 \"$1\" || :; chmod 2775 \"$1\"", "sh"]);
-        call.arg(lab.lxcpath()).outcome().success();
-        let name = lab.name("plain");
-        lab.create_with(Path::new("busybox"), &name).outcome().success();
-        lab.destroy(&name);
-    });
-    the_same_after(&[
-        ("chmod 755 .", "022"),
-        ("chgrp 9 . || :; chmod 2775 .", "022"),
-        ("chmod 755 .", "022"),
-    ]);
-}
-
 /// Another filesystem where the containers are, as a mount that the host does not see.
 struct Mounted {
     _held: Running,

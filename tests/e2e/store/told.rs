@@ -152,7 +152,7 @@ fn is_promise_kept(planned: &Value, done: &Value, is_early: bool) -> bool {
         // Where the tree lies is known with its entry.
         Some("install") if planned["entry"].is_null() => {
             let open =
-                if is_early { &["entry", "lower", "layer"][..] } else { &["entry", "lower"] };
+                if is_early { &["entry", "lower", "after"][..] } else { &["entry", "lower"] };
             done["entry"].is_string() && alike(open)
         }
         _ => planned == done,
@@ -174,7 +174,10 @@ pub(super) fn expanded(plan: &Value, acts: &[Value]) -> Vec<Told> {
     let mut rest = acts.iter().peekable();
     let mut installed = String::new();
     for layer in layers.iter().rev() {
-        while let Some(act) = rest.next_if(|act| act["layer"] == layer["name"]) {
+        let innermost = layers[layers.len() - 1]["name"] == layer["name"];
+        let is_here =
+            |act: &&Value| act["after"] == layer["name"] || (innermost && act["after"].is_null());
+        while let Some(act) = rest.next_if(is_here) {
             all.push(Told::Act(act.clone()));
             let kind = act["act"].as_str().unwrap_or_default();
             let is_of_upstream =
