@@ -6,7 +6,6 @@ use std::sync::Arc;
 use super::render::Allowance;
 use super::resolve::Role;
 use super::scope::{self, Scope, warn_unused};
-use super::used::sees_all;
 use super::values::Known;
 use super::{Chain, ConfigLine, EnvSource, Given, Input, Layer, Upstream, Values, overlap};
 use crate::diagnostic::{Diagnostic, Report};
@@ -201,4 +200,13 @@ impl Binder<'_> {
         }
         Some(ConfigLine { key: line.key.clone(), value, at: line.at.clone() })
     }
+}
+
+/// Tells whether a layer's steps, or templates whose text is not known yet, see every variable.
+pub(super) fn sees_all(layer: &manifest::Layer) -> bool {
+    let steps = [&layer.pre, &layer.post, &layer.check, &layer.finally];
+    let renders = |file: &manifest::FileDrop| {
+        matches!(&file.content, manifest::Content::Source { render: true, .. })
+    };
+    steps.iter().any(|steps| !steps.is_empty()) || layer.files.iter().any(renders)
 }

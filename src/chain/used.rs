@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::bind::Binder;
+use super::bind::{Binder, sees_all};
 use super::resolve::brought;
 use super::scope::{always, described, open, placed, warn_unused};
 use super::values::Known;
@@ -179,13 +179,4 @@ impl Binder<'_> {
         self.used.insert(name.clone());
         Some(known)
     }
-}
-
-/// Tells whether a layer's steps, or templates whose text is not known yet, see every variable.
-pub(super) fn sees_all(layer: &manifest::Layer) -> bool {
-    let steps = [&layer.pre, &layer.post, &layer.check, &layer.finally];
-    let renders = |file: &manifest::FileDrop| {
-        matches!(&file.content, manifest::Content::Source { render: true, .. })
-    };
-    steps.iter().any(|steps| !steps.is_empty()) || layer.files.iter().any(renders)
 }
