@@ -16,6 +16,7 @@ mod name;
 mod owner;
 mod page;
 mod path;
+mod position;
 mod reuse;
 mod sandbox;
 #[cfg(test)]

@@ -92,7 +92,7 @@ fn refusal(key: &str, at: &At, verdict: keys::Verdict) -> Diagnostic {
         keys::Verdict::Unknown | keys::Verdict::Known(_) => {
             let message = format!("`{key}` is no key of LXC's container config");
             let help = match keys::nearest(key) {
-                _ if super::layer::KEYS.contains(&key) => format!(
+                _ if super::position::LAYER_KEYS.contains(&key) => format!(
                     "`{key}` belongs to the layer, but below `[layer.config]` it lands in the \
                      config: move it up, above `[layer.config]`"
                 ),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::layer::Place;
+use super::position::Position;
 use super::tree::{Entry, Node, Table};
 use super::{Extends, LayerName, MOST_LAYERS, Manifest};
 use crate::diagnostic::{Diagnostic, Report};
@@ -137,12 +137,12 @@ impl Decoder {
         }
         let last = nodes.len().saturating_sub(1);
         let decode = |(index, node)| {
-            let place = match index {
-                _ if extending => Place::Extending,
-                0 => Place::Innermost { alone: last == 0 },
-                _ => Place::Outer,
+            let position = match index {
+                _ if extending => Position::Extending,
+                0 => Position::Innermost { alone: last == 0 },
+                _ => Position::Outer,
             };
-            self.entry(node, place)
+            self.entry(node, position)
         };
         let layers: Vec<_> = nodes.iter().enumerate().filter_map(decode).collect();
         self.lost |= layers.len() < nodes.len();
@@ -214,7 +214,7 @@ fn misplaced_layer_key(key: &str) -> Option<String> {
     match key {
         "layers" => Some("layers are written one by one, as `[[layer]]`".to_owned()),
         "variables" | "var" => Some("variables stand in `[vars]`".to_owned()),
-        _ if super::layer::KEYS.contains(&key) => {
+        _ if super::position::LAYER_KEYS.contains(&key) => {
             Some(format!("`{key}` belongs to a layer: put it below a `[[layer]]`"))
         }
         _ => None,

@@ -161,7 +161,7 @@ fn explain_unknown(key: &str) -> Option<String> {
     if key == "name" {
         return Some("a file is named by its `path`".to_owned());
     }
-    super::layer::KEYS.contains(&key).then(|| {
+    super::position::LAYER_KEYS.contains(&key).then(|| {
         format!(
             "`{key}` belongs to the layer, but below `[[layer.file]]` it lands in the file: move \
              it up, above the first `[[layer.file]]`"

@@ -3,58 +3,20 @@
 use toml::de::DeValue;
 
 use super::decode::Decoder;
+use super::position::{LAYER_KEYS, Position};
 use super::tree::{Entry, Node, Table};
 use super::{Layer, LayerName, Phase, Upstream};
 use crate::diagnostic::{Diagnostic, nearest};
 use crate::source::At;
 
-/// The keys of a layer, also those of later versions: what is written below a `[[layer.file]]` by
-/// mistake is recognised by them.
-pub(super) const KEYS: [&str; 20] = [
-    "name",
-    "template",
-    "args",
-    "env",
-    "inputs",
-    "sha256",
-    "pre",
-    "post",
-    "check",
-    "finally",
-    "file",
-    "config",
-    "use",
-    "with",
-    "secrets",
-    "store",
-    "refresh",
-    "identity",
-    "description",
-    "vars",
-];
-
-/// Where a layer stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
-    /// It is the first of a manifest that stands for itself.
-    Innermost {
-        /// Whether it is the only one.
-        alone: bool,
-    },
-    /// It wraps another of the same manifest.
-    Outer,
-    /// It stands in a manifest that extends another.
-    Extending,
-}
-
 impl Decoder {
     /// Decodes one `[[layer]]` of a manifest.
-    pub(super) fn entry(&mut self, node: &Node<'_>, place: Place) -> Option<super::Entry> {
+    pub(super) fn entry(&mut self, node: &Node<'_>, position: Position) -> Option<super::Entry> {
         let mut table = Table::of(node, "a layer's table", &mut self.report)?;
         let header = header_of(&table.at);
         if let Some(used) = table.take("use") {
-            if matches!(place, Place::Innermost { .. }) {
-                self.no_template(&header, place);
+            if matches!(position, Position::Innermost { .. }) {
+                self.no_template(&header, position);
             }
             return self.used(&used, table).map(super::Entry::Use);
         }
@@ -75,7 +37,7 @@ impl Decoder {
                 None
             }
         };
-        let upstream = self.upstream(&mut table, &header, place);
+        let upstream = self.upstream(&mut table, &header, position);
         let layer = self.layer(table, upstream);
         Some(super::Entry::Own(Box::new(Layer { name: name?, at, ..layer })))
     }
@@ -120,8 +82,8 @@ impl Decoder {
         nodes.iter().filter_map(|node| Some((self.string(node)?, node.at.clone()))).collect()
     }
 
-    pub(super) fn no_template(&mut self, header: &At, place: Place) {
-        let help = if place == (Place::Innermost { alone: true }) {
+    pub(super) fn no_template(&mut self, header: &At, position: Position) {
+        let help = if position == (Position::Innermost { alone: true }) {
             "name the template to start from: `template = \"debian\"`, or \
              `template = \"builtin:busybox\"`, which needs no network"
         } else {
@@ -146,6 +108,6 @@ fn explain_unknown(key: &str) -> Option<String> {
             Some(format!("`{key}` belongs to a file: put it below a `[[layer.file]]`"))
         }
         "files" => Some("files are written one by one, as `[[layer.file]]`".to_owned()),
-        _ => nearest(key, KEYS).map(|near| format!("did you mean `{near}`?")),
+        _ => nearest(key, LAYER_KEYS).map(|near| format!("did you mean `{near}`?")),
     }
 }

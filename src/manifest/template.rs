@@ -3,7 +3,7 @@
 use toml::de::DeValue;
 
 use super::decode::Decoder;
-use super::layer::Place;
+use super::position::Position;
 use super::tree::{Entry, Node, Table};
 use super::{TemplateRef, Text, Upstream};
 use crate::diagnostic::Diagnostic;
@@ -19,7 +19,7 @@ impl Decoder {
         &mut self,
         table: &mut Table<'_>,
         header: &At,
-        place: Place,
+        position: Position,
     ) -> Option<Upstream> {
         let template = table.take("template");
         let args = table.take("args");
@@ -30,19 +30,19 @@ impl Decoder {
                 let message = format!("`{}` stands without a `template`", entry.key);
                 self.report.push(Diagnostic::error(&entry.key_at, message));
             }
-            if matches!(place, Place::Innermost { .. }) {
-                self.no_template(header, place);
+            if matches!(position, Position::Innermost { .. }) {
+                self.no_template(header, position);
             }
             return None;
         };
-        let fault = match place {
-            Place::Innermost { .. } => None,
-            Place::Extending => Some((
+        let fault = match position {
+            Position::Innermost { .. } => None,
+            Position::Extending => Some((
                 "a `template` in a manifest that extends another",
                 "the innermost layer of the base calls the template; this manifest adds layers \
                  around it",
             )),
-            Place::Outer => Some((
+            Position::Outer => Some((
                 "a second `template`: only the first layer of a manifest has one",
                 "layers are written from the inside out; the first calls the template, the others \
                  wrap it",
