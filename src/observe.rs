@@ -3,6 +3,7 @@
 
 pub mod base_inputs;
 pub mod doctor;
+pub mod finding;
 mod input;
 pub mod library;
 mod needs;

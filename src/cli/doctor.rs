@@ -2,7 +2,8 @@
 
 use super::arguments::{DoctorArguments, ReportFormat};
 use super::output;
-use crate::observe::doctor::{self, Finding, Verdict};
+use crate::observe::doctor;
+use crate::observe::finding::{Finding, Verdict};
 use crate::shell;
 
 /// The exit status of findings.

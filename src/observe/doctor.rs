@@ -3,7 +3,6 @@
 //! Kernel abilities are not read off a version: each is tried, in a child that ends at once, so that
 //! what a distribution or a container around this one has switched off shows as well.
 
-use std::fmt;
 use std::io;
 use std::path::Path;
 
@@ -11,8 +10,8 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, StatVfsMountFlags, openat2, st
 use rustix::mount::{MountAttrFlags, MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::process::{PidfdFlags, WaitOptions, getpid, pidfd_open, waitpid};
 use rustix::thread::UnshareFlags;
-use serde::{Serialize, Serializer};
 
+use super::finding::{Finding, Verdict, fault, ok};
 use super::{needs, probe};
 use crate::host::caller::Caller;
 use crate::host::kernel::{self, Side};
@@ -21,62 +20,6 @@ use crate::host::{account, lxc_version, lxcpath, machine, program, sandbox, stat
 
 /// How many ids every feature is promised for.
 const ENOUGH: u32 = 65536;
-
-/// What there is to say of one thing.
-#[derive(Debug, Clone, Serialize)]
-pub struct Finding {
-    /// Whether it is as it should be.
-    pub verdict: Verdict,
-    /// What was looked at.
-    pub subject: &'static str,
-    /// What was found.
-    pub says: String,
-    /// What to do about it.
-    pub advice: Option<String>,
-}
-
-/// Whether something is as it should be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// It is.
-    Ok,
-    /// Something is missing that only some roles need.
-    Note,
-    /// Something is missing that not every run needs.
-    Warn,
-    /// Runs fail.
-    Bad,
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Ok => "ok",
-            Self::Note => "note",
-            Self::Warn => "warn",
-            Self::Bad => "bad",
-        })
-    }
-}
-
-impl Serialize for Verdict {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-fn ok(subject: &'static str, says: impl Into<String>) -> Finding {
-    Finding { verdict: Verdict::Ok, subject, says: says.into(), advice: None }
-}
-
-fn fault(
-    verdict: Verdict,
-    subject: &'static str,
-    says: impl Into<String>,
-    advice: impl Into<String>,
-) -> Finding {
-    Finding { verdict, subject, says: says.into(), advice: Some(advice.into()) }
-}
 
 /// Looks at everything.
 pub fn examine() -> Vec<Finding> {

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use super::doctor::{Finding, Verdict};
+use super::finding::{Finding, Verdict};
 use crate::host::{program, template};
 use crate::lxc::upstream;
 
