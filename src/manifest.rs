@@ -14,7 +14,6 @@ mod mode;
 mod model;
 mod name;
 mod owner;
-mod page;
 mod path;
 mod position;
 mod reuse;
@@ -45,7 +44,6 @@ pub use model::{
 };
 pub use name::{LayerName, WORDS, is_variable_name};
 pub use owner::{Id, Owner};
-pub use page::Page;
 pub use path::RootfsPath;
 pub use reuse::{Entry, Extends, LayerFile, Use, With, WithValue};
 pub use text::{Part, Text};

@@ -2,8 +2,7 @@
 
 use std::fmt::Write as _;
 
-use layered_template::manifest::Page;
-
+use crate::page::Page;
 use crate::{all, expect, top};
 
 const INDEX: &str = "\

@@ -8,10 +8,11 @@ use layered_template::chain::{self, Chain, Container, Dropped, Given, Library, N
 use layered_template::diagnostic::Report;
 use layered_template::digest::Digest;
 use layered_template::layers;
-use layered_template::manifest::{LayerName, Page};
+use layered_template::manifest::LayerName;
 use layered_template::plan::{self, Detail, Facts, FileFact, Observed, Plan, Program, Target};
 use layered_template::source::{At, Source};
 
+use crate::page::Page;
 use crate::{all, expect, top};
 
 const UPSTREAM: &str = "manifest = 1\n[[layer]]\nname = \"os\"\ntemplate = \"builtin:busybox\"\n";

@@ -4,9 +4,9 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use layered_template::chain::{Chain, Dropped};
-use layered_template::manifest::Page;
 use layered_template::plan::Act;
 
+use crate::page::Page;
 use crate::plans;
 
 /// Returns the texts that a chain makes, by their paths.

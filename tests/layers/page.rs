@@ -4,25 +4,27 @@
 //! an example.
 
 use std::fmt::{self, Write as _};
+use std::sync::Arc;
 
-use super::{
-    Action, ConfigLine, ConfigValue, Content, FileDrop, IfExists, Kind, Layer, LayerFile, Phase,
-    Place, Text, Value, Variable, VariableSource, When,
+use layered_template::lxc::config;
+use layered_template::manifest::{
+    self, Action, ConfigLine, ConfigValue, Content, FileDrop, IfExists, Kind, Layer, LayerFile,
+    Phase, Place, Text, Value, Variable, VariableSource, When,
 };
-use crate::lxc::config;
+use layered_template::source::Source;
 
 /// What a reusable layer is, to be shown to people.
 #[derive(Debug, Clone, Copy)]
-pub struct Page<'a> {
+pub(crate) struct Page<'a> {
     /// The layer's name.
-    pub name: &'a str,
+    pub(crate) name: &'a str,
     /// Its file.
-    pub file: &'a LayerFile,
+    pub(crate) file: &'a LayerFile,
 }
 
 impl Page<'_> {
     /// Returns the examples of the file: parts of a manifest that use the layer.
-    pub fn examples(&self) -> Vec<String> {
+    pub(crate) fn examples(&self) -> Vec<String> {
         let blocks = blocks(&self.file.source.text);
         blocks.into_iter().filter(|(code, _)| *code).map(|(_, text)| text).collect()
     }
@@ -199,23 +201,16 @@ fn cell(text: &str) -> String {
     text.replace('\n', " ").replace('|', "\\|")
 }
 
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
+fn page(text: &str) -> String {
+    let source = Arc::new(Source::compiled_in("x.toml", text));
+    let (file, report) = manifest::parse_layer(&source);
+    assert!(report.is_empty(), "{}", report.to_text(false));
+    Page { name: "x", file: &file.unwrap() }.to_string()
+}
 
-    use super::*;
-    use crate::source::Source;
-
-    fn page(text: &str) -> String {
-        let source = Arc::new(Source::compiled_in("x.toml", text));
-        let (file, report) = crate::manifest::parse_layer(&source);
-        assert!(report.is_empty(), "{}", report.to_text(false));
-        Page { name: "x", file: &file.unwrap() }.to_string()
-    }
-
-    #[test]
-    fn a_page_says_all_that_its_file_says() {
-        let text = r#"#:schema s.json
+#[test]
+fn a_page_says_all_that_its_file_says() {
+    let text = r#"#:schema s.json
 #
 # One line,
 # and another.
@@ -257,7 +252,7 @@ when = "after-post"
 path = "/l"
 symlink = "/etc"
 "#;
-        let expected = r#"# x
+    let expected = r#"# x
 
 Does x.
 
@@ -312,11 +307,10 @@ echo d=1 >>"$LAYER_ENV"
 true
 ```
 "#;
-        assert_eq!(page(text), expected);
-    }
+    assert_eq!(page(text), expected);
+}
 
-    #[test]
-    fn a_bare_layer_has_a_page() {
-        assert_eq!(page("[layer]\npost = \"true\"\n").lines().next(), Some("# x"));
-    }
+#[test]
+fn a_bare_layer_has_a_page() {
+    assert_eq!(page("[layer]\npost = \"true\"\n").lines().next(), Some("# x"));
 }
