@@ -30,14 +30,6 @@ pub struct Given<'a> {
     pub lxc: Option<(u32, u32)>,
 }
 
-impl<'a> Given<'a> {
-    /// Returns what is given where the caller gives nothing.
-    pub fn new(container: Container<'a>) -> Self {
-        let directory = Path::new("/");
-        Self { container, set: &[], vars_files: &[], directory, lxc: None }
-    }
-}
-
 /// Splits a word of `--set`.
 pub(super) fn assignment<'a>(word: &'a str, report: &mut Report) -> Option<(&'a str, &'a str)> {
     let pair = word.split_once('=');

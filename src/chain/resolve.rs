@@ -2,7 +2,7 @@
 //!
 //! [`resolve`] is pure: it asks a [`Library`] for the files.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -31,24 +31,6 @@ pub trait Library {
     fn names(&mut self, at: &At) -> Vec<String>;
 }
 
-/// The library of a manifest that stands alone.
-#[derive(Debug, Clone, Copy)]
-pub struct Nothing;
-
-impl Library for Nothing {
-    fn base(&mut self, path: &Path, at: &At) -> Result<Arc<Source>, Report> {
-        Err(Diagnostic::error(at, format!("no manifest `{}`", path.display())).into())
-    }
-
-    fn layer(&mut self, _: &LayerName, _: &At) -> Result<Option<Arc<Source>>, Report> {
-        Ok(None)
-    }
-
-    fn names(&mut self, _: &At) -> Vec<String> {
-        Vec::new()
-    }
-}
-
 /// A manifest with every file that it names.
 #[derive(Debug, Clone)]
 pub struct Role {
@@ -67,15 +49,6 @@ impl Role {
     /// Returns what the role is, for people: what the outermost manifest says that says it.
     pub fn description(&self) -> Option<&str> {
         self.levels.iter().rev().find_map(|level| level.manifest.description.as_deref())
-    }
-
-    /// Returns every file that was read.
-    pub fn sources(&self) -> Vec<&Arc<Source>> {
-        let manifests = self.levels.iter().map(|level| &level.manifest.source);
-        let layers = self.levels.iter().flat_map(|level| level.used.values());
-        let mut seen = BTreeSet::new();
-        let all = manifests.chain(layers.map(|layer| &layer.source));
-        all.filter(|source| seen.insert(Arc::as_ptr(source))).collect()
     }
 }
 

@@ -119,12 +119,32 @@ fn label(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::path::Path;
     use std::sync::Arc;
 
     use super::*;
     use crate::chain;
+    use crate::diagnostic::Report;
+    use crate::manifest::LayerName;
     use crate::plan::{Facts, Program, Target, build};
-    use crate::source::Source;
+    use crate::source::{At, Source};
+
+    /// The library of a manifest that names no other file.
+    struct Alone;
+
+    impl chain::Library for Alone {
+        fn base(&mut self, path: &Path, _: &At) -> Result<Arc<Source>, Report> {
+            unreachable!("{} is named by nobody", path.display())
+        }
+
+        fn layer(&mut self, name: &LayerName, _: &At) -> Result<Option<Arc<Source>>, Report> {
+            unreachable!("{name} is named by nobody")
+        }
+
+        fn names(&mut self, _: &At) -> Vec<String> {
+            Vec::new()
+        }
+    }
 
     #[test]
     fn nothing_of_a_manifest_ends_a_label() {
@@ -140,9 +160,15 @@ mod tests {
         let text = "manifest = 1\n[[layer]]\nname = 'os'\ntemplate = 'builtin:busybox'\n\
                     post = 'one'\n[[layer]]\nname = 'app'\nfinally = 'two'\n";
         let source = Arc::new(Source::new("m.toml", "/", text));
-        let role = chain::resolve(&source, &mut chain::Nothing).0.unwrap();
-        let container = chain::Container { name: "web1", arch: "amd64" };
-        let chain = chain::bind(&role, &chain::Given::new(container)).0.unwrap();
+        let role = chain::resolve(&source, &mut Alone).0.unwrap();
+        let given = chain::Given {
+            container: chain::Container { name: "web1", arch: "amd64" },
+            set: &[],
+            vars_files: &[],
+            directory: Path::new("/"),
+            lxc: None,
+        };
+        let chain = chain::bind(&role, &given).0.unwrap();
         let target = Target {
             name: "web1".to_owned(),
             arch: "amd64".to_owned(),

@@ -67,7 +67,14 @@ fn role(example: &str) -> Role {
 }
 
 fn bind(role: &Role, name: &str) -> Chain {
-    let (chain, report) = chain::bind(role, &Given::new(Container { name, arch: "amd64" }));
+    let given = Given {
+        container: Container { name, arch: "amd64" },
+        set: &[],
+        vars_files: &[],
+        directory: Path::new("/"),
+        lxc: None,
+    };
+    let (chain, report) = chain::bind(role, &given);
     assert!(report.is_empty(), "{}", report.to_text(false));
     chain.expect("a chain without a fault")
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use layered_template::chain::{self, Chain, Container, Dropped, Given, Library, Nothing};
+use layered_template::chain::{self, Chain, Container, Dropped, Given, Library};
 use layered_template::diagnostic::Report;
 use layered_template::digest::Digest;
 use layered_template::layers;
@@ -21,8 +21,8 @@ const UPSTREAM: &str = "manifest = 1\n[[layer]]\nname = \"os\"\ntemplate = \"bui
 struct Compiled;
 
 impl Library for Compiled {
-    fn base(&mut self, path: &Path, at: &At) -> Result<Arc<Source>, Report> {
-        Nothing.base(path, at)
+    fn base(&mut self, path: &Path, _: &At) -> Result<Arc<Source>, Report> {
+        panic!("an example extends {}", path.display())
     }
 
     fn layer(&mut self, name: &LayerName, _: &At) -> Result<Option<Arc<Source>>, Report> {
@@ -40,7 +40,13 @@ pub(crate) fn chain(part: &str) -> Chain {
     let source = Arc::new(Source::new("web.toml", "/srv/roles", format!("{UPSTREAM}{part}")));
     let (role, report) = chain::resolve(&source, &mut Compiled);
     assert!(report.is_empty(), "{}", report.to_text(false));
-    let given = Given::new(Container { name: "web1", arch: "amd64" });
+    let given = Given {
+        container: Container { name: "web1", arch: "amd64" },
+        set: &[],
+        vars_files: &[],
+        directory: Path::new("/"),
+        lxc: None,
+    };
     let (chain, report) = chain::bind(&role.unwrap(), &given);
     assert!(report.is_empty(), "{}", report.to_text(false));
     chain.unwrap()

@@ -84,9 +84,20 @@ pub(crate) fn judge(case: &Case) -> (Option<Chain>, Report) {
         vars_files: &case.vars_files,
         directory: Path::new("/srv"),
         lxc: case.lxc,
-        ..Given::new(Container { name: "web1", arch: "amd64" })
+        ..given("web1")
     };
     judge_with(&case.source, &given)
+}
+
+/// What is given where the caller gives nothing.
+pub(crate) fn given(name: &str) -> Given<'_> {
+    Given {
+        container: Container { name, arch: "amd64" },
+        set: &[],
+        vars_files: &[],
+        directory: Path::new("/"),
+        lxc: None,
+    }
 }
 
 pub(crate) fn judge_with(source: &Arc<Source>, given: &Given<'_>) -> (Option<Chain>, Report) {

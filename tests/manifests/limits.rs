@@ -4,11 +4,10 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use layered_template::chain::{Container, Given};
 use layered_template::manifest::LARGEST;
 use layered_template::source::Source;
 
-use super::folder::{assert_printable, judge_with};
+use super::folder::{assert_printable, given, judge_with};
 
 const HEAD: &str = "manifest = 1\n[[layer]]\nname = \"os\"\ntemplate = \"busybox\"\n";
 
@@ -232,7 +231,7 @@ fn one_mebibyte() {
     let size = if number % 2 == 0 { LARGEST } else { LARGEST / 3 };
     let (name, text) = hostile().swap_remove(number / 2);
     let text = text(size);
-    let given = Given::new(Container { name: "web1", arch: "amd64" });
+    let given = given("web1");
     // What the texts themselves took is given back before the measure is taken.
     std::fs::write("/proc/self/clear_refs", "5").unwrap();
     let (before, started) = (peak(), Instant::now());

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use layered_template::chain::{Container, Given};
 use layered_template::source::Source;
 
-use super::folder::{assert_printable, cases, judge_with};
+use super::folder::{assert_printable, cases, given, judge_with};
 
 /// What is put into a manifest: what structures TOML, what drives a terminal, and what a program
 /// could take for something else.
@@ -97,7 +96,7 @@ fn spoil(text: &str, dice: &mut Dice) -> String {
 
 #[test]
 fn spoiled_manifests_are_judged_without_a_panic() {
-    let given = Given::new(Container { name: "web1", arch: "amd64" });
+    let given = given("web1");
     for (number, case) in cases("valid").into_iter().enumerate() {
         let mut dice = Dice(0x9e37_79b9_7f4a_7c15 ^ number as u64);
         for round in 0..300 {

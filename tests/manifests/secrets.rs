@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use layered_template::chain::{Chain, Container, Dropped, Given, Secret, Secrets, reveal};
+use layered_template::chain::{Chain, Dropped, Secret, Secrets, reveal};
 use layered_template::manifest::{Mode, SecretSource};
 use layered_template::source::Source;
 
-use super::folder::judge_with;
+use super::folder::{given, judge_with};
 
 const MANIFEST: &str = r#"
 manifest = 1
@@ -38,7 +38,7 @@ render = true
 "#;
 
 fn chain() -> Chain {
-    let given = Given::new(Container { name: "web1", arch: "amd64" });
+    let given = given("web1");
     let source = Arc::new(Source::new("m.toml", "/m", MANIFEST));
     let (chain, report) = judge_with(&source, &given);
     chain.unwrap_or_else(|| panic!("{}", report.to_text(false)))
