@@ -45,9 +45,9 @@ pub use model::{
 pub use name::{LayerName, WORDS, is_variable_name};
 pub use owner::{Id, Owner};
 pub use path::RootfsPath;
-pub use reuse::{Entry, Extends, LayerFile, Use, With, WithValue};
-pub use text::{Part, Text};
-pub use value::{Kind, SELF, SecretSource, Value, Variable, VariableSource};
+pub use reuse::{Extends, LayerEntry, LayerFile, Use, With, WithValue};
+pub use text::{Text, TextPart};
+pub use value::{SELF, SecretSource, Value, Variable, VariableSource, VariableType};
 pub(crate) use variable::no_pre;
 
 use crate::diagnostic::{Diagnostic, Report};

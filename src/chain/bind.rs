@@ -10,7 +10,7 @@ use super::values::Known;
 use super::{Chain, ConfigLine, EnvSource, Given, Input, Layer, Upstream, Values, overlap};
 use crate::diagnostic::{Diagnostic, Report};
 use crate::lxc::keys;
-use crate::manifest::{self, ConfigValue, Entry, EnvValue, LayerName, RootfsPath, Text};
+use crate::manifest::{self, ConfigValue, EnvValue, LayerEntry, LayerName, RootfsPath, Text};
 use crate::source::At;
 
 /// Binds a role's variables and checks what their values make of it.
@@ -57,7 +57,7 @@ impl Binder<'_> {
             for entry in &level.manifest.layers {
                 self.values = values.clone();
                 let layer = match entry {
-                    Entry::Own(own) => {
+                    LayerEntry::Own(own) => {
                         steps_see_all |= sees_all(own);
                         if let Some(call) = &own.upstream {
                             upstream = Some(self.upstream(call));
@@ -66,7 +66,7 @@ impl Binder<'_> {
                         layer.hands = handed.remove(&own.name).unwrap_or_default();
                         layer
                     }
-                    Entry::Use(used) => self.used(used, level.used.get(&used.used)?),
+                    LayerEntry::Use(used) => self.used(used, level.used.get(&used.used)?),
                 };
                 layers.push(layer);
             }

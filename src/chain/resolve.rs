@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::diagnostic::{Diagnostic, Report};
 use crate::manifest::{
-    self, Entry, LayerFile, LayerName, MOST_LAYERS, Manifest, Use, Variable, VariableSource,
+    self, LayerEntry, LayerFile, LayerName, MOST_LAYERS, Manifest, Use, Variable, VariableSource,
 };
 use crate::source::{At, Source};
 
@@ -148,7 +148,7 @@ impl Resolver<'_> {
     fn level(&mut self, manifest: Manifest) -> Level {
         let mut asked = BTreeMap::new();
         for entry in &manifest.layers {
-            let Entry::Use(used) = entry else { continue };
+            let LayerEntry::Use(used) = entry else { continue };
             if !asked.contains_key(&used.used) {
                 let file = self.layer(used);
                 self.lost |= file.is_none();
@@ -190,7 +190,7 @@ impl Resolver<'_> {
 
     /// Checks what names refer to.
     fn check_names(&mut self, role: &Role) {
-        let mut layers: BTreeMap<&LayerName, (&Level, &Entry)> = BTreeMap::new();
+        let mut layers: BTreeMap<&LayerName, (&Level, &LayerEntry)> = BTreeMap::new();
         let mut count = 0;
         for level in &role.levels {
             for entry in &level.manifest.layers {
@@ -207,7 +207,7 @@ impl Resolver<'_> {
         let mut used_bytes = 0;
         for level in &role.levels {
             for entry in &level.manifest.layers {
-                let Entry::Use(used) = entry else { continue };
+                let LayerEntry::Use(used) = entry else { continue };
                 used_bytes += level.used.get(&used.used).map_or(0, |file| file.source.text.len());
                 if used_bytes > MOST_USED {
                     let message = "the files of the reusable layers come to more than 16 MiB";
@@ -233,7 +233,7 @@ impl Resolver<'_> {
     /// Checks that the layer of a variable that is handed inward can do that.
     fn check_handing(
         &mut self,
-        layers: &BTreeMap<&LayerName, (&Level, &Entry)>,
+        layers: &BTreeMap<&LayerName, (&Level, &LayerEntry)>,
         variable: &Variable,
         name: &LayerName,
     ) {
@@ -244,13 +244,13 @@ impl Resolver<'_> {
                 let message = format!("no layer is named `{name}`");
                 Diagnostic::error(at, message).did_you_mean(name.as_str(), known)
             }),
-            Some((_, Entry::Own(layer))) => {
+            Some((_, LayerEntry::Own(layer))) => {
                 if layer.pre.is_empty() {
                     let layer = format!("layer `{name}`");
                     self.report.push(manifest::no_pre(at, &layer, &variable.name));
                 }
             }
-            Some((level, Entry::Use(used))) => {
+            Some((level, LayerEntry::Use(used))) => {
                 let Some(file) = level.used.get(&used.used) else { return };
                 let hands = |own: &&Variable| matches!(own.source, VariableSource::From(_));
                 let handed: Vec<_> =

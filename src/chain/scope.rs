@@ -9,7 +9,7 @@ use super::resolve::Role;
 use super::values::Known;
 use super::{Given, Origin, SecretVariable, Values, Variable};
 use crate::diagnostic::{Diagnostic, Report};
-use crate::manifest::{self, Kind, Value, VariableSource};
+use crate::manifest::{self, Value, VariableSource, VariableType};
 
 /// A variable of a role: what its manifests say of it together.
 struct Declared {
@@ -134,7 +134,7 @@ fn overlay(
 }
 
 /// Returns the declared type, or that of the value.
-fn kind_of(variable: &manifest::Variable) -> Option<Kind> {
+fn kind_of(variable: &manifest::Variable) -> Option<VariableType> {
     variable.kind.or(match &variable.source {
         VariableSource::Value(value, _) => Some(value.kind()),
         _ => None,
@@ -150,7 +150,7 @@ fn from_files(declared: &mut Declarations<'_>, given: &Given<'_>, report: &mut R
             let fault = |message: String| Diagnostic::error(&line.name_at, message);
             let Some(place) = place(declared, &line.name, fault, report) else { continue };
             let declared = &mut declared.all[place];
-            let kind = kind_of(&declared.variable).unwrap_or(Kind::String);
+            let kind = kind_of(&declared.variable).unwrap_or(VariableType::String);
             if !kind.admits(&line.value) {
                 let found = line.value.kind().article();
                 let message = format!("`{}` is {}, and not {found}", line.name, kind.article());
@@ -177,11 +177,11 @@ fn from_command_line(declared: &mut Declarations<'_>, given: &Given<'_>, report:
         let Some((name, text)) = assignment(word, report) else { continue };
         let Some(place) = place(declared, name, of_set, report) else { continue };
         let declared = &mut declared.all[place];
-        let kind = kind_of(&declared.variable).unwrap_or(Kind::String);
+        let kind = kind_of(&declared.variable).unwrap_or(VariableType::String);
         let value = match kind {
-            Kind::Integer => text.parse().ok().map(Value::Integer),
-            Kind::Boolean => text.parse().ok().map(Value::Boolean),
-            Kind::String | Kind::Path => Some(Value::String(text.to_owned())),
+            VariableType::Integer => text.parse().ok().map(Value::Integer),
+            VariableType::Boolean => text.parse().ok().map(Value::Boolean),
+            VariableType::String | VariableType::Path => Some(Value::String(text.to_owned())),
         };
         let value = value
             .filter(|_| !text.contains('\0'))
@@ -240,7 +240,7 @@ fn value_of(declared: &Declared, report: &mut Report) -> Variable {
         (None, _) if declared.faulty => {}
         (None, VariableSource::Value(value, at)) => {
             bound.origin = Some(Origin::Vars(variable.at.clone()));
-            let kind = kind_of(variable).unwrap_or(Kind::String);
+            let kind = kind_of(variable).unwrap_or(VariableType::String);
             match placed(value.clone(), kind, at.dir()) {
                 Ok(value) => bound.value = Some(value),
                 Err(message) => report.push(Diagnostic::error(at, message)),
@@ -290,8 +290,8 @@ pub(super) fn described(variable: &manifest::Variable, help: &str) -> String {
 }
 
 /// Makes a path absolute: it is relative to `dir`. Other values stay.
-pub(super) fn placed(value: Value, kind: Kind, dir: &Path) -> Result<Value, String> {
-    let (Kind::Path, Value::String(text)) = (kind, &value) else { return Ok(value) };
+pub(super) fn placed(value: Value, kind: VariableType, dir: &Path) -> Result<Value, String> {
+    let (VariableType::Path, Value::String(text)) = (kind, &value) else { return Ok(value) };
     if text.is_empty() {
         return Err("an empty path".to_owned());
     }

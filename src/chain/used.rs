@@ -10,7 +10,7 @@ use super::values::Known;
 use super::{Layer, Origin, SecretVariable, Values, Variable};
 use crate::diagnostic::{Diagnostic, Report};
 use crate::manifest::{
-    self, Kind, LayerFile, Part, Text, Use, Value, VariableSource, With, WithValue,
+    self, LayerFile, Text, TextPart, Use, Value, VariableSource, VariableType, With, WithValue,
 };
 
 impl Binder<'_> {
@@ -98,7 +98,7 @@ impl Binder<'_> {
         };
         let default = match &variable.source {
             VariableSource::Value(default, _) => default.kind(),
-            _ => Kind::String,
+            _ => VariableType::String,
         };
         let kind = variable.kind.unwrap_or(default);
         let value = if kind.admits(&value) {
@@ -130,7 +130,8 @@ impl Binder<'_> {
         let known = match &variable.source {
             VariableSource::Value(value, at) => {
                 bound.origin = Some(Origin::Vars(variable.at.clone()));
-                match placed(value.clone(), variable.kind.unwrap_or(Kind::String), at.dir()) {
+                match placed(value.clone(), variable.kind.unwrap_or(VariableType::String), at.dir())
+                {
                     Ok(value) => {
                         bound.value = Some(value.clone());
                         Known::Value(value)
@@ -174,7 +175,7 @@ impl Binder<'_> {
 
     /// Returns what is known of the only variable that a text is made of.
     fn whole(&mut self, text: &Text) -> Option<Known> {
-        let [Part::Variable { name, .. }] = &text.parts[..] else { return None };
+        let [TextPart::Variable { name, .. }] = &text.parts[..] else { return None };
         let known = self.values.known(name)?.clone();
         self.used.insert(name.clone());
         Some(known)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::SecretVariable;
 use crate::diagnostic::{Diagnostic, Report};
-use crate::manifest::{LayerName, Part, Text, Value};
+use crate::manifest::{LayerName, Text, TextPart, Value};
 use crate::shell;
 
 /// What a layer sees: the values of its file's variables and of those that are always there.
@@ -95,11 +95,11 @@ impl Values {
         let mut sound = true;
         for part in &text.parts {
             let (name, at) = match part {
-                Part::Literal(literal) => {
+                TextPart::Literal(literal) => {
                     filled.push_str(literal);
                     continue;
                 }
-                Part::Variable { name, at } => (name, at),
+                TextPart::Variable { name, at } => (name, at),
             };
             if !used.contains(name) {
                 used.insert(name.clone());

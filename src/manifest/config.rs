@@ -3,7 +3,7 @@
 use toml::de::DeValue;
 
 use super::decode::Decoder;
-use super::tree::{Entry, Node, Table};
+use super::tree::{KeyValue, Node, Table};
 use super::{ConfigLine, ConfigValue, Text};
 use crate::diagnostic::Diagnostic;
 use crate::lxc::keys;
@@ -11,7 +11,7 @@ use crate::source::At;
 
 impl Decoder {
     /// Reads the lines of a layer's config, in the order of the file: LXC minds it.
-    pub(super) fn config(&mut self, entry: &Entry<'_>) -> Vec<ConfigLine> {
+    pub(super) fn config(&mut self, entry: &KeyValue<'_>) -> Vec<ConfigLine> {
         let Some(table) = Table::of(&entry.node, "a table of `lxc.*` keys", &mut self.report)
         else {
             return Vec::new();

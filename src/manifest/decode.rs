@@ -7,7 +7,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::position::Position;
-use super::tree::{Entry, Node, Table};
+use super::tree::{KeyValue, Node, Table};
 use super::{Extends, LayerName, MOST_LAYERS, Manifest};
 use crate::diagnostic::{Diagnostic, Report};
 use crate::shell;
@@ -78,7 +78,7 @@ impl Decoder {
     }
 
     /// Reads the path of the base.
-    fn extends(&mut self, entry: &Entry<'_>) -> Option<Extends> {
+    fn extends(&mut self, entry: &KeyValue<'_>) -> Option<Extends> {
         let text = self.string(&entry.node)?;
         let path = self.host_path(&text, &entry.node.at, "a base")?;
         Some(Extends { path, at: entry.node.at.clone() })
@@ -103,7 +103,7 @@ impl Decoder {
     }
 
     /// Reads `manifest = 1`.
-    pub(super) fn format(&mut self, entry: Option<Entry<'_>>, start: &At, required: bool) {
+    pub(super) fn format(&mut self, entry: Option<KeyValue<'_>>, start: &At, required: bool) {
         let help = "write `manifest = 1` as the first line";
         match entry {
             None if required => self
@@ -121,7 +121,7 @@ impl Decoder {
         }
     }
 
-    fn layers(&mut self, entry: &Entry<'_>, extending: bool) -> Vec<super::Entry> {
+    fn layers(&mut self, entry: &KeyValue<'_>, extending: bool) -> Vec<super::LayerEntry> {
         let DeValue::Array(_) = entry.node.value else {
             let help = "write `[[layer]]`, in double brackets";
             self.report.push(entry.node.not("a list of layers").help(help));

@@ -3,20 +3,20 @@
 use toml::de::DeValue;
 
 use super::decode::Decoder;
-use super::tree::{Entry, Table};
+use super::tree::{KeyValue, Table};
 use super::{EnvValue, Text};
 use crate::diagnostic::Diagnostic;
 
 impl Decoder {
     /// Reads `env`: values, or `{ pass = true }` for the caller's own.
-    pub(super) fn env(&mut self, entry: &Entry<'_>) -> Vec<(String, EnvValue)> {
+    pub(super) fn env(&mut self, entry: &KeyValue<'_>) -> Vec<(String, EnvValue)> {
         let Some(mut table) = Table::of(&entry.node, "a table of values", &mut self.report) else {
             return Vec::new();
         };
         table.take_all().iter().filter_map(|entry| self.env_value(entry)).collect()
     }
 
-    fn env_value(&mut self, entry: &Entry<'_>) -> Option<(String, EnvValue)> {
+    fn env_value(&mut self, entry: &KeyValue<'_>) -> Option<(String, EnvValue)> {
         let name = entry.key.clone();
         if !is_environment_name(&name) {
             let message = format!("`{name}` cannot be the name of an environment variable");

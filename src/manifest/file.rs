@@ -4,7 +4,7 @@ use toml::de::DeValue;
 
 use super::decode::Decoder;
 use super::layer::header_of;
-use super::tree::{Entry, Node, Table};
+use super::tree::{KeyValue, Node, Table};
 use super::{Content, FileDrop, IfExists, Mode, Text, When};
 use crate::diagnostic::Diagnostic;
 use crate::digest::Digest;
@@ -13,7 +13,7 @@ use crate::digest::Digest;
 const KINDS: &str = "`source`, `content`, `url`, `symlink`, `directory`, `remove`";
 
 impl Decoder {
-    pub(super) fn files(&mut self, entry: &Entry<'_>) -> Vec<FileDrop> {
+    pub(super) fn files(&mut self, entry: &KeyValue<'_>) -> Vec<FileDrop> {
         let DeValue::Array(_) = entry.node.value else {
             let help = "write `[[layer.file]]`, in double brackets";
             self.report.push(entry.node.not("a list of files").help(help));
@@ -100,7 +100,7 @@ impl Decoder {
         })
     }
 
-    fn content(&mut self, kind: &Entry<'_>, render: bool) -> Option<Content> {
+    fn content(&mut self, kind: &KeyValue<'_>, render: bool) -> Option<Content> {
         match kind.key.as_str() {
             "content" => {
                 let text = self.string(&kind.node)?;
@@ -124,7 +124,12 @@ impl Decoder {
     }
 
     /// Reads what is fetched: nothing without a digest vouches for it.
-    fn url(&mut self, kind: &Entry<'_>, pinned: bool, digest: Option<Digest>) -> Option<Content> {
+    fn url(
+        &mut self,
+        kind: &KeyValue<'_>,
+        pinned: bool,
+        digest: Option<Digest>,
+    ) -> Option<Content> {
         if !pinned {
             let message = "a `url` needs its `sha256`";
             let help = "what the network gives is held to it: `curl -L URL | sha256sum` prints it, \

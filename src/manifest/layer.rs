@@ -4,21 +4,25 @@ use toml::de::DeValue;
 
 use super::decode::Decoder;
 use super::position::{LAYER_KEYS, Position};
-use super::tree::{Entry, Node, Table};
+use super::tree::{KeyValue, Node, Table};
 use super::{Layer, LayerName, Phase, Upstream};
 use crate::diagnostic::{Diagnostic, nearest};
 use crate::source::At;
 
 impl Decoder {
     /// Decodes one `[[layer]]` of a manifest.
-    pub(super) fn entry(&mut self, node: &Node<'_>, position: Position) -> Option<super::Entry> {
+    pub(super) fn entry(
+        &mut self,
+        node: &Node<'_>,
+        position: Position,
+    ) -> Option<super::LayerEntry> {
         let mut table = Table::of(node, "a layer's table", &mut self.report)?;
         let header = header_of(&table.at);
         if let Some(used) = table.take("use") {
             if matches!(position, Position::Innermost { .. }) {
                 self.no_template(&header, position);
             }
-            return self.used(&used, table).map(super::Entry::Use);
+            return self.used(&used, table).map(super::LayerEntry::Use);
         }
         if let Some(with) = table.take("with") {
             let message = "`with` stands without a `use`";
@@ -39,7 +43,7 @@ impl Decoder {
         };
         let upstream = self.upstream(&mut table, &header, position);
         let layer = self.layer(table, upstream);
-        Some(super::Entry::Own(Box::new(Layer { name: name?, at, ..layer })))
+        Some(super::LayerEntry::Own(Box::new(Layer { name: name?, at, ..layer })))
     }
 
     /// Decodes what all layers have; its name stays open.
@@ -72,7 +76,7 @@ impl Decoder {
     }
 
     /// Reads the names of the secrets that a layer gets.
-    fn secrets(&mut self, entry: &Entry<'_>) -> Vec<(String, At)> {
+    fn secrets(&mut self, entry: &KeyValue<'_>) -> Vec<(String, At)> {
         let DeValue::Array(_) = entry.node.value else {
             let help = "write `secrets = [\"token\"]`";
             self.report.push(entry.node.not("a list of names").help(help));

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Capability, Duration, Entry, Extends, LayerName, Mode, RootfsPath, Text, Variable};
+use super::{
+    Capability, Duration, Extends, LayerEntry, LayerName, Mode, RootfsPath, Text, Variable,
+};
 use crate::digest::Digest;
 use crate::source::{At, Source};
 
@@ -22,7 +24,7 @@ pub struct Manifest {
     /// The variables, in the order of the file.
     pub variables: Vec<Variable>,
     /// The layers, the innermost first: the upstream, unless the manifest extends another.
-    pub layers: Vec<Entry>,
+    pub layers: Vec<LayerEntry>,
     /// Whether every variable, layer and base could be read, however faulty they may be: then names
     /// that seem to be missing are.
     pub whole: bool,

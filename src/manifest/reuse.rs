@@ -30,14 +30,14 @@ pub struct LayerFile {
 
 /// One `[[layer]]` of a manifest.
 #[derive(Debug, Clone)]
-pub enum Entry {
+pub enum LayerEntry {
     /// A layer that stands here.
     Own(Box<Layer>),
     /// A reusable layer.
     Use(Use),
 }
 
-impl Entry {
+impl LayerEntry {
     /// Returns the layer's name.
     pub fn name(&self) -> &LayerName {
         match self {

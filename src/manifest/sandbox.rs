@@ -1,7 +1,7 @@
 //! From the TOML tree to the manifest: where a step runs, and what it has there.
 
 use super::decode::Decoder;
-use super::tree::{Entry, Table};
+use super::tree::{KeyValue, Table};
 use super::{Capability, Phase, Place, RootfsPath, Sandbox};
 use crate::diagnostic::Diagnostic;
 
@@ -47,7 +47,7 @@ impl Decoder {
         Place::Rootfs(Sandbox { network, resolver, capabilities, cache })
     }
 
-    fn capabilities(&mut self, entry: &Entry<'_>) -> Vec<Capability> {
+    fn capabilities(&mut self, entry: &KeyValue<'_>) -> Vec<Capability> {
         let mut capabilities = Vec::new();
         for node in entry.node.one_or_many() {
             let Some(text) = self.string(&node) else { continue };
@@ -68,7 +68,7 @@ impl Decoder {
         capabilities
     }
 
-    fn cache(&mut self, entry: &Entry<'_>) -> Vec<RootfsPath> {
+    fn cache(&mut self, entry: &KeyValue<'_>) -> Vec<RootfsPath> {
         let mut paths: Vec<RootfsPath> = Vec::new();
         for node in entry.node.one_or_many() {
             let Some(text) = self.string(&node) else { continue };

@@ -1,7 +1,7 @@
 //! What a layer says of the layer store.
 
 use super::decode::Decoder;
-use super::tree::{Entry, Table};
+use super::tree::{KeyValue, Table};
 use super::{Duration, RootfsPath, Storing};
 use crate::diagnostic::Diagnostic;
 
@@ -29,7 +29,7 @@ impl Decoder {
         }
     }
 
-    fn identity(&mut self, entry: &Entry<'_>) -> Vec<RootfsPath> {
+    fn identity(&mut self, entry: &KeyValue<'_>) -> Vec<RootfsPath> {
         let mut paths = Vec::new();
         for node in entry.node.one_or_many() {
             let Some(text) = self.string(&node) else { continue };

@@ -4,7 +4,7 @@ use toml::de::DeValue;
 
 use super::decode::Decoder;
 use super::position::Position;
-use super::tree::{Entry, Node, Table};
+use super::tree::{KeyValue, Node, Table};
 use super::{TemplateRef, Text, Upstream};
 use crate::diagnostic::Diagnostic;
 use crate::digest::Digest;
@@ -117,7 +117,7 @@ impl Decoder {
     }
 
     /// Reads the arguments of a template: a list of words, or a table of options.
-    fn args(&mut self, entry: &Entry<'_>) -> Vec<Text> {
+    fn args(&mut self, entry: &KeyValue<'_>) -> Vec<Text> {
         match entry.node.value {
             DeValue::Array(_) => entry
                 .node
@@ -143,7 +143,7 @@ impl Decoder {
     }
 
     /// Reads the paths that a template copies from.
-    fn inputs(&mut self, entry: &Entry<'_>) -> Vec<Text> {
+    fn inputs(&mut self, entry: &KeyValue<'_>) -> Vec<Text> {
         let read = |node: &Node<'_>| {
             let text = self.string(node)?;
             self.no_control(&text, &node.at, "a path")
@@ -154,7 +154,7 @@ impl Decoder {
 
     /// Reads one option: `k = "v"` is `--k=v`, `true` is `--k`, `false` nothing, a list repeats,
     /// and a key of one letter is `-k v`.
-    fn option(&mut self, entry: &Entry<'_>) -> Vec<Text> {
+    fn option(&mut self, entry: &KeyValue<'_>) -> Vec<Text> {
         let name = entry.key.as_str();
         let sound = !name.is_empty()
             && !name.starts_with('-')

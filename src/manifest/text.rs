@@ -9,14 +9,14 @@ use crate::source::At;
 #[derive(Debug, Clone)]
 pub struct Text {
     /// The pieces, in order.
-    pub parts: Vec<Part>,
+    pub parts: Vec<TextPart>,
     /// Where the whole stands.
     pub at: At,
 }
 
 /// A piece of a text.
 #[derive(Debug, Clone)]
-pub enum Part {
+pub enum TextPart {
     /// As it is.
     Literal(String),
     /// The value of a variable.
@@ -36,7 +36,7 @@ impl Text {
         let inset = if text.contains("{{") { inset(text, at) } else { None };
         while let Some(open) = rest.find("{{") {
             if open > 0 {
-                parts.push(Part::Literal(rest[..open].to_owned()));
+                parts.push(TextPart::Literal(rest[..open].to_owned()));
             }
             let inside = &rest[open + 2..];
             let offset = text.len() - rest.len() + open;
@@ -57,7 +57,7 @@ impl Text {
             let name = inside[..close].trim();
             let here = here(close + 4);
             if super::is_variable_name(name) || name.starts_with("lxc.") {
-                parts.push(Part::Variable { name: name.to_owned(), at: here });
+                parts.push(TextPart::Variable { name: name.to_owned(), at: here });
             } else {
                 let message = format!("`{name}` is not the name of a variable");
                 report.push(Diagnostic::error(&here, message).help(
@@ -68,7 +68,7 @@ impl Text {
             rest = &inside[close + 2..];
         }
         if !rest.is_empty() {
-            parts.push(Part::Literal(rest.to_owned()));
+            parts.push(TextPart::Literal(rest.to_owned()));
         }
         Self { parts, at: at.clone() }
     }
@@ -79,8 +79,8 @@ impl fmt::Display for Text {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         for part in &self.parts {
             match part {
-                Part::Literal(literal) => formatter.write_str(literal)?,
-                Part::Variable { name, .. } => write!(formatter, "{{{{ {name} }}}}")?,
+                TextPart::Literal(literal) => formatter.write_str(literal)?,
+                TextPart::Variable { name, .. } => write!(formatter, "{{{{ {name} }}}}")?,
             }
         }
         Ok(())

@@ -64,7 +64,7 @@ fn capital(text: &str) -> String {
 
 /// A key of a table, its place, and its value.
 #[derive(Debug, Clone)]
-pub(super) struct Entry<'a> {
+pub(super) struct KeyValue<'a> {
     pub(super) key: String,
     pub(super) key_at: At,
     pub(super) node: Node<'a>,
@@ -74,7 +74,7 @@ pub(super) struct Entry<'a> {
 #[derive(Debug)]
 pub(super) struct Table<'a> {
     /// The entries that were not taken, in the order of the file.
-    entries: Vec<Entry<'a>>,
+    entries: Vec<KeyValue<'a>>,
     /// The keys that were asked for: the known ones.
     asked: Vec<&'static str>,
     pub(super) at: At,
@@ -86,7 +86,7 @@ impl<'a> Table<'a> {
         let source = &at.source;
         let mut entries: Vec<_> = table
             .iter()
-            .map(|(key, value)| Entry {
+            .map(|(key, value)| KeyValue {
                 key: key.get_ref().to_string(),
                 key_at: At { source: Arc::clone(source), span: key.span() },
                 node: Node::new(source, value),
@@ -107,20 +107,20 @@ impl<'a> Table<'a> {
     }
 
     /// Takes the value of a known key.
-    pub(super) fn take(&mut self, key: &'static str) -> Option<Entry<'a>> {
+    pub(super) fn take(&mut self, key: &'static str) -> Option<KeyValue<'a>> {
         self.asked.push(key);
         let index = self.entries.iter().position(|entry| entry.key == key)?;
         Some(self.entries.remove(index))
     }
 
     /// Takes a key that has no place here, so that a message can say where it has one.
-    pub(super) fn take_foreign(&mut self, key: &str) -> Option<Entry<'a>> {
+    pub(super) fn take_foreign(&mut self, key: &str) -> Option<KeyValue<'a>> {
         let index = self.entries.iter().position(|entry| entry.key == key)?;
         Some(self.entries.remove(index))
     }
 
     /// Takes all entries that are left, whatever their keys.
-    pub(super) fn take_all(&mut self) -> Vec<Entry<'a>> {
+    pub(super) fn take_all(&mut self) -> Vec<KeyValue<'a>> {
         std::mem::take(&mut self.entries)
     }
 

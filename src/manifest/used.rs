@@ -7,7 +7,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::decode::Decoder;
 use super::layer::header_of;
-use super::tree::{Entry, Table};
+use super::tree::{KeyValue, Table};
 use super::variable::no_pre;
 use super::{LayerFile, Text, Use, VariableSource, With, WithValue};
 use crate::diagnostic::Diagnostic;
@@ -65,7 +65,7 @@ impl Decoder {
     }
 
     /// Reads the use of a reusable layer.
-    pub(super) fn used(&mut self, entry: &Entry<'_>, mut table: Table<'_>) -> Option<Use> {
+    pub(super) fn used(&mut self, entry: &KeyValue<'_>, mut table: Table<'_>) -> Option<Use> {
         let header = header_of(&table.at);
         let used = self.layer_name(&entry.node);
         let name_entry = table.take("name");
@@ -90,12 +90,12 @@ impl Decoder {
         Some(Use { name: name?, at, used: used?, used_at: entry.node.at.clone(), with })
     }
 
-    fn with(&mut self, entry: &Entry<'_>) -> Vec<With> {
+    fn with(&mut self, entry: &KeyValue<'_>) -> Vec<With> {
         let Some(mut table) = Table::of(&entry.node, "a table of values", &mut self.report) else {
             return Vec::new();
         };
         let mut bound = Vec::new();
-        for Entry { key: name, key_at: name_at, node } in table.take_all() {
+        for KeyValue { key: name, key_at: name_at, node } in table.take_all() {
             let value = match node.value {
                 DeValue::String(text) => self
                     .no_nul(text, &node.at)

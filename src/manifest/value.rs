@@ -18,7 +18,7 @@ pub struct Variable {
     /// What it is for, for people.
     pub description: Option<String>,
     /// Its type, where it is declared.
-    pub kind: Option<Kind>,
+    pub kind: Option<VariableType>,
     /// Where its value comes from.
     pub source: VariableSource,
 }
@@ -63,7 +63,7 @@ impl fmt::Display for SecretSource {
 /// The type of a variable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum VariableType {
     /// Text.
     String,
     /// A whole number.
@@ -74,7 +74,7 @@ pub enum Kind {
     Path,
 }
 
-impl Kind {
+impl VariableType {
     /// Returns the type's name with its article, as messages say it.
     pub fn article(self) -> &'static str {
         match self {
@@ -110,11 +110,11 @@ pub enum Value {
 
 impl Value {
     /// Returns the type that the value is of.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> VariableType {
         match self {
-            Self::String(_) => Kind::String,
-            Self::Integer(_) => Kind::Integer,
-            Self::Boolean(_) => Kind::Boolean,
+            Self::String(_) => VariableType::String,
+            Self::Integer(_) => VariableType::Integer,
+            Self::Boolean(_) => VariableType::Boolean,
         }
     }
 }

@@ -4,27 +4,27 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::decode::Decoder;
-use super::tree::{Entry, Node, Table};
+use super::tree::{KeyValue, Node, Table};
 use super::{
-    Assignment, Kind, LayerName, SELF, SecretSource, Value, Variable, VariableSource, WORDS,
-    is_variable_name,
+    Assignment, LayerName, SELF, SecretSource, Value, Variable, VariableSource, VariableType,
+    WORDS, is_variable_name,
 };
 use crate::diagnostic::Diagnostic;
 use crate::source::At;
 
 /// What a table can say of where a variable's value comes from.
-struct Given<'a> {
-    required: Option<Entry<'a>>,
-    default: Option<Entry<'a>>,
-    secret: Option<Entry<'a>>,
-    env: Option<Entry<'a>>,
-    file: Option<Entry<'a>>,
-    from: Option<Entry<'a>>,
+struct VariableKeys<'a> {
+    required: Option<KeyValue<'a>>,
+    default: Option<KeyValue<'a>>,
+    secret: Option<KeyValue<'a>>,
+    env: Option<KeyValue<'a>>,
+    file: Option<KeyValue<'a>>,
+    from: Option<KeyValue<'a>>,
 }
 
 impl Decoder {
     /// Reads `[vars]`; in a reusable layer a variable is handed inward only by that layer itself.
-    pub(super) fn variables(&mut self, entry: &Entry<'_>, reusable: bool) -> Vec<Variable> {
+    pub(super) fn variables(&mut self, entry: &KeyValue<'_>, reusable: bool) -> Vec<Variable> {
         let Some(mut table) = Table::of(&entry.node, "a table of variables", &mut self.report)
         else {
             self.lost = true;
@@ -40,7 +40,7 @@ impl Decoder {
     /// Reads a vars file.
     pub(super) fn assignments(&mut self, document: &Spanned<DeTable<'_>>) -> Vec<Assignment> {
         let mut assignments = Vec::new();
-        for Entry { key: name, key_at: name_at, node } in self.document(document).take_all() {
+        for KeyValue { key: name, key_at: name_at, node } in self.document(document).take_all() {
             if let DeValue::Table(_) = node.value {
                 let help = "a vars file holds lines of `name = value` and nothing else";
                 self.report.push_error(|| node.not("a string, an integer or a boolean").help(help));
@@ -51,7 +51,7 @@ impl Decoder {
         assignments
     }
 
-    fn variable(&mut self, entry: &Entry<'_>, reusable: bool) -> Option<Variable> {
+    fn variable(&mut self, entry: &KeyValue<'_>, reusable: bool) -> Option<Variable> {
         let (name, at) = (&entry.key, &entry.key_at);
         if !is_variable_name(name) {
             let message = format!("`{name}` cannot be the name of a variable");
@@ -76,11 +76,11 @@ impl Decoder {
     }
 
     /// Reads a variable that is a table.
-    fn variable_table(&mut self, entry: &Entry<'_>, reusable: bool) -> Option<Variable> {
+    fn variable_table(&mut self, entry: &KeyValue<'_>, reusable: bool) -> Option<Variable> {
         let mut table = Table::of(&entry.node, "a table", &mut self.report)?;
         let description = table.take("description").and_then(|entry| self.string(&entry.node));
         let type_entry = table.take("type");
-        let given = Given {
+        let keys = VariableKeys {
             required: table.take("required"),
             default: table.take("default"),
             secret: table.take("secret"),
@@ -90,16 +90,16 @@ impl Decoder {
         };
         table.finish("a variable", |_| None, &mut self.report);
         let kinds = [
-            ("string", Kind::String),
-            ("integer", Kind::Integer),
-            ("boolean", Kind::Boolean),
-            ("path", Kind::Path),
+            ("string", VariableType::String),
+            ("integer", VariableType::Integer),
+            ("boolean", VariableType::Boolean),
+            ("path", VariableType::Path),
         ];
         let kind = type_entry.as_ref().and_then(|entry| self.choice(&entry.node, &kinds));
-        let source = self.variable_source(&entry.node.at, &given, reusable)?;
+        let source = self.variable_source(&entry.node.at, &keys, reusable)?;
         let fault = match (&source, kind, &type_entry) {
             (VariableSource::From(_), _, Some(_)) => Some("what a pre step hands inward is text"),
-            (VariableSource::Secret(_), Some(kind), _) if kind != Kind::String => {
+            (VariableSource::Secret(_), Some(kind), _) if kind != VariableType::String => {
                 Some("a secret is text")
             }
             _ => None,
@@ -127,34 +127,34 @@ impl Decoder {
     fn variable_source(
         &mut self,
         at: &At,
-        given: &Given<'_>,
+        keys: &VariableKeys<'_>,
         reusable: bool,
     ) -> Option<VariableSource> {
-        let secret = given.secret.as_ref().and_then(|entry| self.boolean(&entry.node));
-        let required = given.required.as_ref().and_then(|entry| self.boolean(&entry.node));
-        if let Some(from) = &given.from {
+        let secret = keys.secret.as_ref().and_then(|entry| self.boolean(&entry.node));
+        let required = keys.required.as_ref().and_then(|entry| self.boolean(&entry.node));
+        if let Some(from) = &keys.from {
             self.no_meaning_beside(
                 from,
-                [&given.required, &given.default, &given.secret, &given.env, &given.file],
+                [&keys.required, &keys.default, &keys.secret, &keys.env, &keys.file],
             );
             return self.from(from, reusable).map(VariableSource::From);
         }
         if secret == Some(true) {
-            return self.secret(at, given, required == Some(true));
+            return self.secret(at, keys, required == Some(true));
         }
-        for entry in [&given.env, &given.file].into_iter().flatten() {
+        for entry in [&keys.env, &keys.file].into_iter().flatten() {
             let message = format!("`{}` without `secret = true`", entry.key);
             let help = "only a secret is read from there; another value comes by `--set` or a vars \
                         file";
             self.report.push(Diagnostic::error(&entry.key_at, message).help(help));
         }
         let unread =
-            |entry: &Option<Entry<'_>>, value: Option<bool>| entry.is_some() && value.is_none();
-        let is_reported = given.env.is_some()
-            || given.file.is_some()
-            || unread(&given.required, required)
-            || unread(&given.secret, secret);
-        match (&given.default, required) {
+            |entry: &Option<KeyValue<'_>>, value: Option<bool>| entry.is_some() && value.is_none();
+        let is_reported = keys.env.is_some()
+            || keys.file.is_some()
+            || unread(&keys.required, required)
+            || unread(&keys.secret, secret);
+        match (&keys.default, required) {
             (Some(default), Some(true)) => {
                 let message = "a variable with a default is never required";
                 let help = "leave out `required` or `default`";
@@ -177,7 +177,7 @@ impl Decoder {
         }
     }
 
-    fn from(&mut self, entry: &Entry<'_>, reusable: bool) -> Option<LayerName> {
+    fn from(&mut self, entry: &KeyValue<'_>, reusable: bool) -> Option<LayerName> {
         let name = self.layer_name(&entry.node)?;
         if reusable && name.as_str() != SELF {
             let message = "a reusable layer knows no other layer";
@@ -188,14 +188,19 @@ impl Decoder {
         Some(name)
     }
 
-    fn secret(&mut self, at: &At, given: &Given<'_>, required: bool) -> Option<VariableSource> {
-        if let Some(default) = &given.default {
+    fn secret(
+        &mut self,
+        at: &At,
+        keys: &VariableKeys<'_>,
+        required: bool,
+    ) -> Option<VariableSource> {
+        if let Some(default) = &keys.default {
             let message = "a secret's value never stands in a manifest";
             let help = "`env = \"NAME\"` or `file = \"PATH\"` says where it is read from";
             self.report.push(Diagnostic::error(&default.key_at, message).help(help));
             return None;
         }
-        match (&given.env, &given.file) {
+        match (&keys.env, &keys.file) {
             (Some(_), Some(file)) => {
                 let message = "a secret is read from `env` or `file`, not both";
                 self.report.push(Diagnostic::error(&file.key_at, message));
@@ -226,7 +231,7 @@ impl Decoder {
         }
     }
 
-    fn no_meaning_beside(&mut self, kind: &Entry<'_>, others: [&Option<Entry<'_>>; 5]) {
+    fn no_meaning_beside(&mut self, kind: &KeyValue<'_>, others: [&Option<KeyValue<'_>>; 5]) {
         for entry in others.into_iter().flatten() {
             let message = format!("`{}` has no meaning beside `{}`", entry.key, kind.key);
             self.report.push(Diagnostic::error(&entry.key_at, message));

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use layered_template::lxc::config;
 use layered_template::manifest::{
-    self, Action, ConfigLine, ConfigValue, Content, FileDrop, IfExists, Kind, Layer, LayerFile,
-    Phase, Place, Text, Value, Variable, VariableSource, When,
+    self, Action, ConfigLine, ConfigValue, Content, FileDrop, IfExists, Layer, LayerFile, Phase,
+    Place, Text, Value, Variable, VariableSource, VariableType, When,
 };
 use layered_template::source::Source;
 
@@ -92,10 +92,10 @@ fn variables(variables: &[Variable], to: &mut fmt::Formatter<'_>) -> fmt::Result
         });
         let kind = match kind {
             _ if matches!(variable.source, VariableSource::Secret(_)) => "secret",
-            Some(Kind::Integer) => "integer",
-            Some(Kind::Boolean) => "boolean",
-            Some(Kind::Path) => "path",
-            Some(Kind::String) | None => "string",
+            Some(VariableType::Integer) => "integer",
+            Some(VariableType::Boolean) => "boolean",
+            Some(VariableType::Path) => "path",
+            Some(VariableType::String) | None => "string",
         };
         let default = match &variable.source {
             VariableSource::Value(Value::String(text), _) => code(&format!("\"{text}\"")),
