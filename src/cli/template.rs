@@ -56,7 +56,7 @@ pub(super) fn main(words: &[OsString]) -> u8 {
     };
     let Some(manifest) = arguments.manifest.clone() else {
         return match lxc::request::judge(None, &[], &arguments.rest) {
-            Some(lxc::request::Request::Help) => {
+            Some(lxc::request::InfoRequest::Help) => {
                 output::printed(informational(&arguments), |to| to.write_all(HELP.as_bytes()))
             }
             _ => usage(
@@ -161,7 +161,7 @@ fn asks(loaded: &Loaded, arguments: &Arguments) -> Option<Question> {
 
 /// A call that only asks for something.
 struct Question {
-    request: lxc::request::Request,
+    request: lxc::request::InfoRequest,
     /// What the template is to be called with.
     args: Vec<OsString>,
 }
@@ -193,7 +193,7 @@ fn answer(
     let Some(Prepared { plan, .. }) = request.prepare_loaded(loaded, report) else {
         return status::USAGE;
     };
-    if question.request == lxc::request::Request::Help {
+    if question.request == lxc::request::InfoRequest::Help {
         let printed = output::print(|to| {
             to.write_all(HELP.as_bytes())?;
             role(&plan, to)

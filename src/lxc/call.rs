@@ -141,8 +141,8 @@ impl Arguments {
             }
             let mut take = |name: &'static str| match option(word, name) {
                 None => Ok(None),
-                Some(Given::Joined(value)) => Ok(Some(value)),
-                Some(Given::Apart) => {
+                Some(Spelling::Joined(value)) => Ok(Some(value)),
+                Some(Spelling::Apart) => {
                     words.next().cloned().ok_or(CallError::NoValue(name)).map(Some)
                 }
             };
@@ -256,7 +256,7 @@ fn mapped_pair_at_end(words: &[OsString]) -> Option<(Mapped, &[OsString])> {
 }
 
 /// How a word gives an option.
-enum Given {
+enum Spelling {
     /// `--x`: the value is the next word.
     Apart,
     /// `--x=v`.
@@ -264,11 +264,11 @@ enum Given {
 }
 
 /// Tells whether `word` is the long option `name`, and how.
-fn option(word: &OsStr, name: &str) -> Option<Given> {
+fn option(word: &OsStr, name: &str) -> Option<Spelling> {
     let rest = word.as_bytes().strip_prefix(name.as_bytes())?;
     match rest.split_first() {
-        None => Some(Given::Apart),
-        Some((b'=', value)) => Some(Given::Joined(OsString::from_vec(value.to_vec()))),
+        None => Some(Spelling::Apart),
+        Some((b'=', value)) => Some(Spelling::Joined(OsString::from_vec(value.to_vec()))),
         Some(_) => None,
     }
 }

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 /// What can be said of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum KeyStatus {
     /// LXC knows it.
     Known(Shape),
     /// LXC knows it, but a manifest may not set it, for this reason.
@@ -192,31 +192,31 @@ const LEGACY: &[(&str, &str)] = &[
 ];
 
 /// Judges a dotted key.
-pub fn judge(key: &str) -> Verdict {
+pub fn judge(key: &str) -> KeyStatus {
     if key == "lxc.rootfs" || key.starts_with("lxc.rootfs.") {
-        return Verdict::Refused("lxc-create decides where the rootfs is, and how it is mounted");
+        return KeyStatus::Refused("lxc-create decides where the rootfs is, and how it is mounted");
     }
     if key == "lxc.idmap" || key == "lxc.id_map" {
-        return Verdict::Refused(
+        return KeyStatus::Refused(
             "the rootfs is made for the id map that lxc-create was given; set it in its `-f` file \
              or in default.conf",
         );
     }
     if let Some((_, now)) = LEGACY.iter().find(|(legacy, _)| *legacy == key) {
-        return Verdict::Legacy(now);
+        return KeyStatus::Legacy(now);
     }
     if key == "lxc.limit" || key.starts_with("lxc.limit.") {
-        return Verdict::Legacy("lxc.prlimit.*");
+        return KeyStatus::Legacy("lxc.prlimit.*");
     }
     if key.starts_with("lxc.network") {
-        return Verdict::Legacy("lxc.net.0.*");
+        return KeyStatus::Legacy("lxc.net.0.*");
     }
     if let Some(shape) = EXACT.get(key) {
-        return Verdict::Known(*shape);
+        return KeyStatus::Known(*shape);
     }
     match PATTERNS.iter().find(|(pattern, _)| matches(pattern, key)) {
-        Some((_, shape)) => Verdict::Known(*shape),
-        None => Verdict::Unknown,
+        Some((_, shape)) => KeyStatus::Known(*shape),
+        None => KeyStatus::Unknown,
     }
 }
 
@@ -240,7 +240,7 @@ pub fn mismatch(key: &str, installed: (u32, u32)) -> Option<String> {
 /// Returns the shape of a key; that of an unknown one is a list, since then no line is lost.
 pub fn shape(key: &str) -> Shape {
     match judge(key) {
-        Verdict::Known(shape) => shape,
+        KeyStatus::Known(shape) => shape,
         _ => List,
     }
 }
@@ -275,26 +275,26 @@ mod tests {
     #[test]
     fn keys_are_judged() {
         let table = [
-            ("lxc.start.auto", Verdict::Known(Scalar)),
-            ("lxc.hook.start", Verdict::Known(List)),
-            ("lxc.net.0.type", Verdict::Known(Scalar)),
-            ("lxc.net.12.veth.pair", Verdict::Known(Scalar)),
-            ("lxc.cgroup2.memory.max", Verdict::Known(List)),
-            ("lxc.cgroup.dir", Verdict::Known(Scalar)),
-            ("lxc.sysctl.net.ipv4.ip_forward", Verdict::Known(Scalar)),
-            ("lxc.utsname", Verdict::Legacy("lxc.uts.name")),
-            ("lxc.network.type", Verdict::Legacy("lxc.net.0.*")),
-            ("lxc.net.x.type", Verdict::Unknown),
-            ("lxc.net.0", Verdict::Unknown),
-            ("lxc.cgroup.", Verdict::Unknown),
-            ("lxc.hook.begin", Verdict::Unknown),
-            ("", Verdict::Unknown),
+            ("lxc.start.auto", KeyStatus::Known(Scalar)),
+            ("lxc.hook.start", KeyStatus::Known(List)),
+            ("lxc.net.0.type", KeyStatus::Known(Scalar)),
+            ("lxc.net.12.veth.pair", KeyStatus::Known(Scalar)),
+            ("lxc.cgroup2.memory.max", KeyStatus::Known(List)),
+            ("lxc.cgroup.dir", KeyStatus::Known(Scalar)),
+            ("lxc.sysctl.net.ipv4.ip_forward", KeyStatus::Known(Scalar)),
+            ("lxc.utsname", KeyStatus::Legacy("lxc.uts.name")),
+            ("lxc.network.type", KeyStatus::Legacy("lxc.net.0.*")),
+            ("lxc.net.x.type", KeyStatus::Unknown),
+            ("lxc.net.0", KeyStatus::Unknown),
+            ("lxc.cgroup.", KeyStatus::Unknown),
+            ("lxc.hook.begin", KeyStatus::Unknown),
+            ("", KeyStatus::Unknown),
         ];
-        for (key, verdict) in table {
-            assert_eq!(judge(key), verdict, "{key}");
+        for (key, status) in table {
+            assert_eq!(judge(key), status, "{key}");
         }
-        assert!(matches!(judge("lxc.rootfs.path"), Verdict::Refused(_)));
-        assert!(matches!(judge("lxc.idmap"), Verdict::Refused(_)));
+        assert!(matches!(judge("lxc.rootfs.path"), KeyStatus::Refused(_)));
+        assert!(matches!(judge("lxc.idmap"), KeyStatus::Refused(_)));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::ffi::{OsStr, OsString};
 
 /// What a call asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Request {
+pub enum InfoRequest {
     /// `-h`, `--help`.
     Help,
     /// `-l`, `--list`.
@@ -101,15 +101,19 @@ const KNOWN: &[Options] = &[
 /// Judges the words that go to the upstream: `before` are the layer's own, `words` the user's.
 ///
 /// Other spellings (`-lh`, `--hel`) are left to be judged by their effect.
-pub fn judge(template: Option<&str>, before: &[OsString], words: &[OsString]) -> Option<Request> {
+pub fn judge(
+    template: Option<&str>,
+    before: &[OsString],
+    words: &[OsString],
+) -> Option<InfoRequest> {
     let known = template.and_then(|name| KNOWN.iter().find(|known| known.template == name));
     let lists = known.is_none_or(|known| known.template == "download");
     let end = words.iter().position(|word| word == "--").unwrap_or(words.len());
     let mut previous: Option<&OsStr> = before.last().map(OsString::as_os_str);
     for word in &words[..end] {
         let request = match word.to_str() {
-            Some("-h" | "--help") => Some(Request::Help),
-            Some("-l" | "--list") if lists => Some(Request::List),
+            Some("-h" | "--help") => Some(InfoRequest::Help),
+            Some("-l" | "--list") if lists => Some(InfoRequest::List),
             _ => None,
         };
         let is_value = previous.is_some_and(|previous| takes_value(known, previous));
@@ -191,27 +195,27 @@ mod tests {
     #[test]
     fn a_word_asks_unless_it_is_a_value() {
         let table = [
-            (Some("download"), "-h", Some(Request::Help)),
-            (Some("download"), "--help", Some(Request::Help)),
-            (Some("download"), "-l", Some(Request::List)),
-            (Some("download"), "-d debian --list", Some(Request::List)),
+            (Some("download"), "-h", Some(InfoRequest::Help)),
+            (Some("download"), "--help", Some(InfoRequest::Help)),
+            (Some("download"), "-l", Some(InfoRequest::List)),
+            (Some("download"), "-d debian --list", Some(InfoRequest::List)),
             (Some("download"), "-d -h", None),
             (Some("download"), "--dist --list", None),
             (Some("download"), "--dis --list", None),
-            (Some("download"), "--dist=--help -h", Some(Request::Help)),
+            (Some("download"), "--dist=--help -h", Some(InfoRequest::Help)),
             (Some("download"), "--variant --list -r x", None),
             (Some("download"), "-fd -h", None),
-            (Some("download"), "-ddebian -h", Some(Request::Help)),
+            (Some("download"), "-ddebian -h", Some(InfoRequest::Help)),
             (Some("download"), "-- -h", None),
             (Some("download"), "-lh", None),
             (Some("busybox"), "-l", None),
-            (Some("busybox"), "-h", Some(Request::Help)),
-            (Some("debian"), "-c -h", Some(Request::Help)),
+            (Some("busybox"), "-h", Some(InfoRequest::Help)),
+            (Some("debian"), "-c -h", Some(InfoRequest::Help)),
             (Some("mine"), "-x -h", None),
-            (Some("mine"), "-x=1 -h", Some(Request::Help)),
-            (Some("mine"), "word --list", Some(Request::List)),
-            (Some("mine"), "- -h", Some(Request::Help)),
-            (None, "-h", Some(Request::Help)),
+            (Some("mine"), "-x=1 -h", Some(InfoRequest::Help)),
+            (Some("mine"), "word --list", Some(InfoRequest::List)),
+            (Some("mine"), "- -h", Some(InfoRequest::Help)),
+            (None, "-h", Some(InfoRequest::Help)),
             (None, "", None),
         ];
         for (template, line, request) in table {

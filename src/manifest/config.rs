@@ -37,11 +37,11 @@ impl Decoder {
 
     /// Checks a key, and tells whether its values are worth reading.
     fn config_key(&mut self, leaf: &Leaf<'_>) -> bool {
-        let verdict = keys::judge(&leaf.key);
-        if !matches!(verdict, keys::Verdict::Known(_)) {
-            self.report.push_error(|| refusal(&leaf.key, &leaf.key_at, verdict));
+        let status = keys::judge(&leaf.key);
+        if !matches!(status, keys::KeyStatus::Known(_)) {
+            self.report.push_error(|| refusal(&leaf.key, &leaf.key_at, status));
         }
-        matches!(verdict, keys::Verdict::Known(_))
+        matches!(status, keys::KeyStatus::Known(_))
     }
 
     fn config_values(&mut self, leaf: &Leaf<'_>, lines: &mut Vec<ConfigLine>) {
@@ -80,16 +80,16 @@ impl Decoder {
 }
 
 /// Returns what is wrong with a key, and what to write instead.
-fn refusal(key: &str, at: &At, verdict: keys::Verdict) -> Diagnostic {
-    match verdict {
-        keys::Verdict::Refused(reason) => {
+fn refusal(key: &str, at: &At, status: keys::KeyStatus) -> Diagnostic {
+    match status {
+        keys::KeyStatus::Refused(reason) => {
             Diagnostic::error(at, format!("`{key}` cannot be set by a manifest")).help(reason)
         }
-        keys::Verdict::Legacy(now) => {
+        keys::KeyStatus::Legacy(now) => {
             Diagnostic::error(at, format!("`{key}` is a key of LXC before 2.1"))
                 .help(format!("write `{now}`"))
         }
-        keys::Verdict::Unknown | keys::Verdict::Known(_) => {
+        keys::KeyStatus::Unknown | keys::KeyStatus::Known(_) => {
             let message = format!("`{key}` is no key of LXC's container config");
             let help = match keys::nearest(key) {
                 _ if super::position::LAYER_KEYS.contains(&key) => format!(
