@@ -18,7 +18,7 @@ mod status;
 pub use build::{build, check};
 pub use drop::{Bytes, Content, Entry, EntryKind, FileDrop};
 pub use entry_names::entry_names;
-pub use facts::{Facts, FileFact, Observed, Program, Script};
+pub use facts::{Facts, FileFact, Program, Script, SourceFact};
 pub use machine::asked_for;
 pub use mermaid::mermaid;
 pub use nest::{

@@ -15,7 +15,7 @@ use crate::digest::Digest;
 use crate::host::machine::{self, Support};
 use crate::host::{elf, files, template};
 use crate::manifest::{Action, TemplateRef};
-use crate::plan::{self, Facts, Observed, Program, Script};
+use crate::plan::{self, Facts, Program, Script, SourceFact};
 use crate::source::At;
 
 /// The largest source that is a template of variables, in bytes.
@@ -99,13 +99,13 @@ impl Probe {
         }
     }
 
-    fn sources(&mut self, chain: &Chain) -> BTreeMap<PathBuf, Observed> {
-        let mut sources: BTreeMap<PathBuf, Observed> = BTreeMap::new();
+    fn sources(&mut self, chain: &Chain) -> BTreeMap<PathBuf, SourceFact> {
+        let mut sources: BTreeMap<PathBuf, SourceFact> = BTreeMap::new();
         for file in chain.layers.iter().flat_map(|layer| &layer.files) {
             let Dropped::Source { path, render, at } = &file.content else { continue };
             let complete = match sources.get(path) {
-                Some(Observed::File(fact)) => !render || fact.bytes.is_some(),
-                Some(Observed::Tree { .. }) => true,
+                Some(SourceFact::File(fact)) => !render || fact.bytes.is_some(),
+                Some(SourceFact::Tree { .. }) => true,
                 None => false,
             };
             if complete {

@@ -17,7 +17,7 @@ use crate::digest::Digest;
 use crate::host::holes;
 use crate::host::xattr::Xattrs;
 use crate::manifest::Mode;
-use crate::plan::{Entry, EntryKind, FileFact, Observed};
+use crate::plan::{Entry, EntryKind, FileFact, SourceFact};
 
 /// The deepest tree that is read: each level holds a descriptor.
 const DEEPEST: usize = 256;
@@ -28,7 +28,7 @@ const DEEPEST: usize = 256;
 ///
 /// What cannot be dropped is an error that says which entry and why: set-id files, devices, sockets
 /// and fifos, and what cannot be read.
-pub fn observe(path: &Path, keep: Option<u64>) -> io::Result<Observed> {
+pub fn observe(path: &Path, keep: Option<u64>) -> io::Result<SourceFact> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     // A socket cannot be opened, and to open a device may have an effect.
     refuse_special(statat(CWD, path, AtFlags::empty())?.st_mode)?;
@@ -38,13 +38,13 @@ pub fn observe(path: &Path, keep: Option<u64>) -> io::Result<Observed> {
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => {
             refuse_set_id(&stat, None)?;
-            file(descriptor, &stat, keep).map(Observed::File)
+            file(descriptor, &stat, keep).map(SourceFact::File)
         }
         _ => {
             let mut tree = Tree::default();
             tree.walk(&descriptor, Path::new(""), 0)?;
             let top = kind_of_directory(&descriptor, stat.st_mode)?;
-            Ok(Observed::Tree { top, entries: tree.entries.into() })
+            Ok(SourceFact::Tree { top, entries: tree.entries.into() })
         }
     }
 }

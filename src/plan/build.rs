@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::drop::{Bytes, Content, FileDrop};
-use super::facts::{Facts, FileFact, Observed, Program};
+use super::facts::{Facts, FileFact, Program, SourceFact};
 use super::inside;
 use super::nest::{
     Act, Configuration, Inner, Inside, Layer, Manifest, Place, Plan, Step, Target, Template,
@@ -269,14 +269,16 @@ impl Builder<'_> {
                 // What could not be observed is reported already.
                 let observed = self.facts.sources.get(path)?;
                 match observed {
-                    Observed::File(fact) if *render => self.rendered(layer, fact, file.mode, at)?,
-                    Observed::File(fact) => Content::File {
+                    SourceFact::File(fact) if *render => {
+                        self.rendered(layer, fact, file.mode, at)?
+                    }
+                    SourceFact::File(fact) => Content::File {
                         source: Bytes::Source(path.clone()),
                         size: fact.size,
                         digest: fact.digest,
                         mode: file.mode.unwrap_or_else(|| default_mode(fact.executable)),
                     },
-                    Observed::Tree { top, entries } => {
+                    SourceFact::Tree { top, entries } => {
                         self.tree_may_go_here(file, *render, at)?;
                         Content::Tree {
                             source: path.clone(),

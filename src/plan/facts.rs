@@ -20,7 +20,7 @@ pub struct Facts {
     /// The caller's environment.
     pub environment: Vec<(OsString, OsString)>,
     /// What is dropped from the host, by its absolute path.
-    pub sources: BTreeMap<PathBuf, Observed>,
+    pub sources: BTreeMap<PathBuf, SourceFact>,
     /// The steps' scripts, by their absolute paths.
     pub scripts: BTreeMap<PathBuf, Script>,
 }
@@ -43,7 +43,7 @@ pub enum Program {
 
 /// A source of the host.
 #[derive(Debug, Clone)]
-pub enum Observed {
+pub enum SourceFact {
     /// A regular file.
     File(FileFact),
     /// A directory and all below it, each directory before what is in it, sorted by name.

@@ -161,14 +161,14 @@ mod tests {
                     post = 'one'\n[[layer]]\nname = 'app'\nfinally = 'two'\n";
         let source = Arc::new(Source::new("m.toml", "/", text));
         let role = chain::resolve(&source, &mut Alone).0.unwrap();
-        let given = chain::Given {
+        let context = chain::BindContext {
             container: chain::Container { name: "web1", arch: "amd64" },
             set: &[],
             vars_files: &[],
             directory: Path::new("/"),
             lxc: None,
         };
-        let chain = chain::bind(&role, &given).0.unwrap();
+        let chain = chain::bind(&role, &context).0.unwrap();
         let target = Target {
             name: "web1".to_owned(),
             arch: "amd64".to_owned(),

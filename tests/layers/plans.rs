@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use layered_template::chain::{self, Chain, Container, Dropped, Given, Library};
+use layered_template::chain::{self, BindContext, Chain, Container, Dropped, Library};
 use layered_template::diagnostic::Report;
 use layered_template::digest::Digest;
 use layered_template::layers;
 use layered_template::manifest::LayerName;
-use layered_template::plan::{self, Detail, Facts, FileFact, Observed, Plan, Program, Target};
+use layered_template::plan::{self, Detail, Facts, FileFact, Plan, Program, SourceFact, Target};
 use layered_template::source::{At, Source};
 
 use crate::page::Page;
@@ -40,14 +40,14 @@ pub(crate) fn chain(part: &str) -> Chain {
     let source = Arc::new(Source::new("web.toml", "/srv/roles", format!("{UPSTREAM}{part}")));
     let (role, report) = chain::resolve(&source, &mut Compiled);
     assert!(report.is_empty(), "{}", report.to_text(false));
-    let given = Given {
+    let context = BindContext {
         container: Container { name: "web1", arch: "amd64" },
         set: &[],
         vars_files: &[],
         directory: Path::new("/"),
         lxc: None,
     };
-    let (chain, report) = chain::bind(&role.unwrap(), &given);
+    let (chain, report) = chain::bind(&role.unwrap(), &context);
     assert!(report.is_empty(), "{}", report.to_text(false));
     chain.unwrap()
 }
@@ -63,7 +63,7 @@ pub(crate) fn plan(chain: &Chain) -> Plan {
     };
     let files = chain.layers.iter().flat_map(|layer| &layer.files);
     let sources = files.filter_map(|file| match &file.content {
-        Dropped::Source { path, .. } => Some((path.clone(), Observed::File(fact.clone()))),
+        Dropped::Source { path, .. } => Some((path.clone(), SourceFact::File(fact.clone()))),
         _ => None,
     });
     let facts = Facts {
