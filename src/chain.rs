@@ -4,8 +4,8 @@
 //! puts the variables' values in. Both are pure, and gather every fault.
 
 mod bind;
+mod context;
 mod file;
-mod given;
 mod mask;
 mod model;
 mod origin;
@@ -18,10 +18,10 @@ mod used;
 mod values;
 
 pub use bind::bind;
-pub use given::{Container, Given};
+pub use context::{BindContext, Container};
 pub use mask::MaskedStream;
 pub use model::{
-    Chain, ConfigLine, Dropped, EnvSource, FileDrop, Input, Layer, Upstream, Variable,
+    Chain, ConfigLine, Dropped, EnvSource, FileDrop, Layer, Upstream, UpstreamInput, Variable,
 };
 pub use origin::Origin;
 pub use render::{RenderError, Rendered, render, reveal};

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use super::render::Allowance;
 use super::resolve::Role;
 use super::scope::{self, Scope, warn_unused};
-use super::values::Known;
-use super::{Chain, ConfigLine, EnvSource, Given, Input, Layer, Upstream, Values, overlap};
+use super::values::Binding;
+use super::{
+    BindContext, Chain, ConfigLine, EnvSource, Layer, Upstream, UpstreamInput, Values, overlap,
+};
 use crate::diagnostic::{Diagnostic, Report};
 use crate::lxc::keys;
 use crate::manifest::{self, ConfigValue, EnvValue, LayerEntry, LayerName, RootfsPath, Text};
@@ -16,11 +18,11 @@ use crate::source::At;
 /// Binds a role's variables and checks what their values make of it.
 ///
 /// The chain is there if no diagnostic of the report is an error.
-pub fn bind(role: &Role, given: &Given<'_>) -> (Option<Chain>, Report) {
+pub fn bind(role: &Role, context: &BindContext<'_>) -> (Option<Chain>, Report) {
     let mut report = Report::default();
-    let scope = scope::bind(role, given, &mut report);
+    let scope = scope::bind(role, context, &mut report);
     let mut binder = Binder {
-        given,
+        context,
         values: Values::default(),
         used: BTreeSet::new(),
         report,
@@ -32,7 +34,7 @@ pub fn bind(role: &Role, given: &Given<'_>) -> (Option<Chain>, Report) {
 }
 
 pub(super) struct Binder<'a> {
-    pub(super) given: &'a Given<'a>,
+    pub(super) context: &'a BindContext<'a>,
     /// What the layer sees that is being bound.
     pub(super) values: Values,
     /// The names that were used of it.
@@ -103,13 +105,13 @@ impl Binder<'_> {
         }
     }
 
-    fn input(&mut self, text: &Text) -> Option<Input> {
+    fn input(&mut self, text: &Text) -> Option<UpstreamInput> {
         let word = self.fill(text)?;
         if word.is_empty() {
             self.report.push(Diagnostic::error(&text.at, "an empty input"));
             return None;
         }
-        Some(Input { path: text.at.dir().join(&word), word, at: text.at.clone() })
+        Some(UpstreamInput { path: text.at.dir().join(&word), word, at: text.at.clone() })
     }
 
     /// Binds what all layers have.
@@ -156,7 +158,7 @@ impl Binder<'_> {
         let mut listed = Vec::new();
         for (name, at) in &layer.secrets {
             match self.values.known(name) {
-                Some(Known::Secret(_) | Known::Faulty) => {
+                Some(Binding::Secret(_) | Binding::Faulty) => {
                     self.used.insert(name.clone());
                     listed.push(name.clone());
                 }
@@ -193,7 +195,7 @@ impl Binder<'_> {
                         absolute path";
             self.report.push(Diagnostic::error(&line.at, message).help(help));
         }
-        if let Some(installed) = self.given.lxc
+        if let Some(installed) = self.context.lxc
             && let Some(fault) = keys::mismatch(&line.key, installed)
         {
             self.report.push(Diagnostic::warning(&line.at, fault));

@@ -17,7 +17,7 @@ pub struct Container<'a> {
 
 /// What the caller and the host give.
 #[derive(Debug, Clone)]
-pub struct Given<'a> {
+pub struct BindContext<'a> {
     /// The container.
     pub container: Container<'a>,
     /// The words of `--set`, in order: `name=value`.

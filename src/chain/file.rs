@@ -1,7 +1,7 @@
 //! Binding what a layer drops into the rootfs.
 
 use super::bind::Binder;
-use super::values::Known;
+use super::values::Binding;
 use super::{Dropped, FileDrop, Rendered, render};
 use crate::diagnostic::Diagnostic;
 use crate::manifest::{self, Content, Mode, Owner, RootfsPath, Text};
@@ -103,7 +103,8 @@ impl Binder<'_> {
     /// Renders a template that stands in the manifest.
     fn template(&mut self, text: &str, at: &At) -> Option<Dropped> {
         if let Ok(names) = render::names(text, &self.values) {
-            let is_faulty = |name: &String| matches!(self.values.known(name), Some(Known::Faulty));
+            let is_faulty =
+                |name: &String| matches!(self.values.known(name), Some(Binding::Faulty));
             let reported = names.iter().any(is_faulty);
             self.used.extend(names);
             // Without the value nothing is left to be said.

@@ -100,14 +100,14 @@ pub struct Upstream {
     /// The layer's arguments for it.
     pub args: Vec<String>,
     /// Files and directories of the host that it copies from.
-    pub inputs: Vec<Input>,
+    pub inputs: Vec<UpstreamInput>,
     /// What its script must digest to.
     pub sha256: Option<(Digest, At)>,
 }
 
 /// A file or directory of the host that a template copies from.
 #[derive(Debug, Clone)]
-pub struct Input {
+pub struct UpstreamInput {
     /// Its path as the layer names it.
     pub word: String,
     /// Its absolute path.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, ErrorKind, UndefinedBehavior};
 
-use super::values::Known;
+use super::values::Binding;
 use super::{Secret, Secrets, Values};
 use crate::diagnostic::{Diagnostic, nearest};
 use crate::source::At;
@@ -230,11 +230,11 @@ fn without_calls<'a>(text: &'a str, functions: &[String]) -> Cow<'a, str> {
 fn refuse(names: &BTreeSet<String>, values: &Values) -> Result<(), RenderError> {
     for name in names {
         let fault = match values.known(name) {
-            Some(Known::Secret(_)) if values.secret(name).is_none() => (
+            Some(Binding::Secret(_)) if values.secret(name).is_none() => (
                 format!("`{name}` is a secret that this layer does not list"),
                 "a layer gets the secrets that it lists, as in `secrets = [\"token\"]`",
             ),
-            Some(Known::From(layer)) => (
+            Some(Binding::From(layer)) => (
                 format!("`{name}` is decided only during the run, by a pre of `{layer}`"),
                 "steps get it as an environment variable",
             ),

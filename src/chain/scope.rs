@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::given::{assignment, of_set};
+use super::context::{assignment, of_set};
 use super::resolve::Role;
-use super::values::Known;
-use super::{Given, Origin, SecretVariable, Values, Variable};
+use super::values::Binding;
+use super::{BindContext, Origin, SecretVariable, Values, Variable};
 use crate::diagnostic::{Diagnostic, Report};
 use crate::manifest::{self, Value, VariableSource, VariableType};
 
@@ -38,13 +38,13 @@ pub(super) struct Scope {
 }
 
 /// Binds the variables of a role's manifests.
-pub(super) fn bind(role: &Role, given: &Given<'_>, report: &mut Report) -> Scope {
+pub(super) fn bind(role: &Role, context: &BindContext<'_>, report: &mut Report) -> Scope {
     let mut declared = declare(role, report);
-    from_files(&mut declared, given, report);
-    from_command_line(&mut declared, given, report);
+    from_files(&mut declared, context, report);
+    from_command_line(&mut declared, context, report);
     let mut variables = Vec::new();
-    let mut known: Vec<BTreeMap<String, Known>> =
-        role.levels.iter().map(|_| always(given)).collect();
+    let mut known: Vec<BTreeMap<String, Binding>> =
+        role.levels.iter().map(|_| always(context)).collect();
     for declared in declared.all {
         let level = declared.level;
         let bound = value_of(&declared, report);
@@ -57,24 +57,24 @@ pub(super) fn bind(role: &Role, given: &Given<'_>, report: &mut Report) -> Scope
 }
 
 /// Returns what is always there.
-pub(super) fn always(given: &Given<'_>) -> BTreeMap<String, Known> {
-    [("lxc.name", given.container.name), ("lxc.arch", given.container.arch)]
-        .map(|(name, value)| (name.to_owned(), Known::Value(Value::String(value.to_owned()))))
+pub(super) fn always(context: &BindContext<'_>) -> BTreeMap<String, Binding> {
+    [("lxc.name", context.container.name), ("lxc.arch", context.container.arch)]
+        .map(|(name, value)| (name.to_owned(), Binding::Value(Value::String(value.to_owned()))))
         .into()
 }
 
-fn known_of(bound: &Variable, declared: &manifest::Variable) -> Known {
+fn known_of(bound: &Variable, declared: &manifest::Variable) -> Binding {
     match (&bound.value, &bound.from, &declared.source) {
-        (Some(value), _, _) => Known::Value(value.clone()),
-        (None, Some(layer), _) => Known::From(layer.clone()),
+        (Some(value), _, _) => Binding::Value(value.clone()),
+        (None, Some(layer), _) => Binding::From(layer.clone()),
         (None, None, VariableSource::Secret(Some(source))) => {
-            Known::Secret(Arc::new(SecretVariable {
+            Binding::Secret(Arc::new(SecretVariable {
                 name: bound.name.clone(),
                 source: source.clone(),
                 at: bound.at.clone(),
             }))
         }
-        _ => Known::Faulty,
+        _ => Binding::Faulty,
     }
 }
 
@@ -142,8 +142,8 @@ fn kind_of(variable: &manifest::Variable) -> Option<VariableType> {
 }
 
 /// Takes the values of the vars files.
-fn from_files(declared: &mut Declarations<'_>, given: &Given<'_>, report: &mut Report) {
-    for source in given.vars_files {
+fn from_files(declared: &mut Declarations<'_>, context: &BindContext<'_>, report: &mut Report) {
+    for source in context.vars_files {
         let (assignments, faults) = manifest::parse_vars(source);
         report.extend(faults);
         for line in assignments.into_iter().flatten() {
@@ -172,8 +172,12 @@ fn from_files(declared: &mut Declarations<'_>, given: &Given<'_>, report: &mut R
 }
 
 /// Takes the values of `--set`.
-fn from_command_line(declared: &mut Declarations<'_>, given: &Given<'_>, report: &mut Report) {
-    for word in given.set {
+fn from_command_line(
+    declared: &mut Declarations<'_>,
+    context: &BindContext<'_>,
+    report: &mut Report,
+) {
+    for word in context.set {
         let Some((name, text)) = assignment(word, report) else { continue };
         let Some(place) = place(declared, name, of_set, report) else { continue };
         let declared = &mut declared.all[place];
@@ -186,7 +190,7 @@ fn from_command_line(declared: &mut Declarations<'_>, given: &Given<'_>, report:
         let value = value
             .filter(|_| !text.contains('\0'))
             .ok_or_else(|| format!("`{text}` is not {}", kind.article()))
-            .and_then(|value| placed(value, kind, given.directory))
+            .and_then(|value| placed(value, kind, context.directory))
             .map_err(|message| format!("`{name}`: {message}"));
         match value {
             Ok(value) => declared.given = Some((value, Origin::Set)),

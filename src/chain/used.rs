@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::bind::{Binder, sees_all};
 use super::resolve::brought;
 use super::scope::{always, described, open, placed, warn_unused};
-use super::values::Known;
+use super::values::Binding;
 use super::{Layer, Origin, SecretVariable, Values, Variable};
 use crate::diagnostic::{Diagnostic, Report};
 use crate::manifest::{
@@ -29,7 +29,7 @@ impl Binder<'_> {
                 });
             }
         }
-        let mut known = always(self.given);
+        let mut known = always(self.context);
         let mut variables = Vec::new();
         let mut inner = Report::default();
         for variable in &file.variables {
@@ -62,7 +62,7 @@ impl Binder<'_> {
     }
 
     /// Binds a variable to the value that `with` gives it.
-    fn with(&mut self, variable: &manifest::Variable, with: &With) -> (Variable, Known) {
+    fn with(&mut self, variable: &manifest::Variable, with: &With) -> (Variable, Binding) {
         let mut bound = open(variable);
         bound.origin = Some(Origin::With(with.name_at.clone()));
         let fault = match &variable.source {
@@ -72,9 +72,9 @@ impl Binder<'_> {
                     WithValue::Text(text) => self.whole(text),
                     WithValue::Plain(_) => None,
                 };
-                if let Some(Known::Secret(secret)) = known {
+                if let Some(Binding::Secret(secret)) = known {
                     bound.origin = Some(Origin::Secret(secret.source.clone()));
-                    return (bound, Known::Secret(secret));
+                    return (bound, Binding::Secret(secret));
                 }
                 Some("is a secret: bind it to a secret of the manifest, as `\"{{ name }}\"`")
             }
@@ -83,16 +83,16 @@ impl Binder<'_> {
         if let Some(fault) = fault {
             let message = format!("`{}` {fault}", variable.name);
             self.report.push(Diagnostic::error(&with.at, message));
-            return (bound, Known::Faulty);
+            return (bound, Binding::Faulty);
         }
         let value = match &with.value {
             WithValue::Plain(value) => value.clone(),
             WithValue::Text(text) => match self.whole(text) {
                 // A number stays a number.
-                Some(Known::Value(value)) => value,
+                Some(Binding::Value(value)) => value,
                 _ => match self.fill(text) {
                     Some(text) => Value::String(text),
-                    None => return (bound, Known::Faulty),
+                    None => return (bound, Binding::Faulty),
                 },
             },
         };
@@ -110,11 +110,11 @@ impl Binder<'_> {
         match value {
             Ok(value) => {
                 bound.value = Some(value.clone());
-                (bound, Known::Value(value))
+                (bound, Binding::Value(value))
             }
             Err(message) => {
                 self.report.push(Diagnostic::error(&with.at, message));
-                (bound, Known::Faulty)
+                (bound, Binding::Faulty)
             }
         }
     }
@@ -125,7 +125,7 @@ impl Binder<'_> {
         variable: &manifest::Variable,
         used: &Use,
         inner: &mut Report,
-    ) -> (Variable, Known) {
+    ) -> (Variable, Binding) {
         let mut bound = open(variable);
         let known = match &variable.source {
             VariableSource::Value(value, at) => {
@@ -134,22 +134,22 @@ impl Binder<'_> {
                 {
                     Ok(value) => {
                         bound.value = Some(value.clone());
-                        Known::Value(value)
+                        Binding::Value(value)
                     }
                     Err(message) => {
                         inner.push(Diagnostic::error(at, message));
-                        Known::Faulty
+                        Binding::Faulty
                     }
                 }
             }
             VariableSource::From(_) => {
                 bound.from = Some(used.name.clone());
                 bound.origin = Some(Origin::Pre(used.name.clone()));
-                Known::From(used.name.clone())
+                Binding::From(used.name.clone())
             }
             VariableSource::Secret(Some(source)) => {
                 bound.origin = Some(Origin::Secret(source.clone()));
-                Known::Secret(Arc::new(SecretVariable {
+                Binding::Secret(Arc::new(SecretVariable {
                     name: variable.name.clone(),
                     source: source.clone(),
                     at: variable.at.clone(),
@@ -167,14 +167,14 @@ impl Binder<'_> {
                 };
                 let help = described(variable, &say);
                 self.report.push(Diagnostic::error(&used.used_at, message).help(help));
-                Known::Faulty
+                Binding::Faulty
             }
         };
         (bound, known)
     }
 
     /// Returns what is known of the only variable that a text is made of.
-    fn whole(&mut self, text: &Text) -> Option<Known> {
+    fn whole(&mut self, text: &Text) -> Option<Binding> {
         let [TextPart::Variable { name, .. }] = &text.parts[..] else { return None };
         let known = self.values.known(name)?.clone();
         self.used.insert(name.clone());

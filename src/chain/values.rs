@@ -11,14 +11,14 @@ use crate::shell;
 /// What a layer sees: the values of its file's variables and of those that are always there.
 #[derive(Debug, Clone, Default)]
 pub struct Values {
-    known: Arc<BTreeMap<String, Known>>,
+    known: Arc<BTreeMap<String, Binding>>,
     /// The secrets that the layer lists.
     listed: BTreeSet<String>,
 }
 
 /// What is known of a variable.
 #[derive(Debug, Clone)]
-pub(super) enum Known {
+pub(super) enum Binding {
     /// Its value.
     Value(Value),
     /// The layer whose pre steps hand it inward.
@@ -30,7 +30,7 @@ pub(super) enum Known {
 }
 
 impl Values {
-    pub(super) fn new(known: BTreeMap<String, Known>) -> Self {
+    pub(super) fn new(known: BTreeMap<String, Binding>) -> Self {
         Self { known: Arc::new(known), listed: BTreeSet::new() }
     }
 
@@ -43,7 +43,7 @@ impl Values {
     /// out.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.known.iter().filter_map(|(name, known)| match known {
-            Known::Value(value) => Some((name.as_str(), value)),
+            Binding::Value(value) => Some((name.as_str(), value)),
             _ => None,
         })
     }
@@ -51,7 +51,7 @@ impl Values {
     /// Returns the variables that pre steps hand inward, each with the layer that does.
     pub fn handed(&self) -> impl Iterator<Item = (&str, &LayerName)> {
         self.known.iter().filter_map(|(name, known)| match known {
-            Known::From(layer) => Some((name.as_str(), layer)),
+            Binding::From(layer) => Some((name.as_str(), layer)),
             _ => None,
         })
     }
@@ -59,7 +59,7 @@ impl Values {
     /// Returns the secrets that the layer lists, by the names that it knows them by.
     pub fn secrets(&self) -> impl Iterator<Item = (&str, &Arc<SecretVariable>)> {
         self.known.iter().filter_map(|(name, known)| match known {
-            Known::Secret(variable) if self.listed.contains(name) => {
+            Binding::Secret(variable) if self.listed.contains(name) => {
                 Some((name.as_str(), variable))
             }
             _ => None,
@@ -69,12 +69,12 @@ impl Values {
     /// Returns a secret that the layer lists.
     pub(super) fn secret(&self, name: &str) -> Option<&Arc<SecretVariable>> {
         match self.known.get(name) {
-            Some(Known::Secret(variable)) if self.listed.contains(name) => Some(variable),
+            Some(Binding::Secret(variable)) if self.listed.contains(name) => Some(variable),
             _ => None,
         }
     }
 
-    pub(super) fn known(&self, name: &str) -> Option<&Known> {
+    pub(super) fn known(&self, name: &str) -> Option<&Binding> {
         self.known.get(name)
     }
 
@@ -105,7 +105,7 @@ impl Values {
                 used.insert(name.clone());
             }
             match self.known.get(name) {
-                Some(Known::Value(value)) => {
+                Some(Binding::Value(value)) => {
                     let value = value.to_string();
                     if shell::has_control(&value) {
                         sound = false;
@@ -123,14 +123,14 @@ impl Values {
                     filled.push_str(&value);
                     continue;
                 }
-                Some(Known::From(layer)) => {
+                Some(Binding::From(layer)) => {
                     let message =
                         format!("`{name}` is decided only during the run, by a pre of `{layer}`");
                     let help = "steps get it as an environment variable";
                     report.push(Diagnostic::error(at, message).help(help));
                 }
-                Some(Known::Secret(_)) => report.push(secret_in_text(name, at)),
-                Some(Known::Faulty) => {}
+                Some(Binding::Secret(_)) => report.push(secret_in_text(name, at)),
+                Some(Binding::Faulty) => {}
                 None => report.push_error(|| {
                     let message = format!("no variable is named `{name}`");
                     Diagnostic::error(at, message).did_you_mean(name, self.names())

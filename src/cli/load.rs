@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::arguments::ValueArguments;
-use crate::chain::{self, Chain, Container, Given, Role};
+use crate::chain::{self, BindContext, Chain, Container, Role};
 use crate::diagnostic::Report;
 use crate::host::files;
 use crate::manifest;
@@ -45,14 +45,14 @@ impl Loaded {
     /// Binds it for a container of this name.
     pub(super) fn bind(&self, name: &str, lxc: Option<(u32, u32)>) -> (Option<Chain>, Report) {
         let directory = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
-        let given = Given {
+        let context = BindContext {
             container: Container { name, arch: probe::arch() },
             set: &self.set,
             vars_files: &self.vars_files,
             directory: &directory,
             lxc,
         };
-        chain::bind(&self.role, &given)
+        chain::bind(&self.role, &context)
     }
 }
 

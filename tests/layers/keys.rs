@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use layered_template::cache::{
     self, BaseInputs, CachePlan, KeyInputs, Observed, OverlayHost, PLACEHOLDER, Wanted,
 };
-use layered_template::chain::{self, Chain, Container, Given, Role};
+use layered_template::chain::{self, BindContext, Chain, Container, Role};
 use layered_template::digest::Digest;
 use layered_template::host::files;
 use layered_template::lxc::call::Mapped;
@@ -67,14 +67,14 @@ fn role(example: &str) -> Role {
 }
 
 fn bind(role: &Role, name: &str) -> Chain {
-    let given = Given {
+    let context = BindContext {
         container: Container { name, arch: "amd64" },
         set: &[],
         vars_files: &[],
         directory: Path::new("/"),
         lxc: None,
     };
-    let (chain, report) = chain::bind(role, &given);
+    let (chain, report) = chain::bind(role, &context);
     assert!(report.is_empty(), "{}", report.to_text(false));
     chain.expect("a chain without a fault")
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use layered_template::chain::{self, Chain, Container, Given, Library};
+use layered_template::chain::{self, BindContext, Chain, Container, Library};
 use layered_template::diagnostic::{Diagnostic, Report};
 use layered_template::manifest::LayerName;
 use layered_template::source::{At, Source};
@@ -79,19 +79,19 @@ pub(crate) fn cases(folder: &str) -> Vec<Case> {
 
 /// Reads and binds a manifest.
 pub(crate) fn judge(case: &Case) -> (Option<Chain>, Report) {
-    let given = Given {
+    let context = BindContext {
         set: &case.set,
         vars_files: &case.vars_files,
         directory: Path::new("/srv"),
         lxc: case.lxc,
-        ..given("web1")
+        ..bare_context("web1")
     };
-    judge_with(&case.source, &given)
+    judge_with(&case.source, &context)
 }
 
 /// What is given where the caller gives nothing.
-pub(crate) fn given(name: &str) -> Given<'_> {
-    Given {
+pub(crate) fn bare_context(name: &str) -> BindContext<'_> {
+    BindContext {
         container: Container { name, arch: "amd64" },
         set: &[],
         vars_files: &[],
@@ -100,10 +100,13 @@ pub(crate) fn given(name: &str) -> Given<'_> {
     }
 }
 
-pub(crate) fn judge_with(source: &Arc<Source>, given: &Given<'_>) -> (Option<Chain>, Report) {
+pub(crate) fn judge_with(
+    source: &Arc<Source>,
+    context: &BindContext<'_>,
+) -> (Option<Chain>, Report) {
     let (role, mut report) = chain::resolve(source, &mut Folder);
     let Some(role) = role else { return (None, report) };
-    let (chain, faults) = chain::bind(&role, given);
+    let (chain, faults) = chain::bind(&role, context);
     report.extend(faults);
     (chain.filter(|_| !report.has_errors()), report)
 }

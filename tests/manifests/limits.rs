@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use layered_template::manifest::LARGEST;
 use layered_template::source::Source;
 
-use super::folder::{assert_printable, given, judge_with};
+use super::folder::{assert_printable, bare_context, judge_with};
 
 const HEAD: &str = "manifest = 1\n[[layer]]\nname = \"os\"\ntemplate = \"busybox\"\n";
 
@@ -231,11 +231,11 @@ fn one_mebibyte() {
     let size = if number % 2 == 0 { LARGEST } else { LARGEST / 3 };
     let (name, text) = hostile().swap_remove(number / 2);
     let text = text(size);
-    let given = given("web1");
+    let context = bare_context("web1");
     // What the texts themselves took is given back before the measure is taken.
     std::fs::write("/proc/self/clear_refs", "5").unwrap();
     let (before, started) = (peak(), Instant::now());
-    let (_, report) = judge_with(&Arc::new(Source::new("m.toml", "/", text)), &given);
+    let (_, report) = judge_with(&Arc::new(Source::new("m.toml", "/", text)), &context);
     let shown = report.to_text(false);
     let (taken, used) = (started.elapsed(), peak() - before);
     assert_printable(&shown, name);

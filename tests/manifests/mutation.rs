@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use layered_template::source::Source;
 
-use super::folder::{assert_printable, cases, given, judge_with};
+use super::folder::{assert_printable, bare_context, cases, judge_with};
 
 /// What is put into a manifest: what structures TOML, what drives a terminal, and what a program
 /// could take for something else.
@@ -96,14 +96,14 @@ fn spoil(text: &str, dice: &mut Dice) -> String {
 
 #[test]
 fn spoiled_manifests_are_judged_without_a_panic() {
-    let given = given("web1");
+    let context = bare_context("web1");
     for (number, case) in cases("valid").into_iter().enumerate() {
         let mut dice = Dice(0x9e37_79b9_7f4a_7c15 ^ number as u64);
         for round in 0..300 {
             let text = spoil(&case.source.text, &mut dice);
             let started = Instant::now();
             let source = Arc::new(Source::new(&case.source.path, &case.source.dir, text.as_str()));
-            let (chain, report) = judge_with(&source, &given);
+            let (chain, report) = judge_with(&source, &context);
             assert_eq!(chain.is_some(), !report.has_errors(), "{}, {round}: {text}", case.name);
             assert_printable(&report.to_text(false), &text);
             assert_printable(&report.to_github(), &text);

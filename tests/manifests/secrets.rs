@@ -7,7 +7,7 @@ use layered_template::chain::{Chain, Dropped, Secret, Secrets, reveal};
 use layered_template::manifest::{Mode, SecretSource};
 use layered_template::source::Source;
 
-use super::folder::{given, judge_with};
+use super::folder::{bare_context, judge_with};
 
 const MANIFEST: &str = r#"
 manifest = 1
@@ -38,9 +38,9 @@ render = true
 "#;
 
 fn chain() -> Chain {
-    let given = given("web1");
+    let context = bare_context("web1");
     let source = Arc::new(Source::new("m.toml", "/m", MANIFEST));
-    let (chain, report) = judge_with(&source, &given);
+    let (chain, report) = judge_with(&source, &context);
     chain.unwrap_or_else(|| panic!("{}", report.to_text(false)))
 }
 

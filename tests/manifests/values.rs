@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use layered_template::chain::{Chain, Dropped, Given};
+use layered_template::chain::{BindContext, Chain, Dropped};
 use layered_template::manifest::Value;
 use layered_template::source::Source;
 
-use super::folder::{cases, given, judge, judge_with};
+use super::folder::{bare_context, cases, judge, judge_with};
 
 /// Returns the chain of a sound manifest of the folder.
 fn chain(name: &str) -> Chain {
@@ -104,8 +104,8 @@ fn set_is_typed_by_the_variable() {
                 template = \"busybox\"\npost = \"true\"\n";
     let source = Arc::new(Source::new("m.toml", "/m", text));
     let set = ["name=007", "port=1", "port=2", "name=a=b"].map(str::to_owned);
-    let given = Given { set: &set, ..given("c") };
-    let (chain, report) = judge_with(&source, &given);
+    let context = BindContext { set: &set, ..bare_context("c") };
+    let (chain, report) = judge_with(&source, &context);
     assert!(report.is_empty(), "{}", report.to_text(false));
     assert_eq!(shown(&chain.unwrap().variables), ["name = \"a=b\" (--set)", "port = 2 (--set)"]);
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use minijinja::value::Object;
 
-use crate::chain::values::Known;
+use crate::chain::values::Binding;
 use crate::chain::{Secrets, Values};
 use crate::manifest::Value;
 
@@ -20,7 +20,7 @@ impl Context {
     /// Takes the values of variables, and of the secrets that their layer lists.
     pub(super) fn new(values: &Values, secrets: Option<&Secrets>) -> Self {
         let value = |name: &str| match values.known(name) {
-            Some(Known::Value(value)) => Some(engine_value(value)),
+            Some(Binding::Value(value)) => Some(engine_value(value)),
             _ => None,
         };
         let always = ["name", "arch"].map(str::to_owned).into_iter();

@@ -10,16 +10,16 @@ use crate::source::Source;
 fn values() -> Values {
     let source = Arc::new(Source::new("m.toml", "/", "x"));
     let secret = |name: &str| {
-        Known::Secret(Arc::new(SecretVariable {
+        Binding::Secret(Arc::new(SecretVariable {
             name: name.to_owned(),
             source: SecretSource::Env(name.to_uppercase()),
             at: At { source: Arc::clone(&source), span: 0..1 },
         }))
     };
-    let text = |text: &str| Known::Value(Value::String(text.to_owned()));
+    let text = |text: &str| Binding::Value(Value::String(text.to_owned()));
     let known = [
-        ("port", Known::Value(Value::Integer(80))),
-        ("on", Known::Value(Value::Boolean(true))),
+        ("port", Binding::Value(Value::Integer(80))),
+        ("on", Binding::Value(Value::Boolean(true))),
         ("html", text("<b>")),
         ("lxc.name", text("web1")),
         ("lxc.arch", text("amd64")),
@@ -103,9 +103,9 @@ fn names_of_the_language() -> Vec<String> {
     functions.into_iter().chain(LANGUAGE.map(str::to_owned)).collect()
 }
 
-fn secret(name: &str) -> Known {
+fn secret(name: &str) -> Binding {
     let source = Arc::new(Source::new("m.toml", "/", "x"));
-    Known::Secret(Arc::new(SecretVariable {
+    Binding::Secret(Arc::new(SecretVariable {
         name: name.to_owned(),
         source: SecretSource::Env(name.to_uppercase()),
         at: At { source, span: 0..1 },
@@ -114,11 +114,11 @@ fn secret(name: &str) -> Known {
 
 #[test]
 fn a_variable_may_be_named_as_something_of_the_language() {
-    let other = ("port".to_owned(), Known::Value(Value::Integer(80)));
+    let other = ("port".to_owned(), Binding::Value(Value::Integer(80)));
     for name in names_of_the_language() {
         let with = |known| Values::new([(name.clone(), known), other.clone()].into());
         let (off, text) = (Value::Boolean(false), Value::String("v".to_owned()));
-        let [off, text] = [off, text].map(|value| with(Known::Value(value)));
+        let [off, text] = [off, text].map(|value| with(Binding::Value(value)));
         let secret = with(secret(&name)).listing([name.clone()]);
         let unlisted = secret.listing([]);
         let undeclared = Values::new([other.clone()].into());
@@ -149,7 +149,7 @@ fn a_variable_may_be_named_as_something_of_the_language() {
 #[test]
 fn what_a_name_is_set_to_may_be_what_it_stood_for() {
     let known =
-        [("port".to_owned(), Known::Value(Value::Integer(80))), ("t".to_owned(), secret("t"))];
+        [("port".to_owned(), Binding::Value(Value::Integer(80))), ("t".to_owned(), secret("t"))];
     let values = Values::new(known.into());
     let listed = values.listing(["t".to_owned()]);
     let text = |text: &str| Some(Rendered::Text(text.to_owned()));
@@ -215,7 +215,7 @@ fn a_secret_is_put_in_only_during_the_run() {
 fn the_words_that_are_no_variables_are_known() {
     let words = ["true", "false", "none", "not", "lxc", "True", "None"].map(str::to_owned);
     for name in names_of_the_language().into_iter().chain(words) {
-        let values = Values::new([(name.clone(), Known::Value(Value::Integer(80)))].into());
+        let values = Values::new([(name.clone(), Binding::Value(Value::Integer(80)))].into());
         let expected = Some(Rendered::Text("80 on".to_owned()));
         let text = format!("{{{{ {name} }}}} {{% if {name} %}}on{{% endif %}}");
         let is_variable = render(&text, &values).ok() == expected;
