@@ -31,7 +31,7 @@ use crate::shell;
 const LARGEST_CONFIG: usize = 1024 * 1024;
 
 /// A rootfs to enter.
-struct Place {
+struct ShellTarget {
     rootfs: PathBuf,
     name: String,
     ids: Option<Ids>,
@@ -49,15 +49,15 @@ pub(super) fn main(arguments: &ShellArguments) -> u8 {
 
 fn enter(arguments: &ShellArguments) -> Result<u8, String> {
     let caller = Caller::observe();
-    let place = find(arguments, &caller)?;
-    let ids = place.ids.or_else(|| Ids::subordinate(&caller));
-    let needs_namespace = caller.uid != 0 || (caller.is_host_root() && place.ids.is_some());
+    let target = find(arguments, &caller)?;
+    let ids = target.ids.or_else(|| Ids::subordinate(&caller));
+    let needs_namespace = caller.uid != 0 || (caller.is_host_root() && target.ids.is_some());
     if needs_namespace {
         userns::enter(ids).map_err(|error| format!("no user namespace can be entered: {error}"))?;
     }
     let contained = Signals::keep().and_then(|mut signals| {
         let work = |mut signals| {
-            within(arguments, &place, &mut signals).unwrap_or_else(|error| {
+            within(arguments, &target, &mut signals).unwrap_or_else(|error| {
                 output::error(&error.to_string(), None);
                 status::POST
             })
@@ -68,15 +68,19 @@ fn enter(arguments: &ShellArguments) -> Result<u8, String> {
     Ok(child::code(ended.status))
 }
 
-fn within(arguments: &ShellArguments, place: &Place, signals: &mut Signals) -> io::Result<u8> {
+fn within(
+    arguments: &ShellArguments,
+    target: &ShellTarget,
+    signals: &mut Signals,
+) -> io::Result<u8> {
     let mut argv = arguments.command.clone();
     if argv.is_empty() {
         argv.push("/bin/sh".into());
     }
-    if let Some(reason) = machine::refusal(&Rootfs::open(&place.rootfs)?, &argv[0]) {
+    if let Some(reason) = machine::refusal(&Rootfs::open(&target.rootfs)?, &argv[0]) {
         return Err(io::Error::other(format!("{reason}: {ADVICE}")));
     }
-    let mut environment = vec![("LXC_NAME".into(), OsString::from(&place.name))];
+    let mut environment = vec![("LXC_NAME".into(), OsString::from(&target.name))];
     // By its descriptor it would be a way out.
     let kind = FileType::from_raw_mode(fstat(stdin())?.st_mode);
     if matches!(kind, FileType::Directory | FileType::BlockDevice) {
@@ -88,15 +92,15 @@ fn within(arguments: &ShellArguments, place: &Place, signals: &mut Signals) -> i
     }
     let program = Program { argv, environment };
     let sandbox = Sandbox::set_up(Settings {
-        rootfs: &place.rootfs,
-        name: &place.name,
+        rootfs: &target.rootfs,
+        name: &target.name,
         network: if arguments.network { Network::Host } else { Network::Own },
         unguarded: arguments.allow_untrusted,
         resolver: arguments.network,
         policy: true,
         lending: Lending::Mounts,
         capabilities: CapabilitySet::empty(),
-        mapped: place.ids.map(|ids| ids.mapped()),
+        mapped: target.ids.map(|ids| ids.mapped()),
         caches: Caches::default(),
         script: None,
     })?;
@@ -123,7 +127,7 @@ fn within(arguments: &ShellArguments, place: &Place, signals: &mut Signals) -> i
 
 /// Finds what is meant: the directory of a failed run, a container, or the last failed run that was
 /// to make a container of this name.
-fn find(arguments: &ShellArguments, caller: &Caller) -> Result<Place, String> {
+fn find(arguments: &ShellArguments, caller: &Caller) -> Result<ShellTarget, String> {
     let given = &arguments.place;
     let state = state::directory(caller);
     if given.components().count() > 1 {
@@ -149,17 +153,17 @@ fn find(arguments: &ShellArguments, caller: &Caller) -> Result<Place, String> {
     ))
 }
 
-fn failed_run(path: &Path) -> Result<Place, String> {
+fn failed_run(path: &Path) -> Result<ShellTarget, String> {
     let run = KeptRun::read(path).map_err(|error| {
         format!(
             "`{}` holds no rootfs of a failed run ({error}); `--keep-failed` keeps one",
             path.display()
         )
     })?;
-    Ok(Place { rootfs: path.join("rootfs"), name: run.name, ids: run.ids })
+    Ok(ShellTarget { rootfs: path.join("rootfs"), name: run.name, ids: run.ids })
 }
 
-fn container(path: &Path, name: &str) -> Result<Place, String> {
+fn container(path: &Path, name: &str) -> Result<ShellTarget, String> {
     let config = path.join("config");
     let text = files::read_regular(&config, LARGEST_CONFIG)
         .map_err(|error| format!("`{}`: {error}", config.display()))?;
@@ -179,5 +183,5 @@ fn container(path: &Path, name: &str) -> Result<Place, String> {
             }
         }
     };
-    Ok(Place { rootfs, name: name.to_owned(), ids: mapping::idmap(&text)? })
+    Ok(ShellTarget { rootfs, name: name.to_owned(), ids: mapping::idmap(&text)? })
 }

@@ -17,7 +17,7 @@ use crate::host::{child, lxcpath, template};
 use crate::plan::EntryId;
 use crate::shell;
 use crate::store::{self, Lock, Referrers, Store};
-use list::{Names, list};
+use list::{ShownNames, list};
 
 /// The exit status of findings.
 const FINDINGS: u8 = 1;
@@ -39,13 +39,13 @@ pub(super) fn main(verb: &StoreVerb) -> u8 {
     };
     let maps = Store::maps(&top);
     if let StoreVerb::Verify { entries } | StoreVerb::Remove { entries } = verb
-        && let Some(fault) = unknown(&Names::of(&top, &maps), entries)
+        && let Some(fault) = unknown(&ShownNames::of(&top, &maps), entries)
     {
         output::error(&fault, Some("`layered-template store list` shows what is stored"));
         return status::USAGE;
     }
     let lxcpaths = [lxcpath::default(&caller)];
-    let names = Names::of(&top, &maps);
+    let names = ShownNames::of(&top, &maps);
     let mut worst = 0;
     if let StoreVerb::List { format: ReportFormat::Text } = verb {
         worst = output::printed(0, |to| names.header(to));
@@ -67,7 +67,7 @@ pub(super) fn main(verb: &StoreVerb) -> u8 {
 }
 
 /// Says which entry is none.
-fn unknown(names: &Names, given: &[String]) -> Option<String> {
+fn unknown(names: &ShownNames, given: &[String]) -> Option<String> {
     given.iter().find_map(|text| {
         let hits: Vec<_> = names.shown.iter().filter(|(id, _)| id.is_named(text)).collect();
         let shown = shell::word(text);
@@ -97,7 +97,12 @@ fn in_map(ids: Option<Ids>, work: impl FnOnce() -> u8) -> io::Result<u8> {
 
 /// Does what can be done for an id map that the caller has no more. No lock is of use: nobody of the
 /// caller's comes to the trees, and the locks belong to those ids too.
-fn moved(verb: &StoreVerb, store: &Store, lxcpaths: &[PathBuf], names: &Names) -> io::Result<u8> {
+fn moved(
+    verb: &StoreVerb,
+    store: &Store,
+    lxcpaths: &[PathBuf],
+    names: &ShownNames,
+) -> io::Result<u8> {
     let (map, place) = (store.map(), store.place());
     let place = shell::word(&place);
     let is_meant = |given: &[String]| -> io::Result<bool> {
@@ -130,7 +135,7 @@ fn moved(verb: &StoreVerb, store: &Store, lxcpaths: &[PathBuf], names: &Names) -
     Ok(status::STORE)
 }
 
-fn of_map(verb: &StoreVerb, store: &Store, lxcpaths: &[PathBuf], names: &Names) -> u8 {
+fn of_map(verb: &StoreVerb, store: &Store, lxcpaths: &[PathBuf], names: &ShownNames) -> u8 {
     let done = match verb {
         StoreVerb::List { format } => {
             lock(store, false).and_then(|_held| list(store, lxcpaths, *format, names))
@@ -168,7 +173,7 @@ fn lock(store: &Store, alone: bool) -> io::Result<Lock> {
     Ok(lock)
 }
 
-fn verify(store: &Store, given: &[String], names: &Names) -> io::Result<u8> {
+fn verify(store: &Store, given: &[String], names: &ShownNames) -> io::Result<u8> {
     let _held = lock(store, false)?;
     let mut status = 0;
     for id in store.entries()?.into_iter().filter(|id| is_given(*id, given)) {
@@ -243,7 +248,12 @@ fn clean(store: &Store, lxcpaths: &[PathBuf], forget: bool) -> io::Result<u8> {
     Ok(if cleaned.stuck.is_empty() { 0 } else { status::STORE })
 }
 
-fn remove(store: &Store, lxcpaths: &[PathBuf], given: &[String], names: &Names) -> io::Result<u8> {
+fn remove(
+    store: &Store,
+    lxcpaths: &[PathBuf],
+    given: &[String],
+    names: &ShownNames,
+) -> io::Result<u8> {
     let _held = lock(store, true)?;
     let users = Referrers::find(store.top(), lxcpaths)?;
     for id in store.entries()?.into_iter().filter(|id| !given.is_empty() && is_given(*id, given)) {

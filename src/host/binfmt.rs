@@ -10,7 +10,7 @@ const DIRECTORY: &str = "/proc/sys/fs/binfmt_misc";
 
 /// An entry that is in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct BinfmtEntry {
     /// The program that runs the others.
     pub interpreter: PathBuf,
     /// Whether that was opened when the entry was made, so that no rootfs need have it.
@@ -22,11 +22,11 @@ pub struct Entry {
 
 /// Returns the entries that are in force; nothing, where the kernel does not show them: in a
 /// container the host may have some.
-pub fn entries() -> Option<Vec<Entry>> {
+pub fn entries() -> Option<Vec<BinfmtEntry>> {
     read(Path::new(DIRECTORY))
 }
 
-fn read(directory: &Path) -> Option<Vec<Entry>> {
+fn read(directory: &Path) -> Option<Vec<BinfmtEntry>> {
     let status = fs::read_to_string(directory.join("status")).ok()?;
     if status.trim() != "enabled" {
         return Some(Vec::new());
@@ -40,12 +40,12 @@ fn read(directory: &Path) -> Option<Vec<Entry>> {
 /// file.
 ///
 /// Source: `entry_status` of the kernel's `fs/binfmt_misc.c`.
-fn parse(text: &str) -> Option<Entry> {
+fn parse(text: &str) -> Option<BinfmtEntry> {
     let mut lines = text.lines();
     if lines.next()? != "enabled" {
         return None;
     }
-    let mut entry = Entry {
+    let mut entry = BinfmtEntry {
         interpreter: PathBuf::new(),
         fixed: false,
         offset: 0,
@@ -70,7 +70,7 @@ fn bytes(digits: &str) -> Option<Vec<u8>> {
     pairs.map(|pair| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok()).collect()
 }
 
-impl Entry {
+impl BinfmtEntry {
     /// Tells whether it is for programs of a machine.
     pub fn is_for(&self, machine: Machine) -> bool {
         let header = machine.header();

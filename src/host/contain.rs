@@ -15,7 +15,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, waitpid}
 use rustix::thread::UnshareFlags;
 
 use super::ancestry;
-use super::kernel::{self, Side};
+use super::kernel::{self, ForkResult};
 use super::signals::{Signals, pass_on};
 
 /// How a contained run ended.
@@ -52,14 +52,14 @@ pub fn run(
         }
     };
     match side {
-        Side::Child => {
+        ForkResult::Child => {
             drop((ancestors, speaker, beside));
             if !shares_terminal {
                 let _ = rustix::process::setpgid(None, None);
             }
             kernel::leave_after(|| within(listener, own_pids, work))
         }
-        Side::Parent(id) => {
+        ForkResult::Parent(id) => {
             drop(listener);
             std::mem::forget(work);
             let pidfd = pidfd_open(id, PidfdFlags::empty())?;

@@ -18,7 +18,7 @@ use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait, waitpid};
 use super::child::{End, GRACE, SpawnOptions, Watcher, signal_group};
 use super::inheritance;
 use super::interrupts::{Answer, Interrupts, Work};
-use super::kernel::{self, Received, Start};
+use super::kernel::{self, Received, StartOptions};
 use super::output::{Output, timespec};
 use super::signals::{self, Signals};
 
@@ -71,7 +71,7 @@ impl EventLoop {
         watcher: &mut dyn Watcher,
     ) -> io::Result<End> {
         let own_session = !options.shares_terminal;
-        kernel::start_as(&mut command, Start { own_session, files: inheritance::files() });
+        kernel::start_as(&mut command, StartOptions { own_session, files: inheritance::files() });
         self.supervise(options, watcher, move |writer| {
             command.stdout(writer.try_clone()?).stderr(writer);
             command.spawn().map(|child| Pid::from_child(&child))
@@ -80,7 +80,7 @@ impl EventLoop {
 
     /// Runs a command to its end, and returns what it has printed on standard output.
     pub fn output_of(&mut self, mut command: Command) -> io::Result<(Vec<u8>, End)> {
-        let start = Start { own_session: true, files: inheritance::files() };
+        let start = StartOptions { own_session: true, files: inheritance::files() };
         kernel::start_as(&mut command, start);
         let mut printed = Printed(Vec::new());
         let end = self.supervise(SpawnOptions::default(), &mut printed, move |writer| {

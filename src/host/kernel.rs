@@ -23,7 +23,7 @@ pub const LONGEST_HOST_NAME: usize = 64;
 
 /// Which of the two a process is after a fork.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
+pub enum ForkResult {
     /// The one that forked; the child's id as this process's pid namespace counts.
     Parent(Pid),
     /// The new one.
@@ -36,7 +36,7 @@ pub enum Side {
 ///
 /// What fork(2) says, and `EBUSY` where the process has more than one thread: the child would own
 /// locks that nobody opens.
-pub fn fork() -> io::Result<Side> {
+pub fn fork() -> io::Result<ForkResult> {
     refuse_threads()?;
     // SAFETY: there is one thread, so that the child is a whole process: no lock is held by a
     // thread that does not exist in it.
@@ -50,7 +50,7 @@ pub fn fork() -> io::Result<Side> {
 /// # Errors
 ///
 /// What clone(2) says, and `EBUSY` as [`fork`].
-pub fn fork_into(namespaces: UnshareFlags) -> io::Result<Side> {
+pub fn fork_into(namespaces: UnshareFlags) -> io::Result<ForkResult> {
     refuse_threads()?;
     let flags = i64::from(namespaces.bits()) | i64::from(libc::SIGCHLD);
     let none = 0_i64;
@@ -84,11 +84,11 @@ fn refuse_threads() -> io::Result<()> {
     Ok(())
 }
 
-fn side(id: i64) -> io::Result<Side> {
+fn side(id: i64) -> io::Result<ForkResult> {
     match i32::try_from(id).ok().filter(|id| *id >= 0).map(Pid::from_raw) {
         None => Err(io::Error::last_os_error()),
-        Some(Some(child)) => Ok(Side::Parent(child)),
-        Some(None) => Ok(Side::Child),
+        Some(Some(child)) => Ok(ForkResult::Parent(child)),
+        Some(None) => Ok(ForkResult::Child),
     }
 }
 
@@ -311,7 +311,7 @@ pub fn signal_descriptor(signals: &[Signal]) -> io::Result<OwnedFd> {
 
 /// How a command that is started stands to its caller.
 #[derive(Debug, Clone, Copy)]
-pub struct Start {
+pub struct StartOptions {
     /// Whether it leads a session of its own, and so a process group, and has no terminal.
     pub own_session: bool,
     /// How many files it may have open.
@@ -322,7 +322,7 @@ pub struct Start {
 ///
 /// One that stays in the caller's session shares its terminal: the keys that the caller was told to
 /// ignore mean nothing to it either.
-pub fn start_as(command: &mut Command, start: Start) {
+pub fn start_as(command: &mut Command, start: StartOptions) {
     // SAFETY: the closure allocates nothing, takes no lock, and makes calls alone that are safe in
     // the child of a fork.
     unsafe {

@@ -10,7 +10,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, WaitOptions, setrlimit, waitpid};
 
-use super::kernel::{self, Side};
+use super::kernel::{self, ForkResult};
 use super::rootfs::Rootfs;
 use super::{binfmt, sandbox};
 use crate::lxc::machine::{ADVICE, HEADER, Machine};
@@ -104,7 +104,7 @@ fn is_refused(machine: Machine) -> io::Result<bool> {
     let program = executable(machine)?;
     let path = CString::new(format!("/proc/self/fd/{}", program.as_raw_fd()))?;
     match kernel::fork()? {
-        Side::Child => {
+        ForkResult::Child => {
             // It crashes where it is run, and nobody need hear of that.
             let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
             if let Ok(null) = File::options().read(true).write(true).open("/dev/null") {
@@ -115,7 +115,7 @@ fn is_refused(machine: Machine) -> io::Result<bool> {
             let error = kernel::execute(&path);
             kernel::leave(u8::from(error.raw_os_error() == Some(Errno::NOEXEC.raw_os_error())))
         }
-        Side::Parent(child) => {
+        ForkResult::Parent(child) => {
             let ended = waitpid(Some(child), WaitOptions::empty())?;
             Ok(ended.is_some_and(|(_, status)| status.exit_status() == Some(1)))
         }

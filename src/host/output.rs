@@ -22,7 +22,7 @@ use rustix::process::{
     set_parent_process_death_signal, waitpid,
 };
 
-use super::kernel::{self, Side};
+use super::kernel::{self, ForkResult};
 use super::signals::Signals;
 
 /// How much of what commands print is kept for a reader that does not take it, in bytes.
@@ -209,8 +209,8 @@ impl Writer {
     /// What keeps it from being forked.
     pub fn start(&mut self, reader: OwnedFd) -> io::Result<()> {
         match kernel::fork()? {
-            Side::Child => kernel::leave_after(|| carry(reader, &self.before)),
-            Side::Parent(id) => self.id = Some(id),
+            ForkResult::Child => kernel::leave_after(|| carry(reader, &self.before)),
+            ForkResult::Parent(id) => self.id = Some(id),
         }
         Ok(())
     }

@@ -17,7 +17,7 @@ mod mounts;
 mod privileges;
 mod report;
 mod resolver;
-mod users;
+mod user_namespace;
 
 use std::ffi::OsString;
 use std::io;
@@ -33,15 +33,15 @@ use rustix::thread::{CapabilitySet, UnshareFlags};
 pub use boundary::try_users;
 pub use cache::{Cache, Caches};
 pub use privileges::{ALWAYS, IN_OWN_NETWORK};
-pub use report::{Outcome, Report};
+pub use report::{Outcome, SandboxReport};
 
 use super::fault::{self, FaultKind};
 use super::files;
-use super::kernel::{self, Side};
+use super::kernel::{self, ForkResult};
 use super::rootfs::Rootfs;
 use crate::lxc::call::Mapped;
 use loan::LentFiles;
-use users::Users;
+use user_namespace::UserNamespace;
 
 /// The directories at the top of the rootfs that are covered by filesystems of the sandbox's own.
 const COVERED: [&str; 5] = ["proc", "sys", "dev", "run", "tmp"];
@@ -144,7 +144,7 @@ pub struct Sandbox<'a> {
     settings: Settings<'a>,
     rootfs: Rootfs,
     /// Its user namespace, where it has one of its own.
-    users: Option<&'static Users>,
+    users: Option<&'static UserNamespace>,
     /// What `/etc/resolv.conf` is to be in the sandbox's `/run`, below that: its path and its text.
     resolver: Option<(PathBuf, Vec<u8>)>,
     loans: Vec<LentFiles>,
@@ -244,8 +244,12 @@ impl<'a> Sandbox<'a> {
     ///
     /// # Errors
     ///
-    /// What keeps the process from being forked. What comes later is in the [`Report`].
-    pub fn start(&self, program: &Program, streams: &Streams<'_>) -> io::Result<(Pid, Report)> {
+    /// What keeps the process from being forked. What comes later is in the [`SandboxReport`].
+    pub fn start(
+        &self,
+        program: &Program,
+        streams: &Streams<'_>,
+    ) -> io::Result<(Pid, SandboxReport)> {
         let tree = about(self.settings.rootfs, self.tree())?;
         let caches = self.settings.caches.mounts(self.users)?;
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
@@ -261,9 +265,9 @@ impl<'a> Sandbox<'a> {
             None => kernel::fork_into(namespaces)?,
         };
         match side {
-            Side::Parent(id) => Ok((id, Report::new(reader))),
-            Side::Child => {
-                inside::run(self, inside::Given { tree, caches, writer, program, streams })
+            ForkResult::Parent(id) => Ok((id, SandboxReport::new(reader))),
+            ForkResult::Child => {
+                inside::run(self, inside::InitContext { tree, caches, writer, program, streams })
             }
         }
     }

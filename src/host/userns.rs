@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::account::{self, Range};
 use super::caller::{Caller, id_map};
-use super::kernel::{self, Side};
+use super::kernel::{self, ForkResult};
 use crate::lxc::call::Mapped;
 
 /// The ids of a namespace: which of the caller's world they stand for.
@@ -101,7 +101,7 @@ pub fn enter(ids: Option<Ids>) -> io::Result<()> {
     let (ready, tell_ready) = pipe_with(PipeFlags::CLOEXEC)?;
     let parent = rustix::process::getpid();
     match kernel::fork()? {
-        Side::Child => kernel::leave_after(|| {
+        ForkResult::Child => kernel::leave_after(|| {
             drop(tell_ready);
             let written = write_maps(parent, &ready, ids, (uid, gid));
             if let Err(error) = &written {
@@ -109,7 +109,7 @@ pub fn enter(ids: Option<Ids>) -> io::Result<()> {
             }
             u8::from(written.is_err())
         }),
-        Side::Parent(child) => {
+        ForkResult::Parent(child) => {
             drop(ready);
             let entered = kernel::unshare(UnshareFlags::NEWUSER);
             if entered.is_ok() {
@@ -135,14 +135,14 @@ pub fn enter(ids: Option<Ids>) -> io::Result<()> {
 /// What keeps the child from being forked. That it cannot enter the namespace it says itself.
 pub fn run_in(ids: Option<Ids>, refused: u8, work: impl FnOnce() -> u8) -> io::Result<ExitStatus> {
     match kernel::fork()? {
-        Side::Child => kernel::leave_after(|| match enter(ids) {
+        ForkResult::Child => kernel::leave_after(|| match enter(ids) {
             Ok(()) => work(),
             Err(error) => {
                 let _ = writeln!(io::stderr(), "error: no user namespace can be entered: {error}");
                 refused
             }
         }),
-        Side::Parent(child) => {
+        ForkResult::Parent(child) => {
             std::mem::forget(work);
             let ended = waitpid(Some(child), WaitOptions::empty())?;
             let (_, status) = ended.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;

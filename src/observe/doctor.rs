@@ -14,7 +14,7 @@ use rustix::thread::UnshareFlags;
 use super::finding::{Finding, Verdict, fault, ok};
 use super::{needs, probe};
 use crate::host::caller::Caller;
-use crate::host::kernel::{self, Side};
+use crate::host::kernel::{self, ForkResult};
 use crate::host::userns::{self, Ids};
 use crate::host::{account, lxc_version, lxcpath, machine, program, sandbox, state, template};
 
@@ -188,7 +188,7 @@ fn attempt(work: impl FnOnce() -> io::Result<()>) -> Result<(), String> {
     let (reader, writer) =
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(|e| e.to_string())?;
     match kernel::fork().map_err(|error| error.to_string())? {
-        Side::Child => {
+        ForkResult::Child => {
             drop(reader);
             let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
             let result = result.unwrap_or_else(|_| Err(io::Error::other("a fault of the program")));
@@ -197,7 +197,7 @@ fn attempt(work: impl FnOnce() -> io::Result<()>) -> Result<(), String> {
             }
             kernel::leave(u8::from(result.is_err()))
         }
-        Side::Parent(child) => {
+        ForkResult::Parent(child) => {
             drop(writer);
             let mut reason = String::new();
             let _ = std::fs::File::from(reader).read_to_string(&mut reason);
@@ -220,11 +220,11 @@ fn own_mounts() -> io::Result<()> {
 
 fn pid_namespace() -> io::Result<()> {
     match kernel::fork_into(UnshareFlags::NEWPID)? {
-        Side::Child => {
+        ForkResult::Child => {
             let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
             kernel::leave(u8::from(mount("proc", "/proc", "proc", flags, None).is_err()))
         }
-        Side::Parent(child) => {
+        ForkResult::Parent(child) => {
             match waitpid(Some(child), WaitOptions::empty())?
                 .and_then(|(_, status)| status.exit_status())
             {

@@ -18,13 +18,13 @@ use crate::tree;
 const SHORTEST: usize = 12;
 
 /// What entries and id maps are shown as.
-pub(super) struct Names {
+pub(super) struct ShownNames {
     pub(super) shown: BTreeMap<EntryId, String>,
     /// The longest name of an entry, and that of an id map, in characters.
     widths: (usize, usize),
 }
 
-impl Names {
+impl ShownNames {
     pub(super) fn of(top: &Path, maps: &[String]) -> Self {
         let all = maps.iter().map(|map| Store::new(top, map).entries().unwrap_or_default());
         let shown = plan::entry_names(&all.collect::<Vec<_>>().concat());
@@ -75,7 +75,7 @@ pub(super) fn list(
     store: &Store,
     lxcpaths: &[PathBuf],
     format: ReportFormat,
-    names: &Names,
+    names: &ShownNames,
 ) -> io::Result<u8> {
     let users = Referrers::find(store.top(), lxcpaths)?;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rustix::thread::CapabilitySet;
 
-use super::users::Users;
+use super::user_namespace::UserNamespace;
 use super::{Network, Settings, mounts};
 use crate::host::caller::Caller;
 use crate::host::rootfs::Rootfs;
@@ -34,8 +34,8 @@ const OF_NETWORK: CapabilitySet = CapabilitySet::NET_ADMIN
 pub(super) fn decide(
     settings: &Settings<'_>,
     rootfs: &Rootfs,
-) -> io::Result<Option<&'static Users>> {
-    let found = Users::of_this_process(settings.mapped).map_err(str::to_owned);
+) -> io::Result<Option<&'static UserNamespace>> {
+    let found = UserNamespace::of_this_process(settings.mapped).map_err(str::to_owned);
     let why = match found {
         Ok(users) => match map(users, &rootfs.directory(Path::new("/"))?) {
             Ok(()) => return Ok(Some(users)),
@@ -85,12 +85,12 @@ pub(super) fn capabilities(settings: &Settings<'_>) -> CapabilitySet {
 ///
 /// Why they cannot.
 pub fn try_users(mapped: Option<Mapped>, directory: &Path) -> io::Result<()> {
-    let users = Users::of_this_process(mapped).map_err(io::Error::other)?;
+    let users = UserNamespace::of_this_process(mapped).map_err(io::Error::other)?;
     map(users, &files::open_directory(directory)?)
 }
 
 /// Tries whether a mount of a directory can map ids.
-fn map(users: &Users, directory: &OwnedFd) -> io::Result<()> {
+fn map(users: &UserNamespace, directory: &OwnedFd) -> io::Result<()> {
     let mount = mounts::copy_of(directory)?;
     users.map(&mount).map_err(cannot_map)
 }

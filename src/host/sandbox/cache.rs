@@ -9,7 +9,7 @@ use rustix::mount::MountAttrFlags;
 use super::boundary::cannot_map;
 use super::loan::LentFiles;
 use super::mounts;
-use super::users::Users;
+use super::user_namespace::UserNamespace;
 use crate::host::kernel;
 use crate::host::rootfs::Rootfs;
 
@@ -47,7 +47,7 @@ impl Caches {
     }
 
     /// Returns a mount of each, not yet anywhere, with its ids as the sandbox has them.
-    pub(super) fn mounts(&self, users: Option<&Users>) -> io::Result<Vec<OwnedFd>> {
+    pub(super) fn mounts(&self, users: Option<&UserNamespace>) -> io::Result<Vec<OwnedFd>> {
         let attributes = MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOSUID;
         self.0
             .iter()

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::host::child::{code, signal_group};
 use crate::host::inheritance;
-use crate::host::kernel::{self, Side};
+use crate::host::kernel::{self, ForkResult};
 use crate::host::signals::ENDING;
 
 /// The descriptor of the report, the only one besides the standard streams.
@@ -39,7 +39,7 @@ const NAME: &str = "layered-template";
 const FAILED: u8 = 125;
 
 /// What the first process is given.
-pub(super) struct Given<'a> {
+pub(super) struct InitContext<'a> {
     pub(super) tree: OwnedFd,
     pub(super) caches: Vec<OwnedFd>,
     pub(super) writer: OwnedFd,
@@ -48,14 +48,14 @@ pub(super) struct Given<'a> {
 }
 
 /// Runs as the first process, to its end.
-pub(super) fn run(sandbox: &Sandbox<'_>, given: Given<'_>) -> ! {
+pub(super) fn run(sandbox: &Sandbox<'_>, context: InitContext<'_>) -> ! {
     // A panic must not unwind into the parent's code either.
     let _ = catch_unwind(AssertUnwindSafe(|| {
-        if let Err(error) = build(sandbox, &given) {
-            report::not_built(&given.writer, &error.to_string());
+        if let Err(error) = build(sandbox, &context) {
+            report::not_built(&context.writer, &error.to_string());
             kernel::leave(FAILED);
         }
-        let Given { writer, program, streams, .. } = given;
+        let InitContext { writer, program, streams, .. } = context;
         // By its number it survives what closes all others.
         let Ok(report) = kernel::move_to(writer, REPORT) else { kernel::leave(FAILED) };
         let ended = kernel::close_from(REPORT + 1)
@@ -74,9 +74,9 @@ pub(super) fn run(sandbox: &Sandbox<'_>, given: Given<'_>) -> ! {
     kernel::leave(FAILED)
 }
 
-fn build(sandbox: &Sandbox<'_>, given: &Given<'_>) -> io::Result<()> {
+fn build(sandbox: &Sandbox<'_>, context: &InitContext<'_>) -> io::Result<()> {
     let settings = &sandbox.settings;
-    let Given { tree, caches, .. } = given;
+    let InitContext { tree, caches, .. } = context;
     // Where the run has a pid namespace of its own the kernel does as much; it may have none.
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     rustix::process::setsid()?;
@@ -105,7 +105,7 @@ fn build(sandbox: &Sandbox<'_>, given: &Given<'_>) -> io::Result<()> {
             tracing::debug!(%error, what, "the sandbox has none of its own");
         }
     }
-    about("the standard streams", standard_streams(given.streams))?;
+    about("the standard streams", standard_streams(context.streams))?;
     let capabilities = ALWAYS | boundary::capabilities(settings);
     // Before there is anybody else: this process is a copy of one of the host's, with all that it
     // knows in its memory, its arguments and its environment.
@@ -163,8 +163,8 @@ fn supervise(program: &Program, terminal: bool, report: &OwnedFd) -> io::Result<
     let [first, second, third] = ENDING;
     let signals = kernel::signal_descriptor(&[first, second, third, Signal::CHILD])?;
     let id = match kernel::fork()? {
-        Side::Child => become_program(program, terminal, report),
-        Side::Parent(id) => id,
+        ForkResult::Child => become_program(program, terminal, report),
+        ForkResult::Parent(id) => id,
     };
     loop {
         while let Some((child, status)) = reap()? {

@@ -23,7 +23,7 @@ use rustix::process::{WaitOptions, waitpid};
 use rustix::thread::UnshareFlags;
 
 use super::{MountedFile, Network, Settings};
-use crate::host::kernel::{self, Side};
+use crate::host::kernel::{self, ForkResult};
 
 const RO: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_RDONLY;
 const NOSUID: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID;
@@ -213,13 +213,13 @@ fn sys(tree: &OwnedFd, own_network: bool) -> io::Result<()> {
 /// in a user namespace, and has the host's interfaces in it.
 fn sys_of_no_network(tree: &OwnedFd) -> io::Result<()> {
     match kernel::fork()? {
-        Side::Child => {
+        ForkResult::Child => {
             let mounted = kernel::unshare(UnshareFlags::NEWNET)
                 .and_then(|()| new("sysfs", RO | INERT, &[]))
                 .and_then(|sys| attach(&sys, tree, "sys"));
             kernel::leave(u8::from(mounted.is_err()))
         }
-        Side::Parent(child) => {
+        ForkResult::Parent(child) => {
             let status = waitpid(Some(child), WaitOptions::empty())?;
             match status.and_then(|(_, status)| status.exit_status()) {
                 Some(0) => Ok(()),

@@ -33,11 +33,11 @@ pub enum Outcome {
 
 /// The report of a sandbox, to be read when its first process has ended.
 #[derive(Debug)]
-pub struct Report {
+pub struct SandboxReport {
     reader: File,
 }
 
-impl Report {
+impl SandboxReport {
     pub(super) fn new(reader: OwnedFd) -> Self {
         Self { reader: reader.into() }
     }

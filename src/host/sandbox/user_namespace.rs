@@ -20,7 +20,7 @@ use rustix::thread::UnshareFlags;
 
 use super::mounts;
 use crate::host::caller::{Caller, Extent, id_map};
-use crate::host::kernel::{self, Side};
+use crate::host::kernel::{self, ForkResult};
 use crate::lxc::call::Mapped;
 
 /// The ids of the host that root's sandboxes have: all of the upper half, for all of the lower half
@@ -32,19 +32,19 @@ const FAILED: u8 = 125;
 
 /// A user namespace that sandboxes of this process can have.
 #[derive(Debug)]
-pub(super) struct Users {
+pub(super) struct UserNamespace {
     uids: Vec<Extent>,
     gids: Vec<Extent>,
     /// A namespace that has this map, where mounts have to map ids by it.
     map: Option<OwnedFd>,
 }
 
-impl Users {
+impl UserNamespace {
     /// Returns the one for this process, whose caller `mapped` stands for; else why there is none.
     ///
     /// It is tried out once: in a namespace of such ids, a `/proc` of its own is mounted.
     pub(super) fn of_this_process(mapped: Option<Mapped>) -> Result<&'static Self, &'static str> {
-        static FOUND: OnceLock<Result<Users, String>> = OnceLock::new();
+        static FOUND: OnceLock<Result<UserNamespace, String>> = OnceLock::new();
         FOUND.get_or_init(|| Self::find(mapped)).as_ref().map_err(String::as_str)
     }
 
@@ -80,18 +80,18 @@ impl Users {
     /// # Errors
     ///
     /// What the kernel refuses. The child that cannot go on just ends.
-    pub(super) fn fork_into(&self, namespaces: UnshareFlags) -> io::Result<Side> {
+    pub(super) fn fork_into(&self, namespaces: UnshareFlags) -> io::Result<ForkResult> {
         let (ready, tell_ready) = pipe_with(PipeFlags::CLOEXEC)?;
         let (gate, open_gate) = pipe_with(PipeFlags::CLOEXEC)?;
         match kernel::fork_into(namespaces | UnshareFlags::NEWUSER)? {
-            Side::Child => {
+            ForkResult::Child => {
                 drop((ready, open_gate));
                 match wait_for_ids(tell_ready, gate).and_then(|()| become_root()) {
-                    Ok(()) => Ok(Side::Child),
+                    Ok(()) => Ok(ForkResult::Child),
                     Err(_) => kernel::leave(FAILED),
                 }
             }
-            Side::Parent(id) => {
+            ForkResult::Parent(id) => {
                 drop((tell_ready, gate));
                 let written = File::from(ready)
                     .read_exact(&mut [0])
@@ -102,7 +102,7 @@ impl Users {
                     let _ = waitpid(Some(id), WaitOptions::empty());
                     return Err(error);
                 }
-                Ok(Side::Parent(id))
+                Ok(ForkResult::Parent(id))
             }
         }
     }
@@ -118,7 +118,7 @@ impl Users {
     fn try_out(&self) -> io::Result<OwnedFd> {
         let (gate, open_gate) = pipe_with(PipeFlags::CLOEXEC)?;
         match self.fork_into(UnshareFlags::NEWPID | UnshareFlags::NEWNS)? {
-            Side::Child => {
+            ForkResult::Child => {
                 drop(open_gate);
                 let _ = File::from(gate).read(&mut [0]);
                 let private = MountPropagationFlags::REC | MountPropagationFlags::PRIVATE;
@@ -128,7 +128,7 @@ impl Users {
                 let number = built.err().map(|error| error.raw_os_error().unwrap_or_default());
                 kernel::leave(number.map_or(0, |number| u8::try_from(number).unwrap_or(FAILED)))
             }
-            Side::Parent(id) => {
+            ForkResult::Parent(id) => {
                 drop(gate);
                 let namespace =
                     process(id).and_then(|process| File::open(format!("{process}/ns/user")));
