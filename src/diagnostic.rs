@@ -38,7 +38,7 @@ pub struct Diagnostic {
     pub severity: Severity,
     /// What is wrong, in one line.
     pub message: String,
-    /// What the caret points at; nothing for a file that could not be read.
+    /// What the caret points at; `None` for a file that could not be read.
     pub at: Option<At>,
     /// The file, where there is no place in it to point at.
     pub file: PathBuf,
@@ -137,13 +137,26 @@ impl Diagnostic {
                 let shown = format!("{path}:{line}:{}", excerpt.column());
                 replace_below_title(&rendered, &shown, &format!("{path}:{line}:{column}"))
             }
-            _ => rendered,
+            // A gutter without a line of a file beside it is only ink.
+            _ => {
+                let lines = rendered.split_inclusive('\n').filter(|line| !is_empty_gutter(line));
+                lines.collect()
+            }
         }
     }
 
     pub(super) fn sort_key(&self) -> (&PathBuf, usize, Severity) {
         (&self.file, self.at.as_ref().map_or(0, |at| at.span.start), self.severity)
     }
+}
+
+/// Tells whether a rendered line is nothing but the bar at the left.
+fn is_empty_gutter(line: &str) -> bool {
+    let line = line.trim_end().trim_end_matches("\u{1b}[0m").trim_end();
+    line.strip_suffix('|').is_some_and(|before| {
+        let before = before.trim();
+        before.is_empty() || (before.starts_with('\u{1b}') && before.ends_with('m'))
+    })
 }
 
 /// Replaces the first `from` below the first line.

@@ -81,7 +81,7 @@ fn more_than_a_mebibyte_is_refused() {
 
 #[test]
 fn bytes_that_are_not_utf_8_are_pointed_at() {
-    let help = " |\n = help: TOML is UTF-8; `iconv -f LATIN1 -t UTF-8` may convert the file\n";
+    let help = " = help: TOML is UTF-8; `iconv -f LATIN1 -t UTF-8` may convert the file\n";
     for (bytes, place) in [
         (&b"manifest = 1\n# caf\xe9\n"[..], "line 2, column 6"),
         (b"\xff\xfem\0", "line 1, column 1"),
