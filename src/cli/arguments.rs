@@ -7,23 +7,23 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::manifest::Duration;
 
-/// Makes LXC containers from manifests: ordered layers around an LXC template.
+/// Make LXC containers from manifests: ordered layers around an LXC template.
 #[derive(Debug, Parser)]
 #[command(name = "layered-template", version, max_term_width = 100)]
 #[command(after_help = "\
 As a template of LXC's, after `layered-template install-template`:
   lxc-create -t layered-template -n NAME -- --manifest ROLE.toml [ARGUMENTS OF THE TEMPLATE...]
 
-Exit status: 0 done; 1 findings; 2 a command line or a manifest that cannot be used; 3 a pre step,
-4 the upstream template, 5 files or config, 6 a post step, 7 a check, 8 the layer store failed; 128+N
-signal N.")]
+Exit status: 0 done; 1 findings; 2 unusable command line or manifest; failure of: 3 a pre step, \
+4 the upstream template, 5 files or config, 6 a post step, 7 a check, 8 the layer store; \
+128+N ended by signal N.")]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) verb: Verb,
 }
 
 impl Cli {
-    /// Returns how much is told: -1 with `--quiet`, else how often `-v` stands there.
+    /// Returns how much is printed: -1 with `--quiet`, else how often `-v` is given.
     pub(crate) fn verbosity(&self) -> i8 {
         let (verbose, quiet) = match &self.verb {
             Verb::Plan(arguments) => (arguments.verbose, false),
@@ -37,34 +37,34 @@ impl Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Shows what a run would do: every step, file and line. Changes nothing and runs nothing.
+    /// Show what a run would do: every step, file and line. Change nothing and run nothing.
     Plan(PlanArguments),
-    /// Judges manifests.
+    /// Check manifests.
     Validate(ValidateArguments),
-    /// Makes a container without LXC: the same run into a plain directory, with a config that LXC
+    /// Make a container without LXC: the same run into a plain directory, with a config that LXC
     /// loads.
     Create(CreateArguments),
-    /// Fills the layer store without a container: each layer of the manifests is made once.
+    /// Fill the layer store without a container: build each layer of the manifests once.
     Build(BuildArguments),
-    /// Enters the rootfs of a failed run or of a container, in the sandbox of its steps.
+    /// Enter the rootfs of a failed run or of a container, in the sandbox of its steps.
     Shell(ShellArguments),
-    /// Says what this host and this user can and cannot do.
+    /// Report what this host and this user can and cannot do.
     Doctor(DoctorArguments),
-    /// Lists the reusable layers, or shows one.
+    /// List the reusable layers, or show one.
     #[command(subcommand)]
     Layer(LayerVerb),
-    /// Looks after the layer store.
+    /// Look after the layer store.
     #[command(subcommand)]
     Store(StoreVerb),
-    /// Writes a manifest to start from.
+    /// Write a manifest to start from.
     Init(InitArguments),
-    /// Prints the JSON schema of a format.
+    /// Print the JSON schema of a format.
     Schema(SchemaArguments),
-    /// Installs this program where `lxc-create -t layered-template` looks for it.
+    /// Install this program where `lxc-create -t layered-template` looks for it.
     InstallTemplate(InstallArguments),
-    /// Prints the completions for a shell.
+    /// Print the completions for a shell.
     Completions(CompletionArguments),
-    /// Prints the manual page, or writes one page a subcommand into a directory.
+    /// Print the manual page, or write one page per subcommand into a directory.
     Man(ManArguments),
 }
 
@@ -75,7 +75,7 @@ pub(crate) struct ManifestArgument {
     /// The manifest.
     #[arg(value_name = "MANIFEST")]
     positional: Option<PathBuf>,
-    /// The manifest, as template mode names it.
+    /// The manifest, as an option: the way template mode names it.
     #[arg(long, value_name = "MANIFEST")]
     manifest: Option<PathBuf>,
 }
@@ -99,10 +99,10 @@ impl ManifestArgument {
 /// Values for a manifest's variables.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct ValueArguments {
-    /// Sets a variable of the manifest; may be given again.
+    /// Set a variable of the manifest; may be repeated.
     #[arg(long, value_name = "NAME=VALUE")]
     pub(crate) set: Vec<String>,
-    /// Sets the variables that a TOML file gives; may be given again.
+    /// Set variables from a TOML file; may be repeated.
     #[arg(long = "vars-file", value_name = "FILE")]
     pub(crate) vars_files: Vec<PathBuf>,
 }
@@ -110,22 +110,23 @@ pub(crate) struct ValueArguments {
 /// How a run uses the layer store.
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub(crate) struct StorageArguments {
-    /// How the container comes to what is stored.
+    /// How to use the layer store: copy it into the container, share it through overlayfs, or do not
+    /// use it.
     #[arg(long, value_enum, value_name = "HOW", default_value_t = StorageMode::Copy)]
     pub(crate) storage: StorageMode,
-    /// Makes everything anew that is stored.
+    /// Rebuild everything that is stored.
     #[arg(long)]
     pub(crate) rebuild: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum StorageMode {
-    /// It owns a copy.
+    /// Copy stored layers into the container.
     #[default]
     Copy,
-    /// It stands on the stored tree, as an overlay.
+    /// Share the stored tree through overlayfs.
     Overlay,
-    /// Every layer is made in the container itself.
+    /// Do not use the store: build every layer in the container itself.
     None,
 }
 
@@ -135,22 +136,22 @@ pub(crate) struct PlanArguments {
     pub(crate) manifest: ManifestArgument,
     #[command(flatten)]
     pub(crate) values: ValueArguments,
-    /// The name of the container; the manifest's, where none is given.
+    /// The name of the container [default: the manifest's].
     #[arg(long, short, value_name = "NAME")]
     pub(crate) name: Option<String>,
-    /// The directory of LXC's containers.
+    /// The directory of LXC's containers [default: LXC's own].
     #[arg(long, short = 'P', value_name = "DIR")]
     pub(crate) lxcpath: Option<PathBuf>,
-    /// What the container's config starts with, as `lxc-create -f` has it; LXC's default.conf, where
-    /// there is one.
+    /// The file that the container's config starts with, as for `lxc-create -f` [default: LXC's
+    /// default.conf, if there is one].
     #[arg(long, short = 'f', value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) storage: StorageArguments,
-    /// How the plan is written.
+    /// Plan output format.
     #[arg(long, value_enum, default_value_t = PlanFormat::Text)]
     pub(crate) format: PlanFormat,
-    /// Shows whole texts of steps, environments, and the entries of trees.
+    /// Show the whole text of steps, environments, and the entries of trees.
     #[arg(long, short, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
     /// Arguments for the upstream template.
@@ -175,7 +176,7 @@ pub(crate) struct ValidateArguments {
     pub(crate) manifests: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) values: ValueArguments,
-    /// How the findings are written.
+    /// Findings output format.
     #[arg(long, value_enum, default_value_t = FindingsFormat::Text)]
     pub(crate) format: FindingsFormat,
 }
@@ -199,10 +200,11 @@ pub(crate) struct CreateArguments {
     /// The name of the container.
     #[arg(long, short, value_name = "NAME")]
     pub(crate) name: String,
-    /// The directory of LXC's containers; LXC's own default, where none is given.
+    /// The directory of LXC's containers [default: LXC's own].
     #[arg(long, short = 'P', value_name = "DIR")]
     pub(crate) lxcpath: Option<PathBuf>,
-    /// What the container's config starts with; LXC's default.conf, where there is one.
+    /// The file that the container's config starts with [default: LXC's default.conf, if there is
+    /// one].
     #[arg(long, short = 'f', value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
@@ -221,14 +223,14 @@ pub(crate) struct BuildArguments {
     pub(crate) manifests: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) values: ValueArguments,
-    /// What the config of the containers starts with: its id map decides which part of the store is
-    /// filled; LXC's default.conf, where there is one.
+    /// The file that the containers' config starts with; its id map decides which part of the store is
+    /// filled [default: LXC's default.conf, if there is one].
     #[arg(long, short = 'f', value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Makes everything anew that is stored, each layer once.
+    /// Rebuild everything that is stored, each layer once.
     #[arg(long)]
     pub(crate) rebuild: bool,
-    /// Makes anew what is older, as `7d`: a number and `s`, `m`, `h` or `d`.
+    /// Rebuild what is older than this: a number and `s`, `m`, `h` or `d`, as in `7d`.
     #[arg(long, value_name = "DURATION", conflicts_with = "rebuild", value_parser = duration)]
     pub(crate) older_than: Option<Duration>,
     #[command(flatten)]
@@ -242,7 +244,7 @@ fn duration(text: &str) -> Result<Duration, &'static str> {
     Duration::parse(text).ok_or("write a number and `s`, `m`, `h` or `d`")
 }
 
-/// How a run is told of, what is kept of it, and what its steps may do.
+/// How a run is reported, what is kept of it, and what its steps may do.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct RunArguments {
     /// Keep the rootfs of a failed run for people to look at.
@@ -255,16 +257,16 @@ pub(crate) struct RunArguments {
     pub(crate) talk: TalkArguments,
 }
 
-/// How much a run tells, and how.
+/// How much a run prints, and how.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct TalkArguments {
-    /// Tells more.
+    /// Print more; may be repeated.
     #[arg(long, short, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
-    /// Tells nothing but failures.
+    /// Print nothing but failures.
     #[arg(long, short, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
-    /// How it is told what happens.
+    /// Progress output format.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,
 }
@@ -273,15 +275,15 @@ pub(crate) struct TalkArguments {
 pub(crate) enum LogFormat {
     /// For people.
     Text,
-    /// One JSON object a line.
+    /// For programs: one JSON object per line.
     Json,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum LayerVerb {
-    /// Lists the reusable layers that a manifest in this directory can use.
+    /// List the reusable layers that a manifest in this directory can use.
     List,
-    /// Shows a reusable layer: what it is for, and its variables.
+    /// Show a reusable layer: what it is for, and its variables.
     Show {
         /// Its name.
         name: String,
@@ -290,25 +292,25 @@ pub(crate) enum LayerVerb {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum StoreVerb {
-    /// Lists what is stored: layer, role, size, age, and how many containers stand on it.
+    /// List what is stored: layer, role, size, age, and how many containers use it.
     List {
-        /// How it is written.
+        /// List output format.
         #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
         format: ReportFormat,
     },
-    /// Reads all that is stored again, and tells of every byte that is not as it was.
+    /// Read all that is stored again, and report every byte that has changed.
     Verify {
-        /// The entries, by the beginning of their names; all, where none is given.
+        /// The entries, by the beginning of their names [default: all].
         #[arg(value_name = "ENTRY")]
         entries: Vec<String>,
     },
-    /// Removes what no container stands on.
+    /// Remove what no container uses.
     Gc {
-        /// Forgets containers that cannot be reached, so that what they stand on can go.
+        /// Forget containers that cannot be reached, so that what they use can be removed.
         #[arg(long)]
         forget: bool,
     },
-    /// Removes entries.
+    /// Remove entries.
     Remove {
         /// The entries, by the beginning of their names.
         #[arg(required = true, value_name = "ENTRY")]
@@ -318,10 +320,10 @@ pub(crate) enum StoreVerb {
 
 #[derive(Debug, Args)]
 pub(crate) struct InitArguments {
-    /// The file that is written; there must be none.
+    /// The file to write; it must not exist.
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
-    /// The template that the manifest wraps: a name in LXC's template directory, a path, or
+    /// The template for the manifest to wrap: a name in LXC's template directory, a path, or
     /// `builtin:busybox`.
     #[arg(long, value_name = "TEMPLATE", default_value = "builtin:busybox")]
     pub(crate) template: String,
@@ -329,7 +331,7 @@ pub(crate) struct InitArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct SchemaArguments {
-    /// Of which format.
+    /// Which format.
     #[arg(value_enum, default_value_t = Schema::Manifest)]
     pub(crate) of: Schema,
 }
@@ -348,27 +350,27 @@ pub(crate) enum Schema {
 
 #[derive(Debug, Args)]
 pub(crate) struct ShellArguments {
-    /// The directory of a failed run, or the name of a container, or the name of one that a failed
-    /// run was to make.
+    /// The directory of a failed run, the name of a container, or the name of one that a failed run
+    /// was to make.
     #[arg(value_name = "FAILED-RUN|CONTAINER")]
     pub(crate) place: PathBuf,
-    /// The directory of LXC's containers; LXC's own default, where none is given.
+    /// The directory of LXC's containers [default: LXC's own].
     #[arg(long, short = 'P', value_name = "DIR")]
     pub(crate) lxcpath: Option<PathBuf>,
-    /// With the host's network, as a step with `network = true`.
+    /// Use the host's network, as a step with `network = true` does.
     #[arg(long)]
     pub(crate) network: bool,
     /// Give it the host's network even where nothing keeps it from the host's containers.
     #[arg(long, requires = "network")]
     pub(crate) allow_untrusted: bool,
-    /// What runs there; `/bin/sh`, where nothing is given.
+    /// The command to run [default: `/bin/sh`].
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArguments {
-    /// How the findings are written.
+    /// Findings output format.
     #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
     pub(crate) format: ReportFormat,
 }
@@ -383,7 +385,7 @@ pub(crate) enum ReportFormat {
 
 #[derive(Debug, Args)]
 pub(crate) struct InstallArguments {
-    /// Where to; LXC's template directory, where none is given.
+    /// The directory to install into [default: LXC's template directory].
     #[arg(long, value_name = "DIR")]
     pub(crate) directory: Option<PathBuf>,
 }
@@ -396,7 +398,7 @@ pub(crate) struct CompletionArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct ManArguments {
-    /// The directory that all pages are written into.
+    /// The directory to write all pages into.
     #[arg(long, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,
 }

@@ -72,11 +72,11 @@ fn describe(name: &str, layer: &LayerFile, source: &Source) -> String {
     let mut text = String::new();
     let description = layer.description.as_deref().unwrap_or("no description");
     let _ = writeln!(text, "{name}: {}", shell::one_line(description));
-    let from = match source.has_dir() {
-        true => source.path.display().to_string(),
+    let origin = match source.has_dir() {
+        true => format!("from {}", source.path.display()),
         false => "part of the program".to_owned(),
     };
-    let _ = writeln!(text, "  from {from}");
+    let _ = writeln!(text, "  {origin}");
     if !layer.variables.is_empty() {
         let _ = writeln!(text, "\nIts variables:");
         for variable in &layer.variables {

@@ -31,19 +31,20 @@ layered-template makes a container from a manifest: ordered layers around an LXC
 
   lxc-create -t layered-template -n NAME -- --manifest ROLE.toml [ARGUMENTS OF THE TEMPLATE...]
 
-  --manifest FILE          the manifest; a first argument that is no option means the same
-  --set NAME=VALUE         sets a variable of the manifest
-  --vars-file FILE         sets the variables that a TOML file gives
-  --storage HOW            how the container comes to stored layers: `copy`, which is the default,
-                           `overlay`, or `none`
-  --rebuild                makes everything anew that is stored
-  --keep-failed            keeps the rootfs of a failed run for people to look at
-  --allow-untrusted        gives steps the host's network even where nothing keeps them from the
+  --manifest FILE          use this manifest; a first argument that is no option means the same
+  --set NAME=VALUE         set a variable of the manifest
+  --vars-file FILE         set variables from a TOML file
+  --storage HOW            how to use the layer store: `copy` it into the container, which is the
+                           default, share it through overlayfs (`overlay`), or do not use it (`none`)
+  --rebuild                rebuild everything that is stored
+  --keep-failed            keep the rootfs of a failed run for people to look at
+  --allow-untrusted        give steps the host's network even where nothing keeps them from the
                            host's containers
-  --log-format text|json   how it is told what happens
-  -h, --help               with a manifest, its role, its layers, and its template's own help
+  --log-format text|json   progress output format
+  -h, --help               show this help; with a manifest, its role, its layers, and its template's
+                           own help
 
-All other arguments go to the template that the manifest wraps. What a run would do is shown by
+All other arguments go to the template that the manifest wraps. To see what a run would do, use
 `layered-template plan ROLE.toml`.
 ";
 
@@ -213,7 +214,7 @@ fn answer(
         let depth = template::depth();
         if depth >= DEEPEST {
             let message = format!("template `{name}` is this program again, {depth} levels deep");
-            output::error(&message, Some("a manifest must not come to itself through `args`"));
+            output::error(&message, Some("a manifest cannot invoke itself through `args`"));
             return status::UPSTREAM;
         }
         let mut command = Command::new(path);
@@ -258,8 +259,15 @@ fn role(plan: &Plan, to: &mut dyn std::io::Write) -> std::io::Result<()> {
     for layer in plan.layers() {
         writeln!(to, "  {}", layer.name)?;
     }
-    let template = shell::one_line(&plan.upstream().template);
-    writeln!(to, "\nThe help of its template, {template}:\n")
+    let upstream = plan.upstream();
+    match upstream.program {
+        Template::File { .. } => {
+            let template = shell::one_line(&upstream.template);
+            writeln!(to, "\nThe help of its template, {template}:\n")
+        }
+        // The program's own has none.
+        Template::Busybox { .. } => Ok(()),
+    }
 }
 
 /// Makes a directory that stands in for a container's.
