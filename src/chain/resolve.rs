@@ -16,7 +16,7 @@ use crate::source::{At, Source};
 /// all of its file.
 const MOST_USED: usize = 16 * 1024 * 1024;
 
-/// How many manifests may stand on each other.
+/// How many manifests may extend each other.
 const DEEPEST: usize = 16;
 
 /// Where the files are that a manifest names.
@@ -24,7 +24,7 @@ pub trait Library {
     /// Reads the manifest that is named as `path` at `at`; [`Source::sibling`] says where it is.
     fn base(&mut self, path: &Path, at: &At) -> Result<Arc<Source>, Report>;
 
-    /// Finds the reusable layer that is named at `at`; nothing where there is none of this name.
+    /// Finds the reusable layer that is named at `at`; `None` if there is none of this name.
     fn layer(&mut self, name: &LayerName, at: &At) -> Result<Option<Arc<Source>>, Report>;
 
     /// Returns the names of all layers that can be found from `at`.
@@ -88,7 +88,7 @@ struct Resolver<'a> {
 }
 
 impl Resolver<'_> {
-    /// Reads a manifest and what it stands on, the innermost first.
+    /// Reads a manifest and those it extends, the innermost first.
     fn manifests(&mut self, source: &Arc<Source>) -> Vec<Manifest> {
         let mut manifests = Vec::new();
         let mut read: Vec<Arc<Source>> = Vec::new();
@@ -136,7 +136,7 @@ impl Resolver<'_> {
                 format!("a cycle: {}", names.join(" extends "))
             }
             None if read.len() == DEEPEST => {
-                format!("more than {DEEPEST} manifests stand on each other")
+                format!("more than {DEEPEST} manifests extend each other")
             }
             None => return false,
         };

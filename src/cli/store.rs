@@ -70,16 +70,16 @@ pub(super) fn main(verb: &StoreVerb) -> u8 {
 fn unknown(names: &ShownNames, given: &[String]) -> Option<String> {
     given.iter().find_map(|text| {
         let hits: Vec<_> = names.shown.iter().filter(|(id, _)| id.is_named(text)).collect();
-        let shown = shell::word(text);
+        let shown = shell::one_line(text);
         match hits.as_slice() {
-            [] => Some(format!("nothing that is stored is named {shown}")),
+            [] => Some(format!("no stored entry matches `{shown}`")),
             [_] => None,
             several => {
                 let count = several.len();
                 let names = several.iter().take(MOST_NAMES).map(|(_, name)| format!("`{name}`"));
                 let names = names.collect::<Vec<_>>().join(", ");
                 let more = if count > MOST_NAMES { ", ..." } else { "" };
-                Some(format!("{count} entries are named {shown}: {names}{more}"))
+                Some(format!("{count} entries match `{shown}`: {names}{more}"))
             }
         }
     })

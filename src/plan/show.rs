@@ -140,7 +140,7 @@ impl Show<'_> {
         if upstream.standing.as_ref().is_some_and(CacheStatus::is_stored) {
             self.more(
                 "",
-                format_args!("for the store: the placeholder becomes the name of whoever takes it"),
+                format_args!("built for the store; the placeholder is replaced by the container's name"),
             )?;
         }
         self.why(upstream.standing.as_ref())?;
