@@ -32,7 +32,7 @@ pub struct Chain {
 pub struct Variable {
     /// Its name.
     pub name: String,
-    /// Its value; nothing for a secret, and where a layer's pre steps hand it inward.
+    /// Its value; `None` for a secret, and where a layer's pre steps hand it inward.
     pub value: Option<Value>,
     /// The layer that hands it inward.
     pub from: Option<LayerName>,
@@ -42,7 +42,7 @@ pub struct Variable {
     pub description: Option<String>,
     /// Whether it is a secret.
     pub secret: bool,
-    /// Where its value came from; nothing only where that is reported as an error.
+    /// Where its value came from; `None` only if that is reported as an error.
     pub origin: Option<Origin>,
 }
 

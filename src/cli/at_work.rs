@@ -23,7 +23,7 @@ impl AtWork {
         Ok(Self { file: memfd_create("at-work", MemfdFlags::CLOEXEC)?.into() })
     }
 
-    /// Returns what was begun and has not ended; nothing, where nothing was.
+    /// Returns what was begun and has not ended; `None` if nothing was.
     pub(super) fn read(&self) -> Option<String> {
         let mut bytes = [0; LONGEST];
         let count = self.file.read_at(&mut bytes, 0).ok()?;

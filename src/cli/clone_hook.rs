@@ -1,6 +1,6 @@
-//! The hook that LXC calls when a container that stands on the layer store is copied.
+//! The hook that LXC calls when a container that shares the layer store is copied.
 //!
-//! It notes the copy, so that what it stands on stays, wherever the copy is. It fails no copy.
+//! It registers the copy, so that what the copy uses is kept, wherever it is. It never makes a copy fail.
 
 use std::path::{Path, PathBuf};
 

@@ -41,7 +41,7 @@ impl Mapping {
         }
     }
 
-    /// Returns the ids of the namespace that the run works in; nothing, where they are the host's.
+    /// Returns the ids of the namespace that the run works in; `None` if they are the host's.
     pub(super) fn ids(self, caller: &Caller) -> Option<Ids> {
         let one = |first| Range { first, count: 1 };
         match self {

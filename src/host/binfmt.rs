@@ -20,7 +20,7 @@ pub struct BinfmtEntry {
     mask: Vec<u8>,
 }
 
-/// Returns the entries that are in force; nothing, where the kernel does not show them: in a
+/// Returns the entries that are in force; `None` if the kernel does not show them: in a
 /// container the host may have some.
 pub fn entries() -> Option<Vec<BinfmtEntry>> {
     read(Path::new(DIRECTORY))
@@ -36,7 +36,7 @@ fn read(directory: &Path) -> Option<Vec<BinfmtEntry>> {
     Some(texts.filter_map(|text| parse(&text)).collect())
 }
 
-/// Parses an entry as the kernel shows it; nothing, where it is not in force or goes by the name of a
+/// Parses an entry as the kernel shows it; `None` if it is not in force or goes by the name of a
 /// file.
 ///
 /// Source: `entry_status` of the kernel's `fs/binfmt_misc.c`.

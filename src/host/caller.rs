@@ -11,7 +11,7 @@ pub struct Caller {
     pub uid: u32,
     /// The effective group, likewise.
     pub gid: u32,
-    /// The id map of the user namespace that this process is in; nothing in the host's own.
+    /// The id map of the user namespace that this process is in; `None` in the host's own.
     pub map: Option<Vec<Extent>>,
 }
 

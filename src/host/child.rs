@@ -61,7 +61,7 @@ pub struct SpawnOptions {
     /// Whether it shares the process group of this process, and so the terminal. Otherwise it has
     /// a session of its own, whose group signals reach as a whole, and just once.
     pub shares_terminal: bool,
-    /// How long [`Watcher::tick`] is not called at the most; never, where it is nothing.
+    /// How long [`Watcher::tick`] is not called at the most; never if `None`.
     pub tick: Option<Duration>,
     /// What it is to a run that is asked to end.
     pub work: Work,

@@ -87,7 +87,7 @@ pub fn refusal(rootfs: &Rootfs, word: &OsStr) -> Option<String> {
     })
 }
 
-/// Returns the machine of a program of a rootfs, named as a command names it; nothing, where it is
+/// Returns the machine of a program of a rootfs, named as a command names it; `None` if it is
 /// not there, or is no executable in the ELF format.
 fn of_program(rootfs: &Rootfs, name: &OsStr) -> Option<Machine> {
     let machine = |path: &Path| Machine::of_executable(&rootfs.head(path, HEADER).ok()?);

@@ -143,7 +143,7 @@ impl Output {
     }
 
     /// Returns how long a command has to wait before it may print more, because the reader is slow:
-    /// nothing, where it has not to wait.
+    /// `None` if it has not to wait.
     pub(super) fn holds_up(&self) -> Option<Duration> {
         self.stalls_in().filter(|time| !time.is_zero())
     }

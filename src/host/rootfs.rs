@@ -95,7 +95,7 @@ impl Rootfs {
         Place::new(directory, path)
     }
 
-    /// Returns the place at `path`, or nothing where there is no directory above it.
+    /// Returns the place at `path`, or `None` if there is no directory above it.
     pub fn existing_place(&self, path: &Path) -> io::Result<Option<Place>> {
         match self.directory(path.parent().unwrap_or(Path::new("/"))) {
             Ok(directory) => Place::new(directory, path).map(Some),
@@ -211,7 +211,7 @@ impl Place {
         &self.name
     }
 
-    /// Returns what is there, a link not followed; nothing, where there is nothing.
+    /// Returns what is there, a link not followed; `None` if there is nothing.
     pub fn look(&self) -> io::Result<Option<Stat>> {
         match statat(&self.directory, &self.name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(stat)),

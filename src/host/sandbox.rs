@@ -71,7 +71,7 @@ pub enum Network {
     Host,
 }
 
-/// How a rootfs comes to the files that a sandbox lends it.
+/// How a rootfs gets the files that a sandbox lends it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lending {
     /// As files, which a package may replace. A kill leaves them there: only for a rootfs that is not

@@ -31,7 +31,7 @@ pub type Owner = Option<(u32, u32)>;
 /// What the names of runs' directories start with where temporary files go.
 const TEMPORARY: &str = "layered-template-";
 
-/// Returns where the state directory of a caller is; nothing, where there is no home for one.
+/// Returns where the state directory of a caller is; `None` if there is no home for one.
 pub fn directory(caller: &Caller) -> Option<PathBuf> {
     let variable = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let absolute = |path: &PathBuf| path.is_absolute();

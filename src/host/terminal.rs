@@ -34,7 +34,7 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// Opens one as large as the caller's; nothing, where the caller has none.
+    /// Opens one as large as the caller's; `None` if the caller has none.
     pub fn open() -> io::Result<Option<Self>> {
         if !(isatty(stdin()) && isatty(stdout())) {
             return Ok(None);
@@ -50,7 +50,7 @@ impl Terminal {
         Ok(Some(terminal))
     }
 
-    /// Returns the end for the program; nothing, once it was dropped.
+    /// Returns the end for the program; `None` once it was dropped.
     pub fn theirs(&self) -> Option<&OwnedFd> {
         self.theirs.as_ref()
     }

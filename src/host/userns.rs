@@ -43,7 +43,7 @@ impl Ids {
                 && account::is_given("/etc/subgid", caller.uid, self.groups)
     }
 
-    /// Returns the ids of the user namespace that this process is in; nothing, where they are the
+    /// Returns the ids of the user namespace that this process is in; `None` if they are the
     /// host's own.
     pub fn of_this_process() -> Option<Self> {
         if !Caller::observe().is_mapped_root() {

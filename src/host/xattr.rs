@@ -50,7 +50,7 @@ impl Xattrs {
         })
     }
 
-    /// Returns what tells them from others; nothing, where there are none.
+    /// Returns what tells them from others; `None` if there are none.
     pub fn digest(&self) -> Option<Digest> {
         let mut hasher = Hasher::default();
         for bytes in self.0.iter().flat_map(|(name, value)| [name.as_bytes(), value]) {

@@ -63,7 +63,7 @@ impl Machine {
         KNOWN.iter().find(|(known, _)| *known == name).map(|(_, machine)| *machine)
     }
 
-    /// Returns the machine of an executable, by its first bytes; nothing, where they are not those
+    /// Returns the machine of an executable, by its first bytes; `None` if they are not those
     /// of one in the ELF format.
     pub fn of_executable(bytes: &[u8]) -> Option<Self> {
         let header: &[u8; HEADER] = bytes.first_chunk()?;

@@ -64,7 +64,7 @@ pub struct Layer {
 pub struct Storing {
     /// Whether it is stored; where nothing is said, its steps decide.
     pub store: Option<bool>,
-    /// After how long a stored result is made anew.
+    /// After how long a stored result is rebuilt.
     pub refresh: Option<Duration>,
     /// What makes a container itself: emptied or removed in what is stored.
     pub identity: Vec<RootfsPath>,

@@ -12,7 +12,7 @@ use serde::Serialize;
 pub struct LayerName(Arc<str>);
 
 impl LayerName {
-    /// Returns the name, or nothing where `text` cannot be one.
+    /// Returns the name, or `None` if `text` cannot be one.
     pub fn parse(text: &str) -> Option<Self> {
         let first = text.chars().next()?;
         let sound = first.is_ascii_alphanumeric()

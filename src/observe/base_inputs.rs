@@ -1,4 +1,4 @@
-//! What defines a stored upstream besides its call: files that arguments name, and the like.
+//! What defines a stored upstream besides its call: files that arguments name, and other files that it copies from.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};

@@ -55,7 +55,7 @@ pub(super) fn missed() -> Vec<Finding> {
     known.filter_map(|(name, needs)| missing(name, needs, is_there)).collect()
 }
 
-/// Tells what is missing for one template; nothing, where all is there.
+/// Tells what is missing for one template; `None` if all is there.
 fn missing(
     name: &'static str,
     needs: &[Need],

@@ -34,7 +34,7 @@ impl<'a> Reader<'a> {
         Self { recall, readings: Vec::new() }
     }
 
-    /// Returns the digest of a regular file; nothing, where there is none to be read.
+    /// Returns the digest of a regular file; `None` if there is none to be read.
     pub(super) fn digest(&mut self, path: &Path) -> Option<Digest> {
         // A pipe would be waited for.
         if !fs::metadata(path).ok()?.is_file() {

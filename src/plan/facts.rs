@@ -12,7 +12,7 @@ use crate::lxc::machine::Machine;
 /// The facts that a plan is made from.
 #[derive(Debug, Clone)]
 pub struct Facts {
-    /// The template that the innermost layer calls; nothing, where only the manifest is judged.
+    /// The template that the innermost layer calls; `None` if only the manifest is judged.
     pub program: Option<Program>,
     /// The machine that the template's arguments ask for, where this host cannot run its programs
     /// and steps are to.

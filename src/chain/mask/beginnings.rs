@@ -16,7 +16,7 @@ pub(super) struct Beginnings {
     mask: u32,
     /// The hashes of the texts' beginnings.
     hashes: Box<[bool]>,
-    /// By state, how many bytes lead to it, and one; nothing where they are a whole beginning.
+    /// By state, how many bytes lead to it, and one; `None` if they are a whole beginning.
     lengths: Vec<u8>,
 }
 

@@ -60,9 +60,9 @@ struct Shown {
     manifest: String,
     /// The id map of its tree.
     map: String,
-    /// Whether runs find another in its place: something newer of its key, or of what it stands on.
+    /// Whether runs find another in its place: something newer of its key, or of what it is built on.
     superseded: bool,
-    /// In bytes of disk; nothing, where the tree cannot be reached.
+    /// In bytes of disk; `None` if the tree cannot be reached.
     alone: Option<u64>,
     shared: Option<u64>,
     /// In seconds.

@@ -26,7 +26,7 @@ const OF_NETWORK: CapabilitySet = CapabilitySet::NET_ADMIN
     .union(CapabilitySet::NET_BROADCAST)
     .union(CapabilitySet::NET_RAW);
 
-/// Returns the user namespace that a sandbox has; nothing, where it has none and does without.
+/// Returns the user namespace that a sandbox has; `None` if it has none and does without.
 ///
 /// # Errors
 ///

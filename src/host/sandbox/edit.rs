@@ -31,7 +31,7 @@ pub(super) struct Edit {
 
 impl Edit {
     /// Finds what was changed in the file `name`, which held `lent` and had the permission bits `mode`.
-    /// There is nothing, where it is as it was, is gone, or is another file altogether.
+    /// `None` if it is as it was, is gone, or is another file altogether.
     pub(super) fn find(
         directory: &OwnedFd,
         name: &OsStr,
@@ -85,7 +85,7 @@ impl Edit {
     }
 }
 
-/// Reads a regular file; nothing of anything else, or of a long one.
+/// Reads a regular file; `None` for anything else, or for a long one.
 fn read(directory: &OwnedFd, name: &OsStr) -> io::Result<Option<(Vec<u8>, Stat)>> {
     // Nobody is at work there any more. What is no file must not even be opened: it may be a device.
     let stat = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
@@ -100,7 +100,7 @@ fn read(directory: &OwnedFd, name: &OsStr) -> io::Result<Option<(Vec<u8>, Stat)>
     Ok(fits.then_some((text, stat)))
 }
 
-/// Returns the lines of `now` that `lent` does not have; nothing, where the two have none in common.
+/// Returns the lines of `now` that `lent` does not have; `None` if the two have none in common.
 fn added(lent: &[u8], now: &[u8]) -> Option<Vec<Vec<u8>>> {
     let lines = |text: &[u8]| -> Vec<Vec<u8>> {
         text.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect()

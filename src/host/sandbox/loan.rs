@@ -53,7 +53,7 @@ pub(super) fn is_placeholder(stat: &Stat) -> bool {
 struct Identity {
     device: u64,
     inode: u64,
-    /// Length and time of change; nothing of a directory, which is covered by a mount.
+    /// Length and time of change; `None` for a directory, which is covered by a mount.
     content: Option<(i64, i64, i64)>,
 }
 

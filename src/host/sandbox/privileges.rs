@@ -35,7 +35,7 @@ pub(super) fn restrict_scope() -> io::Result<()> {
 
 /// Keeps these capabilities and gives up all others, for good.
 ///
-/// `no_new_privs` stays off: `su` and the like belong to what maintainers' scripts call, and the
+/// `no_new_privs` stays off: `su` and similar programs belong to what maintainers' scripts call, and the
 /// bounding set is the limit of what they can get.
 pub(super) fn keep(capabilities: CapabilitySet) -> io::Result<()> {
     for number in 0..u64::BITS {

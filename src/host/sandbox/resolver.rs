@@ -15,7 +15,7 @@ pub(super) const PATH: &str = "/etc/resolv.conf";
 /// The longest that is taken along, in bytes.
 const LONGEST: u64 = 64 * 1024;
 
-/// Returns what the host resolves names by; nothing, where it has no such file.
+/// Returns what the host resolves names by; `None` if it has no such file.
 pub(super) fn text() -> io::Result<Option<Vec<u8>>> {
     let mut text = Vec::new();
     match File::open(PATH) {
@@ -43,7 +43,7 @@ fn link_of_var_run(rootfs: &Rootfs) -> io::Result<bool> {
     Ok(link.is_some_and(|link| normal(Path::new("/var"), &link) == Path::new("/run")))
 }
 
-/// Returns where a link of the rootfs leads; nothing, where there is none.
+/// Returns where a link of the rootfs leads; `None` if there is none.
 fn link(rootfs: &Rootfs, path: &Path) -> io::Result<Option<PathBuf>> {
     let Some(place) = rootfs.existing_place(path)? else { return Ok(None) };
     match readlinkat(place.directory(), place.name(), Vec::new()) {

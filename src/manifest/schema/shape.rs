@@ -177,7 +177,7 @@ struct OwnLayer {
     /// layer that is not.
     #[schemars(example = false)]
     store: Option<bool>,
-    /// After how long a stored result is made anew.
+    /// After how long a stored result is rebuilt.
     #[schemars(example = &"7d", regex(pattern = "^[0-9]+[smhd]$"))]
     refresh: Option<String>,
     /// Paths inside the rootfs that make a container itself: they are removed in what is stored.
@@ -217,7 +217,7 @@ struct ReusableLayer {
     /// layer that is not.
     #[schemars(example = false)]
     store: Option<bool>,
-    /// After how long a stored result is made anew.
+    /// After how long a stored result is rebuilt.
     #[schemars(example = &"7d", regex(pattern = "^[0-9]+[smhd]$"))]
     refresh: Option<String>,
     /// Paths inside the rootfs that make a container itself: they are removed in what is stored.
