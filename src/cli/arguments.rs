@@ -14,9 +14,10 @@ use crate::manifest::Duration;
 As a template of LXC's, after `layered-template install-template`:
   lxc-create -t layered-template -n NAME -- --manifest ROLE.toml [ARGUMENTS OF THE TEMPLATE...]
 
-Exit status: 0 done; 1 findings; 2 unusable command line or manifest; failure of: 3 a pre step, \
-4 the upstream template, 5 files or config, 6 a post step, 7 a check, 8 the layer store; \
-128+N ended by signal N.")]
+Exit status:
+  0 done; 1 findings; 2 unusable command line or manifest; failure of
+  3 a pre step; 4 the upstream template; 5 files or config; 6 a post step;
+  7 a check; 8 the layer store; 128+N ended by signal N")]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) verb: Verb,
@@ -37,7 +38,7 @@ impl Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Show what a run would do: every step, file and line. Change nothing and run nothing.
+    /// Show what a run would do, without doing it: every step, file and line.
     Plan(PlanArguments),
     /// Check manifests.
     Validate(ValidateArguments),
