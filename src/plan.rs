@@ -9,6 +9,7 @@ mod drop;
 mod entry_names;
 mod facts;
 pub mod inside;
+mod lossy;
 mod machine;
 mod mermaid;
 mod nest;

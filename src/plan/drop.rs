@@ -49,7 +49,7 @@ pub enum Content {
     /// A directory of the host with all below it, merged into what is there.
     Tree {
         /// The directory, as an absolute path of the host.
-        #[serde(serialize_with = "super::nest::lossy")]
+        #[serde(serialize_with = "super::lossy::text")]
         #[cfg_attr(test, schemars(with = "String"))]
         source: PathBuf,
         /// The permission bits of every file, where they are not the source's own.
@@ -128,7 +128,7 @@ impl Serialize for Bytes {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Entry {
     /// Its path below the top.
-    #[serde(serialize_with = "super::nest::lossy")]
+    #[serde(serialize_with = "super::lossy::text")]
     #[cfg_attr(test, schemars(with = "String"))]
     pub path: PathBuf,
     /// What it is.
@@ -167,7 +167,7 @@ pub enum EntryKind {
     /// A symbolic link.
     Symlink {
         /// Where it leads.
-        #[serde(serialize_with = "super::nest::lossy")]
+        #[serde(serialize_with = "super::lossy::text")]
         #[cfg_attr(test, schemars(with = "String"))]
         target: PathBuf,
     },

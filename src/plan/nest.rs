@@ -1,12 +1,13 @@
 //! The nest: layers around layers around the upstream.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
 use super::drop::FileDrop;
+use super::lossy;
 use super::status::{CacheStatus, Storage};
 use crate::chain::{Origin, SecretVariable};
 use crate::digest::Digest;
@@ -41,7 +42,7 @@ pub struct Plan {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Manifest {
     /// Its path as it was given.
-    #[serde(serialize_with = "lossy")]
+    #[serde(serialize_with = "lossy::text")]
     #[cfg_attr(test, schemars(with = "String"))]
     pub path: PathBuf,
     /// Its absolute path.
@@ -62,17 +63,17 @@ pub struct Target {
     /// Its architecture, as Debian and LXC's images name it.
     pub arch: String,
     /// Its directory.
-    #[serde(serialize_with = "lossy")]
+    #[serde(serialize_with = "lossy::text")]
     #[cfg_attr(test, schemars(with = "String"))]
     pub path: PathBuf,
     /// The directory that becomes its rootfs.
-    #[serde(serialize_with = "lossy")]
+    #[serde(serialize_with = "lossy::text")]
     #[cfg_attr(test, schemars(with = "String"))]
     pub rootfs: PathBuf,
     /// The ids that stand for the caller in a user namespace.
     pub mapped: Option<Mapped>,
     /// The user's own arguments for the upstream.
-    #[serde(serialize_with = "lossy_words")]
+    #[serde(serialize_with = "lossy::words")]
     #[cfg_attr(test, schemars(with = "Vec<String>"))]
     pub args: Vec<OsString>,
 }
@@ -106,7 +107,7 @@ pub struct Layer {
     /// Where it is declared.
     pub at: At,
     /// Where its relative paths start.
-    #[serde(serialize_with = "lossy")]
+    #[serde(serialize_with = "lossy::text")]
     #[cfg_attr(test, schemars(with = "String"))]
     pub directory: PathBuf,
     /// The own variables of a reusable layer.
@@ -120,7 +121,7 @@ pub struct Layer {
     /// The variables that its pre steps may hand inward.
     pub hands: Vec<String>,
     /// The environment that its steps have besides the caller's: variables and the layer's own.
-    #[serde(serialize_with = "lossy_pairs")]
+    #[serde(serialize_with = "lossy::pairs")]
     #[cfg_attr(test, schemars(with = "std::collections::BTreeMap<String, String>"))]
     pub environment: Arc<[(OsString, OsString)]>,
     /// Steps before what it wraps.
@@ -233,7 +234,7 @@ pub struct Step {
     #[serde(skip)]
     pub reads_name: bool,
     /// The directory that it runs in.
-    #[serde(serialize_with = "lossy")]
+    #[serde(serialize_with = "lossy::text")]
     #[cfg_attr(test, schemars(with = "String"))]
     pub directory: PathBuf,
     /// How long it may take.
@@ -261,11 +262,11 @@ pub struct Inside {
     #[serde(flatten)]
     pub sandbox: Sandbox,
     /// What it has of the caller's environment, besides what the layer gives.
-    #[serde(serialize_with = "lossy_pairs")]
+    #[serde(serialize_with = "lossy::pairs")]
     #[cfg_attr(test, schemars(with = "std::collections::BTreeMap<String, String>"))]
     pub environment: Arc<[(OsString, OsString)]>,
     /// The file of the host whose bytes it runs; nothing, where it runs a text of the manifest.
-    #[serde(serialize_with = "lossy_path")]
+    #[serde(serialize_with = "lossy::path")]
     #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub script: Option<PathBuf>,
 }
@@ -285,11 +286,11 @@ pub struct Upstream {
     #[cfg_attr(test, schemars(with = "Option<Digest>"))]
     pub pin: Option<(Digest, At)>,
     /// Its arguments, as words.
-    #[serde(serialize_with = "lossy_words")]
+    #[serde(serialize_with = "lossy::words")]
     #[cfg_attr(test, schemars(with = "Vec<String>"))]
     pub args: Vec<OsString>,
     /// Its whole environment.
-    #[serde(serialize_with = "lossy_pairs")]
+    #[serde(serialize_with = "lossy::pairs")]
     #[cfg_attr(test, schemars(with = "std::collections::BTreeMap<String, String>"))]
     pub environment: Vec<(OsString, OsString)>,
     /// What of that decides what it makes.
@@ -307,14 +308,14 @@ pub enum Template {
     /// A small rootfs, made by this program of a static busybox.
     Busybox {
         /// The busybox.
-        #[serde(serialize_with = "lossy")]
+        #[serde(serialize_with = "lossy::text")]
         #[cfg_attr(test, schemars(with = "String"))]
         path: PathBuf,
     },
     /// An executable.
     File {
         /// Its absolute path.
-        #[serde(serialize_with = "lossy")]
+        #[serde(serialize_with = "lossy::text")]
         #[cfg_attr(test, schemars(with = "String"))]
         path: PathBuf,
         /// The digest of its bytes.
@@ -334,11 +335,6 @@ impl Plan {
     }
 }
 
-/// Serialises what may not be UTF-8 as people would read it.
-pub(super) fn lossy<S: Serializer>(text: impl AsRef<OsStr>, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_str(&text.as_ref().to_string_lossy())
-}
-
 #[expect(clippy::ref_option, reason = "serde hands a reference to the field")]
 fn digest_of_pin<S: Serializer>(pin: &Option<(Digest, At)>, to: S) -> Result<S::Ok, S::Error> {
     pin.as_ref().map(|(digest, _)| digest).serialize(to)
@@ -349,19 +345,4 @@ fn names_of_secrets<S: Serializer>(
     to: S,
 ) -> Result<S::Ok, S::Error> {
     to.collect_seq(secrets.iter().map(|(name, _)| name))
-}
-
-#[expect(clippy::ref_option, reason = "serde hands a reference to the field")]
-fn lossy_path<S: Serializer>(path: &Option<PathBuf>, to: S) -> Result<S::Ok, S::Error> {
-    path.as_ref().map(|path| path.to_string_lossy()).serialize(to)
-}
-
-fn lossy_words<S: Serializer>(words: &[OsString], to: S) -> Result<S::Ok, S::Error> {
-    to.collect_seq(words.iter().map(|word| word.to_string_lossy()))
-}
-
-fn lossy_pairs<S: Serializer>(pairs: &[(OsString, OsString)], to: S) -> Result<S::Ok, S::Error> {
-    to.collect_map(
-        pairs.iter().map(|(name, value)| (name.to_string_lossy(), value.to_string_lossy())),
-    )
 }
