@@ -81,12 +81,12 @@ pub(crate) struct ManifestArgument {
     manifest: Option<PathBuf>,
 }
 
-impl From<StorageMode> for crate::plan::StorageMode {
-    fn from(mode: StorageMode) -> Self {
+impl From<StorageChoice> for crate::plan::StorageMode {
+    fn from(mode: StorageChoice) -> Self {
         match mode {
-            StorageMode::Copy => Self::Copy,
-            StorageMode::Overlay => Self::Overlay,
-            StorageMode::None => Self::None,
+            StorageChoice::Copy => Self::Copy,
+            StorageChoice::Overlay => Self::Overlay,
+            StorageChoice::None => Self::None,
         }
     }
 }
@@ -113,15 +113,15 @@ pub(crate) struct ValueArguments {
 pub(crate) struct StorageArguments {
     /// How to use the layer store: copy it into the container, share it through overlayfs, or do not
     /// use it.
-    #[arg(long, value_enum, value_name = "HOW", default_value_t = StorageMode::Copy)]
-    pub(crate) storage: StorageMode,
+    #[arg(long, value_enum, value_name = "HOW", default_value_t = StorageChoice::Copy)]
+    pub(crate) storage: StorageChoice,
     /// Rebuild everything that is stored.
     #[arg(long)]
     pub(crate) rebuild: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum StorageMode {
+pub(crate) enum StorageChoice {
     /// Copy stored layers into the container.
     #[default]
     Copy,
