@@ -84,7 +84,7 @@ impl Binder<'_> {
                     self.report.push(Diagnostic::error(&url.at, message).help(help));
                     return None;
                 }
-                Dropped::Url { url: filled, sha256: *sha256, at: url.at.clone() }
+                Dropped::Url { url: filled, sha256: *sha256 }
             }
             Content::Symlink(target) => {
                 let filled = self.fill(target)?;
@@ -119,7 +119,7 @@ impl Binder<'_> {
         match render::render_within(text, &self.values, &mut self.allowance, &mut self.used) {
             Ok(Rendered::Text(text)) => Some(Dropped::Inline(text.into_bytes().into())),
             Ok(Rendered::Secret(secrets)) => {
-                Some(Dropped::Secret { template: text.into(), secrets, at: at.clone() })
+                Some(Dropped::Secret { template: text.into(), secrets })
             }
             Err(fault) => {
                 self.report.push(fault.diagnostic(at, "the content"));

@@ -155,8 +155,6 @@ pub enum Dropped {
         template: Arc<str>,
         /// The secrets in it, by the names that the layer knows them by.
         secrets: Vec<String>,
-        /// Where it stands.
-        at: At,
     },
     /// A file from the network.
     Url {
@@ -164,8 +162,6 @@ pub enum Dropped {
         url: String,
         /// What its bytes must digest to.
         sha256: Digest,
-        /// Where it is named.
-        at: At,
     },
     /// A symbolic link.
     Symlink(String),

@@ -87,15 +87,6 @@ pub fn rewrite(config: &[u8], mut value: impl FnMut(&str, &str) -> Option<String
     text
 }
 
-/// Returns a config as it would be for any container: `rootfs` is the path of its rootfs.
-pub fn of_any_container(config: &[u8], rootfs: &str) -> Vec<u8> {
-    rewrite(config, |key, _| match key {
-        "lxc.rootfs.path" => Some(rootfs.to_owned()),
-        key if is_address(key) => Some(ANY_ADDRESS.to_owned()),
-        _ => None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,12 +100,16 @@ mod tests {
     }
 
     #[test]
-    fn the_config_of_any_container_has_no_path_and_no_address() {
+    fn values_are_rewritten_and_all_else_stays() {
         let config = b"# c\nlxc.net.0.hwaddr = 00:16:3e:d3:04:aa\njunk\n\
             #lxc.rootfs.path = x\n lxc.rootfs.path=dir:/l/c/rootfs";
         let expected = "# c\nlxc.net.0.hwaddr = 00:16:3e:xx:xx:xx\njunk\n\
             #lxc.rootfs.path = x\nlxc.rootfs.path = dir:ROOTFS";
-        let found = of_any_container(config, "dir:ROOTFS");
+        let found = rewrite(config, |key, _| match key {
+            "lxc.rootfs.path" => Some("dir:ROOTFS".to_owned()),
+            key if is_address(key) => Some(ANY_ADDRESS.to_owned()),
+            _ => None,
+        });
         assert_eq!(String::from_utf8(found).unwrap(), expected);
     }
 

@@ -251,13 +251,13 @@ impl Builder<'_> {
     fn file(&mut self, layer: &chain::Layer, file: &chain::FileDrop) -> Option<FileDrop> {
         let content = match &file.content {
             Dropped::Inline(bytes) => inline(bytes, file.mode, false),
-            Dropped::Secret { template, secrets, .. } => Content::Rendered {
+            Dropped::Secret { template, secrets } => Content::Rendered {
                 template: Arc::clone(template),
                 values: layer.values.clone(),
                 secrets: secrets.clone(),
                 mode: file.mode.unwrap_or(SECRET),
             },
-            Dropped::Url { url, sha256, .. } => Content::Fetched {
+            Dropped::Url { url, sha256 } => Content::Fetched {
                 url: url.clone(),
                 digest: *sha256,
                 mode: file.mode.unwrap_or_else(|| default_mode(false)),
