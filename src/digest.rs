@@ -9,7 +9,7 @@ use std::io::{self, Read};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
-pub use content::Content;
+pub use content::ContentHasher;
 pub use reading::{Reading, Stamp};
 
 /// The SHA-256 digest of some bytes.

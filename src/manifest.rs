@@ -40,7 +40,7 @@ pub use duration::Duration;
 pub use mode::Mode;
 pub use model::{
     Action, ConfigLine, ConfigValue, Content, EnvValue, FileDrop, IfExists, Layer, Manifest, Phase,
-    Place, Sandbox, Step, Storing, TemplateRef, Upstream, When,
+    Place, SandboxOptions, Step, Storing, TemplateRef, Upstream, When,
 };
 pub use name::{LayerName, WORDS, is_variable_name};
 pub use owner::{Id, Owner};

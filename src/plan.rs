@@ -17,7 +17,7 @@ mod show;
 mod status;
 
 pub use build::{build, check};
-pub use drop::{Bytes, Content, Entry, EntryKind, FileDrop};
+pub use drop::{Bytes, Content, EntryKind, FileDrop, TreeEntry};
 pub use entry_names::entry_names;
 pub use facts::{Facts, FileFact, Program, Script, SourceFact};
 pub use machine::asked_for;

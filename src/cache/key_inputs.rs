@@ -10,7 +10,7 @@ use crate::lxc::config;
 use crate::manifest::{IfExists, Owner, Phase};
 use crate::plan::inside::passes;
 use crate::plan::{
-    Act, Bytes, Content, Entry, EntryId, EntryKind, FileDrop, Layer, Place, Step, Template,
+    Act, Bytes, Content, EntryId, EntryKind, FileDrop, Layer, Place, Step, Template, TreeEntry,
 };
 
 impl CachePlan {
@@ -194,7 +194,7 @@ fn drop(layer: &Layer, file: &FileDrop, fields: &mut Vec<Field>) {
 }
 
 /// Returns what defines an entry of a tree of `entries`.
-fn values_of(kind: &EntryKind, entries: &[Entry]) -> Vec<(&'static str, String)> {
+fn values_of(kind: &EntryKind, entries: &[TreeEntry]) -> Vec<(&'static str, String)> {
     let (mut values, attributes) = match kind {
         EntryKind::Directory { mode, attributes } => {
             (vec![("kind", "directory".to_owned()), ("mode", mode.to_string())], attributes)

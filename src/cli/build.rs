@@ -9,7 +9,7 @@ use super::mapping::{IN_PIECES, Mapping};
 use super::prepare::Prepared;
 use super::request::{Request, check, target, wanted, wanted_since};
 use super::run::{Options, run};
-use super::start::Start;
+use super::start::InitialConfig;
 use super::{load, output};
 use crate::chain::Secrets;
 use crate::execute::{Filled, status};
@@ -32,7 +32,7 @@ pub(super) fn main(arguments: &BuildArguments) -> u8 {
 fn build(arguments: &BuildArguments) -> Result<u8, String> {
     check(None, &arguments.args)?;
     let caller = Caller::observe();
-    let start = Start::read(arguments.config.as_deref(), &caller)?;
+    let start = InitialConfig::read(arguments.config.as_deref(), &caller)?;
     if start.mapping == Mapping::Pieces {
         return Err(IN_PIECES.to_owned());
     }

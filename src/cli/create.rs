@@ -13,7 +13,7 @@ use super::mapping::{IN_PIECES, Mapping};
 use super::output;
 use super::request::{Request, check, target, wanted};
 use super::run::{Options, run};
-use super::start::Start;
+use super::start::InitialConfig;
 use crate::execute::status;
 use crate::host::caller::Caller;
 use crate::host::files::{self, Ownership};
@@ -41,7 +41,7 @@ fn create(arguments: CreateArguments) -> Result<u8, String> {
     let caller = Caller::observe();
     let lxcpath = arguments.lxcpath.unwrap_or_else(|| lxcpath::default(&caller));
     let lxcpath = std::path::absolute(&lxcpath).map_err(|error| error.to_string())?;
-    let start = Start::read(arguments.config.as_deref(), &caller)?;
+    let start = InitialConfig::read(arguments.config.as_deref(), &caller)?;
     if start.mapping == Mapping::Pieces {
         return Err(IN_PIECES.to_owned());
     }

@@ -2,7 +2,7 @@
 
 use super::arguments::{PlanArguments, PlanFormat};
 use super::request::{Request, check, target, wanted};
-use super::start::Start;
+use super::start::InitialConfig;
 use super::{load, output};
 use crate::cache::PlanDocument;
 use crate::execute::status;
@@ -46,7 +46,7 @@ fn request(arguments: &PlanArguments) -> Result<Request, String> {
         Some(path) => std::path::absolute(path).unwrap_or_else(|_| path.clone()),
         None => lxcpath::default(&caller),
     };
-    let start = Start::read(arguments.config.as_deref(), &caller)?;
+    let start = InitialConfig::read(arguments.config.as_deref(), &caller)?;
     let path = lxcpath.join(&name);
     let target = target(&name, &path, start.mapping.mapped(), arguments.args.clone());
     Ok(Request {

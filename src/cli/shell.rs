@@ -15,7 +15,7 @@ use crate::execute::status;
 use crate::host::caller::Caller;
 use crate::host::rootfs::Rootfs;
 use crate::host::sandbox::{
-    Caches, Lending, Network, Outcome, Program, Sandbox, Settings, Streams, not_built,
+    CacheMounts, Lending, Network, Outcome, Sandbox, SandboxCommand, Settings, Streams, not_built,
 };
 use crate::host::signals::Signals;
 use crate::host::state::{self, KeptRun};
@@ -90,7 +90,7 @@ fn within(
     if let (Some(_), Some(kind)) = (&terminal, std::env::var_os("TERM")) {
         environment.push(("TERM".into(), kind));
     }
-    let program = Program { argv, environment };
+    let program = SandboxCommand { argv, environment };
     let sandbox = Sandbox::set_up(Settings {
         rootfs: &target.rootfs,
         name: &target.name,
@@ -101,7 +101,7 @@ fn within(
         lending: Lending::Mounts,
         capabilities: CapabilitySet::empty(),
         mapped: target.ids.map(|ids| ids.mapped()),
-        caches: Caches::default(),
+        caches: CacheMounts::default(),
         script: None,
     })?;
     let streams = match terminal.as_ref().and_then(Terminal::theirs) {

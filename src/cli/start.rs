@@ -10,12 +10,12 @@ use crate::store;
 
 /// The config that a container starts with, and its id map.
 #[derive(Debug)]
-pub(super) struct Start {
+pub(super) struct InitialConfig {
     config: String,
     pub(super) mapping: Mapping,
 }
 
-impl Start {
+impl InitialConfig {
     /// Reads the config that is given, or else the caller's default.
     pub(super) fn read(given: Option<&Path>, caller: &Caller) -> Result<Self, String> {
         let path = given.map(Path::to_path_buf).or_else(|| lxcpath::default_config(caller));

@@ -17,7 +17,7 @@ const ZEROS: [u8; 4096] = [0; 4096];
 
 /// Digests the content of a file that arrives in pieces, from its beginning on.
 #[derive(Debug, Default)]
-pub struct Content {
+pub struct ContentHasher {
     length: u64,
     /// How many zeros at the end are not digested yet: if they fill their block, they are left out.
     held: u64,
@@ -29,7 +29,7 @@ pub struct Content {
     last: Option<(u64, u64)>,
 }
 
-impl Content {
+impl ContentHasher {
     /// Adds bytes.
     pub fn update(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
@@ -178,7 +178,7 @@ mod tests {
 
         #[test]
         fn it_is_of_the_content_alone(parts in prop::collection::vec(part(), 0..6), step in 1..100_000_usize) {
-            let (mut bytes, mut with_holes) = (Vec::new(), Content::default());
+            let (mut bytes, mut with_holes) = (Vec::new(), ContentHasher::default());
             for (length, byte, is_hole) in parts {
                 let part = vec![byte; length];
                 bytes.extend_from_slice(&part);
@@ -188,7 +188,7 @@ mod tests {
                     part.chunks(step).for_each(|piece| with_holes.update(piece));
                 }
             }
-            let mut whole = Content::default();
+            let mut whole = ContentHasher::default();
             whole.update(&bytes);
             let expected = (plainly(&bytes), bytes.len() as u64);
             prop_assert_eq!(whole.finish(), expected);
@@ -202,7 +202,7 @@ mod tests {
         let mut bytes = vec![0; 2 * MIB];
         (bytes[0], bytes[2 * MIB - 1]) = (1, 1);
         for bytes in [&bytes[..], &bytes[..=MIB], b"", b"\0"] {
-            let mut content = Content::default();
+            let mut content = ContentHasher::default();
             content.update(bytes);
             assert_eq!(content.finish().0, Digest::of(bytes));
         }
@@ -211,7 +211,7 @@ mod tests {
     #[test]
     fn zeros_elsewhere_are_another_content() {
         let digest = |parts: &[u64]| {
-            let mut content = Content::default();
+            let mut content = ContentHasher::default();
             for part in parts {
                 content.skip(*part);
                 content.update(b"x");

@@ -115,22 +115,22 @@ impl Run<'_> {
 fn make(rootfs: &Rootfs, busybox: &Path, applets: &[String], name: &str) -> io::Result<()> {
     let of_root = |mode| Attributes { uid: 0, gid: 0, mode };
     for (path, mode) in DIRECTORIES {
-        let place = rootfs.place(Path::new(path))?;
+        let place = rootfs.entry(Path::new(path))?;
         if place.look()?.is_none() {
             place.put_directory(of_root(*mode), |_| Ok(()))?;
         }
     }
     for (path, mode, text) in FILES {
         let text = text.replace("NAME", name);
-        let place = rootfs.place(Path::new(path))?;
+        let place = rootfs.entry(Path::new(path))?;
         place.put_file(of_root(*mode), |file| file.write_all(text.as_bytes()))?;
     }
-    let program = rootfs.place(Path::new("/bin/busybox"))?;
+    let program = rootfs.entry(Path::new("/bin/busybox"))?;
     program.put_file(of_root(0o755), |to| {
         copy(&mut File::open(busybox)?, to, &mut vec![0; 128 * 1024], |_| {})
     })?;
     for path in applets {
-        let place = rootfs.place(&Path::new("/").join(path))?;
+        let place = rootfs.entry(&Path::new("/").join(path))?;
         if place.look()?.is_none() {
             place.put_symlink("/bin/busybox".as_ref(), 0, 0)?;
         }

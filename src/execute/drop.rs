@@ -16,7 +16,7 @@ use super::observe::{Doing, Subject};
 use crate::chain::{self, Secret};
 use crate::digest::{Digest, Hasher};
 use crate::host::holes;
-use crate::host::rootfs::{Attributes, Place, Rootfs, copy, own};
+use crate::host::rootfs::{Attributes, Rootfs, RootfsEntry, copy, own};
 use crate::manifest::{IfExists, Mode, Owner};
 use crate::plan::{Bytes, Content, FileDrop, Layer};
 
@@ -101,7 +101,7 @@ impl Drop<'_> {
             let tree = tree::Tree::new(self.rootfs, source, entries, (uid, gid), *mode);
             return tree.merge(path, self.file.if_exists);
         }
-        let place = self.rootfs.place(path)?;
+        let place = self.rootfs.entry(path)?;
         let there = place.look()?.map(|stat| FileType::from_raw_mode(stat.st_mode));
         if there.is_some() && !self.goes_ahead()? {
             return Ok(());
@@ -141,7 +141,7 @@ impl Drop<'_> {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        match self.rootfs.existing_place(path)? {
+        match self.rootfs.existing_entry(path)? {
             Some(place) if place.look()?.is_some() && self.goes_ahead()? => {
                 crate::tree::remove(place.directory(), place.name())
             }
@@ -155,7 +155,12 @@ impl Drop<'_> {
     }
 
     /// Gives a directory that is there already what the manifest says of it, and no more.
-    fn adjust(&self, place: &Place, (uid, gid): (u32, u32), mode: Option<Mode>) -> io::Result<()> {
+    fn adjust(
+        &self,
+        place: &RootfsEntry,
+        (uid, gid): (u32, u32),
+        mode: Option<Mode>,
+    ) -> io::Result<()> {
         if self.file.owner.is_none() && mode.is_none() {
             return Ok(());
         }
@@ -187,7 +192,7 @@ fn refuse_directory(there: Option<FileType>) -> io::Result<()> {
 
 /// Puts a file at a place. What comes from the host must be what was planned.
 fn put(
-    place: &Place,
+    place: &RootfsEntry,
     source: &Bytes,
     planned: (u64, Digest),
     attributes: Attributes,
@@ -206,7 +211,7 @@ fn put(
 
 /// Puts a file at a place that was fetched, if it is what the manifest wants.
 fn put_fetched(
-    place: &Place,
+    place: &RootfsEntry,
     path: &Path,
     wanted: Digest,
     attributes: Attributes,

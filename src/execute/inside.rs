@@ -22,7 +22,8 @@ use crate::host::files;
 use crate::host::machine;
 use crate::host::rootfs::{Attributes, Rootfs};
 use crate::host::sandbox::{
-    Cache, Caches, Lending, Network, Outcome, Program, Sandbox, Settings, Streams, not_built,
+    CacheMount, CacheMounts, Lending, Network, Outcome, Sandbox, SandboxCommand, Settings, Streams,
+    not_built,
 };
 use crate::lxc::machine::ADVICE;
 use crate::manifest;
@@ -70,7 +71,7 @@ impl Run<'_> {
         };
         let argv = step.argv.iter().map(OsString::from).collect();
         let environment = self.environment_inside(layer, inside, handed);
-        let program = Program { argv, environment };
+        let program = SandboxCommand { argv, environment };
         self.job(job, options, |events, watcher| run(settings, &program, options, events, watcher))
             .map_err(|failure| match hint(&failure, &inside.sandbox) {
                 Some(hint) => failure.hint(hint),
@@ -101,8 +102,12 @@ impl Run<'_> {
     }
 
     /// Takes the caches of a step, each for this run alone: a package manager cannot share its own.
-    fn caches(&mut self, job: &Job<'_>, sandbox: &manifest::Sandbox) -> Result<Caches, Failure> {
-        let mut caches = Caches::default();
+    fn caches(
+        &mut self,
+        job: &Job<'_>,
+        sandbox: &manifest::SandboxOptions,
+    ) -> Result<CacheMounts, Failure> {
+        let mut caches = CacheMounts::default();
         for path in &sandbox.cache {
             let fail = |error: io::Error| {
                 let reason = format!("cannot have its cache `{path}`: {error}");
@@ -125,14 +130,14 @@ impl Run<'_> {
             }
             let like = attributes(&self.workspace.rootfs, path);
             let (directory, lock) = kept.open(like).map_err(fail)?;
-            caches.push(Cache { path: path.to_path_buf(), directory, lock });
+            caches.push(CacheMount { path: path.to_path_buf(), directory, lock });
         }
         Ok(caches)
     }
 }
 
 /// Says what to do about faults that are met again and again.
-fn hint(failure: &Failure, sandbox: &manifest::Sandbox) -> Option<&'static str> {
+fn hint(failure: &Failure, sandbox: &manifest::SandboxOptions) -> Option<&'static str> {
     let offline =
         ["resolve", "resolving", "bad address", "Network is unreachable", "Network unreachable"];
     (!sandbox.network && offline.iter().any(|words| failure.tail.contains(words)))
@@ -141,7 +146,7 @@ fn hint(failure: &Failure, sandbox: &manifest::Sandbox) -> Option<&'static str> 
 
 pub(super) fn run(
     settings: Settings<'_>,
-    program: &Program,
+    program: &SandboxCommand,
     options: SpawnOptions,
     events: &mut EventLoop,
     watcher: &mut dyn Watcher,
@@ -182,7 +187,7 @@ fn script(step: &Step, inside: &Inside) -> Result<Option<(PathBuf, Vec<u8>)>, St
     Ok(step.argv.last().map(|place| (place.into(), bytes)))
 }
 
-fn capabilities(sandbox: &manifest::Sandbox) -> CapabilitySet {
+fn capabilities(sandbox: &manifest::SandboxOptions) -> CapabilitySet {
     sandbox.capabilities.iter().fold(CapabilitySet::empty(), |all, capability| {
         all | CapabilitySet::from_bits_retain(1 << capability.number())
     })

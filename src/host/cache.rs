@@ -14,7 +14,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags, flock, openat};
 use super::caller::Caller;
 use super::files;
 use super::rootfs::{Attributes, own};
-use super::state::{Owner, make_all, make_one};
+use super::state::{OwnerIds, make_all, make_one};
 use crate::digest::Digest;
 
 /// The variable that puts the cache directory elsewhere.
@@ -46,7 +46,7 @@ pub struct Kept {
 
 impl Kept {
     /// Finds or makes the directory for `path` of a rootfs.
-    pub fn find(directory: &Path, owner: Owner, path: &Path) -> io::Result<Self> {
+    pub fn find(directory: &Path, owner: OwnerIds, path: &Path) -> io::Result<Self> {
         make_all(directory, 0o700, owner)?;
         let of_map = directory.join(map());
         exists_or(make_one(&of_map, 0o700, Some((0, 0))))?;

@@ -7,11 +7,11 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::fs::{SeekFrom, fstat, seek};
 use rustix::io::{Errno, pread};
 
-use crate::digest::{Content, Digest};
+use crate::digest::{ContentHasher, Digest};
 
 /// A part of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
+pub enum Segment {
     /// Bytes, from here to there, or to the end of the file if that comes first.
     Bytes(u64, u64),
     /// So many zeros that are nowhere.
@@ -20,14 +20,14 @@ pub enum Part {
 
 /// The parts of a file, from its beginning on.
 #[derive(Debug)]
-pub struct Parts<'a> {
+pub struct Segments<'a> {
     file: BorrowedFd<'a>,
     position: u64,
     end: u64,
     is_sparse: bool,
 }
 
-impl<'a> Parts<'a> {
+impl<'a> Segments<'a> {
     /// Begins with a file whose own position is of no account.
     pub fn of(file: BorrowedFd<'a>) -> io::Result<Self> {
         let stat = fstat(file)?;
@@ -44,11 +44,11 @@ impl<'a> Parts<'a> {
         self.is_sparse
     }
 
-    fn part(&mut self) -> io::Result<Part> {
+    fn part(&mut self) -> io::Result<Segment> {
         let from = self.position;
         if !self.is_sparse {
             self.position = self.end;
-            return Ok(Part::Bytes(from, self.end));
+            return Ok(Segment::Bytes(from, self.end));
         }
         let start = match seek(self.file, SeekFrom::Data(from)) {
             Ok(start) => start.min(self.end),
@@ -57,35 +57,35 @@ impl<'a> Parts<'a> {
             // The filesystem knows of no holes.
             Err(Errno::INVAL) => {
                 self.position = self.end;
-                return Ok(Part::Bytes(from, self.end));
+                return Ok(Segment::Bytes(from, self.end));
             }
             Err(error) => return Err(error.into()),
         };
         if start > from {
             self.position = start;
-            return Ok(Part::Hole(start - from));
+            return Ok(Segment::Hole(start - from));
         }
         let end = seek(self.file, SeekFrom::Hole(start)).ok().filter(|end| *end > start);
         self.position = end.unwrap_or(self.end).min(self.end);
-        Ok(Part::Bytes(start, self.position))
+        Ok(Segment::Bytes(start, self.position))
     }
 }
 
-impl Iterator for Parts<'_> {
-    type Item = io::Result<Part>;
+impl Iterator for Segments<'_> {
+    type Item = io::Result<Segment>;
 
-    fn next(&mut self) -> Option<io::Result<Part>> {
+    fn next(&mut self) -> Option<io::Result<Segment>> {
         (self.position < self.end).then(|| self.part())
     }
 }
 
 /// Returns the digest of a file's content, and how long that is.
 pub fn digest(file: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(Digest, u64)> {
-    let mut content = Content::default();
-    for part in Parts::of(file)? {
+    let mut content = ContentHasher::default();
+    for part in Segments::of(file)? {
         match part? {
-            Part::Hole(length) => content.skip(length),
-            Part::Bytes(start, end) => read(file, start, end, buffer, |piece| {
+            Segment::Hole(length) => content.skip(length),
+            Segment::Bytes(start, end) => read(file, start, end, buffer, |piece| {
                 content.update(piece);
                 Ok(())
             })?,
@@ -97,16 +97,16 @@ pub fn digest(file: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(Digest, u6
 /// Copies a file into an empty one, holes kept, and returns the digest of the content and how long
 /// that is.
 pub fn copy(from: &File, to: &mut File, buffer: &mut [u8]) -> io::Result<(Digest, u64)> {
-    let mut content = Content::default();
-    let parts = Parts::of(from.as_fd())?;
+    let mut content = ContentHasher::default();
+    let parts = Segments::of(from.as_fd())?;
     let is_sparse = parts.are_sparse();
     for part in parts {
         match part? {
-            Part::Hole(length) => {
+            Segment::Hole(length) => {
                 content.skip(length);
                 skip(to, length)?;
             }
-            Part::Bytes(start, end) => read(from.as_fd(), start, end, buffer, |piece| {
+            Segment::Bytes(start, end) => read(from.as_fd(), start, end, buffer, |piece| {
                 content.update(piece);
                 // What knows of no holes may have some all the same.
                 if is_sparse && piece.iter().all(|byte| *byte == 0) {

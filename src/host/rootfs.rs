@@ -3,7 +3,7 @@
 //! What a rootfs holds is not trusted: an upstream, or a process in a container that already runs,
 //! may put a link anywhere at any time. So a path inside it is never joined to a path of the host.
 //! It is resolved from the rootfs's own descriptor, where a link can lead only to another place
-//! inside, down to the [`Place`] of its last name; all that is done there is done relative to the
+//! inside, down to the [`RootfsEntry`] of its last name; all that is done there is done relative to the
 //! descriptor of the directory.
 
 use std::ffi::{OsStr, OsString};
@@ -72,7 +72,7 @@ impl Rootfs {
     pub fn make_directories(&self, path: &Path) -> io::Result<OwnedFd> {
         let place = match (self.directory(path), path.parent()) {
             (Err(error), Some(above)) if error.kind() == io::ErrorKind::NotFound => {
-                Place::new(self.make_directories(above)?, path)?
+                RootfsEntry::new(self.make_directories(above)?, path)?
             }
             (other, _) => return other,
         };
@@ -90,15 +90,15 @@ impl Rootfs {
     }
 
     /// Returns the place at `path`, what is missing above it made. Its last name is not looked at.
-    pub fn place(&self, path: &Path) -> io::Result<Place> {
+    pub fn entry(&self, path: &Path) -> io::Result<RootfsEntry> {
         let directory = self.make_directories(path.parent().unwrap_or(Path::new("/")))?;
-        Place::new(directory, path)
+        RootfsEntry::new(directory, path)
     }
 
     /// Returns the place at `path`, or `None` if there is no directory above it.
-    pub fn existing_place(&self, path: &Path) -> io::Result<Option<Place>> {
+    pub fn existing_entry(&self, path: &Path) -> io::Result<Option<RootfsEntry>> {
         match self.directory(path.parent().unwrap_or(Path::new("/"))) {
-            Ok(directory) => Place::new(directory, path).map(Some),
+            Ok(directory) => RootfsEntry::new(directory, path).map(Some),
             // Below a file there is nothing either.
             Err(error)
                 if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory]
@@ -185,12 +185,12 @@ impl Rootfs {
 
 /// A name in an opened directory of the rootfs.
 #[derive(Debug)]
-pub struct Place {
+pub struct RootfsEntry {
     directory: OwnedFd,
     name: OsString,
 }
 
-impl Place {
+impl RootfsEntry {
     fn new(directory: OwnedFd, path: &Path) -> io::Result<Self> {
         let name = path.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
         Ok(Self { directory, name: name.to_owned() })

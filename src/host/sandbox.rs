@@ -31,7 +31,7 @@ use rustix::process::Pid;
 use rustix::thread::{CapabilitySet, UnshareFlags};
 
 pub use boundary::try_users;
-pub use cache::{Cache, Caches};
+pub use cache::{CacheMount, CacheMounts};
 pub use privileges::{ALWAYS, IN_OWN_NETWORK};
 pub use report::{Outcome, SandboxReport};
 
@@ -109,7 +109,7 @@ pub struct Settings<'a> {
     /// The capabilities besides those that every sandbox has.
     pub capabilities: CapabilitySet,
     /// Directories of the host that stand in for some of the rootfs.
-    pub caches: Caches,
+    pub caches: CacheMounts,
     /// The ids that stand for the caller, where ids are mapped.
     pub mapped: Option<Mapped>,
     /// A script of the host: where it stands inside, below `/run`, and its bytes.
@@ -118,7 +118,7 @@ pub struct Settings<'a> {
 
 /// What runs in a sandbox.
 #[derive(Debug)]
-pub struct Program {
+pub struct SandboxCommand {
     /// The command, as words.
     pub argv: Vec<OsString>,
     /// Its environment, behind [`ENVIRONMENT`].
@@ -187,7 +187,7 @@ impl<'a> Sandbox<'a> {
         }
         for name in COVERED {
             let path = Path::new("/").join(name);
-            let loan = self.rootfs.place(&path).and_then(|place| {
+            let loan = self.rootfs.entry(&path).and_then(|place| {
                 loan::give_back_of_killed(&place)?;
                 LentFiles::mount_point(&place)
             });
@@ -220,7 +220,7 @@ impl<'a> Sandbox<'a> {
 
     /// Lends the rootfs a file, where it has the directory for it.
     fn lend(&mut self, path: &'static Path, bytes: Vec<u8>, mode: u32) -> io::Result<()> {
-        let Some(place) = self.rootfs.existing_place(path)? else { return Ok(()) };
+        let Some(place) = self.rootfs.existing_entry(path)? else { return Ok(()) };
         loan::give_back_of_killed(&place)?;
         match self.settings.lending {
             Lending::Files => self.loans.push(LentFiles::file(&place, &bytes, mode)?),
@@ -247,7 +247,7 @@ impl<'a> Sandbox<'a> {
     /// What keeps the process from being forked. What comes later is in the [`SandboxReport`].
     pub fn start(
         &self,
-        program: &Program,
+        program: &SandboxCommand,
         streams: &Streams<'_>,
     ) -> io::Result<(Pid, SandboxReport)> {
         let tree = about(self.settings.rootfs, self.tree())?;

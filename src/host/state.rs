@@ -26,7 +26,7 @@ const YOUNG: Duration = Duration::from_secs(24 * 60 * 60);
 const LONGEST_NAME: usize = 200;
 
 /// Who gets what is written: the person behind a user namespace.
-pub type Owner = Option<(u32, u32)>;
+pub type OwnerIds = Option<(u32, u32)>;
 
 /// What the names of runs' directories start with where temporary files go.
 const TEMPORARY: &str = "layered-template-";
@@ -52,7 +52,7 @@ pub fn directory(caller: &Caller) -> Option<PathBuf> {
 pub struct RunDirectory {
     path: PathBuf,
     log: File,
-    owner: Owner,
+    owner: OwnerIds,
     kept: bool,
     /// Why nothing more is written into the log.
     fault: Option<io::Error>,
@@ -60,7 +60,7 @@ pub struct RunDirectory {
 
 impl RunDirectory {
     /// Makes a directory for a run that makes the container `name`.
-    pub fn make(state: &Path, name: &str, owner: Owner) -> io::Result<Self> {
+    pub fn make(state: &Path, name: &str, owner: OwnerIds) -> io::Result<Self> {
         make_all(state, 0o700, owner)?;
         forget_old(state);
         Self::make_in(state, name, owner)
@@ -70,11 +70,11 @@ impl RunDirectory {
     ///
     /// It stands there by itself: a directory above it that anybody can make beforehand would be
     /// somebody else's, and so would be all that is done in it.
-    pub fn make_temporary(name: &str, owner: Owner) -> io::Result<Self> {
+    pub fn make_temporary(name: &str, owner: OwnerIds) -> io::Result<Self> {
         Self::make_in(&env::temp_dir(), &format!("{TEMPORARY}{name}"), owner)
     }
 
-    fn make_in(state: &Path, name: &str, owner: Owner) -> io::Result<Self> {
+    fn make_in(state: &Path, name: &str, owner: OwnerIds) -> io::Result<Self> {
         // With the time behind it, a name of the longest kind would be none any more.
         let name = crate::shell::cut(name, LONGEST_NAME);
         let stem = format!("{name}-{}", super::clock::now().replace([':', '-'], ""));
@@ -227,7 +227,7 @@ fn is_of_a_run(name: &str) -> bool {
 
 /// Makes a directory and those above it, each the owner's where it is new. Those above may hold
 /// what others must reach: `~/.local` is one of them.
-pub fn make_all(path: &Path, mode: u32, owner: Owner) -> io::Result<()> {
+pub fn make_all(path: &Path, mode: u32, owner: OwnerIds) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
@@ -241,18 +241,18 @@ pub fn make_all(path: &Path, mode: u32, owner: Owner) -> io::Result<()> {
 }
 
 /// Makes a directory, the owner's.
-pub fn make_one(path: &Path, mode: u32, owner: Owner) -> io::Result<()> {
+pub fn make_one(path: &Path, mode: u32, owner: OwnerIds) -> io::Result<()> {
     fs::DirBuilder::new().mode(mode).create(path)?;
     give(path, owner)
 }
 
-fn make_file(path: &Path, owner: Owner) -> io::Result<File> {
+fn make_file(path: &Path, owner: OwnerIds) -> io::Result<File> {
     let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)?;
     give(path, owner)?;
     Ok(file)
 }
 
-fn give(path: &Path, owner: Owner) -> io::Result<()> {
+fn give(path: &Path, owner: OwnerIds) -> io::Result<()> {
     match owner {
         Some((uid, gid)) => chown(path, Some(uid), Some(gid)),
         None => Ok(()),

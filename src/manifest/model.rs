@@ -127,13 +127,13 @@ pub enum Place {
     /// On the host.
     Host,
     /// Inside the rootfs.
-    Rootfs(Sandbox),
+    Rootfs(SandboxOptions),
 }
 
 /// What a step inside the rootfs has there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Sandbox {
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Sandbox"))]
+pub struct SandboxOptions {
     /// Whether it has the host's network.
     pub network: bool,
     /// Whether it resolves names as the host does.

@@ -2,7 +2,7 @@
 
 use super::decode::Decoder;
 use super::tree::{KeyValue, Table};
-use super::{Capability, Phase, Place, RootfsPath, Sandbox};
+use super::{Capability, Phase, Place, RootfsPath, SandboxOptions};
 use crate::diagnostic::Diagnostic;
 
 /// The keys that only a step inside the rootfs has.
@@ -44,7 +44,7 @@ impl Decoder {
         };
         let capabilities = capabilities.map(|entry| self.capabilities(&entry)).unwrap_or_default();
         let cache = cache.map(|entry| self.cache(&entry)).unwrap_or_default();
-        Place::Rootfs(Sandbox { network, resolver, capabilities, cache })
+        Place::Rootfs(SandboxOptions { network, resolver, capabilities, cache })
     }
 
     fn capabilities(&mut self, entry: &KeyValue<'_>) -> Vec<Capability> {

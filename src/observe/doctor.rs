@@ -282,14 +282,14 @@ fn sandboxed() -> io::Result<()> {
         lending: sandbox::Lending::Files,
         capabilities: rustix::thread::CapabilitySet::empty(),
         mapped: None,
-        caches: sandbox::Caches::default(),
+        caches: sandbox::CacheMounts::default(),
         script: None,
     };
     let sandbox = sandbox::Sandbox::set_up(settings)?;
     let null = std::fs::File::options().write(true).open("/dev/null")?;
     let (output, errors) = (null.as_fd(), null.as_fd());
     let streams = sandbox::Streams { input: None, output, errors, terminal: false };
-    let program = sandbox::Program { argv: vec![PROGRAM.into()], environment: Vec::new() };
+    let program = sandbox::SandboxCommand { argv: vec![PROGRAM.into()], environment: Vec::new() };
     let (id, report) = sandbox.start(&program, &streams)?;
     waitpid(Some(id), WaitOptions::empty())?;
     sandbox.give_back()?;

@@ -17,7 +17,7 @@ use crate::digest::Digest;
 use crate::host::holes;
 use crate::host::xattr::Xattrs;
 use crate::manifest::Mode;
-use crate::plan::{Entry, EntryKind, FileFact, SourceFact};
+use crate::plan::{EntryKind, FileFact, SourceFact, TreeEntry};
 
 /// The deepest tree that is read: each level holds a descriptor.
 const DEEPEST: usize = 256;
@@ -83,7 +83,7 @@ const BUFFER: usize = 128 * 1024;
 
 #[derive(Default)]
 struct Tree {
-    entries: Vec<Entry>,
+    entries: Vec<TreeEntry>,
     /// The first entry of each file that has several names, by device and inode.
     linked: BTreeMap<(u64, u64), usize>,
     buffer: Vec<u8>,
@@ -130,8 +130,9 @@ impl Tree {
         let index = self.entries.len();
         if stat.st_nlink > 1 {
             let first = *self.linked.entry((stat.st_dev, stat.st_ino)).or_insert(index);
-            if let Some(Entry { kind: EntryKind::File { size, digest, attributes, .. }, .. }) =
-                self.entries.get(first)
+            if let Some(TreeEntry {
+                kind: EntryKind::File { size, digest, attributes, .. }, ..
+            }) = self.entries.get(first)
             {
                 return Ok(EntryKind::File {
                     mode,
@@ -150,7 +151,7 @@ impl Tree {
     }
 
     fn push(&mut self, path: &Path, kind: EntryKind) {
-        self.entries.push(Entry { path: path.to_path_buf(), kind });
+        self.entries.push(TreeEntry { path: path.to_path_buf(), kind });
     }
 }
 

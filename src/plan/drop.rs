@@ -57,7 +57,7 @@ pub enum Content {
         /// The directory itself: what it is where it is new in the rootfs.
         top: EntryKind,
         /// All below it, each directory before what is in it.
-        entries: Arc<[Entry]>,
+        entries: Arc<[TreeEntry]>,
     },
     /// A file whose text holds secrets, so that it is made only during the run, and never digested.
     Rendered {
@@ -125,8 +125,8 @@ impl Serialize for Bytes {
 
 /// Something below a tree's top.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Entry {
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Entry"))]
+pub struct TreeEntry {
     /// Its path below the top.
     #[serde(serialize_with = "super::lossy::text")]
     #[cfg_attr(test, schemars(with = "String"))]

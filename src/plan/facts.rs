@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::drop::{Entry, EntryKind};
+use super::drop::{EntryKind, TreeEntry};
 use crate::digest::Digest;
 use crate::lxc::machine::Machine;
 
@@ -51,7 +51,7 @@ pub enum SourceFact {
         /// The directory itself.
         top: EntryKind,
         /// All below it.
-        entries: Arc<[Entry]>,
+        entries: Arc<[TreeEntry]>,
     },
 }
 

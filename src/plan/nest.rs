@@ -12,7 +12,7 @@ use super::status::{CacheStatus, Storage};
 use crate::chain::{Origin, SecretVariable};
 use crate::digest::Digest;
 use crate::lxc::call::Mapped;
-use crate::manifest::{Duration, LayerName, Phase, Sandbox};
+use crate::manifest::{Duration, LayerName, Phase, SandboxOptions};
 use crate::source::At;
 
 /// A plan.
@@ -260,7 +260,7 @@ pub enum Place {
 pub struct Inside {
     /// What the manifest says of it.
     #[serde(flatten)]
-    pub sandbox: Sandbox,
+    pub sandbox: SandboxOptions,
     /// What it has of the caller's environment, besides what the layer gives.
     #[serde(serialize_with = "lossy::pairs")]
     #[cfg_attr(test, schemars(with = "std::collections::BTreeMap<String, String>"))]

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use super::drop::{Bytes, Content, Entry, EntryKind, FileDrop};
+use super::drop::{Bytes, Content, EntryKind, FileDrop, TreeEntry};
 use super::nest::{Act, Inner, Inside, Layer, Place, Plan, Step, Template, Upstream, Variable};
 use super::status::CacheStatus;
 use crate::digest::Digest;
@@ -140,7 +140,9 @@ impl Show<'_> {
         if upstream.standing.as_ref().is_some_and(CacheStatus::is_stored) {
             self.more(
                 "",
-                format_args!("built for the store; the placeholder is replaced by the container's name"),
+                format_args!(
+                    "built for the store; the placeholder is replaced by the container's name"
+                ),
             )?;
         }
         self.why(upstream.standing.as_ref())?;
@@ -259,7 +261,7 @@ impl Show<'_> {
         }
     }
 
-    fn entry(&mut self, top: &Path, entry: &Entry) -> io::Result<()> {
+    fn entry(&mut self, top: &Path, entry: &TreeEntry) -> io::Result<()> {
         let path = printable_path(&top.join(&entry.path));
         match &entry.kind {
             EntryKind::Directory { mode, .. } => self.more("", format_args!("{path}/  {mode}")),
@@ -348,7 +350,7 @@ fn standing(standing: Option<&CacheStatus>) -> String {
     }
 }
 
-fn summary(entries: &[Entry]) -> String {
+fn summary(entries: &[TreeEntry]) -> String {
     let mut files = 0_u64;
     let mut bytes = 0;
     for entry in entries {

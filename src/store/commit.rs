@@ -296,7 +296,7 @@ impl Build {
     fn inherited_keys(&self, rootfs: &Path) -> io::Result<IdentityKeys> {
         let Some(parent) = &self.parent else { return Ok(IdentityKeys::default()) };
         let has_server = |tree: &Path| -> io::Result<bool> {
-            let place = Rootfs::open(tree)?.existing_place(Path::new("/usr/sbin/sshd"))?;
+            let place = Rootfs::open(tree)?.existing_entry(Path::new("/usr/sbin/sshd"))?;
             Ok(place.map(|place| place.look()).transpose()?.flatten().is_some())
         };
         let mut keys = parent.keys.clone();
@@ -399,7 +399,7 @@ fn last_name(path: &[u8]) -> &[u8] {
 
 /// Tells whether there is something at a path of a rootfs.
 fn has(rootfs: &Rootfs, path: &str) -> bool {
-    let place = rootfs.existing_place(Path::new(path));
+    let place = rootfs.existing_entry(Path::new(path));
     place.ok().flatten().is_some_and(|place| place.look().is_ok_and(|there| there.is_some()))
 }
 
@@ -421,7 +421,7 @@ fn take(from: &Path, name: &OsStr, to: &Path) -> io::Result<()> {
 /// Tells whether a path of a tree is there, and not one of the changes.
 fn is_as_it_was(tree: &Rootfs, changes: &Changes, path: &Path) -> bool {
     let relative = path.strip_prefix("/").unwrap_or(path);
-    let place = tree.existing_place(path).ok().flatten();
+    let place = tree.existing_entry(path).ok().flatten();
     !changes.contains(relative.as_os_str().as_bytes())
         && place.is_some_and(|place| place.look().is_ok_and(|there| there.is_some()))
 }
@@ -429,7 +429,7 @@ fn is_as_it_was(tree: &Rootfs, changes: &Changes, path: &Path) -> bool {
 /// Tells whether two trees have the same at a path.
 fn is_same(one: &Rootfs, other: &Rootfs, path: &Path) -> bool {
     let read = |tree: &Rootfs| {
-        let place = tree.existing_place(path).ok().flatten()?;
+        let place = tree.existing_entry(path).ok().flatten()?;
         let name = CString::new(place.name().as_bytes()).ok()?;
         tree::ListedFile::read(place.directory(), &name).ok()
     };

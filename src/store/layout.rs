@@ -12,7 +12,7 @@ use super::lock::Lock;
 use crate::digest::Digest;
 use crate::host::account::Range;
 use crate::host::caller::Caller;
-use crate::host::state::{Owner, make_all, make_one};
+use crate::host::state::{OwnerIds, make_all, make_one};
 use crate::host::userns::Ids;
 use crate::plan::EntryId;
 use crate::tree::{Form, Marks};
@@ -106,7 +106,7 @@ impl Store {
     /// # Errors
     ///
     /// Also where the path cannot be an overlay's, or others may write there.
-    pub fn make(&self, owner: Owner) -> io::Result<()> {
+    pub fn make(&self, owner: OwnerIds) -> io::Result<()> {
         self.check()?;
         make_all(&self.top, 0o711, owner)?;
         let metadata = fs::metadata(&self.top)?;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FileType, fstat, futimens, openat};
 
 use crate::cache::IdentityKeys;
-use crate::host::rootfs::{Attributes, Place, Rootfs};
+use crate::host::rootfs::{Attributes, Rootfs, RootfsEntry};
 use crate::tree::{self, loosened, times};
 
 /// What systemd, or the next start, makes anew where it is empty. It may be a link to where it is.
@@ -153,19 +153,19 @@ fn names_in(rootfs: &Rootfs, path: &Path) -> io::Result<Vec<Vec<u8>>> {
 }
 
 /// Tells whether there is a regular file that is not empty.
-fn is_regular(place: &Place) -> io::Result<bool> {
+fn is_regular(place: &RootfsEntry) -> io::Result<bool> {
     Ok(place.look()?.is_some_and(|stat| {
         FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_size > 0
     }))
 }
 
-fn is_link(place: &Place) -> io::Result<bool> {
+fn is_link(place: &RootfsEntry) -> io::Result<bool> {
     let stat = place.look()?;
     Ok(stat.is_some_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink))
 }
 
 /// Returns the place that a path leads to, over links if it must.
-fn behind(rootfs: &Rootfs, path: &Path) -> io::Result<Option<Place>> {
+fn behind(rootfs: &Rootfs, path: &Path) -> io::Result<Option<RootfsEntry>> {
     let mut path = path.to_path_buf();
     for _ in 0..=MOST_LINKS {
         let Some(place) = existing(rootfs, &path)? else { return Ok(None) };
@@ -187,7 +187,7 @@ fn behind(rootfs: &Rootfs, path: &Path) -> io::Result<Option<Place>> {
 }
 
 /// Returns the path of a place within the tree, without a slash in front.
-fn path_in(tree: &Path, place: &Place) -> io::Result<Vec<u8>> {
+fn path_in(tree: &Path, place: &RootfsEntry) -> io::Result<Vec<u8>> {
     let shown = format!("/proc/self/fd/{}", place.directory().as_raw_fd());
     let above = fs::read_link(shown)?;
     let within = above.strip_prefix(fs::canonicalize(tree)?).map_err(io::Error::other)?;
@@ -213,8 +213,8 @@ fn remove_key(rootfs: &Rootfs, path: &Path) -> io::Result<bool> {
 
 /// Returns the place at a path, where there is a directory for it: a link that leads around in a
 /// circle is none.
-fn existing(rootfs: &Rootfs, path: &Path) -> io::Result<Option<Place>> {
-    match rootfs.existing_place(path) {
+fn existing(rootfs: &Rootfs, path: &Path) -> io::Result<Option<RootfsEntry>> {
+    match rootfs.existing_entry(path) {
         Err(error) if is_loop(&error) || is_too_long(&error) => Ok(None),
         other => other,
     }
@@ -244,20 +244,20 @@ fn remove_links_to(rootfs: &Rootfs, path: &Path) -> io::Result<()> {
 }
 
 /// Removes what is at a place.
-fn take(place: &Place) -> io::Result<()> {
+fn take(place: &RootfsEntry) -> io::Result<()> {
     tree::remove(place.directory(), place.name())
 }
 
 /// Puts an empty file in the place of one, with the same attributes and times. The one that is there
 /// may be another tree's too.
-fn empty(place: &Place) -> io::Result<()> {
+fn empty(place: &RootfsEntry) -> io::Result<()> {
     let Some(stat) = place.look()? else { return Ok(()) };
     let attributes = Attributes { uid: stat.st_uid, gid: stat.st_gid, mode: stat.st_mode & 0o7777 };
     place.put_file(attributes, |file| Ok(futimens(file, &times(&stat))?))
 }
 
 /// Does something to a place in a directory whose times stay as they are.
-fn quietly(place: &Place, act: impl Fn() -> io::Result<()>) -> io::Result<()> {
+fn quietly(place: &RootfsEntry, act: impl Fn() -> io::Result<()>) -> io::Result<()> {
     let before = fstat(place.directory())?;
     let name = CString::new(place.name().as_bytes())?;
     loosened(place.directory(), &name, act).map_err(|error| {

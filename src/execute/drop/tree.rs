@@ -20,11 +20,11 @@ use rustix::fs::{
 use super::{NO_LONGER, about_source, goes_ahead, refuse_directory, unchanged};
 use crate::digest::Digest;
 use crate::host::holes;
-use crate::host::rootfs::{Attributes, Place, Rootfs, own, owned};
+use crate::host::rootfs::{Attributes, Rootfs, RootfsEntry, own, owned};
 use crate::host::xattr::Xattrs;
 use crate::manifest::{IfExists, Mode};
 use crate::observe::tree::open;
-use crate::plan::{Entry, EntryKind};
+use crate::plan::{EntryKind, TreeEntry};
 
 /// Permission bits that no umask of the program's takes away.
 const PLAIN: u32 = 0o755;
@@ -33,7 +33,7 @@ const PLAIN: u32 = 0o755;
 pub(super) struct Tree<'a> {
     rootfs: &'a Rootfs,
     source: &'a Path,
-    entries: &'a [Entry],
+    entries: &'a [TreeEntry],
     owner: (u32, u32),
     /// The permission bits of every file, where they are not its own.
     mode: Option<Mode>,
@@ -53,12 +53,12 @@ impl<'a> Tree<'a> {
     pub(super) fn new(
         rootfs: &'a Rootfs,
         source: &'a Path,
-        entries: &'a [Entry],
+        entries: &'a [TreeEntry],
         owner: (u32, u32),
         mode: Option<Mode>,
     ) -> Self {
         let buffer = vec![0; 128 * 1024];
-        let first = |entry: &Entry| match entry.kind {
+        let first = |entry: &TreeEntry| match entry.kind {
             EntryKind::File { link, .. } => link,
             _ => None,
         };
@@ -76,7 +76,7 @@ impl<'a> Tree<'a> {
         if let Some(directory) = self.existing_directory(path)? {
             return self.merge_into(&source, &directory, path, all, if_exists);
         }
-        let place = self.rootfs.place(path)?;
+        let place = self.rootfs.entry(path)?;
         let there = place.look()?.map(|stat| FileType::from_raw_mode(stat.st_mode));
         if there == Some(FileType::Symlink) && !goes_ahead(if_exists)? {
             return Ok(());
@@ -113,7 +113,7 @@ impl<'a> Tree<'a> {
             let entry = &self.entries[index];
             let inner = index + 1..self.end_of(index);
             let name = name_of(entry);
-            let place = Place::within(directory.as_fd(), name)?;
+            let place = RootfsEntry::within(directory.as_fd(), name)?;
             let there = place.look()?.map(|stat| FileType::from_raw_mode(stat.st_mode));
             if let EntryKind::Directory { mode, .. } = entry.kind {
                 let below = self.below(source, index)?;
@@ -146,7 +146,7 @@ impl<'a> Tree<'a> {
     fn new_directory(
         &mut self,
         source: &OwnedFd,
-        place: &Place,
+        place: &RootfsEntry,
         there: Option<FileType>,
         range: std::ops::Range<usize>,
         mode: Mode,
@@ -238,7 +238,7 @@ impl<'a> Tree<'a> {
         &mut self,
         source: &OwnedFd,
         directory: &OwnedFd,
-        place: &Place,
+        place: &RootfsEntry,
         index: usize,
     ) -> io::Result<()> {
         let (uid, gid) = self.owner;
@@ -268,7 +268,7 @@ impl<'a> Tree<'a> {
         to: &mut File,
         index: usize,
     ) -> io::Result<()> {
-        let Entry { path, kind: EntryKind::File { size, digest, .. } } = &self.entries[index]
+        let TreeEntry { path, kind: EntryKind::File { size, digest, .. } } = &self.entries[index]
         else {
             return Ok(());
         };
@@ -308,10 +308,10 @@ impl<'a> Tree<'a> {
 
     /// Returns where the entries below the one at `index` end.
     fn end_of(&self, index: usize) -> usize {
-        let Entry { path, kind: EntryKind::Directory { .. } } = &self.entries[index] else {
+        let TreeEntry { path, kind: EntryKind::Directory { .. } } = &self.entries[index] else {
             return index + 1;
         };
-        let below = |entry: &Entry| entry.path.starts_with(path);
+        let below = |entry: &TreeEntry| entry.path.starts_with(path);
         index + 1 + self.entries[index + 1..].iter().take_while(|entry| below(entry)).count()
     }
 
@@ -371,6 +371,6 @@ fn about_entry(path: &Path, error: &io::Error) -> io::Error {
     io::Error::other(format!("`{}`: {error}", path.display()))
 }
 
-fn name_of(entry: &Entry) -> &OsStr {
+fn name_of(entry: &TreeEntry) -> &OsStr {
     entry.path.file_name().unwrap_or_default()
 }

@@ -23,7 +23,7 @@ use crate::cache::{Key, Names, with_addresses};
 use crate::host::child::{SpawnOptions, Watcher};
 use crate::host::files;
 use crate::host::rootfs::Rootfs;
-use crate::host::sandbox::{Caches, Lending, Network, Program, Settings};
+use crate::host::sandbox::{CacheMounts, Lending, Network, SandboxCommand, Settings};
 use crate::tree::{Interrupt, LONGEST_TEXT, times};
 
 impl<'a> Run<'a> {
@@ -106,13 +106,13 @@ impl<'a> Run<'a> {
             lending: Lending::Files,
             capabilities: rustix::thread::CapabilitySet::empty(),
             mapped: workspace.target.mapped,
-            caches: Caches::default(),
+            caches: CacheMounts::default(),
             script: None,
         };
         let script = commands.join("\n");
         let argv = ["/bin/sh", "-eu", "-c", &script].map(OsString::from).to_vec();
         let name = OsString::from(&workspace.target.name);
-        let program = Program { argv, environment: vec![("LXC_NAME".into(), name)] };
+        let program = SandboxCommand { argv, environment: vec![("LXC_NAME".into(), name)] };
         let subject = Subject { layer: layer.name.clone(), doing: Doing::Store };
         let job =
             Job { subject, at: &layer.at, text: "making its own keys", status: status::STORE };
@@ -157,7 +157,7 @@ pub(super) fn write_names(names: &Names, rootfs: &Path, files: &[Vec<u8>]) -> io
 }
 
 fn write_at(names: &Names, rootfs: &Rootfs, path: &Path) -> io::Result<()> {
-    let Some(place) = rootfs.existing_place(path)? else { return Ok(()) };
+    let Some(place) = rootfs.existing_entry(path)? else { return Ok(()) };
     let Some(stat) = place.look()? else { return Ok(()) };
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => {

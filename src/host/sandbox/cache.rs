@@ -15,7 +15,7 @@ use crate::host::rootfs::Rootfs;
 
 /// A directory of the host for one of the rootfs.
 #[derive(Debug)]
-pub struct Cache {
+pub struct CacheMount {
     /// Where it stands inside.
     pub path: PathBuf,
     /// The directory of the host.
@@ -26,11 +26,11 @@ pub struct Cache {
 
 /// Those of one sandbox.
 #[derive(Debug, Default)]
-pub struct Caches(Vec<Cache>);
+pub struct CacheMounts(Vec<CacheMount>);
 
-impl Caches {
+impl CacheMounts {
     /// Adds one.
-    pub fn push(&mut self, cache: Cache) {
+    pub fn push(&mut self, cache: CacheMount) {
         self.0.push(cache);
     }
 
@@ -38,11 +38,11 @@ impl Caches {
         self.0.len()
     }
 
-    pub(super) fn get(&self, index: usize) -> &Cache {
+    pub(super) fn get(&self, index: usize) -> &CacheMount {
         &self.0[index]
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Cache> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &CacheMount> {
         self.0.iter()
     }
 
@@ -85,7 +85,7 @@ pub(super) fn mount_points(
                 continue;
             }
         }
-        loans.extend(LentFiles::mount_point(&rootfs.place(directory)?)?);
+        loans.extend(LentFiles::mount_point(&rootfs.entry(directory)?)?);
     }
     Ok(())
 }

@@ -21,8 +21,8 @@ use rustix::thread::UnshareFlags;
 
 use super::mounts::at as about;
 use super::{
-    ALWAYS, ENVIRONMENT, Network, Program, Sandbox, Streams, boundary, filter, mounts, privileges,
-    report,
+    ALWAYS, ENVIRONMENT, Network, Sandbox, SandboxCommand, Streams, boundary, filter, mounts,
+    privileges, report,
 };
 use crate::host::child::{code, signal_group};
 use crate::host::inheritance;
@@ -43,7 +43,7 @@ pub(super) struct InitContext<'a> {
     pub(super) tree: OwnedFd,
     pub(super) caches: Vec<OwnedFd>,
     pub(super) writer: OwnedFd,
-    pub(super) program: &'a Program,
+    pub(super) program: &'a SandboxCommand,
     pub(super) streams: &'a Streams<'a>,
 }
 
@@ -159,7 +159,7 @@ fn standard_streams(streams: &Streams<'_>) -> io::Result<()> {
 
 /// Starts the program, passes on what asks for its end, reaps, and returns its status when it has
 /// ended.
-fn supervise(program: &Program, terminal: bool, report: &OwnedFd) -> io::Result<i32> {
+fn supervise(program: &SandboxCommand, terminal: bool, report: &OwnedFd) -> io::Result<i32> {
     let [first, second, third] = ENDING;
     let signals = kernel::signal_descriptor(&[first, second, third, Signal::CHILD])?;
     let id = match kernel::fork()? {
@@ -195,7 +195,7 @@ fn reap() -> io::Result<Option<(Pid, i32)>> {
     }
 }
 
-fn become_program(program: &Program, terminal: bool, report: &OwnedFd) -> ! {
+fn become_program(program: &SandboxCommand, terminal: bool, report: &OwnedFd) -> ! {
     let result = rustix::process::setsid().map_err(io::Error::from).and_then(|_| {
         if terminal {
             rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())?;

@@ -19,7 +19,7 @@ use rustix::fs::{
     futimens, mkdirat, openat, renameat_with, statat, unlinkat,
 };
 
-use crate::host::rootfs::{Attributes, Place, own};
+use crate::host::rootfs::{Attributes, RootfsEntry, own};
 
 /// The permission bits of a mount point, which nobody sees.
 const MOUNT_POINT: u32 = 0o755;
@@ -59,7 +59,7 @@ struct Identity {
 
 impl LentFiles {
     /// Lends a file of root's.
-    pub(super) fn file(place: &Place, bytes: &[u8], mode: u32) -> io::Result<Self> {
+    pub(super) fn file(place: &RootfsEntry, bytes: &[u8], mode: u32) -> io::Result<Self> {
         let loan = Self::make(place, |directory, name| {
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
             let mut file = File::from(openat(directory, name, flags, Mode::RUSR | Mode::WUSR)?);
@@ -71,7 +71,7 @@ impl LentFiles {
 
     /// Lends a file to mount something on: empty and no program, so that it means nothing if it stays. One
     /// that is there already is another sandbox's.
-    pub(super) fn placeholder(place: &Place) -> io::Result<Self> {
+    pub(super) fn placeholder(place: &RootfsEntry) -> io::Result<Self> {
         if let Some(stat) = place.look()?.filter(is_placeholder) {
             let directory = place.directory().try_clone_to_owned()?;
             let changed = time_of(&fstat(&directory)?);
@@ -87,7 +87,7 @@ impl LentFiles {
     }
 
     /// Lends a directory to mount something on, unless there is one.
-    pub(super) fn mount_point(place: &Place) -> io::Result<Option<Self>> {
+    pub(super) fn mount_point(place: &RootfsEntry) -> io::Result<Option<Self>> {
         let there = place.look()?.map(|stat| FileType::from_raw_mode(stat.st_mode));
         if there == Some(FileType::Directory) {
             return Ok(None);
@@ -100,7 +100,7 @@ impl LentFiles {
     }
 
     fn make(
-        place: &Place,
+        place: &RootfsEntry,
         make: impl FnOnce(&OwnedFd, &OsStr) -> io::Result<()>,
     ) -> io::Result<Self> {
         let directory = place.directory().try_clone_to_owned()?;
@@ -190,7 +190,7 @@ fn look(directory: &OwnedFd, name: &OsStr) -> io::Result<Stat> {
 }
 
 /// Puts back what a sandbox that was killed has set aside at this place.
-pub(super) fn give_back_of_killed(place: &Place) -> io::Result<()> {
+pub(super) fn give_back_of_killed(place: &RootfsEntry) -> io::Result<()> {
     let directory = place.directory().try_clone_to_owned()?;
     let (name, aside) = (place.name(), aside(place.name(), 0));
     match statat(&directory, &aside, AtFlags::SYMLINK_NOFOLLOW) {

@@ -45,7 +45,7 @@ fn link_of_var_run(rootfs: &Rootfs) -> io::Result<bool> {
 
 /// Returns where a link of the rootfs leads; `None` if there is none.
 fn link(rootfs: &Rootfs, path: &Path) -> io::Result<Option<PathBuf>> {
-    let Some(place) = rootfs.existing_place(path)? else { return Ok(None) };
+    let Some(place) = rootfs.existing_entry(path)? else { return Ok(None) };
     match readlinkat(place.directory(), place.name(), Vec::new()) {
         Ok(target) => Ok(Some(std::ffi::OsStr::from_bytes(target.to_bytes()).into())),
         Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => Ok(None),

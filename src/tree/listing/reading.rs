@@ -8,8 +8,8 @@ use rustix::io::{Errno, pread};
 
 use super::OccurrenceKind;
 use super::search::{Holds, Search};
-use crate::digest::{Content, Digest};
-use crate::host::holes::{Part, Parts};
+use crate::digest::{ContentHasher, Digest};
+use crate::host::holes::{Segment, Segments};
 use crate::tree::interrupt::Interrupt;
 
 /// The longest file that is taken for text, in bytes: no name is written into a longer one.
@@ -33,14 +33,14 @@ impl Reading {
         interrupt: Interrupt<'_>,
     ) -> io::Result<Self> {
         let overlap = search.longest().saturating_sub(1);
-        let mut content = Content::default();
+        let mut content = ContentHasher::default();
         let mut kept = 0;
         let (mut found, mut nul) = (false, false);
-        for part in Parts::of(file)? {
+        for part in Segments::of(file)? {
             interrupt.check()?;
             let (mut position, end) = match part? {
-                Part::Bytes(start, end) => (start, end),
-                Part::Hole(length) => {
+                Segment::Bytes(start, end) => (start, end),
+                Segment::Hole(length) => {
                     content.skip(length);
                     // No name has a NUL.
                     (nul, kept) = (true, 0);
