@@ -24,7 +24,7 @@ pub use inputs::{BaseInputs, Input};
 pub use key::{Field, KeyInputs, SEMANTICS};
 pub use keys::{IdentityKeys, KeyMaker};
 pub use ladder::{
-    BuildOn, CacheAct, CheckSees, Key, Ladder, LadderContext, Limit, Planned, Progress,
+    BuildBase, CacheAct, CheckSees, Key, Ladder, LadderContext, Limit, Planned, Progress,
 };
 pub use names::{Names, PLACEHOLDER};
 pub use plan::{Cache, CachePlan, Handed, OverlayHost, Slot, SlotKind, Wanted};

@@ -1,6 +1,6 @@
 //! The chain: a manifest's layers with their variables bound, the innermost first.
 //!
-//! [`resolve`] gathers the files that a manifest names; it asks a [`Library`] for them. [`bind`]
+//! [`resolve()`] gathers the files that a manifest names; it asks a [`Library`] for them. [`bind()`]
 //! puts the variables' values in. Both are pure, and gather every fault.
 
 mod bind;

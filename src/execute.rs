@@ -25,10 +25,10 @@ use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-pub use failure::{Cause, Failure, status};
-pub use observe::{Doing, Event, Observer, Subject};
-pub use output_tail::OutputTail;
-pub use supply::Filled;
+pub(crate) use failure::{Failure, status};
+pub(crate) use observe::{Doing, Event, Observer, Subject};
+pub(crate) use output_tail::OutputTail;
+pub(crate) use supply::Filled;
 use supply::Supply;
 use workspace::Workspace;
 
@@ -48,7 +48,7 @@ use crate::record::{self, Record};
 
 /// What a run works with besides its plan.
 #[derive(Debug)]
-pub struct RunContext<'a> {
+pub(crate) struct RunContext<'a> {
     /// Who is told what happens.
     pub observer: &'a mut dyn Observer,
     /// What runs commands, and hears the signals that ask for the end.
@@ -68,7 +68,11 @@ pub struct RunContext<'a> {
 /// # Errors
 ///
 /// The first thing that failed; every `finally` of the layers that had begun has run by then.
-pub fn run<'a>(plan: &'a Plan, cache: &'a Cache, context: RunContext<'a>) -> Result<(), Failure> {
+pub(crate) fn run<'a>(
+    plan: &'a Plan,
+    cache: &'a Cache,
+    context: RunContext<'a>,
+) -> Result<(), Failure> {
     let workspace = Workspace::open(&plan.container).map_err(|error| {
         Failure::of_run(status::FILES, format!("the container's directory: {error}"))
     })?;

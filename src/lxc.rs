@@ -2,8 +2,8 @@
 
 pub mod call;
 pub mod config;
-pub mod given;
-pub mod keys;
+pub(crate) mod given;
+pub(crate) mod keys;
 pub mod machine;
-pub mod request;
+pub(crate) mod request;
 pub mod upstream;

@@ -1,6 +1,6 @@
 //! The plan: what a run will do, as a value shaped as the nest that it will run.
 //!
-//! [`build`] is pure: chain, target and observed [`Facts`] go in. What shows a plan and what runs
+//! [`build()`] is pure: chain, target and observed [`Facts`] go in. What shows a plan and what runs
 //! it take the same value, so that neither can differ from the other. It knows no store: what comes
 //! from there is in [`crate::cache`].
 

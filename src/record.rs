@@ -11,15 +11,16 @@ use crate::digest::Digest;
 use crate::plan::{self, Act, Content, EntryKind, Plan, StorageMode, Template};
 
 /// The name of the file in the container's directory.
-pub const NAME: &str = "layered-template.json";
+pub(crate) const NAME: &str = "layered-template.json";
 
 /// The version of the format.
-pub const FORMAT: u32 = 2;
+pub(crate) const FORMAT: u32 = 2;
 
 /// The record of a run.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Record {
+#[expect(clippy::struct_field_names, reason = "the format has this key")]
+pub(crate) struct Record {
     /// The version of this format.
     pub record: u32,
     /// The version of the program that ran.
@@ -44,7 +45,7 @@ pub struct Record {
 /// The manifest of a record.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Manifest {
+pub(crate) struct Manifest {
     /// Its path, absolute.
     pub path: String,
     /// The digest of its text.
@@ -56,7 +57,7 @@ pub struct Manifest {
 /// What came from the layer store, of a record.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Stored {
+pub(crate) struct Stored {
     /// How the container came to it.
     pub storage: StorageMode,
     /// The entry.
@@ -68,7 +69,7 @@ pub struct Stored {
 /// The upstream of a record.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Upstream {
+pub(crate) struct Upstream {
     /// The template as the manifest names it.
     pub template: String,
     /// The program behind it.
@@ -88,7 +89,7 @@ pub struct Upstream {
 /// A layer of a record.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Layer {
+pub(crate) struct Layer {
     /// Its name.
     pub name: String,
     /// Where it is declared.
@@ -106,7 +107,7 @@ pub struct Layer {
 /// A step of a record.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Step {
+pub(crate) struct Step {
     /// Its kind.
     #[serde(rename = "stop")]
     pub phase: String,
@@ -119,7 +120,7 @@ pub struct Step {
 /// Something dropped, of a record; of a tree, each entry by itself.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct File {
+pub(crate) struct File {
     /// Its path inside the rootfs.
     pub path: String,
     /// `file`, `directory`, `symlink` or `remove`.
@@ -140,7 +141,7 @@ pub struct File {
 
 impl Record {
     /// Returns the record of a plan that was run to its end at `created`.
-    pub fn of(
+    pub(crate) fn of(
         plan: &Plan,
         created: String,
         upstream_record: Option<serde_json::Value>,

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 
 /// Returns `text` with every control character but the line feed and the tab shown as an escape,
 /// so that nothing from a file or a program can drive the terminal.
-pub fn printable(text: &str) -> Cow<'_, str> {
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_hostile) {
         return Cow::Borrowed(text);
     }
@@ -23,13 +23,13 @@ pub fn printable(text: &str) -> Cow<'_, str> {
 }
 
 /// Returns `text` on one line: as [`printable`], with line feeds and tabs escaped too.
-pub fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     printable(text).replace('\n', "\\n").replace('\t', "\\t")
 }
 
 /// Returns one word as a shell would need it written, on one line and printable: a POSIX shell, or
 /// for line feeds and other control characters one that knows `$'...'`.
-pub fn word(word: impl AsRef<OsStr>) -> String {
+pub(crate) fn word(word: impl AsRef<OsStr>) -> String {
     let text = word.as_ref().to_string_lossy();
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-+=:,./@%^".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
@@ -62,12 +62,12 @@ fn escape(text: &str) -> String {
 }
 
 /// Returns a command line that can be copied into a shell.
-pub fn command<W: AsRef<OsStr>>(words: impl IntoIterator<Item = W>) -> String {
+pub(crate) fn command<W: AsRef<OsStr>>(words: impl IntoIterator<Item = W>) -> String {
     words.into_iter().map(word).collect::<Vec<_>>().join(" ")
 }
 
 /// Returns as much of `text` as fits `most` bytes, cut between characters.
-pub fn cut(text: &str, most: usize) -> &str {
+pub(crate) fn cut(text: &str, most: usize) -> &str {
     let end = (0..=most.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
     &text[..end.unwrap_or_default()]
 }
@@ -76,7 +76,7 @@ pub fn cut(text: &str, most: usize) -> &str {
 ///
 /// LXC prints a template's arguments raw into the container's config, where a line feed would
 /// start a live line.
-pub fn has_control(word: impl AsRef<OsStr>) -> bool {
+pub(crate) fn has_control(word: impl AsRef<OsStr>) -> bool {
     word.as_ref().as_bytes().iter().any(u8::is_ascii_control)
 }
 

@@ -31,18 +31,18 @@ mod usage;
 mod workers;
 mod xattr;
 
-pub use attributes::{copy_attributes, times};
-pub use copy::copy;
-pub use escape::escape;
-pub use immutable::loosened;
-pub use interrupt::Interrupt;
-pub use listing::{
-    Baseline, Change, Difference, LONGEST_TEXT, Listed, ListedFile, ListedKind, Listing,
-    Occurrence, OccurrenceKind, Search,
+pub(crate) use attributes::{copy_attributes, times};
+pub(crate) use copy::copy;
+pub(crate) use escape::escape;
+pub(crate) use immutable::loosened;
+pub(crate) use interrupt::Interrupt;
+pub(crate) use listing::{
+    Baseline, Difference, LONGEST_TEXT, Listed, ListedFile, Listing, Occurrence, OccurrenceKind,
+    Search,
 };
-pub use marks::{Form, Marks};
-pub use merge::{Changes, merge};
-pub use relink::relink;
-pub use remove::remove;
-pub use stamps::Stamps;
-pub use usage::{Usage, usage};
+pub(crate) use marks::{Form, Marks};
+pub(crate) use merge::{Changes, merge};
+pub(crate) use relink::relink;
+pub(crate) use remove::remove;
+pub(crate) use stamps::Stamps;
+pub(crate) use usage::usage;

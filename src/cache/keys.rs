@@ -31,11 +31,6 @@ pub struct KeyMaker {
 }
 
 impl IdentityKeys {
-    /// Tells whether there are none.
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-
     /// Leaves out those whose files are at these paths.
     pub fn leave_out<P: AsRef<Path>>(&mut self, paths: &[P]) {
         let is_kept = |path: String| paths.iter().any(|kept| kept.as_ref() == Path::new(&path));

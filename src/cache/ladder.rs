@@ -73,7 +73,7 @@ pub enum CacheAct {
         /// Its key; `None` where that is not known before the run.
         key: Option<Digest>,
         /// What it is built on.
-        on: BuildOn,
+        on: BuildBase,
         /// The layer whose pre steps decide whether it has to be built at all.
         #[serde(skip_serializing_if = "Option::is_none")]
         decided_by: Option<LayerName>,
@@ -169,7 +169,7 @@ impl From<&KeyMaker> for Key {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
-pub enum BuildOn {
+pub enum BuildBase {
     /// Nothing: an empty directory.
     Nothing,
     /// An overlay on the stored tree of what is inside it.
@@ -506,9 +506,9 @@ impl Maker<'_> {
         }
         let has_steps = self.cache.twin_of(&slot.layer).runs_commands();
         let on = match (slot.kind, has_steps) {
-            (SlotKind::Upstream, _) => BuildOn::Nothing,
-            (SlotKind::Layer, true) => BuildOn::Copy,
-            (SlotKind::Layer, false) => BuildOn::Overlay,
+            (SlotKind::Upstream, _) => BuildBase::Nothing,
+            (SlotKind::Layer, true) => BuildBase::Copy,
+            (SlotKind::Layer, false) => BuildBase::Overlay,
         };
         self.push(CacheAct::Build { what, slot: index, key, on, decided_by, why });
         self.progress.done += 1;

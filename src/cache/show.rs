@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::ladder::{BuildOn, CacheAct, CheckSees, Ladder};
+use super::ladder::{BuildBase, CacheAct, CheckSees, Ladder};
 use crate::plan::{Detail, Plan, StorageMode};
 use crate::shell;
 
@@ -65,9 +65,9 @@ fn shown(act: &CacheAct) -> (bool, Vec<Line>) {
         CacheAct::Take { what, entry } => (false, line("take", format!("{what}: {entry}"))),
         CacheAct::Build { what, on, .. } => {
             let on = match on {
-                BuildOn::Nothing => "",
-                BuildOn::Overlay => ", on an overlay",
-                BuildOn::Copy => ", on a private copy",
+                BuildBase::Nothing => "",
+                BuildBase::Overlay => ", on an overlay",
+                BuildBase::Copy => ", on a private copy",
             };
             (false, line("build", format!("{what}{on}")))
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::ladder::{CacheAct, Ladder, Planned};
 use super::plan::{Cache, SlotKind, label};
-use crate::plan::{CacheStatus, EntryId, Inner, Plan, Storage};
+use crate::plan::{CacheStatus, Inner, Plan, Storage};
 
 impl Ladder {
     /// Returns the plan as it is shown: it says of the upstream and of each layer where it comes from,
@@ -66,14 +66,5 @@ impl Ladder {
             _ => None,
         };
         self.acts.iter().filter_map(|planned| status(&planned.act)).collect()
-    }
-
-    /// Returns the entries that are taken.
-    pub fn taken(&self) -> Vec<EntryId> {
-        let taken = self.acts.iter().filter_map(|planned| match planned.act {
-            CacheAct::Take { entry, .. } => Some(entry),
-            _ => None,
-        });
-        taken.collect()
     }
 }

@@ -16,25 +16,25 @@ use crate::host::{child, fault, kernel};
 use crate::source::At;
 
 /// The exit statuses of a run. They are part of the program's contract.
-pub mod status {
+pub(crate) mod status {
     /// The manifest, or the command line, cannot be used.
-    pub const USAGE: u8 = 2;
+    pub(crate) const USAGE: u8 = 2;
     /// A `pre` step failed.
-    pub const PRE: u8 = 3;
+    pub(crate) const PRE: u8 = 3;
     /// The upstream template failed, or is not the one that the manifest pins.
-    pub const UPSTREAM: u8 = 4;
+    pub(crate) const UPSTREAM: u8 = 4;
     /// A file could not be dropped, or the config not be written.
-    pub const FILES: u8 = 5;
+    pub(crate) const FILES: u8 = 5;
     /// A `post` step failed, or a `finally` after all else had succeeded.
-    pub const POST: u8 = 6;
+    pub(crate) const POST: u8 = 6;
     /// A `check` step failed.
-    pub const CHECK: u8 = 7;
+    pub(crate) const CHECK: u8 = 7;
     /// The layer store failed, or the container cannot stand on it.
-    pub const STORE: u8 = 8;
+    pub(crate) const STORE: u8 = 8;
     /// The call only asked for something; LXC keeps no container after it.
-    pub const INFORMATIONAL: u8 = 9;
+    pub(crate) const INFORMATIONAL: u8 = 9;
     /// A signal ended the run; its number is added.
-    pub const SIGNAL: u8 = 128;
+    pub(crate) const SIGNAL: u8 = 128;
 }
 
 /// What to look at where something was killed.
@@ -44,7 +44,7 @@ const OUT_OF_MEMORY: &str = "where nobody sent it, memory was short: `dmesg` nam
 /// What kind of thing has failed: what to do about it depends on that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Cause {
+pub(crate) enum Cause {
     /// A command ended by itself, and not well.
     Ended,
     /// A command was killed, and by nobody of this program.
@@ -88,7 +88,7 @@ impl Cause {
 
 /// A failure of a run.
 #[derive(Debug, Clone)]
-pub struct Failure {
+pub(crate) struct Failure {
     /// The exit status of the program.
     pub status: u8,
     /// What failed; nothing, where it was the run as a whole.
@@ -115,7 +115,7 @@ pub struct Failure {
 
 impl Failure {
     /// Creates a failure of the run as a whole.
-    pub fn of_run(status: u8, reason: impl Into<String>) -> Self {
+    pub(crate) fn of_run(status: u8, reason: impl Into<String>) -> Self {
         Self {
             status,
             subject: None,
@@ -133,7 +133,7 @@ impl Failure {
 
     /// Returns the failure of a run whose process could say nothing itself: it was killed, or ended by a
     /// fault of the program. `at_work` is what it was at.
-    pub fn of_ended(ended: ExitStatus, at_work: Option<&str>) -> Option<Self> {
+    pub(crate) fn of_ended(ended: ExitStatus, at_work: Option<&str>) -> Option<Self> {
         let during = at_work.map(|what| format!(" in {what}")).unwrap_or_default();
         if ended.code() == Some(i32::from(kernel::PANICKED)) {
             let reason = format!("the run was ended by a fault of the program{during}");
@@ -146,20 +146,20 @@ impl Failure {
     }
 
     /// Creates a failure of `subject`, which the manifest has at `at`.
-    pub fn of(status: u8, subject: Subject, at: &At, reason: impl Into<String>) -> Self {
+    pub(crate) fn of(status: u8, subject: Subject, at: &At, reason: impl Into<String>) -> Self {
         Self { subject: Some(subject), at: Some(at.clone()), ..Self::of_run(status, reason) }
     }
 
     /// Says what kind of thing has failed, and what to do about that.
     #[must_use]
-    pub fn because(self, cause: Cause) -> Self {
+    pub(crate) fn because(self, cause: Cause) -> Self {
         let hint = self.hint.or_else(|| cause.hint().map(str::to_owned));
         Self { cause, hint, ..self }
     }
 
     /// Adds what to do about it.
     #[must_use]
-    pub fn hint(self, hint: impl Into<String>) -> Self {
+    pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
     }
 
@@ -176,12 +176,12 @@ impl Failure {
     }
 
     /// Tells whether it is no failure at all: the call only asked for something.
-    pub fn informational(&self) -> bool {
+    pub(crate) fn informational(&self) -> bool {
         self.status == status::INFORMATIONAL
     }
 
     /// Returns the signal that ended the run, where one did.
-    pub fn signal(&self) -> Option<Signal> {
+    pub(crate) fn signal(&self) -> Option<Signal> {
         self.status
             .checked_sub(status::SIGNAL)
             .and_then(|number| Signal::from_named_raw(i32::from(number)))

@@ -8,7 +8,7 @@ use crate::manifest::{LayerName, Phase};
 use crate::source::At;
 
 /// Who is told what happens.
-pub trait Observer: fmt::Debug {
+pub(crate) trait Observer: fmt::Debug {
     /// Takes an event.
     fn event(&mut self, event: &Event<'_>);
 
@@ -20,7 +20,7 @@ pub trait Observer: fmt::Debug {
 
 /// Something that happens.
 #[derive(Debug, Clone)]
-pub enum Event<'a> {
+pub(crate) enum Event<'a> {
     /// Something begins.
     Begun {
         /// What.
@@ -56,7 +56,7 @@ pub enum Event<'a> {
 
 /// What a run is at.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Subject {
+pub(crate) struct Subject {
     /// The layer.
     pub layer: LayerName,
     /// What of the layer.
@@ -65,7 +65,7 @@ pub struct Subject {
 
 /// What a run does for a layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Doing {
+pub(crate) enum Doing {
     /// A step of this kind.
     Step(Phase),
     /// The upstream template.

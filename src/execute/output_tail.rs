@@ -10,20 +10,20 @@ const LINES: usize = 20;
 
 /// The end of a stream.
 #[derive(Debug, Default)]
-pub struct OutputTail {
+pub(crate) struct OutputTail {
     bytes: VecDeque<u8>,
 }
 
 impl OutputTail {
     /// Adds a piece of the stream.
-    pub fn add(&mut self, bytes: &[u8]) {
+    pub(crate) fn add(&mut self, bytes: &[u8]) {
         self.bytes.extend(&bytes[bytes.len().saturating_sub(MOST)..]);
         let surplus = self.bytes.len().saturating_sub(MOST);
         self.bytes.drain(..surplus);
     }
 
     /// Returns the last lines, printable, without a line that has lost its beginning.
-    pub fn tail(&self) -> String {
+    pub(crate) fn tail(&self) -> String {
         let bytes: Vec<u8> = self.bytes.iter().copied().collect();
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let text = text.trim_end();

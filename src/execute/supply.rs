@@ -17,7 +17,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 use std::{io, mem};
 
-pub use filled::Filled;
+pub(crate) use filled::Filled;
 pub(super) use session::Session;
 use session::Unavailable;
 

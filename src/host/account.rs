@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 /// A range of subordinate ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Range {
+pub(crate) struct Range {
     /// The first.
     pub first: u32,
     /// How many.
@@ -17,7 +17,7 @@ pub struct Range {
 }
 
 /// Finds the id of `name` in the text of a passwd or group file: the third field.
-pub fn id_of(text: &[u8], name: &str) -> Option<u32> {
+pub(crate) fn id_of(text: &[u8], name: &str) -> Option<u32> {
     text.split(|byte| *byte == b'\n').find_map(|line| {
         let mut fields = line.split(|byte| *byte == b':');
         if fields.next()? != name.as_bytes() {
@@ -28,7 +28,7 @@ pub fn id_of(text: &[u8], name: &str) -> Option<u32> {
 }
 
 /// Finds the name of the host's user `uid`.
-pub fn user_name(uid: u32) -> Option<String> {
+pub(crate) fn user_name(uid: u32) -> Option<String> {
     let text = fs::read_to_string("/etc/passwd").ok()?;
     text.lines().find_map(|line| {
         let mut fields = line.split(':');
@@ -39,14 +39,14 @@ pub fn user_name(uid: u32) -> Option<String> {
 
 /// Finds the largest range of subordinate ids that `/etc/subuid` or `/etc/subgid` gives a user, by
 /// name or by number.
-pub fn subordinate(file: &str, uid: u32) -> Option<Range> {
+pub(crate) fn subordinate(file: &str, uid: u32) -> Option<Range> {
     let text = fs::read_to_string(file).ok()?;
     let name = user_name(uid);
     largest_range(&text, name.as_deref(), uid)
 }
 
 /// Tells whether `/etc/subuid` or `/etc/subgid` gives a user all of a range.
-pub fn is_given(file: &str, uid: u32, range: Range) -> bool {
+pub(crate) fn is_given(file: &str, uid: u32, range: Range) -> bool {
     let text = fs::read_to_string(file).unwrap_or_default();
     let name = user_name(uid);
     let end = |range: Range| u64::from(range.first) + u64::from(range.count);

@@ -12,7 +12,7 @@ const GENERATIONS: usize = 8;
 
 /// Opens descriptors that become readable when an ancestor dies: the ancestors up to and with
 /// `lxc-create`, or none where it is not among them.
-pub fn up_to_lxc_create() -> Vec<OwnedFd> {
+pub(crate) fn up_to_lxc_create() -> Vec<OwnedFd> {
     let mut ancestors = Vec::new();
     let mut next = getppid();
     for _ in 0..GENERATIONS {

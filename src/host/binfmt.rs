@@ -10,7 +10,7 @@ const DIRECTORY: &str = "/proc/sys/fs/binfmt_misc";
 
 /// An entry that is in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BinfmtEntry {
+pub(crate) struct BinfmtEntry {
     /// The program that runs the others.
     pub interpreter: PathBuf,
     /// Whether that was opened when the entry was made, so that no rootfs need have it.
@@ -22,7 +22,7 @@ pub struct BinfmtEntry {
 
 /// Returns the entries that are in force; `None` if the kernel does not show them: in a
 /// container the host may have some.
-pub fn entries() -> Option<Vec<BinfmtEntry>> {
+pub(crate) fn entries() -> Option<Vec<BinfmtEntry>> {
     read(Path::new(DIRECTORY))
 }
 
@@ -72,7 +72,7 @@ fn bytes(digits: &str) -> Option<Vec<u8>> {
 
 impl BinfmtEntry {
     /// Tells whether it is for programs of a machine.
-    pub fn is_for(&self, machine: Machine) -> bool {
+    pub(crate) fn is_for(&self, machine: Machine) -> bool {
         let header = machine.header();
         // What it asks for behind what tells the machine, another program of that may have.
         let known = header.iter().skip(self.offset).zip(&self.magic);

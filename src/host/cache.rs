@@ -18,13 +18,13 @@ use super::state::{OwnerIds, make_all, make_one};
 use crate::digest::Digest;
 
 /// The variable that puts the cache directory elsewhere.
-pub const VARIABLE: &str = "LAYERED_TEMPLATE_CACHE";
+pub(crate) const VARIABLE: &str = "LAYERED_TEMPLATE_CACHE";
 
 /// The longest path that is a name as it stands, in bytes.
 const LONGEST: usize = 200;
 
 /// Returns where the cache directory of a caller is.
-pub fn directory(caller: &Caller) -> Option<PathBuf> {
+pub(crate) fn directory(caller: &Caller) -> Option<PathBuf> {
     let variable = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     if let Some(path) = variable(VARIABLE) {
         return Some(path);
@@ -38,7 +38,7 @@ pub fn directory(caller: &Caller) -> Option<PathBuf> {
 
 /// The directory that stands in for one of the rootfs, and its lock.
 #[derive(Debug)]
-pub struct Kept {
+pub(crate) struct Kept {
     path: PathBuf,
     lock: File,
     new: bool,
@@ -46,7 +46,7 @@ pub struct Kept {
 
 impl Kept {
     /// Finds or makes the directory for `path` of a rootfs.
-    pub fn find(directory: &Path, owner: OwnerIds, path: &Path) -> io::Result<Self> {
+    pub(crate) fn find(directory: &Path, owner: OwnerIds, path: &Path) -> io::Result<Self> {
         make_all(directory, 0o700, owner)?;
         let of_map = directory.join(map());
         exists_or(make_one(&of_map, 0o700, Some((0, 0))))?;
@@ -64,7 +64,7 @@ impl Kept {
     }
 
     /// Takes it for this run alone; false where another run has it.
-    pub fn take(&self) -> io::Result<bool> {
+    pub(crate) fn take(&self) -> io::Result<bool> {
         match flock(&self.lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(true),
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
@@ -73,7 +73,7 @@ impl Kept {
     }
 
     /// Opens it. A new one becomes like the directory that it stands in for.
-    pub fn open(self, like: Option<Attributes>) -> io::Result<(OwnedFd, OwnedFd)> {
+    pub(crate) fn open(self, like: Option<Attributes>) -> io::Result<(OwnedFd, OwnedFd)> {
         let directory = files::open_directory(&self.path)?;
         if let (true, Some(like)) = (self.new, like) {
             own(&directory, like)?;

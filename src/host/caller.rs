@@ -6,7 +6,7 @@ use rustix::process::{getegid, geteuid};
 
 /// The identity of this process.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Caller {
+pub(crate) struct Caller {
     /// The effective user, as this user namespace counts.
     pub uid: u32,
     /// The effective group, likewise.
@@ -17,7 +17,7 @@ pub struct Caller {
 
 /// A line of an id map: so many ids from `inside` on stand for those from `outside` on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Extent {
+pub(crate) struct Extent {
     /// The first id inside the namespace.
     pub inside: u32,
     /// The first id outside.
@@ -28,7 +28,7 @@ pub struct Extent {
 
 impl Caller {
     /// Observes the calling process.
-    pub fn observe() -> Self {
+    pub(crate) fn observe() -> Self {
         let extents = id_map("/proc/self/uid_map");
         let whole = Extent { inside: 0, outside: 0, count: u32::MAX };
         let map = (!extents.is_empty() && extents != [whole]).then_some(extents);
@@ -37,7 +37,7 @@ impl Caller {
 
     /// Tells whether this is user 0 of the host: not that of a user namespace, unless the two are
     /// one.
-    pub fn is_host_root(&self) -> bool {
+    pub(crate) fn is_host_root(&self) -> bool {
         self.uid == 0
             && self.map.as_ref().is_none_or(|map| {
                 map.iter().any(|extent| extent.inside == 0 && extent.outside == 0)
@@ -46,13 +46,13 @@ impl Caller {
 
     /// Tells whether user 0 of the host is among the ids of this process's user namespace: it is who
     /// calls then, whatever its id is called here.
-    pub fn has_host_root(&self) -> bool {
+    pub(crate) fn has_host_root(&self) -> bool {
         let of_root = |map: &Vec<Extent>| map.iter().any(|extent| extent.outside == 0);
         self.is_host_root() || self.map.as_ref().is_some_and(of_root)
     }
 
     /// Tells whether this is user 0 of a user namespace alone.
-    pub fn is_mapped_root(&self) -> bool {
+    pub(crate) fn is_mapped_root(&self) -> bool {
         self.uid == 0 && !self.is_host_root()
     }
 }
@@ -60,7 +60,7 @@ impl Caller {
 /// Reads an id map of this process: `/proc/self/uid_map` or `/proc/self/gid_map`.
 ///
 /// One that cannot be read has no lines: the kernel has no user namespaces.
-pub fn id_map(file: &str) -> Vec<Extent> {
+pub(crate) fn id_map(file: &str) -> Vec<Extent> {
     parse_map(&fs::read_to_string(file).unwrap_or_default())
 }
 

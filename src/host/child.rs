@@ -11,11 +11,11 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use super::interrupts::Work;
 
 /// How long a child may take to end when it was asked to, before it is killed.
-pub const GRACE: Duration = Duration::from_secs(10);
+pub(crate) const GRACE: Duration = Duration::from_secs(10);
 
 /// How a child came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub(crate) enum End {
     /// By itself, with this status.
     Own(ExitStatus),
     /// It took too long.
@@ -26,7 +26,7 @@ pub enum End {
 
 /// Returns the exit status that a shell would give a process that ended like this: 128 and the
 /// signal's number where one ended it.
-pub fn code(status: ExitStatus) -> u8 {
+pub(crate) fn code(status: ExitStatus) -> u8 {
     let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
     code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX)
 }
@@ -34,13 +34,13 @@ pub fn code(status: ExitStatus) -> u8 {
 /// Signals the process group of a child that leads one, or is about to.
 ///
 /// The child must not have been waited for: only then its id is still its own.
-pub fn signal_group(leader: Pid, signal: Signal) -> rustix::io::Result<()> {
+pub(crate) fn signal_group(leader: Pid, signal: Signal) -> rustix::io::Result<()> {
     // One that was just started may not lead its group yet.
     kill_process_group(leader, signal).or_else(|_| kill_process(leader, signal))
 }
 
 /// What is done while a child runs.
-pub trait Watcher {
+pub(crate) trait Watcher {
     /// Takes a piece of the child's output, standard output and standard error as they come.
     fn output(&mut self, bytes: &[u8]);
 
@@ -55,7 +55,7 @@ pub trait Watcher {
 
 /// How a child is run.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct SpawnOptions {
+pub(crate) struct SpawnOptions {
     /// How long it may take.
     pub timeout: Option<Duration>,
     /// Whether it shares the process group of this process, and so the terminal. Otherwise it has
@@ -69,7 +69,7 @@ pub struct SpawnOptions {
 
 /// Runs a command to its end, and returns what it has printed on standard output. Not for a run, in
 /// which [`EventLoop`](super::event_loop::EventLoop) alone waits for children.
-pub fn output_of(mut command: Command) -> io::Result<(Vec<u8>, ExitStatus)> {
+pub(crate) fn output_of(mut command: Command) -> io::Result<(Vec<u8>, ExitStatus)> {
     let mut child = command.stdout(Stdio::piped()).spawn()?;
     let mut printed = Vec::new();
     let read = child.stdout.take().map_or(Ok(0), |mut from| from.read_to_end(&mut printed));
@@ -81,7 +81,7 @@ pub fn output_of(mut command: Command) -> io::Result<(Vec<u8>, ExitStatus)> {
 }
 
 /// Tells whether a descriptor is a terminal.
-pub fn is_terminal(descriptor: impl AsFd) -> bool {
+pub(crate) fn is_terminal(descriptor: impl AsFd) -> bool {
     rustix::termios::isatty(descriptor)
 }
 

@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Returns the present time in UTC as RFC 3339 has it, to the second; `SOURCE_DATE_EPOCH` stands in
 /// for it where it is set, so that a run can be repeated byte for byte.
-pub fn now() -> String {
+pub(crate) fn now() -> String {
     let given = std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|text| text.parse().ok());
     let seconds = given.unwrap_or_else(|| {
         SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()

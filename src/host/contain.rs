@@ -20,7 +20,7 @@ use super::signals::{Signals, pass_on};
 
 /// How a contained run ended.
 #[derive(Debug)]
-pub struct Ended {
+pub(crate) struct Ended {
     /// With what status.
     pub status: ExitStatus,
     /// Whether it was asked to.
@@ -34,7 +34,7 @@ pub struct Ended {
 /// The child has its own pid namespace and mount namespace with a `/proc` that fits, where the
 /// kernel grants them; where it does not, the death of this process still ends the child. The signals
 /// that are kept are passed on; the death of `lxc-create` is passed on as TERM.
-pub fn run(
+pub(crate) fn run(
     signals: &mut Signals,
     work: impl FnOnce(Signals) -> u8,
     beside: impl FnOnce() -> io::Result<()>,
@@ -111,7 +111,7 @@ fn within(listener: OwnedFd, own_pids: bool, work: impl FnOnce(Signals) -> u8) -
 static OWN_MOUNTS: AtomicBool = AtomicBool::new(false);
 
 /// Tells whether what this process mounts is seen by nobody else, and ends with it.
-pub fn has_own_mounts() -> bool {
+pub(crate) fn has_own_mounts() -> bool {
     OWN_MOUNTS.load(Ordering::Relaxed)
 }
 

@@ -11,7 +11,7 @@ const PT_INTERP: u32 = 3;
 /// Tells whether an executable needs no dynamic loader, and so no libraries.
 ///
 /// Source: elf(5).
-pub fn is_static(path: &Path) -> io::Result<bool> {
+pub(crate) fn is_static(path: &Path) -> io::Result<bool> {
     let file = File::open(path)?;
     let mut header = [0; 64];
     file.read_exact_at(&mut header, 0)?;

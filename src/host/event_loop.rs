@@ -27,7 +27,7 @@ const CHUNK: usize = 64 * 1024;
 
 /// What a run waits for.
 #[derive(Debug)]
-pub struct EventLoop {
+pub(crate) struct EventLoop {
     signals: Signals,
     interrupts: Interrupts,
     /// When this began: signals are told by the time since then.
@@ -47,14 +47,14 @@ enum Told {
 
 impl EventLoop {
     /// Creates that of a process.
-    pub fn new(signals: Signals, output: Output) -> io::Result<Self> {
+    pub(crate) fn new(signals: Signals, output: Output) -> io::Result<Self> {
         let children = kernel::signal_descriptor(&[Signal::CHILD])?;
         let (interrupts, begun) = (Interrupts::default(), Instant::now());
         Ok(Self { signals, interrupts, begun, children, output, told: None })
     }
 
     /// Returns the signal that has asked for the end, where one has by now.
-    pub fn asked(&mut self) -> Option<Signal> {
+    pub(crate) fn asked(&mut self) -> Option<Signal> {
         while let Ok(Some(received)) = self.signals.receive() {
             self.interrupts.hear(received.signal, self.begun.elapsed(), Work::None);
         }
@@ -64,7 +64,7 @@ impl EventLoop {
     /// Runs a command to its end, its output by a pipe.
     ///
     /// What it leaves running in the background is not waited for.
-    pub fn run(
+    pub(crate) fn run(
         &mut self,
         mut command: Command,
         options: SpawnOptions,
@@ -79,7 +79,7 @@ impl EventLoop {
     }
 
     /// Runs a command to its end, and returns what it has printed on standard output.
-    pub fn output_of(&mut self, mut command: Command) -> io::Result<(Vec<u8>, End)> {
+    pub(crate) fn output_of(&mut self, mut command: Command) -> io::Result<(Vec<u8>, End)> {
         let start = StartOptions { own_session: true, files: inheritance::files() };
         kernel::start_as(&mut command, start);
         let mut printed = Printed(Vec::new());
@@ -92,7 +92,7 @@ impl EventLoop {
     /// Runs a child to its end that `start` starts with the given end of a pipe for its output.
     ///
     /// The child leads a process group of its own, unless it shares that of this process.
-    pub fn supervise(
+    pub(crate) fn supervise(
         &mut self,
         options: SpawnOptions,
         watcher: &mut dyn Watcher,
@@ -199,12 +199,12 @@ impl EventLoop {
     }
 
     /// Tells whether something of what commands have printed was not shown.
-    pub fn has_left_out(&self) -> bool {
+    pub(crate) fn has_left_out(&self) -> bool {
         self.output.lacks_some()
     }
 
     /// Hands on what is still to be said. A slow reader is waited for until a signal comes.
-    pub fn finish(mut self) {
+    pub(crate) fn finish(mut self) {
         let asked = self.asked().is_some();
         self.output.finish(&mut self.signals, asked);
     }

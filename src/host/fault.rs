@@ -14,13 +14,13 @@ struct Fault {
 }
 
 /// Says what an error is about, and keeps what it is.
-pub fn about(about: impl Into<String>, source: io::Error) -> io::Error {
+pub(crate) fn about(about: impl Into<String>, source: io::Error) -> io::Error {
     io::Error::new(source.kind(), Fault { about: about.into(), source })
 }
 
 /// A kind of error that is handled by what it is, wherever it comes up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FaultKind {
+pub(crate) enum FaultKind {
     /// This host does not let a step's sandbox be built.
     Sandbox,
     /// A path of a rootfs has led out of it, or was changed while it was followed.
@@ -37,12 +37,12 @@ struct Known {
 }
 
 /// Makes an error one of a kind.
-pub fn of_kind(kind: FaultKind, about: &'static str, source: io::Error) -> io::Error {
+pub(crate) fn of_kind(kind: FaultKind, about: &'static str, source: io::Error) -> io::Error {
     io::Error::new(source.kind(), Known { kind, about, source })
 }
 
 /// Returns of which kind an error is, whatever it was said to be about since.
-pub fn kind(error: &io::Error) -> Option<FaultKind> {
+pub(crate) fn kind(error: &io::Error) -> Option<FaultKind> {
     chain(error).find_map(|error| error.downcast_ref::<Known>()).map(|known| known.kind)
 }
 
@@ -62,7 +62,7 @@ fn chain(error: &io::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
 
 /// Tells whether something is wrong with this process or its host, and not with what it looked at: there
 /// are no more descriptors, or there is no memory.
-pub fn is_shortage(error: &io::Error) -> bool {
+pub(crate) fn is_shortage(error: &io::Error) -> bool {
     const SHORTAGES: [Errno; 3] = [Errno::MFILE, Errno::NFILE, Errno::NOMEM];
     let mut numbers = chain(error).filter_map(|error| error.downcast_ref::<io::Error>());
     numbers.find_map(Errno::from_io_error).is_some_and(|number| SHORTAGES.contains(&number))

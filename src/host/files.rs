@@ -18,7 +18,7 @@ use crate::source::Source;
 ///
 /// What cannot be read is a diagnostic of the file: not there, a fifo or a device, too large, not
 /// UTF-8.
-pub fn read_source(path: &Path, limit: usize) -> Result<Arc<Source>, Diagnostic> {
+pub(crate) fn read_source(path: &Path, limit: usize) -> Result<Arc<Source>, Diagnostic> {
     let fault = |message: String| Diagnostic::of_file(path, message);
     let bytes = read_regular(path, limit).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => fault("there is no such file".to_owned()),
@@ -44,7 +44,7 @@ pub fn read_source(path: &Path, limit: usize) -> Result<Arc<Source>, Diagnostic>
 }
 
 /// Reads a regular file of at most `limit` bytes.
-pub fn read_regular(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
+pub(crate) fn read_regular(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
     // A fifo without a writer would be waited for.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
     let file = File::from(openat(CWD, path, flags, Mode::empty())?);
@@ -73,7 +73,7 @@ pub fn read_regular(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
 
 /// Who a file belongs to, and its permission bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ownership {
+pub(crate) struct Ownership {
     /// The user.
     pub uid: u32,
     /// The group.
@@ -84,20 +84,20 @@ pub struct Ownership {
 
 impl Ownership {
     /// Returns those of an open file or directory.
-    pub fn of(file: impl AsFd) -> io::Result<Self> {
+    pub(crate) fn of(file: impl AsFd) -> io::Result<Self> {
         let stat = fstat(file)?;
         Ok(Self { uid: stat.st_uid, gid: stat.st_gid, mode: stat.st_mode & 0o7777 })
     }
 }
 
 /// Opens a directory by which files in it are reached.
-pub fn open_directory(path: &Path) -> io::Result<OwnedFd> {
+pub(crate) fn open_directory(path: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     Ok(openat(CWD, path, flags, Mode::empty())?)
 }
 
 /// Opens a regular file of a directory for reading, a link not followed.
-pub fn open_in(directory: &OwnedFd, name: &str) -> io::Result<File> {
+pub(crate) fn open_in(directory: &OwnedFd, name: &str) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = match openat(directory, name, flags, Mode::empty()) {
         Err(rustix::io::Errno::LOOP) => {
@@ -113,7 +113,7 @@ pub fn open_in(directory: &OwnedFd, name: &str) -> io::Result<File> {
 
 /// Replaces or makes the file `name` of a directory: whoever looks sees the old file or the whole
 /// new one.
-pub fn replace_in(
+pub(crate) fn replace_in(
     directory: &OwnedFd,
     name: &str,
     bytes: &[u8],
@@ -138,7 +138,7 @@ pub fn replace_in(
 }
 
 /// Tells whether a disk, or what its user may have of it, is full.
-pub fn is_full(error: &io::Error) -> bool {
+pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
@@ -146,7 +146,7 @@ pub fn is_full(error: &io::Error) -> bool {
 const LEAST_SPACE: u64 = 256 * 1024;
 
 /// Tells whether nothing more than the smallest files has a place on the disk of a path.
-pub fn is_on_full_disk(path: &Path) -> io::Result<bool> {
+pub(crate) fn is_on_full_disk(path: &Path) -> io::Result<bool> {
     let disk = rustix::fs::statvfs(path)?;
     // What is kept for root is root's.
     let is_root = Caller::observe().has_host_root();

@@ -11,7 +11,7 @@ const RELIABLE: [u64; 4] = [0xEF53, 0x5846_5342, 0x9123_683E, 0xF2F5_2010];
 const MADE_UP: [u64; 4] = [0x9FA0, 0x6265_6572, 0x7472_6163, 0x6462_6720];
 
 /// Returns the stamp of a file that was looked at.
-pub fn stamp(stat: &Stat) -> Stamp {
+pub(crate) fn stamp(stat: &Stat) -> Stamp {
     let time = |seconds, nanoseconds| (seconds, i64::try_from(nanoseconds).unwrap_or_default());
     Stamp {
         device: stat.st_dev,
@@ -25,12 +25,12 @@ pub fn stamp(stat: &Stat) -> Stamp {
 /// Tells whether it is one of those that tell when a file was changed by this kernel's clock, and
 /// after they have brought it to the disk also what is written to a mapping of it. A tmpfs shows
 /// nothing of that.
-pub fn is_reliable(filesystem: &StatFs) -> bool {
+pub(crate) fn is_reliable(filesystem: &StatFs) -> bool {
     is_one_of(filesystem, &RELIABLE)
 }
 
 /// Tells whether the kernel makes up its files as they are read, some of them without an end.
-pub fn is_made_up(filesystem: &StatFs) -> bool {
+pub(crate) fn is_made_up(filesystem: &StatFs) -> bool {
     is_one_of(filesystem, &MADE_UP)
 }
 

@@ -11,7 +11,7 @@ use crate::digest::{ContentHasher, Digest};
 
 /// A part of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Segment {
+pub(crate) enum Segment {
     /// Bytes, from here to there, or to the end of the file if that comes first.
     Bytes(u64, u64),
     /// So many zeros that are nowhere.
@@ -20,7 +20,7 @@ pub enum Segment {
 
 /// The parts of a file, from its beginning on.
 #[derive(Debug)]
-pub struct Segments<'a> {
+pub(crate) struct Segments<'a> {
     file: BorrowedFd<'a>,
     position: u64,
     end: u64,
@@ -29,7 +29,7 @@ pub struct Segments<'a> {
 
 impl<'a> Segments<'a> {
     /// Begins with a file whose own position is of no account.
-    pub fn of(file: BorrowedFd<'a>) -> io::Result<Self> {
+    pub(crate) fn of(file: BorrowedFd<'a>) -> io::Result<Self> {
         let stat = fstat(file)?;
         let [size, blocks] =
             [stat.st_size, stat.st_blocks].map(|count| u64::try_from(count).unwrap_or_default());
@@ -40,7 +40,7 @@ impl<'a> Segments<'a> {
     }
 
     /// Tells whether there may be a hole.
-    pub fn are_sparse(&self) -> bool {
+    pub(crate) fn are_sparse(&self) -> bool {
         self.is_sparse
     }
 
@@ -80,7 +80,7 @@ impl Iterator for Segments<'_> {
 }
 
 /// Returns the digest of a file's content, and how long that is.
-pub fn digest(file: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(Digest, u64)> {
+pub(crate) fn digest(file: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(Digest, u64)> {
     let mut content = ContentHasher::default();
     for part in Segments::of(file)? {
         match part? {
@@ -96,7 +96,7 @@ pub fn digest(file: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(Digest, u6
 
 /// Copies a file into an empty one, holes kept, and returns the digest of the content and how long
 /// that is.
-pub fn copy(from: &File, to: &mut File, buffer: &mut [u8]) -> io::Result<(Digest, u64)> {
+pub(crate) fn copy(from: &File, to: &mut File, buffer: &mut [u8]) -> io::Result<(Digest, u64)> {
     let mut content = ContentHasher::default();
     let parts = Segments::of(from.as_fd())?;
     let is_sparse = parts.are_sparse();

@@ -21,7 +21,7 @@ static FILES: OnceLock<Rlimit> = OnceLock::new();
 /// # Errors
 ///
 /// With the limit that is too low, where too few files may be open.
-pub fn take_over() -> Result<(), String> {
+pub(crate) fn take_over() -> Result<(), String> {
     if let Err(error) = kernel::close_on_exec_from(3) {
         tracing::debug!(%error, "the caller's descriptors stay open");
     }
@@ -41,9 +41,9 @@ pub fn take_over() -> Result<(), String> {
 }
 
 /// What to do where too few files may be open.
-pub const ADVICE: &str = "raise it before the call: `ulimit -n 64`";
+pub(crate) const ADVICE: &str = "raise it before the call: `ulimit -n 64`";
 
 /// Returns how many files the caller allows to be open.
-pub fn files() -> Rlimit {
+pub(crate) fn files() -> Rlimit {
     *FILES.get_or_init(|| getrlimit(Resource::Nofile))
 }

@@ -10,7 +10,7 @@ const SAME_PRESS: Duration = Duration::from_millis(250);
 
 /// What is going on when a signal comes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Work {
+pub(crate) enum Work {
     /// No command runs.
     None,
     /// A command runs that ends with the run.
@@ -22,7 +22,7 @@ pub enum Work {
 
 /// What is to be done at a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
+pub(crate) enum Answer {
     /// Ask the command to end, by this signal.
     Ask(Signal),
     /// Kill the command, which was asked before.
@@ -39,7 +39,7 @@ pub enum Answer {
 /// stops a service signals several processes, each more than once, and `lxc-create` dies by its own.
 /// Only a person who has pressed the key twice ends the step that is left.
 #[derive(Debug, Default)]
-pub struct Interrupts {
+pub(crate) struct Interrupts {
     asked: Option<Signal>,
     /// How often a person has pressed the key, and when last.
     presses: u32,
@@ -48,12 +48,12 @@ pub struct Interrupts {
 
 impl Interrupts {
     /// Returns the signal that asked for the end of the run, where one did.
-    pub fn asked(&self) -> Option<Signal> {
+    pub(crate) fn asked(&self) -> Option<Signal> {
         self.asked
     }
 
     /// Takes a signal that came at a time since any beginning.
-    pub fn hear(&mut self, signal: Signal, at: Duration, work: Work) -> Answer {
+    pub(crate) fn hear(&mut self, signal: Signal, at: Duration, work: Work) -> Answer {
         if signal == Signal::INT {
             let before = self.last.replace(at);
             if before.is_some_and(|before| at.saturating_sub(before) < SAME_PRESS) {

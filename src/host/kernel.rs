@@ -19,11 +19,11 @@ use rustix::thread::UnshareFlags;
 use super::privacy::restore_core_limit;
 
 /// The longest host name, in bytes: shorter than what LXC takes for a name. Source: sethostname(2).
-pub const LONGEST_HOST_NAME: usize = 64;
+pub(crate) const LONGEST_HOST_NAME: usize = 64;
 
 /// Which of the two a process is after a fork.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ForkResult {
+pub(crate) enum ForkResult {
     /// The one that forked; the child's id as this process's pid namespace counts.
     Parent(Pid),
     /// The new one.
@@ -36,7 +36,7 @@ pub enum ForkResult {
 ///
 /// What fork(2) says, and `EBUSY` where the process has more than one thread: the child would own
 /// locks that nobody opens.
-pub fn fork() -> io::Result<ForkResult> {
+pub(crate) fn fork() -> io::Result<ForkResult> {
     refuse_threads()?;
     // SAFETY: there is one thread, so that the child is a whole process: no lock is held by a
     // thread that does not exist in it.
@@ -50,7 +50,7 @@ pub fn fork() -> io::Result<ForkResult> {
 /// # Errors
 ///
 /// What clone(2) says, and `EBUSY` as [`fork`].
-pub fn fork_into(namespaces: UnshareFlags) -> io::Result<ForkResult> {
+pub(crate) fn fork_into(namespaces: UnshareFlags) -> io::Result<ForkResult> {
     refuse_threads()?;
     let flags = i64::from(namespaces.bits()) | i64::from(libc::SIGCHLD);
     let none = 0_i64;
@@ -69,7 +69,7 @@ pub fn fork_into(namespaces: UnshareFlags) -> io::Result<ForkResult> {
 
 /// Becomes a program without arguments and environment, and returns why that cannot be. Other than a
 /// shell, and the C library, it takes no file for a script that the kernel refuses.
-pub fn execute(path: &std::ffi::CStr) -> io::Error {
+pub(crate) fn execute(path: &std::ffi::CStr) -> io::Error {
     let arguments = [path.as_ptr(), std::ptr::null()];
     let environment = [std::ptr::null()];
     // SAFETY: the path and the two lists are ended by zeros, and live through the call.
@@ -94,16 +94,16 @@ fn side(id: i64) -> io::Result<ForkResult> {
 
 /// Ends this process, the child of a fork, with the status that `work` returns. A panic ends it as well:
 /// it must not unwind into what its parent still has to do.
-pub fn leave_after(work: impl FnOnce() -> u8) -> ! {
+pub(crate) fn leave_after(work: impl FnOnce() -> u8) -> ! {
     leave(catch_unwind(AssertUnwindSafe(work)).unwrap_or(PANICKED))
 }
 
 /// The exit status of a process that ended by a fault of the program.
-pub const PANICKED: u8 = 101;
+pub(crate) const PANICKED: u8 = 101;
 
 /// Ends this process, the child of a fork, without running what its parent still has to do.
 #[expect(clippy::exit, reason = "the child of a fork must not return into its parent's code")]
-pub fn leave(status: u8) -> ! {
+pub(crate) fn leave(status: u8) -> ! {
     std::process::exit(i32::from(status))
 }
 
@@ -112,7 +112,7 @@ pub fn leave(status: u8) -> ! {
 /// # Errors
 ///
 /// What `mount_setattr(2)` says; `ENOSYS` before Linux 5.12.
-pub fn restrict_mount(mount: impl AsFd, attributes: MountAttrFlags) -> io::Result<()> {
+pub(crate) fn restrict_mount(mount: impl AsFd, attributes: MountAttrFlags) -> io::Result<()> {
     set_mount(mount.as_fd(), attributes, None)
 }
 
@@ -125,7 +125,7 @@ const ID_MAPPED: u32 = 0x0010_0000;
 /// # Errors
 ///
 /// What `mount_setattr(2)` says: `EINVAL` where its filesystem cannot, as an overlay and NFS.
-pub fn map_mount(mount: impl AsFd, users: impl AsFd) -> io::Result<()> {
+pub(crate) fn map_mount(mount: impl AsFd, users: impl AsFd) -> io::Result<()> {
     set_mount(mount.as_fd(), MountAttrFlags::from_bits_retain(ID_MAPPED), Some(users.as_fd()))
 }
 
@@ -161,7 +161,7 @@ fn set_mount(
 }
 
 /// Brings the loopback interface of the process's network namespace up.
-pub fn raise_loopback() -> io::Result<()> {
+pub(crate) fn raise_loopback() -> io::Result<()> {
     /// `IFF_UP`, as the request has it.
     const UP: libc::c_short = 1;
     // SAFETY: the socket is new and nobody else's, once it is one.
@@ -185,7 +185,7 @@ pub fn raise_loopback() -> io::Result<()> {
 }
 
 /// Gives the process a new, empty session keyring, so that none of its keys are the caller's.
-pub fn join_new_session_keyring() -> io::Result<()> {
+pub(crate) fn join_new_session_keyring() -> io::Result<()> {
     const JOIN_SESSION_KEYRING: libc::c_long = 1;
     let name = std::ptr::null::<libc::c_char>();
     // SAFETY: without a name the kernel reads no memory of this process.
@@ -200,7 +200,7 @@ const SCOPES: u64 = 0b11;
 const LANDLOCK_WITH_SCOPES: libc::c_long = 6;
 
 /// Tells whether [`restrict_scope`] works here.
-pub fn has_scopes() -> bool {
+pub(crate) fn has_scopes() -> bool {
     const VERSION: libc::c_uint = 1;
     let none = std::ptr::null::<u8>();
     // SAFETY: asked for its version, the kernel reads no memory of this process.
@@ -215,7 +215,7 @@ pub fn has_scopes() -> bool {
 /// # Errors
 ///
 /// What landlock(7) says.
-pub fn restrict_scope() -> io::Result<()> {
+pub(crate) fn restrict_scope() -> io::Result<()> {
     /// `struct landlock_ruleset_attr`, as of its third version.
     #[repr(C)]
     struct Ruleset {
@@ -246,7 +246,7 @@ pub fn restrict_scope() -> io::Result<()> {
 /// # Errors
 ///
 /// What seccomp(2) says.
-pub fn filter_calls(filter: &[libc::sock_filter]) -> io::Result<()> {
+pub(crate) fn filter_calls(filter: &[libc::sock_filter]) -> io::Result<()> {
     let program = libc::sock_fprog {
         len: u16::try_from(filter.len()).map_err(io::Error::other)?,
         filter: filter.as_ptr().cast_mut(),
@@ -261,7 +261,7 @@ pub fn filter_calls(filter: &[libc::sock_filter]) -> io::Result<()> {
 /// Closes every descriptor of the process from `first` on, whoever thinks to own it.
 ///
 /// Only for a forked child that ends by `exit` or `exec`: no owner is ever dropped in it.
-pub fn close_from(first: RawFd) -> io::Result<()> {
+pub(crate) fn close_from(first: RawFd) -> io::Result<()> {
     let first = libc::c_uint::try_from(first).map_err(io::Error::other)?;
     // SAFETY: the descriptors' owners live in the memory of a child that never comes to drop them.
     let result = unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) };
@@ -271,7 +271,7 @@ pub fn close_from(first: RawFd) -> io::Result<()> {
 /// Makes `descriptor` the one of this number, and returns its owner.
 ///
 /// Only for a forked child, as [`close_from`]: what had the number is closed.
-pub fn move_to(descriptor: OwnedFd, number: RawFd) -> io::Result<OwnedFd> {
+pub(crate) fn move_to(descriptor: OwnedFd, number: RawFd) -> io::Result<OwnedFd> {
     if descriptor.as_raw_fd() == number {
         return Ok(descriptor);
     }
@@ -288,7 +288,7 @@ pub fn move_to(descriptor: OwnedFd, number: RawFd) -> io::Result<OwnedFd> {
 ///
 /// Blocked, they are also delivered to the first process of a pid namespace. A child inherits the
 /// block, unless it is started by [`start_as`].
-pub fn signal_descriptor(signals: &[Signal]) -> io::Result<OwnedFd> {
+pub(crate) fn signal_descriptor(signals: &[Signal]) -> io::Result<OwnedFd> {
     let mut set = MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: `sigemptyset` initialises the set, `sigaddset` gets valid signal numbers, and the
     // pointers live through the calls.
@@ -311,7 +311,7 @@ pub fn signal_descriptor(signals: &[Signal]) -> io::Result<OwnedFd> {
 
 /// How a command that is started stands to its caller.
 #[derive(Debug, Clone, Copy)]
-pub struct StartOptions {
+pub(crate) struct StartOptions {
     /// Whether it leads a session of its own, and so a process group, and has no terminal.
     pub own_session: bool,
     /// How many files it may have open.
@@ -322,7 +322,7 @@ pub struct StartOptions {
 ///
 /// One that stays in the caller's session shares its terminal: the keys that the caller was told to
 /// ignore mean nothing to it either.
-pub fn start_as(command: &mut Command, start: StartOptions) {
+pub(crate) fn start_as(command: &mut Command, start: StartOptions) {
     // SAFETY: the closure allocates nothing, takes no lock, and makes calls alone that are safe in
     // the child of a fork.
     unsafe {
@@ -347,7 +347,7 @@ const SET_LENGTH: usize = 8;
 
 /// Ignores and blocks no signal any more, but for those that `kept` names: whether they are ignored
 /// stays as it is.
-pub fn reset_signals(kept: &[Signal]) -> io::Result<()> {
+pub(crate) fn reset_signals(kept: &[Signal]) -> io::Result<()> {
     let default = [0_usize; 16];
     let none = std::ptr::null::<usize>();
     for number in 1..=LAST_SIGNAL {
@@ -369,7 +369,7 @@ pub fn reset_signals(kept: &[Signal]) -> io::Result<()> {
 }
 
 /// Lets a signal do to this process what it does by default, if it was ignored.
-pub fn heed(signal: Signal) {
+pub(crate) fn heed(signal: Signal) {
     if ignores(signal) {
         // SAFETY: no handler is set, and none was: the signal was ignored.
         unsafe { libc::signal(signal.as_raw(), libc::SIG_DFL) };
@@ -377,13 +377,13 @@ pub fn heed(signal: Signal) {
 }
 
 /// Ignores a signal from now on. What is started has its default again.
-pub fn disregard(signal: Signal) {
+pub(crate) fn disregard(signal: Signal) {
     // SAFETY: no handler is set.
     unsafe { libc::signal(signal.as_raw(), libc::SIG_IGN) };
 }
 
 /// Tells whether this process ignores a signal.
-pub fn ignores(signal: Signal) -> bool {
+pub(crate) fn ignores(signal: Signal) -> bool {
     let mut action = MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: nothing is changed, and the kernel fills the structure, all of which may be zeros; where
     // it knows no such signal it leaves it as it is.
@@ -395,7 +395,7 @@ pub fn ignores(signal: Signal) -> bool {
 }
 
 /// Makes every descriptor from `first` on one that no program gets which this process starts.
-pub fn close_on_exec_from(first: RawFd) -> io::Result<()> {
+pub(crate) fn close_on_exec_from(first: RawFd) -> io::Result<()> {
     let low = libc::c_uint::try_from(first).map_err(io::Error::other)?;
     let flags = libc::CLOSE_RANGE_CLOEXEC;
     // SAFETY: the call takes numbers alone, and closes nothing.
@@ -415,7 +415,7 @@ pub fn close_on_exec_from(first: RawFd) -> io::Result<()> {
 
 /// A signal as it was received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Received {
+pub(crate) struct Received {
     /// Which.
     pub signal: Signal,
     /// Whether the kernel sent it, as a terminal's driver does, and not a process.
@@ -423,7 +423,7 @@ pub struct Received {
 }
 
 /// Reads one signal that has come in, if there is one.
-pub fn receive(descriptor: &OwnedFd) -> io::Result<Option<Received>> {
+pub(crate) fn receive(descriptor: &OwnedFd) -> io::Result<Option<Received>> {
     let mut buffer = [0_u8; size_of::<libc::signalfd_siginfo>()];
     match rustix::io::read(descriptor, &mut buffer) {
         Ok(read) if read == buffer.len() => {}
@@ -444,7 +444,7 @@ pub fn receive(descriptor: &OwnedFd) -> io::Result<Option<Received>> {
 ///
 /// What unshare(2) says; `EINVAL` for a split of the table of descriptors, which would break the
 /// rules of ownership.
-pub fn unshare(flags: UnshareFlags) -> io::Result<()> {
+pub(crate) fn unshare(flags: UnshareFlags) -> io::Result<()> {
     if flags.contains(UnshareFlags::FILES) {
         return Err(io::ErrorKind::InvalidInput.into());
     }
@@ -455,7 +455,7 @@ pub fn unshare(flags: UnshareFlags) -> io::Result<()> {
 
 /// Kills every process of the namespace of which this process is the first. Elsewhere it does nothing:
 /// the others would be the host's.
-pub fn kill_all_others() {
+pub(crate) fn kill_all_others() {
     if rustix::process::getpid() == rustix::process::Pid::INIT {
         // SAFETY: kill(2) takes two numbers. The process that calls it is not one of "all".
         let _ = unsafe { libc::kill(-1, libc::SIGKILL) };

@@ -5,12 +5,12 @@ use std::process::{Command, Stdio};
 use super::child;
 
 /// Returns the installed LXC's major and minor version.
-pub fn installed() -> Option<(u32, u32)> {
+pub(crate) fn installed() -> Option<(u32, u32)> {
     parse(&said()?)
 }
 
 /// Returns what `lxc-create --version` says.
-pub fn said() -> Option<String> {
+pub(crate) fn said() -> Option<String> {
     let mut command = Command::new("lxc-create");
     command.arg("--version").stdin(Stdio::null()).stderr(Stdio::null());
     let (said, _) = child::output_of(command).ok()?;
@@ -18,7 +18,7 @@ pub fn said() -> Option<String> {
 }
 
 /// Parses what LXC says of its version: the major and the minor one.
-pub fn parse(text: &str) -> Option<(u32, u32)> {
+pub(crate) fn parse(text: &str) -> Option<(u32, u32)> {
     let mut numbers = text.trim().split(['.', '-', '~']).map(str::parse);
     Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }

@@ -10,7 +10,7 @@ use crate::lxc::config::last_value;
 
 /// Returns the caller's lxcpath: what the system's or the user's `lxc.conf` says, else LXC's own
 /// default.
-pub fn default(caller: &Caller) -> PathBuf {
+pub(crate) fn default(caller: &Caller) -> PathBuf {
     let configured = config_file(caller, "lxc.conf").and_then(|path| {
         let text = fs::read_to_string(path).ok()?;
         last_value(&text, "lxc.lxcpath").map(PathBuf::from)
@@ -22,14 +22,14 @@ pub fn default(caller: &Caller) -> PathBuf {
 }
 
 /// Returns the caller's `default.conf`, where there is one.
-pub fn default_config(caller: &Caller) -> Option<PathBuf> {
+pub(crate) fn default_config(caller: &Caller) -> Option<PathBuf> {
     let own = config_file(caller, "default.conf").filter(|path| path.is_file());
     own.or_else(|| Some("/etc/lxc/default.conf".into())).filter(|path: &PathBuf| path.is_file())
 }
 
 /// Returns the group that LXC gives a container's directory and its rootfs, where ids are mapped:
 /// the caller's own, unless that is the host's root, who may give them to the container's.
-pub fn group(caller: &Caller, mapped: Option<Mapped>) -> u32 {
+pub(crate) fn group(caller: &Caller, mapped: Option<Mapped>) -> u32 {
     mapped.filter(|_| !caller.has_host_root()).map_or(0, |mapped| mapped.gid)
 }
 

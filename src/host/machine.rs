@@ -18,7 +18,7 @@ use crate::shell;
 
 /// How programs of a machine can be run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Support {
+pub(crate) enum Support {
     /// By the processor, or by an emulator.
     Full,
     /// By an emulator that the rootfs needs at this path.
@@ -28,7 +28,7 @@ pub enum Support {
 }
 
 /// Returns the machine of this host.
-pub fn of_host() -> Option<Machine> {
+pub(crate) fn of_host() -> Option<Machine> {
     Machine::of_word(rustix::system::uname().machine().to_str().ok()?)
 }
 
@@ -36,7 +36,7 @@ pub fn of_host() -> Option<Machine> {
 ///
 /// Where the kernel does not show what it runs by an emulator, as in a container, it is given such a
 /// program, which does nothing. What cannot be found out is taken to work.
-pub fn support(machine: Machine) -> Support {
+pub(crate) fn support(machine: Machine) -> Support {
     if of_host().is_none_or(|host| host.runs(machine)) {
         return Support::Full;
     }
@@ -51,7 +51,7 @@ pub fn support(machine: Machine) -> Support {
 }
 
 /// Says which machines' programs run here, and what to do for the others.
-pub fn summary() -> (String, Option<String>) {
+pub(crate) fn summary() -> (String, Option<String>) {
     let (mut run, mut not) = (Vec::new(), Vec::new());
     for known in Machine::known() {
         match support(known) {
@@ -68,7 +68,7 @@ pub fn summary() -> (String, Option<String>) {
 
 /// Says why this host cannot run a command in a rootfs, where its first word or the shell is for
 /// another machine.
-pub fn refusal(rootfs: &Rootfs, word: &OsStr) -> Option<String> {
+pub(crate) fn refusal(rootfs: &Rootfs, word: &OsStr) -> Option<String> {
     [word, OsStr::new("/bin/sh")].into_iter().find_map(|word| {
         let machine = of_program(rootfs, word)?;
         let lacks = match support(machine) {

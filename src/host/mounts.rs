@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Returns the mount points below a directory, itself not among them, in the order in which they were
 /// mounted.
-pub fn below(directory: &Path) -> Vec<PathBuf> {
+pub(crate) fn below(directory: &Path) -> Vec<PathBuf> {
     let text = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
     let points = text.split(|byte| *byte == b'\n').filter_map(point);
     points.filter(|point| point.starts_with(directory) && point != directory).collect()

@@ -42,7 +42,7 @@ const CHUNK: usize = 4096;
 
 /// How it is told that something was left out.
 #[derive(Debug)]
-pub struct LeftOut {
+pub(crate) struct LeftOut {
     /// Where all of it is.
     pub log: Option<PathBuf>,
     /// Returns the line for so many bytes.
@@ -51,7 +51,7 @@ pub struct LeftOut {
 
 /// Standard error, as several may write to it.
 #[derive(Debug, Clone)]
-pub struct Output {
+pub(crate) struct Output {
     sink: Rc<OwnedFd>,
     queue: Rc<RefCell<Queue>>,
 }
@@ -70,7 +70,7 @@ struct Queue {
 
 /// The process that writes.
 #[derive(Debug)]
-pub struct Writer {
+pub(crate) struct Writer {
     /// Nothing, before it was started.
     id: Option<Pid>,
     /// What standard error was before.
@@ -80,7 +80,7 @@ pub struct Writer {
 impl Output {
     /// Begins to write by another process, which [`Writer::start`] starts with what is returned last.
     /// Until [`Writer::end`] this process's standard error leads there too.
-    pub fn begin(left_out: LeftOut) -> io::Result<(Self, Writer, OwnedFd)> {
+    pub(crate) fn begin(left_out: LeftOut) -> io::Result<(Self, Writer, OwnedFd)> {
         let (reader, sink) = pipe_with(PipeFlags::CLOEXEC)?;
         rustix::fs::fcntl_setfl(&sink, rustix::fs::OFlags::NONBLOCK)?;
         let before = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stderr(), 3)?;
@@ -97,14 +97,14 @@ impl Output {
     }
 
     /// Writes what a command has printed.
-    pub fn write(&self, bytes: &[u8]) {
+    pub(crate) fn write(&self, bytes: &[u8]) {
         let most = if self.stalls_in().is_some_and(|time| time.is_zero()) { 0 } else { RESERVE };
         self.queue.borrow_mut().add(bytes, MOST + most);
         self.flush();
     }
 
     /// Writes words of the program's own, a line or several.
-    pub fn say(&self, text: &str) {
+    pub(crate) fn say(&self, text: &str) {
         let mut queue = self.queue.borrow_mut();
         queue.tell_of_missing();
         queue.add(text.as_bytes(), MOST + 2 * RESERVE);
@@ -138,7 +138,7 @@ impl Output {
     }
 
     /// Tells whether something waits to be taken.
-    pub fn is_waiting(&self) -> bool {
+    pub(crate) fn is_waiting(&self) -> bool {
         !self.queue.borrow().bytes.is_empty()
     }
 
@@ -207,7 +207,7 @@ impl Writer {
     /// # Errors
     ///
     /// What keeps it from being forked.
-    pub fn start(&mut self, reader: OwnedFd) -> io::Result<()> {
+    pub(crate) fn start(&mut self, reader: OwnedFd) -> io::Result<()> {
         match kernel::fork()? {
             ForkResult::Child => kernel::leave_after(|| carry(reader, &self.before)),
             ForkResult::Parent(id) => self.id = Some(id),
@@ -217,7 +217,7 @@ impl Writer {
 
     /// Hands on what is left, waits until all is written, and gives standard error back. `asked` says
     /// whether a signal has asked for the end: otherwise a slow reader is waited for until one does.
-    pub fn end(self, output: Output, signals: &mut Signals, asked: bool) {
+    pub(crate) fn end(self, output: Output, signals: &mut Signals, asked: bool) {
         if self.id.is_some() {
             output.finish(signals, asked);
         }

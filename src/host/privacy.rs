@@ -18,7 +18,7 @@ static CORE: OnceLock<Option<u64>> = OnceLock::new();
 /// # Errors
 ///
 /// What `prctl(2)` and `setrlimit(2)` say.
-pub fn keep() -> io::Result<()> {
+pub(crate) fn keep() -> io::Result<()> {
     let limit = getrlimit(Resource::Core);
     CORE.get_or_init(|| limit.current);
     setrlimit(Resource::Core, rustix::process::Rlimit { current: Some(0), ..limit })?;

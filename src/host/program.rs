@@ -15,12 +15,12 @@ const STANDARD: &str = "/usr/local/bin:/usr/bin:/bin";
 const LONGEST_LINE: u64 = 256;
 
 /// Finds a program that the caller may run in the directories of `PATH`.
-pub fn find(name: &str) -> Option<PathBuf> {
+pub(crate) fn find(name: &str) -> Option<PathBuf> {
     find_in(&env::var_os("PATH").unwrap_or_else(|| STANDARD.into()), name)
 }
 
 /// Finds one in the directories of a value that `PATH` could have.
-pub fn find_in(path: &OsStr, name: &str) -> Option<PathBuf> {
+pub(crate) fn find_in(path: &OsStr, name: &str) -> Option<PathBuf> {
     env::split_paths(path)
         .map(|directory| directory.join(name))
         .find(|path| executable(path).is_ok())
@@ -28,7 +28,7 @@ pub fn find_in(path: &OsStr, name: &str) -> Option<PathBuf> {
 
 /// Says what is missing where a program could not be started: for the kernel a script without its
 /// interpreter is not there either.
-pub fn not_started(name: &OsStr, error: io::Error) -> io::Error {
+pub(crate) fn not_started(name: &OsStr, error: io::Error) -> io::Error {
     if error.kind() != io::ErrorKind::NotFound {
         return error;
     }

@@ -28,16 +28,16 @@ const PARENT: u32 = 0o755;
 
 /// A rootfs, opened once.
 #[derive(Debug)]
-pub struct Rootfs {
+pub(crate) struct Rootfs {
     root: Root,
 }
 
 /// What is at the top of a rootfs: names, inodes, and when they last changed.
-pub type Fingerprint = Vec<(OsString, u64, i64, u64)>;
+pub(crate) type Fingerprint = Vec<(OsString, u64, i64, u64)>;
 
 /// Who something belongs to, and its permission bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Attributes {
+pub(crate) struct Attributes {
     /// The user, as the container counts.
     pub uid: u32,
     /// The group, likewise.
@@ -48,13 +48,13 @@ pub struct Attributes {
 
 impl Rootfs {
     /// Opens a rootfs by its path on the host, a link at its end not followed.
-    pub fn open(path: &Path) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
         Root::open(path).map(|root| Self { root }).map_err(os_error)
     }
 
     /// Opens a rootfs, which is made where there is none: LXC leaves the directory of `--dir` to
     /// the template.
-    pub fn open_or_make(path: &Path) -> io::Result<Self> {
+    pub(crate) fn open_or_make(path: &Path) -> io::Result<Self> {
         match std::fs::create_dir_all(path) {
             Ok(()) => Self::open(path),
             Err(error) => Err(error),
@@ -62,14 +62,14 @@ impl Rootfs {
     }
 
     /// Opens the directory at `path`, links within the rootfs followed.
-    pub fn directory(&self, path: &Path) -> io::Result<OwnedFd> {
+    pub(crate) fn directory(&self, path: &Path) -> io::Result<OwnedFd> {
         let flags = OpenFlags::O_RDONLY | OpenFlags::O_DIRECTORY;
         self.root.open_subpath(path, flags).map(OwnedFd::from).map_err(os_error)
     }
 
     /// Opens the directory at `path`, and makes it and those above it, root's and 0755, where they
     /// are missing.
-    pub fn make_directories(&self, path: &Path) -> io::Result<OwnedFd> {
+    pub(crate) fn make_directories(&self, path: &Path) -> io::Result<OwnedFd> {
         let place = match (self.directory(path), path.parent()) {
             (Err(error), Some(above)) if error.kind() == io::ErrorKind::NotFound => {
                 RootfsEntry::new(self.make_directories(above)?, path)?
@@ -90,13 +90,13 @@ impl Rootfs {
     }
 
     /// Returns the place at `path`, what is missing above it made. Its last name is not looked at.
-    pub fn entry(&self, path: &Path) -> io::Result<RootfsEntry> {
+    pub(crate) fn entry(&self, path: &Path) -> io::Result<RootfsEntry> {
         let directory = self.make_directories(path.parent().unwrap_or(Path::new("/")))?;
         RootfsEntry::new(directory, path)
     }
 
     /// Returns the place at `path`, or `None` if there is no directory above it.
-    pub fn existing_entry(&self, path: &Path) -> io::Result<Option<RootfsEntry>> {
+    pub(crate) fn existing_entry(&self, path: &Path) -> io::Result<Option<RootfsEntry>> {
         match self.directory(path.parent().unwrap_or(Path::new("/"))) {
             Ok(directory) => RootfsEntry::new(directory, path).map(Some),
             // Below a file there is nothing either.
@@ -111,7 +111,7 @@ impl Rootfs {
     }
 
     /// Reads a regular file of at most `limit` bytes, links within the rootfs followed.
-    pub fn read(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    pub(crate) fn read(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         self.regular(path)?.take(limit + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > limit {
@@ -121,7 +121,7 @@ impl Rootfs {
     }
 
     /// Reads the first bytes of a regular file, links within the rootfs followed.
-    pub fn head(&self, path: &Path, count: usize) -> io::Result<Vec<u8>> {
+    pub(crate) fn head(&self, path: &Path, count: usize) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; count];
         self.regular(path)?.read_exact(&mut bytes)?;
         Ok(bytes)
@@ -138,7 +138,7 @@ impl Rootfs {
 
     /// Takes away what is mounted at `path`, and what is mounted on that. A path on which a link lies
     /// is refused: no mount point has one.
-    pub fn detach(&self, path: &Path) -> io::Result<()> {
+    pub(crate) fn detach(&self, path: &Path) -> io::Result<()> {
         let root = self.root.as_ref().with_resolver_flags(ResolverFlags::NO_SYMLINKS);
         let point = root.resolve_nofollow(path).map_err(os_error)?;
         let point = format!("/proc/self/fd/{}", point.as_fd().as_raw_fd());
@@ -151,7 +151,7 @@ impl Rootfs {
     /// # Errors
     ///
     /// What the kernel refuses: of a mapped rootfs, it may.
-    pub fn disinherit(&self, group: u32) -> io::Result<()> {
+    pub(crate) fn disinherit(&self, group: u32) -> io::Result<()> {
         let top = self.directory(Path::new("/"))?;
         own(&top, Attributes { uid: 0, gid: group, mode: 0o755 })?;
         for list in ["system.posix_acl_default", "system.posix_acl_access"] {
@@ -166,7 +166,7 @@ impl Rootfs {
     /// Returns a mark that changes when something is made or removed at the top of the rootfs.
     ///
     /// `lost+found`, which the filesystem makes, does not count.
-    pub fn fingerprint(&self) -> io::Result<Fingerprint> {
+    pub(crate) fn fingerprint(&self) -> io::Result<Fingerprint> {
         let directory = self.directory(Path::new("/"))?;
         let mut entries = Vec::new();
         for entry in rustix::fs::Dir::read_from(&directory)? {
@@ -185,7 +185,7 @@ impl Rootfs {
 
 /// A name in an opened directory of the rootfs.
 #[derive(Debug)]
-pub struct RootfsEntry {
+pub(crate) struct RootfsEntry {
     directory: OwnedFd,
     name: OsString,
 }
@@ -197,22 +197,22 @@ impl RootfsEntry {
     }
 
     /// Returns the place of `name`, one name, in an opened directory.
-    pub fn within(directory: BorrowedFd<'_>, name: &OsStr) -> io::Result<Self> {
+    pub(crate) fn within(directory: BorrowedFd<'_>, name: &OsStr) -> io::Result<Self> {
         Ok(Self { directory: directory.try_clone_to_owned()?, name: name.to_owned() })
     }
 
     /// Returns the directory that the name is in.
-    pub fn directory(&self) -> BorrowedFd<'_> {
+    pub(crate) fn directory(&self) -> BorrowedFd<'_> {
         self.directory.as_fd()
     }
 
     /// Returns the name.
-    pub fn name(&self) -> &OsStr {
+    pub(crate) fn name(&self) -> &OsStr {
         &self.name
     }
 
     /// Returns what is there, a link not followed; `None` if there is nothing.
-    pub fn look(&self) -> io::Result<Option<Stat>> {
+    pub(crate) fn look(&self) -> io::Result<Option<Stat>> {
         match statat(&self.directory, &self.name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(stat)),
             Err(rustix::io::Errno::NOENT) => Ok(None),
@@ -221,13 +221,13 @@ impl RootfsEntry {
     }
 
     /// Opens the directory that is there, a link not followed.
-    pub fn open_directory(&self) -> io::Result<OwnedFd> {
+    pub(crate) fn open_directory(&self) -> io::Result<OwnedFd> {
         open_directory(self.directory.as_fd(), &self.name)
     }
 
     /// Puts a file there, whole or not at all: `write` fills it under another name, and it then
     /// takes the place of what is there, in one step.
-    pub fn put_file<T>(
+    pub(crate) fn put_file<T>(
         &self,
         attributes: Attributes,
         write: impl FnOnce(&mut File) -> io::Result<T>,
@@ -242,7 +242,7 @@ impl RootfsEntry {
     }
 
     /// Puts a symbolic link there, in one step.
-    pub fn put_symlink(&self, target: &OsStr, uid: u32, gid: u32) -> io::Result<()> {
+    pub(crate) fn put_symlink(&self, target: &OsStr, uid: u32, gid: u32) -> io::Result<()> {
         let temporary = Temporary::new(self.directory.as_fd());
         symlinkat(target, &self.directory, temporary.name())?;
         rustix::fs::chownat(
@@ -256,7 +256,7 @@ impl RootfsEntry {
     }
 
     /// Puts a hard link to a file of the rootfs there, in one step.
-    pub fn put_hard_link(&self, of: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
+    pub(crate) fn put_hard_link(&self, of: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
         let temporary = Temporary::new(self.directory.as_fd());
         rustix::fs::linkat(of, name, &self.directory, temporary.name(), AtFlags::empty())?;
         temporary.become_final(&self.name)
@@ -264,7 +264,7 @@ impl RootfsEntry {
 
     /// Puts a directory there, whole or not at all: `fill` fills it under another name. There must
     /// be nothing, or a link or file that it replaces.
-    pub fn put_directory<T>(
+    pub(crate) fn put_directory<T>(
         &self,
         attributes: Attributes,
         fill: impl FnOnce(&OwnedFd) -> io::Result<T>,
@@ -292,7 +292,7 @@ fn open_directory(directory: BorrowedFd<'_>, name: &OsStr) -> io::Result<OwnedFd
 ///
 /// The owner comes first, since changing it takes capabilities away; the permission bits come last,
 /// since writing takes set-id bits away.
-pub fn owned<T>(
+pub(crate) fn owned<T>(
     file: &mut File,
     attributes: Attributes,
     write: impl FnOnce(&mut File) -> io::Result<T>,
@@ -305,7 +305,7 @@ pub fn owned<T>(
 
 /// Gives an open file or directory its owner and its permission bits. The owner comes first:
 /// changing it takes set-id bits away.
-pub fn own(file: impl AsFd, attributes: Attributes) -> io::Result<()> {
+pub(crate) fn own(file: impl AsFd, attributes: Attributes) -> io::Result<()> {
     let Attributes { uid, gid, mode } = attributes;
     std::os::unix::fs::fchown(&file, Some(uid), Some(gid))?;
     Ok(fchmod(file, Mode::from_raw_mode(mode))?)
@@ -354,7 +354,7 @@ impl Drop for Temporary<'_> {
 }
 
 /// Copies a file, and hands every piece to `each` as it goes by.
-pub fn copy(
+pub(crate) fn copy(
     from: &mut File,
     to: &mut File,
     buffer: &mut [u8],

@@ -30,10 +30,10 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
 use rustix::thread::{CapabilitySet, UnshareFlags};
 
-pub use boundary::try_users;
-pub use cache::{CacheMount, CacheMounts};
-pub use privileges::{ALWAYS, IN_OWN_NETWORK};
-pub use report::{Outcome, SandboxReport};
+pub(crate) use boundary::try_users;
+pub(crate) use cache::{CacheMount, CacheMounts};
+pub(crate) use privileges::{ALWAYS, IN_OWN_NETWORK};
+pub(crate) use report::{Outcome, SandboxReport};
 
 use super::fault::{self, FaultKind};
 use super::files;
@@ -53,7 +53,7 @@ const POLICY: &str = "/usr/sbin/policy-rc.d";
 const POLICY_TEXT: &[u8] = b"#!/bin/sh\nexit 101\n";
 
 /// The environment of every program inside; what the caller gives stands behind it.
-pub const ENVIRONMENT: [(&str, &str); 5] = [
+pub(crate) const ENVIRONMENT: [(&str, &str); 5] = [
     ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
     ("HOME", "/root"),
     // What the host speaks says nothing of the locales that the rootfs has.
@@ -64,7 +64,7 @@ pub const ENVIRONMENT: [(&str, &str); 5] = [
 
 /// Which network a sandbox has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Network {
+pub(crate) enum Network {
     /// A loopback interface of its own.
     Own,
     /// The host's.
@@ -73,7 +73,7 @@ pub enum Network {
 
 /// How a rootfs gets the files that a sandbox lends it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lending {
+pub(crate) enum Lending {
     /// As files, which a package may replace. A kill leaves them there: only for a rootfs that is not
     /// yet a container's.
     Files,
@@ -91,7 +91,7 @@ struct MountedFile {
 
 /// What a sandbox is like.
 #[derive(Debug)]
-pub struct Settings<'a> {
+pub(crate) struct Settings<'a> {
     /// The rootfs, by its path on the host.
     pub rootfs: &'a Path,
     /// The host name inside.
@@ -118,7 +118,7 @@ pub struct Settings<'a> {
 
 /// What runs in a sandbox.
 #[derive(Debug)]
-pub struct SandboxCommand {
+pub(crate) struct SandboxCommand {
     /// The command, as words.
     pub argv: Vec<OsString>,
     /// Its environment, behind [`ENVIRONMENT`].
@@ -127,7 +127,7 @@ pub struct SandboxCommand {
 
 /// The standard streams of the program.
 #[derive(Debug)]
-pub struct Streams<'a> {
+pub(crate) struct Streams<'a> {
     /// Standard input; `/dev/null`, where nothing is given.
     pub input: Option<BorrowedFd<'a>>,
     /// Standard output.
@@ -140,7 +140,7 @@ pub struct Streams<'a> {
 
 /// A rootfs that is ready for a program.
 #[derive(Debug)]
-pub struct Sandbox<'a> {
+pub(crate) struct Sandbox<'a> {
     settings: Settings<'a>,
     rootfs: Rootfs,
     /// Its user namespace, where it has one of its own.
@@ -162,7 +162,7 @@ impl<'a> Sandbox<'a> {
     ///
     /// Where something cannot be put in place; what was is given back. Where a program would be able to
     /// take over the host, before anything is.
-    pub fn set_up(settings: Settings<'a>) -> io::Result<Self> {
+    pub(crate) fn set_up(settings: Settings<'a>) -> io::Result<Self> {
         let rootfs = Rootfs::open(settings.rootfs)?;
         let users = boundary::decide(&settings, &rootfs)?;
         let mut sandbox = Self {
@@ -245,7 +245,7 @@ impl<'a> Sandbox<'a> {
     /// # Errors
     ///
     /// What keeps the process from being forked. What comes later is in the [`SandboxReport`].
-    pub fn start(
+    pub(crate) fn start(
         &self,
         program: &SandboxCommand,
         streams: &Streams<'_>,
@@ -288,7 +288,7 @@ impl<'a> Sandbox<'a> {
     /// # Errors
     ///
     /// The first thing that could not be given back; the rest is.
-    pub fn give_back(mut self) -> io::Result<()> {
+    pub(crate) fn give_back(mut self) -> io::Result<()> {
         self.return_loans()
     }
 
@@ -319,7 +319,7 @@ impl Drop for Sandbox<'_> {
 }
 
 /// Says that an error kept a sandbox from being built.
-pub fn not_built(error: io::Error) -> io::Error {
+pub(crate) fn not_built(error: io::Error) -> io::Error {
     fault::of_kind(FaultKind::Sandbox, "the sandbox could not be built", error)
 }
 

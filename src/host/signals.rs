@@ -9,14 +9,14 @@ use rustix::process::Signal;
 use super::kernel::{self, Received};
 
 /// The signals that end a run in an orderly way.
-pub const ENDING: [Signal; 3] = [Signal::INT, Signal::TERM, Signal::HUP];
+pub(crate) const ENDING: [Signal; 3] = [Signal::INT, Signal::TERM, Signal::HUP];
 
 /// The ending signals of this process, kept until somebody asks for them, and those that its parent
 /// passes on.
 ///
 /// What was ignored when the program began is left alone, as `nohup` means it.
 #[derive(Debug)]
-pub struct Signals {
+pub(crate) struct Signals {
     descriptor: OwnedFd,
     /// The end of a pipe by which the parent passes signals on, each a byte.
     passed_on: Option<OwnedFd>,
@@ -26,7 +26,7 @@ pub struct Signals {
 
 impl Signals {
     /// Starts to keep them.
-    pub fn keep() -> io::Result<Self> {
+    pub(crate) fn keep() -> io::Result<Self> {
         let heeded: Vec<_> =
             ENDING.into_iter().filter(|signal| !kernel::ignores(*signal)).collect();
         let descriptor = kernel::signal_descriptor(&heeded)?;
@@ -44,7 +44,7 @@ impl Signals {
     }
 
     /// Takes the next signal that has come in, if there is one.
-    pub fn receive(&mut self) -> io::Result<Option<Received>> {
+    pub(crate) fn receive(&mut self) -> io::Result<Option<Received>> {
         if let Some(received) = kernel::receive(&self.descriptor)? {
             return Ok(Some(received));
         }
@@ -68,7 +68,7 @@ impl Signals {
 }
 
 /// Returns the name of a signal as people write it.
-pub fn name(signal: Signal) -> String {
+pub(crate) fn name(signal: Signal) -> String {
     let name = match signal {
         Signal::HUP => "SIGHUP",
         Signal::INT => "SIGINT",

@@ -14,7 +14,7 @@ use super::files;
 use super::userns::Ids;
 
 /// The variable that puts the state directory elsewhere.
-pub const VARIABLE: &str = "LAYERED_TEMPLATE_STATE";
+pub(crate) const VARIABLE: &str = "LAYERED_TEMPLATE_STATE";
 
 /// How many runs' logs are kept.
 const MOST_RUNS: usize = 64;
@@ -26,13 +26,13 @@ const YOUNG: Duration = Duration::from_secs(24 * 60 * 60);
 const LONGEST_NAME: usize = 200;
 
 /// Who gets what is written: the person behind a user namespace.
-pub type OwnerIds = Option<(u32, u32)>;
+pub(crate) type OwnerIds = Option<(u32, u32)>;
 
 /// What the names of runs' directories start with where temporary files go.
 const TEMPORARY: &str = "layered-template-";
 
 /// Returns where the state directory of a caller is; `None` if there is no home for one.
-pub fn directory(caller: &Caller) -> Option<PathBuf> {
+pub(crate) fn directory(caller: &Caller) -> Option<PathBuf> {
     let variable = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let absolute = |path: &PathBuf| path.is_absolute();
     if let Some(path) = variable(VARIABLE).filter(absolute) {
@@ -49,7 +49,7 @@ pub fn directory(caller: &Caller) -> Option<PathBuf> {
 
 /// The directory of one run, with its log. Dropped, it is removed, unless it is kept.
 #[derive(Debug)]
-pub struct RunDirectory {
+pub(crate) struct RunDirectory {
     path: PathBuf,
     log: File,
     owner: OwnerIds,
@@ -60,7 +60,7 @@ pub struct RunDirectory {
 
 impl RunDirectory {
     /// Makes a directory for a run that makes the container `name`.
-    pub fn make(state: &Path, name: &str, owner: OwnerIds) -> io::Result<Self> {
+    pub(crate) fn make(state: &Path, name: &str, owner: OwnerIds) -> io::Result<Self> {
         make_all(state, 0o700, owner)?;
         forget_old(state);
         Self::make_in(state, name, owner)
@@ -70,7 +70,7 @@ impl RunDirectory {
     ///
     /// It stands there by itself: a directory above it that anybody can make beforehand would be
     /// somebody else's, and so would be all that is done in it.
-    pub fn make_temporary(name: &str, owner: OwnerIds) -> io::Result<Self> {
+    pub(crate) fn make_temporary(name: &str, owner: OwnerIds) -> io::Result<Self> {
         Self::make_in(&env::temp_dir(), &format!("{TEMPORARY}{name}"), owner)
     }
 
@@ -93,42 +93,42 @@ impl RunDirectory {
     }
 
     /// Returns where the log is.
-    pub fn log(&self) -> PathBuf {
+    pub(crate) fn log(&self) -> PathBuf {
         self.path.join("log")
     }
 
     /// Adds to the log. That a log cannot be written ends no run.
-    pub fn write(&mut self, bytes: &[u8]) {
+    pub(crate) fn write(&mut self, bytes: &[u8]) {
         if self.fault.is_none() {
             self.fault = self.log.write_all(bytes).err();
         }
     }
 
     /// Returns why the log ends early, where it does.
-    pub fn fault(&self) -> Option<&io::Error> {
+    pub(crate) fn fault(&self) -> Option<&io::Error> {
         self.fault.as_ref()
     }
 
     /// Makes an empty file for a step to write into.
-    pub fn file(&self, name: &str) -> io::Result<PathBuf> {
+    pub(crate) fn file(&self, name: &str) -> io::Result<PathBuf> {
         let path = self.path.join(name);
         make_file(&path, self.owner).map(|_| path)
     }
 
     /// Returns where something of the run can be put.
-    pub fn place(&self, name: &str) -> PathBuf {
+    pub(crate) fn place(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
     /// Keeps the directory for people to look at.
-    pub fn keep(&mut self) {
+    pub(crate) fn keep(&mut self) {
         self.kept = true;
     }
 }
 
 /// What must be known of a failed run to enter its rootfs.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct KeptRun {
+pub(crate) struct KeptRun {
     /// The name of the container that it was to make.
     pub name: String,
     /// The ids of the rootfs, where they are not the host's own.
@@ -140,7 +140,7 @@ impl KeptRun {
     const NAME: &str = "run.json";
 
     /// Reads that of a run's directory.
-    pub fn read(directory: &Path) -> io::Result<Self> {
+    pub(crate) fn read(directory: &Path) -> io::Result<Self> {
         let text = files::read_regular(&directory.join(Self::NAME), 64 * 1024)?;
         if !directory.join("rootfs").is_dir() {
             return Err(io::Error::other("there is no rootfs in it"));
@@ -149,7 +149,7 @@ impl KeptRun {
     }
 
     /// Finds the directory of the last run that was to make the container `name`.
-    pub fn last(state: &Path, name: &str) -> Option<PathBuf> {
+    pub(crate) fn last(state: &Path, name: &str) -> Option<PathBuf> {
         let entries = fs::read_dir(state).ok()?.flatten().map(|entry| entry.path());
         let mut runs: Vec<_> = entries
             .filter(|path| Self::read(path).is_ok_and(|run| run.name == name))
@@ -162,7 +162,7 @@ impl KeptRun {
 
 impl RunDirectory {
     /// Notes what must be known to enter the rootfs that is kept.
-    pub fn describe(&self, run: &KeptRun) -> io::Result<()> {
+    pub(crate) fn describe(&self, run: &KeptRun) -> io::Result<()> {
         let text = serde_json::to_vec(run)?;
         make_file(&self.path.join(KeptRun::NAME), self.owner)?.write_all(&text)
     }
@@ -227,7 +227,7 @@ fn is_of_a_run(name: &str) -> bool {
 
 /// Makes a directory and those above it, each the owner's where it is new. Those above may hold
 /// what others must reach: `~/.local` is one of them.
-pub fn make_all(path: &Path, mode: u32, owner: OwnerIds) -> io::Result<()> {
+pub(crate) fn make_all(path: &Path, mode: u32, owner: OwnerIds) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
@@ -241,7 +241,7 @@ pub fn make_all(path: &Path, mode: u32, owner: OwnerIds) -> io::Result<()> {
 }
 
 /// Makes a directory, the owner's.
-pub fn make_one(path: &Path, mode: u32, owner: OwnerIds) -> io::Result<()> {
+pub(crate) fn make_one(path: &Path, mode: u32, owner: OwnerIds) -> io::Result<()> {
     fs::DirBuilder::new().mode(mode).create(path)?;
     give(path, owner)
 }

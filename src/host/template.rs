@@ -9,26 +9,26 @@ use rustix::fs::{Access, access};
 use crate::lxc::upstream::{DEPTH, HELD};
 
 /// The variable that names a directory that is looked into first.
-pub const VARIABLE: &str = "UPSTREAM_TEMPLATE_DIR";
+pub(crate) const VARIABLE: &str = "UPSTREAM_TEMPLATE_DIR";
 
 /// Where LXC puts its templates, depending on how it was built.
 const STANDARD: [&str; 3] =
     ["/usr/share/lxc/templates", "/usr/local/share/lxc/templates", "/usr/lib/lxc/templates"];
 
 /// Returns the directories that templates are looked for in, in order.
-pub fn directories() -> Vec<PathBuf> {
+pub(crate) fn directories() -> Vec<PathBuf> {
     let first = env::var_os(VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from);
     first.into_iter().chain(STANDARD.map(PathBuf::from)).collect()
 }
 
 /// Returns how often this program is its own upstream by now.
-pub fn depth() -> u32 {
+pub(crate) fn depth() -> u32 {
     let depth = env::var_os(DEPTH);
     depth.and_then(|depth| depth.to_str()?.parse().ok()).unwrap_or_default()
 }
 
 /// Returns what the runs hold of the layer store that this process is a part of.
-pub fn held() -> Vec<String> {
+pub(crate) fn held() -> Vec<String> {
     let held = env::var(HELD).unwrap_or_default();
     held.split_whitespace().map(str::to_owned).collect()
 }
@@ -38,7 +38,7 @@ pub fn held() -> Vec<String> {
 /// # Errors
 ///
 /// Where there is none that can be run: the reason, for people.
-pub fn find(name: &str) -> Result<PathBuf, String> {
+pub(crate) fn find(name: &str) -> Result<PathBuf, String> {
     let directories = directories();
     for directory in &directories {
         let path = directory.join(format!("lxc-{name}"));
@@ -51,7 +51,7 @@ pub fn find(name: &str) -> Result<PathBuf, String> {
 }
 
 /// Checks that a template can be run by the caller.
-pub fn executable(path: &Path) -> Result<(), String> {
+pub(crate) fn executable(path: &Path) -> Result<(), String> {
     let shown = path.display();
     let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => format!("there is no `{shown}`"),
@@ -64,7 +64,7 @@ pub fn executable(path: &Path) -> Result<(), String> {
 }
 
 /// Returns the names of the templates that are there, sorted.
-pub fn names() -> Vec<String> {
+pub(crate) fn names() -> Vec<String> {
     let entries = directories().into_iter().filter_map(|path| path.read_dir().ok()).flatten();
     let mut names: Vec<String> = entries
         .filter_map(|entry| {

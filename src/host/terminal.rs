@@ -27,7 +27,7 @@ const CHUNK: usize = 8 * 1024;
 
 /// A terminal, and the caller's, which is left as it was when this is dropped.
 #[derive(Debug)]
-pub struct Terminal {
+pub(crate) struct Terminal {
     ours: OwnedFd,
     theirs: Option<OwnedFd>,
     before: Option<Termios>,
@@ -35,7 +35,7 @@ pub struct Terminal {
 
 impl Terminal {
     /// Opens one as large as the caller's; `None` if the caller has none.
-    pub fn open() -> io::Result<Option<Self>> {
+    pub(crate) fn open() -> io::Result<Option<Self>> {
         if !(isatty(stdin()) && isatty(stdout())) {
             return Ok(None);
         }
@@ -51,7 +51,7 @@ impl Terminal {
     }
 
     /// Returns the end for the program; `None` once it was dropped.
-    pub fn theirs(&self) -> Option<&OwnedFd> {
+    pub(crate) fn theirs(&self) -> Option<&OwnedFd> {
         self.theirs.as_ref()
     }
 
@@ -89,7 +89,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Waits for a child to end, and meanwhile carries between the two terminals, and passes on what
 /// asks for the end. Neither terminal is waited for.
-pub fn attend(
+pub(crate) fn attend(
     child: Pid,
     mut terminal: Option<Terminal>,
     signals: &mut Signals,

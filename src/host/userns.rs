@@ -19,7 +19,7 @@ use crate::lxc::call::Mapped;
 
 /// The ids of a namespace: which of the caller's world they stand for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ids {
+pub(crate) struct Ids {
     /// The user ids from 0 on.
     pub users: Range,
     /// The group ids from 0 on.
@@ -28,14 +28,14 @@ pub struct Ids {
 
 impl Ids {
     /// Returns the caller's subordinate ids, where both files give some.
-    pub fn subordinate(caller: &Caller) -> Option<Self> {
+    pub(crate) fn subordinate(caller: &Caller) -> Option<Self> {
         let users = account::subordinate("/etc/subuid", caller.uid)?;
         let groups = account::subordinate("/etc/subgid", caller.uid)?;
         Some(Self { users, groups })
     }
 
     /// Tells whether the caller may have them in a namespace: all of them are given to the caller.
-    pub fn are_given_to(self, caller: &Caller) -> bool {
+    pub(crate) fn are_given_to(self, caller: &Caller) -> bool {
         let own = |range: Range, id| range == Range { first: id, count: 1 };
         caller.is_host_root()
             || own(self.users, caller.uid) && own(self.groups, caller.gid)
@@ -45,7 +45,7 @@ impl Ids {
 
     /// Returns the ids of the user namespace that this process is in; `None` if they are the
     /// host's own.
-    pub fn of_this_process() -> Option<Self> {
+    pub(crate) fn of_this_process() -> Option<Self> {
         if !Caller::observe().is_mapped_root() {
             return None;
         }
@@ -59,13 +59,13 @@ impl Ids {
     /// Tells whether the ids of this process's namespace are not all told by
     /// [`Self::of_this_process`], but for the caller's own behind them: a map may have holes, and
     /// what is put there.
-    pub fn are_in_pieces() -> bool {
+    pub(crate) fn are_in_pieces() -> bool {
         let is_mapped = Caller::observe().is_mapped_root();
         is_mapped && ["/proc/self/uid_map", "/proc/self/gid_map"].into_iter().any(in_pieces)
     }
 
     /// Returns the ids that stand for the caller within the namespace: those behind all others.
-    pub fn mapped(&self) -> Mapped {
+    pub(crate) fn mapped(&self) -> Mapped {
         Mapped { uid: self.users.count, gid: self.groups.count }
     }
 }
@@ -85,7 +85,7 @@ fn in_pieces(file: &str) -> bool {
 /// # Errors
 ///
 /// Where the kernel grants no namespace, or one of the two programs is missing or refuses.
-pub fn enter(ids: Option<Ids>) -> io::Result<()> {
+pub(crate) fn enter(ids: Option<Ids>) -> io::Result<()> {
     let (uid, gid) = (getuid().as_raw(), getgid().as_raw());
     // No program is needed for a map of the caller alone, nor would one make it.
     let one = |first| Range { first, count: 1 };
@@ -133,7 +133,11 @@ pub fn enter(ids: Option<Ids>) -> io::Result<()> {
 /// # Errors
 ///
 /// What keeps the child from being forked. That it cannot enter the namespace it says itself.
-pub fn run_in(ids: Option<Ids>, refused: u8, work: impl FnOnce() -> u8) -> io::Result<ExitStatus> {
+pub(crate) fn run_in(
+    ids: Option<Ids>,
+    refused: u8,
+    work: impl FnOnce() -> u8,
+) -> io::Result<ExitStatus> {
     match kernel::fork()? {
         ForkResult::Child => kernel::leave_after(|| match enter(ids) {
             Ok(()) => work(),

@@ -21,11 +21,11 @@ const USUAL: usize = 1024;
 ///
 /// Labels of a security module belong to where a file is, and are the host's to give.
 #[derive(Debug)]
-pub struct Xattrs(Vec<(OsString, Vec<u8>)>);
+pub(crate) struct Xattrs(Vec<(OsString, Vec<u8>)>);
 
 impl Xattrs {
     /// Reads those of a file or directory.
-    pub fn read(of: BorrowedFd<'_>) -> io::Result<Self> {
+    pub(crate) fn read(of: BorrowedFd<'_>) -> io::Result<Self> {
         let names = match grown(|names| flistxattr(of, spare_capacity(names))) {
             Ok(names) => names,
             Err(Errno::OPNOTSUPP) => Vec::new(),
@@ -44,14 +44,14 @@ impl Xattrs {
     }
 
     /// Gives them to another.
-    pub fn write(&self, to: BorrowedFd<'_>) -> io::Result<()> {
+    pub(crate) fn write(&self, to: BorrowedFd<'_>) -> io::Result<()> {
         self.0.iter().try_for_each(|(name, value)| {
             fsetxattr(to, name, value, XattrFlags::empty()).map_err(|error| about(name, error))
         })
     }
 
     /// Returns what tells them from others; `None` if there are none.
-    pub fn digest(&self) -> Option<Digest> {
+    pub(crate) fn digest(&self) -> Option<Digest> {
         let mut hasher = Hasher::default();
         for bytes in self.0.iter().flat_map(|(name, value)| [name.as_bytes(), value]) {
             hasher.update(&(bytes.len() as u64).to_le_bytes());

@@ -46,7 +46,7 @@ const GIVEN: [Part; 3] = [Part::Comments, Part::Network, Part::Keys];
 const MOVED: [Part; 3] = [Part::Comments, Part::Keys, Part::Network];
 
 /// Returns the config that a stored layer is made with, for this rootfs.
-pub fn config(rootfs: &str) -> Vec<u8> {
+pub(crate) fn config(rootfs: &str) -> Vec<u8> {
     format!("{COMMENT}\n{NETWORK}\n{}\n", path_line(rootfs)).into_bytes()
 }
 

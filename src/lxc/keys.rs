@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 /// What can be said of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeyStatus {
+pub(crate) enum KeyStatus {
     /// LXC knows it.
     Known(Shape),
     /// LXC knows it, but a manifest may not set it, for this reason.
@@ -20,7 +20,7 @@ pub enum KeyStatus {
 
 /// How several lines with one key add up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shape {
+pub(crate) enum Shape {
     /// The last line counts.
     Scalar,
     /// Every line counts.
@@ -192,7 +192,7 @@ const LEGACY: &[(&str, &str)] = &[
 ];
 
 /// Judges a dotted key.
-pub fn judge(key: &str) -> KeyStatus {
+pub(crate) fn judge(key: &str) -> KeyStatus {
     if key == "lxc.rootfs" || key.starts_with("lxc.rootfs.") {
         return KeyStatus::Refused("lxc-create decides where the rootfs is, and how it is mounted");
     }
@@ -221,7 +221,7 @@ pub fn judge(key: &str) -> KeyStatus {
 }
 
 /// Says why LXC of version `installed` does not know a key that others do.
-pub fn mismatch(key: &str, installed: (u32, u32)) -> Option<String> {
+pub(crate) fn mismatch(key: &str, installed: (u32, u32)) -> Option<String> {
     let (major, minor) = installed;
     let since = SINCE.iter().find(|(pattern, _)| matches(pattern, key)).map(|(_, since)| *since);
     if let Some((first, second)) = since.filter(|since| installed < *since) {
@@ -238,7 +238,7 @@ pub fn mismatch(key: &str, installed: (u32, u32)) -> Option<String> {
 }
 
 /// Returns the shape of a key; that of an unknown one is a list, since then no line is lost.
-pub fn shape(key: &str) -> Shape {
+pub(crate) fn shape(key: &str) -> Shape {
     match judge(key) {
         KeyStatus::Known(shape) => shape,
         _ => List,
@@ -246,7 +246,7 @@ pub fn shape(key: &str) -> Shape {
 }
 
 /// Returns the known key that `key` is most likely a slip of.
-pub fn nearest(key: &str) -> Option<String> {
+pub(crate) fn nearest(key: &str) -> Option<String> {
     let number = key.split('.').find(|name| name.bytes().all(|byte| byte.is_ascii_digit()));
     let candidates: Vec<String> = KEYS
         .iter()

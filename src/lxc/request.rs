@@ -7,7 +7,7 @@ use std::ffi::{OsStr, OsString};
 
 /// What a call asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum InfoRequest {
+pub(crate) enum InfoRequest {
     /// `-h`, `--help`.
     Help,
     /// `-l`, `--list`.
@@ -101,7 +101,7 @@ const KNOWN: &[Options] = &[
 /// Judges the words that go to the upstream: `before` are the layer's own, `words` the user's.
 ///
 /// Other spellings (`-lh`, `--hel`) are left to be judged by their effect.
-pub fn judge(
+pub(crate) fn judge(
     template: Option<&str>,
     before: &[OsString],
     words: &[OsString],
@@ -129,7 +129,7 @@ pub fn judge(
 /// getopt.
 ///
 /// Of a template that is not known, only `--arch` is.
-pub fn architecture<'a>(
+pub(crate) fn architecture<'a>(
     template: Option<&str>,
     words: impl IntoIterator<Item = &'a OsStr>,
 ) -> Option<&'a str> {

@@ -17,7 +17,7 @@ use crate::plan::{Facts, Plan, Program, Upstream};
 /// Returns what was observed of an upstream's surroundings, and which files were read for that.
 ///
 /// `recall` is what is known of files already.
-pub fn observe(
+pub(crate) fn observe(
     (chain, plan): (&Chain, &Plan),
     facts: &Facts,
     recall: &dyn Fn(&Stamp) -> Option<Digest>,
@@ -73,7 +73,7 @@ fn inputs(chain: &Chain, upstream: &Upstream, words: &[OsString]) -> Vec<(String
 }
 
 /// Tells whether all that a stored upstream was given, or copies from, is still as it was observed.
-pub fn is_unchanged(
+pub(crate) fn is_unchanged(
     inputs: &BaseInputs,
     words: &[OsString],
     recall: &dyn Fn(&Stamp) -> Option<Digest>,

@@ -22,7 +22,7 @@ use crate::host::{account, lxc_version, lxcpath, machine, program, sandbox, stat
 const ENOUGH: u32 = 65536;
 
 /// Looks at everything.
-pub fn examine() -> Vec<Finding> {
+pub(crate) fn examine() -> Vec<Finding> {
     let caller = Caller::observe();
     let ids = Ids::subordinate(&caller);
     let mut findings = vec![who(&caller)];

@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 
 /// What there is to say of one thing.
 #[derive(Debug, Clone, Serialize)]
-pub struct Finding {
+pub(crate) struct Finding {
     /// Whether it is as it should be.
     pub verdict: Verdict,
     /// What was looked at.
@@ -19,7 +19,7 @@ pub struct Finding {
 
 /// Whether something is as it should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// It is.
     Ok,
     /// Something is missing that only some roles need.

@@ -9,7 +9,7 @@ use crate::manifest::SecretSource;
 const LONGEST: usize = 64 * 1024;
 
 /// Reads the secrets that a chain's layers list.
-pub fn read(chain: &Chain) -> Result<Secrets, Report> {
+pub(crate) fn read(chain: &Chain) -> Result<Secrets, Report> {
     Secrets::gather(chain, |source| match source {
         SecretSource::Env(name) => match std::env::var(name) {
             Ok(value) => Ok(Secret::new(value)),

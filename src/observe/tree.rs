@@ -28,7 +28,7 @@ const DEEPEST: usize = 256;
 ///
 /// What cannot be dropped is an error that says which entry and why: set-id files, devices, sockets
 /// and fifos, and what cannot be read.
-pub fn observe(path: &Path, keep: Option<u64>) -> io::Result<SourceFact> {
+pub(crate) fn observe(path: &Path, keep: Option<u64>) -> io::Result<SourceFact> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     // A socket cannot be opened, and to open a device may have an effect.
     refuse_special(statat(CWD, path, AtFlags::empty())?.st_mode)?;
@@ -172,7 +172,7 @@ fn digest(descriptor: &OwnedFd, buffer: &mut [u8], length: i64) -> io::Result<(D
 }
 
 /// Opens an entry of a tree, a link not followed.
-pub fn open(at: BorrowedFd<'_>, name: &OsStr, directory: bool) -> io::Result<OwnedFd> {
+pub(crate) fn open(at: BorrowedFd<'_>, name: &OsStr, directory: bool) -> io::Result<OwnedFd> {
     let mut flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     if directory {
         flags |= OFlags::DIRECTORY;

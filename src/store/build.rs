@@ -18,7 +18,7 @@ use crate::tree::{self, Interrupt, Stamps};
 
 /// Where a layer is made. Dropped, it is removed.
 #[derive(Debug)]
-pub struct Build {
+pub(crate) struct Build {
     pub(super) store: Store,
     pub(super) directory: PathBuf,
     /// Held as long as this is no rubbish. The kernel tells whoever opened something on a filesystem
@@ -51,7 +51,7 @@ pub(super) enum Basis {
 
 /// How a layer's place comes to the tree of what is below.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BuildOn {
+pub(crate) enum BuildOn {
     /// By an overlay, for those who rename no directory and link no file: what is below is neither
     /// copied nor read.
     Overlay,
@@ -64,7 +64,7 @@ const ROOTFS: u32 = 0o755;
 
 /// What a layer's place starts with.
 #[derive(Debug)]
-pub struct Setting<'a> {
+pub(crate) struct Setting<'a> {
     /// The directory of containers that it seems to stand in.
     pub lxcpath: &'a Path,
     /// The name that its container seems to have.
@@ -81,7 +81,7 @@ pub struct Setting<'a> {
 
 impl Build {
     /// Makes a place on the tree of `parent`, or an empty one. The `interrupt` ends it.
-    pub fn begin(
+    pub(crate) fn begin(
         store: &Store,
         parent: Option<Entry>,
         setting: &Setting<'_>,

@@ -19,7 +19,7 @@ use crate::tree;
 
 /// What was removed.
 #[derive(Debug, Default)]
-pub struct Cleaned {
+pub(crate) struct Cleaned {
     /// The entries.
     pub entries: Vec<EntryId>,
     /// The bytes of disk that are free now.
@@ -33,7 +33,7 @@ pub struct Cleaned {
 /// Removes what nobody stands on, and what nothing needs that somebody stands on. What cannot be removed
 /// keeps nothing else from going. The caller has had the store's lock for itself since before the users
 /// were found.
-pub fn clean(store: &Store, users: &Referrers) -> io::Result<Cleaned> {
+pub(crate) fn clean(store: &Store, users: &Referrers) -> io::Result<Cleaned> {
     let all = store.entries()?;
     // A container that was found without a link may not be found when what led to it is forgotten.
     if note(store, users, &all)? {
@@ -100,7 +100,7 @@ pub fn clean(store: &Store, users: &Referrers) -> io::Result<Cleaned> {
 
 /// Removes an entry, and returns how many bytes of disk are free by that. Its document goes first:
 /// from then on it is absent.
-pub fn remove(store: &Store, id: EntryId) -> io::Result<u64> {
+pub(crate) fn remove(store: &Store, id: EntryId) -> io::Result<u64> {
     let tree = store.rootfs(id);
     let usage = open(&tree).and_then(|tree| tree::usage(tree.as_fd())).unwrap_or_default();
     let name = id.to_string();
@@ -161,7 +161,7 @@ fn gone(removed: io::Result<()>) -> io::Result<()> {
 }
 
 /// Removes the links to containers that cannot be reached, so that what they stand on can go.
-pub fn forget(store: &Store, users: &mut Referrers) -> io::Result<()> {
+pub(crate) fn forget(store: &Store, users: &mut Referrers) -> io::Result<()> {
     let (own, others) = users.unreachable.drain(..).partition(|root| root.map == store.map());
     users.unreachable = others;
     let own: Vec<GcRoot> = own;

@@ -36,7 +36,7 @@ const LARGEST_RECORD: usize = 64 * 1024 * 1024;
 
 /// What is to be known of an entry besides its tree.
 #[derive(Debug)]
-pub struct About<'a> {
+pub(crate) struct About<'a> {
     /// What made it.
     pub made: Made,
     /// What defines it.
@@ -55,7 +55,7 @@ pub struct About<'a> {
 
 /// What became of a layer that was built.
 #[derive(Debug)]
-pub enum Committed {
+pub(crate) enum Committed {
     /// It is stored.
     Stored(Box<Entry>),
     /// It is not: these files hold the container's name in a form that cannot be replaced.
@@ -102,7 +102,11 @@ impl Build {
     /// # Errors
     ///
     /// Also when interrupted.
-    pub fn commit(mut self, about: About<'_>, interrupt: Interrupt<'_>) -> io::Result<Committed> {
+    pub(crate) fn commit(
+        mut self,
+        about: About<'_>,
+        interrupt: Interrupt<'_>,
+    ) -> io::Result<Committed> {
         if let Some(hidden) = self.hidden.take() {
             let mark = self.directory.file_name().unwrap_or_default();
             hidden.reveal(about.placeholder, mark.as_bytes())?;
@@ -312,7 +316,7 @@ impl Build {
     /// # Errors
     ///
     /// Where it cannot be read at all.
-    pub fn config(&self) -> io::Result<Option<given::Config>> {
+    pub(crate) fn config(&self) -> io::Result<Option<given::Config>> {
         let mut text = files::read_regular(&self.shown().join("config"), lxc::config::LARGEST)?;
         if self.parent.is_none() {
             // What a template makes up is no more a container's own than what LXC makes up.

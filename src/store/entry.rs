@@ -26,7 +26,7 @@ const LARGEST: usize = 256 * 1024 * 1024;
 
 /// An entry.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// The version of this format.
     pub format: u32,
     /// Its name.
@@ -74,7 +74,7 @@ struct Version {
 
 /// What made an entry.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Made {
+pub(crate) struct Made {
     /// The layer.
     pub layer: String,
     /// What of it, for people.
@@ -121,7 +121,7 @@ impl Entry {
     ///
     /// Also where a byte of the document is not as it was written; [`io::ErrorKind::Unsupported`] where
     /// another version of the program wrote it.
-    pub fn read(store: &Store, id: EntryId) -> io::Result<Self> {
+    pub(crate) fn read(store: &Store, id: EntryId) -> io::Result<Self> {
         let bytes = files::read_regular(&store.document(id), LARGEST)?;
         let damaged = || io::Error::other("it is damaged");
         let end = bytes.iter().position(|byte| *byte == b'\n').ok_or_else(damaged)?;
@@ -153,7 +153,7 @@ impl Entry {
     }
 
     /// Returns what is to be known of it for a container to be made from it.
-    pub fn contents(&self) -> StoredEntry {
+    pub(crate) fn contents(&self) -> StoredEntry {
         let paths = |places: &[Occurrence]| places.iter().map(|place| place.path.clone()).collect();
         StoredEntry {
             lxcpaths: self.lxcpaths.clone(),
@@ -167,7 +167,7 @@ impl Entry {
     }
 
     /// Reads what its tree holds.
-    pub fn list(&self, store: &Store) -> io::Result<Listing> {
+    pub(crate) fn list(&self, store: &Store) -> io::Result<Listing> {
         let bytes = files::read_regular(&store.list(self.id), LARGEST)?;
         if Digest::of(&bytes) != self.listing {
             return Err(io::Error::other("its listing is damaged"));

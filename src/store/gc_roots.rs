@@ -13,7 +13,7 @@ use crate::plan::EntryId;
 
 /// A container that stands on a tree, as a link in `roots/` says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GcRoot {
+pub(crate) struct GcRoot {
     /// The id map of the tree.
     pub map: String,
     /// The entry.
@@ -58,7 +58,7 @@ impl GcRoot {
     }
 
     /// Notes that a container stands on an entry. It is on the disk when this returns.
-    pub fn note(store: &Store, entry: EntryId, config: &Path) -> io::Result<()> {
+    pub(crate) fn note(store: &Store, entry: EntryId, config: &Path) -> io::Result<()> {
         let digest = Digest::of(config.as_os_str().as_bytes()).short();
         let mark = mark(&lxcpath_of(config))?;
         let link = store.roots().join(format!("{}@{entry}@{digest}@{mark}", store.map()));
@@ -70,7 +70,7 @@ impl GcRoot {
     }
 
     /// Returns all that are noted below `top`.
-    pub fn all(top: &Path) -> io::Result<Vec<Self>> {
+    pub(crate) fn all(top: &Path) -> io::Result<Vec<Self>> {
         let directory = top.join("roots");
         let listed = match fs::read_dir(&directory) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

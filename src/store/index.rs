@@ -16,7 +16,7 @@ use crate::plan::EntryId;
 
 impl Store {
     /// Returns the entries, the oldest first.
-    pub fn entries(&self) -> io::Result<Vec<EntryId>> {
+    pub(crate) fn entries(&self) -> io::Result<Vec<EntryId>> {
         let listed = match fs::read_dir(self.documents()) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             listed => listed?,
@@ -30,7 +30,7 @@ impl Store {
     }
 
     /// Observes what is stored.
-    pub fn index(&self) -> io::Result<Index> {
+    pub(crate) fn index(&self) -> io::Result<Index> {
         let mut entries: BTreeMap<Digest, u64> = BTreeMap::new();
         for id in self.entries()? {
             let newest = entries.entry(id.key).or_default();
@@ -50,7 +50,7 @@ impl Store {
 
     /// Asks for a ladder until the index knows all that it needs to: what is in the entries that the
     /// ladder takes, which of them cannot be used, and what defined before what is missing now.
-    pub fn ladder(
+    pub(crate) fn ladder(
         &self,
         manifest: &Path,
         index: &mut Index,

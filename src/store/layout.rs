@@ -18,16 +18,16 @@ use crate::plan::EntryId;
 use crate::tree::{Form, Marks};
 
 /// The variable that puts the store elsewhere.
-pub const VARIABLE: &str = "LAYERED_TEMPLATE_STORE";
+pub(crate) const VARIABLE: &str = "LAYERED_TEMPLATE_STORE";
 
 /// What is said where [`directory`] knows no place for the store.
-pub const NO_DIRECTORY: &str = "cannot locate the layer store: set HOME";
+pub(crate) const NO_DIRECTORY: &str = "cannot locate the layer store: set HOME";
 
 /// Returns where the store of a caller is; `None`, where there is no home for one.
 ///
 /// Behind an id map the caller may still be the host's root: its store is where root's is, since
 /// nobody else passes root's home.
-pub fn directory(caller: &Caller) -> Option<PathBuf> {
+pub(crate) fn directory(caller: &Caller) -> Option<PathBuf> {
     let variable = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     if let Some(path) = variable(VARIABLE) {
         return Some(path);
@@ -41,7 +41,7 @@ pub fn directory(caller: &Caller) -> Option<PathBuf> {
 }
 
 /// Returns the name of an id map: trees of different maps share nothing.
-pub fn map_of(ids: Option<Ids>) -> String {
+pub(crate) fn map_of(ids: Option<Ids>) -> String {
     match ids {
         None => "host".to_owned(),
         Some(Ids { users, groups }) => {
@@ -50,8 +50,9 @@ pub fn map_of(ids: Option<Ids>) -> String {
     }
 }
 
-/// Returns the ids of a map by its name: nothing in it for the host's own.
-pub fn ids_of(map: &str) -> Option<Option<Ids>> {
+/// Returns the ids of a map by its name, `Some(None)` for the host's own; `None` if it names no map.
+#[expect(clippy::option_option, reason = "the host's map has no ids")]
+pub(crate) fn ids_of(map: &str) -> Option<Option<Ids>> {
     if map == "host" {
         return Some(None);
     }
@@ -69,19 +70,19 @@ pub fn ids_of(map: &str) -> Option<Option<Ids>> {
 
 /// The store of one id map.
 #[derive(Debug, Clone)]
-pub struct Store {
+pub(crate) struct Store {
     top: PathBuf,
     map: String,
 }
 
 impl Store {
     /// Returns the store below `top` for an id map. Nothing is made, or looked at.
-    pub fn new(top: &Path, map: &str) -> Self {
+    pub(crate) fn new(top: &Path, map: &str) -> Self {
         Self { top: top.to_path_buf(), map: map.to_owned() }
     }
 
     /// Returns the store and the entry of what LXC has as the rootfs of a container.
-    pub fn of_rootfs(value: &str) -> Option<(Self, EntryId)> {
+    pub(crate) fn of_rootfs(value: &str) -> Option<(Self, EntryId)> {
         let (lower, _) = value.strip_prefix("overlay:")?.split_once(":/")?;
         let tree = Path::new(lower).parent()?;
         let id = EntryId::parse(tree.file_name()?.to_str()?)?;
@@ -90,7 +91,7 @@ impl Store {
     }
 
     /// Checks that the path can be an overlay's.
-    pub fn check(&self) -> io::Result<()> {
+    pub(crate) fn check(&self) -> io::Result<()> {
         let text = self.top.to_str().filter(|text| {
             // An overlay's options, and LXC's config, know no way to write these.
             !text.contains([':', ',', '\\', '"', '\'', '#']) && !crate::shell::has_control(text)
@@ -106,7 +107,7 @@ impl Store {
     /// # Errors
     ///
     /// Also where the path cannot be an overlay's, or others may write there.
-    pub fn make(&self, owner: OwnerIds) -> io::Result<()> {
+    pub(crate) fn make(&self, owner: OwnerIds) -> io::Result<()> {
         self.check()?;
         make_all(&self.top, 0o711, owner)?;
         let metadata = fs::metadata(&self.top)?;
@@ -140,7 +141,7 @@ impl Store {
     }
 
     /// Returns the id maps, by name, of which there is something in a store.
-    pub fn maps(top: &Path) -> Vec<String> {
+    pub(crate) fn maps(top: &Path) -> Vec<String> {
         let entries = fs::read_dir(top).into_iter().flatten().flatten();
         let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
         let mut maps: Vec<_> =
@@ -151,12 +152,12 @@ impl Store {
     }
 
     /// Returns where the stores of all id maps are.
-    pub fn top(&self) -> &Path {
+    pub(crate) fn top(&self) -> &Path {
         &self.top
     }
 
     /// Returns the name of the id map.
-    pub fn map(&self) -> &str {
+    pub(crate) fn map(&self) -> &str {
         &self.map
     }
 
@@ -169,7 +170,7 @@ impl Store {
     }
 
     /// Returns where the trees are, each in a directory named as its entry.
-    pub fn trees(&self) -> PathBuf {
+    pub(crate) fn trees(&self) -> PathBuf {
         self.trees_of_map().join("trees")
     }
 
@@ -182,12 +183,12 @@ impl Store {
     }
 
     /// Returns where the rootfs of an entry is.
-    pub fn rootfs(&self, id: EntryId) -> PathBuf {
+    pub(crate) fn rootfs(&self, id: EntryId) -> PathBuf {
         self.trees().join(id.to_string()).join("rootfs")
     }
 
     /// Returns where the files are that stood beside the rootfs and the config.
-    pub fn sidecar(&self, id: EntryId) -> PathBuf {
+    pub(crate) fn sidecar(&self, id: EntryId) -> PathBuf {
         self.trees().join(id.to_string()).join("beside")
     }
 
@@ -221,12 +222,12 @@ impl Store {
 
     /// Opens the lock through which everybody goes to the store's: whoever waits for that alone holds
     /// this one, so that no run comes in between.
-    pub fn gate(&self) -> io::Result<Lock> {
+    pub(crate) fn gate(&self) -> io::Result<Lock> {
         Lock::open(&self.meta().join("gate"))
     }
 
     /// Opens the lock that every run shares, and that gc has for itself.
-    pub fn lock(&self) -> io::Result<Lock> {
+    pub(crate) fn lock(&self) -> io::Result<Lock> {
         Lock::open(&self.meta().join("lock"))
     }
 
@@ -243,7 +244,7 @@ impl Store {
     }
 
     /// Opens the lock of whoever makes a key.
-    pub fn lock_of(&self, key: Digest) -> io::Result<Lock> {
+    pub(crate) fn lock_of(&self, key: Digest) -> io::Result<Lock> {
         let key = key.to_string();
         let name = key.rsplit(':').next().unwrap_or_default();
         Lock::open(&self.locks().join(name))
@@ -264,7 +265,7 @@ pub(super) fn unique() -> io::Result<String> {
 }
 
 /// Returns how the trees of the caller's id map have attributes of overlayfs's names.
-pub fn stored_marks() -> Marks {
+pub(crate) fn stored_marks() -> Marks {
     Marks::Escaped(form())
 }
 

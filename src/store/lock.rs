@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 /// A lock; it is open again when this is dropped, or the process ends however it does.
 #[derive(Debug)]
-pub struct Lock {
+pub(crate) struct Lock {
     file: File,
 }
 
@@ -30,18 +30,18 @@ impl Lock {
     }
 
     /// Returns a word that no other lock has.
-    pub fn token(&self) -> io::Result<String> {
+    pub(crate) fn token(&self) -> io::Result<String> {
         let metadata = self.file.metadata()?;
         Ok(format!("{:x}-{:x}", metadata.dev(), metadata.ino()))
     }
 
     /// Takes it alone; false where somebody else has it.
-    pub fn take(&self) -> io::Result<bool> {
+    pub(crate) fn take(&self) -> io::Result<bool> {
         self.ask(FlockOperation::NonBlockingLockExclusive)
     }
 
     /// Takes it beside others; false where somebody has it alone.
-    pub fn share(&self) -> io::Result<bool> {
+    pub(crate) fn share(&self) -> io::Result<bool> {
         self.ask(FlockOperation::NonBlockingLockShared)
     }
 

@@ -15,14 +15,14 @@ const LONGEST: usize = 4096;
 
 impl Store {
     /// Returns the digest of a file that has such a stamp, if it was read before.
-    pub fn recall(&self, stamp: &Stamp) -> Option<Digest> {
+    pub(crate) fn recall(&self, stamp: &Stamp) -> Option<Digest> {
         let text = files::read_regular(&self.reading(stamp), LONGEST).ok()?;
         let reading: Reading = serde_json::from_slice(&text).ok()?;
         (reading.stamp == *stamp).then_some(reading.digest)
     }
 
     /// Remembers a file, in the place of what it was before.
-    pub fn remember(&self, reading: &Reading) -> io::Result<()> {
+    pub(crate) fn remember(&self, reading: &Reading) -> io::Result<()> {
         let path = self.reading(&reading.stamp);
         let temporary = path.with_extension(unique()?);
         put(&temporary, &path, fs::write(&temporary, serde_json::to_vec(reading)?))

@@ -10,13 +10,13 @@ use crate::tree;
 
 impl Store {
     /// Returns the directory of its trees, which belongs to ids of its map.
-    pub fn place(&self) -> PathBuf {
+    pub(crate) fn place(&self) -> PathBuf {
         self.top().join(self.map())
     }
 
     /// Forgets all of it: what is known of its trees goes, and they stay, for whoever may remove them.
     /// Returns whether there are some.
-    pub fn abandon(&self) -> io::Result<bool> {
+    pub(crate) fn abandon(&self) -> io::Result<bool> {
         let top = open(self.top())?;
         for root in GcRoot::all(self.top())?.iter().filter(|root| root.map == self.map()) {
             match std::fs::remove_file(&root.link) {

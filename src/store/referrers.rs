@@ -15,7 +15,7 @@ use crate::plan::EntryId;
 
 /// Who stands on entries.
 #[derive(Debug, Default)]
-pub struct Referrers {
+pub(crate) struct Referrers {
     /// The configs of containers and snapshots, by entry; of a mount, what shows it.
     pub of: BTreeMap<EntryId, BTreeSet<PathBuf>>,
     /// Links to containers that cannot be reached now, or do not say what they stand on.
@@ -27,7 +27,7 @@ pub struct Referrers {
 impl Referrers {
     /// Finds them for the store below `top`. `lxcpaths` are directories of containers that are known
     /// besides those of the links.
-    pub fn find(top: &Path, lxcpaths: &[PathBuf]) -> io::Result<Self> {
+    pub(crate) fn find(top: &Path, lxcpaths: &[PathBuf]) -> io::Result<Self> {
         let mut users = Self::default();
         let mut directories: BTreeSet<PathBuf> = lxcpaths.iter().cloned().collect();
         for root in GcRoot::all(top)? {
@@ -51,7 +51,7 @@ impl Referrers {
     }
 
     /// Tells whether an entry must stay.
-    pub fn needs(&self, id: EntryId) -> bool {
+    pub(crate) fn needs(&self, id: EntryId) -> bool {
         self.of.contains_key(&id) || self.unreachable.iter().any(|root| root.entry == id)
     }
 

@@ -14,7 +14,7 @@ const LARGEST: usize = 64 * 1024;
 
 impl Store {
     /// Notes that what a key defines cannot be stored, and why.
-    pub fn refuse(&self, key: Digest, why: &str) -> io::Result<()> {
+    pub(crate) fn refuse(&self, key: Digest, why: &str) -> io::Result<()> {
         write_whole(&self.refused().join(digits(key)), &serde_json::to_vec(why)?)
     }
 }

@@ -42,7 +42,7 @@ const ISCSI: &str = "/etc/iscsi/initiatorname.iscsi";
 
 /// What was taken out of a tree.
 #[derive(Debug, Default)]
-pub struct Scrubbed {
+pub(crate) struct Scrubbed {
     /// The keys that are to be made anew.
     pub keys: IdentityKeys,
     /// The paths of what was emptied, without the slash in front.

@@ -14,7 +14,7 @@ use crate::tree::{self, Interrupt, Marks};
 impl Store {
     /// Puts it into a container's directory, which stays as it is otherwise. `finish` changes what
     /// has to be changed in it, while it still stands in a directory of its own.
-    pub fn put_sidecar(
+    pub(crate) fn put_sidecar(
         &self,
         entry: EntryId,
         container: &OwnedFd,

@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::from_millis(5);
 
 /// An overlay that is mounted. Dropped, it is no longer.
 #[derive(Debug)]
-pub struct Overlay {
+pub(crate) struct Overlay {
     at: PathBuf,
 }
 
@@ -43,7 +43,7 @@ impl Overlay {
     /// Its options are all stated: distributions differ, and what a redirection or a separated
     /// metadata entry would leave in `upper` is no complete tree. What is written is not on the disk
     /// when it is unmounted: the kernel would write out all of the filesystem below, whoever's it is.
-    pub fn mount(lower: &Path, upper: &Path, work: &Path, at: &Path) -> io::Result<Self> {
+    pub(crate) fn mount(lower: &Path, upper: &Path, work: &Path, at: &Path) -> io::Result<Self> {
         let mut options = Vec::new();
         for (name, path) in [("lowerdir=", lower), ("upperdir=", upper), ("workdir=", work)] {
             let path = path.as_os_str().as_bytes();
@@ -84,7 +84,7 @@ impl Overlay {
     /// # Errors
     ///
     /// Also where something still uses it.
-    pub fn unmount(self) -> io::Result<()> {
+    pub(crate) fn unmount(self) -> io::Result<()> {
         let at = self.at.clone();
         std::mem::forget(self);
         match unmount(&at, UnmountFlags::NOFOLLOW) {
@@ -111,7 +111,7 @@ impl Drop for Overlay {
 ///
 /// An upstream that is interrupted removes what it thinks is its own by name.
 #[derive(Debug)]
-pub struct HiddenContainers {
+pub(crate) struct HiddenContainers {
     lxcpath: PathBuf,
     /// Where this process was working, if that is hidden.
     here: Option<PathBuf>,
@@ -119,7 +119,7 @@ pub struct HiddenContainers {
 
 impl HiddenContainers {
     /// Hides the containers in `lxcpath`, and shows the directory `shown` as `name` there.
-    pub fn hide(lxcpath: &Path, shown: &Path, name: &str) -> io::Result<Self> {
+    pub(crate) fn hide(lxcpath: &Path, shown: &Path, name: &str) -> io::Result<Self> {
         // It may be a link to a larger disk.
         let lxcpath = &fs::canonicalize(lxcpath)?;
         let entries: Vec<_> = fs::read_dir(lxcpath)?.collect::<Result<_, _>>()?;
@@ -166,7 +166,7 @@ impl HiddenContainers {
     /// # Errors
     ///
     /// Where somebody stays all the same.
-    pub fn reveal(self, name: &str, mark: &[u8]) -> io::Result<()> {
+    pub(crate) fn reveal(self, name: &str, mark: &[u8]) -> io::Result<()> {
         let shown = self.lxcpath.join(name);
         let deadline = Instant::now() + LONGEST_END;
         let can_be_found = leftover::can_be_found();

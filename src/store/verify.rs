@@ -15,7 +15,7 @@ use crate::tree::{Difference, Interrupt, Search};
 /// # Errors
 ///
 /// What keeps this process from looking, and says nothing of the entry.
-pub fn verify(store: &Store, id: EntryId) -> io::Result<Vec<String>> {
+pub(crate) fn verify(store: &Store, id: EntryId) -> io::Result<Vec<String>> {
     let entry = Entry::read(store, id).map_err(|error| about("the document of the entry", error));
     match entry.and_then(|entry| findings(store, &entry)) {
         Err(error) if !is_shortage(&error) => Ok(vec![error.to_string()]),

@@ -14,7 +14,11 @@ const INHERITED: [&CStr; 2] = [c"system.posix_acl_default", c"system.posix_acl_a
 
 /// Gives the upper directory of an overlay the owner, permission bits, extended attributes and times of
 /// the lower one, and takes from it what it has from the directory above it.
-pub fn copy_attributes(from: BorrowedFd<'_>, to: BorrowedFd<'_>, marks: Marks) -> io::Result<()> {
+pub(crate) fn copy_attributes(
+    from: BorrowedFd<'_>,
+    to: BorrowedFd<'_>,
+    marks: Marks,
+) -> io::Result<()> {
     let stat = fstat(from)?;
     fchown(to, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)))?;
     INHERITED.iter().try_for_each(|list| Holder::Open(to).remove(list))?;
@@ -25,7 +29,7 @@ pub fn copy_attributes(from: BorrowedFd<'_>, to: BorrowedFd<'_>, marks: Marks) -
 }
 
 /// Returns the times of what was looked at, as they are set.
-pub fn times(stat: &rustix::fs::Stat) -> Timestamps {
+pub(crate) fn times(stat: &rustix::fs::Stat) -> Timestamps {
     let time = |seconds, nanoseconds| Timespec {
         tv_sec: seconds,
         tv_nsec: i64::try_from(nanoseconds).unwrap_or_default(),

@@ -46,7 +46,7 @@ enum Job {
 /// # Errors
 ///
 /// The first fault, which says where it was. What is in `to` by then is left there.
-pub fn copy(
+pub(crate) fn copy(
     (from, marks): (BorrowedFd<'_>, Marks),
     to: BorrowedFd<'_>,
     except: &[&OsStr],

@@ -13,7 +13,7 @@ use super::xattr::Holder;
 
 /// Escapes the attributes of some paths of a plain directory, so that it can be the lower one of an
 /// overlay. The paths have no slash in front.
-pub fn escape(tree: BorrowedFd<'_>, form: Form, paths: &[Vec<u8>]) -> io::Result<()> {
+pub(crate) fn escape(tree: BorrowedFd<'_>, form: Form, paths: &[Vec<u8>]) -> io::Result<()> {
     let mut done = HashSet::new();
     for path in paths {
         let (directory, name) = parent(tree, path)?;

@@ -15,7 +15,7 @@ const SHUT: IFlags = IFlags::IMMUTABLE.union(IFlags::APPEND);
 
 /// Does something with a name of a directory. If that is not permitted, both are opened to changes,
 /// and it is done again.
-pub fn loosened<T>(
+pub(crate) fn loosened<T>(
     directory: BorrowedFd<'_>,
     name: &CStr,
     act: impl Fn() -> io::Result<T>,

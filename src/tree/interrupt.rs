@@ -10,14 +10,14 @@ use rustix::io::Errno;
 /// A descriptor that becomes readable when work should stop, such as one that keeps signals. It is not
 /// read here: callers get an error of the kind [`io::ErrorKind::Interrupted`], and read it themselves.
 #[derive(Debug, Clone, Copy)]
-pub struct Interrupt<'a>(Option<BorrowedFd<'a>>);
+pub(crate) struct Interrupt<'a>(Option<BorrowedFd<'a>>);
 
 impl<'a> Interrupt<'a> {
     /// Never interrupts.
-    pub const NEVER: Self = Self(None);
+    pub(crate) const NEVER: Self = Self(None);
 
     /// Interrupts once `descriptor` can be read.
-    pub fn of(descriptor: BorrowedFd<'a>) -> Self {
+    pub(crate) fn of(descriptor: BorrowedFd<'a>) -> Self {
         Self(Some(descriptor))
     }
 
@@ -27,7 +27,7 @@ impl<'a> Interrupt<'a> {
     }
 
     /// Sleeps for `time`, or less if a signal comes; fails as [`Self::check`] does.
-    pub fn sleep(self, time: Duration) -> io::Result<()> {
+    pub(crate) fn sleep(self, time: Duration) -> io::Result<()> {
         let Some(descriptor) = self.0 else {
             std::thread::sleep(time);
             return Ok(());

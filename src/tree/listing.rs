@@ -22,21 +22,21 @@ use super::stamps::Stamps;
 
 use crate::digest::Digest;
 
-pub use difference::{Change, Difference};
-pub use reading::LONGEST_TEXT;
-pub use search::Search;
+pub(crate) use difference::{Change, Difference};
+pub(crate) use reading::LONGEST_TEXT;
+pub(crate) use search::Search;
 pub(super) use unchanged::{Directory, Same, Unchanged, unchanged};
 
 /// What a tree holds: its top first, and each directory before what is in it, which is sorted by
 /// the bytes of its names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listing {
+pub(crate) struct Listing {
     entries: Vec<ListedFile>,
 }
 
 /// One name of a tree, and what it is of.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListedFile {
+pub(crate) struct ListedFile {
     /// How many directories it is below: zero for the top alone.
     depth: u32,
     /// The name; that of the top is empty.
@@ -59,7 +59,7 @@ pub struct ListedFile {
 
 /// What something in a tree is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ListedKind {
+pub(crate) enum ListedKind {
     /// A directory.
     Directory,
     /// A regular file.
@@ -86,12 +86,12 @@ pub enum ListedKind {
 
 impl ListedFile {
     /// Reads what is of this name in a directory.
-    pub fn read(directory: BorrowedFd<'_>, name: &CStr) -> io::Result<Self> {
+    pub(crate) fn read(directory: BorrowedFd<'_>, name: &CStr) -> io::Result<Self> {
         walk::one(directory, name)
     }
 
     /// Tells whether something else is the same, whatever its name is.
-    pub fn is_same(&self, other: &Self) -> bool {
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
         difference::changed(self, other).is_empty()
     }
 
@@ -130,7 +130,7 @@ impl ListedFile {
 
 /// Where a name that was looked for is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Occurrence {
+pub(crate) struct Occurrence {
     /// The path, without a slash in front.
     pub path: Vec<u8>,
     /// What holds it.
@@ -139,7 +139,7 @@ pub struct Occurrence {
 
 /// What holds a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum OccurrenceKind {
+pub(crate) enum OccurrenceKind {
     /// A file that can be edited as text: not long, and without a NUL.
     Text,
     /// Any other file.
@@ -155,7 +155,7 @@ pub enum OccurrenceKind {
 
 /// What is known of a tree before it is listed.
 #[derive(Debug, Clone, Copy)]
-pub enum Baseline<'a> {
+pub(crate) enum Baseline<'a> {
     /// Nothing.
     Nothing,
     /// The listing of the tree that this one was made of, and what has changed since. A file that has
@@ -169,7 +169,7 @@ pub enum Baseline<'a> {
 
 /// What the listing of a tree gave.
 #[derive(Debug)]
-pub struct Listed {
+pub(crate) struct Listed {
     /// The listing. Attributes have the names that they would have in a plain directory.
     pub listing: Listing,
     /// What holds the name that was looked for.
@@ -181,7 +181,7 @@ pub struct Listed {
 impl Listing {
     /// Lists a tree, and finds the files and links that hold the name that is looked for. All names
     /// of such a file are given. What is `known` is not read again. The `interrupt` ends it.
-    pub fn of(
+    pub(crate) fn of(
         tree: BorrowedFd<'_>,
         known: Baseline<'_>,
         search: &Search,
@@ -192,7 +192,7 @@ impl Listing {
     }
 
     /// Writes the listing, for [`Listing::read`].
-    pub fn write(&self, to: impl Write) -> io::Result<()> {
+    pub(crate) fn write(&self, to: impl Write) -> io::Result<()> {
         text::write(self, to)
     }
 
@@ -201,19 +201,19 @@ impl Listing {
     /// # Errors
     ///
     /// Whatever else is read.
-    pub fn read(from: impl Read) -> io::Result<Self> {
+    pub(crate) fn read(from: impl Read) -> io::Result<Self> {
         text::read(from)
     }
 
     /// Reads all of a tree again, and tells what is not as listed.
-    pub fn verify(&self, tree: BorrowedFd<'_>, marks: Marks) -> io::Result<Vec<Change>> {
+    pub(crate) fn verify(&self, tree: BorrowedFd<'_>, marks: Marks) -> io::Result<Vec<Change>> {
         let never = Interrupt::NEVER;
         let now = Self::of(tree, Baseline::Nothing, &Search::NOTHING, marks, never)?;
         Ok(difference::between(self, &now.listing))
     }
 
     /// Returns what is not as it is in `base`, from which this tree was copied.
-    pub fn changes(&self, base: &Self) -> Changes {
+    pub(crate) fn changes(&self, base: &Self) -> Changes {
         let mut changes = Changes::default();
         for found in difference::between(base, self) {
             changes.add(&found.path);
@@ -222,19 +222,19 @@ impl Listing {
     }
 
     /// Returns the path of a device 0:0, which an overlay takes for a file that was removed.
-    pub fn first_whiteout(&self) -> Option<Vec<u8>> {
+    pub(crate) fn first_whiteout(&self) -> Option<Vec<u8>> {
         let is_whiteout = |file: &ListedFile| file.kind == ListedKind::CharacterDevice(0);
         self.iter().find(|(_, file)| is_whiteout(file)).map(|(path, _)| path)
     }
 
     /// Returns all entries but the top with their paths, which have no slash in front.
-    pub fn iter(&self) -> impl Iterator<Item = (Vec<u8>, &ListedFile)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Vec<u8>, &ListedFile)> {
         let mut way = Way::default();
         self.entries.iter().skip(1).map(move |entry| (way.step(entry).to_vec(), entry))
     }
 
     /// Returns the paths of all entries but the top.
-    pub fn paths(&self) -> impl Iterator<Item = Vec<u8>> {
+    pub(crate) fn paths(&self) -> impl Iterator<Item = Vec<u8>> {
         self.iter().map(|(path, _)| path)
     }
 

@@ -9,7 +9,7 @@ use std::ffi::{CStr, CString};
 
 /// Where overlayfs keeps its own extended attributes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub(crate) enum Form {
     /// In `trusted.overlay.`: root's own mounts.
     Trusted,
     /// In `user.overlay.`: mounts with `userxattr`.
@@ -46,7 +46,7 @@ impl Form {
 
 /// How a tree has attributes of these names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Marks {
+pub(crate) enum Marks {
     /// As they are.
     Plain,
     /// Escaped. What is not is overlayfs's own, and none of the tree's.

@@ -28,23 +28,24 @@ const BATCH: usize = 64;
 /// What an overlay changed: the paths of what came from the upper directory and is not a directory,
 /// and of what the upper directory hides of the base (not all that was below a hidden directory).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Changes {
+pub(crate) struct Changes {
     paths: HashSet<Vec<u8>>,
 }
 
 impl Changes {
     /// Adds a path, which has no slash in front.
-    pub fn add(&mut self, path: &[u8]) {
+    pub(crate) fn add(&mut self, path: &[u8]) {
         self.paths.insert(path.to_vec());
     }
 
     /// Tells whether a path changed; it has no slash in front.
-    pub fn contains(&self, path: &[u8]) -> bool {
+    pub(crate) fn contains(&self, path: &[u8]) -> bool {
         self.paths.contains(path)
     }
 
     /// Returns the paths, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+    #[cfg(test)]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
         self.paths.iter().map(Vec::as_slice)
     }
 }
@@ -93,7 +94,7 @@ enum Job {
 ///
 /// The first fault, which says where it was; also a mark of overlayfs that it sets only with options
 /// such as `redirect_dir` and `metacopy`. The upper directory is of no more use then.
-pub fn merge(
+pub(crate) fn merge(
     base: Option<BorrowedFd<'_>>,
     upper: BorrowedFd<'_>,
     to: BorrowedFd<'_>,

@@ -27,7 +27,7 @@ const BATCH: usize = 64;
 /// Makes each file of a tree that is the same in `base` a hard link to that one, under all its names.
 /// Both are given by their listings. A file that cannot be linked stays as it is: that costs room,
 /// and changes nothing. The `interrupt` ends it.
-pub fn relink(
+pub(crate) fn relink(
     (base, before): (BorrowedFd<'_>, &Listing),
     (tree, now): (BorrowedFd<'_>, &Listing),
     interrupt: Interrupt<'_>,

@@ -38,7 +38,7 @@ enum Job<'a> {
 /// Removes what is of this name in `parent`, a link not followed, with all that is below it,
 /// whatever the modes of the directories are, and whether or not something is immutable. That there is
 /// nothing is no fault.
-pub fn remove(parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
+pub(crate) fn remove(parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
     let name = CString::new(name.as_bytes())?;
     if [c"", c".", c".."].contains(&name.as_c_str()) || name.as_bytes().contains(&b'/') {
         return Err(io::ErrorKind::InvalidInput.into());

@@ -17,7 +17,7 @@ use crate::host::filesystem;
 
 /// The stamps of files, by their paths.
 #[derive(Debug, Default)]
-pub struct Stamps {
+pub(crate) struct Stamps {
     files: HashMap<Vec<u8>, Stamp>,
 }
 
@@ -25,7 +25,7 @@ impl Stamps {
     /// Takes the stamps of all files of a tree that have one name. There are none where the filesystem
     /// does not tell of every change, and none of a file that was changed just now: the clock may show
     /// the same time at its next change. The `interrupt` ends it.
-    pub fn of(tree: BorrowedFd<'_>, interrupt: Interrupt<'_>) -> io::Result<Self> {
+    pub(crate) fn of(tree: BorrowedFd<'_>, interrupt: Interrupt<'_>) -> io::Result<Self> {
         if !filesystem::is_reliable(&fstatfs(tree)?) {
             return Ok(Self::default());
         }

@@ -14,7 +14,7 @@ use super::workers::{self, lock};
 
 /// What a tree takes of a disk, in bytes. Bytes that files share by reflink count for each of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Usage {
+pub(crate) struct Usage {
     /// What becomes free with the tree: directories, and files that have all their names in it.
     pub alone: u64,
     /// Files that have names elsewhere, each once.
@@ -29,7 +29,7 @@ struct Several {
 }
 
 /// Measures a tree, its top directory included.
-pub fn usage(tree: BorrowedFd<'_>) -> io::Result<Usage> {
+pub(crate) fn usage(tree: BorrowedFd<'_>) -> io::Result<Usage> {
     let several: Mutex<HashMap<Identity, Several>> = Mutex::default();
     let usage = Mutex::new(Usage::default());
     let bytes = |blocks: i64| u64::try_from(blocks).unwrap_or_default() * 512;

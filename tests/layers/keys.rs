@@ -2,19 +2,21 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
+use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use layered_template::cache::{
     self, BaseInputs, CachePlan, KeyInputs, Observed, OverlayHost, PLACEHOLDER, Wanted,
 };
 use layered_template::chain::{self, BindContext, Chain, Container, Role};
 use layered_template::digest::Digest;
-use layered_template::host::files;
 use layered_template::lxc::call::Mapped;
-use layered_template::manifest::{self, TemplateRef};
+use layered_template::manifest::TemplateRef;
 use layered_template::observe::library::HostLibrary;
 use layered_template::observe::probe;
 use layered_template::plan::{self, EntryId, Program, StorageMode, Target};
+use layered_template::source::Source;
 
 use crate::{expect, top};
 
@@ -60,7 +62,8 @@ const HOSTS: [Host; 3] = [
 /// The role of an example.
 fn role(example: &str) -> Role {
     let path = top(&format!("examples/{example}.toml"));
-    let source = files::read_source(&path, manifest::LARGEST).expect("an example can be read");
+    let text = fs::read_to_string(&path).expect("an example can be read");
+    let source = Arc::new(Source::new(&path, path.parent().unwrap(), text));
     let (role, report) = chain::resolve(&source, &mut HostLibrary::default());
     assert!(report.is_empty(), "{}", report.to_text(false));
     role.expect("a role without a fault")

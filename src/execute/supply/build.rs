@@ -191,14 +191,14 @@ impl<'a> Run<'a> {
     fn place(
         &mut self,
         session: &Session<'a>,
-        on: cache::BuildOn,
+        on: cache::BuildBase,
     ) -> io::Result<(Build, Workspace)> {
         let base = session.progress.base;
         let parent = base.map(|id| Entry::read(&session.store, id)).transpose()?;
         let target = &session.cache.target;
         let on = match on {
-            cache::BuildOn::Copy => BuildOn::Copy,
-            cache::BuildOn::Nothing | cache::BuildOn::Overlay => BuildOn::Overlay,
+            cache::BuildBase::Copy => BuildOn::Copy,
+            cache::BuildBase::Nothing | cache::BuildBase::Overlay => BuildOn::Overlay,
         };
         let build = self.begin(&session.store, target, parent, on)?;
         Ok((build, Workspace::open(target)?))

@@ -16,7 +16,7 @@ const LARGEST: usize = 1024 * 1024;
 
 /// Something of a role that is stored by now.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Filled {
+pub(crate) struct Filled {
     /// The layer.
     pub layer: String,
     /// The entry.
@@ -31,7 +31,7 @@ impl Filled {
 
     /// Reads what a run has left in a directory, the innermost first; nothing, where it did not come to
     /// the store.
-    pub fn read(directory: &Path) -> Vec<Self> {
+    pub(crate) fn read(directory: &Path) -> Vec<Self> {
         let text = files::read_regular(&directory.join(Self::NAME), LARGEST).unwrap_or_default();
         serde_json::from_slice(&text).unwrap_or_default()
     }

@@ -84,7 +84,7 @@ pub(super) fn capabilities(settings: &Settings<'_>) -> CapabilitySet {
 /// # Errors
 ///
 /// Why they cannot.
-pub fn try_users(mapped: Option<Mapped>, directory: &Path) -> io::Result<()> {
+pub(crate) fn try_users(mapped: Option<Mapped>, directory: &Path) -> io::Result<()> {
     let users = UserNamespace::of_this_process(mapped).map_err(io::Error::other)?;
     map(users, &files::open_directory(directory)?)
 }

@@ -15,22 +15,23 @@ use crate::host::rootfs::Rootfs;
 
 /// A directory of the host for one of the rootfs.
 #[derive(Debug)]
-pub struct CacheMount {
+pub(crate) struct CacheMount {
     /// Where it stands inside.
     pub path: PathBuf,
     /// The directory of the host.
     pub directory: OwnedFd,
     /// What is held as long as it is in use.
+    #[expect(dead_code, reason = "only held")]
     pub lock: OwnedFd,
 }
 
 /// Those of one sandbox.
 #[derive(Debug, Default)]
-pub struct CacheMounts(Vec<CacheMount>);
+pub(crate) struct CacheMounts(Vec<CacheMount>);
 
 impl CacheMounts {
     /// Adds one.
-    pub fn push(&mut self, cache: CacheMount) {
+    pub(crate) fn push(&mut self, cache: CacheMount) {
         self.0.push(cache);
     }
 

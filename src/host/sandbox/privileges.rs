@@ -11,7 +11,7 @@ use rustix::thread::{
 /// The capabilities that every sandbox has. Without `FSETID` or `SETFCAP` packages are installed
 /// with wrong modes, and end with status 0; `apk` needs `SYS_CHROOT` for its scripts, and to stop
 /// another user's daemon needs `KILL`.
-pub const ALWAYS: CapabilitySet = CapabilitySet::CHOWN
+pub(crate) const ALWAYS: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::DAC_OVERRIDE)
     .union(CapabilitySet::FOWNER)
     .union(CapabilitySet::FSETID)
@@ -24,7 +24,7 @@ pub const ALWAYS: CapabilitySet = CapabilitySet::CHOWN
 /// The capabilities that a sandbox with a network of its own has as well. A file that needs `NET_RAW`,
 /// as `ping` does, does not run at all without; and what checks the config of a server, as `nginx -t`
 /// does, binds its ports.
-pub const IN_OWN_NETWORK: CapabilitySet =
+pub(crate) const IN_OWN_NETWORK: CapabilitySet =
     CapabilitySet::NET_RAW.union(CapabilitySet::NET_BIND_SERVICE);
 
 /// Keeps this process and its children from the abstract sockets and from the processes of others,

@@ -20,7 +20,7 @@ const LONGEST: usize = 4096;
 
 /// How a program in a sandbox ended.
 #[derive(Debug)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// By itself.
     Ended(ExitStatus),
     /// The sandbox could not be built.
@@ -33,7 +33,7 @@ pub enum Outcome {
 
 /// The report of a sandbox, to be read when its first process has ended.
 #[derive(Debug)]
-pub struct SandboxReport {
+pub(crate) struct SandboxReport {
     reader: File,
 }
 
@@ -47,7 +47,7 @@ impl SandboxReport {
     /// # Errors
     ///
     /// What read(2) says.
-    pub fn read(mut self) -> io::Result<Outcome> {
+    pub(crate) fn read(mut self) -> io::Result<Outcome> {
         let mut message = Vec::new();
         self.reader.read_to_end(&mut message)?;
         Ok(match message.split_first() {

@@ -7,7 +7,7 @@ use super::{ListedFile, ListedKind, Listing, Way};
 
 /// Something that is not as listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
+pub(crate) struct Change {
     /// The path, without a slash in front; empty for the top.
     pub path: Vec<u8>,
     /// What is wrong with it.
@@ -16,7 +16,7 @@ pub struct Change {
 
 /// What is wrong with an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Difference {
+pub(crate) enum Difference {
     /// It is listed and not there.
     Missing,
     /// It is there and not listed.

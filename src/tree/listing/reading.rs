@@ -13,18 +13,18 @@ use crate::host::holes::{Segment, Segments};
 use crate::tree::interrupt::Interrupt;
 
 /// The longest file that is taken for text, in bytes: no name is written into a longer one.
-pub const LONGEST_TEXT: u64 = 16 * 1024 * 1024;
+pub(crate) const LONGEST_TEXT: u64 = 16 * 1024 * 1024;
 
 /// What the reading of a file gave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Reading {
+pub(super) struct FileReading {
     pub(super) size: u64,
     pub(super) digest: Digest,
     /// As what it holds the name that is looked for, if it does.
     pub(super) holds: Option<OccurrenceKind>,
 }
 
-impl Reading {
+impl FileReading {
     /// Reads a file to its end, unless interrupted. The buffer is longer than any word of `search`.
     pub(super) fn of(
         file: BorrowedFd<'_>,
@@ -112,8 +112,12 @@ mod tests {
         let (heard, mut writer) = pipe().unwrap();
         writer.write_all(b"!").unwrap();
         let mut buffer = [0; 4096];
-        let read =
-            Reading::of(file.as_fd(), &Search::NOTHING, &mut buffer, Interrupt::of(heard.as_fd()));
+        let read = FileReading::of(
+            file.as_fd(),
+            &Search::NOTHING,
+            &mut buffer,
+            Interrupt::of(heard.as_fd()),
+        );
         assert_eq!(read.unwrap_err().kind(), ErrorKind::Interrupted);
     }
 }

@@ -4,7 +4,7 @@ use aho_corasick::{AhoCorasick, AhoCorasickBuilder};
 
 /// A name that is looked for in a tree.
 #[derive(Debug, Clone)]
-pub struct Search {
+pub(crate) struct Search {
     whole: Vec<u8>,
     /// Finds its words, in capital letters or not. `None` where nothing is looked for.
     words: Option<AhoCorasick>,
@@ -25,10 +25,10 @@ pub(super) enum Holds {
 
 impl Search {
     /// Looks for nothing.
-    pub const NOTHING: Self = Self { whole: Vec::new(), words: None, longest: 0 };
+    pub(crate) const NOTHING: Self = Self { whole: Vec::new(), words: None, longest: 0 };
 
     /// Looks for a name whose words, between dashes, are ones that nothing holds by chance.
-    pub fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let words: Vec<&str> = name.split('-').collect();
         let longest = words.iter().map(|word| word.len()).max().unwrap_or_default();
         let finder = AhoCorasickBuilder::new().ascii_case_insensitive(true).build(&words);
@@ -40,12 +40,12 @@ impl Search {
     }
 
     /// Tells whether anything of the name is in some bytes.
-    pub fn is_in(&self, bytes: &[u8]) -> bool {
+    pub(crate) fn is_in(&self, bytes: &[u8]) -> bool {
         self.words.as_ref().is_some_and(|words| words.is_match(bytes))
     }
 
     /// Tells whether some bytes hold a part of the name alone, or the name in capital letters.
-    pub fn is_taken_apart_in(&self, bytes: &[u8]) -> bool {
+    pub(crate) fn is_taken_apart_in(&self, bytes: &[u8]) -> bool {
         self.judge(bytes) == Holds::Part
     }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use rustix::fs::{AtFlags, FileType, OFlags, Stat, fstat, readlinkat, statat};
 
-use super::reading::Reading;
+use super::reading::FileReading;
 use super::search::{Holds, Search};
 use super::{Baseline, Listed, ListedFile, ListedKind, Listing, Occurrence, OccurrenceKind};
 use crate::digest::{Digest, Hasher};
@@ -75,7 +75,7 @@ enum Child {
 type File = (usize, CString, Option<Identity>);
 
 /// A file's reading, made by whoever comes to one of its names first.
-type Once = Arc<Mutex<Option<Reading>>>;
+type Once = Arc<Mutex<Option<FileReading>>>;
 
 enum Job {
     /// The directory of this name, its number, and the parent's entry of it.
@@ -91,7 +91,7 @@ struct Walk<'a> {
     /// The number of the next directory.
     next: AtomicUsize,
     found: Mutex<HashMap<usize, Found>>,
-    read: Mutex<Vec<(usize, usize, Reading)>>,
+    read: Mutex<Vec<(usize, usize, FileReading)>>,
     several: Mutex<HashMap<Identity, Once>>,
     places: Mutex<Vec<Occurrence>>,
     marked: Mutex<Vec<Vec<u8>>>,
@@ -268,7 +268,7 @@ impl Walk<'_> {
             let mut file = || {
                 let file =
                     directory::open_to_read(open.descriptor.as_fd(), &name, OFlags::NONBLOCK)?;
-                Reading::of(file.as_fd(), self.look.search, &mut *buffer, self.interrupt)
+                FileReading::of(file.as_fd(), self.look.search, &mut *buffer, self.interrupt)
             };
             let reading = match several {
                 None => file(),
@@ -359,7 +359,8 @@ pub(super) fn one(directory: BorrowedFd<'_>, name: &CStr) -> io::Result<ListedFi
         FileType::RegularFile => {
             let file = directory::open_to_read(directory, name, OFlags::NONBLOCK)?;
             let mut buffer = vec![0; ONE_BUFFER];
-            let read = Reading::of(file.as_fd(), &Search::NOTHING, &mut buffer, Interrupt::NEVER)?;
+            let read =
+                FileReading::of(file.as_fd(), &Search::NOTHING, &mut buffer, Interrupt::NEVER)?;
             ListedKind::File { size: read.size, digest: read.digest }
         }
         _ => kind(directory, name, &stat)?,

@@ -9,8 +9,9 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::{XattrFlags, setxattr};
 
+use super::super::listing::Change;
 use super::super::{
-    Baseline, Change, Changes, Difference, Form, Interrupt, Listing, OccurrenceKind, merge,
+    Baseline, Changes, Difference, Form, Interrupt, Listing, OccurrenceKind, merge,
 };
 use super::scratch::{Scratch, is_root, listing, open, skipped};
 use super::torture;
