@@ -37,7 +37,7 @@ impl CachePlan {
             SlotKind::Upstream => self.upstream_fields(&mut fields),
             SlotKind::Layer => {
                 let layer = self.twin_of(&slot.layer);
-                layer_fields(layer, &mut fields);
+                layer_fields(layer, &slot.unnamed_paths, &mut fields);
                 let seen = handed(&layer.name);
                 if layer.runs_commands() && !seen.is_empty() {
                     let seen = seen.iter().map(|(name, value)| (exact(name), exact(value)));
@@ -80,7 +80,7 @@ impl CachePlan {
     }
 }
 
-fn layer_fields(layer: &Layer, fields: &mut Vec<Field>) {
+fn layer_fields(layer: &Layer, left_out: &[String], fields: &mut Vec<Field>) {
     fields.push(Field::new("layer", [("name", layer.name.to_string())]));
     let mut steps = 0;
     let mut counts = [0; 2];
@@ -100,7 +100,8 @@ fn layer_fields(layer: &Layer, fields: &mut Vec<Field>) {
         }
     }
     if steps > 0 {
-        let environment = layer.environment.iter();
+        let is_left_out = |name: &OsStr| left_out.iter().any(|left| name == left.as_str());
+        let environment = layer.environment.iter().filter(|(name, _)| !is_left_out(name));
         let environment = environment.map(|(name, value)| (exact(name), exact(value)));
         fields.push(Field::new("variables and environment", environment));
     }

@@ -119,6 +119,8 @@ pub struct Slot {
     /// The layer whose pre step hands a variable inward that defines it: nobody knows its key
     /// beforehand.
     pub decided_by: Option<LayerName>,
+    /// Variables of its steps that are no part of its key: paths of the host that no step names.
+    pub unnamed_paths: Vec<String>,
     /// Whether it is stored even where it holds the container's name in a form that cannot be replaced.
     pub keeps_name: bool,
 }

@@ -32,6 +32,7 @@ pub(super) fn slots(
         refresh: innermost.storing.refresh,
         identity: innermost.storing.identity.clone(),
         decided_by: None,
+        unnamed_paths: Vec::new(),
         keeps_name: innermost.storing.store == Some(true),
     });
     let own: Vec<&Layer> = plan.layers().collect();
@@ -59,6 +60,7 @@ pub(super) fn slots(
             refresh: layer.storing.refresh,
             identity: layer.storing.identity.clone(),
             decided_by: by.filter(|_| twin.runs_commands()),
+            unnamed_paths: unnamed_paths(chain, layer, twin),
             keeps_name: layer.storing.store == Some(true),
         });
     }
@@ -143,6 +145,24 @@ fn stays(layer: &chain::Layer, own: &Layer, twin: &Layer) -> Option<String> {
          true` says that it leaves nothing of it but the name itself, in text)",
         step.phase
     ))
+}
+
+/// Returns the variables whose values are paths of the host, and that no step of a layer names. Where the
+/// manifest lies on a host decides nothing of what is inside a rootfs.
+fn unnamed_paths(chain: &Chain, layer: &chain::Layer, twin: &Layer) -> Vec<String> {
+    let mut texts = Vec::new();
+    for act in twin.acts_to_store() {
+        let Act::Step(step) = act else { continue };
+        // What a script does with its variables nobody knows, and a step on the host may read there.
+        if step.script.is_some() || matches!(step.place, Place::Host) {
+            return Vec::new();
+        }
+        texts.extend(step.argv.last());
+    }
+    let variables = if layer.used.is_some() { &layer.variables } else { &chain.variables };
+    let paths = variables.iter().filter(|variable| variable.is_path);
+    let unnamed = paths.filter(|path| !texts.iter().any(|text| text.contains(&path.name)));
+    unnamed.map(|variable| variable.name.clone()).collect()
 }
 
 /// Tells whether a step reads the container's name.

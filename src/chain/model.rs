@@ -42,6 +42,8 @@ pub struct Variable {
     pub description: Option<String>,
     /// Whether it is a secret.
     pub secret: bool,
+    /// Whether its value is a path of the host.
+    pub is_path: bool,
     /// Where its value came from; `None` only if that is reported as an error.
     pub origin: Option<Origin>,
 }

@@ -281,6 +281,7 @@ pub(super) fn open(variable: &manifest::Variable) -> Variable {
         at: variable.at.clone(),
         description: variable.description.clone(),
         secret: matches!(variable.source, VariableSource::Secret(_)),
+        is_path: variable.kind == Some(VariableType::Path),
         origin: None,
     }
 }

@@ -32,6 +32,7 @@ mod input;
 mod install;
 mod machines;
 mod owners;
+mod places;
 mod plan;
 mod processes;
 mod readers;
