@@ -4,6 +4,7 @@
 //! [`KeyInputs`] give its key; an [`Index`] is what the store holds. From these [`Ladder::of`]
 //! makes the acts of a run, in order. `plan` shows them, and a run does them.
 
+mod act;
 mod config;
 mod index;
 mod inputs;
@@ -18,14 +19,13 @@ mod show;
 mod status;
 mod twin;
 
+pub use act::{BuildBase, CacheAct, CheckSees, Key, Planned};
 pub use config::{CONFIG_NAME, DELTA, WORK, with_addresses};
 pub use index::{BadEntry, Fault, Index, StoredEntry, in_largest_unit};
 pub use inputs::{BaseInputs, Input};
 pub use key::{Field, KeyInputs, SEMANTICS};
 pub use keys::{IdentityKeys, KeyMaker};
-pub use ladder::{
-    BuildBase, CacheAct, CheckSees, Key, Ladder, LadderContext, Limit, Planned, Progress,
-};
+pub use ladder::{Ladder, LadderContext, Limit, Progress};
 pub use names::{Names, PLACEHOLDER};
 pub use plan::{Cache, CachePlan, Handed, OverlayHost, Slot, SlotKind, Wanted};
 pub use show::PlanDocument;

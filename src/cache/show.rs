@@ -4,7 +4,8 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::ladder::{BuildBase, CacheAct, CheckSees, Ladder};
+use super::act::{BuildBase, CacheAct, CheckSees};
+use super::ladder::Ladder;
 use crate::plan::{Detail, Plan, StorageMode};
 use crate::shell;
 

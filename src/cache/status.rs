@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::ladder::{CacheAct, Ladder, Planned};
+use super::act::{CacheAct, Planned};
+use super::ladder::Ladder;
 use super::plan::{Cache, SlotKind, label};
 use crate::plan::{CacheStatus, Inner, Plan, Storage};
 

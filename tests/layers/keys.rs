@@ -15,7 +15,7 @@ use layered_template::lxc::call::Mapped;
 use layered_template::manifest::TemplateRef;
 use layered_template::observe::library::HostLibrary;
 use layered_template::observe::probe;
-use layered_template::plan::{self, EntryId, Program, StorageMode, Target};
+use layered_template::plan::{self, EntryId, Plan, Program, StorageMode, Target};
 use layered_template::source::Source;
 
 use crate::{expect, top};
@@ -23,13 +23,13 @@ use crate::{expect, top};
 const EXAMPLES: [&str; 4] = ["hello/hello", "roles/base", "roles/database", "roles/web"];
 
 /// A host, as far as it could decide anything.
-struct Host {
-    name: &'static str,
-    lxcpath: &'static str,
-    mapped: Option<(u32, u32)>,
-    config: &'static str,
-    mode: StorageMode,
-    environment: &'static [(&'static str, &'static str)],
+pub(crate) struct Host {
+    pub(crate) name: &'static str,
+    pub(crate) lxcpath: &'static str,
+    pub(crate) mapped: Option<(u32, u32)>,
+    pub(crate) config: &'static str,
+    pub(crate) mode: StorageMode,
+    pub(crate) environment: &'static [(&'static str, &'static str)],
 }
 
 const HOSTS: [Host; 3] = [
@@ -84,6 +84,11 @@ fn bind(role: &Role, name: &str) -> Chain {
 
 /// What of an example a host can store.
 fn cached(example: &str, host: &Host) -> CachePlan {
+    planned(example, host).1
+}
+
+/// The plan of an example on a host, and what of it the host can store.
+pub(crate) fn planned(example: &str, host: &Host) -> (Plan, CachePlan) {
     let role = role(example);
     let (chain, twin) = (bind(&role, host.name), bind(&role, PLACEHOLDER));
     let (mut facts, report) = probe::probe_files(&chain);
@@ -119,7 +124,7 @@ fn cached(example: &str, host: &Host) -> CachePlan {
     let cache = cache::cache(&plan, (&chain, &twin), &facts, wanted, observed);
     let cache = cache.expect("it can be stored");
     assert_eq!(cache.end, None, "all of an example is stored");
-    cache
+    (plan, cache)
 }
 
 /// The inputs of each key, the innermost first.

@@ -4,6 +4,7 @@
 //! `UPDATE_EXPECT=1` writes the pages of `docs/layers`, and the plans and keys of `tests/layers`, anew.
 
 mod keys;
+mod ladder;
 mod page;
 mod pages;
 mod plans;
