@@ -109,7 +109,7 @@ impl Index {
         (days > OLD).then(|| {
             format!(
                 "what is stored of {} was made {days} days ago, and is used as it is: `refresh = \
-                 \"{OLD}d\"` in that layer makes it anew once it is older than that, and `--rebuild` \
+                 \"{OLD}d\"` in that layer rebuilds it once it is older than that, and `--rebuild` \
                  does now",
                 slot.label()
             )
@@ -142,7 +142,7 @@ impl Index {
                 (Some(Fault::Damaged(fault)), _) => {
                     format!("what is stored cannot be used: {fault}")
                 }
-                _ if wanted.rebuild => "it is made anew, as `--rebuild` says".to_owned(),
+                _ if wanted.rebuild => "`--rebuild` rebuilds it".to_owned(),
                 _ if self.age(key).is_none() => {
                     "what is stored was made at a time that is still to come".to_owned()
                 }

@@ -11,7 +11,7 @@ use super::super::workspace::Workspace;
 use super::super::{Run, config};
 use super::fault;
 use super::session::Session;
-use crate::cache::{self, CacheAct, PLACEHOLDER, Planned, SlotKind};
+use crate::cache::{BuildBase, CacheAct, PLACEHOLDER, Planned, SlotKind};
 use crate::digest::Digest;
 use crate::host::caller::Caller;
 use crate::host::files::Ownership;
@@ -43,11 +43,9 @@ impl<'a> Run<'a> {
         self.wait(&format!("another run builds {}", slot.label()), || lock.take())?;
         session.look_again(self).map_err(fail)?;
         // With `--rebuild`, what was built while this run waited is new too.
-        let is_still_missing =
-            |next: &Planned| matches!(next.act, CacheAct::Build { slot, .. } if slot == done);
-        let Some(planned) = session.next_if(is_still_missing) else { return Ok(()) };
+        let Some((planned, on)) = session.next_build(done) else { return Ok(()) };
         self.tokens.push(token.clone());
-        let result = self.build_missing(session, layer, key, &planned);
+        let result = self.build_missing(session, (layer, key), &planned, on);
         self.tokens.retain(|held| *held != token);
         result
     }
@@ -55,9 +53,9 @@ impl<'a> Run<'a> {
     fn build_missing(
         &mut self,
         session: &mut Session<'a>,
-        layer: &Layer,
-        key: Digest,
+        (layer, key): (&Layer, Digest),
         planned: &Planned,
+        on: BuildBase,
     ) -> Result<(), Box<Failure>> {
         let slot = session.slot();
         let label = slot.label();
@@ -68,7 +66,6 @@ impl<'a> Run<'a> {
             }
         }
         let begun = Instant::now();
-        let CacheAct::Build { on, .. } = planned.act else { return Ok(()) };
         let (build, workspace) = match self.place(session, on) {
             Ok(place) => place,
             Err(error) => {
@@ -188,17 +185,13 @@ impl<'a> Run<'a> {
     }
 
     /// Makes a place for a layer on what is done so far.
-    fn place(
-        &mut self,
-        session: &Session<'a>,
-        on: cache::BuildBase,
-    ) -> io::Result<(Build, Workspace)> {
+    fn place(&mut self, session: &Session<'a>, on: BuildBase) -> io::Result<(Build, Workspace)> {
         let base = session.progress.base;
         let parent = base.map(|id| Entry::read(&session.store, id)).transpose()?;
         let target = &session.cache.target;
         let on = match on {
-            cache::BuildBase::Copy => BuildOn::Copy,
-            cache::BuildBase::Nothing | cache::BuildBase::Overlay => BuildOn::Overlay,
+            BuildBase::Copy => BuildOn::Copy,
+            BuildBase::Nothing | BuildBase::Overlay => BuildOn::Overlay,
         };
         let build = self.begin(&session.store, target, parent, on)?;
         Ok((build, Workspace::open(target)?))

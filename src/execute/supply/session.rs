@@ -9,7 +9,8 @@ use super::super::failure::{Failure, status};
 use super::super::{Handed, Run, config};
 use super::filled::Filled;
 use crate::cache::{
-    Cache, CachePlan, Fault, Index, Ladder, LadderContext, Limit, Planned, Progress, Slot,
+    BuildBase, Cache, CacheAct, CachePlan, Fault, Index, Ladder, LadderContext, Limit, Planned,
+    Progress, Slot,
 };
 use crate::host::caller::Caller;
 use crate::host::contain;
@@ -193,8 +194,15 @@ impl<'a> Session<'a> {
         self.next_if(|planned| planned.at <= at)
     }
 
+    /// Takes the next act, if it is to build this slot; also returns what on.
+    pub(super) fn next_build(&mut self, slot: usize) -> Option<(Planned, BuildBase)> {
+        let CacheAct::Build { slot: next, on, .. } = self.acts.front()?.act else { return None };
+        let planned = self.next_if(|_| next == slot)?;
+        Some((planned, on))
+    }
+
     /// Takes the next act, if it is what is wanted.
-    pub(super) fn next_if(&mut self, is_wanted: impl Fn(&Planned) -> bool) -> Option<Planned> {
+    fn next_if(&mut self, is_wanted: impl Fn(&Planned) -> bool) -> Option<Planned> {
         if is_wanted(self.acts.front()?) { self.acts.pop_front() } else { None }
     }
 

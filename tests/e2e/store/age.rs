@@ -74,7 +74,7 @@ fn an_old_upstream_is_told_of_with_what_to_do() {
             assert!(
                 said.contains(
                     "template of layer `os` was made 31 days ago, and is used as it is: \
-                     `refresh = \"30d\"` in that layer makes it anew once it is older than that, \
+                     `refresh = \"30d\"` in that layer rebuilds it once it is older than that, \
                      and `--rebuild` does now"
                 ),
                 "{said}"
@@ -98,7 +98,7 @@ fn a_failure_above_a_stored_layer_says_what_it_stands_on() {
         made(lab, &role(""), &[]);
         redate(lab, now() - 3 * DAY);
         let line =
-            "  stands on: template of layer `os`, stored 3 days ago; `--rebuild` makes it anew\n";
+            "  stands on: template of layer `os`, stored 3 days ago; `--rebuild` rebuilds it\n";
         let failing = [
             "post = { in = \"rootfs\", run = \"exit 3\" }",
             "post = \"exit 3\"",
