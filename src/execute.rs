@@ -95,7 +95,7 @@ pub(crate) fn run<'a>(
         handed: HandedAt::new(),
         supply: Supply::NONE,
         tokens: Vec::new(),
-        kept_rootfs: None,
+        kept_rootfs: KeptRootfs::NotTried,
     };
     let result =
         run.pinned().and_then(|()| run.layer(&plan.layer, &Vec::new()).map_err(|failure| *failure));
@@ -141,7 +141,15 @@ struct Run<'a> {
     /// The locks that are held, by what a run within this one knows them by.
     tokens: Vec<String>,
     /// The rootfs of a layer that failed on its way into the store.
-    kept_rootfs: Option<PathBuf>,
+    kept_rootfs: KeptRootfs,
+}
+
+/// What became of the rootfs of a layer that failed on its way into the store.
+enum KeptRootfs {
+    /// None has failed, or it is not to be kept.
+    NotTried,
+    /// It is kept there, or could not be.
+    Tried(Option<PathBuf>),
 }
 
 /// Variables that pre steps have handed inward.
@@ -293,9 +301,10 @@ impl Run<'_> {
         if failure.informational() {
             return failure;
         }
-        let rootfs = match self.kept_rootfs.take() {
-            None if self.context.keep_failed => self.keep_rootfs(),
-            kept => kept,
+        let rootfs = match std::mem::replace(&mut self.kept_rootfs, KeptRootfs::NotTried) {
+            KeptRootfs::NotTried if self.context.keep_failed => self.keep_rootfs(),
+            KeptRootfs::NotTried => None,
+            KeptRootfs::Tried(kept) => kept,
         };
         if let Some(fault) = self.context.directory.as_ref().and_then(RunDirectory::fault) {
             let note = format!("the log ends early: {fault}");
@@ -308,6 +317,11 @@ impl Run<'_> {
 
     /// Copies the failed rootfs, since what made the container removes it.
     fn keep_rootfs(&mut self) -> Option<PathBuf> {
+        let rootfs = Rootfs::open(&self.workspace.rootfs);
+        if rootfs.and_then(|rootfs| rootfs.fingerprint()).is_ok_and(|found| found.is_empty()) {
+            self.note("the failed rootfs is still empty, and is not kept");
+            return None;
+        }
         let to = self.context.directory.as_ref()?.place("rootfs");
         let mut copy = step::host_command("cp");
         copy.args(["-a", "--reflink=auto", "--"]).arg(&self.workspace.rootfs).arg(&to);

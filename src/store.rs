@@ -47,7 +47,9 @@ pub(crate) use clean::{clean, forget, remove};
 pub(crate) use commit::{About, Committed};
 pub(crate) use entry::{Entry, Made};
 pub(crate) use gc_roots::GcRoot;
-pub(crate) use layout::{NO_DIRECTORY, Store, directory, ids_of, map_of, stored_marks};
+pub(crate) use layout::{
+    NO_DIRECTORY, Store, VARIABLE, directory, ids_of, is_variable_ignored, map_of, stored_marks,
+};
 pub(crate) use lock::Lock;
 pub(crate) use referrers::Referrers;
 pub(crate) use stage::Overlay;

@@ -75,6 +75,13 @@ pub enum CacheAct {
         #[serde(skip_serializing_if = "Option::is_none")]
         why: Option<String>,
     },
+    /// Something is not stored, and there is no container that it could be made in.
+    Leave {
+        /// What.
+        what: String,
+        /// Why it is not stored.
+        why: String,
+    },
     /// The container is given the stored tree.
     Install {
         /// Of what.

@@ -65,6 +65,8 @@ pub struct StoredEntry {
     pub names: Vec<Vec<u8>>,
     /// Those of what its upstream left beside the rootfs and the config, where it left anything.
     pub sidecar: Option<Vec<Vec<u8>>>,
+    /// The files of its own layer that hold the placeholder in a form that cannot be replaced.
+    pub kept_names: Vec<Vec<u8>>,
     /// A device 0:0 that it has, which an overlay would hide.
     pub whiteout: Option<Vec<u8>>,
     /// The record that its upstream left, where it is this program again.

@@ -251,6 +251,11 @@ impl Maker<'_> {
 
     fn template(&mut self) {
         if self.progress.done == 0 {
+            let fills = self.cache.wanted.mode == StorageMode::Fill;
+            if self.end == 0 && fills && self.context.limit.is_none() {
+                self.leave(SlotKind::Upstream);
+                return;
+            }
             if self.end == 0 {
                 self.stop();
                 self.make_in_container(0);
@@ -284,6 +289,8 @@ impl Maker<'_> {
                 // A run that is only to fill the store has failed, where this host is why it cannot.
                 if slot.is_some() && self.context.limit.is_some() {
                     self.stop();
+                } else {
+                    self.leave(SlotKind::Layer);
                 }
                 return;
             }
@@ -412,6 +419,13 @@ impl Maker<'_> {
             let keys = stored.makers.iter().map(Key::from).collect();
             self.push_of_last(CacheAct::MakeKeys { keys });
         }
+    }
+
+    /// Leaves out what is not stored.
+    fn leave(&mut self, kind: SlotKind) {
+        let layer = self.layers[self.progress.at.saturating_sub(1)];
+        let why = self.why.clone().unwrap_or_default();
+        self.push(CacheAct::Leave { what: label(&layer.name, kind), why });
     }
 
     fn make_in_container(&mut self, at: usize) {

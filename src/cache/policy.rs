@@ -134,15 +134,15 @@ fn stays(layer: &chain::Layer, own: &Layer, twin: &Layer) -> Option<String> {
             own.environment.iter().zip(twin.environment.iter()).find(|(own, twin)| own != twin)
     {
         return Some(format!(
-            "steps of layer `{name}` get the container's name in ${}, and can do anything with it \
-             (`store = true` says that they leave nothing of it but the name itself, in text)",
+            "steps of layer `{name}` get the container's name in ${} (`store = true`, if they only write \
+             it as plain text)",
             variable.to_string_lossy()
         ));
     }
     let step = steps().find(|step| reads_name(step))?;
     Some(format!(
-        "a {} step of layer `{name}` reads ${NAME_VARIABLE}, and can do anything with it (`store = \
-         true` says that it leaves nothing of it but the name itself, in text)",
+        "a {} step of layer `{name}` reads ${NAME_VARIABLE} (`store = true`, if it only writes it as \
+         plain text)",
         step.phase
     ))
 }

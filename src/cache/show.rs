@@ -73,6 +73,9 @@ fn shown(act: &CacheAct) -> (bool, Vec<Line>) {
             (false, line("build", format!("{what}{on}")))
         }
         CacheAct::Make { what, .. } => (false, line("make", format!("{what}, in the container"))),
+        CacheAct::Leave { what, .. } => {
+            (false, line("leave", format!("{what}, which is not stored")))
+        }
         CacheAct::Install { what, by, .. } => {
             let how = if *by == StorageMode::Overlay { "an overlay on" } else { "a copy of" };
             (true, line("install", format!("{how} the stored tree ({what})")))

@@ -60,6 +60,9 @@ impl Ladder {
             CacheAct::Build { what, key, why, .. } => {
                 Some((what.clone(), CacheStatus::Built { key: *key, why: why.clone() }))
             }
+            CacheAct::Leave { what, why } => {
+                Some((what.clone(), CacheStatus::Always { why: why.clone() }))
+            }
             CacheAct::Make { what, why } => {
                 let why = why.clone().unwrap_or_default();
                 Some((what.clone(), CacheStatus::Always { why }))

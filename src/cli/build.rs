@@ -11,6 +11,7 @@ use super::request::{Request, check, target, wanted, wanted_since};
 use super::run::{Options, run};
 use super::start::InitialConfig;
 use super::{load, output};
+use crate::cache::CacheAct;
 use crate::chain::Secrets;
 use crate::execute::{Filled, status};
 use crate::host::caller::Caller;
@@ -109,6 +110,14 @@ impl Role {
             .map_err(|error| format!("`{}` cannot be made: {error}", path.display()))?;
         let ended = run(&prepared.plan, &prepared.cache, secrets, options);
         sum.add(&Filled::read(path), ended);
+        if ended == 0 {
+            // What was found out by building it is known by now.
+            for planned in &prepared.ladder().acts {
+                if let CacheAct::Leave { why, .. } = &planned.act {
+                    sum.leave(planned.layer.as_str(), why);
+                }
+            }
+        }
         Ok(ended)
     }
 }
@@ -121,6 +130,8 @@ struct Sum {
     /// The status of the first that failed.
     status: u8,
     told: BTreeSet<EntryId>,
+    /// The layers that are not stored, and why.
+    left: BTreeSet<(String, String)>,
     made: usize,
     there: usize,
     took: Duration,
@@ -140,7 +151,7 @@ impl Sum {
             let took: Vec<Duration> = new.iter().filter_map(|part| part.took).collect();
             let outcome = if took.is_empty() {
                 self.there += 1;
-                "as it was".to_owned()
+                "already stored".to_owned()
             } else {
                 let took = took.iter().sum();
                 self.took += took;
@@ -152,21 +163,29 @@ impl Sum {
         }
     }
 
+    /// Tells of a layer that is not stored, once for all roles that have it.
+    fn leave(&mut self, layer: &str, why: &str) {
+        if self.left.insert((layer.to_owned(), why.to_owned())) {
+            let why = crate::shell::one_line(why);
+            let _ = output::print(|to| writeln!(to, "{layer}  not stored: {why}"));
+        }
+    }
+
     /// Tells of all, and returns the exit status.
     fn tell(&self) -> u8 {
         let layers =
             |count| if count == 1 { "1 layer".to_owned() } else { format!("{count} layers") };
         let made = match self.made {
-            0 => "nothing made".to_owned(),
+            0 => "nothing to make".to_owned(),
             count => format!("{} made in {:.1} s", layers(count), self.took.as_secs_f64()),
         };
         let there = match self.there {
             0 => String::new(),
-            1 => ", 1 layer as it was".to_owned(),
-            count => format!(", {} as they were", layers(count)),
+            count => format!(", {} already stored", layers(count)),
         };
         let failed = match self.failed {
             0 => String::new(),
+            failed if self.roles == 1 => format!("; {failed} of 1 role failed"),
             failed => format!("; {failed} of {} roles failed", self.roles),
         };
         output::printed(self.status, |to| writeln!(to, "{made}{there}{failed}"))

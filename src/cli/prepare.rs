@@ -78,9 +78,20 @@ impl Request {
         let (Some(twin), _) = loaded.bind(PLACEHOLDER, None) else {
             return Err("it cannot be bound for a container of another name".to_owned());
         };
-        let top = store::directory(&Caller::observe());
+        let caller = Caller::observe();
+        if store::is_variable_ignored() {
+            let variable = store::VARIABLE;
+            output::say(&format!("warning: `{variable}` is not an absolute path, and is ignored"));
+        }
+        let top = store::directory(&caller);
         let store = Store::new(&top.ok_or_else(|| store::NO_DIRECTORY.to_owned())?, map);
-        store.check().map_err(|error| format!("`{}`: {error}", store.top().display()))?;
+        // Behind an id map the caller has the id that stands for it there.
+        let behind = self.target.mapped.filter(|_| caller.map.is_some());
+        let uid = behind.map_or(caller.uid, |mapped| mapped.uid);
+        store
+            .check()
+            .and_then(|()| store.check_owner(uid))
+            .map_err(|error| format!("`{}`: {error}", store.top().display()))?;
         // What is rebuilt is no reason to trust what was known.
         let recall = |stamp: &Stamp| store.recall(stamp).filter(|_| !self.wanted.rebuild);
         let (inputs, readings) = base_inputs::observe((chain, plan), facts, &recall);

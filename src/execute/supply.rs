@@ -164,7 +164,9 @@ impl<'a> Run<'a> {
             CacheAct::WriteConfig { text } => self.write_config(session, &text),
             CacheAct::MakeKeys { keys } => self.make_keys(session, &keys),
             // Before the run, what is built decides these; now it is built.
-            CacheAct::Install { entry: None, .. } | CacheAct::Personalise { .. } => Ok(()),
+            CacheAct::Install { entry: None, .. }
+            | CacheAct::Personalise { .. }
+            | CacheAct::Leave { .. } => Ok(()),
             CacheAct::Check { sees: CheckSees::Container, .. } => {
                 self.acts(layer, handed, Act::is_check_on_host)
             }
@@ -176,6 +178,8 @@ impl<'a> Run<'a> {
     fn take(&mut self, session: &mut Session<'a>, entry: EntryId) {
         let slot = &session.cache.slots[session.progress.done];
         let label = slot.label();
+        let kept = session.index.looked_at.get(&entry).map(|stored| stored.kept_names.clone());
+        self.tell_of_names_kept(&label, &kept.unwrap_or_default());
         self.log(format!("{label}: in the store as {entry}\n").as_bytes());
         if let Some(advice) = session.index.advice(slot, entry.key) {
             self.note(&advice);
@@ -207,7 +211,7 @@ impl<'a> Run<'a> {
 
     /// Says what a failed layer stands on, where that was found in the store: it may be too old for it.
     pub(super) fn dated(&self, failure: Failure) -> Failure {
-        if !matches!(failure.status, status::FILES | status::POST | status::CHECK) {
+        if !matches!(failure.status, status::POST | status::CHECK) {
             return failure;
         }
         let stands_on = self.supply.session().and_then(Session::oldest_taken);
@@ -275,9 +279,9 @@ impl<'a> Run<'a> {
 fn fault(layer: &Layer, what: &str, error: &io::Error) -> Box<Failure> {
     let subject = Subject { layer: layer.name.clone(), doing: Doing::Store };
     let failure = Failure::of(status::STORE, subject, &layer.at, format!("{what}: {error}"));
-    Box::new(failure.hint(if files::is_full(error) {
-        "`layered-template store gc` removes what no container stands on"
+    Box::new(if files::is_full(error) {
+        failure.hint("`layered-template store gc` removes what no container uses")
     } else {
-        "`--storage=none` makes the container without the store"
-    }))
+        failure
+    })
 }

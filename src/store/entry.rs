@@ -161,6 +161,7 @@ impl Entry {
             names: paths(&self.places),
             sidecar: self.sidecar.map(|_| paths(&self.sidecar_places)),
             record: self.record.clone(),
+            kept_names: self.fixed.clone(),
             whiteout: self.whiteout.clone(),
             makers: self.makers.clone(),
         }

@@ -23,6 +23,11 @@ pub(crate) const VARIABLE: &str = "LAYERED_TEMPLATE_STORE";
 /// What is said where [`directory`] knows no place for the store.
 pub(crate) const NO_DIRECTORY: &str = "cannot locate the layer store: set HOME";
 
+/// Tells whether [`VARIABLE`] is set to what is no absolute path.
+pub(crate) fn is_variable_ignored() -> bool {
+    env::var_os(VARIABLE).is_some_and(|path| !path.is_empty() && !Path::new(&path).is_absolute())
+}
+
 /// Returns where the store of a caller is; `None`, where there is no home for one.
 ///
 /// Behind an id map the caller may still be the host's root: its store is where root's is, since
@@ -102,6 +107,26 @@ impl Store {
         }
     }
 
+    /// Checks that nobody but a user, and root, may write to what is there.
+    pub(crate) fn check_owner(&self, uid: u32) -> io::Result<()> {
+        let metadata = match fs::metadata(&self.top) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            metadata => metadata?,
+        };
+        let (owner, mode) = (metadata.uid(), metadata.mode() & 0o7777);
+        if ![uid, 0].contains(&owner) {
+            return Err(io::Error::other(format!(
+                "it belongs to user {owner}, with mode {mode:04o}: others may write there"
+            )));
+        }
+        if mode & 0o022 != 0 {
+            return Err(io::Error::other(format!(
+                "its mode is {mode:04o}: others may write there (`chmod go-w` takes that away)"
+            )));
+        }
+        Ok(())
+    }
+
     /// Makes the directories that are missing. `owner` is the caller behind the id map.
     ///
     /// # Errors
@@ -110,15 +135,8 @@ impl Store {
     pub(crate) fn make(&self, owner: OwnerIds) -> io::Result<()> {
         self.check()?;
         make_all(&self.top, 0o711, owner)?;
-        let metadata = fs::metadata(&self.top)?;
         let (uid, _) = owner.unwrap_or((rustix::process::geteuid().as_raw(), 0));
-        if ![uid, 0].contains(&metadata.uid()) || metadata.mode() & 0o022 != 0 {
-            let uid = metadata.uid();
-            return Err(io::Error::other(format!(
-                "it belongs to user {uid}, with mode {:04o}: others may write there",
-                metadata.mode() & 0o7777
-            )));
-        }
+        self.check_owner(uid)?;
         for (path, owner) in [
             (self.trees_of_map(), Some((0, 0))),
             (self.trees(), Some((0, 0))),

@@ -32,7 +32,15 @@ impl<'a> Run<'a> {
         let handed = |name: &LayerName| self.handed_of(session.cache, name);
         let (done, base) = (session.progress.done, session.progress.base);
         let (_, key) = session.cache.lookup(done, base, &handed);
-        let lock = session.store.lock_of(key).map_err(fail)?;
+        let lock = match session.store.lock_of(key) {
+            Ok(lock) => lock,
+            Err(error) => {
+                let top = session.store.top().display();
+                let why = format!("nothing can be built for it here: no lock in `{top}`: {error}");
+                session.stop(self, why, true);
+                return Ok(());
+            }
+        };
         let token = lock.token().map_err(fail)?;
         if self.held().contains(&token) {
             let subject = Subject { layer: layer.name.clone(), doing: Doing::Store };
@@ -95,7 +103,7 @@ impl<'a> Run<'a> {
         match self.commit(session, layer, build)? {
             Committed::Stored(entry) => {
                 let id = entry.id;
-                self.tell_of_names_kept(&label, &entry);
+                self.tell_of_names_kept(&label, &entry.fixed);
                 session.has_built(*entry, begun.elapsed());
                 tracing::debug!(%id, "stored");
             }
@@ -174,12 +182,14 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn tell_of_names_kept(&mut self, label: &str, entry: &Entry) {
-        for path in &entry.fixed {
+    /// Warns of files that hold the placeholder, or a part of it, and stay so.
+    pub(super) fn tell_of_names_kept(&mut self, label: &str, files: &[Vec<u8>]) {
+        for path in files {
             let path = crate::shell::word(format!("/{}", String::from_utf8_lossy(path)));
             self.note(&format!(
                 "{label} has the container's name in {path}, where it cannot be written: every \
-                 container will have `{PLACEHOLDER}` there"
+                 container has a piece of `{PLACEHOLDER}` there; without `store = true` the layer is \
+                 made in each container"
             ));
         }
     }

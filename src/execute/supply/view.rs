@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use super::super::failure::Failure;
 use super::super::workspace::Workspace;
-use super::super::{Handed, Run, config};
+use super::super::{Handed, KeptRootfs, Run, config};
 use super::fault;
 use super::personalise::{addressed, write_names};
 use super::session::{Session, SharedLock, Unavailable};
@@ -109,9 +109,9 @@ impl<'a> Run<'a> {
         let result = act(self);
         if result.as_ref().is_err_and(|failure| !failure.informational())
             && self.context.keep_failed
-            && self.kept_rootfs.is_none()
+            && matches!(self.kept_rootfs, KeptRootfs::NotTried)
         {
-            self.kept_rootfs = self.keep_rootfs();
+            self.kept_rootfs = KeptRootfs::Tried(self.keep_rootfs());
         }
         self.workspace = own;
         let name = &self.workspace.target.name;
@@ -130,8 +130,8 @@ impl<'a> Run<'a> {
 fn full_store(top: &Path) -> Option<String> {
     files::is_on_full_disk(top).ok()?.then(|| {
         format!(
-            "the disk of the layer store, `{}`, is full; `layered-template store gc` makes \
-             room, and `--storage=none` does without it",
+            "the disk of the layer store, `{}`, is full; `layered-template store gc` removes what no \
+             container uses",
             top.display()
         )
     })

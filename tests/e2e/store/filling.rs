@@ -94,11 +94,12 @@ fn each_layer_of_all_roles_is_made_once() {
         assert_eq!(shelf::stored(lab).len(), 5);
         assert_no_container(lab);
 
-        let as_it_was: Vec<_> =
-            ["os", "base", "web", "db", "mail"].map(|layer| format!("{layer}  as it was")).into();
+        let as_it_was: Vec<_> = ["os", "base", "web", "db", "mail"]
+            .map(|layer| format!("{layer}  already stored"))
+            .into();
         let again = lines(lab, &roles, &[]);
         assert_eq!(again[..5], as_it_was);
-        assert_eq!(again[5], "nothing made, 5 layers as they were");
+        assert_eq!(again[5], "nothing to make, 5 layers already stored");
 
         // A run goes the same way, so that it finds all of it.
         let name = lab.name("box");
@@ -120,7 +121,7 @@ fn what_is_older_than_it_may_be_is_made_anew() {
     let roles = roles(&lab);
     lines(&lab, &roles, &[]);
     let last = |lines: Vec<String>| lines.last().cloned().unwrap_or_default();
-    let all = "nothing made, 5 layers as they were";
+    let all = "nothing to make, 5 layers already stored";
     assert_eq!(last(lines(&lab, &roles, &["--older-than", "1h"])), all);
     sleep(Duration::from_millis(2100));
     assert_eq!(last(lines(&lab, &roles, &["--older-than", "2s"])), "5 layers made in N s");
