@@ -211,7 +211,11 @@ impl<'a> Run<'a> {
 
     /// Says what a failed layer stands on, where that was found in the store: it may be too old for it.
     pub(super) fn dated(&self, failure: Failure) -> Failure {
-        if !matches!(failure.status, status::POST | status::CHECK) {
+        let is_of_layer = matches!(failure.status, status::FILES | status::POST | status::CHECK);
+        // That the container's own disk is full, or the like, says nothing of what is stored.
+        let is_of_store =
+            failure.subject.as_ref().is_some_and(|subject| subject.doing == Doing::Store);
+        if !is_of_layer || is_of_store {
             return failure;
         }
         let stands_on = self.supply.session().and_then(Session::oldest_taken);
