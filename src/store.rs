@@ -44,11 +44,12 @@ mod write;
 
 pub(crate) use build::{Build, BuildOn, Setting};
 pub(crate) use clean::{clean, forget, remove};
-pub(crate) use commit::{About, Committed};
+pub(crate) use commit::{About, Committed, shown};
 pub(crate) use entry::{Entry, Made};
 pub(crate) use gc_roots::GcRoot;
 pub(crate) use layout::{
-    NO_DIRECTORY, Store, VARIABLE, directory, ids_of, is_variable_ignored, map_of, stored_marks,
+    NO_DIRECTORY, Store, VARIABLE, directory, ids_of, is_variable_ignored, map_of, now,
+    stored_marks,
 };
 pub(crate) use lock::Lock;
 pub(crate) use referrers::Referrers;

@@ -31,7 +31,7 @@ mod usage;
 mod workers;
 mod xattr;
 
-pub(crate) use attributes::{copy_attributes, times};
+pub(crate) use attributes::{copy_attributes, disinherit, times};
 pub(crate) use copy::copy;
 pub(crate) use escape::escape;
 pub(crate) use immutable::loosened;

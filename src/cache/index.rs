@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration as Span;
 
+use serde::{Deserialize, Serialize};
+
 use super::key::KeyInputs;
 use super::keys::KeyMaker;
 use super::plan::{Slot, SlotKind, Wanted};
@@ -29,11 +31,20 @@ pub struct Index {
     pub earlier: BTreeMap<String, Option<KeyInputs>>,
     /// The keys of what was built once and could not be stored, and why, in words that follow what a
     /// person calls it.
-    pub refused: BTreeMap<Digest, String>,
+    pub refused: BTreeMap<Digest, Refusal>,
     /// Entries that cannot be used.
     pub faults: BTreeMap<EntryId, BadEntry>,
     /// Entries that were looked at.
     pub looked_at: BTreeMap<EntryId, StoredEntry>,
+}
+
+/// That something was built once, and could not be stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// Why, in words that follow what a person calls it.
+    pub why: String,
+    /// When that was, in milliseconds since 1970.
+    pub at: u64,
 }
 
 /// An entry that cannot be used.
@@ -89,6 +100,21 @@ impl Index {
         let mut limits = refresh.map(Span::from).into_iter().chain(since);
         let is_fresh = limits.all(|limit| self.age(key).is_some_and(|age| age <= limit));
         (is_fresh && !self.faults.contains_key(&entry)).then_some(entry)
+    }
+
+    /// Returns why something was refused, unless that is too long ago to be true still, as for
+    /// [`Self::find`].
+    pub(super) fn refusal(
+        &self,
+        key: Digest,
+        refresh: Option<Duration>,
+        since: Option<u64>,
+    ) -> Option<&str> {
+        let refusal = self.refused.get(&key)?;
+        let age = self.now.checked_sub(refusal.at).map(Span::from_millis)?;
+        let is_old = refresh.is_some_and(|limit| age > Span::from(limit))
+            || since.is_some_and(|since| refusal.at < since);
+        (!is_old).then_some(refusal.why.as_str())
     }
 
     fn newest(&self, key: Digest) -> Option<EntryId> {

@@ -226,13 +226,12 @@ impl Maker<'_> {
                 return;
             }
             let (_, key) = self.lookup();
-            if let Some(why) = self.context.index.refused.get(&key) {
-                self.end = self.progress.done;
-                self.why = Some(format!("{} {why}", slot.label()));
-                return;
-            }
-            let index = self.context.index;
-            let Some(entry) = index.find(key, slot.refresh, self.cache.wanted.since) else {
+            let (index, since) = (self.context.index, self.cache.wanted.since);
+            let Some(entry) = index.find(key, slot.refresh, since) else {
+                if let Some(why) = index.refusal(key, slot.refresh, since) {
+                    self.end = self.progress.done;
+                    self.why = Some(format!("{} {why}", slot.label()));
+                }
                 return;
             };
             let act = CacheAct::Take { what: slot.label(), entry };
@@ -354,7 +353,10 @@ impl Maker<'_> {
             });
         }
         let has_steps = self.cache.twin_of(&slot.layer).runs_commands();
-        let on = match (slot.kind, has_steps) {
+        let inside = self.progress.base.and_then(|base| self.context.index.looked_at.get(&base));
+        // An overlay would hide it.
+        let has_whiteout = inside.is_some_and(|inside| inside.whiteout.is_some());
+        let on = match (slot.kind, has_steps || has_whiteout) {
             (SlotKind::Upstream, _) => BuildBase::Nothing,
             (SlotKind::Layer, true) => BuildBase::Copy,
             (SlotKind::Layer, false) => BuildBase::Overlay,

@@ -147,6 +147,10 @@ impl Build {
         }
         entry.whiteout = list.listing.first_whiteout();
         entry.record = self.record(parent);
+        let text = entry.record.as_ref().map(serde_json::to_vec).transpose()?;
+        if text.is_some_and(|text| search.is_taken_apart_in(&text)) {
+            entry.fixed.push([b"../", record::NAME.as_bytes()].concat());
+        }
         entry.listing = Digest::of(&written);
         self.sidecar(&made)?;
         if let Some((digest, mut places)) = list_sidecar(&made.join("beside"), &search, interrupt)?
@@ -156,8 +160,7 @@ impl Build {
             (entry.sidecar, entry.sidecar_places) = (Some(digest), places);
         }
         if !entry.fixed.is_empty() && !about.keeps_name {
-            let shown = |path: &Vec<u8>| format!("/{}", String::from_utf8_lossy(path));
-            let files: Vec<_> = entry.fixed.iter().map(shown).collect();
+            let files: Vec<_> = entry.fixed.iter().map(|path| shown(path)).collect();
             return Ok(Committed::NameLeft(files));
         }
         self.publish(&made, &entry, &written, flush)?;
@@ -397,6 +400,14 @@ fn take_lost(places: &mut Vec<Occurrence>) -> Vec<Vec<u8>> {
     lost.into_iter().map(|place| place.path).collect()
 }
 
+/// Shows a path of the rootfs, or of the container's directory.
+pub(crate) fn shown(path: &[u8]) -> String {
+    match path.strip_prefix(b"../") {
+        Some(path) => format!("{} beside the rootfs", String::from_utf8_lossy(path)),
+        None => format!("/{}", String::from_utf8_lossy(path)),
+    }
+}
+
 fn last_name(path: &[u8]) -> &[u8] {
     path.rsplit(|byte| *byte == b'/').next().unwrap_or(path)
 }
@@ -451,8 +462,10 @@ pub(super) fn list_sidecar(
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened?,
     };
-    let Listed { listing, places, .. } =
+    let Listed { listing, mut places, .. } =
         Listing::of(directory.as_fd(), Baseline::Nothing, search, Marks::Plain, interrupt)?;
+    let named = listing.paths().filter(|path| search.is_in(last_name(path)));
+    places.extend(named.map(|path| Occurrence { path, kind: OccurrenceKind::Part }));
     let mut written = Vec::new();
     listing.write(&mut written)?;
     Ok(Some((Digest::of(&written), places)))

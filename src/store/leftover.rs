@@ -31,7 +31,7 @@ fn is_within(process: &Path, path: &Path, mark: &[u8]) -> bool {
     if namespace(process) == namespace(Path::new("/proc/self")) {
         let below = |link: &Path| fs::read_link(link).is_ok_and(|target| target.starts_with(path));
         let files = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
-        return ["cwd", "root"].iter().any(|name| below(&process.join(name)))
+        return ["cwd", "root", "exe"].iter().any(|name| below(&process.join(name)))
             || files.map(|file| file.path()).any(|file| below(&file));
     }
     // Of what has mounts of its own, paths say nothing: its root may be the rootfs itself. It has the

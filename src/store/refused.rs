@@ -6,6 +6,7 @@ use std::io;
 
 use super::layout::Store;
 use super::write::write_whole;
+use crate::cache::Refusal;
 use crate::digest::Digest;
 use crate::host::files;
 
@@ -14,13 +15,13 @@ const LARGEST: usize = 64 * 1024;
 
 impl Store {
     /// Notes that what a key defines cannot be stored, and why.
-    pub(crate) fn refuse(&self, key: Digest, why: &str) -> io::Result<()> {
-        write_whole(&self.refused().join(digits(key)), &serde_json::to_vec(why)?)
+    pub(crate) fn refuse(&self, key: Digest, refusal: &Refusal) -> io::Result<()> {
+        write_whole(&self.refused().join(digits(key)), &serde_json::to_vec(refusal)?)
     }
 }
 
 /// Returns the notes. One that cannot be read is none: what it is of is built once more.
-pub(super) fn all(store: &Store) -> io::Result<BTreeMap<Digest, String>> {
+pub(super) fn all(store: &Store) -> io::Result<BTreeMap<Digest, Refusal>> {
     let listed = match fs::read_dir(store.refused()) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
         listed => listed?,

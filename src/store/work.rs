@@ -23,6 +23,8 @@ pub(super) fn make_directory(store: &Store) -> io::Result<(PathBuf, OwnedFd)> {
     let directory = work.join(unique()?);
     DirBuilder::new().mode(0o700).create(&directory)?;
     let held = open(&directory)?;
+    // What the store's own directory may have would go on to all that is made here.
+    tree::disinherit(held.as_fd())?;
     flock(&held, FlockOperation::LockExclusive)?;
     drop(lock);
     clear(&work, rubbish);

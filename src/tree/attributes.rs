@@ -12,6 +12,12 @@ use super::xattr::Holder;
 /// What a directory may have from the one above it.
 const INHERITED: [&CStr; 2] = [c"system.posix_acl_default", c"system.posix_acl_access"];
 
+/// Takes from an empty directory what it has from the one above it, and closes it to all but its owner.
+pub(crate) fn disinherit(directory: BorrowedFd<'_>) -> io::Result<()> {
+    INHERITED.iter().try_for_each(|list| Holder::Open(directory).remove(list))?;
+    Ok(fchmod(directory, Mode::RWXU)?)
+}
+
 /// Gives the upper directory of an overlay the owner, permission bits, extended attributes and times of
 /// the lower one, and takes from it what it has from the directory above it.
 pub(crate) fn copy_attributes(

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, Mode, OFlags, openat, statat};
 
+use super::immutable::loosened;
 use super::links::identity;
 use super::marks::{ESCAPE, Form};
 use super::xattr::Holder;
@@ -16,10 +17,10 @@ use super::xattr::Holder;
 pub(crate) fn escape(tree: BorrowedFd<'_>, form: Form, paths: &[Vec<u8>]) -> io::Result<()> {
     let mut done = HashSet::new();
     for path in paths {
-        let (directory, name) = parent(tree, path)?;
-        let holder = Holder::Named(directory.as_fd(), &name);
+        let (directory, of) = parent(tree, path)?;
+        let holder = Holder::Named(directory.as_fd(), &of);
         // A file may have several names, and is escaped once.
-        if !done.insert(identity(&statat(&directory, &name, AtFlags::SYMLINK_NOFOLLOW)?)) {
+        if !done.insert(identity(&statat(&directory, &of, AtFlags::SYMLINK_NOFOLLOW)?)) {
             continue;
         }
         let mut names = holder.all()?;
@@ -29,8 +30,11 @@ pub(crate) fn escape(tree: BorrowedFd<'_>, form: Form, paths: &[Vec<u8>]) -> io:
             let Some(rest) = form.rest(&name) else { continue };
             let escaped = [form.prefix().as_bytes(), ESCAPE.as_bytes(), rest].concat();
             let value = holder.value(&name)?;
-            holder.remove(&name)?;
-            holder.set(&CString::new(escaped)?, &value)?;
+            let escaped = CString::new(escaped)?;
+            loosened(directory.as_fd(), &of, || {
+                holder.remove(&name)?;
+                holder.set(&escaped, &value)
+            })?;
         }
     }
     Ok(())

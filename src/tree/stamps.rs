@@ -45,7 +45,9 @@ impl Stamps {
                     } else if kind == FileType::RegularFile {
                         let stat = statat(&open, &name, AtFlags::SYMLINK_NOFOLLOW)?;
                         let stamp = filesystem::stamp(&stat);
-                        if stat.st_nlink == 1 && stamp.changed < now {
+                        // Where times have whole seconds, one second has many changes.
+                        let is_exact = stamp.changed.1 != 0;
+                        if stat.st_nlink == 1 && is_exact && stamp.changed < now {
                             found.push((dir_path.path(&name), stamp));
                         }
                     }

@@ -6,14 +6,14 @@ use crate::sandbox::Sandbox;
 /// Makes a filesystem, and on it containers of one role: cold, warm, as an overlay, and without the
 /// store. The first three arguments are the filesystem's type, and where store and containers are.
 const SCRIPT: &str = r#"
-fs=$1 store=$2 containers=$3
+fs=$1 store=$2 containers=$3 options=$4
 mkdir ../mnt
 case $fs in
     tmpfs) mount -t tmpfs tmpfs ../mnt || exit 77 ;;
     *)
         PATH=$PATH:/usr/sbin:/sbin
         command -v "mkfs.$fs" >/dev/null || exit 77
-        truncate -s 512M ../image && "mkfs.$fs" -q ../image >/dev/null 2>&1 || exit 77
+        truncate -s 512M ../image && "mkfs.$fs" -q $options ../image >/dev/null 2>&1 || exit 77
         mount -o loop ../image ../mnt 2>/dev/null || exit 77
         ;;
 esac
@@ -55,14 +55,20 @@ fn every_filesystem_holds_store_and_containers() {
                     ln -s hostname \"$rootfs/etc/link\"";
     let layers = "\n[[layer]]\nname = \"app\"\nstore = true\n\
                   post = 'echo y >>\"$LXC_ROOTFS/etc/hostname\"; rm -r \"$LXC_ROOTFS/usr/fifo\"'\n\
-                  [[layer.file]]\npath = \"/etc/app\"\ncontent = \"{{ lxc.name }}\"\nrender = true\n";
-    for filesystem in ["tmpfs", "ext4", "xfs", "btrfs"] {
+                  [[layer.file]]\npath = \"/etc/app\"\ncontent = \"{{ lxc.name }}\"\nrender = true\n\
+                  [[layer]]\nname = \"first\"\nstore = true\n\
+                  post = 'echo AAAA >\"$LXC_ROOTFS/usr/lib/c\"'\n\
+                  [[layer]]\nname = \"second\"\nstore = true\n\
+                  post = 'echo BBBB >\"$LXC_ROOTFS/usr/lib/c\"'\n";
+    // With small inodes ext4 has times of whole seconds, and a change within one does not show in them.
+    let filesystems = [("tmpfs", ""), ("ext4", ""), ("ext4", "-I 128"), ("xfs", ""), ("btrfs", "")];
+    for (filesystem, options) in filesystems {
         // Together, and apart.
         for (store, containers) in [("mnt", "mnt"), ("mnt", "lxc"), ("other", "mnt")] {
             let sandbox = Sandbox::new().upstream(upstream).layers(layers);
             let mut command = sandbox.command("unshare");
             command.args(["--mount", "--", "/bin/sh", "-c", SCRIPT]).arg(sandbox.program_path());
-            command.args([filesystem, store, containers]);
+            command.args([filesystem, store, containers, options]);
             let ran = sandbox.ran(command);
             if ran.output.status.code() == Some(77) {
                 skip(&format!("{filesystem} cannot be made here"));
@@ -70,7 +76,7 @@ fn every_filesystem_holds_store_and_containers() {
             }
             ran.exits(0);
             let printed = ran.stdout();
-            assert!(printed.starts_with("removed 2 entries"), "{filesystem}: {printed}");
+            assert!(printed.starts_with("removed 4 entries"), "{filesystem}: {printed}");
         }
     }
 }

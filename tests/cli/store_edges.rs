@@ -70,9 +70,42 @@ fn a_name_beside_the_rootfs_that_cannot_be_written_keeps_an_upstream_out_of_the_
     let sandbox = Sandbox::new()
         .upstream("mkdir \"$rootfs/etc\"; printf \"$name\\000\" >\"$path/binary\"")
         .layers(OUTER);
-    sandbox.chain().exits(0).mentions("leaves the container's name in /../binary, in a form");
+    sandbox
+        .chain()
+        .exits(0)
+        .mentions("leaves the container's name in binary beside the rootfs, in a form");
     let binary = fs::read_to_string(sandbox.container().join("binary")).unwrap();
     assert_eq!(binary, format!("{NAME}\0"));
+
+    let sandbox = Sandbox::new()
+        .upstream("mkdir \"$rootfs/etc\" \"$path/of\"; : >\"$path/of/$name.conf\"")
+        .layers(OUTER);
+    sandbox.chain().exits(0).mentions("leaves the container's name in of/");
+    assert!(sandbox.container().join(format!("of/{NAME}.conf")).exists());
+}
+
+#[test]
+fn a_record_that_an_upstream_leaves_has_the_name_of_the_container() {
+    let upstream = "mkdir \"$rootfs/etc\"; \
+                    printf '{\"name\": \"%s\"}' \"$name\" >\"$path/layered-template.json\"";
+    let sandbox = Sandbox::new().upstream(upstream).layers(OUTER);
+    every_way(&sandbox, 0, |storage| {
+        let record = sandbox.record();
+        assert_eq!(record["upstream"]["record"]["name"], NAME, "{storage}: {record}");
+    });
+}
+
+#[test]
+fn what_was_refused_is_asked_again_with_rebuild() {
+    let upstream =
+        "mkdir \"$rootfs/etc\"; [ -e flag ] || exit 0; printf \"$name\\000\" >\"$rootfs/etc/b\"";
+    let sandbox = Sandbox::new().file("flag", "").upstream(upstream).layers("");
+    sandbox.chain().exits(0).mentions("is not stored, and made in the container itself");
+    again(&sandbox);
+    fs::remove_file(sandbox.role().join("flag")).unwrap();
+    sandbox.template(["m.toml", "--rebuild"]).exits(0);
+    let plan = sandbox.run(["plan", "m.toml"]);
+    assert!(plan.stdout().contains("template fake  [stored]"), "{}", plan.stdout());
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! What a run does about the store, decided from what the store holds.
 
 use layered_template::cache::{
-    BadEntry, Cache, CachePlan, Fault, Index, Ladder, LadderContext, Limit, Progress, StoredEntry,
+    BadEntry, Cache, CachePlan, Fault, Index, Ladder, LadderContext, Limit, Progress, Refusal,
+    StoredEntry,
 };
 use layered_template::plan::{EntryId, Plan, StorageMode};
 
@@ -103,7 +104,8 @@ fn what_was_refused_is_made_in_the_container_with_all_outside_it() {
     ];
     for (slot, expected) in table {
         let mut index = holding(&cache, slot);
-        index.refused.insert(entries(&cache)[slot].key, "leaves the name".to_owned());
+        let refusal = Refusal { why: "leaves the name".to_owned(), at: 7 };
+        index.refused.insert(entries(&cache)[slot].key, refusal);
         let found = kinds(&plan, &cache, &index, None);
         assert!(found == expected, "{slot}: {found}, not {expected}");
     }

@@ -11,7 +11,7 @@ use super::super::workspace::Workspace;
 use super::super::{Run, config};
 use super::fault;
 use super::session::Session;
-use crate::cache::{BuildBase, CacheAct, PLACEHOLDER, Planned, SlotKind};
+use crate::cache::{BuildBase, CacheAct, PLACEHOLDER, Planned, Refusal, SlotKind};
 use crate::digest::Digest;
 use crate::host::caller::Caller;
 use crate::host::files::Ownership;
@@ -19,7 +19,7 @@ use crate::host::lxcpath;
 use crate::manifest::LayerName;
 use crate::observe::base_inputs;
 use crate::plan::{Act, Content, Layer, Target};
-use crate::store::{About, Build, BuildOn, Committed, Entry, Made, Setting, Store};
+use crate::store::{self, About, Build, BuildOn, Committed, Entry, Made, Setting, Store};
 use crate::tree::Interrupt;
 
 impl<'a> Run<'a> {
@@ -108,7 +108,11 @@ impl<'a> Run<'a> {
                 tracing::debug!(%id, "stored");
             }
             Committed::NameLeft(files) => {
-                let shown: Vec<_> = files.iter().take(MOST_FILES).map(crate::shell::word).collect();
+                let shown: Vec<_> = files
+                    .iter()
+                    .take(MOST_FILES)
+                    .map(|file| crate::shell::one_line(file))
+                    .collect();
                 let more = if files.len() > MOST_FILES { ", ..." } else { "" };
                 let why = format!(
                     "leaves the container's name in {}{more}, in a form that cannot be replaced",
@@ -126,10 +130,12 @@ impl<'a> Run<'a> {
     fn refuse(&mut self, session: &mut Session<'a>, key: Digest, why: &str) {
         let label = session.slot().label();
         self.note(&format!("{label} is not stored, and made in the container itself: it {why}"));
-        if let Err(error) = session.store.refuse(key, why) {
+        let refusal = Refusal { why: why.to_owned(), at: store::now() };
+        if let Err(error) = session.store.refuse(key, &refusal) {
             tracing::debug!(%error, "it will be built once more to find that out");
         }
-        session.index.refused.insert(key, why.to_owned());
+        session.index.now = session.index.now.max(refusal.at);
+        session.index.refused.insert(key, refusal);
         session.ask(self);
     }
 
@@ -185,7 +191,7 @@ impl<'a> Run<'a> {
     /// Warns of files that hold the placeholder, or a part of it, and stay so.
     pub(super) fn tell_of_names_kept(&mut self, label: &str, files: &[Vec<u8>]) {
         for path in files {
-            let path = crate::shell::word(format!("/{}", String::from_utf8_lossy(path)));
+            let path = crate::shell::one_line(&store::shown(path));
             self.note(&format!(
                 "{label} has the container's name in {path}, where it cannot be written: every \
                  container has a piece of `{PLACEHOLDER}` there; without `store = true` the layer is \

@@ -8,7 +8,7 @@ use std::os::unix::fs::DirBuilderExt;
 use super::super::Run;
 use super::super::failure::Failure;
 use super::session::{Mounted, Session};
-use crate::cache::{CONFIG_NAME, DELTA, WORK};
+use crate::cache::{CONFIG_NAME, DELTA, Names, WORK};
 use crate::host::files;
 use crate::plan::{EntryId, StorageMode};
 use crate::store::{GcRoot, Overlay, stored_marks};
@@ -35,7 +35,12 @@ impl<'a> Run<'a> {
             _ => run.copy(session, entry),
         })?;
         let stored = session.index.looked_at.get(&entry);
-        self.upstream_record = stored.and_then(|stored| stored.record.clone());
+        self.upstream_record = stored.and_then(|stored| {
+            // It was made for the placeholder.
+            let text = serde_json::to_vec(stored.record.as_ref()?).ok()?;
+            let names = Names::of(&stored.lxcpaths, &self.workspace.target);
+            serde_json::from_slice(&names.put_into(&text)).ok()
+        });
         session.progress.installed = true;
         Ok(())
     }

@@ -87,7 +87,14 @@ impl<'a> Run<'a> {
         let target = Target { rootfs: own.path.join("rootfs"), ..own.clone() };
         let contents = entry.contents();
         let names = Names::of(&contents.lxcpaths, &target);
-        let build = self.begin(&session.store, &target, Some(entry), BuildOn::Overlay)?;
+        let on = if entry.whiteout.is_some() { BuildOn::Copy } else { BuildOn::Overlay };
+        let build = match self.begin(&session.store, &target, Some(entry.clone()), on) {
+            // A store on a filesystem without overlays can show a copy.
+            Err(error) if error.kind() != io::ErrorKind::Interrupted && on == BuildOn::Overlay => {
+                self.begin(&session.store, &target, Some(entry), BuildOn::Copy)?
+            }
+            begun => begun?,
+        };
         let workspace = Workspace::open(&target)?;
         write_names(&names, &workspace.rootfs, &contents.names)?;
         write_names(&names, &target.path, contents.sidecar.as_deref().unwrap_or_default())?;

@@ -129,6 +129,27 @@ fn the_same_after(commands: &[(&str, &str)]) {
     assert!(wrong.is_empty(), "{} faults: {wrong:#?}", wrong.len());
 }
 
+/// In the key is no such thing, and so everybody who uses the store would have it.
+#[test]
+fn a_store_with_a_default_access_list_gives_the_same() {
+    as_each(&["setfacl", "setfattr"], |lab| {
+        let store = lab.path("store");
+        let call = lab.call_as_root(["setfacl", "-d", "-m", "u:33:rwx,m::rwx"]).arg(store);
+        call.outcome().success();
+        let (manifest, name) = (role(lab), lab.name("lists"));
+        let mut first = None;
+        for storage in ["--storage=none", "--storage=copy", "--storage=copy", "--storage=overlay"] {
+            create_directly(lab, &name, &manifest, &[storage]).outcome().success();
+            let found = kept(seen::listing(lab, &name));
+            let first = first.get_or_insert_with(|| found.clone());
+            let wrong = unlike(&found, first, storage);
+            assert!(wrong.is_empty(), "{:?}: {wrong:#?}", lab.caller);
+            lab.destroy(&name);
+        }
+        shelf::assert_sound(lab);
+    });
+}
+
 #[test]
 fn a_directory_of_containers_of_any_mode_gives_the_same() {
     the_same_after(&[
