@@ -55,6 +55,7 @@ lint:
 bench: $(PROGRAM)
 	@sh tests/requirements.sh bench
 	@sh tests/bench/run.sh $(abspath $(PROGRAM))
+	@sh tests/bench/roles.sh $(abspath $(PROGRAM))
 	@sh tests/bench/store.sh $(abspath $(PROGRAM))
 
 install: $(PROGRAM)
