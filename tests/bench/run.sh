@@ -74,6 +74,7 @@ measure --prepare "$fresh" \
     -n "upstream alone" "$place/upstream $call" \
     -n "3 layers" "$program $call three.toml" \
     -n "10 layers" "$program $call ten.toml" \
+    -n "3 shell wrappers" "$place/wrapper $call --depth=3" \
     -n "10 shell wrappers" "$place/wrapper $call --depth=10"
 
 title "A hundred steps, and a hundred times dash -c :"
