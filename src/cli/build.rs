@@ -156,7 +156,7 @@ impl Sum {
                 let took = took.iter().sum();
                 self.took += took;
                 self.made += 1;
-                format!("made in {:.1} s", took.as_secs_f64())
+                format!("built in {:.1} s", took.as_secs_f64())
             };
             // Nobody who listens no more is kept from the store.
             let _ = output::print(|to| writeln!(to, "{}  {outcome}", part.layer));
@@ -175,9 +175,10 @@ impl Sum {
     fn tell(&self) -> u8 {
         let layers =
             |count| if count == 1 { "1 layer".to_owned() } else { format!("{count} layers") };
-        let made = match self.made {
-            0 => "nothing to make".to_owned(),
-            count => format!("{} made in {:.1} s", layers(count), self.took.as_secs_f64()),
+        let built = match self.made {
+            0 if self.failed > 0 => "nothing built".to_owned(),
+            0 => "nothing to build".to_owned(),
+            count => format!("{} built in {:.1} s", layers(count), self.took.as_secs_f64()),
         };
         let there = match self.there {
             0 => String::new(),
@@ -188,6 +189,6 @@ impl Sum {
             failed if self.roles == 1 => format!("; {failed} of 1 role failed"),
             failed => format!("; {failed} of {} roles failed", self.roles),
         };
-        output::printed(self.status, |to| writeln!(to, "{made}{there}{failed}"))
+        output::printed(self.status, |to| writeln!(to, "{built}{there}{failed}"))
     }
 }

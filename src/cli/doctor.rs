@@ -2,15 +2,18 @@
 
 use super::arguments::{DoctorArguments, ReportFormat};
 use super::output;
+use crate::host::caller::Caller;
 use crate::observe::doctor;
-use crate::observe::finding::{Finding, Verdict};
+use crate::observe::finding::{Finding, Verdict, fault};
 use crate::shell;
+use crate::store::{self, Store};
 
 /// The exit status of findings.
 const FINDINGS: u8 = 1;
 
 pub(super) fn main(arguments: &DoctorArguments) -> u8 {
-    let findings = doctor::examine();
+    let mut findings = doctor::examine();
+    findings.extend(layer_store());
     let faultless =
         findings.iter().all(|finding| matches!(finding.verdict, Verdict::Ok | Verdict::Note));
     let status = if faultless { 0 } else { FINDINGS };
@@ -30,4 +33,24 @@ pub(super) fn main(arguments: &DoctorArguments) -> u8 {
             to.write_all(b"\n")
         }
     })
+}
+
+/// Looks at where layers are stored. A run goes on without the store where this is a fault.
+fn layer_store() -> Vec<Finding> {
+    const SUBJECT: &str = "layer store";
+    let caller = Caller::observe();
+    let Some(top) = store::directory(&caller) else {
+        let advice =
+            format!("or set {}; until then each create builds all layers", store::VARIABLE);
+        return vec![fault(Verdict::Warn, SUBJECT, store::NO_DIRECTORY, advice)];
+    };
+    let store = Store::new(&top, "host");
+    match store.check().and_then(|()| store.check_owner(caller.uid)) {
+        Ok(()) => doctor::filesystem(&top, SUBJECT),
+        Err(error) => {
+            let says = format!("`{}` is not used: {error}", top.display());
+            let advice = "until that is mended, each create builds all layers";
+            vec![fault(Verdict::Warn, SUBJECT, says, advice)]
+        }
+    }
 }

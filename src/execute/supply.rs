@@ -199,7 +199,7 @@ impl<'a> Run<'a> {
             let subject = Subject { layer: layer.name.clone(), doing: Doing::Store };
             let failure = |reason: String| Failure::of(status::STORE, subject, &layer.at, reason);
             return Err(Box::new(match wanted.mode {
-                StorageMode::Fill => failure(format!("cannot be stored: {why}")),
+                StorageMode::Fill => failure(format!("cannot keep it: {why}")),
                 _ => failure(format!("cannot have an overlay: {why}"))
                     .hint("`--storage=copy` gives the container a rootfs of its own"),
             }));

@@ -359,7 +359,7 @@ fn busybox() -> Finding {
 }
 
 /// Looks at the filesystem that a directory is on, or will be.
-fn filesystem(path: &Path, subject: &'static str) -> Vec<Finding> {
+pub(crate) fn filesystem(path: &Path, subject: &'static str) -> Vec<Finding> {
     let shown = path.display();
     let Some(there) = path.ancestors().find(|above| above.is_dir()) else { return Vec::new() };
     let (Ok(kind), Ok(flags)) = (statfs(there), statvfs(there)) else { return Vec::new() };

@@ -53,7 +53,7 @@ pub(super) fn ok(subject: &'static str, says: impl Into<String>) -> Finding {
 }
 
 /// Says what is wrong, and what to do about it.
-pub(super) fn fault(
+pub(crate) fn fault(
     verdict: Verdict,
     subject: &'static str,
     says: impl Into<String>,

@@ -40,6 +40,18 @@ fn what_an_installed_template_needs_is_noted() {
     }
 }
 
+#[test]
+fn a_store_that_is_not_used_is_told() {
+    let Some(lab) = Lab::open(Caller::Root, &["chmod"]) else {
+        return;
+    };
+    let shell =
+        "mkdir store && chmod 0777 store && LAYERED_TEMPLATE_STORE=$PWD/store exec \"$0\" doctor";
+    let outcome = lab.call(["sh", "-c", shell]).arg(lab.program()).outcome().code(1);
+    let line = outcome.stdout.lines().find(|line| line.starts_with("warn layer store "));
+    assert!(line.is_some_and(|line| line.contains("its mode is 0777")), "{outcome}");
+}
+
 fn nothing_bad(caller: Caller) {
     let Some(lab) = Lab::open(caller, &[]) else {
         return;
@@ -51,7 +63,7 @@ fn nothing_bad(caller: Caller) {
     assert!(findings.iter().all(|finding| !is(finding, "bad")), "{outcome}");
     let faultless = findings.iter().all(|finding| is(finding, "ok") || is(finding, "note"));
     assert_eq!(outcome.status.code(), Some(i32::from(!faultless)));
-    for subject in ["user", "sandbox", "overlay", "templates", "resolver"] {
+    for subject in ["user", "sandbox", "overlay", "templates", "resolver", "layer store"] {
         assert!(
             findings.iter().any(|finding| finding["subject"] == subject),
             "{subject}: {outcome}"

@@ -77,13 +77,13 @@ fn each_layer_of_all_roles_is_made_once() {
     as_each(&[], |lab| {
         let roles = roles(lab);
         let made = [
-            "os  made in N s",
-            "base  made in N s",
-            "web  made in N s",
+            "os  built in N s",
+            "base  built in N s",
+            "web  built in N s",
             "register  not stored: a post step of layer `register` runs on the host",
-            "db  made in N s",
-            "mail  made in N s",
-            "5 layers made in N s",
+            "db  built in N s",
+            "mail  built in N s",
+            "5 layers built in N s",
         ];
         assert_eq!(lines(lab, &roles, &[]), made, "{:?}", lab.caller);
         assert_eq!(role::calls(lab), 1);
@@ -102,7 +102,7 @@ fn each_layer_of_all_roles_is_made_once() {
         let (left, stored): (Vec<_>, Vec<_>) =
             again[..6].iter().cloned().partition(|line| line.contains("  not stored: "));
         assert_eq!((left.len(), stored), (1, as_it_was));
-        assert_eq!(again[6], "nothing to make, 5 layers already stored");
+        assert_eq!(again[6], "nothing to build, 5 layers already stored");
 
         // A run goes the same way, so that it finds all of it.
         let name = lab.name("box");
@@ -124,10 +124,10 @@ fn what_is_older_than_it_may_be_is_made_anew() {
     let roles = roles(&lab);
     lines(&lab, &roles, &[]);
     let last = |lines: Vec<String>| lines.last().cloned().unwrap_or_default();
-    let all = "nothing to make, 5 layers already stored";
+    let all = "nothing to build, 5 layers already stored";
     assert_eq!(last(lines(&lab, &roles, &["--older-than", "1h"])), all);
     sleep(Duration::from_millis(2100));
-    assert_eq!(last(lines(&lab, &roles, &["--older-than", "2s"])), "5 layers made in N s");
+    assert_eq!(last(lines(&lab, &roles, &["--older-than", "2s"])), "5 layers built in N s");
     let outcome = build(&lab, &roles, &["--older-than", "soon"]).outcome().code(2);
     assert!(outcome.stderr.contains("--older-than"), "{outcome}");
 }
@@ -141,12 +141,12 @@ fn a_role_that_fails_keeps_the_others_from_nothing() {
         let outcome = build(lab, &roles, &[]).outcome().code(6);
         let told: Vec<_> = outcome.stdout.lines().map(timeless).collect();
         let expected = [
-            "os  made in N s",
-            "base  made in N s",
-            "db  made in N s",
+            "os  built in N s",
+            "base  built in N s",
+            "db  built in N s",
             "register  not stored: a post step of layer `register` runs on the host",
-            "mail  made in N s",
-            "4 layers made in N s; 1 of 3 roles failed",
+            "mail  built in N s",
+            "4 layers built in N s; 1 of 3 roles failed",
         ];
         assert_eq!(told, expected, "{outcome}");
         assert!(outcome.stderr.contains("error: `post` of layer `web`"), "{outcome}");
@@ -180,7 +180,7 @@ fn a_role_of_which_nothing_is_stored_is_told_of() {
     let outcome =
         build(&lab, &roles, &[]).env("LAYERED_TEMPLATE_STORE", "/dev/null/store").outcome();
     assert_eq!(outcome.status.code(), Some(8), "{outcome}");
-    assert!(outcome.stderr.contains("cannot be stored"), "{outcome}");
+    assert!(outcome.stderr.contains("store of layer `os` cannot keep it"), "{outcome}");
     assert!(!outcome.stderr.contains("--storage"), "{outcome}");
     assert_no_container(&lab);
 }
