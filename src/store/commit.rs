@@ -115,7 +115,7 @@ impl Build {
         DirBuilder::new().mode(0o755).create(&made)?;
         let rootfs = made.join("rootfs");
         let Tree { mut list, kept, keys, flush } = self.tree(&rootfs, &about, interrupt)?;
-        let search = Search::new(about.placeholder);
+        let search = Search::new(about.placeholder)?;
         let fixed = list.take_fixed(&search);
         let mut written = Vec::new();
         list.listing.write(&mut written)?;
@@ -199,7 +199,7 @@ impl Build {
         if let Some(changes) = &mut merged {
             scrubbed.emptied.iter().for_each(|path| changes.add(path));
         }
-        let search = &Search::new(about.placeholder);
+        let search = &Search::new(about.placeholder)?;
         let list = match (&self.parent, merged) {
             (None, _) => Self::list_new(rootfs, search, interrupt)?,
             (Some(parent), Some(changes)) => {

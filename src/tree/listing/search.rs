@@ -1,5 +1,7 @@
 //! Looks for a name in bytes, and for what may be left of it where somebody has taken it apart.
 
+use std::io;
+
 use aho_corasick::{AhoCorasick, AhoCorasickBuilder};
 
 /// A name that is looked for in a tree.
@@ -28,11 +30,16 @@ impl Search {
     pub(crate) const NOTHING: Self = Self { whole: Vec::new(), words: None, longest: 0 };
 
     /// Looks for a name whose words, between dashes, are ones that nothing holds by chance.
-    pub(crate) fn new(name: &str) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// Where the words make no finder, since one that finds nothing would let every tree pass.
+    pub(crate) fn new(name: &str) -> io::Result<Self> {
         let words: Vec<&str> = name.split('-').collect();
         let longest = words.iter().map(|word| word.len()).max().unwrap_or_default();
         let finder = AhoCorasickBuilder::new().ascii_case_insensitive(true).build(&words);
-        Self { whole: name.as_bytes().to_vec(), words: finder.ok(), longest }
+        let finder = finder.map_err(io::Error::other)?;
+        Ok(Self { whole: name.as_bytes().to_vec(), words: Some(finder), longest })
     }
 
     pub(super) fn longest(&self) -> usize {
@@ -73,7 +80,7 @@ mod tests {
 
     #[test]
     fn a_part_is_told_from_the_whole() {
-        let search = Search::new("first-second-third");
+        let search = Search::new("first-second-third").unwrap();
         let table = [
             ("", Holds::Nothing),
             ("firs tsecon d", Holds::Nothing),

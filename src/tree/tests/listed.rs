@@ -222,7 +222,7 @@ fn a_name_is_found_wherever_it_is_and_so_is_a_part_of_it() {
     let scratch = Scratch::new();
     let tree = scratch.directory("tree");
     let needle = b"first5-placeholder";
-    let search = Search::new("first5-placeholder");
+    let search = Search::new("first5-placeholder").unwrap();
     for shift in [0, 1, 7, needle.len() - 1, needle.len()] {
         let mut bytes = vec![b'x'; 256 * 1024 - shift];
         bytes.extend_from_slice(needle);
