@@ -99,6 +99,7 @@ pub(crate) fn run<'a>(
     };
     let result =
         run.pinned().and_then(|()| run.layer(&plan.layer, &Vec::new()).map_err(|failure| *failure));
+    run.note_role();
     let result = if cache.fills() {
         let left = run.leave_word();
         result.and(left)

@@ -3,27 +3,26 @@
 //! ```text
 //! <store>/               0711, the caller's: mapped root must pass at a container's start
 //!   <id map>/            0700, of id 0 of that map: all that containers stand on
-//!     trees/<entry>/rootfs
+//!     trees/<entry>/rootfs   the directory of an entry is locked by whoever uses it
 //!     work/              what is being made; of a run that was killed it is rubbish
 //!   <id map>.meta/       0700, the caller's: documents, listings, locks
 //!     entries/<entry>    what the entry is: it exists if this is there
 //!     lists/<entry>      what its tree holds
 //!     last/<role, layer> the entry that was last made for a role's layer
+//!     roles/<role>       the entries that its runs have come to
 //!     refused/<key>      what was built once and cannot be stored, and why
 //!     readings/<stamp>   digests of files that need not be read again
 //!     locks/<key>        held by whoever makes the key
-//!     lock               shared by every run, and gc's alone
-//!     gate               held by whoever waits for the lock alone
 //!   roots/               0700, the caller's: a link to the config of each container on a tree
 //! ```
 //!
 //! An entry is complete or absent: its tree is on the disk before its document is.
 
 mod build;
-mod clean;
 mod commit;
 mod entry;
 mod flush;
+mod gc;
 mod gc_roots;
 mod index;
 mod layout;
@@ -31,8 +30,11 @@ mod leftover;
 mod lock;
 mod memory;
 mod moved;
+mod pin;
 mod referrers;
 mod refused;
+mod retention;
+mod role;
 mod scrub;
 mod sidecar;
 mod stage;
@@ -43,15 +45,16 @@ mod work;
 mod write;
 
 pub(crate) use build::{Build, BuildOn, Setting};
-pub(crate) use clean::{clean, forget, remove};
 pub(crate) use commit::{About, Committed, shown};
 pub(crate) use entry::{Entry, Made};
+pub(crate) use gc::{Garbage, Removed, clean, forget, remove};
 pub(crate) use gc_roots::GcRoot;
 pub(crate) use layout::{
     NO_DIRECTORY, Store, VARIABLE, directory, ids_of, is_variable_ignored, map_of, now,
     stored_marks,
 };
-pub(crate) use lock::Lock;
+pub(crate) use pin::{Pin, Pinned};
 pub(crate) use referrers::Referrers;
+pub(crate) use retention::Retention;
 pub(crate) use stage::Overlay;
 pub(crate) use verify::verify;

@@ -305,18 +305,36 @@ pub(crate) enum StoreVerb {
         #[arg(value_name = "ENTRY")]
         entries: Vec<String>,
     },
-    /// Remove what no container uses.
-    Gc {
-        /// Forget containers that cannot be reached, so that what they use can be removed.
-        #[arg(long)]
-        forget: bool,
-    },
+    /// Remove what no container uses, but for the newest entries of each role whose manifest is there.
+    Gc(GcArguments),
     /// Remove entries.
     Remove {
         /// The entries, by the beginning of their names.
         #[arg(required = true, value_name = "ENTRY")]
         entries: Vec<String>,
+        /// Remove them also if a container that is gone from its place was made on them.
+        #[arg(long)]
+        forget: bool,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GcArguments {
+    /// Keep what the last N different runs of each role used; 0 keeps only what containers use.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) keep: usize,
+    /// Remove only what was built longer ago: a number and `s`, `m`, `h` or `d`, as in `30d`.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) older_than: Option<Duration>,
+    /// Look for containers in this directory too; may be repeated.
+    #[arg(long, short = 'P', value_name = "DIR")]
+    pub(crate) lxcpath: Vec<PathBuf>,
+    /// Forget containers that are gone or cannot be reached, so that what they used can be removed.
+    #[arg(long)]
+    pub(crate) forget: bool,
+    /// Show what would be removed, and remove nothing.
+    #[arg(long, short = 'n')]
+    pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, Args)]

@@ -39,8 +39,12 @@ pub(super) fn wanted(mode: StorageMode, rebuild: bool) -> Wanted {
 
 /// Returns what is wanted of the store where all that is older is rebuilt.
 pub(super) fn wanted_since(mode: StorageMode, older_than: Duration) -> Wanted {
-    let age = u64::try_from(older_than.as_millis()).unwrap_or(u64::MAX);
-    Wanted { mode, rebuild: false, since: now().checked_sub(age) }
+    Wanted { mode, rebuild: false, since: ago(older_than) }
+}
+
+/// Returns the time so long ago, in milliseconds since 1970; nothing, where that is before.
+pub(super) fn ago(age: Duration) -> Option<u64> {
+    now().checked_sub(u64::try_from(age.as_millis()).ok()?)
 }
 
 fn now() -> u64 {

@@ -3,20 +3,20 @@
 mod list;
 
 use std::io;
-use std::path::PathBuf;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
-use std::thread::sleep;
-use std::time::Duration;
 
-use super::arguments::{ReportFormat, StoreVerb};
-use super::output;
+use super::arguments::{GcArguments, ReportFormat, StoreVerb};
+use super::{output, request};
 use crate::execute::status;
 use crate::host::caller::Caller;
 use crate::host::userns::{self, Ids};
-use crate::host::{child, lxcpath, template};
+use crate::host::{child, files, lxcpath};
 use crate::plan::EntryId;
 use crate::shell;
-use crate::store::{self, Lock, Referrers, Store};
+use crate::store::{self, Garbage, GcRoot, Pinned, Referrers, Removed, Retention, Store};
+use crate::tree;
 use list::{ShownNames, list};
 
 /// The exit status of findings.
@@ -28,9 +28,6 @@ const MOST_FINDINGS: usize = 50;
 /// How many entries of one name are shown.
 const MOST_NAMES: usize = 8;
 
-/// How often it is looked whether runs have done with the store.
-const PATIENCE: Duration = Duration::from_millis(100);
-
 pub(super) fn main(verb: &StoreVerb) -> u8 {
     let caller = Caller::observe();
     let Some(top) = store::directory(&caller) else {
@@ -38,13 +35,24 @@ pub(super) fn main(verb: &StoreVerb) -> u8 {
         return status::STORE;
     };
     let maps = Store::maps(&top);
-    if let StoreVerb::Verify { entries } | StoreVerb::Remove { entries } = verb
+    if let StoreVerb::Verify { entries } | StoreVerb::Remove { entries, .. } = verb
         && let Some(fault) = unknown(&ShownNames::of(&top, &maps), entries)
     {
         output::error(&fault, Some("`layered-template store list` shows what is stored"));
         return status::USAGE;
     }
-    let lxcpaths = [lxcpath::default(&caller)];
+    let mut lxcpaths = vec![lxcpath::default(&caller)];
+    if let StoreVerb::Gc(gc) = verb {
+        for given in &gc.lxcpath {
+            match std::path::absolute(given).and_then(|path| path.read_dir().map(|_| path)) {
+                Ok(path) => lxcpaths.push(path),
+                Err(error) => {
+                    output::error(&format!("{}: {error}", shell::word(given)), None);
+                    return status::USAGE;
+                }
+            }
+        }
+    }
     let names = ShownNames::of(&top, &maps);
     let mut worst = 0;
     if let StoreVerb::List { format: ReportFormat::Text } = verb {
@@ -114,7 +122,7 @@ fn moved(
     );
     let hint = "give them back to use it; `layered-template store gc --forget` forgets it";
     match verb {
-        StoreVerb::Gc { forget } if *forget || store.place().symlink_metadata().is_err() => {
+        StoreVerb::Gc(gc) if gc.forget || store.place().symlink_metadata().is_err() => {
             if store.abandon()? {
                 output::say(&format!(
                     "forgotten: what is stored for the id map `{map}`; its trees stay on the disk \
@@ -127,7 +135,9 @@ fn moved(
             output::say(&format!("warning: {fault}\nhint: {hint}"));
             return list(store, lxcpaths, *format, names);
         }
-        StoreVerb::Verify { entries } | StoreVerb::Remove { entries } if !is_meant(entries)? => {
+        StoreVerb::Verify { entries } | StoreVerb::Remove { entries, .. }
+            if !is_meant(entries)? =>
+        {
             return Ok(0);
         }
         _ => output::error(&fault, Some(hint)),
@@ -137,12 +147,10 @@ fn moved(
 
 fn of_map(verb: &StoreVerb, store: &Store, lxcpaths: &[PathBuf], names: &ShownNames) -> u8 {
     let done = match verb {
-        StoreVerb::List { format } => {
-            lock(store, false).and_then(|_held| list(store, lxcpaths, *format, names))
-        }
+        StoreVerb::List { format } => list(store, lxcpaths, *format, names),
         StoreVerb::Verify { entries } => verify(store, entries, names),
-        StoreVerb::Gc { forget } => clean(store, lxcpaths, *forget),
-        StoreVerb::Remove { entries } => remove(store, lxcpaths, entries, names),
+        StoreVerb::Gc(arguments) => clean(store, lxcpaths, arguments, names),
+        StoreVerb::Remove { entries, forget } => remove(store, lxcpaths, (entries, *forget), names),
     };
     done.unwrap_or_else(|error| {
         let (top, map) = (store.top().display(), store.map());
@@ -151,32 +159,15 @@ fn of_map(verb: &StoreVerb, store: &Store, lxcpaths: &[PathBuf], names: &ShownNa
     })
 }
 
-/// Takes the store's lock, and says what it waits for.
-fn lock(store: &Store, alone: bool) -> io::Result<Lock> {
-    let gate = store.gate()?;
-    let lock = store.lock()?;
-    let mut told = false;
-    // Whoever has the gate may wait for a run that this is part of.
-    let is_within = template::held().contains(&lock.token()?);
-    let locks = if is_within { vec![&lock] } else { vec![&gate, &lock] };
-    for one in locks {
-        while !(if alone { one.take()? } else { one.share()? }) {
-            if alone && is_within {
-                return Err(io::Error::other("a run that this is part of uses the store"));
-            }
-            if !std::mem::replace(&mut told, true) {
-                output::say("the store is in use; waiting");
-            }
-            sleep(PATIENCE);
-        }
-    }
-    Ok(lock)
-}
-
 fn verify(store: &Store, given: &[String], names: &ShownNames) -> io::Result<u8> {
-    let _held = lock(store, false)?;
     let mut status = 0;
     for id in store.entries()?.into_iter().filter(|id| is_given(*id, given)) {
+        let _pin = match store.pin(id)? {
+            Pinned::Held(pin) => Some(pin),
+            // Its tree alone is gone, and that is a finding.
+            Pinned::Gone if store.entries()?.contains(&id) => None,
+            Pinned::Busy | Pinned::Gone => continue,
+        };
         let findings = store::verify(store, id).map_err(|error| {
             let id = names.name(id);
             io::Error::new(error.kind(), format!("{id} cannot be looked through: {error}"))
@@ -203,9 +194,14 @@ fn verify(store: &Store, given: &[String], names: &ShownNames) -> io::Result<u8>
     Ok(status)
 }
 
-fn clean(store: &Store, lxcpaths: &[PathBuf], forget: bool) -> io::Result<u8> {
+fn clean(
+    store: &Store,
+    lxcpaths: &[PathBuf],
+    arguments: &GcArguments,
+    names: &ShownNames,
+) -> io::Result<u8> {
+    let GcArguments { keep, older_than, forget, dry_run, .. } = *arguments;
     let top = store.top();
-    let _held = lock(store, true)?;
     let roots = top.join("roots");
     if !forget && !roots.exists() && !store.entries()?.is_empty() {
         return Err(io::Error::other(format!(
@@ -214,10 +210,10 @@ fn clean(store: &Store, lxcpaths: &[PathBuf], forget: bool) -> io::Result<u8> {
             roots.display()
         )));
     }
-    // Nobody comes to stand on anything while the lock is held.
     let mut users = Referrers::find(top, lxcpaths)?;
-    for root in users.unreachable.iter().filter(|root| root.map == store.map()) {
-        let config = root.config.display();
+    let own = |root: &&GcRoot| root.map == store.map();
+    for root in users.unreachable.iter().filter(own) {
+        let config = shown(&root.config);
         output::say(&match forget {
             true => format!("forgotten: {config}"),
             false => {
@@ -225,46 +221,106 @@ fn clean(store: &Store, lxcpaths: &[PathBuf], forget: bool) -> io::Result<u8> {
                     true => "does not say what it stands on: that",
                     false => "cannot be reached: what it stands on",
                 };
-                format!("`{config}` {fault} stays, unless `--forget` is given")
+                format!("{config} {fault} stays, unless `--forget` is given")
             }
         });
     }
-    if forget {
+    if forget && !dry_run {
         store::forget(store, &mut users)?;
+    } else if forget {
+        users.unreachable.clear();
+        users.missed.clear();
     }
-    let cleaned = store::clean(store, &users)?;
-    let count = cleaned.entries.len();
-    let plural = if count == 1 { "entry" } else { "entries" };
-    let bytes = bytes(cleaned.bytes);
+    let since = older_than.map(|age| request::ago(age.into()).unwrap_or(0));
+    let garbage = Garbage::find(store, &users, Retention { keep, since })?;
+    for root in &garbage.quarantined {
+        let (config, id) = (shown(&root.config), names.name(root.entry));
+        let what = if root.config.exists() { "uses something else now" } else { "is gone" };
+        output::say(&format!(
+            "{config} {what}; {id}, which it used, stays for a day: if the container was moved, \
+             `--lxcpath DIR` finds it; `--forget` removes {id} now"
+        ));
+    }
+    if dry_run {
+        return forecast(store, &garbage, names);
+    }
+    let cleaned = store::clean(store, &users, &garbage)?;
+    for id in &cleaned.in_use {
+        output::say(&format!("{} stays: a run uses it", names.name(*id)));
+    }
+    let (count, bytes) = (entries(cleaned.entries.len()), bytes(cleaned.bytes));
     let rubbish = match cleaned.rubbish {
         0 => String::new(),
         1 => ", and what a run that was killed has left".to_owned(),
         count => format!(", and what {count} runs that were killed have left"),
     };
-    output::print(|to| writeln!(to, "removed {count} {plural}, {bytes}{rubbish}"))?;
+    output::print(|to| writeln!(to, "removed {count}, {bytes}{rubbish}"))?;
     for error in &cleaned.stuck {
         output::error(&format!("what nobody needs cannot be removed: {error}"), None);
     }
     Ok(if cleaned.stuck.is_empty() { 0 } else { status::STORE })
 }
 
+/// Shows what would be removed.
+fn forecast(store: &Store, garbage: &Garbage, names: &ShownNames) -> io::Result<u8> {
+    let mut sum = 0;
+    for id in &garbage.entries {
+        let alone = files::open_directory(&store.rootfs(*id))
+            .and_then(|tree| tree::usage(tree.as_fd()))
+            .map_or(0, |usage| usage.alone);
+        sum += alone;
+        let layer = store::Entry::read(store, *id).map(|entry| entry.made.slot.replace('`', ""));
+        let layer = shell::one_line(&layer.unwrap_or_default());
+        output::print(|to| {
+            writeln!(to, "would remove {}  {layer}  {}", names.name(*id), bytes(alone))
+        })?;
+    }
+    let count = entries(garbage.entries.len());
+    output::print(|to| writeln!(to, "would remove {count}, {}", bytes(sum)))?;
+    Ok(0)
+}
+
+fn shown(path: &Path) -> String {
+    format!("`{}`", shell::one_line(&path.display().to_string()))
+}
+
+/// Shows a number of entries.
+fn entries(count: usize) -> String {
+    format!("{count} {}", if count == 1 { "entry" } else { "entries" })
+}
+
 fn remove(
     store: &Store,
     lxcpaths: &[PathBuf],
-    given: &[String],
+    (given, forget): (&[String], bool),
     names: &ShownNames,
 ) -> io::Result<u8> {
-    let _held = lock(store, true)?;
     let users = Referrers::find(store.top(), lxcpaths)?;
     for id in store.entries()?.into_iter().filter(|id| !given.is_empty() && is_given(*id, given)) {
-        if users.needs(id) {
-            let by: Vec<_> = users.of.get(&id).into_iter().flatten().collect();
-            let by = by.first().map(|path| format!(": `{}`", path.display())).unwrap_or_default();
-            let message = format!("{} stays: a container stands on it{by}", names.name(id));
+        let name = names.name(id);
+        if users.uses(id) || (users.needs(id) && !forget) {
+            let by = users.of.get(&id).into_iter().flatten().next();
+            let missed = users.missed.iter().find(|root| root.entry == id);
+            let message = match (by, missed) {
+                (None, Some(root)) => format!(
+                    "{name} stays: {} was made on it, and is gone, or was moved; with `--forget` it goes",
+                    shown(&root.config)
+                ),
+                (by, _) => {
+                    let by = by.map(|path| format!(": {}", shown(path))).unwrap_or_default();
+                    format!("{name} stays: a container stands on it{by}")
+                }
+            };
             return Err(io::Error::other(message));
         }
-        let bytes = bytes(store::remove(store, id)?);
-        output::print(|to| writeln!(to, "removed {}, {bytes}", names.name(id)))?;
+        match store::remove(store, id, &users.links)? {
+            Removed::Gone { bytes: free } => {
+                output::print(|to| writeln!(to, "removed {name}, {}", bytes(free)))?;
+            }
+            Removed::InUse => {
+                return Err(io::Error::other(format!("{name} stays: a run uses it")));
+            }
+        }
     }
     Ok(0)
 }

@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 use std::{io, mem};
 
 pub(crate) use filled::Filled;
+use session::Held;
 pub(super) use session::Session;
-use session::Unavailable;
 
 use super::failure::{Failure, status};
 use super::observe::{Doing, Event, Subject};
@@ -62,11 +62,7 @@ impl<'a> Run<'a> {
         self.supply = match self.cache {
             Cache::Usable(cache) if !cache.slots.is_empty() => match Session::open(self, cache) {
                 Ok(session) => Supply::Store(Box::new(session)),
-                Err(Unavailable::Because(why)) => {
-                    let wanted = cache.wanted;
-                    self.without(&Cache::Unusable { wanted, why })
-                }
-                Err(Unavailable::Ended(failure)) => return Err(failure),
+                Err(why) => self.without(&Cache::Unusable { wanted: cache.wanted, why }),
             },
             cache => self.without(cache),
         };
@@ -143,8 +139,9 @@ impl<'a> Run<'a> {
         planned: Planned,
     ) -> Result<(), Box<Failure>> {
         self.uninterrupted()?;
-        // What is built may turn out to be there, or not to be stored: that is told when it is.
-        if !matches!(planned.act, CacheAct::Build { .. }) {
+        // What is built may turn out to be there, or not to be stored, and what is taken to be gone: that
+        // is told when it is.
+        if !matches!(planned.act, CacheAct::Build { .. } | CacheAct::Take { .. }) {
             self.context.observer.event(&Event::Act(&planned));
         }
         let wanted = session.cache.wanted;
@@ -152,10 +149,7 @@ impl<'a> Run<'a> {
             CacheAct::Without { why } | CacheAct::Refuse { why } => {
                 self.without_store(layer, &wanted, &why, session.progress.done)
             }
-            CacheAct::Take { entry, .. } => {
-                self.take(session, entry);
-                Ok(())
-            }
+            CacheAct::Take { entry, .. } => self.take(session, &planned, entry),
             CacheAct::Build { .. } => self.build(session),
             CacheAct::Make { .. } => self.act_in_container(layer, handed, &planned),
             CacheAct::Install { entry: Some(entry), by, .. } => self.install(session, entry, by),
@@ -174,10 +168,37 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Uses an entry of the store.
-    fn take(&mut self, session: &mut Session<'a>, entry: EntryId) {
+    /// Uses an entry of the store, unless it was removed meanwhile. What is to be done then is asked
+    /// again.
+    fn take(
+        &mut self,
+        session: &mut Session<'a>,
+        planned: &Planned,
+        entry: EntryId,
+    ) -> Result<(), Box<Failure>> {
         let slot = &session.cache.slots[session.progress.done];
         let label = slot.label();
+        let held = loop {
+            match session.hold(entry) {
+                Ok(Held::NotYet) => sleep(POLL_INTERVAL),
+                held => break held,
+            }
+            self.uninterrupted()?;
+        };
+        match held {
+            Ok(Held::Yes) => {}
+            Ok(_) => {
+                let layer = session.cache.twin_of(&slot.layer);
+                return session
+                    .look_again(self)
+                    .map_err(|error| fault(layer, "cannot be looked for", &error));
+            }
+            Err(error) => {
+                session.stop(self, format!("{label} cannot be kept from `gc`: {error}"), true);
+                return Ok(());
+            }
+        }
+        self.context.observer.event(&Event::Act(planned));
         let kept = session.index.looked_at.get(&entry).map(|stored| stored.kept_names.clone());
         self.tell_of_names_kept(&label, &kept.unwrap_or_default());
         self.log(format!("{label}: in the store as {entry}\n").as_bytes());
@@ -185,6 +206,7 @@ impl<'a> Run<'a> {
             self.note(&advice);
         }
         session.has_done(entry, None);
+        Ok(())
     }
 
     /// Goes on without the store where that is possible, and says why.
@@ -284,7 +306,7 @@ fn fault(layer: &Layer, what: &str, error: &io::Error) -> Box<Failure> {
     let subject = Subject { layer: layer.name.clone(), doing: Doing::Store };
     let failure = Failure::of(status::STORE, subject, &layer.at, format!("{what}: {error}"));
     Box::new(if files::is_full(error) {
-        failure.hint("`layered-template store gc` removes what no container uses")
+        failure.hint("`layered-template store gc --keep=0` removes all that no container uses")
     } else {
         failure
     })

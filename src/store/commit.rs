@@ -13,6 +13,7 @@ use super::build::{Basis, Build};
 use super::entry::{Entry, Made};
 use super::flush::Flush;
 use super::layout::{form, now, open, stored_marks};
+use super::pin::Pin;
 use super::scrub::{is_identity, scrub};
 use super::write::write_whole;
 use crate::cache::{IdentityKeys, KeyInputs};
@@ -57,7 +58,7 @@ pub(crate) struct About<'a> {
 #[derive(Debug)]
 pub(crate) enum Committed {
     /// It is stored.
-    Stored(Box<Entry>),
+    Stored(Box<Entry>, Pin),
     /// It is not: these files hold the container's name in a form that cannot be replaced.
     NameLeft(Vec<String>),
 }
@@ -163,8 +164,8 @@ impl Build {
             let files: Vec<_> = entry.fixed.iter().map(|path| shown(path)).collect();
             return Ok(Committed::NameLeft(files));
         }
-        self.publish(&made, &entry, &written, flush)?;
-        Ok(Committed::Stored(Box::new(entry)))
+        let pin = self.publish(&made, &entry, &written, flush)?;
+        Ok(Committed::Stored(Box::new(entry), pin))
     }
 
     /// Makes the whole tree, takes out of it what makes a container itself, and lists it.
@@ -357,8 +358,10 @@ impl Build {
     }
 
     /// Puts the entry into its place: its tree is on the disk before anybody can find it.
-    fn publish(&self, made: &Path, entry: &Entry, list: &[u8], flush: Flush) -> io::Result<()> {
+    fn publish(&self, made: &Path, entry: &Entry, list: &[u8], flush: Flush) -> io::Result<Pin> {
         flush.finish()?;
+        // Until it has a document, gc would take it for what a killed run has left.
+        let pin = Pin::new(open(made)?)?;
         let trees = File::from(open(&self.store.trees())?);
         let name = entry.id.to_string();
         // A run that was killed may have come as far as here.
@@ -384,7 +387,7 @@ impl Build {
         {
             tracing::debug!(%error, "what misses next cannot be compared with this");
         }
-        Ok(())
+        Ok(pin)
     }
 }
 

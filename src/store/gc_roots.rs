@@ -1,5 +1,6 @@
 //! The containers that stand on trees of the store.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -22,9 +23,15 @@ pub(crate) struct GcRoot {
     pub config: PathBuf,
     /// What the directory of containers was known by when the container was noted.
     pub mark: String,
+    /// When `gc` first missed the container, in milliseconds since 1970.
+    pub missed: Option<u64>,
     /// The link's own name.
     pub link: PathBuf,
 }
+
+/// How long what a container stood on stays when the container is gone from there, in milliseconds: it
+/// may have been moved.
+const QUARANTINE: u64 = 24 * 60 * 60 * 1000;
 
 /// Where snapshots of a container are, in its directory.
 pub(super) const SNAPSHOTS: &str = "snaps";
@@ -57,12 +64,58 @@ impl GcRoot {
         missing && mark(&lxcpath_of(&self.config)).is_ok_and(|mark| mark == self.mark)
     }
 
+    /// Tells whether what its container stood on has stayed long enough.
+    pub(super) fn is_over(&self, now: u64) -> bool {
+        self.missed.is_some_and(|missed| now.saturating_sub(missed) >= QUARANTINE)
+    }
+
+    /// Notes since when the container is missed; a time to come is none that a clock has shown.
+    pub(super) fn miss(&self, now: u64) -> io::Result<()> {
+        if self.missed.is_some_and(|missed| missed <= now) {
+            return Ok(());
+        }
+        self.rename(&format!("{}@{now:x}", self.name()))
+    }
+
+    /// Notes that the container is there again.
+    pub(super) fn find_again(&self) -> io::Result<()> {
+        if self.missed.is_none() { Ok(()) } else { self.rename(&self.name()) }
+    }
+
+    /// Returns the name of a link that says no more than what stands on what.
+    fn name(&self) -> String {
+        let digest = Digest::of(self.config.as_os_str().as_bytes()).short();
+        format!("{}@{}@{digest}@{}", self.map, self.entry, self.mark)
+    }
+
+    fn rename(&self, name: &str) -> io::Result<()> {
+        fs::rename(&self.link, self.link.with_file_name(name))
+    }
+
+    /// Tells whether a container was noted on an entry by another link than those that are `known`.
+    pub(super) fn is_noted(
+        store: &Store,
+        entry: EntryId,
+        known: &BTreeSet<PathBuf>,
+    ) -> io::Result<bool> {
+        let of_entry = format!("{}@{entry}@", store.map());
+        for link in fs::read_dir(store.roots())? {
+            let link = link?;
+            let is_of_entry =
+                link.file_name().to_str().is_some_and(|name| name.starts_with(&of_entry));
+            if is_of_entry && !known.contains(&link.path()) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Notes that a container stands on an entry. It is on the disk when this returns.
     pub(crate) fn note(store: &Store, entry: EntryId, config: &Path) -> io::Result<()> {
-        let digest = Digest::of(config.as_os_str().as_bytes()).short();
         let mark = mark(&lxcpath_of(config))?;
-        let link = store.roots().join(format!("{}@{entry}@{digest}@{mark}", store.map()));
-        match symlink(config, &link) {
+        let (map, config) = (store.map().to_owned(), config.to_path_buf());
+        let root = Self { map, entry, config, mark, missed: None, link: PathBuf::new() };
+        match symlink(&root.config, store.roots().join(root.name())) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             other => other,
         }?;
@@ -86,6 +139,7 @@ impl GcRoot {
                 continue;
             };
             let mark = parts.nth(1).unwrap_or_default().to_owned();
+            let missed = parts.next().and_then(|since| u64::from_str_radix(since, 16).ok());
             let config = match fs::read_link(entry.path()) {
                 // What is cleaned of another id map meanwhile.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
@@ -93,7 +147,8 @@ impl GcRoot {
                 Err(error) if error.kind() == io::ErrorKind::InvalidInput => continue,
                 config => config?,
             };
-            roots.push(Self { map: map.to_owned(), entry: id, config, mark, link: entry.path() });
+            let (map, link) = (map.to_owned(), entry.path());
+            roots.push(Self { map, entry: id, config, mark, missed, link });
         }
         roots.sort_by(|a, b| a.config.cmp(&b.config));
         Ok(roots)

@@ -145,6 +145,7 @@ impl Store {
             (self.documents(), owner),
             (self.lists(), owner),
             (self.latest_dir(), owner),
+            (self.roles(), owner),
             (self.locks(), owner),
             (self.readings(), owner),
             (self.refused(), owner),
@@ -230,23 +231,16 @@ impl Store {
         self.meta().join("last")
     }
 
+    pub(super) fn roles(&self) -> PathBuf {
+        self.meta().join("roles")
+    }
+
     pub(super) fn latest(&self, manifest: &Path, slot: &str) -> PathBuf {
         use std::os::unix::ffi::OsStrExt;
         let mut text = manifest.as_os_str().as_bytes().to_vec();
         text.push(0);
         text.extend_from_slice(slot.as_bytes());
         self.latest_dir().join(Digest::of(&text).short())
-    }
-
-    /// Opens the lock through which everybody goes to the store's: whoever waits for that alone holds
-    /// this one, so that no run comes in between.
-    pub(crate) fn gate(&self) -> io::Result<Lock> {
-        Lock::open(&self.meta().join("gate"))
-    }
-
-    /// Opens the lock that every run shares, and that gc has for itself.
-    pub(crate) fn lock(&self) -> io::Result<Lock> {
-        Lock::open(&self.meta().join("lock"))
     }
 
     pub(super) fn readings(&self) -> PathBuf {

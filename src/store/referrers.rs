@@ -9,6 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::gc_roots::{GcRoot, SNAPSHOTS, lxcpath_of};
+use super::layout::now;
 use crate::host::files;
 use crate::lxc;
 use crate::plan::EntryId;
@@ -20,8 +21,14 @@ pub(crate) struct Referrers {
     pub of: BTreeMap<EntryId, BTreeSet<PathBuf>>,
     /// Links to containers that cannot be reached now, or do not say what they stand on.
     pub unreachable: Vec<GcRoot>,
-    /// Links to containers that are gone, or stand on something else.
+    /// Links to containers that are gone, or stand on something else, since a short time.
+    pub missed: Vec<GcRoot>,
+    /// Links to those that are gone for long.
     pub stale: Vec<GcRoot>,
+    /// Links to those that were missed, and are there again.
+    pub found_again: Vec<GcRoot>,
+    /// All links.
+    pub links: BTreeSet<PathBuf>,
 }
 
 impl Referrers {
@@ -29,15 +36,20 @@ impl Referrers {
     /// besides those of the links.
     pub(crate) fn find(top: &Path, lxcpaths: &[PathBuf]) -> io::Result<Self> {
         let mut users = Self::default();
+        let now = now();
         let mut directories: BTreeSet<PathBuf> = lxcpaths.iter().cloned().collect();
         for root in GcRoot::all(top)? {
             let lxcpath = lxcpath_of(&root.config);
+            users.links.insert(root.link.clone());
             match files::read_regular(&root.config, lxc::config::LARGEST) {
                 Ok(text) if entries_in(&text).contains(&root.entry) => {
                     users.of.entry(root.entry).or_default().insert(root.config.clone());
+                    if root.missed.is_some() {
+                        users.found_again.push(root);
+                    }
                 }
-                Ok(text) if stands_elsewhere(&root.config, &text) => users.stale.push(root),
-                Err(_) if root.is_gone() => users.stale.push(root),
+                Ok(text) if stands_elsewhere(&root.config, &text) => users.miss(root, now),
+                Err(_) if root.is_gone() => users.miss(root, now),
                 // It may stand on a disk that is not there now, or be just being written.
                 _ => users.unreachable.push(root),
             }
@@ -50,8 +62,17 @@ impl Referrers {
         Ok(users)
     }
 
+    fn miss(&mut self, root: GcRoot, now: u64) {
+        if root.is_over(now) { self.stale.push(root) } else { self.missed.push(root) }
+    }
+
     /// Tells whether an entry must stay.
     pub(crate) fn needs(&self, id: EntryId) -> bool {
+        self.uses(id) || self.missed.iter().any(|root| root.entry == id)
+    }
+
+    /// Tells whether a container that is there, as far as that can be seen, stands on an entry.
+    pub(crate) fn uses(&self, id: EntryId) -> bool {
         self.of.contains_key(&id) || self.unreachable.iter().any(|root| root.entry == id)
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::path::Path;
 
 use super::layout::Store;
 use super::write::write_whole;
@@ -12,6 +13,9 @@ use crate::host::files;
 
 /// The largest note, in bytes.
 const LARGEST: usize = 64 * 1024;
+
+/// How long a note holds at the least, in milliseconds: 30 days.
+const LIFE: u64 = 30 * 24 * 60 * 60 * 1000;
 
 impl Store {
     /// Notes that what a key defines cannot be stored, and why.
@@ -37,6 +41,13 @@ pub(super) fn all(store: &Store) -> io::Result<BTreeMap<Digest, Refusal>> {
         notes.extend(read());
     }
     Ok(notes)
+}
+
+/// Tells whether a note is so old that what it is of is worth another try.
+pub(super) fn is_old(note: &Path, now: u64) -> bool {
+    let text = files::read_regular(note, LARGEST).ok();
+    let refusal = text.and_then(|text| serde_json::from_slice::<Refusal>(&text).ok());
+    refusal.is_none_or(|refusal| now.saturating_sub(refusal.at) >= LIFE)
 }
 
 fn digits(key: Digest) -> String {

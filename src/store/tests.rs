@@ -116,7 +116,7 @@ impl Shelf {
         let about =
             About { made, document, identity, kept, removed, placeholder: NAME, keeps_name: true };
         match build.commit(about, Interrupt::NEVER).unwrap() {
-            Committed::Stored(entry) => *entry,
+            Committed::Stored(entry, _) => *entry,
             Committed::NameLeft(files) => panic!("{files:?}"),
         }
     }

@@ -31,14 +31,15 @@ pub(super) fn make_directory(store: &Store) -> io::Result<(PathBuf, OwnedFd)> {
     Ok((directory, held))
 }
 
-/// Removes what killed runs have left in the place where entries are made.
-/// The caller has had the store's lock for itself, so that nobody makes anything there.
+/// Removes what killed runs have left in the place where entries are made, and returns how many.
 pub(super) fn sweep(store: &Store) -> io::Result<usize> {
     let work = store.work();
-    let rubbish = match rubbish(&work) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
-        rubbish => rubbish?,
-    };
+    if !work.try_exists()? || !store.locks().try_exists()? {
+        return Ok(0);
+    }
+    let lock = work_lock(store)?;
+    let rubbish = rubbish(&work)?;
+    drop(lock);
     let mut count = rubbish.len();
     clear(&work, rubbish);
     // What is no directory was made by nobody of this program.

@@ -23,6 +23,7 @@ mod depth;
 mod disk;
 mod drops;
 mod filesystems;
+mod gc;
 mod handed;
 mod holes;
 mod hostile;

@@ -293,6 +293,14 @@ impl Ran {
         self
     }
 
+    /// Asserts a part of standard output.
+    #[track_caller]
+    pub(crate) fn shows(&self, part: &str) -> &Self {
+        let said = self.stdout();
+        assert!(said.contains(part), "`{part}` is not in\n{said}{}", self.stderr());
+        self
+    }
+
     /// Asserts the whole of standard error.
     #[track_caller]
     pub(crate) fn says(&self, expected: &str) -> &Self {

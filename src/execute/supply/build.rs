@@ -101,10 +101,10 @@ impl<'a> Run<'a> {
             }
         }
         match self.commit(session, layer, build)? {
-            Committed::Stored(entry) => {
+            Committed::Stored(entry, pin) => {
                 let id = entry.id;
                 self.tell_of_names_kept(&label, &entry.fixed);
-                session.has_built(*entry, begun.elapsed());
+                session.has_built((*entry, pin), begun.elapsed());
                 tracing::debug!(%id, "stored");
             }
             Committed::NameLeft(files) => {
@@ -174,7 +174,9 @@ impl<'a> Run<'a> {
             Ok(committed) => {
                 let elapsed = started.elapsed().as_secs_f64();
                 let ended = match &committed {
-                    Committed::Stored(entry) => format!("stored in {elapsed:.1} s as {}", entry.id),
+                    Committed::Stored(entry, _) => {
+                        format!("stored in {elapsed:.1} s as {}", entry.id)
+                    }
                     Committed::NameLeft(_) => "not stored".to_owned(),
                 };
                 self.log(format!("{}: {ended}\n", slot.label()).as_bytes());

@@ -67,10 +67,7 @@ impl<'a> Run<'a> {
             let ownership = config::ownership(container, self.workspace.target.mapped)?;
             files::replace_in(container, config::NAME, &text, ownership)
         });
-        self.personalised(session, written)?;
-        // From now on the container has its copy, or gc knows what it stands on.
-        self.release(session);
-        Ok(())
+        self.personalised(session, written)
     }
 
     fn personalised(

@@ -19,15 +19,13 @@ use crate::host::{template, userns};
 use crate::manifest::LayerName;
 use crate::plan::{EntryId, Layer, Plan, StorageMode};
 use crate::record;
-use crate::store::{self, Entry, Lock, Overlay, Store};
+use crate::store::{self, Entry, Overlay, Pin, Pinned, Store};
 
 /// A run's use of the store.
 #[derive(Debug)]
 pub(in crate::execute) struct Session<'a> {
     pub(super) store: Store,
     pub(super) cache: &'a CachePlan,
-    /// Held until the container has its rootfs, so that gc waits for it.
-    pub(super) lock: SharedLock,
     pub(super) index: Index,
     pub(super) progress: Progress,
     /// What the container's config starts with.
@@ -40,13 +38,18 @@ pub(in crate::execute) struct Session<'a> {
     limit: Option<Limit>,
     /// What is still to be done.
     acts: VecDeque<Planned>,
+    /// What keeps gc from the entries that are done.
+    pins: Vec<Pin>,
 }
 
-/// The lock that every run shares with others.
-#[derive(Debug)]
-pub(super) enum SharedLock {
-    Held(Lock),
-    Released,
+/// Whether an entry is kept from gc.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Held {
+    Yes,
+    /// It is being removed.
+    NotYet,
+    /// It is not there.
+    No,
 }
 
 /// What is mounted as the container's rootfs.
@@ -58,33 +61,28 @@ pub(super) enum Mounted {
     Overlay(Overlay),
 }
 
-/// Why the store cannot be used.
-pub(super) enum Unavailable {
-    /// The host does not let it.
-    Because(String),
-    /// The run is at its end.
-    Ended(Box<Failure>),
-}
-
 impl<'a> Session<'a> {
     /// Opens the store for a run.
-    pub(super) fn open(run: &mut Run<'a>, cache: &'a CachePlan) -> Result<Self, Unavailable> {
-        let because = |error: io::Error| Unavailable::Because(error.to_string());
+    ///
+    /// # Errors
+    ///
+    /// Why the store cannot be used.
+    pub(super) fn open(run: &mut Run<'a>, cache: &'a CachePlan) -> Result<Self, String> {
+        let because = |error: io::Error| error.to_string();
         let initial = config::read(&run.workspace.container).map_err(because)?;
         run.check_untouched()?;
         if !contain::has_own_mounts() {
             let why = "it cannot have mounts of its own here";
-            return Err(Unavailable::Because(why.to_owned()));
+            return Err(why.to_owned());
         }
         let target = &run.workspace.target;
-        let top = store::directory(&Caller::observe())
-            .ok_or_else(|| Unavailable::Because(store::NO_DIRECTORY.to_owned()))?;
+        let top =
+            store::directory(&Caller::observe()).ok_or_else(|| store::NO_DIRECTORY.to_owned())?;
         let map = store::map_of(userns::Ids::of_this_process());
         let store = Store::new(&top, &map);
         let owner = target.mapped.map(|mapped| (mapped.uid, mapped.gid));
         let place = top.display().to_string();
-        store.make(owner).map_err(|error| Unavailable::Because(format!("`{place}`: {error}")))?;
-        let lock = run.share(&store)?;
+        store.make(owner).map_err(|error| format!("`{place}`: {error}"))?;
         for reading in &cache.readings {
             if let Err(error) = store.remember(reading) {
                 tracing::debug!(%error, "what was read will be read again");
@@ -94,7 +92,6 @@ impl<'a> Session<'a> {
         let mut session = Self {
             store,
             cache,
-            lock: SharedLock::Held(lock),
             index,
             progress: Progress::default(),
             initial,
@@ -102,6 +99,7 @@ impl<'a> Session<'a> {
             mounted: Mounted::Nothing,
             limit: None,
             acts: VecDeque::new(),
+            pins: Vec::new(),
         };
         session.ask(run);
         Ok(session)
@@ -161,7 +159,8 @@ impl<'a> Session<'a> {
     }
 
     /// Takes what was built for what is done.
-    pub(super) fn has_built(&mut self, entry: Entry, took: Duration) {
+    pub(super) fn has_built(&mut self, (entry, pin): (Entry, Pin), took: Duration) {
+        self.pins.push(pin);
         self.index.entries.insert(entry.id.key, entry.id.generation);
         self.index.looked_at.insert(entry.id, entry.contents());
         self.has_done(entry.id, Some(took));
@@ -219,6 +218,21 @@ impl<'a> Session<'a> {
         self.progress.base = Some(entry);
     }
 
+    /// Sees that gc leaves an entry. Where it is not there any more, it is forgotten.
+    pub(super) fn hold(&mut self, entry: EntryId) -> io::Result<Held> {
+        Ok(match self.store.pin(entry)? {
+            Pinned::Held(pin) => {
+                self.pins.push(pin);
+                Held::Yes
+            }
+            Pinned::Busy => Held::NotYet,
+            Pinned::Gone => {
+                self.index.looked_at.remove(&entry);
+                Held::No
+            }
+        })
+    }
+
     /// Returns the layer whose slot was done last, as it is built for the store.
     pub(super) fn last_layer(&self) -> &'a Layer {
         let last = self.progress.done.saturating_sub(1);
@@ -244,18 +258,18 @@ impl<'a> Session<'a> {
     }
 }
 
-impl<'a> Run<'a> {
+impl Run<'_> {
     /// Checks that no pre step has written where the store would.
-    fn check_untouched(&mut self) -> Result<(), Unavailable> {
-        let because = |error: io::Error| Unavailable::Because(error.to_string());
+    fn check_untouched(&mut self) -> Result<(), String> {
+        let because = |error: io::Error| error.to_string();
         let found = Rootfs::open(&self.workspace.rootfs).and_then(|rootfs| rootfs.fingerprint());
         match found {
             Ok(found) if found.is_empty() => {}
             Ok(_) if self.was_empty => {
                 let why = "a pre step has written into the rootfs";
-                return Err(Unavailable::Because(why.to_owned()));
+                return Err(why.to_owned());
             }
-            Ok(_) => return Err(Unavailable::Because("the rootfs is not empty".to_owned())),
+            Ok(_) => return Err("the rootfs is not empty".to_owned()),
             // The directory of `--dir` is the template's to make.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 std::fs::create_dir(&self.workspace.rootfs).map_err(because)?;
@@ -264,36 +278,9 @@ impl<'a> Run<'a> {
         }
         if let Some(name) = self.workspace.new_names().map_err(because)?.first() {
             let name = crate::shell::word(name);
-            return Err(Unavailable::Because(format!(
-                "a pre step has written {name} into the container's directory"
-            )));
+            return Err(format!("a pre step has written {name} into the container's directory"));
         }
         Ok(())
-    }
-
-    /// Takes the lock that every run shares.
-    pub(super) fn share(&mut self, store: &Store) -> Result<Lock, Unavailable> {
-        let because = |error: io::Error| Unavailable::Because(error.to_string());
-        let (gate, shared) = (store.gate().map_err(because)?, store.lock().map_err(because)?);
-        let what = "the store is being cleaned";
-        // Whoever has the gate may wait for a run that this is part of.
-        let token = shared.token().map_err(because)?;
-        if !template::held().contains(&token) {
-            self.wait(what, || gate.share()).map_err(Unavailable::Ended)?;
-        }
-        self.wait(what, || shared.share()).map_err(Unavailable::Ended)?;
-        self.tokens.push(token);
-        Ok(shared)
-    }
-
-    /// Lets others clean the store.
-    pub(super) fn release(&mut self, session: &mut Session<'a>) {
-        if let SharedLock::Held(lock) = &session.lock
-            && let Ok(token) = lock.token()
-        {
-            self.tokens.retain(|held| *held != token);
-        }
-        session.lock = SharedLock::Released;
     }
 
     /// Returns what a layer sees of what pre steps have handed inward.
@@ -312,6 +299,17 @@ impl<'a> Run<'a> {
         let mut held = template::held();
         held.extend(self.tokens.iter().cloned());
         held
+    }
+
+    /// Notes what the role has come to, so that gc keeps it for the next run.
+    pub(in crate::execute) fn note_role(&self) {
+        let Some(session) = self.supply.session() else { return };
+        let Some(last) = session.filled.last() else { return };
+        let is_whole = session.progress.installed || session.acts.is_empty();
+        let manifest = &self.plan.manifest.absolute;
+        if let Err(error) = session.store.note_role(manifest, last.entry, is_whole) {
+            tracing::debug!(%error, "gc does not know what the role has come to");
+        }
     }
 
     /// Leaves word of what is stored by now, whether the run goes well or not.

@@ -10,7 +10,7 @@ use super::super::workspace::Workspace;
 use super::super::{Handed, KeptRootfs, Run, config};
 use super::fault;
 use super::personalise::{addressed, write_names};
-use super::session::{Session, SharedLock, Unavailable};
+use super::session::Session;
 use crate::cache::{Names, PLACEHOLDER};
 use crate::host::files;
 use crate::plan::{Act, Layer, Target};
@@ -26,7 +26,7 @@ impl<'a> Run<'a> {
         handed: &Handed,
         within: usize,
     ) -> Result<(), Box<Failure>> {
-        match self.view(session, within)? {
+        match self.view(session, within) {
             Ok((build, workspace)) => {
                 let top = session.store.top().to_path_buf();
                 self.in_workspace(workspace, &top, |run| {
@@ -52,36 +52,7 @@ impl<'a> Run<'a> {
     }
 
     /// Makes what the container would be if nothing stood outside of so many slots.
-    fn view(
-        &mut self,
-        session: &Session<'a>,
-        within: usize,
-    ) -> Result<io::Result<(Build, Workspace)>, Box<Failure>> {
-        // Until it is mounted, gc would see nobody on it.
-        let lock = match session.lock {
-            SharedLock::Held(_) => None,
-            SharedLock::Released => match self.share(&session.store) {
-                Ok(lock) => Some(lock),
-                // What is to be shown may be there all the same.
-                Err(Unavailable::Because(why)) => {
-                    tracing::debug!(why, "the store has no lock");
-                    None
-                }
-                Err(Unavailable::Ended(failure)) => return Err(failure),
-            },
-        };
-        let made = self.make_view(session, within);
-        if let Some(token) = lock.and_then(|lock| lock.token().ok()) {
-            self.tokens.retain(|held| *held != token);
-        }
-        Ok(made)
-    }
-
-    fn make_view(
-        &mut self,
-        session: &Session<'a>,
-        within: usize,
-    ) -> io::Result<(Build, Workspace)> {
+    fn view(&self, session: &Session<'a>, within: usize) -> io::Result<(Build, Workspace)> {
         let entry = Entry::read(&session.store, session.entry_within(within)?)?;
         let own = &self.workspace.target;
         let target = Target { rootfs: own.path.join("rootfs"), ..own.clone() };
@@ -137,8 +108,8 @@ impl<'a> Run<'a> {
 fn full_store(top: &Path) -> Option<String> {
     files::is_on_full_disk(top).ok()?.then(|| {
         format!(
-            "the disk of the layer store, `{}`, is full; `layered-template store gc` removes what no \
-             container uses",
+            "the disk of the layer store, `{}`, is full; `layered-template store gc --keep=0` removes all that \
+             no container uses",
             top.display()
         )
     })

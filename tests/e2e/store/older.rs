@@ -107,7 +107,7 @@ fn nothing_of_another_version_s_store_is_taken() {
             let kept: Vec<_> = names(&shelf::meta(lab).join("entries"));
             assert_eq!(kept.len(), 6, "{distance}");
 
-            shelf::store(lab, &["gc"]).outcome().success();
+            shelf::store(lab, &["gc", "--forget"]).outcome().success();
             let left = names(&shelf::meta(lab).join("entries"));
             assert!(old.iter().all(|id| !left.contains(id)), "{distance}: {left:?}");
             shelf::assert_tidy(lab);
@@ -152,7 +152,7 @@ fn what_stands_on_another_version_s_entry_keeps_it() {
         let tree = seen::listing(lab, &standing);
         assert_eq!(tree.text("etc/app"), "app \n", "{outcome}");
         lab.destroy(&standing);
-        shelf::store(lab, &["gc"]).outcome().success();
+        shelf::store(lab, &["gc", "--forget"]).outcome().success();
         let left = names(&shelf::meta(lab).join("entries"));
         assert!(old.iter().all(|id| !left.contains(id)), "{left:?}");
         shelf::assert_tidy(lab);

@@ -1,0 +1,140 @@
+//! What `store gc` keeps for what is to come, and for containers that it does not see any more.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::requirement::root;
+use crate::sandbox::Sandbox;
+
+fn entries(sandbox: &Sandbox) -> usize {
+    fs::read_dir(sandbox.path("store/host/trees")).unwrap().count()
+}
+
+/// A role of two layers, the outer of which has a file with `text`.
+fn write(sandbox: &Sandbox, manifest: &str, text: &str) {
+    let text = format!(
+        "manifest = 1\n[[layer]]\nname = \"os\"\ntemplate = \"fake\"\n[[layer]]\nname = \"app\"\n\
+         [[layer.file]]\npath = \"/etc/app\"\ncontent = \"{text}\"\n"
+    );
+    fs::write(sandbox.role().join(manifest), text).unwrap();
+}
+
+fn role() -> Sandbox {
+    let sandbox = Sandbox::new().upstream("mkdir \"$rootfs/etc\"");
+    write(&sandbox, "web.toml", "first");
+    sandbox
+}
+
+fn create(sandbox: &Sandbox, manifest: &str, name: &str, storage: &str) {
+    let words = ["create", manifest, "--name", name, "--lxcpath", "../lxc", "--storage", storage];
+    sandbox.run(words).exits(0);
+}
+
+fn link(sandbox: &Sandbox) -> PathBuf {
+    let mut links = fs::read_dir(sandbox.path("store/roots")).unwrap();
+    links.next().expect("a container is noted").unwrap().path()
+}
+
+/// Sets back the time at which a container was missed by so many hours.
+fn wait(sandbox: &Sandbox, hours: u64) {
+    let link = link(sandbox);
+    let name = link.file_name().unwrap().to_str().unwrap().to_owned();
+    let (start, since) = name.rsplit_once('@').unwrap();
+    let since = u64::from_str_radix(since, 16).unwrap() - hours * 3_600_000;
+    fs::rename(&link, link.with_file_name(format!("{start}@{since:x}"))).unwrap();
+}
+
+#[test]
+fn the_newest_of_each_role_stays_as_long_as_its_manifest_is_there() {
+    if !root() {
+        return;
+    }
+    let sandbox = role();
+    let gc = |words: &[&str]| sandbox.run(["store", "gc"].iter().chain(words));
+    create(&sandbox, "web.toml", "a", "copy");
+    for text in ["second", "third"] {
+        write(&sandbox, "web.toml", text);
+        create(&sandbox, "web.toml", text, "copy");
+    }
+    assert_eq!(entries(&sandbox), 4);
+    let forecast = gc(&["--keep=2", "--dry-run"]);
+    forecast.exits(0).shows("would remove 1 entry, ");
+    assert_eq!(entries(&sandbox), 4);
+    gc(&["--older-than=1h"]).exits(0).shows("removed 0 entries");
+    gc(&["--keep=2"]).exits(0).shows("removed 1 entry");
+    // A role that finds all that another one has built stands on it as well.
+    write(&sandbox, "twin.toml", "second");
+    create(&sandbox, "twin.toml", "twin", "copy");
+    gc(&[]).exits(0).shows("removed 0 entries");
+    fs::remove_file(sandbox.role().join("twin.toml")).unwrap();
+    gc(&[]).exits(0).shows("removed 1 entry");
+    // Nothing is rebuilt.
+    let again = sandbox.run(["create", "web.toml", "--name", "b", "--lxcpath", "../lxc"]);
+    assert!(!again.exits(0).stderr().contains("os: template"), "{}", again.stderr());
+    fs::remove_file(sandbox.role().join("web.toml")).unwrap();
+    gc(&[]).exits(0).shows("removed 2 entries");
+    assert_eq!(fs::read_dir(sandbox.path("store/host.meta/roles")).unwrap().count(), 0);
+}
+
+#[test]
+fn what_a_failed_run_has_built_stays_beside_what_the_last_good_one_had() {
+    if !root() {
+        return;
+    }
+    let sandbox = role();
+    create(&sandbox, "web.toml", "a", "copy");
+    fs::write(
+        sandbox.role().join("web.toml"),
+        "manifest = 1\n[[layer]]\nname = \"os\"\ntemplate = \"fake\"\nargs = { x = \"y\" }\n\
+         [[layer]]\nname = \"app\"\nstore = true\npost = \"exit 3\"\n",
+    )
+    .unwrap();
+    sandbox.run(["create", "web.toml", "--name", "b", "--lxcpath", "../lxc"]).exits(6);
+    assert_eq!(entries(&sandbox), 3);
+    sandbox.run(["store", "gc"]).exits(0).shows("removed 0 entries");
+}
+
+#[test]
+fn what_a_container_stood_on_that_has_vanished_stays_for_a_day() {
+    if !root() {
+        return;
+    }
+    for moves in [true, false] {
+        let sandbox = role();
+        let gc = |words: &[&str]| sandbox.run(["store", "gc", "--keep=0"].iter().chain(words));
+        create(&sandbox, "web.toml", "a", "overlay");
+        let (from, to) = (sandbox.path("lxc/a"), sandbox.path("elsewhere/a"));
+        fs::create_dir(sandbox.path("elsewhere")).unwrap();
+        fs::rename(&from, &to).unwrap();
+        let told = "lxc/a/config` is gone; ";
+        gc(&["--dry-run"]).exits(0).shows("would remove 0 entries").mentions(told);
+        for hours in [0, 22, 1] {
+            gc(&[]).exits(0).shows("removed 0 entries").mentions(told);
+            wait(&sandbox, hours);
+        }
+        if moves {
+            // It is found where it is, and known from then on.
+            let elsewhere = sandbox.path("elsewhere");
+            wait(&sandbox, 2);
+            let words = ["--lxcpath", elsewhere.to_str().unwrap()];
+            gc(&words).exits(0).shows("removed 0 entries").says("");
+            gc(&[]).exits(0).shows("removed 0 entries").says("");
+            assert_eq!(entries(&sandbox), 2);
+            continue;
+        }
+        // It comes back, and is missed anew when it goes again.
+        fs::rename(&to, &from).unwrap();
+        gc(&[]).exits(0).shows("removed 0 entries").says("");
+        fs::rename(&from, &to).unwrap();
+        gc(&[]).exits(0).shows("removed 0 entries").mentions(told);
+        wait(&sandbox, 24);
+        gc(&[]).exits(0).shows("removed 2 entries");
+        assert_eq!(fs::read_dir(sandbox.path("store/roots")).unwrap().count(), 0);
+    }
+}
+
+#[test]
+fn a_directory_of_containers_that_is_none_is_an_error() {
+    let sandbox = role();
+    sandbox.run(["store", "gc", "--lxcpath", "/nowhere"]).exits(2).mentions("/nowhere");
+}
