@@ -39,6 +39,24 @@ measure --runs 60 --prepare "$fresh" \
     -n "lxc-create -t none" "$create none" \
     -n "lxc-create -t /bin/true" "$create $place/lxc-true"
 
+title "The same while another role is built and gc is at work, and alone"
+cat >waits <<'WAITS'
+#!/bin/sh
+for word; do case $word in --rootfs=*) mkdir -p "${word#*=}/etc" ;; esac; done
+while ! test -e "${0%/*}/go"; do sleep 0.1; done
+WAITS
+chmod +x waits
+role "template = \"$place/waits\"" >waits.toml
+"$program" build waits.toml -f conf >/dev/null 2>&1 &
+building=$!
+(while ! test -e go; do "$program" store gc >/dev/null 2>&1; sleep 0.2; done) &
+measure --runs 60 --prepare "$fresh" -n "beside a build and gc" \
+    "$create $template -- busybox.toml --storage=overlay"
+touch go
+wait "$building" || true
+wait
+measure --runs 60 --prepare "$fresh" -n "alone" "$create $template -- busybox.toml --storage=overlay"
+
 title "The same role with a hole of 400 GB in a file, and without"
 cat >plain <<'PLAIN'
 #!/bin/sh

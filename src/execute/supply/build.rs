@@ -52,6 +52,8 @@ impl<'a> Run<'a> {
         session.look_again(self).map_err(fail)?;
         // With `--rebuild`, what was built while this run waited is new too.
         let Some((planned, on)) = session.next_build(done) else { return Ok(()) };
+        // Its file may have been made anew meanwhile.
+        let token = lock.token().map_err(fail)?;
         self.tokens.push(token.clone());
         let result = self.build_missing(session, (layer, key), &planned, on);
         self.tokens.retain(|held| *held != token);
