@@ -180,8 +180,13 @@ fn discard_unfinished(
         let taken = unless_locked(&directory.join(name), || take(directory, name));
         return taken.transpose().map(|taken| taken.is_some());
     };
+    // A claim on what is whole would be in the way of those who use it.
+    let is_kept = || Ok::<_, io::Error>(store.document(id).try_exists()? || users.needs(id));
+    if is_kept()? {
+        return Ok(false);
+    }
     let Some(_claim) = claim(store, id)? else { return Ok(false) };
-    if store.document(id).try_exists()? || users.needs(id) {
+    if is_kept()? {
         return Ok(false);
     }
     take(directory, name)?;

@@ -1,6 +1,7 @@
 //! Processes that a layer has left at work in its rootfs.
 
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::process::{Pid, Signal, getpid, kill_process};
@@ -26,13 +27,20 @@ pub(super) fn end(path: &Path, mark: &[u8]) -> bool {
     found
 }
 
+/// Tells whether a process has mapped a file below `path`, which it can write to without a descriptor.
+fn maps_below(process: &Path, path: &Path) -> bool {
+    let below = [path.as_os_str().as_bytes(), b"/"].concat();
+    fs::read(process.join("maps")).is_ok_and(|maps| memchr::memmem::find(&maps, &below).is_some())
+}
+
 fn is_within(process: &Path, path: &Path, mark: &[u8]) -> bool {
     let namespace = |process: &Path| fs::read_link(process.join("ns/mnt")).ok();
     if namespace(process) == namespace(Path::new("/proc/self")) {
         let below = |link: &Path| fs::read_link(link).is_ok_and(|target| target.starts_with(path));
         let files = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
         return ["cwd", "root", "exe"].iter().any(|name| below(&process.join(name)))
-            || files.map(|file| file.path()).any(|file| below(&file));
+            || files.map(|file| file.path()).any(|file| below(&file))
+            || maps_below(process, path);
     }
     // Of what has mounts of its own, paths say nothing: its root may be the rootfs itself. It has the
     // mounts that were there when it got its own. Where this is not the first of its namespace, it may

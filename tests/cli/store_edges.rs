@@ -137,6 +137,39 @@ fn what_goes_on_after_its_layer_changes_nothing_that_is_stored() {
     assert_eq!(sandbox.read("/etc/f"), "early\n");
 }
 
+/// Writes into a file that it has mapped, and that it has no descriptor of, again and again.
+const MAPS: &str = "import mmap, os, sys
+file = open(sys.argv[1], 'r+b')
+pages = mmap.mmap(file.fileno(), 0)
+file.close()
+os.closerange(3, 64)
+os.chdir('/')
+print('mapped', flush=True)
+os.close(1)
+count = 0
+while True:
+    count += 1
+    pages[:8] = count.to_bytes(8, 'little')
+";
+
+#[test]
+fn what_has_mapped_a_file_changes_nothing_that_is_stored() {
+    if !root() {
+        return;
+    }
+    // A shared mapping outlives its descriptor, which mmap of Python duplicates: it is closed too.
+    let sandbox = Sandbox::new()
+        .file("maps.py", MAPS)
+        .upstream(
+            "mkdir \"$rootfs/etc\"; head -c 4096 /dev/zero >\"$rootfs/etc/f\"; \
+             setsid python3 maps.py \"$rootfs/etc/f\" 2>/dev/null >mapped & \
+             while ! grep -q mapped mapped; do sleep 0.01; done",
+        )
+        .layers("\n[[layer]]\nname = \"outer\"\npost = \"sleep 0.5\"\n[[layer.file]]\npath = \"/outer\"\ncontent = \"1\"\n");
+    sandbox.chain().exits(0);
+    sandbox.run(["store", "verify"]).exits(0);
+}
+
 #[test]
 fn keys_that_cannot_or_need_not_be_made_end_no_run() {
     // Its shell and its ssh-keygen are the host's, which is not static: none can be made.

@@ -11,6 +11,7 @@ mod fleet;
 mod foreign;
 mod identity;
 mod inputs;
+mod kept;
 mod keys;
 mod listing;
 mod name;
