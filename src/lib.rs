@@ -17,6 +17,7 @@ pub mod cli;
 pub mod diagnostic;
 pub mod digest;
 pub(crate) mod execute;
+mod export;
 pub(crate) mod host;
 pub mod layers;
 pub mod lxc;

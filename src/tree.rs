@@ -20,6 +20,7 @@ mod listing;
 mod maker;
 mod marks;
 mod merge;
+mod reader;
 mod relink;
 mod remove;
 mod sharing;
@@ -37,11 +38,12 @@ pub(crate) use escape::escape;
 pub(crate) use immutable::loosened;
 pub(crate) use interrupt::Interrupt;
 pub(crate) use listing::{
-    Baseline, Difference, LONGEST_TEXT, Listed, ListedFile, Listing, Occurrence, OccurrenceKind,
-    Search,
+    Baseline, Difference, LONGEST_TEXT, Listed, ListedFile, ListedKind, Listing, Occurrence,
+    OccurrenceKind, Search, Step, steps,
 };
 pub(crate) use marks::{Form, Marks};
 pub(crate) use merge::{Changes, merge};
+pub(crate) use reader::Reader;
 pub(crate) use relink::relink;
 pub(crate) use remove::remove;
 pub(crate) use stamps::Stamps;

@@ -5,9 +5,10 @@
 //! - ground (`digest`, `diagnostic`, `layers`, `shell`, `source`): uses nothing but ground;
 //! - pure (`lxc`, `manifest`, `chain`, `plan`, `cache`, `record`, in this order): uses ground and the pure
 //!   modules before it, and touches nothing: no file, process, environment, clock or system call;
-//! - effects (`host`, `observe`, `tree`, `store`, `execute`): `host` is what the system offers, and knows
+//! - effects (`host`, `observe`, `tree`, `store`, `export`, `execute`): `host` is what the system offers, and knows
 //!   no plan; `observe` looks at it for the pure modules; `tree` knows complete trees of files and no
-//!   store; `store` uses those two, `execute` all but `cli`;
+//!   store; `store` uses those two, `export` writes what is stored in other forms, `execute` uses all but
+//!   that and `cli`;
 //! - skin (`cli`): uses everything. It alone knows of a run that is only looked at: a plan is shown
 //!   or executed, and nothing below the command line is told which.
 //!
@@ -20,7 +21,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module, and those that it may use.
-const MAY_USE: [(&str, &str); 19] = [
+const MAY_USE: [(&str, &str); 20] = [
     ("layers", ""),
     ("shell", ""),
     ("digest", ""),
@@ -36,6 +37,7 @@ const MAY_USE: [(&str, &str); 19] = [
     ("observe", "layers shell digest source diagnostic lxc manifest chain plan cache host"),
     ("tree", "shell digest host"),
     ("store", "shell digest lxc plan cache record host tree"),
+    ("export", "shell digest lxc plan cache host tree store"),
     (
         "execute",
         "shell digest source diagnostic lxc manifest chain plan cache record host observe tree store",
@@ -43,14 +45,15 @@ const MAY_USE: [(&str, &str); 19] = [
     (
         "cli",
         "layers shell digest source diagnostic lxc manifest chain plan cache record host observe tree store \
-         execute",
+         execute export",
     ),
     ("lib", ""),
     ("main", "cli"),
 ];
 
 /// The modules that may touch the system.
-const EFFECTS: [&str; 8] = ["host", "observe", "tree", "store", "execute", "cli", "main", "lib"];
+const EFFECTS: [&str; 9] =
+    ["host", "observe", "tree", "store", "export", "execute", "cli", "main", "lib"];
 
 /// What touches the system.
 const TOUCHES: [&str; 25] = [

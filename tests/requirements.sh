@@ -13,6 +13,7 @@ setpriv util-linux
 useradd passwd
 tar tar
 xz xz-utils
+zstd zstd
 wget wget
 openssl openssl
 python3 python3

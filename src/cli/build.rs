@@ -14,11 +14,15 @@ use super::{load, output};
 use crate::cache::CacheAct;
 use crate::chain::Secrets;
 use crate::execute::{Filled, status};
+use crate::export::{Image, Target};
 use crate::host::caller::Caller;
 use crate::host::signals::Signals;
 use crate::host::state::RunDirectory;
+use crate::host::userns::Ids;
 use crate::observe::secret;
-use crate::plan::{EntryId, StorageMode};
+use crate::plan::{self, EntryId, StorageMode};
+use crate::store::{self, Store};
+use crate::tree::Interrupt;
 
 pub(super) fn main(arguments: &BuildArguments) -> u8 {
     match build(arguments) {
@@ -65,15 +69,26 @@ fn build(arguments: &BuildArguments) -> Result<u8, String> {
     let Some(roles) = roles.into_iter().collect::<Option<Vec<Role>>>() else {
         return Ok(status::USAGE);
     };
+    let targets = arguments.output.iter().map(|text| {
+        Target::parse(text).map_err(|why| format!("`--output={}`: {why}", text.display()))
+    });
+    let targets: Vec<Target> = targets.collect::<Result<_, _>>()?;
+    if !targets.is_empty() && roles.len() != 1 {
+        return Err("`--output` needs a single manifest".to_owned());
+    }
     enter(start.mapping)?;
     // One that comes between two runs is heard when the next begins, which ends at it.
     let _kept = Signals::keep().map_err(|error| format!("signals cannot be kept: {error}"))?;
     let options = Options::of(arguments.run, false);
     let mut sum = Sum { roles: roles.len(), ..Sum::default() };
     for role in roles {
-        let ended = role.fill(options, &mut sum)?;
+        let ended = role.fill(options, &targets, &mut sum)?;
         if ended > status::SIGNAL {
             return Ok(ended);
+        }
+        // What is stored may still not be written.
+        if sum.status == 0 {
+            sum.status = ended;
         }
     }
     Ok(sum.tell())
@@ -97,11 +112,16 @@ impl Role {
     }
 
     /// Builds what the store lacks of it, in the directory of a container that goes again.
-    fn fill(self, options: Options, sum: &mut Sum) -> Result<u8, String> {
+    fn fill(self, options: Options, targets: &[Target], sum: &mut Sum) -> Result<u8, String> {
         let Self { request, prepared, secrets } = self;
         if let Some(cache) = prepared.cache.plan().filter(|cache| cache.slots.is_empty()) {
             let (manifest, why) = (request.manifest.display(), cache.end.as_deref());
             let why = why.unwrap_or("it leaves nothing");
+            if !targets.is_empty() {
+                return Err(format!(
+                    "`{manifest}` cannot be written: nothing of it is stored: {why}"
+                ));
+            }
             output::say(&format!("warning: {manifest}: nothing of it is stored: {why}"));
             return Ok(0);
         }
@@ -109,16 +129,57 @@ impl Role {
         let _shell = Shell::make(path, &request.config, request.target.mapped)
             .map_err(|error| format!("`{}` cannot be made: {error}", path.display()))?;
         let ended = run(&prepared.plan, &prepared.cache, secrets, options);
-        sum.add(&Filled::read(path), ended);
+        let filled = Filled::read(path);
+        sum.add(&filled, ended);
+        let mut left = None;
         if ended == 0 {
             // What was found out by building it is known by now.
             for planned in &prepared.ladder().acts {
                 if let CacheAct::Leave { why, .. } = &planned.act {
                     sum.leave(planned.layer.as_str(), why);
+                    left = left.or(Some(planned.layer.as_str().to_owned()));
                 }
             }
         }
-        Ok(ended)
+        if ended != 0 || targets.is_empty() {
+            return Ok(ended);
+        }
+        if let Some(layer) = left {
+            output::error(
+                &format!("the role cannot be written: layer `{layer}` is made in each container"),
+                Some("a host `post` keeps a layer out of the store: run it inside the rootfs"),
+            );
+            return Ok(status::STORE);
+        }
+        let entries: Vec<EntryId> = filled.iter().map(|filled| filled.entry).collect();
+        Ok(write(&entries, &prepared.plan.container, targets))
+    }
+}
+
+/// Writes what is stored of a role, and returns the exit status.
+fn write(entries: &[EntryId], container: &plan::Target, targets: &[Target]) -> u8 {
+    let owner = container.mapped.map(|mapped| (mapped.uid, mapped.gid));
+    let written = || -> std::io::Result<()> {
+        let top = store::directory(&Caller::observe())
+            .ok_or_else(|| std::io::Error::other(store::NO_DIRECTORY))?;
+        let store = Store::new(&top, &store::map_of(Ids::of_this_process()));
+        let image = Image::open(&store, entries, &container.arch)?;
+        for target in targets {
+            let warnings = image.write(target, owner, Interrupt::NEVER)?;
+            for line in warnings.to_string().lines() {
+                output::say(&format!("warning: {line}"));
+            }
+            let path = target.path.display();
+            let _ = output::print(|to| writeln!(to, "written to {path}"));
+        }
+        Ok(())
+    };
+    match written() {
+        Ok(()) => 0,
+        Err(error) => {
+            output::error(&format!("the role cannot be written: {error}"), None);
+            status::STORE
+        }
     }
 }
 

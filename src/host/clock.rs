@@ -5,15 +5,20 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// Returns the present time in UTC as RFC 3339 has it, to the second; `SOURCE_DATE_EPOCH` stands in
 /// for it where it is set, so that a run can be repeated byte for byte.
 pub(crate) fn now() -> String {
-    let given = std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|text| text.parse().ok());
+    let given = given().and_then(|given| u64::try_from(given).ok());
     let seconds = given.unwrap_or_else(|| {
         SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
     });
     format(seconds)
 }
 
+/// Returns the time that `SOURCE_DATE_EPOCH` gives, in seconds since 1970.
+pub(crate) fn given() -> Option<i64> {
+    std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|text| text.parse().ok())
+}
+
 /// Writes seconds since 1970 as a date and a time.
-fn format(seconds: u64) -> String {
+pub(crate) fn format(seconds: u64) -> String {
     let (days, rest) = (seconds / 86400, seconds % 86400);
     let (year, month, day) = date(days);
     let (hour, minute, second) = (rest / 3600, rest % 3600 / 60, rest % 60);

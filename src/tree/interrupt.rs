@@ -22,7 +22,7 @@ impl<'a> Interrupt<'a> {
     }
 
     /// Fails with [`io::ErrorKind::Interrupted`] once the work should stop.
-    pub(super) fn check(self) -> io::Result<()> {
+    pub(crate) fn check(self) -> io::Result<()> {
         self.sleep(Duration::ZERO)
     }
 

@@ -1,5 +1,6 @@
 //! What a tree holds, to find every change later.
 
+mod delta;
 mod difference;
 mod reading;
 mod search;
@@ -22,6 +23,7 @@ use super::stamps::Stamps;
 
 use crate::digest::Digest;
 
+pub(crate) use delta::{Step, steps};
 pub(crate) use difference::{Change, Difference};
 pub(crate) use reading::LONGEST_TEXT;
 pub(crate) use search::Search;
@@ -101,7 +103,7 @@ impl ListedFile {
     }
 
     /// Returns when its content changed, in seconds and nanoseconds.
-    pub(super) fn time(&self) -> (i64, u32) {
+    pub(crate) fn time(&self) -> (i64, u32) {
         (self.seconds, self.nanoseconds)
     }
 

@@ -10,6 +10,7 @@
 mod call;
 mod caller;
 mod config;
+mod export;
 mod image;
 mod lab;
 mod manifest;

@@ -1,0 +1,17 @@
+//! Writes what is stored of a role in the forms that other programs read.
+//!
+//! An image of a role is its stored layers, from the template's on: [`Image`]. What each carries is found by
+//! the listings that the store has of it and of the one below, so that nothing unchanged is read. Nothing
+//! that makes a container itself is in a stored tree, and its placeholder name is written as a neutral
+//! one.
+
+mod archive;
+mod gzip;
+mod image;
+mod oci;
+mod oci_config;
+mod tar;
+mod target;
+
+pub(crate) use image::Image;
+pub(crate) use target::Target;

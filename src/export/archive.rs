@@ -1,0 +1,322 @@
+//! A tree as a tar archive: what of it is written, and how it is compressed.
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Read, Seek, Write};
+use std::os::unix::fs::{MetadataExt, fchown};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use super::gzip::Gzip;
+use super::image::{Image, Warnings};
+use super::tar::{Kind, Member, write_end, write_header, write_padding};
+use super::target::Compression;
+use crate::cache::Names;
+use crate::host::state::OwnerIds;
+use crate::tree::{Interrupt, LONGEST_TEXT, ListedFile, ListedKind, Reader, Step};
+
+/// How many bytes of holes a file may have: in an archive they are zeros.
+const MOST_HOLES: u64 = 64 << 30;
+
+/// What stands before the name of what was removed, and the name that empties a directory.
+///
+/// Source: the image specification of OCI 1.1.
+const WHITEOUT: &[u8] = b".wh.";
+const OPAQUE: &[u8] = b".wh..wh..opq";
+
+/// An archive that is being written.
+pub(super) struct Archive<'a, 'tree> {
+    pub reader: Reader<'tree>,
+    /// What stands before each name.
+    pub prefix: &'a [u8],
+    /// The files and links that hold the placeholder.
+    pub named: HashSet<&'a [u8]>,
+    pub names: &'a Names,
+    /// The latest time that is written, in seconds since 1970.
+    pub latest: Option<i64>,
+    pub to: &'a mut dyn Write,
+    pub warnings: &'a mut Warnings,
+}
+
+/// Writes all steps, and the archive's end.
+pub(super) fn write(
+    archive: &mut Archive<'_, '_>,
+    steps: &[Step<'_>],
+    interrupt: Interrupt<'_>,
+) -> io::Result<()> {
+    // The names of a file whose first could not be written.
+    let mut left_out: HashSet<&[u8]> = HashSet::new();
+    for step in steps {
+        interrupt.check()?;
+        match step {
+            Step::Put { path, file, link } => {
+                let is_left_out = link.as_ref().is_some_and(|link| left_out.contains(&link[..]))
+                    || is_below(path, &left_out);
+                if is_left_out || !archive.put(path, file, link.as_deref())? {
+                    left_out.insert(path);
+                }
+            }
+            // What could not be written below cannot be there.
+            Step::Remove(path) if name_of(path).starts_with(WHITEOUT) => {}
+            Step::Remove(path) => {
+                archive.mark(directory_of(path), &[WHITEOUT, name_of(path)].concat())?;
+            }
+            Step::Empty(path) => archive.mark(path, OPAQUE)?,
+        }
+    }
+    write_end(archive.to)
+}
+
+/// Tells whether a path is one of these, or below one.
+fn is_below(path: &[u8], those: &HashSet<&[u8]>) -> bool {
+    if those.is_empty() {
+        return false;
+    }
+    let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+    ends.chain([path.len()]).any(|end| those.contains(&path[..end]))
+}
+
+fn name_of(path: &[u8]) -> &[u8] {
+    path.rsplit(|byte| *byte == b'/').next().unwrap_or(path)
+}
+
+fn directory_of(path: &[u8]) -> &[u8] {
+    &path[..path.iter().rposition(|byte| *byte == b'/').unwrap_or_default()]
+}
+
+impl Archive<'_, '_> {
+    /// Writes something of the tree; false, where an archive cannot have it.
+    fn put(&mut self, path: &[u8], file: &ListedFile, link: Option<&[u8]>) -> io::Result<bool> {
+        if name_of(path).starts_with(WHITEOUT) {
+            self.warnings.add("no archive can hold a name that begins with `.wh.`:", path);
+            return Ok(false);
+        }
+        let kind = match (&file.kind, link) {
+            (ListedKind::Socket, _) => {
+                self.warnings.add("no archive can hold a socket:", path);
+                return Ok(false);
+            }
+            (ListedKind::BlockDevice(_) | ListedKind::CharacterDevice(_), _) => {
+                // Whoever runs it makes those of `/dev`.
+                if !path.starts_with(b"dev/") {
+                    self.warnings.add("device nodes are left out:", path);
+                }
+                return Ok(false);
+            }
+            (_, Some(link)) => Kind::Link([self.prefix, link].concat()),
+            (ListedKind::Directory, None) => Kind::Directory,
+            (ListedKind::Fifo, None) => Kind::Fifo,
+            (ListedKind::Symlink { target }, None) if self.named.contains(path) => {
+                Kind::Symlink(self.names.put_into(target))
+            }
+            (ListedKind::Symlink { target }, None) => Kind::Symlink(target.clone()),
+            (ListedKind::File { size, .. }, None) => return self.put_file(path, file, *size),
+        };
+        self.head(path, file, kind)?;
+        Ok(true)
+    }
+
+    fn put_file(&mut self, path: &[u8], file: &ListedFile, size: u64) -> io::Result<bool> {
+        let mut opened = self.reader.file(path)?;
+        let metadata = opened.metadata()?;
+        if size.saturating_sub(metadata.blocks() * 512) > MOST_HOLES {
+            self.warnings.add("files with more than 64 GiB of holes are left out:", path);
+            return Ok(false);
+        }
+        if self.named.contains(path) && size <= LONGEST_TEXT {
+            let mut text = Vec::new();
+            opened.read_to_end(&mut text)?;
+            let text = self.names.put_into(&text);
+            self.head(path, file, Kind::File(text.len() as u64))?;
+            self.to.write_all(&text)?;
+            write_padding(text.len() as u64, self.to)?;
+            return Ok(true);
+        }
+        self.head(path, file, Kind::File(size))?;
+        opened.rewind()?;
+        let copied = io::copy(&mut opened.take(size), self.to)?;
+        if copied != size || metadata.len() != size {
+            return Err(io::Error::other(format!(
+                "{} is not as it was stored: `layered-template store verify` shows more",
+                crate::shell::word(format!("/{}", String::from_utf8_lossy(path)))
+            )));
+        }
+        write_padding(size, self.to)?;
+        Ok(true)
+    }
+
+    fn head(&mut self, path: &[u8], file: &ListedFile, kind: Kind) -> io::Result<()> {
+        let mut attributes = match kind {
+            Kind::Link(_) => Vec::new(),
+            _ => self.reader.attributes(path)?,
+        };
+        attributes.retain(|(name, _)| {
+            // A label is of the host's policy.
+            let is_label = name.starts_with(b"security.") && name != b"security.capability";
+            let is_marked = name.contains(&b'=');
+            if is_marked {
+                self.warnings.add("an attribute with `=` in its name is left out of", path);
+            }
+            !is_label && !is_marked
+        });
+        let end: &[u8] = match (&kind, path) {
+            (Kind::Directory, b"") => b"",
+            (Kind::Directory, _) => b"/",
+            _ => b"",
+        };
+        let mut name = [self.prefix, path, end].concat();
+        if name.is_empty() {
+            name = b"./".to_vec();
+        }
+        let (seconds, nanoseconds) = file.time();
+        let time = match self.latest {
+            Some(latest) if seconds >= latest => (latest, 0),
+            _ => (seconds, nanoseconds),
+        };
+        let mode = if matches!(kind, Kind::Symlink(_)) { 0o777 } else { file.mode };
+        let (uid, gid, attributes) = (file.uid, file.gid, &attributes[..]);
+        write_header(&Member { name: &name, kind, mode, uid, gid, time, attributes }, self.to)
+    }
+
+    /// Writes an empty file that says something of a directory.
+    fn mark(&mut self, directory: &[u8], name: &[u8]) -> io::Result<()> {
+        let name = match directory {
+            b"" => [self.prefix, name].concat(),
+            directory => [self.prefix, directory, b"/", name].concat(),
+        };
+        let (kind, time, attributes) = (Kind::File(0), (0, 0), &[][..]);
+        write_header(
+            &Member { name: &name, kind, mode: 0, uid: 0, gid: 0, time, attributes },
+            self.to,
+        )
+    }
+}
+
+/// Writes a file whole, or not at all, by what `fill` writes, compressed.
+pub(super) fn write_file(
+    path: &Path,
+    compression: Compression,
+    owner: OwnerIds,
+    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
+    let about = |error: io::Error| {
+        let message = format!("`{}`: {error}", path.display());
+        io::Error::new(error.kind(), message)
+    };
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(".part");
+    let temporary = path.with_file_name(name);
+    let file = File::create(&temporary).map_err(about)?;
+    if let Some((uid, gid)) = owner {
+        fchown(&file, Some(uid), Some(gid)).map_err(about)?;
+    }
+    let written = compressed(&file, compression, fill)
+        .and_then(|()| file.sync_all())
+        .and_then(|()| fs::rename(&temporary, path));
+    written.map_err(|error| {
+        let _ = fs::remove_file(&temporary);
+        about(error)
+    })
+}
+
+/// How `xz` and `zstd` are called, so that the number of cores makes no difference.
+const XZ: [&str; 4] = ["xz", "-q", "-T2", "--block-size=8MiB"];
+const ZSTD: [&str; 3] = ["zstd", "-q", "-T2"];
+
+fn compressed(
+    file: &File,
+    compression: Compression,
+    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
+    match compression {
+        Compression::None => {
+            let mut to = BufWriter::with_capacity(1 << 20, file);
+            fill(&mut to)?;
+            to.flush()
+        }
+        Compression::Gzip => {
+            let mut to = Gzip::new(file)?;
+            fill(&mut to)?;
+            to.finish().map(drop)
+        }
+        Compression::Xz => piped(&XZ, file, fill),
+        Compression::Zstd => piped(&ZSTD, file, fill),
+    }
+}
+
+/// Has a program of the host's compress what `fill` writes.
+fn piped(
+    words: &[&str],
+    file: &File,
+    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
+    let program = words[0];
+    let mut child = Command::new(program)
+        .args(&words[1..])
+        .stdin(Stdio::piped())
+        .stdout(file.try_clone()?)
+        .spawn()
+        .map_err(|error| io::Error::new(error.kind(), format!("`{program}`: {error}")))?;
+    let mut to =
+        BufWriter::with_capacity(1 << 20, child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?);
+    let filled = fill(&mut to).and_then(|()| to.flush());
+    drop(to);
+    let ended = child.wait()?;
+    filled?;
+    if ended.success() {
+        Ok(())
+    } else {
+        Err(io::Error::other(format!("`{program}` failed: {ended}")))
+    }
+}
+
+/// Writes what `lxc-create -t local` takes: the rootfs, and metadata.
+///
+/// Source: the template `lxc-local` of LXC 5 and 6.
+pub(super) fn write_lxc_local(
+    image: &Image,
+    directory: &Path,
+    owner: OwnerIds,
+    warnings: &mut Warnings,
+    interrupt: Interrupt<'_>,
+) -> io::Result<()> {
+    let made = fs::create_dir(directory);
+    match made {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        made => {
+            made?;
+            if let Some((uid, gid)) = owner {
+                std::os::unix::fs::chown(directory, Some(uid), Some(gid))?;
+            }
+        }
+    }
+    write_file(&directory.join("rootfs.tar.xz"), Compression::Xz, owner, |to| {
+        image.write_whole(to, warnings, interrupt)
+    })?;
+    let config = image.config();
+    let time = i64::try_from(image.made_at(image.layers.len() - 1)).unwrap_or_default();
+    write_file(&directory.join("meta.tar.xz"), Compression::Xz, owner, |to| {
+        for (name, text) in [
+            ("config", config.as_str()),
+            ("config-user", &config),
+            ("create-message", ""),
+            ("excludes-user", ""),
+            ("expiry", "253402300799\n"),
+            ("templates", ""),
+        ] {
+            let member = Member {
+                name: name.as_bytes(),
+                kind: Kind::File(text.len() as u64),
+                mode: 0o644,
+                uid: 0,
+                gid: 0,
+                time: (time, 0),
+                attributes: &[],
+            };
+            write_header(&member, to)?;
+            to.write_all(text.as_bytes())?;
+            write_padding(text.len() as u64, to)?;
+        }
+        write_end(to)
+    })
+}

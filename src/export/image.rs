@@ -1,0 +1,203 @@
+//! A role's stored layers, and what none of the forms can carry of them.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+
+use super::archive::{Archive, write};
+use super::target::{Target, TargetKind};
+use super::{archive, oci};
+use crate::cache::Names;
+use crate::host::files;
+use crate::host::state::OwnerIds;
+use crate::plan::{self, EntryId};
+use crate::store::{Entry, Pin, Pinned, Store, stored_marks};
+use crate::tree::{Interrupt, Listing, Reader, steps};
+
+/// The name that stands where a container's own would.
+const NEUTRAL: &str = "localhost";
+
+/// A role as it is stored.
+#[derive(Debug)]
+pub(crate) struct Image {
+    store: Store,
+    /// The layers, the innermost first, and what they hold.
+    pub(super) layers: Vec<(Entry, Listing)>,
+    pub(super) names: Names,
+    target: plan::Target,
+    /// The latest time that stands in it, in seconds since 1970.
+    latest: Option<i64>,
+    /// What keeps gc from the layers.
+    _pins: Vec<Pin>,
+}
+
+impl Image {
+    /// Reads what is stored by these entries, the innermost first.
+    pub(crate) fn open(store: &Store, entries: &[EntryId], arch: &str) -> io::Result<Self> {
+        let path = PathBuf::from("/var/lib/lxc").join(NEUTRAL);
+        let target = plan::Target {
+            name: NEUTRAL.to_owned(),
+            arch: arch.to_owned(),
+            rootfs: path.join("rootfs"),
+            path,
+            mapped: None,
+            args: Vec::new(),
+        };
+        let (mut layers, mut pins) = (Vec::new(), Vec::new());
+        for id in entries {
+            match store.pin(*id)? {
+                Pinned::Held(pin) => pins.push(pin),
+                Pinned::Busy | Pinned::Gone => {
+                    return Err(io::Error::other(format!("{} was removed", id.name())));
+                }
+            }
+            let entry = Entry::read(store, *id)?;
+            let listing = entry.list(store)?;
+            layers.push((entry, listing));
+        }
+        let lxcpaths =
+            layers.last().map(|(entry, _)| entry.lxcpaths.as_slice()).unwrap_or_default();
+        let names = Names::of(lxcpaths, &target);
+        let latest = crate::host::clock::given();
+        Ok(Self { store: store.clone(), layers, names, target, latest, _pins: pins })
+    }
+
+    /// Writes it, and returns what could not be written. Files belong to `owner`.
+    ///
+    /// # Errors
+    ///
+    /// Also when interrupted.
+    pub(crate) fn write(
+        &self,
+        target: &Target,
+        owner: OwnerIds,
+        interrupt: Interrupt<'_>,
+    ) -> io::Result<Warnings> {
+        let mut warnings = Warnings::default();
+        for (entry, _) in &self.layers {
+            for path in &entry.fixed {
+                warnings.add("the placeholder of a name stays in", path);
+            }
+        }
+        match &target.kind {
+            TargetKind::Tar(compression) => {
+                archive::write_file(&target.path, *compression, owner, |to| {
+                    self.write_whole(to, &mut warnings, interrupt)
+                })?;
+            }
+            TargetKind::Oci(tag) => {
+                oci::write(self, &target.path, tag, owner, &mut warnings, interrupt)?;
+            }
+            TargetKind::LxcLocal => {
+                archive::write_lxc_local(self, &target.path, owner, &mut warnings, interrupt)?;
+            }
+        }
+        Ok(warnings)
+    }
+
+    /// Writes the whole rootfs as a tar archive.
+    pub(super) fn write_whole(
+        &self,
+        to: &mut dyn Write,
+        warnings: &mut Warnings,
+        interrupt: Interrupt<'_>,
+    ) -> io::Result<()> {
+        let last = self.layers.len().saturating_sub(1);
+        self.write_steps(last, None, "./", to, warnings, interrupt)
+    }
+
+    /// Writes what a layer lays over the one below.
+    pub(super) fn write_layer(
+        &self,
+        layer: usize,
+        to: &mut dyn Write,
+        warnings: &mut Warnings,
+        interrupt: Interrupt<'_>,
+    ) -> io::Result<()> {
+        let base = layer.checked_sub(1).map(|below| &self.layers[below].1);
+        self.write_steps(layer, base, "", to, warnings, interrupt)
+    }
+
+    fn write_steps(
+        &self,
+        layer: usize,
+        base: Option<&Listing>,
+        prefix: &str,
+        to: &mut dyn Write,
+        warnings: &mut Warnings,
+        interrupt: Interrupt<'_>,
+    ) -> io::Result<()> {
+        let (entry, listing) = &self.layers[layer];
+        let tree = files::open_directory(&self.store.rootfs(entry.id))?;
+        let named: HashSet<&[u8]> =
+            entry.places.iter().map(|place| place.path.as_slice()).collect();
+        let mut archive = Archive {
+            reader: Reader::new(tree.as_fd(), stored_marks()),
+            prefix: prefix.as_bytes(),
+            named,
+            names: &self.names,
+            latest: self.latest,
+            to,
+            warnings,
+        };
+        write(&mut archive, &steps(base, listing, self.latest), interrupt)
+    }
+
+    /// Returns the lines of config that its layers have written.
+    pub(super) fn config(&self) -> String {
+        let last = self.layers.last().map(|(entry, _)| entry.contents());
+        let text = last.map(|stored| stored.config_of(b"", &self.target)).unwrap_or_default();
+        String::from_utf8_lossy(&text).into_owned()
+    }
+
+    /// Returns when a layer was made, in seconds since 1970.
+    pub(super) fn made_at(&self, layer: usize) -> u64 {
+        let made = self.layers[layer].0.made_at / 1000;
+        let latest = self.latest.and_then(|latest| u64::try_from(latest).ok());
+        latest.map_or(made, |latest| latest.min(made).max(latest))
+    }
+
+    pub(super) fn arch(&self) -> &str {
+        &self.target.arch
+    }
+}
+
+/// What could not be written, by kinds.
+#[derive(Debug, Default)]
+pub(crate) struct Warnings {
+    paths: BTreeMap<&'static str, Vec<Vec<u8>>>,
+}
+
+impl Warnings {
+    /// Adds a path to those of a kind.
+    pub(super) fn add(&mut self, kind: &'static str, path: &[u8]) {
+        let paths = self.paths.entry(kind).or_default();
+        if !paths.iter().any(|known| known == path) {
+            paths.push(path.to_vec());
+        }
+    }
+}
+
+/// How many paths of a kind are shown.
+const MOST: usize = 4;
+
+/// One line a kind.
+impl fmt::Display for Warnings {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (kind, paths) in &self.paths {
+            let shown = paths.iter().take(MOST).map(|path| {
+                let path = String::from_utf8_lossy(path);
+                crate::shell::word(format!("/{}", path.trim_start_matches("../")))
+            });
+            let shown = shown.collect::<Vec<_>>().join(", ");
+            let more = match paths.len().saturating_sub(MOST) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            writeln!(formatter, "{kind} {shown}{more}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,147 @@
+//! Writes an image into an OCI layout: one layer for each that is stored.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::{DirBuilderExt, fchown};
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::gzip::Gzip;
+use super::image::{Image, Warnings};
+use super::oci_config::{self, LayerBlob};
+use crate::digest::{Digest, Hasher};
+use crate::host::clock;
+use crate::host::files::{self, Ownership};
+use crate::host::state::OwnerIds;
+use crate::tree::Interrupt;
+
+/// The largest index that is read, in bytes.
+const LARGEST: usize = 4 << 20;
+
+/// Writes an image by a tag. What the layout has besides stays.
+pub(super) fn write(
+    image: &Image,
+    layout: &Path,
+    tag: &str,
+    owner: OwnerIds,
+    warnings: &mut Warnings,
+    interrupt: Interrupt<'_>,
+) -> io::Result<()> {
+    let blobs = layout.join("blobs/sha256");
+    for path in [layout, &layout.join("blobs"), &blobs] {
+        make_directory(path, owner)?;
+    }
+    let before = match files::read_regular(&layout.join("index.json"), LARGEST) {
+        Ok(text) => Some(serde_json::from_slice::<Value>(&text).map_err(|error| {
+            io::Error::other(format!("`{}`: {error}", layout.join("index.json").display()))
+        })?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(error),
+    };
+    let mut layers = Vec::new();
+    for (number, (entry, _)) in image.layers.iter().enumerate() {
+        let temporary = blobs.join(".part");
+        let created = clock::format(image.made_at(number));
+        let by = entry.made.slot.replace('`', "");
+        let layer = write_layer(image, number, &temporary, owner, warnings, interrupt)
+            .and_then(|(digest, size, diff_id)| {
+                fs::rename(&temporary, blobs.join(hex(digest)))?;
+                Ok(LayerBlob { digest, size, diff_id, created, by })
+            })
+            .inspect_err(|_| {
+                let _ = fs::remove_file(&temporary);
+            })?;
+        layers.push(layer);
+    }
+    let put = |value: &Value| -> io::Result<(Digest, u64)> {
+        let text = serde_json::to_vec(value)?;
+        let digest = Digest::of(&text);
+        replace(&blobs, &hex(digest), &text, owner)?;
+        Ok((digest, text.len() as u64))
+    };
+    let config = put(&oci_config::config(image.arch(), &layers, &image.config()))?;
+    let manifest = put(&oci_config::manifest(config, &layers))?;
+    let version = serde_json::to_vec(&json!({ "imageLayoutVersion": "1.0.0" }))?;
+    replace(layout, "oci-layout", &version, owner)?;
+    // Nobody finds the image before it is whole, on the disk.
+    rustix::fs::syncfs(files::open_directory(&blobs)?)?;
+    let index = serde_json::to_vec(&oci_config::index(before, tag, manifest))?;
+    replace(layout, "index.json", &index, owner)?;
+    File::open(layout)?.sync_all()
+}
+
+/// Writes the archive of a layer, compressed, and returns the digest and the size of that, and the digest of the
+/// archive.
+fn write_layer(
+    image: &Image,
+    number: usize,
+    path: &Path,
+    owner: OwnerIds,
+    warnings: &mut Warnings,
+    interrupt: Interrupt<'_>,
+) -> io::Result<(Digest, u64, Digest)> {
+    let file = File::create(path)?;
+    if let Some((uid, gid)) = owner {
+        fchown(&file, Some(uid), Some(gid))?;
+    }
+    let gzip = Gzip::new(Digested::new(file))?;
+    let mut to = BufWriter::with_capacity(1 << 20, Digested::new(gzip));
+    image.write_layer(number, &mut to, warnings, interrupt)?;
+    let Digested { to: gzip, digest, .. } =
+        to.into_inner().map_err(io::IntoInnerError::into_error)?;
+    let diff_id = digest.finish();
+    let Digested { digest, size, .. } = gzip.finish()?;
+    Ok((digest.finish(), size, diff_id))
+}
+
+/// Digests what it hands on.
+#[derive(Debug)]
+struct Digested<W> {
+    to: W,
+    digest: Hasher,
+    size: u64,
+}
+
+impl<W> Digested<W> {
+    fn new(to: W) -> Self {
+        Self { to, digest: Hasher::default(), size: 0 }
+    }
+}
+
+impl<W: Write> Write for Digested<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.to.write(bytes)?;
+        self.digest.update(&bytes[..written]);
+        self.size += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}
+
+fn hex(digest: Digest) -> String {
+    digest.to_string().split_off("sha256:".len())
+}
+
+fn make_directory(path: &Path, owner: OwnerIds) -> io::Result<()> {
+    match DirBuilder::new().mode(0o755).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(io::Error::new(error.kind(), format!("`{}`: {error}", path.display()))),
+        Ok(()) => match owner {
+            Some((uid, gid)) => std::os::unix::fs::chown(path, Some(uid), Some(gid)),
+            None => Ok(()),
+        },
+    }
+}
+
+fn replace(directory: &Path, name: &str, text: &[u8], owner: OwnerIds) -> io::Result<()> {
+    let directory = files::open_directory(directory)?;
+    let (uid, gid) = match owner {
+        Some(owner) => owner,
+        None => (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
+    };
+    files::replace_in(&directory, name, text, Ownership { uid, gid, mode: 0o644 })
+}

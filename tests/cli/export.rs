@@ -1,0 +1,199 @@
+//! What `build --output` writes, judged by the programs that read it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::requirement::root;
+use crate::sandbox::Sandbox;
+
+/// A tree of everything that an archive can hold, and a few things that none can.
+const UPSTREAM: &str = r#"
+cd "$rootfs"; umask 022
+mkdir -p etc usr/bin var/log srv dev d/sub opaque "$(printf 'odd\n\377')" "$(printf 'deep/%.0s' $(seq 60))"
+echo "$name lives in $path" >etc/hostname; chown 3000000:5 etc/hostname
+ln -s "$name" etc/own
+echo hi >usr/bin/a; chmod 4755 usr/bin/a; ln usr/bin/a usr/bin/b; ln -s a usr/bin/c
+setfattr -n user.y -v "$(printf 'a\n=b')" usr/bin/a; setfacl -m u:1234:r usr/bin/a
+setfacl -d -m g:77:rwx d; setfattr -n user.dir -v 1 d
+mkfifo d/f; truncate -s 20M var/log/hole; touch -d '1969-12-31 23:59:58.5' srv
+touch d/sub/x d/sub/y d/gone d/becomes "d/$(printf 'n%.0s' $(seq 255))" "opaque/$(printf 'o%.0s' $(seq 252))" opaque/stays
+ln -s "$(printf 'long/%.0s' $(seq 300))" d/long
+mknod dev/null c 1 3; mknod d/device c 5 1; touch d/.wh.mine
+python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("d/socket")'
+"#;
+
+const LAYERS: &str = r#"
+[[layer]]
+name = "app"
+config = { "lxc.environment" = ["STAGE=test"], "lxc.tty.max" = 2 }
+[[layer.file]]
+path = "/etc/app"
+content = "{{ lxc.name }}"
+render = true
+[[layer]]
+name = "changes"
+store = true
+post = '''
+cd "$LXC_ROOTFS"; rm d/gone usr/bin/c; rm -r d/sub; mkdir d/sub; ln usr/bin/a usr/bin/z
+rm d/nnnn* opaque/oooo*; mv srv srv2; rm -r odd*; echo no >"$(printf 'odd\n\377')"
+rm d/becomes; mkdir d/becomes; echo more >>etc/app; chmod 700 d
+'''
+"#;
+
+fn role() -> Sandbox {
+    Sandbox::new().upstream(UPSTREAM).layers(LAYERS)
+}
+
+/// Calls a judge, and returns what it prints.
+#[track_caller]
+fn judge(words: &[&str], at: &Path) -> String {
+    let output = Command::new(words[0]).args(&words[1..]).current_dir(at).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{words:?}: {said}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// What there is in a tree: each path with all that an archive carries of it.
+const LIST: &str = r#"
+import hashlib, os, stat, sys
+top = os.fsencode(sys.argv[1])
+first = {}
+for directory, names, files in os.walk(top):
+    names.sort()
+    for name in [b'.'] + sorted(names + files):
+        path = os.path.normpath(os.path.join(directory, name))
+        found = os.lstat(path)
+        kind = stat.S_IFMT(found.st_mode)
+        if kind in (stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK) or name.startswith(b'.wh.'):
+            continue
+        data = b''
+        if kind == stat.S_IFREG:
+            data = hashlib.sha256(open(path, 'rb').read()).hexdigest().encode()
+        elif kind == stat.S_IFLNK:
+            data = os.readlink(path)
+        attributes = sorted((a, os.getxattr(path, a, follow_symlinks=False))
+                            for a in os.listxattr(path, follow_symlinks=False))
+        link = first.setdefault((found.st_dev, found.st_ino), os.path.relpath(path, top))
+        if kind == stat.S_IFDIR:
+            link = b''
+        print(os.path.relpath(path, top), oct(found.st_mode), found.st_uid, found.st_gid,
+              found.st_mtime_ns, data, attributes, link)
+"#;
+
+fn listed(tree: &Path) -> BTreeMap<String, String> {
+    let text = judge(&["python3", "-c", LIST, tree.to_str().unwrap()], Path::new("/"));
+    let split = |line: &str| {
+        let (path, rest) = line.split_once(' ').unwrap();
+        (path.to_owned(), rest.to_owned())
+    };
+    text.lines().map(split).collect()
+}
+
+/// Sees that a tree is the stored one, but for the name.
+#[track_caller]
+fn assert_stored(sandbox: &Sandbox, tree: &Path) {
+    let trees = fs::read_dir(sandbox.path("store/host/trees")).unwrap();
+    let mut trees = trees.map(|tree| tree.unwrap().path().join("rootfs"));
+    let stored = trees.find(|tree| tree.join("srv2").exists()).expect("the last layer is stored");
+    let (mut stored, mut written) = (listed(&stored), listed(tree));
+    for named in ["b'etc/hostname'", "b'etc/own'", "b'etc/app'"] {
+        assert!(stored.remove(named).is_some() && written.remove(named).is_some(), "{named}");
+    }
+    assert!(stored.len() > 70, "{stored:#?}");
+    for (path, what) in &stored {
+        assert_eq!(written.get(path), Some(what), "{path}");
+    }
+    assert_eq!(written.len(), stored.len());
+    let read = |path: &str| fs::read_to_string(tree.join(path)).unwrap();
+    assert_eq!(read("etc/hostname"), "localhost lives in /var/lib/lxc/localhost\n");
+    assert_eq!(read("etc/app"), "localhostmore\n");
+    assert_eq!(fs::read_link(tree.join("etc/own")).unwrap(), PathBuf::from("localhost"));
+    assert!(!read("etc/hostname").contains("placeholder"));
+}
+
+#[test]
+fn an_image_unpacks_to_what_is_stored() {
+    if !root() {
+        return;
+    }
+    let sandbox = role();
+    let ran = sandbox.run(["build", "m.toml", "-o", "oci:../image:web", "-o", "tar:../web.tar"]);
+    ran.exits(0).shows("written to ../image\n");
+    ran.mentions("no archive can hold a socket: /d/socket\n");
+    ran.mentions("device nodes are left out: /d/device\n");
+    ran.mentions("no archive can hold a name that begins with `.wh.`: /d/.wh.mine\n");
+    let at = sandbox.path("");
+    judge(&["umoci", "unpack", "--image", "image:web", "bundle"], &at);
+    assert_stored(&sandbox, &sandbox.path("bundle/rootfs"));
+    fs::create_dir(sandbox.path("tree")).unwrap();
+    judge(&["tar", "--xattrs", "--xattrs-include=*", "-C", "tree", "-xpf", "web.tar"], &at);
+    assert_stored(&sandbox, &sandbox.path("tree"));
+
+    let config = judge(&["skopeo", "inspect", "--config", "oci:image:web"], &at);
+    let config: serde_json::Value = serde_json::from_str(&config).unwrap();
+    let environment = config["config"]["Env"].as_array().unwrap();
+    assert!(environment.contains(&"STAGE=test".into()), "{environment:?}");
+    let label = config["config"]["Labels"]["org.layered-template.lxc-config"].as_str().unwrap();
+    assert!(label.contains("lxc.tty.max = 2\n") && !label.contains("placeholder"), "{label}");
+    // Another image of the layout stays, and both can be copied.
+    sandbox.run(["build", "m.toml", "--output", "oci:../image:other"]).exits(0);
+    for tag in ["web", "other"] {
+        judge(
+            &["skopeo", "copy", "-q", &format!("oci:image:{tag}"), &format!("dir:copy-{tag}")],
+            &at,
+        );
+    }
+}
+
+#[test]
+fn what_is_written_is_the_same_byte_for_byte() {
+    if !root() {
+        return;
+    }
+    let outputs: Vec<_> = (0..2)
+        .map(|_| {
+            let sandbox = role().env("SOURCE_DATE_EPOCH", "1700000000");
+            let words =
+                ["oci:../image:web", "tar:../w.tar.gz", "tar:../w.tar.xz", "tar:../w.tar.zst"];
+            let words = words.iter().flat_map(|word| ["-o", word]);
+            sandbox.run(["build", "m.toml", "--quiet"].into_iter().chain(words)).exits(0);
+            let at = sandbox.path("");
+            judge(&["sh", "-c", "sha256sum image/index.json image/blobs/sha256/* w.tar.*"], &at)
+        })
+        .collect();
+    assert_eq!(outputs[0].lines().count(), 1 + 5 + 3, "{}", outputs[0]);
+    assert_eq!(outputs[0], outputs[1]);
+}
+
+#[test]
+fn what_cannot_be_written_is_told_and_leaves_nothing() {
+    if !root() {
+        return;
+    }
+    let sandbox = role();
+    for (target, why) in [
+        ("zip:x", "expected `tar:FILE`, `oci:DIR:TAG` or `lxc-local:DIR`"),
+        ("oci:x", "needs a tag"),
+        ("tar:", "names no file"),
+    ] {
+        sandbox.run(["build", "m.toml", "-o", target]).exits(2).mentions(why);
+    }
+    sandbox
+        .run(["build", "m.toml", "m.toml", "-o", "tar:x"])
+        .exits(2)
+        .mentions("a single manifest");
+    sandbox
+        .run(["build", "m.toml", "-o", "tar:/nowhere/x.tar"])
+        .exits(8)
+        .mentions("/nowhere/x.tar");
+    assert!(!sandbox.role().join("x").exists());
+    // What each container has of its own is in no image.
+    let own = "manifest = 1\n[[layer]]\nname = \"os\"\ntemplate = \"fake\"\n[[layer]]\nname = \"own\"\n\
+               post = \"true\"\n";
+    fs::write(sandbox.role().join("own.toml"), own).unwrap();
+    let ran = sandbox.run(["build", "own.toml", "-o", "tar:../own.tar"]);
+    ran.exits(8).mentions("layer `own` is made in each container");
+    assert!(!sandbox.path("own.tar").exists());
+}
