@@ -18,6 +18,9 @@ pub mod diagnostic;
 pub mod digest;
 pub(crate) mod execute;
 mod export;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzz;
 pub(crate) mod host;
 pub mod layers;
 pub mod lxc;

@@ -37,6 +37,8 @@ pub(crate) use copy::copy;
 pub(crate) use escape::escape;
 pub(crate) use immutable::loosened;
 pub(crate) use interrupt::Interrupt;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use listing::seal;
 pub(crate) use listing::{
     Baseline, Difference, LONGEST_TEXT, Listed, ListedFile, ListedKind, Listing, Occurrence,
     OccurrenceKind, Search, Step, steps,

@@ -21,7 +21,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module, and those that it may use.
-const MAY_USE: [(&str, &str); 20] = [
+const MAY_USE: [(&str, &str); 21] = [
     ("layers", ""),
     ("shell", ""),
     ("digest", ""),
@@ -47,6 +47,7 @@ const MAY_USE: [(&str, &str); 20] = [
         "layers shell digest source diagnostic lxc manifest chain plan cache record host observe tree store \
          execute export",
     ),
+    ("fuzz", "digest source diagnostic lxc manifest chain plan tree store"),
     ("lib", ""),
     ("main", "cli"),
 ];

@@ -122,7 +122,11 @@ impl Entry {
     /// Also where a byte of the document is not as it was written; [`io::ErrorKind::Unsupported`] where
     /// another version of the program wrote it.
     pub(crate) fn read(store: &Store, id: EntryId) -> io::Result<Self> {
-        let bytes = files::read_regular(&store.document(id), LARGEST)?;
+        Self::parse(&files::read_regular(&store.document(id), LARGEST)?, id)
+    }
+
+    /// Reads the document of the entry that has this name.
+    pub(crate) fn parse(bytes: &[u8], id: EntryId) -> io::Result<Self> {
         let damaged = || io::Error::other("it is damaged");
         let end = bytes.iter().position(|byte| *byte == b'\n').ok_or_else(damaged)?;
         let (head, text) = (&bytes[..end], &bytes[end + 1..]);
@@ -146,10 +150,19 @@ impl Entry {
 
     /// Writes the document: from then on the entry exists.
     pub(super) fn write(&self, store: &Store) -> io::Result<()> {
-        let text = serde_json::to_vec(self)?;
-        let mut bytes = format!("{}\n", Digest::of(&text)).into_bytes();
-        bytes.extend_from_slice(&text);
-        write_whole(&store.document(self.id), &bytes)
+        write_whole(&store.document(self.id), &self.to_bytes()?)
+    }
+
+    /// Returns the document, for [`Entry::parse`].
+    pub(crate) fn to_bytes(&self) -> io::Result<Vec<u8>> {
+        Ok(Self::seal(&serde_json::to_vec(self)?))
+    }
+
+    /// Returns a text behind its digest.
+    pub(crate) fn seal(text: &[u8]) -> Vec<u8> {
+        let mut bytes = format!("{}\n", Digest::of(text)).into_bytes();
+        bytes.extend_from_slice(text);
+        bytes
     }
 
     /// Returns what is to be known of it for a container to be made from it.

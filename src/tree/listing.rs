@@ -27,6 +27,8 @@ pub(crate) use delta::{Step, steps};
 pub(crate) use difference::{Change, Difference};
 pub(crate) use reading::LONGEST_TEXT;
 pub(crate) use search::Search;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use text::seal;
 pub(super) use unchanged::{Directory, Same, Unchanged, unchanged};
 
 /// What a tree holds: its top first, and each directory before what is in it, which is sorted by

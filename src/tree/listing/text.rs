@@ -24,11 +24,16 @@ const LONGEST: u64 = 1 << 30;
 const END: &[u8] = b"end\t";
 
 /// Writes a listing.
-pub(super) fn write(listing: &Listing, mut to: impl Write) -> io::Result<()> {
+pub(super) fn write(listing: &Listing, to: impl Write) -> io::Result<()> {
     let mut text = Vec::with_capacity(listing.entries.len() * 128);
     for entry in &listing.entries {
         line(entry, &mut text)?;
     }
+    seal(text, to)
+}
+
+/// Writes the lines of a listing, with what stands before and behind them.
+pub(crate) fn seal(mut text: Vec<u8>, mut to: impl Write) -> io::Result<()> {
     let digest = Digest::of(&text);
     text.extend_from_slice(END);
     writeln!(text, "{}", hex(digest))?;

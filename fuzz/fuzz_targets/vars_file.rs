@@ -1,0 +1,5 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &str| {
+    layered_template::fuzz::vars_file(data);
+});
