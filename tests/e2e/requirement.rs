@@ -36,11 +36,21 @@ pub(crate) fn met(caller: Caller, commands: &[&str]) -> bool {
 /// Whether tests are asked for that install whole distributions; if not, that is said. The host lacks
 /// no ability then, so that `LT_REQUIRE_E2E` does not demand it.
 pub(crate) fn network() -> bool {
-    let asked = std::env::var_os("LT_NETWORK").is_some_and(|value| value == "1");
+    let asked = asked_for("LT_NETWORK");
     if !asked {
         say("LT_NETWORK=1 is not set");
     }
     asked
+}
+
+/// Whether tests are asked for that take many minutes. They belong to `make test-slow`, and `make test`
+/// does not lack them.
+pub(crate) fn slow() -> bool {
+    asked_for("LT_SLOW")
+}
+
+fn asked_for(variable: &str) -> bool {
+    std::env::var_os(variable).is_some_and(|value| value == "1")
 }
 
 /// Says that a test, or the rest of one, is not run.
@@ -66,7 +76,7 @@ pub(crate) fn tell(text: &str) {
 }
 
 fn demanded() -> bool {
-    std::env::var_os("LT_REQUIRE_E2E").is_some_and(|value| value == "1")
+    asked_for("LT_REQUIRE_E2E")
 }
 
 fn unmet(caller: Caller, commands: &[&str]) -> Option<String> {
