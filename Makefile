@@ -8,12 +8,21 @@ PROGRAM = target/release/layered-template
 TEMPLATES ?= /usr/share/lxc/templates
 # How many random sequences of file operations are tried, as root and as mapped root each.
 SEQUENCES ?= 1000
+# How long each fuzz target runs.
+FUZZ_SECONDS ?= 60
 # What tests could not do on this host, with the reasons.
 SKIPPED = target/skipped
-SCRIPTS = .ci/run docs/images/draw.sh tests/requirements.sh examples/hello/demo.sh \
-    $(wildcard tests/bench/*.sh examples/roles/files/*.sh)
+export LT_SKIPPED = $(abspath $(SKIPPED))
+# Subcommands of cargo that cargo does not bring.
+TOOLS = target/tools
+SCRIPTS = .ci/run docs/images/draw.sh examples/hello/demo.sh \
+    $(wildcard fuzz/*.sh tests/*.sh tests/bench/*.sh tests/e2e/lxc_tests/*.sh examples/roles/files/*.sh)
 
-.PHONY: all demo test test-network lint bench install uninstall clean
+.PHONY: all demo test test-network test-slow fuzz lint bench install uninstall clean
+
+# The last line is the test runner's, so that the sum stands before the last tests.
+SUM = if [ -s $(SKIPPED) ]; then echo "skipped:"; sort $(SKIPPED) | uniq -c; \
+    else echo "nothing was skipped"; fi
 
 all: $(PROGRAM)
 
@@ -29,14 +38,26 @@ demo: $(PROGRAM)
 # LT_NETWORK=1 adds the tests that install whole distributions.
 test:
 	@sh tests/requirements.sh $(if $(LT_NETWORK),network,test)
-	$(MAKE) --no-print-directory lint
 	@rm -f $(SKIPPED)
+	$(MAKE) --no-print-directory lint
 	LT_SEQUENCES=$(SEQUENCES) $(CARGO) test --locked --lib --bins --test architecture
-	LT_SKIPPED=$(abspath $(SKIPPED)) \
-	    $(CARGO) test --locked --test cli --test docs --test e2e --test layers
-	@if [ -s $(SKIPPED) ]; then echo "skipped:"; sort $(SKIPPED) | uniq -c; \
-	    else echo "nothing was skipped"; fi
+	$(CARGO) test --locked --test cli --test docs --test e2e --test layers
+	@$(SUM)
 	$(CARGO) test --locked --test manifests
+
+# What takes long: the oldest Rust, a static program, LXC's own tests, and a minute of fuzzing for
+# each target.
+test-slow:
+	@sh tests/requirements.sh slow
+	@CARGO="$(CARGO)" sh tests/slow.sh
+	@$(SUM)
+	$(CARGO) test --locked --test manifests
+
+# Before a release: `make fuzz FUZZ_SECONDS=3600`.
+fuzz:
+	@sh tests/requirements.sh slow
+	@CARGO="$(CARGO)" sh tests/tools.sh $(TOOLS)
+	@PATH="$(abspath $(TOOLS))/bin:$$PATH" CARGO="$(CARGO)" sh fuzz/run.sh $(FUZZ_SECONDS)
 
 # Whole distributions, from the mirror that this host installs its own packages from: minutes.
 test-network:
@@ -48,9 +69,10 @@ lint:
 	$(CARGO) clippy --locked --all-targets -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --locked --quiet --no-deps --lib
 	@if command -v shellcheck >/dev/null; then shellcheck $(SCRIPTS); \
-	    else echo "shellcheck is not installed: scripts are not checked" >&2; fi
-	@if command -v cargo-deny >/dev/null; then $(CARGO) deny --offline check licenses bans sources; \
-	    else echo "cargo-deny is not installed: licences are not checked" >&2; fi
+	    else sh tests/skip.sh "shellcheck is not installed: scripts are not checked"; fi
+	@if CARGO="$(CARGO)" sh tests/tools.sh $(TOOLS); then \
+	    PATH="$(abspath $(TOOLS))/bin:$$PATH" $(CARGO) deny --locked check licenses bans sources; \
+	    else sh tests/skip.sh "cargo-deny cannot be installed: licences are not checked"; fi
 
 bench: $(PROGRAM)
 	@sh tests/requirements.sh bench

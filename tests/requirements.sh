@@ -17,6 +17,7 @@ zstd zstd
 wget wget
 openssl openssl
 python3 python3
+pip python3-pip
 skopeo skopeo
 umoci umoci
 jq jq
@@ -32,6 +33,9 @@ network="$test
 debian-distro-info distro-info
 debootstrap debootstrap
 mmdebstrap mmdebstrap"
+slow="$test
+ip iproute2
+g++ g++"
 bench="$test
 hyperfine hyperfine
 debootstrap debootstrap
@@ -43,8 +47,9 @@ case ${1:-} in
     demo) wanted=$demo ;;
     test) wanted=$test ;;
     network) wanted=$network ;;
+    slow) wanted=$slow ;;
     bench) wanted=$bench ;;
-    *) echo "usage: $0 demo|test|network|bench" >&2; exit 2 ;;
+    *) echo "usage: $0 demo|test|network|slow|bench" >&2; exit 2 ;;
 esac
 
 there() {
@@ -52,6 +57,7 @@ there() {
         lxc-busybox) [ -e /usr/share/lxc/templates/lxc-debian ] ;;
         # The other busybox of Debian is not static, and no rootfs can be made of it.
         busybox) [ -e /usr/share/doc/busybox-static ] ;;
+        pip) python3 -m pip --version >/dev/null 2>&1 ;;
         *) PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null ;;
     esac
 }
