@@ -181,7 +181,7 @@ fn discard_unfinished(
         return taken.transpose().map(|taken| taken.is_some());
     };
     // A claim on what is whole would be in the way of those who use it.
-    let is_kept = || Ok::<_, io::Error>(store.document(id).try_exists()? || users.needs(id));
+    let is_kept = || Ok::<_, io::Error>(store.has_document(id)? || users.needs(id));
     if is_kept()? {
         return Ok(false);
     }

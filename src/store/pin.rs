@@ -54,7 +54,7 @@ impl Store {
     pub(crate) fn pin(&self, id: EntryId) -> io::Result<Pinned> {
         let Some(tree) = self.tree(id)? else { return Ok(Pinned::Gone) };
         let is_held = try_lock(&tree, FlockOperation::NonBlockingLockShared)?;
-        Ok(match (is_held, self.document(id).try_exists()?) {
+        Ok(match (is_held, self.has_document(id)?) {
             (_, false) => Pinned::Gone,
             (true, true) => Pinned::Held(Pin { _tree: tree }),
             (false, true) => Pinned::Busy,
@@ -69,6 +69,15 @@ impl Store {
             None => true,
         };
         Ok(is_free.then_some(Claim { _tree: tree }))
+    }
+
+    /// Tells whether an entry is there, whatever stands where its document should.
+    pub(super) fn has_document(&self, id: EntryId) -> io::Result<bool> {
+        match std::fs::symlink_metadata(self.document(id)) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Opens the directory of an entry's tree; nothing, where there is none.

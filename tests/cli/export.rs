@@ -56,7 +56,7 @@ fn judge(words: &[&str], at: &Path) -> String {
 }
 
 /// What there is in a tree: each path with all that an archive carries of it.
-const LIST: &str = r#"
+const LIST: &str = r"
 import hashlib, os, stat, sys
 top = os.fsencode(sys.argv[1])
 first = {}
@@ -80,7 +80,7 @@ for directory, names, files in os.walk(top):
             link = b''
         print(os.path.relpath(path, top), oct(found.st_mode), found.st_uid, found.st_gid,
               found.st_mtime_ns, data, attributes, link)
-"#;
+";
 
 fn listed(tree: &Path) -> BTreeMap<String, String> {
     let text = judge(&["python3", "-c", LIST, tree.to_str().unwrap()], Path::new("/"));
