@@ -293,7 +293,8 @@ impl Run<'_> {
     fn log(&mut self, bytes: &[u8]) {
         if let Some(directory) = &mut self.context.directory {
             let text = String::from_utf8_lossy(bytes);
-            directory.write(self.context.secrets.mask(&text).as_bytes());
+            let text = self.context.secrets.mask(&text);
+            directory.write(crate::shell::printable(&text).as_bytes());
         }
     }
 

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::fmt::Write;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 
 /// Returns `text` with every control character but the line feed and the tab shown as an escape,
@@ -80,16 +81,41 @@ pub(crate) fn has_control(word: impl AsRef<OsStr>) -> bool {
     word.as_ref().as_bytes().iter().any(u8::is_ascii_control)
 }
 
-/// C0 and C1 controls, and the marks that reorder or hide text (bidirectional controls, zero width
-/// and line separators): a diff or a log must read as what it is.
+/// C0 and C1 controls, and the marks that reorder or hide text (bidirectional controls, what has no
+/// width, line separators, blank letters, tags): a diff or a log must read as what it is.
 fn is_hostile(character: char) -> bool {
     match character {
         '\n' | '\t' => false,
-        '\u{200b}'..='\u{200f}'
+        '\u{ad}'
+        | '\u{61c}'
+        | '\u{115f}'..='\u{1160}'
+        | '\u{180e}'
+        | '\u{200b}'..='\u{200f}'
         | '\u{2028}'..='\u{202e}'
-        | '\u{2060}'..='\u{2069}'
-        | '\u{feff}' => true,
+        | '\u{2060}'..='\u{206f}'
+        | '\u{3164}'
+        | '\u{feff}'
+        | '\u{ffa0}'
+        | '\u{fff9}'..='\u{fffb}'
+        | '\u{1d173}'..='\u{1d17a}'
+        | '\u{e0000}'..='\u{e007f}' => true,
         _ => character.is_control(),
+    }
+}
+
+/// A writer of text for people, which shows as [`printable`] does what is written to it.
+#[derive(Debug)]
+pub(crate) struct Printable<W>(pub(crate) W);
+
+impl<W: io::Write> io::Write for Printable<W> {
+    /// Takes all of `bytes`, which are whole characters.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write_all(printable(&String::from_utf8_lossy(bytes)).as_bytes())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
     }
 }
 
@@ -101,6 +127,7 @@ mod tests {
     fn control_characters_become_visible() {
         assert_eq!(printable("a\tb\n"), "a\tb\n");
         assert_eq!(printable("\u{1b}[31m\u{9b}\u{202e}\r"), "\\u{1b}[31m\\u{9b}\\u{202e}\\u{d}");
+        assert_eq!(printable("a\u{61c}\u{e0041}b\u{ad}"), "a\\u{61c}\\u{e0041}b\\u{ad}");
         assert_eq!(one_line("a\nb\t"), "a\\nb\\t");
     }
 

@@ -17,8 +17,8 @@ pub(super) fn main(arguments: &DoctorArguments) -> u8 {
     let faultless =
         findings.iter().all(|finding| matches!(finding.verdict, Verdict::Ok | Verdict::Note));
     let status = if faultless { 0 } else { FINDINGS };
-    output::printed(status, |to| match arguments.format {
-        ReportFormat::Text => {
+    match arguments.format {
+        ReportFormat::Text => output::printed(status, |to| {
             for Finding { verdict, subject, says, advice } in &findings {
                 let says = shell::one_line(says);
                 writeln!(to, "{:4} {subject:16} {says}", verdict.to_string())?;
@@ -27,12 +27,12 @@ pub(super) fn main(arguments: &DoctorArguments) -> u8 {
                 }
             }
             Ok(())
-        }
-        ReportFormat::Json => {
+        }),
+        ReportFormat::Json => output::printed_data(status, |to| {
             serde_json::to_writer_pretty(&mut *to, &findings)?;
             to.write_all(b"\n")
-        }
-    })
+        }),
+    }
 }
 
 /// Looks at where layers are stored. A run goes on without the store where this is a fault.

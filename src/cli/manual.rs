@@ -11,13 +11,13 @@ const NAME: &str = "layered-template";
 pub(super) fn completions(arguments: &CompletionArguments) -> u8 {
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut Cli::command(), NAME, &mut script);
-    output::printed(0, |to| to.write_all(&script))
+    output::printed_data(0, |to| to.write_all(&script))
 }
 
 pub(super) fn main(arguments: &ManArguments) -> u8 {
     let command = Cli::command();
     let Some(directory) = &arguments.output else {
-        return output::printed(0, |to| clap_mangen::Man::new(command).render(to));
+        return output::printed_data(0, |to| clap_mangen::Man::new(command).render(to));
     };
     match clap_mangen::generate_to(command, directory) {
         Ok(()) => 0,

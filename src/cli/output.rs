@@ -1,5 +1,6 @@
 //! Standard output for what was asked for; standard error for all else.
 
+use std::borrow::Cow;
 use std::io::{self, BufWriter, IsTerminal, Write};
 
 use tracing_subscriber::filter::LevelFilter;
@@ -7,6 +8,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::diagnostic::Report;
+use crate::shell::Printable;
 
 /// The variable that sets how much is traced: `error` to `trace`.
 const VARIABLE: &str = "LAYERED_TEMPLATE_LOG";
@@ -61,7 +63,21 @@ pub(super) fn line(text: &str) -> String {
 
 /// Says something on standard error, ended by a line feed.
 pub(super) fn say(text: &str) {
+    say_styled(&crate::shell::printable(text));
+}
+
+/// Says something in which nothing but the program's own colours can drive a terminal.
+fn say_styled(text: &str) {
     let _ = io::stderr().lock().write_all(line(text).as_bytes());
+}
+
+/// Says what is wrong with the words of the command line, or shows the help that they ask for.
+pub(super) fn words(error: &clap::Error) {
+    // It quotes the words as they are.
+    match crate::shell::printable(&error.render().to_string()) {
+        Cow::Borrowed(_) => drop(error.print()),
+        Cow::Owned(shown) => say(&shown),
+    }
 }
 
 /// Returns the line that says what is wrong.
@@ -72,21 +88,26 @@ pub(super) fn fault(message: &str, styled: bool) -> String {
 
 /// Says what is wrong, in one line and perhaps a hint.
 pub(super) fn error(message: &str, hint: Option<&str>) {
-    say(&fault(message, styled()));
+    say_styled(&fault(message, styled()));
     if let Some(hint) = hint {
-        say(&format!("\nhint: {}", crate::shell::printable(hint)));
+        say(&format!("\nhint: {hint}"));
     }
 }
 
 /// Shows diagnostics.
 pub(super) fn diagnostics(report: &Report) {
     if !report.is_empty() {
-        say(&report.to_text(styled()));
+        say_styled(&report.to_text(styled()));
     }
 }
 
-/// Writes what was asked for. That nobody reads it to its end is no fault.
+/// Writes what was asked for, as text for people. That nobody reads it to its end is no fault.
 pub(super) fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    print_data(|to| write(&mut Printable(to)))
+}
+
+/// Writes what was asked for, as a program reads it.
+pub(super) fn print_data(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     let mut to = BufWriter::with_capacity(64 * 1024, io::stdout().lock());
     match write(&mut to).and_then(|()| to.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -94,9 +115,14 @@ pub(super) fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io:
     }
 }
 
-/// Writes what was asked for, and returns the exit status: `status`, if it could be written.
+/// Writes text for people, and returns the exit status: `status`, if it could be written.
 pub(super) fn printed(status: u8, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> u8 {
-    match print(write) {
+    printed_data(status, |to| write(&mut Printable(to)))
+}
+
+/// Does the same for what a program reads.
+pub(super) fn printed_data(status: u8, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> u8 {
+    match print_data(write) {
         Ok(()) => status,
         Err(fault) => {
             error(&format!("standard output: {fault}"), None);

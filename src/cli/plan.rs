@@ -22,19 +22,19 @@ pub(super) fn main(arguments: &PlanArguments) -> u8 {
     let ladder = prepared.ladder();
     let plan = ladder.annotate(&prepared.plan, &prepared.cache);
     let ends_with = if pin_holds(&plan) { 0 } else { status::UPSTREAM };
-    output::printed(ends_with, |to| match arguments.format {
-        PlanFormat::Text => {
+    match arguments.format {
+        PlanFormat::Text => output::printed(ends_with, |to| {
             let detail = if arguments.verbose > 0 { Detail::Whole } else { Detail::Lines };
             plan::text(&plan, detail, to)?;
             ladder.text(detail, to)
-        }
-        PlanFormat::Mermaid => plan::mermaid(&plan, to),
-        PlanFormat::Json => {
+        }),
+        PlanFormat::Mermaid => output::printed(ends_with, |to| plan::mermaid(&plan, to)),
+        PlanFormat::Json => output::printed_data(ends_with, |to| {
             let document = PlanDocument { plan: &plan, ladder: &ladder };
             serde_json::to_writer_pretty(&mut *to, &document)?;
             to.write_all(b"\n")
-        }
-    })
+        }),
+    }
 }
 
 fn request(arguments: &PlanArguments) -> Result<Request, String> {

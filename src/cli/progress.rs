@@ -40,7 +40,7 @@ struct Quiet {
 impl Observer for Quiet {
     fn event(&mut self, event: &Event<'_>) {
         if let Event::Note(text) = event {
-            self.output.say(&line(&format!("warning: {text}")));
+            self.output.say(&warning(text));
         }
     }
 }
@@ -78,7 +78,7 @@ impl Observer for Text {
             Event::Ended { succeeded, elapsed, .. } => self.end(*succeeded, *elapsed),
             Event::Note(text) => {
                 self.close();
-                self.say(&line(&format!("warning: {text}")));
+                self.say(&warning(text));
             }
         }
     }
@@ -167,6 +167,10 @@ impl Text {
     }
 }
 
+fn warning(text: &str) -> String {
+    line(&format!("warning: {}", shell::printable(text)))
+}
+
 fn line_of(bytes: &[u8]) -> Line {
     if bytes.last() == Some(&b'\n') { Line::Whole } else { Line::Partial }
 }
@@ -176,7 +180,7 @@ fn head(subject: &Subject) -> String {
     match &subject.doing {
         Doing::Step(phase) => format!("{layer}: {phase}"),
         Doing::Upstream(template) => format!("{layer}: template {}", shell::one_line(template)),
-        Doing::Drop(path) => format!("{layer}: file {path}"),
+        Doing::Drop(path) => format!("{layer}: file {}", shell::one_line(path)),
         Doing::Config => format!("{layer}: config"),
         Doing::Store => format!("{layer}: store"),
     }

@@ -121,7 +121,8 @@ impl Told<'_> {
         let status = match execute::run(self.plan, self.cache, context) {
             Ok(()) => 0,
             Err(failure) if failure.informational() => {
-                self.output.say(&output::line(&format!("{failure}; no container is kept")));
+                let said = format!("{failure}; no container is kept");
+                self.output.say(&output::line(&crate::shell::printable(&said)));
                 failure.status
             }
             Err(failure) => {

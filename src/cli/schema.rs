@@ -10,5 +10,5 @@ pub(super) fn main(arguments: &SchemaArguments) -> u8 {
         Schema::Plan => include_str!("../../schema/plan.schema.json"),
         Schema::Record => include_str!("../../schema/record.schema.json"),
     };
-    output::printed(0, |to| to.write_all(text.as_bytes()))
+    output::printed_data(0, |to| to.write_all(text.as_bytes()))
 }

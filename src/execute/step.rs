@@ -276,7 +276,7 @@ impl Watcher for OutputSink<'_> {
 
     fn note(&mut self, text: &str) {
         if let Some(directory) = self.directory {
-            directory.write(format!("{text}\n").as_bytes());
+            directory.write(format!("{}\n", shell::printable(text)).as_bytes());
         }
         self.observer.event(&Event::Note(text));
     }

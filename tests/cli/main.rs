@@ -22,6 +22,7 @@ mod create;
 mod depth;
 mod disk;
 mod drops;
+mod escapes;
 mod export;
 mod filesystems;
 mod gc;

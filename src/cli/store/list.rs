@@ -119,13 +119,15 @@ pub(super) fn list(
             age: now.saturating_sub(made_at) / 1000,
             users: users.iter().map(|path| path.display().to_string()).collect(),
         };
-        output::print(|to| match format {
-            ReportFormat::Json => {
+        match format {
+            ReportFormat::Json => output::print_data(|to| {
                 serde_json::to_writer(&mut *to, &shown)?;
                 to.write_all(b"\n")
+            }),
+            ReportFormat::Text => {
+                output::print(|to| line(&names.name(id), names.widths, &shown, to))
             }
-            ReportFormat::Text => line(&names.name(id), names.widths, &shown, to),
-        })?;
+        }?;
     }
     Ok(0)
 }
