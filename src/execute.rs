@@ -12,6 +12,7 @@ mod failure;
 mod fetch;
 mod handed;
 mod inside;
+mod keep;
 mod observe;
 mod output_tail;
 mod step;
@@ -27,7 +28,6 @@ use std::rc::Rc;
 
 pub(crate) use failure::{Failure, status};
 pub(crate) use observe::{Doing, Event, Observer, Subject};
-pub(crate) use output_tail::OutputTail;
 pub(crate) use supply::Filled;
 use supply::Supply;
 use workspace::Workspace;
@@ -35,12 +35,10 @@ use workspace::Workspace;
 use crate::cache::Cache;
 use crate::chain::Secrets;
 use crate::host::caller::Caller;
-use crate::host::child::End;
 use crate::host::event_loop::EventLoop;
 use crate::host::interrupts::Work;
 use crate::host::rootfs::Rootfs;
-use crate::host::state::{KeptRun, RunDirectory};
-use crate::host::userns::Ids;
+use crate::host::state::RunDirectory;
 use crate::host::{child, files, lxcpath, mounts};
 use crate::manifest::{LayerName, Phase};
 use crate::plan::{Act, Inner, Layer, Plan, Step};
@@ -308,53 +306,14 @@ impl Run<'_> {
             KeptRootfs::NotTried => None,
             KeptRootfs::Tried(kept) => kept,
         };
-        if let Some(fault) = self.context.directory.as_ref().and_then(RunDirectory::fault) {
+        let Some(directory) = &mut self.context.directory else { return failure };
+        directory.keep();
+        let log = Some(directory.log());
+        if let Some(fault) = directory.fault() {
             let note = format!("the log ends early: {fault}");
             self.note(&note);
         }
-        let Some(directory) = &mut self.context.directory else { return failure };
-        directory.keep();
-        Failure { log: Some(directory.log()), rootfs, ..failure }
-    }
-
-    /// Copies the failed rootfs, since what made the container removes it.
-    fn keep_rootfs(&mut self) -> Option<PathBuf> {
-        let rootfs = Rootfs::open(&self.workspace.rootfs);
-        if rootfs.and_then(|rootfs| rootfs.fingerprint()).is_ok_and(|found| found.is_empty()) {
-            self.note("the failed rootfs is still empty, and is not kept");
-            return None;
-        }
-        let to = self.context.directory.as_ref()?.place("rootfs");
-        let mut copy = step::host_command("cp");
-        copy.args(["-a", "--reflink=auto", "--"]).arg(&self.workspace.rootfs).arg(&to);
-        let options = child::SpawnOptions { work: Work::Final, ..child::SpawnOptions::default() };
-        let mut faults = Faults::default();
-        match self.context.events.run(copy, options, &mut faults) {
-            Ok(End::Own(status)) if status.success() => {
-                let name = self.plan.container.name.clone();
-                let run = KeptRun { name, ids: Ids::of_this_process() };
-                let noted = self.context.directory.as_ref()?.describe(&run);
-                if let Err(error) = noted {
-                    self.note(&format!("the kept rootfs cannot be entered by name: {error}"));
-                }
-                Some(to)
-            }
-            Ok(end) => {
-                // A part of it would only fill the disk further.
-                let _ = std::fs::remove_dir_all(&to);
-                let reason = match end {
-                    End::Own(status) => ended::describe(status),
-                    End::TimedOut | End::Interrupted(_) => "was interrupted".to_owned(),
-                };
-                let said = faults.0.tail();
-                self.note(&format!("the failed rootfs could not be kept: cp {reason}: {said}"));
-                None
-            }
-            Err(error) => {
-                self.note(&format!("the failed rootfs could not be kept: {error}"));
-                None
-            }
-        }
+        Failure { log, rootfs, ..failure }
     }
 
     /// Tells whether a step's output is shown on a terminal, where time can be seen to pass.
@@ -365,15 +324,5 @@ impl Run<'_> {
             work: if step.phase == Phase::Finally { Work::Final } else { Work::Ordinary },
             ..child::SpawnOptions::default()
         }
-    }
-}
-
-/// What a command of the program's own complains of.
-#[derive(Default)]
-struct Faults(OutputTail);
-
-impl child::Watcher for Faults {
-    fn output(&mut self, bytes: &[u8]) {
-        self.0.add(bytes);
     }
 }

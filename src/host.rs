@@ -20,6 +20,7 @@ pub(crate) mod holes;
 pub(crate) mod inheritance;
 pub(crate) mod interrupts;
 pub(crate) mod kernel;
+mod log;
 pub(crate) mod lxc_version;
 pub(crate) mod lxcpath;
 pub(crate) mod machine;

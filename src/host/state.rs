@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::caller::Caller;
 use super::files;
+use super::log::{self, Log};
 use super::userns::Ids;
 
 /// The variable that puts the state directory elsewhere.
@@ -51,7 +52,7 @@ pub(crate) fn directory(caller: &Caller) -> Option<PathBuf> {
 #[derive(Debug)]
 pub(crate) struct RunDirectory {
     path: PathBuf,
-    log: File,
+    log: Log,
     owner: OwnerIds,
     kept: bool,
     /// Why nothing more is written into the log.
@@ -88,7 +89,7 @@ impl RunDirectory {
                 other => Some(other.map(|()| path)),
             })
             .unwrap_or_else(|| Err(io::ErrorKind::AlreadyExists.into()))?;
-        let log = make_file(&path.join("log"), owner)?;
+        let log = Log::make(&path.join("log"), owner)?;
         Ok(Self { path, log, owner, kept: false, fault: None })
     }
 
@@ -100,7 +101,7 @@ impl RunDirectory {
     /// Adds to the log. That a log cannot be written ends no run.
     pub(crate) fn write(&mut self, bytes: &[u8]) {
         if self.fault.is_none() {
-            self.fault = self.log.write_all(bytes).err();
+            self.fault = self.log.write(bytes).err();
         }
     }
 
@@ -120,9 +121,11 @@ impl RunDirectory {
         self.path.join(name)
     }
 
-    /// Keeps the directory for people to look at.
+    /// Keeps the directory for people to look at, and makes the log one that they can read.
     pub(crate) fn keep(&mut self) {
         self.kept = true;
+        let finished = self.log.finish();
+        self.fault = self.fault.take().or(finished.err());
     }
 }
 
@@ -189,8 +192,7 @@ fn forget_old(state: &Path) {
                 return None;
             }
             let path = entry.path();
-            let log = fs::symlink_metadata(path.join("log")).ok()?;
-            let written = log.modified().ok().filter(|_| log.is_file())?;
+            let written = log::written(&path.join("log"))?;
             // A run that goes on may not have written for a while.
             let old = written.elapsed().is_ok_and(|age| age > YOUNG);
             (old && !path.join("rootfs").exists()).then_some((written, path))
@@ -246,7 +248,7 @@ pub(crate) fn make_one(path: &Path, mode: u32, owner: OwnerIds) -> io::Result<()
     give(path, owner)
 }
 
-fn make_file(path: &Path, owner: OwnerIds) -> io::Result<File> {
+pub(super) fn make_file(path: &Path, owner: OwnerIds) -> io::Result<File> {
     let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)?;
     give(path, owner)?;
     Ok(file)

@@ -59,15 +59,47 @@ fn a_mount_that_is_left_in_the_rootfs_swallows_no_drop() {
 
 #[test]
 fn a_rootfs_that_cannot_be_kept_whole_is_not_kept() {
-    let role = format!("{ROLE}post = 'mkfifo \"$LXC_ROOTFS/etc/f\"; exit 1'\n");
-    // A copy that fails when it is half done.
-    let cp = "#!/bin/sh\nfor to; do :; done\nmkdir -p \"$to/half\"\nexit 1\n";
-    let sandbox = Sandbox::new().manifest(&role).program("tmp/cp", cp);
-    let path = format!("{}:/usr/bin:/bin", sandbox.path("tmp").display());
-    let sandbox = sandbox.env("PATH", path);
-    sandbox.template(["m.toml", "--keep-failed"]).exits(6).mentions("could not be kept");
-    for run in fs::read_dir(sandbox.state()).unwrap().flatten() {
-        assert!(!run.path().join("rootfs").exists(), "{}", run.path().display());
+    if !requirement::root() {
+        return;
+    }
+    let role = format!("{ROLE}post = 'head -c 1M /dev/zero >\"$LXC_ROOTFS/etc/f\"; exit 1'\n");
+    let sandbox = Sandbox::new().manifest(&role);
+    sandbox.shell();
+    fs::create_dir(sandbox.state()).unwrap();
+    let script = "mount -t tmpfs -o size=256k tmpfs ../state && \"$0\" \"$@\"; status=$?; \
+                  find ../state -mindepth 2; exit $status";
+    let mut command = sandbox.command("unshare");
+    command.args(["--mount", "--", "/bin/sh", "-c", script]).arg(sandbox.program_path());
+    command.args(sandbox.three()).args(["m.toml", "--keep-failed"]);
+    let ran = sandbox.ran(command);
+    ran.exits(6).mentions("warning: the failed rootfs could not be kept: `/etc/f`: No space left");
+    assert!(
+        ran.stdout().ends_with("/log\n") && ran.stdout().lines().count() == 1,
+        "{}",
+        ran.stdout()
+    );
+}
+
+#[test]
+fn a_rootfs_whose_paths_are_too_long_for_any_call_is_kept() {
+    let deep = "import os\nfor _ in range(30): os.mkdir('d' * 200); os.chdir('d' * 200)\n\
+                open('f', 'w').write('found')\n";
+    let sandbox = Sandbox::new()
+        .file("deep.py", deep)
+        .upstream(
+            "mkdir \"$rootfs/etc\"; cp deep.py \"$rootfs\"; cd \"$rootfs\" && python3 deep.py",
+        )
+        .layers("post = 'exit 1'\n");
+    for storage in ["none", "copy"] {
+        let _ = fs::remove_dir_all(sandbox.container());
+        let ran = sandbox.template(["m.toml", "--keep-failed", &format!("--storage={storage}")]);
+        ran.exits(6).mentions("  rootfs: ");
+        let kept = fs::read_dir(sandbox.state()).unwrap().next().unwrap().unwrap().path();
+        let look = "import os\nfor _ in range(30): os.chdir('d' * 200)\nprint(open('f').read())\n";
+        let mut command = sandbox.command("python3");
+        command.args(["-c", look]).current_dir(kept.join("rootfs"));
+        sandbox.ran(command).exits(0).prints("found\n");
+        fs::remove_dir_all(kept).unwrap();
     }
 }
 

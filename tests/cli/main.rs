@@ -33,6 +33,7 @@ mod idmaps;
 mod immutable;
 mod input;
 mod install;
+mod logs;
 mod machines;
 mod owners;
 mod places;
