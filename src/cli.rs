@@ -27,6 +27,7 @@ mod template;
 mod validate;
 
 use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -83,9 +84,10 @@ pub fn main() -> ExitCode {
 /// Tells whether LXC calls: by the template's name, or by the words that it always begins with.
 fn is_template_call(name: &OsStr, words: &[OsString]) -> bool {
     let by_name = Path::new(name).file_name().is_some_and(|name| name == TEMPLATE_NAME);
-    let by_words = words.first().and_then(|word| word.to_str()).is_some_and(|word| {
+    let by_words = words.first().map(|word| word.as_bytes()).is_some_and(|word| {
         crate::lxc::call::MARKS.iter().any(|mark| {
-            word.strip_prefix(mark).is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+            let rest = word.strip_prefix(mark.as_bytes());
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"="))
         })
     });
     by_name || by_words

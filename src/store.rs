@@ -30,6 +30,7 @@ mod leftover;
 mod lock;
 mod memory;
 mod moved;
+mod paths;
 mod pin;
 mod referrers;
 mod refused;

@@ -89,6 +89,12 @@ pub fn with_addresses<E>(
 
 /// Returns why a container with this config cannot have an overlay.
 pub(super) fn no_overlay(text: &[u8], target: &Target) -> Option<String> {
+    // Anything else of an overlay's options ends one.
+    let fits = |path: &str| !path.contains([':', ',', '\\', '"', '\'']);
+    if !target.path.to_str().is_some_and(fits) {
+        let why = "the container's path contains a character that overlay options cannot represent";
+        return Some(why.to_owned());
+    }
     let text = String::from_utf8_lossy(text);
     let value = config::last_value(&text, "lxc.rootfs.path").unwrap_or_default();
     let path = value.strip_prefix("dir:").unwrap_or(value);
@@ -101,12 +107,5 @@ pub(super) fn no_overlay(text: &[u8], target: &Target) -> Option<String> {
             "its rootfs is wanted at `{path}`, and an overlay is in the directory of its container"
         ));
     }
-    let path = target.path.to_str().filter(|path| !path.contains([':', ',', '\\', '"', '\'']));
-    match path {
-        None => Some(
-            "the container's path contains a character that overlay options cannot represent"
-                .to_owned(),
-        ),
-        Some(_) => None,
-    }
+    None
 }

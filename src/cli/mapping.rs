@@ -8,6 +8,7 @@ use crate::host::caller::Caller;
 use crate::host::files;
 use crate::host::userns::Ids;
 use crate::lxc::call::Mapped;
+use crate::lxc::given;
 
 /// The largest config that a container can start with, in bytes.
 const LARGEST: usize = 1024 * 1024;
@@ -52,14 +53,13 @@ impl Mapping {
     }
 
     /// Returns the config of a container that starts with `config`: as LXC has it by then.
-    pub(super) fn initial_config(self, config: &str, rootfs: &Path) -> String {
+    pub(super) fn initial_config(self, config: &str, rootfs: &Path) -> Vec<u8> {
         let mut text = config.to_owned();
         if let (Ok(None), Self::Ids(Ids { users, groups })) = (idmap(&including(config)), self) {
             let _ = writeln!(text, "lxc.idmap = u 0 {} {}", users.first, users.count);
             let _ = writeln!(text, "lxc.idmap = g 0 {} {}", groups.first, groups.count);
         }
-        let _ = writeln!(text, "lxc.rootfs.path = dir:{}", rootfs.display());
-        text
+        [text.as_bytes(), &given::path_line(rootfs), b"\n"].concat()
     }
 
     /// Returns the ids that stand for the caller in the container's namespace.

@@ -68,8 +68,8 @@ pub(super) fn json(failure: &Failure, plan: &Plan, under_lxc: bool) -> String {
         "tail": failure.tail,
         "hint": failure.hint,
         "stands_on": failure.stands_on,
-        "log": failure.log,
-        "rootfs": failure.rootfs,
+        "log": failure.log.as_deref().map(Path::to_string_lossy),
+        "rootfs": failure.rootfs.as_deref().map(Path::to_string_lossy),
         "enter": failure.rootfs.as_deref().map(enter),
         "cleanup": (under_lxc && failure.status > status::SIGNAL).then(|| destroy(plan)),
     });

@@ -26,7 +26,7 @@ impl InitialConfig {
 
     /// Returns the config of a container with this rootfs.
     pub(super) fn config(&self, rootfs: &Path) -> Vec<u8> {
-        self.mapping.initial_config(&self.config, rootfs).into_bytes()
+        self.mapping.initial_config(&self.config, rootfs)
     }
 
     /// Returns the ids of the user namespace that it is made in.

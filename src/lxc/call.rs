@@ -158,7 +158,7 @@ impl Arguments {
                 once("--mapped-gid", &mut gid, number("--mapped-gid", &value)?)?;
             } else if let Some(value) = take("--manifest")? {
                 if value.is_empty() {
-                    let reason = "it names no file";
+                    let reason = "it names no file; write `--manifest ROLE.toml`";
                     return Err(CallError::Unfit("--manifest", shell::word(&value), reason));
                 }
                 once("--manifest", &mut parsed.manifest, value.into())?;
@@ -220,11 +220,14 @@ impl Arguments {
                 return Err(unfit("it is no directory of a single container"));
             }
         }
-        let text = name.to_str().filter(|name| is_container_name(name));
-        let Some(text) = text else {
-            let reason = "a container's name is not empty and holds no slash";
-            return Err(CallError::Unfit("--name", shell::word(&name), reason));
-        };
+        let unfit = |reason| CallError::Unfit("--name", shell::word(&name), reason);
+        let text = name.to_str().ok_or_else(|| unfit("a container's name is UTF-8"))?;
+        if !is_container_name(text) {
+            return Err(unfit(
+                "a container's name has 1 to 255 bytes, and none of them is a slash or a control \
+                 character",
+            ));
+        }
         Ok(TemplateCall {
             path,
             name: text.to_owned(),

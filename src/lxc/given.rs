@@ -5,6 +5,9 @@
 //! first network to the very end. A stored layer is made with three lines that are the same everywhere.
 //! Where they have come to says where a container's own belong.
 
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
 /// A line that is neither LXC's nor a network's.
@@ -46,26 +49,28 @@ const GIVEN: [Part; 3] = [Part::Comments, Part::Network, Part::Keys];
 const MOVED: [Part; 3] = [Part::Comments, Part::Keys, Part::Network];
 
 /// Returns the config that a stored layer is made with, for this rootfs.
-pub(crate) fn config(rootfs: &str) -> Vec<u8> {
-    format!("{COMMENT}\n{NETWORK}\n{}\n", path_line(rootfs)).into_bytes()
+pub(crate) fn config(rootfs: &Path) -> Vec<u8> {
+    let lines = [COMMENT.as_bytes(), NETWORK.as_bytes(), &path_line(rootfs), b""];
+    lines.join(&b'\n')
 }
 
-fn path_line(rootfs: &str) -> String {
-    format!("lxc.rootfs.path = dir:{rootfs}")
+/// Returns the line that says where a rootfs is.
+pub(crate) fn path_line(rootfs: &Path) -> Vec<u8> {
+    [b"lxc.rootfs.path = dir:", rootfs.as_os_str().as_bytes()].concat()
 }
 
 impl Config {
     /// Reads what has become of [`config`]; `None` where a line of it is gone, or stands there twice.
-    pub fn read(text: &[u8], rootfs: &str) -> Option<Self> {
+    pub fn read(text: &[u8], rootfs: &Path) -> Option<Self> {
         let path = path_line(rootfs);
         let mut parts: Vec<Part> = Vec::new();
         for line in text.split_inclusive(|byte| *byte == b'\n') {
-            let exact = str::from_utf8(line.strip_suffix(b"\n").unwrap_or(line));
-            let given = exact.ok().and_then(|line| match line {
-                COMMENT => Some(Part::Comments),
-                NETWORK => Some(Part::Network),
-                _ => (line == path).then_some(Part::Keys),
-            });
+            let exact = line.strip_suffix(b"\n").unwrap_or(line);
+            let given = match str::from_utf8(exact) {
+                Ok(COMMENT) => Some(Part::Comments),
+                Ok(NETWORK) => Some(Part::Network),
+                _ => (exact == path).then_some(Part::Keys),
+            };
             match given {
                 // A template may say where the rootfs is once more.
                 Some(Part::Keys) if parts.contains(&Part::Keys) => append(&mut parts, line),
@@ -153,8 +158,8 @@ mod tests {
                        lxc.net.1.type = veth\n#lxc.net.0.link = br0\nlxc.rootfs.path = dir:/l/web/rootfs";
 
     fn given(rewritten: impl Fn(&str) -> String) -> Option<String> {
-        let text = String::from_utf8(config("/p/rootfs")).unwrap();
-        let config = Config::read(rewritten(&text).as_bytes(), "/p/rootfs")?;
+        let text = String::from_utf8(config(Path::new("/p/rootfs"))).unwrap();
+        let config = Config::read(rewritten(&text).as_bytes(), Path::new("/p/rootfs"))?;
         let result = config.around(OWN.as_bytes(), |text| Ok::<_, Infallible>(text.to_vec()));
         Some(String::from_utf8(result.unwrap()).unwrap())
     }

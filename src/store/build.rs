@@ -103,8 +103,8 @@ impl Build {
     }
 
     /// Returns the path that its rootfs seems to have.
-    pub(super) fn seeming_rootfs(&self) -> String {
-        self.lxcpath.join(&self.name).join("rootfs").display().to_string()
+    pub(super) fn seeming_rootfs(&self) -> PathBuf {
+        self.lxcpath.join(&self.name).join("rootfs")
     }
 
     fn furnish(&mut self, setting: &Setting<'_>, interrupt: Interrupt<'_>) -> io::Result<()> {

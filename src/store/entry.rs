@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::layout::{Store, now, unique};
+use super::paths;
 use super::write::{put, write_whole};
 use crate::cache::{IdentityKeys, KeyInputs, KeyMaker, StoredEntry};
 use crate::digest::Digest;
@@ -41,6 +42,7 @@ pub(crate) struct Entry {
     pub document: KeyInputs,
     /// The directories of containers that it, and what it stands on, were made in: each may stand in
     /// what they have left.
+    #[serde(with = "paths::several")]
     pub lxcpaths: Vec<PathBuf>,
     /// The config that it left.
     pub config: given::Config,
@@ -52,6 +54,7 @@ pub(crate) struct Entry {
     /// A device 0:0 that it has: an overlay takes one for a file that was removed.
     pub whiteout: Option<Vec<u8>>,
     /// What its layers drop themselves of what would be taken for an identity: it stays.
+    #[serde(with = "paths::several")]
     pub kept: Vec<PathBuf>,
     /// The keys that were taken out of it.
     pub keys: IdentityKeys,
@@ -80,6 +83,7 @@ pub(crate) struct Made {
     /// What of it, for people.
     pub slot: String,
     /// The manifest.
+    #[serde(with = "paths::one")]
     pub manifest: PathBuf,
     /// What the role is.
     pub role: Option<String>,

@@ -82,7 +82,7 @@ fn bytes_that_are_not_utf_8_are_untouched() {
 #[test]
 fn what_cannot_be_meant_is_refused_before_anything_is_done() {
     let table: [(&[&str], &str); 10] = [
-        (&["--manifest="], "`--manifest` cannot be '': it names no file"),
+        (&["--manifest="], "`--manifest` cannot be '': it names no file; write `--manifest"),
         (&["m.toml", "x\nlxc.uts.name = evil"], "the argument $'x\\nlxc.uts.name = evil' holds a"),
         (&["m.toml", "--", "a\x07"], "holds a control character"),
         (&["--manifest"], "`--manifest` wants a value"),
@@ -118,7 +118,7 @@ fn the_three_must_name_a_container_of_its_own() {
     let table = [
         (vec!["--path=/", &name, &rootfs], "`--path` cannot be /: it is no directory of a single"),
         (vec!["--path=lxc", &name, &rootfs], "`--path` cannot be lxc: it is not absolute"),
-        (vec![&path, "--name=../x", &rootfs], "`--name` cannot be ../x: a container's name"),
+        (vec![&path, "--name=../x", &rootfs], "`--name` cannot be ../x: a container's name has 1"),
         (vec![&path, &name, "--rootfs="], "`--rootfs` cannot be '': it is not absolute"),
         (vec![&path, &name], "`--rootfs` is missing"),
         (vec![&path, &rootfs], "`--name` is missing"),

@@ -17,6 +17,7 @@ mod snapshot;
 
 mod arguments;
 mod asks;
+mod bytes;
 mod config;
 mod create;
 mod depth;

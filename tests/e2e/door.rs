@@ -1,5 +1,7 @@
 //! The ways in: by name, by path, and for help alone.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -28,6 +30,33 @@ fn a_relative_manifest_is_relative_to_the_caller() {
     call.env("TRACE", lab.path("work/trace")).outcome().success();
     assert_three_layers(&lab, &name);
     lab.destroy(&name);
+}
+
+#[test]
+fn a_directory_of_containers_may_have_a_name_that_is_no_text() {
+    for caller in [Caller::Root, Caller::User] {
+        let Some(lab) = Lab::open(caller, &[]) else {
+            continue;
+        };
+        three_layers(&lab, "template = \"busybox\"");
+        let odd = OsStr::from_bytes(b"l\xff\xfec");
+        let (lxcpath, name) = (lab.directory(odd), lab.name("odd"));
+        let in_lxcpath = |command: &str| lab.call([command, "-n", &name]).arg("-P").arg(&lxcpath);
+        for storage in ["none", "copy", "copy"] {
+            let mut call = in_lxcpath("lxc-create").arg("-t").arg(lab.template());
+            if caller == Caller::Root {
+                call = call.arg("-f").arg(lab.path("default.conf"));
+            }
+            let call = call.args(["--", "role/role.toml", "--storage", storage]);
+            call.env("TRACE", lab.path("work/trace")).outcome().success();
+            let container = lxcpath.join(&name);
+            let path = [container.as_os_str().as_bytes(), b"/rootfs\n"].concat();
+            let config = std::fs::read(container.join("config")).unwrap();
+            assert!(config.windows(path.len()).any(|found| found == path), "{storage}");
+            assert_eq!(lab.read(container.join("rootfs/etc/role/base.conf")), "written by base\n");
+            in_lxcpath("lxc-destroy").outcome().success();
+        }
+    }
 }
 
 #[test]
