@@ -35,7 +35,7 @@ mod xattr;
 pub(crate) use attributes::{copy_attributes, disinherit, times};
 pub(crate) use copy::copy;
 pub(crate) use escape::escape;
-pub(crate) use immutable::loosened;
+pub(crate) use immutable::{loosened, reopened};
 pub(crate) use interrupt::Interrupt;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use listing::seal;

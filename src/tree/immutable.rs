@@ -3,7 +3,7 @@
 
 use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{
     AtFlags, FileType, IFlags, Mode, OFlags, ioctl_getflags, ioctl_setflags, openat, statat,
@@ -26,23 +26,54 @@ pub(crate) fn loosened<T>(
     };
     // What is of no such kind has no such attributes, or cannot have them set.
     let loosened = [loosen(directory, c"."), loosen(directory, name)];
-    if loosened.contains(&Ok(true)) { act() } else { Err(refused) }
+    if loosened.iter().any(|opened| matches!(opened, Ok(Some(_)))) { act() } else { Err(refused) }
 }
 
-/// Opens something to changes, and tells whether it was not.
-fn loosen(directory: BorrowedFd<'_>, name: &CStr) -> Result<bool, Errno> {
+/// Does something with a file that stays. If that is not permitted, the file is opened to changes, and is
+/// shut again when it is done.
+pub(crate) fn reopened<T>(
+    directory: BorrowedFd<'_>,
+    name: &CStr,
+    act: impl Fn() -> io::Result<T>,
+) -> io::Result<T> {
+    let refused = match act() {
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::PERM) => error,
+        done => return done,
+    };
+    let Ok(Some((file, flags))) = loosen(directory, name) else { return Err(refused) };
+    let done = act();
+    ioctl_setflags(file, flags)?;
+    done
+}
+
+/// Shuts something new as what it is like is shut, where this process may do that: root of a user
+/// namespace may not, and can have shut nothing either.
+pub(super) fn shut_like(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<()> {
+    // Not every filesystem has such attributes.
+    let shut = ioctl_getflags(from).unwrap_or(IFlags::empty()) & SHUT;
+    if shut.is_empty() {
+        return Ok(());
+    }
+    match ioctl_getflags(to).and_then(|flags| ioctl_setflags(to, flags | shut)) {
+        Err(Errno::PERM | Errno::NOTTY | Errno::OPNOTSUPP) => Ok(()),
+        done => Ok(done?),
+    }
+}
+
+/// Opens something to changes, and returns it with the flags that it had; nothing, if it was not shut.
+fn loosen(directory: BorrowedFd<'_>, name: &CStr) -> Result<Option<(OwnedFd, IFlags)>, Errno> {
     let stat = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
     let kind = FileType::from_raw_mode(stat.st_mode);
     // To open a device is to use it.
     if ![FileType::RegularFile, FileType::Directory].contains(&kind) {
-        return Ok(false);
+        return Ok(None);
     }
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let opened = openat(directory, name, flags, Mode::empty())?;
     let flags = ioctl_getflags(&opened)?;
     if !flags.intersects(SHUT) {
-        return Ok(false);
+        return Ok(None);
     }
     ioctl_setflags(opened.as_fd(), flags - SHUT)?;
-    Ok(true)
+    Ok(Some((opened, flags)))
 }

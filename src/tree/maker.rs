@@ -17,6 +17,7 @@ use rustix::fs::{
 use super::attributes::times;
 use super::bytes::Ways;
 use super::directory::{open, open_to_read};
+use super::immutable::shut_like;
 use super::interrupt::Interrupt;
 use super::links::Links;
 use super::marks::Naming;
@@ -138,7 +139,9 @@ impl<'a> Maker<'a> {
         if asked & !self.masked != stat.st_mode & BITS {
             fchmod(&to, Mode::from_raw_mode(stat.st_mode & BITS))?;
         }
-        Ok(futimens(&to, &times(stat))?)
+        futimens(&to, &times(stat))?;
+        // What is shut gets no other name.
+        if stat.st_nlink > 1 { Ok(()) } else { shut_like(from, to.as_fd()) }
     }
 
     fn special(
@@ -209,7 +212,9 @@ impl<'a> Maker<'a> {
         if target.mode != stat.st_mode & BITS || !xattrs.is_empty() {
             fchmod(to, Mode::from_raw_mode(stat.st_mode & BITS))?;
         }
-        Ok(futimens(to, &times(stat))?)
+        futimens(to, &times(stat))?;
+        // In the top, what is mounted for a container has its places.
+        if top { Ok(()) } else { shut_like(from, to) }
     }
 
     fn other_owner(&self, stat: &Stat) -> bool {

@@ -21,7 +21,7 @@ fn role(besides: &str) -> Sandbox {
 }
 
 /// Whether this is root, on a filesystem that keeps such attributes.
-fn met() -> bool {
+pub(crate) fn met() -> bool {
     let directory = tempfile::tempdir().unwrap();
     let changed = |change: &str| {
         let run = Command::new("chattr").arg(change).arg(directory.path()).output();
@@ -42,8 +42,13 @@ struct Loosened<'a>(&'a Sandbox);
 
 impl Drop for Loosened<'_> {
     fn drop(&mut self) {
-        let _ = Command::new("chattr").args(["-R", "-f", "-i", "-a"]).arg(self.0.path("")).output();
+        loosen(&self.0.path(""));
     }
+}
+
+/// Opens all in a directory to changes.
+pub(crate) fn loosen(directory: &Path) {
+    let _ = Command::new("chattr").args(["-R", "-f", "-i", "-a"]).arg(directory).output();
 }
 
 fn count(directory: &Path) -> usize {
@@ -92,12 +97,63 @@ fn what_makes_a_container_itself_is_taken_out_all_the_same() {
     }
 }
 
+/// Returns what `chattr` has set of these files of a tree.
+fn shut(tree: &Path) -> Vec<String> {
+    let files =
+        ["etc/resolv.conf", "var/log/audit", "var/empty", "etc", "etc/app", "etc/two", "etc/three"];
+    let ran = Command::new("lsattr").arg("-d").args(files.map(|file| tree.join(file))).output();
+    let text = String::from_utf8(ran.unwrap().stdout).unwrap();
+    let flags = text.lines().filter_map(|line| line.split_whitespace().next());
+    flags.map(|flags| flags.chars().filter(|flag| "ia".contains(*flag)).collect()).collect()
+}
+
+#[test]
+fn what_is_shut_is_shut_however_it_comes_to_the_container() {
+    if !met() {
+        return;
+    }
+    let sandbox = Sandbox::new()
+        .upstream(&UPSTREAM.replace('@', "echo \"$name\" >etc/hostname; chattr +i etc/hostname;"))
+        .layers(&format!(
+            "{LAYERS}\n[[layer]]\nname = \"shut\"\nstore = true\n\
+             post = 'cd \"$LXC_ROOTFS\"; echo 1 >etc/three; chattr +i etc/three etc/two'\n\
+             [[layer]]\nname = \"last\"\n[[layer.file]]\npath = \"/last\"\ncontent = \"\"\n"
+        ));
+    let _loosened = Loosened(&sandbox);
+    for storage in ["none", "copy", "copy", "overlay"] {
+        sandbox.template(["m.toml", &format!("--storage={storage}")]).exits(0);
+        let tree = match storage {
+            "overlay" => {
+                let config = sandbox.config();
+                let path = config.lines().find_map(|line| line.split_once("= overlay:")).unwrap().1;
+                assert_eq!(
+                    fs::read_to_string(sandbox.container().join("delta/etc/hostname")).unwrap(),
+                    "web1\n"
+                );
+                path.split(':').next().unwrap().into()
+            }
+            _ => {
+                assert_eq!(sandbox.read("etc/hostname"), "web1\n");
+                sandbox.rootfs()
+            }
+        };
+        assert_eq!(shut(&tree), ["i", "a", "i", "", "", "i", "i"], "{storage}");
+        loosen(&sandbox.container());
+        fs::remove_dir_all(sandbox.container()).unwrap();
+    }
+    sandbox.run(["store", "verify"]).exits(0);
+    sandbox.run(["store", "gc"]).exits(0);
+    assert_eq!(count(&sandbox.path("store/host/trees")), 0);
+}
+
 #[test]
 fn gc_goes_on_past_what_cannot_go() {
     if !met() {
         return;
     }
-    let sandbox = role("");
+    // The tree of the last layer can go.
+    let open = "post = 'chattr -R -f -i -a \"$LXC_ROOTFS\" || :; ";
+    let sandbox = role("").layers(&LAYERS.replace("post = '", open));
     let _loosened = Loosened(&sandbox);
     sandbox.chain().exits(0);
     let trees = sandbox.path("store/host/trees");
@@ -108,12 +164,12 @@ fn gc_goes_on_past_what_cannot_go() {
     let ran = sandbox.ran(command);
     ran.exits(8).mentions("what nobody needs cannot be removed: ");
     ran.mentions("Operation not permitted");
-    assert!(ran.stdout().starts_with("removed 2 entries, "), "{}", ran.stdout());
-    assert_eq!(count(&trees), 1);
+    assert!(ran.stdout().starts_with("removed 1 entry, "), "{}", ran.stdout());
+    assert_eq!(count(&trees), 2);
     for directory in ["entries", "lists", "last", "locks", "readings"] {
         assert_eq!(count(&sandbox.path("store/host.meta").join(directory)), 0, "{directory}");
     }
-    let rest = "removed 0 entries, 0 B, and what a run that was killed has left\n";
+    let rest = "removed 0 entries, 0 B, and what 2 runs that were killed have left\n";
     sandbox.run(["store", "gc", "--keep=0"]).exits(0).prints(rest);
     assert_eq!(count(&trees), 0);
 }

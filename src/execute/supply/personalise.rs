@@ -1,6 +1,6 @@
 //! Makes a container that comes from the store itself: its name, its addresses, its keys.
 
-use std::ffi::{CStr, OsStr, OsString};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::AsFd;
@@ -24,7 +24,7 @@ use crate::host::child::{SpawnOptions, Watcher};
 use crate::host::files;
 use crate::host::rootfs::Rootfs;
 use crate::host::sandbox::{CacheMounts, Lending, Network, SandboxCommand, Settings};
-use crate::tree::{Interrupt, LONGEST_TEXT, times};
+use crate::tree::{self, Interrupt, LONGEST_TEXT, times};
 
 impl<'a> Run<'a> {
     /// Writes the container's name in the place of the placeholder.
@@ -159,8 +159,11 @@ fn write_at(names: &Names, rootfs: &Rootfs, path: &Path) -> io::Result<()> {
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => {
             let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-            let file = openat(place.directory(), place.name(), flags, Mode::empty())?;
-            write_file(names, File::from(file))
+            let name = CString::new(place.name().as_bytes())?;
+            tree::reopened(place.directory(), &name, || {
+                let file = openat(place.directory(), &name, flags, Mode::empty())?;
+                write_file(names, File::from(file))
+            })
         }
         FileType::Symlink => {
             let target = rustix::fs::readlinkat(place.directory(), place.name(), Vec::new())?;
