@@ -66,6 +66,10 @@ fn explain(error: &io::Error) -> String {
         Some(rustix::io::Errno::NOTDIR) => {
             "something on the way is not a directory, or a link on the way leads nowhere".to_owned()
         }
+        Some(rustix::io::Errno::XDEV) => {
+            "something is mounted on the way, and what is mounted is no part of the rootfs"
+                .to_owned()
+        }
         Some(rustix::io::Errno::NOENT) => "a link on the way leads nowhere".to_owned(),
         Some(rustix::io::Errno::INVAL) => {
             format!("{error} (an owner outside the id map of the container is refused like this)")

@@ -1,7 +1,7 @@
 //! Calls the upstream template.
 
 use std::ffi::OsString;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::io::Read;
 use std::path::Path;
@@ -68,14 +68,16 @@ impl Run<'_> {
             // What it has left would be stored as that of another.
             unchanged(path, *digest).map_err(&fail)?;
         }
-        let after = self.effect().map_err(|error| fail(format!("left a fault: {error}")))?;
+        let missing = self.missing(!before.1.is_empty());
+        let after = self.effect().map_err(|error| {
+            fail(missing.clone().unwrap_or_else(|| format!("left a fault: {error}")))
+        })?;
         if before == after && !self.workspace.target.args.is_empty() {
             let reason = "has changed nothing: the call only asked for something";
             return Err(Failure { status: status::INFORMATIONAL, ..fail(reason.to_owned()) });
         }
-        if !self.workspace.rootfs.is_dir() {
-            let rootfs = shell::word(&self.workspace.rootfs);
-            return Err(fail(format!("left no rootfs at {rootfs}")));
+        if let Some(reason) = missing {
+            return Err(fail(reason));
         }
         self.look_for_stray_config(&subject);
         self.upstream_record = self.read_record();
@@ -113,6 +115,25 @@ impl Run<'_> {
         };
         let config = config::read(&self.workspace.container)?;
         Ok((rootfs, config))
+    }
+
+    /// Says what the template has taken from the container, where it has: `had_config` tells whether
+    /// there was one.
+    fn missing(&self, had_config: bool) -> Option<String> {
+        let rootfs = shell::word(&self.workspace.rootfs);
+        match fs::symlink_metadata(&self.workspace.rootfs).map(|found| found.file_type()) {
+            Ok(kind) if kind.is_dir() => {}
+            Ok(kind) => {
+                let what = if kind.is_symlink() { "a symbolic link" } else { "a file" };
+                return Some(format!("left {what} at {rootfs}, in the place of the rootfs"));
+            }
+            Err(_) => return Some(format!("left no rootfs at {rootfs}")),
+        }
+        let config = files::open_in(&self.workspace.container, config::NAME);
+        let is_gone = config.is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+        let path = self.workspace.target.path.join(config::NAME);
+        (had_config && is_gone)
+            .then(|| format!("removed the container's config {}", shell::word(path)))
     }
 
     /// Some packaged templates add the name to a path that ends with it already, and write their

@@ -55,18 +55,15 @@ pub(crate) fn read_regular(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
     if !metadata.is_file() {
         return Err(io::Error::other("it is not a regular file"));
     }
-    let too_large = || {
-        let size = metadata.len();
-        io::Error::other(format!("it is {size} bytes long, and {limit} is the most"))
-    };
-    if metadata.len() > limit as u64 {
-        return Err(too_large());
+    let size = metadata.len();
+    if size > limit as u64 {
+        return Err(io::Error::other(format!("it is {size} bytes long, and {limit} is the most")));
     }
-    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or_default());
-    // The file may grow meanwhile.
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
+    // The file may grow meanwhile, or be one that has no length of its own.
     file.take(limit as u64 + 1).read_to_end(&mut bytes)?;
     if bytes.len() > limit {
-        return Err(too_large());
+        return Err(io::Error::other(format!("it has more than {limit} bytes, which is the most")));
     }
     Ok(bytes)
 }

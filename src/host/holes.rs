@@ -23,9 +23,14 @@ pub(crate) enum Segment {
 pub(crate) struct Segments<'a> {
     file: BorrowedFd<'a>,
     position: u64,
+    size: u64,
     end: u64,
     is_sparse: bool,
 }
+
+/// What is wrong with a file that goes on behind its end.
+const ENDLESS: &str = "it has more bytes than its length says: it grows, or is made while it is \
+                       read, as files in `/proc` are";
 
 impl<'a> Segments<'a> {
     /// Begins with a file whose own position is of no account.
@@ -36,7 +41,21 @@ impl<'a> Segments<'a> {
         // A hole is to be expected only where fewer blocks are taken than the length asks for.
         let is_sparse = blocks.saturating_mul(512) < size;
         let end = if is_sparse { size } else { u64::MAX };
-        Ok(Self { file, position: 0, end, is_sparse })
+        Ok(Self { file, position: 0, size, end, is_sparse })
+    }
+
+    /// Ends where the file did when this began.
+    fn up_to_its_length(self) -> Self {
+        Self { end: self.size, ..self }
+    }
+
+    /// Fails, where the file goes on.
+    fn end(self) -> io::Result<()> {
+        match pread(self.file, &mut [0; 64], self.end) {
+            Ok(0) => Ok(()),
+            Ok(_) => Err(io::Error::other(ENDLESS)),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Tells whether there may be a hole.
@@ -80,9 +99,14 @@ impl Iterator for Segments<'_> {
 }
 
 /// Returns the digest of a file's content, and how long that is.
+///
+/// # Errors
+///
+/// Also where it is longer than it says, and may have no end.
 pub(crate) fn digest(file: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(Digest, u64)> {
     let mut content = ContentHasher::default();
-    for part in Segments::of(file)? {
+    let mut parts = Segments::of(file)?.up_to_its_length();
+    for part in parts.by_ref() {
         match part? {
             Segment::Hole(length) => content.skip(length),
             Segment::Bytes(start, end) => read(file, start, end, buffer, |piece| {
@@ -91,16 +115,21 @@ pub(crate) fn digest(file: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(Dig
             })?,
         }
     }
+    parts.end()?;
     Ok(content.finish())
 }
 
 /// Copies a file into an empty one, holes kept, and returns the digest of the content and how long
 /// that is.
+///
+/// # Errors
+///
+/// Also where it is longer than it says, and may have no end.
 pub(crate) fn copy(from: &File, to: &mut File, buffer: &mut [u8]) -> io::Result<(Digest, u64)> {
     let mut content = ContentHasher::default();
-    let parts = Segments::of(from.as_fd())?;
+    let mut parts = Segments::of(from.as_fd())?.up_to_its_length();
     let is_sparse = parts.are_sparse();
-    for part in parts {
+    for part in parts.by_ref() {
         match part? {
             Segment::Hole(length) => {
                 content.skip(length);
@@ -116,6 +145,7 @@ pub(crate) fn copy(from: &File, to: &mut File, buffer: &mut [u8]) -> io::Result<
             })?,
         }
     }
+    parts.end()?;
     let (digest, length) = content.finish();
     if is_sparse {
         to.set_len(length)?;

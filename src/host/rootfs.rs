@@ -16,8 +16,8 @@ use std::path::Path;
 use pathrs::flags::{OpenFlags, ResolverFlags};
 use pathrs::{Root, error::ErrorKind};
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, Stat, fchmod, mkdirat, openat, renameat, statat, symlinkat,
-    unlinkat,
+    AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, fchmod, mkdirat, openat, openat2,
+    renameat, statat, symlinkat, unlinkat,
 };
 use rustix::mount::{UnmountFlags, unmount};
 
@@ -48,8 +48,13 @@ pub(crate) struct Attributes {
 
 impl Rootfs {
     /// Opens a rootfs by its path on the host, a link at its end not followed.
+    ///
+    /// What somebody has mounted below it is no part of it: a path that leads there is refused.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        Root::open(path).map(|root| Self { root }).map_err(os_error)
+        let root = Root::open(path).map_err(os_error)?;
+        // The library hands this one on to the kernel, and has no name for it.
+        let same_mount = ResolverFlags::from_bits_retain(ResolveFlags::NO_XDEV.bits());
+        Ok(Self { root: root.with_resolver_flags(same_mount) })
     }
 
     /// Opens a rootfs, which is made where there is none: LXC leaves the directory of `--dir` to
@@ -232,10 +237,12 @@ impl RootfsEntry {
         attributes: Attributes,
         write: impl FnOnce(&mut File) -> io::Result<T>,
     ) -> io::Result<T> {
-        let temporary = Temporary::new(self.directory.as_fd());
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let mode = Mode::RUSR | Mode::WUSR;
-        let mut file = File::from(openat(&self.directory, temporary.name(), flags, mode)?);
+        let (temporary, file) = Temporary::make(self.directory.as_fd(), |name| {
+            openat(&self.directory, name, flags, mode)
+        })?;
+        let mut file = File::from(file);
         let written = owned(&mut file, attributes, write)?;
         temporary.become_final(&self.name)?;
         Ok(written)
@@ -243,8 +250,9 @@ impl RootfsEntry {
 
     /// Puts a symbolic link there, in one step.
     pub(crate) fn put_symlink(&self, target: &OsStr, uid: u32, gid: u32) -> io::Result<()> {
-        let temporary = Temporary::new(self.directory.as_fd());
-        symlinkat(target, &self.directory, temporary.name())?;
+        let (temporary, ()) = Temporary::make(self.directory.as_fd(), |name| {
+            symlinkat(target, &self.directory, name)
+        })?;
         rustix::fs::chownat(
             &self.directory,
             temporary.name(),
@@ -257,8 +265,9 @@ impl RootfsEntry {
 
     /// Puts a hard link to a file of the rootfs there, in one step.
     pub(crate) fn put_hard_link(&self, of: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
-        let temporary = Temporary::new(self.directory.as_fd());
-        rustix::fs::linkat(of, name, &self.directory, temporary.name(), AtFlags::empty())?;
+        let (temporary, ()) = Temporary::make(self.directory.as_fd(), |temporary| {
+            rustix::fs::linkat(of, name, &self.directory, temporary, AtFlags::empty())
+        })?;
         temporary.become_final(&self.name)
     }
 
@@ -269,8 +278,9 @@ impl RootfsEntry {
         attributes: Attributes,
         fill: impl FnOnce(&OwnedFd) -> io::Result<T>,
     ) -> io::Result<T> {
-        let temporary = Temporary::new(self.directory.as_fd());
-        mkdirat(&self.directory, temporary.name(), Mode::RWXU)?;
+        let (temporary, ()) = Temporary::make(self.directory.as_fd(), |name| {
+            mkdirat(&self.directory, name, Mode::RWXU)
+        })?;
         let directory = open_directory(self.directory.as_fd(), temporary.name())?;
         let filled = fill(&directory)?;
         own(&directory, attributes)?;
@@ -283,9 +293,16 @@ impl RootfsEntry {
     }
 }
 
-fn open_directory(directory: BorrowedFd<'_>, name: &OsStr) -> io::Result<OwnedFd> {
+/// Opens a directory, a link not followed, and nothing that is mounted there.
+pub(crate) fn open_directory(directory: BorrowedFd<'_>, name: &OsStr) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    Ok(openat(directory, name, flags, Mode::empty())?)
+    match openat2(directory, name, flags, Mode::empty(), ResolveFlags::NO_XDEV) {
+        // Linux before 5.6, or a sandbox of another's.
+        Err(rustix::io::Errno::NOSYS | rustix::io::Errno::PERM) => {
+            Ok(openat(directory, name, flags, Mode::empty())?)
+        }
+        opened => Ok(opened?),
+    }
 }
 
 /// Fills a new file that is to have these attributes.
@@ -319,13 +336,22 @@ struct Temporary<'a> {
 }
 
 impl<'a> Temporary<'a> {
-    fn new(directory: BorrowedFd<'a>) -> Self {
+    /// Makes something under a name that nothing has. One that is taken is never opened: a rootfs may
+    /// hold any name, and another is tried.
+    fn make<T>(
+        directory: BorrowedFd<'a>,
+        make: impl Fn(&OsStr) -> rustix::io::Result<T>,
+    ) -> io::Result<(Self, T)> {
         use std::sync::atomic::{AtomicU64, Ordering};
         static COUNT: AtomicU64 = AtomicU64::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        // A name that is taken makes the attempt fail; it is never opened.
-        let name = format!(".layered-template.{}.{count}", std::process::id());
-        Self { directory, name: name.into(), finished: false }
+        loop {
+            let count = COUNT.fetch_add(1, Ordering::Relaxed);
+            let name = OsString::from(format!(".layered-template.{}.{count}", std::process::id()));
+            match make(&name) {
+                Err(rustix::io::Errno::EXIST) => {}
+                made => return Ok((Self { directory, name, finished: false }, made?)),
+            }
+        }
     }
 
     fn name(&self) -> &OsStr {

@@ -321,7 +321,8 @@ impl Build {
     ///
     /// Where it cannot be read at all.
     pub(crate) fn config(&self) -> io::Result<Option<given::Config>> {
-        let mut text = files::read_regular(&self.shown().join("config"), lxc::config::LARGEST)?;
+        let mut text = files::read_regular(&self.shown().join("config"), lxc::config::LARGEST)
+            .map_err(|error| io::Error::new(error.kind(), format!("the config: {error}")))?;
         if self.parent.is_none() {
             // What a template makes up is no more a container's own than what LXC makes up.
             let any = |key: &str, _: &str| {
@@ -433,7 +434,10 @@ fn inherited(places: &[Occurrence], listing: &Listing, changes: &Changes) -> Vec
 fn take(from: &Path, name: &OsStr, to: &Path) -> io::Result<()> {
     let directory = open(from)?;
     let plain = CString::new(name.as_bytes())?;
-    tree::loosened(directory.as_fd(), &plain, || fs::rename(from.join(name), to))
+    tree::loosened(directory.as_fd(), &plain, || fs::rename(from.join(name), to)).map_err(|error| {
+        let name = crate::shell::word(name);
+        io::Error::new(error.kind(), format!("{name} in the container's directory: {error}"))
+    })
 }
 
 /// Tells whether a path of a tree is there, and not one of the changes.

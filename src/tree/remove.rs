@@ -14,6 +14,7 @@ use super::directory::{self, Name};
 use super::immutable::loosened;
 use super::interrupt::Interrupt;
 use super::workers::{self, OpenDir, Queue};
+use crate::host::rootfs;
 
 /// How many files of a directory one worker takes at once.
 const BATCH: usize = 256;
@@ -53,11 +54,11 @@ pub(crate) fn remove(parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
     }
     workers::run(Interrupt::NEVER, Job::Top(parent, name.clone()), |job, queue, _| match job {
         Job::Top(parent, name) => {
-            let directory = directory::open_forced(parent, &name)?;
+            let directory = open(parent, &name)?;
             spread(queue, OpenDir::new(None, Held { directory, dir_path: Arc::default(), name }))
         }
         Job::Directory(above, name) => {
-            let directory = directory::open_forced(above.held.directory.as_fd(), &name)
+            let directory = open(above.held.directory.as_fd(), &name)
                 .map_err(|error| above.held.dir_path.about(&name, error))?;
             let dir_path = above.held.dir_path.below(&name);
             spread(queue, OpenDir::new(Some(above), Held { directory, dir_path, name }))
@@ -65,6 +66,16 @@ pub(crate) fn remove(parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
         Job::Files(open_dir, names) => files(open_dir, &names),
     })?;
     unlink_at(parent, &name, AtFlags::REMOVEDIR)
+}
+
+/// Opens a directory whose names are removed. What is mounted there is no part of the tree.
+fn open(directory: BorrowedFd<'_>, name: &CStr) -> io::Result<OwnedFd> {
+    match rootfs::open_directory(directory, OsStr::from_bytes(name.to_bytes())) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            directory::open_forced(directory, name)
+        }
+        opened => opened,
+    }
 }
 
 /// Removes what is in a directory, and leaves to others what is too much for one.

@@ -120,7 +120,7 @@ fn they_are_what_they_are_in_every_way_of_storage() {
         (&["store", "list"][..], "  layer step  "),
         (&["store", "list", "--format=json"], "\u{fffd}"),
         (&["store", "verify"], "  sound\n"),
-        (&["store", "gc"], "removed "),
+        (&["store", "gc", "--keep=0"], "removed "),
     ] {
         let ran = sandbox.run(words);
         ran.exits(0);

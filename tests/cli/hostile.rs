@@ -1,5 +1,9 @@
 //! A rootfs that tries to lead out of itself.
 
+mod drops;
+mod plants;
+mod stored;
+
 use std::fmt::Write;
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -11,6 +15,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use crate::listing;
+use crate::requirement::root;
 use crate::sandbox::Sandbox;
 
 /// The ways a link can lead out.
@@ -186,6 +191,99 @@ fn a_template_that_leaves_no_rootfs_has_failed() {
         role.replace("content", "when = \"after-post\"\ncontent")
     ));
     sandbox.chain().exits(5).mentions("the rootfs: No such file or directory");
+}
+
+#[test]
+fn a_template_that_takes_something_from_the_container_is_named() {
+    let table = [
+        ("rm \"$path/config\"", "removed the container's config [DIR]/lxc/web1/config"),
+        (
+            "rmdir \"$rootfs\"; ln -s ../../canary \"$rootfs\"",
+            "left a symbolic link at [DIR]/lxc/web1/rootfs, in the place of the rootfs",
+        ),
+        (
+            "rmdir \"$rootfs\"; touch \"$rootfs\"",
+            "left a file at [DIR]/lxc/web1/rootfs, in the place of the rootfs",
+        ),
+        ("rmdir \"$rootfs\"", "left no rootfs at [DIR]/lxc/web1/rootfs"),
+    ];
+    for (script, reason) in table {
+        for storage in ["none", "copy"] {
+            let sandbox = Sandbox::new()
+                .upstream(&format!(
+                    "touch \"$rootfs/made\"; rm \"$rootfs/made\"; touch \"$path/made\"; {script}"
+                ))
+                .layers("");
+            let canary = canary(&sandbox);
+            let before = listing::of(&canary);
+            let ran = sandbox.template(["m.toml", &format!("--storage={storage}")]);
+            ran.exits(4).mentions(&format!("error: template `fake` of layer `os` {reason}"));
+            assert_eq!(listing::of(&canary), before);
+        }
+    }
+}
+
+#[test]
+fn what_a_template_leaves_where_an_overlay_has_its_own_is_named() {
+    if !root() {
+        return;
+    }
+    for name in ["delta", "work"] {
+        let sandbox = Sandbox::new()
+            .upstream(&format!("mkdir \"$rootfs/etc\" \"$path/{name}\"; touch \"$path/{name}/f\""))
+            .layers("");
+        for _ in 0..2 {
+            sandbox.template(["m.toml", "--storage=overlay"]).exits(8).mentions(&format!(
+                "the template leaves `{name}` beside the rootfs, where an overlay has its own; \
+                 `--storage=copy` has none"
+            ));
+            fs::remove_dir_all(sandbox.container()).unwrap();
+        }
+        sandbox.template(["m.toml"]).exits(0);
+        assert!(sandbox.container().join(name).join("f").exists());
+    }
+}
+
+/// The names that a run gives to what is not finished, for any id that its process may have.
+fn planted_names() -> impl Iterator<Item = String> {
+    (1..20).flat_map(|id| (0..20).map(move |count| format!(".layered-template.{id}.{count}")))
+}
+
+#[test]
+fn names_of_what_is_not_finished_can_be_taken_already() {
+    let sandbox = Sandbox::new().file("tree/d/f", "new").upstream(":").layers(
+        "[[layer.file]]\npath = \"/d/f\"\ncontent = \"new\"\n\
+         [[layer.file]]\npath = \"/d/d\"\ndirectory = true\n\
+         [[layer.file]]\npath = \"/d/s\"\nsymlink = \"x\"\n\
+         [[layer.file]]\npath = \"/d/t\"\nsource = \"tree\"\n",
+    );
+    let canary = canary(&sandbox);
+    let before = listing::of(&canary);
+    sandbox.shell();
+    let directory = sandbox.rootfs().join("d");
+    fs::create_dir(&directory).unwrap();
+    for (number, name) in planted_names().enumerate() {
+        match number % 3 {
+            0 => fs::write(directory.join(name), "planted").unwrap(),
+            1 => fs::create_dir(directory.join(name)).unwrap(),
+            _ => symlink(canary.join("file"), directory.join(name)).unwrap(),
+        }
+    }
+    sandbox.chain().exits(0);
+    assert_eq!(listing::of(&canary), before);
+    let left = listing::of(&directory);
+    let planted = |line: &&str| line.starts_with("/.layered-template.");
+    assert_eq!(left.lines().filter(planted).count(), planted_names().count());
+    let others: Vec<_> = left.lines().filter(|line| !planted(line)).collect();
+    let expected = [
+        "/d directory 0755",
+        "/f file 0644 \"new\"",
+        "/s -> x",
+        "/t directory 0755",
+        "/t/d directory 0755",
+        "/t/d/f file 0644 \"new\"",
+    ];
+    assert_eq!(others, expected);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Id maps of more than one piece: one that leaves a hole, for an id that is the host's too.
 
 use std::fs;
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use rustix::process::Pid;
@@ -11,31 +11,60 @@ use crate::sandbox::{NAME, Sandbox};
 
 const PIECES: &str = "0 100000 1000\n1000 1000 1\n1001 101001 64535\n65536 0 1\n";
 
-/// Calls the template in a user namespace that only the host's root can make.
+/// The map of a container of an ordinary user's, with an id that stands for the user.
+pub(crate) const WHOLE: &str = "0 100000 65536\n65536 0 1\n";
+
+/// What LXC says of that id.
+pub(crate) const CALLER: [&str; 2] = ["--mapped-uid=65536", "--mapped-gid=65536"];
+
+/// A user namespace that only the host's root can make.
+pub(crate) struct Namespace {
+    id: String,
+    holder: Child,
+}
+
+impl Namespace {
+    /// Makes one with this map, and gives it all that a sandbox has.
+    pub(crate) fn new(sandbox: &Sandbox, map: &str) -> Self {
+        let chown = ["-R", "100000:100000", "."];
+        let mut command = sandbox.command("chown");
+        assert!(command.current_dir(sandbox.path("")).args(chown).status().unwrap().success());
+        // Its end of the pipe is the end of the namespace.
+        let mut command = sandbox.command("unshare");
+        command.args(["--user", "--", "cat"]).stdin(Stdio::piped()).stdout(Stdio::null());
+        let holder = command.spawn().unwrap();
+        let id = Pid::from_child(&holder).as_raw_nonzero().to_string();
+        // Nobody can map ids of a namespace that is not there yet.
+        let own = fs::read_link("/proc/self/ns/user").unwrap();
+        while fs::read_link(format!("/proc/{id}/ns/user")).unwrap() == own {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        for file in ["uid_map", "gid_map"] {
+            fs::write(format!("/proc/{id}/{file}"), map).unwrap();
+        }
+        Self { id, holder }
+    }
+
+    /// Returns the words that run a command as root of it.
+    pub(crate) fn words(&self) -> [&str; 7] {
+        ["nsenter", "--user", "--target", &self.id, "--setuid=0", "--setgid=0", "--"]
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        drop(self.holder.stdin.take());
+        self.holder.wait().unwrap();
+    }
+}
+
+/// Calls the template in such a namespace.
 fn mapped(sandbox: &Sandbox, map: &str, words: &[&str]) -> (Option<i32>, String) {
-    let chown = ["-R", "100000:100000", "."];
-    let mut command = sandbox.command("chown");
-    assert!(command.current_dir(sandbox.path("")).args(chown).status().unwrap().success());
-    // Its end of the pipe is the end of the namespace.
-    let mut command = sandbox.command("unshare");
-    command.args(["--user", "--", "cat"]).stdin(Stdio::piped()).stdout(Stdio::null());
-    let mut holder = command.spawn().unwrap();
-    let id = Pid::from_child(&holder).as_raw_nonzero().to_string();
-    // Nobody can map ids of a namespace that is not there yet.
-    let own = fs::read_link("/proc/self/ns/user").unwrap();
-    while fs::read_link(format!("/proc/{id}/ns/user")).unwrap() == own {
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    for file in ["uid_map", "gid_map"] {
-        fs::write(format!("/proc/{id}/{file}"), map).unwrap();
-    }
-    let mut command = sandbox.command("nsenter");
-    command.args(["--user", "--target", &id, "--setuid=0", "--setgid=0", "--"]);
-    command.arg(sandbox.program_path()).args(sandbox.three());
-    command.args(["--mapped-uid=65536", "--mapped-gid=65536"]).args(words);
+    let namespace = Namespace::new(sandbox, map);
+    let [program, rest @ ..] = namespace.words();
+    let mut command = sandbox.command(program);
+    command.args(rest).arg(sandbox.program_path()).args(sandbox.three()).args(CALLER).args(words);
     let output = command.output().unwrap();
-    drop(holder.stdin.take());
-    holder.wait().unwrap();
     (output.status.code(), String::from_utf8(output.stderr).unwrap())
 }
 
@@ -57,8 +86,7 @@ fn ids_that_are_mapped_in_pieces_have_no_store() {
     // In one piece they have.
     fs::remove_dir_all(sandbox.container()).unwrap();
     sandbox.shell();
-    let whole = "0 100000 65536\n65536 0 1\n";
-    let (status, said) = mapped(&sandbox, whole, &["m.toml"]);
+    let (status, said) = mapped(&sandbox, WHOLE, &["m.toml"]);
     assert_eq!(status, Some(0), "{said}");
     assert!(said.contains("store: copying what is stored"), "{said}");
     let stored = fs::read_dir(sandbox.path("store")).unwrap().count();

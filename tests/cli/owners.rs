@@ -52,6 +52,19 @@ fn a_name_that_the_rootfs_does_not_know_says_what_to_do() {
 }
 
 #[test]
+fn an_id_that_means_no_change_is_refused() {
+    let accounts = ACCOUNTS.replace("4003:4004", "4294967295:0").replace("4005", "4294967295");
+    for (owner, what) in [
+        ("app", "passwd of the rootfs gives the user `app` the id 4294967295"),
+        ("root:adm", "group of the rootfs gives the group `adm` the id 4294967295"),
+    ] {
+        let sandbox = Sandbox::new().upstream(&accounts).layers(&drop(owner));
+        sandbox.chain().exits(5).mentions(&format!("could not be dropped: /etc/{what}"));
+        assert_eq!(listing::one(&sandbox.rootfs().join("f")), "nothing");
+    }
+}
+
+#[test]
 fn a_name_that_a_post_step_makes_is_known_after_it() {
     if !root() {
         return;

@@ -1,5 +1,7 @@
 //! Sources that vanish or change after they were planned.
 
+use std::os::unix::fs::symlink;
+
 use crate::listing;
 use crate::sandbox::Sandbox;
 
@@ -106,4 +108,42 @@ error: the source `[DIR]/role/no/file` cannot be used: it is not there
 ",
     );
     assert!(!sandbox.role().join("ran").exists());
+}
+
+#[test]
+fn a_source_that_has_no_end_is_refused_at_once() {
+    let growing = "it has more bytes than its length says: it grows, or is made while it is read";
+    for (key, path, reason) in [
+        ("source", "/proc/self/pagemap", growing),
+        ("source", "/proc/cpuinfo", growing),
+        ("source", "endless", growing),
+        ("source", "/dev/zero", "it is a device"),
+        ("source", "/dev/stdin", "it is a device"),
+        ("source", "fifo", "it is a fifo"),
+        ("render", "/proc/self/pagemap", "cannot be used: "),
+        ("script", "/proc/self/pagemap", "cannot be used: "),
+        ("script", "fifo", "it is not a regular file"),
+        ("script", "/dev/zero", "it is not a regular file"),
+    ] {
+        let lines = match key {
+            "script" => format!("post = {{ script = \"{path}\" }}\n"),
+            _ => {
+                let render = if key == "render" { "render = true\n" } else { "" };
+                format!("[[layer.file]]\npath = \"/f\"\nsource = \"{path}\"\n{render}")
+            }
+        };
+        let sandbox = Sandbox::new().layers(&lines);
+        let [fifo, endless] = ["fifo", "endless"].map(|name| sandbox.role().join(name));
+        let made = std::process::Command::new("mkfifo").arg(&fifo).status().unwrap();
+        assert!(made.success());
+        symlink("/proc/self/pagemap", endless).unwrap();
+        for verb in ["validate", "plan"] {
+            let mut command = sandbox.command("timeout");
+            command.args(["30", sandbox.program_path().to_str().unwrap(), verb, "m.toml"]);
+            let ran = sandbox.ran(command);
+            let status = if verb == "validate" { 1 } else { 2 };
+            ran.exits(status).mentions(&format!("the {} `", key.replace("render", "source")));
+            ran.mentions(reason);
+        }
+    }
 }

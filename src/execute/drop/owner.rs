@@ -26,10 +26,17 @@ fn number(rootfs: &Rootfs, id: &Id, file: &str, kind: &str) -> io::Result<u32> {
     let text = rootfs
         .read(Path::new(file), LARGEST)
         .map_err(|error| io::Error::other(format!("{file} of the rootfs: {error}")))?;
-    account::id_of(&text, name).ok_or_else(|| {
-        io::Error::other(format!(
+    let reason = match account::id_of(&text, name) {
+        Some(u32::MAX) => format!(
+            "{file} of the rootfs gives the {kind} `{name}` the id {}, which is nobody's: to the \
+             kernel it means that the owner stays",
+            u32::MAX
+        ),
+        Some(id) => return Ok(id),
+        None => format!(
             "{file} of the rootfs has no {kind} `{name}`; a drop with `when = \"after-post\"` is \
              made when the post steps have made one"
-        ))
-    })
+        ),
+    };
+    Err(io::Error::other(reason))
 }

@@ -62,9 +62,21 @@ impl<'a> Run<'a> {
     fn mount_overlay(&mut self, session: &mut Session<'a>, entry: EntryId) -> io::Result<()> {
         let path = &self.workspace.target.path;
         let lower = session.store.rootfs(entry);
+        // What the template leaves beside the rootfs is put there later, and would be in the way.
+        let sidecar = session.store.sidecar(entry);
+        if let Some(name) =
+            [DELTA, WORK].into_iter().find(|name| sidecar.join(name).symlink_metadata().is_ok())
+        {
+            return Err(io::Error::other(format!(
+                "the template leaves `{name}` beside the rootfs, where an overlay has its own; \
+                 `--storage=copy` has none"
+            )));
+        }
         let (delta, work) = (path.join(DELTA), path.join(WORK));
         for path in [&delta, &work] {
-            DirBuilder::new().mode(0o755).create(path)?;
+            DirBuilder::new().mode(0o755).create(path).map_err(|error| {
+                io::Error::new(error.kind(), format!("{}: {error}", crate::shell::word(path)))
+            })?;
         }
         let top = files::open_directory(&lower)?;
         let upper = files::open_directory(&delta)?;
