@@ -37,12 +37,25 @@ use arguments::{Cli, Verb};
 
 use crate::execute::status;
 use crate::host::inheritance;
+use crate::host::set_id::Given;
 
 /// The name that makes the program a template: `lxc-create -t layered-template` looks for it.
 const TEMPLATE_NAME: &str = "lxc-layered-template";
 
 /// Runs the program.
 pub fn main() -> ExitCode {
+    // Its caller chooses the manifest, and with that all that a run does.
+    if let Some(given) = Given::observe() {
+        let program = std::env::current_exe().unwrap_or_default();
+        let message = format!(
+            "the program {}, and does not run with more rights than its caller",
+            given.is()
+        );
+        let advice =
+            format!("`{} {}` takes that away", given.taken_by(), crate::shell::word(&program));
+        output::error(&message, Some(&advice));
+        return ExitCode::from(status::TRUST);
+    }
     if let Err(reason) = inheritance::take_over() {
         output::error(&reason, Some(inheritance::ADVICE));
         return ExitCode::from(status::USAGE);

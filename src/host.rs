@@ -30,6 +30,7 @@ pub(crate) mod privacy;
 pub(crate) mod program;
 pub(crate) mod rootfs;
 pub(crate) mod sandbox;
+pub(crate) mod set_id;
 pub(crate) mod signals;
 pub(crate) mod state;
 pub(crate) mod template;

@@ -43,6 +43,7 @@ mod processes;
 mod readers;
 mod record;
 mod secrets;
+mod set_id;
 mod signals;
 mod silent;
 mod sources;

@@ -112,11 +112,17 @@ impl Sandbox {
 
     /// Calls the program as an ordinary user from now on.
     pub(crate) fn nobody(mut self) -> Self {
-        let program = self.path("layered-template");
-        fs::copy(PROGRAM, &program).unwrap();
-        fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+        self.installed("layered-template");
         self.user = Some(65534);
         self
+    }
+
+    /// Copies the program to where everybody can run it.
+    pub(crate) fn installed(&self, name: &str) -> PathBuf {
+        let program = self.path(name);
+        fs::copy(PROGRAM, &program).unwrap();
+        fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+        program
     }
 
     /// Makes the container's directory as `lxc-create` does before it calls a template.
