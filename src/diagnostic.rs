@@ -48,6 +48,8 @@ pub struct Diagnostic {
     pub help: Option<String>,
     /// How the file came to be read, where another file names it.
     pub notes: Vec<String>,
+    /// What others could have written, where it is about that and not about what is in the file.
+    pub untrusted: Option<PathBuf>,
 }
 
 impl Diagnostic {
@@ -61,6 +63,7 @@ impl Diagnostic {
             label: None,
             help: None,
             notes: Vec::new(),
+            untrusted: None,
         }
     }
 
@@ -79,6 +82,7 @@ impl Diagnostic {
             label: None,
             help: None,
             notes: Vec::new(),
+            untrusted: None,
         }
     }
 

@@ -36,5 +36,6 @@ pub(crate) mod state;
 pub(crate) mod template;
 pub(crate) mod terminal;
 pub(crate) mod threads;
+pub(crate) mod trust;
 pub(crate) mod userns;
 pub(crate) mod xattr;

@@ -15,7 +15,7 @@ As a template of LXC's, after `layered-template install-template`:
   lxc-create -t layered-template -n NAME -- --manifest ROLE.toml [ARGUMENTS OF THE TEMPLATE...]
 
 Exit status:
-  0 done; 1 findings; 2 unusable command line or manifest; failure of
+  0 done; 1 findings; 2 unusable command line or manifest; 10 untrusted files; failure of
   3 a pre step; 4 the upstream template; 5 files or config; 6 a post step;
   7 a check; 8 the layer store; 128+N ended by signal N")]
 pub(crate) struct Cli {
@@ -149,6 +149,9 @@ pub(crate) struct PlanArguments {
     pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) storage: StorageArguments,
+    /// Plan a run with this option: as root, it takes files that others could have written.
+    #[arg(long)]
+    pub(crate) allow_untrusted: bool,
     /// Plan output format.
     #[arg(long, value_enum, default_value_t = PlanFormat::Text)]
     pub(crate) format: PlanFormat,
@@ -255,7 +258,8 @@ pub(crate) struct RunArguments {
     /// Keep the rootfs of a failed run for people to look at.
     #[arg(long)]
     pub(crate) keep_failed: bool,
-    /// Give steps the host's network even where nothing keeps them from the host's containers.
+    /// As root, take files that others could have written, and give steps the host's network even where
+    /// nothing keeps them from the host's containers.
     #[arg(long)]
     pub(crate) allow_untrusted: bool,
     #[command(flatten)]

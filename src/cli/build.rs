@@ -18,6 +18,7 @@ use crate::export::{Image, Target};
 use crate::host::caller::Caller;
 use crate::host::signals::Signals;
 use crate::host::state::RunDirectory;
+use crate::host::trust::{Policy, Trust};
 use crate::host::userns::Ids;
 use crate::observe::secret;
 use crate::plan::{self, EntryId, StorageMode};
@@ -59,6 +60,7 @@ fn build(arguments: &BuildArguments) -> Result<u8, String> {
         Role::prepare(Request {
             manifest: manifest.clone(),
             values: arguments.values.clone(),
+            trust: Trust::observe(Policy::Refuse.unless(arguments.run.allow_untrusted)),
             config: start.config(&target.rootfs),
             ids: start.ids(&caller),
             wanted,
@@ -66,8 +68,9 @@ fn build(arguments: &BuildArguments) -> Result<u8, String> {
         })
     });
     let roles: Vec<_> = roles.collect();
-    let Some(roles) = roles.into_iter().collect::<Option<Vec<Role>>>() else {
-        return Ok(status::USAGE);
+    let roles = match roles.into_iter().collect::<Result<Vec<Role>, u8>>() {
+        Ok(roles) => roles,
+        Err(status) => return Ok(status),
     };
     let targets = arguments.output.iter().map(|text| {
         Target::parse(text).map_err(|why| format!("`--output={}`: {why}", text.display()))
@@ -102,13 +105,12 @@ struct Role {
 }
 
 impl Role {
-    /// Plans it, or says why it cannot be used.
-    fn prepare(request: Request) -> Option<Self> {
+    /// Plans it, or says why it cannot be used, and returns the exit status.
+    fn prepare(request: Request) -> Result<Self, u8> {
         let prepared = request.prepare()?;
         // Mapped ids may not read what the caller may.
-        let secrets = secret::read(&prepared.chain);
-        let secrets = secrets.map_err(|report| output::diagnostics(&report)).ok()?;
-        Some(Self { request, prepared, secrets })
+        let secrets = secret::read(&prepared.chain).map_err(|report| output::refused(&report))?;
+        Ok(Self { request, prepared, secrets })
     }
 
     /// Builds what the store lacks of it, in the directory of a container that goes again.

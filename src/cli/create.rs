@@ -19,6 +19,7 @@ use crate::host::caller::Caller;
 use crate::host::files::{self, Ownership};
 use crate::host::lxcpath;
 use crate::host::signals::Signals;
+use crate::host::trust::{Policy, Trust};
 use crate::host::userns;
 use crate::lxc::call::Mapped;
 use crate::observe::secret;
@@ -50,20 +51,21 @@ fn create(arguments: CreateArguments) -> Result<u8, String> {
     let request = Request {
         manifest: arguments.manifest.path(),
         values: arguments.values,
+        trust: Trust::observe(Policy::Refuse.unless(arguments.run.allow_untrusted)),
         config: start.config(&target.rootfs),
         ids: start.ids(&caller),
         wanted: wanted(arguments.storage.storage.into(), arguments.storage.rebuild),
         target,
     };
     // A manifest that cannot be used is found out before anything is made.
-    let Some(prepared) = request.prepare() else { return Ok(status::USAGE) };
+    let prepared = match request.prepare() {
+        Ok(prepared) => prepared,
+        Err(status) => return Ok(status),
+    };
     // Mapped ids may not read what the caller may.
     let secrets = match secret::read(&prepared.chain) {
         Ok(secrets) => secrets,
-        Err(report) => {
-            output::diagnostics(&report);
-            return Ok(status::USAGE);
-        }
+        Err(report) => return Ok(output::refused(&report)),
     };
     make_lxcpath(&lxcpath)?;
     enter(start.mapping)?;

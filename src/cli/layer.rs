@@ -9,6 +9,7 @@ use super::output;
 use crate::diagnostic::Report;
 use crate::execute::status;
 use crate::host::files;
+use crate::host::trust::Trust;
 use crate::manifest::{self, LARGEST, LayerFile, Variable, VariableSource};
 use crate::observe::library::{self, Found};
 use crate::shell;
@@ -59,7 +60,8 @@ fn show(name: &str, directories: &[PathBuf]) -> u8 {
 fn read(name: &str, directories: &[PathBuf]) -> Result<Option<(LayerFile, Arc<Source>)>, Report> {
     let source = match library::find(name, directories) {
         None => return Ok(None),
-        Some(Found::File(path)) => files::read_source(&path, LARGEST)?,
+        // It is only shown.
+        Some(Found::File(path)) => files::read_source(&path, LARGEST, &Trust::default())?.0,
         Some(Found::Compiled(text)) => Arc::new(Source::compiled_in(format!("<{name}>"), text)),
     };
     match manifest::parse_layer(&source) {

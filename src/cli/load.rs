@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use super::arguments::ValueArguments;
 use crate::chain::{self, BindContext, Chain, Container, Role};
-use crate::diagnostic::Report;
+use crate::diagnostic::{Diagnostic, Report};
 use crate::host::files;
+use crate::host::trust::Trust;
 use crate::manifest;
 use crate::observe::library::HostLibrary;
 use crate::observe::probe;
@@ -23,21 +24,35 @@ pub(super) struct Loaded {
 impl Loaded {
     /// Reads it. With errors in the report it may be there all the same: it is nothing to run, but
     /// what its values make of it can be judged too.
-    pub(super) fn read(path: &Path, values: &ValueArguments) -> (Option<Self>, Report) {
-        match Self::try_read(path, values) {
+    pub(super) fn read(
+        path: &Path,
+        values: &ValueArguments,
+        trust: &Trust,
+    ) -> (Option<Self>, Report) {
+        match Self::try_read(path, values, trust) {
             Ok(read) => read,
             Err(report) => (None, report),
         }
     }
 
-    fn try_read(path: &Path, values: &ValueArguments) -> Result<(Option<Self>, Report), Report> {
-        let source = files::read_source(path, manifest::LARGEST)?;
-        let vars_files: Vec<_> = values
-            .vars_files
-            .iter()
-            .map(|path| files::read_source(path, manifest::LARGEST))
-            .collect::<Result<_, _>>()?;
-        let (role, report) = chain::resolve(&source, &mut HostLibrary::default());
+    fn try_read(
+        path: &Path,
+        values: &ValueArguments,
+        trust: &Trust,
+    ) -> Result<(Option<Self>, Report), Report> {
+        let mut warnings = Report::default();
+        let mut read = |path: &Path| {
+            let (source, more) = files::read_source(path, manifest::LARGEST, trust)?;
+            warnings.extend(more);
+            Ok::<_, Diagnostic>(source)
+        };
+        let source = read(path)?;
+        let vars_files: Vec<_> =
+            values.vars_files.iter().map(|path| read(path)).collect::<Result<_, _>>()?;
+        let mut library = HostLibrary::trusting(trust);
+        let (role, mut report) = chain::resolve(&source, &mut library);
+        report.extend(warnings);
+        report.extend(library.warnings());
         let set = values.set.clone();
         Ok((role.map(|role| Self { role, set, vars_files }), report))
     }
@@ -64,9 +79,10 @@ pub(super) fn chain(
     path: &Path,
     name: &str,
     values: &ValueArguments,
+    trust: &Trust,
     lxc: Option<(u32, u32)>,
 ) -> (Option<Chain>, Report) {
-    let (loaded, mut report) = Loaded::read(path, values);
+    let (loaded, mut report) = Loaded::read(path, values, trust);
     let Some(loaded) = loaded else { return (None, report) };
     let (chain, faults) = loaded.bind(name, lxc);
     report.extend(faults);

@@ -8,6 +8,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::diagnostic::Report;
+use crate::execute::status;
 use crate::shell::Printable;
 
 /// The variable that sets how much is traced: `error` to `trace`.
@@ -99,6 +100,12 @@ pub(super) fn diagnostics(report: &Report) {
     if !report.is_empty() {
         say_styled(&report.to_text(styled()));
     }
+}
+
+/// Shows the diagnostics of what is refused, and returns the exit status.
+pub(super) fn refused(report: &Report) -> u8 {
+    diagnostics(report);
+    if report.has_untrusted() { status::TRUST } else { status::USAGE }
 }
 
 /// Writes what was asked for, as text for people. That nobody reads it to its end is no fault.

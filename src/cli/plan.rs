@@ -8,6 +8,7 @@ use crate::cache::PlanDocument;
 use crate::execute::status;
 use crate::host::caller::Caller;
 use crate::host::lxcpath;
+use crate::host::trust::{Policy, Trust};
 use crate::plan::{self, Detail, Plan, Template};
 
 pub(super) fn main(arguments: &PlanArguments) -> u8 {
@@ -18,10 +19,17 @@ pub(super) fn main(arguments: &PlanArguments) -> u8 {
             return status::USAGE;
         }
     };
-    let Some(prepared) = request.prepare() else { return status::USAGE };
+    let prepared = match request.prepare() {
+        Ok(prepared) => prepared,
+        Err(status) => return status,
+    };
     let ladder = prepared.ladder();
     let plan = ladder.annotate(&prepared.plan, &prepared.cache);
-    let ends_with = if pin_holds(&plan) { 0 } else { status::UPSTREAM };
+    let ends_with = match pin_holds(&plan) {
+        _ if prepared.is_untrusted => status::TRUST,
+        true => 0,
+        false => status::UPSTREAM,
+    };
     match arguments.format {
         PlanFormat::Text => output::printed(ends_with, |to| {
             let detail = if arguments.verbose > 0 { Detail::Whole } else { Detail::Lines };
@@ -52,6 +60,7 @@ fn request(arguments: &PlanArguments) -> Result<Request, String> {
     Ok(Request {
         manifest,
         values: arguments.values.clone(),
+        trust: Trust::observe(Policy::Warn.unless(arguments.allow_untrusted)),
         config: start.config(&target.rootfs),
         ids: start.ids(&caller),
         wanted: wanted(arguments.storage.storage.into(), arguments.storage.rebuild),

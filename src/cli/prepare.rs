@@ -12,7 +12,8 @@ use crate::chain::Chain;
 use crate::diagnostic::Report;
 use crate::digest::Stamp;
 use crate::host::caller::Caller;
-use crate::observe::{base_inputs, probe};
+use crate::observe::base_inputs;
+use crate::observe::probe::Probe;
 use crate::plan::{self, Facts, Plan, StorageMode};
 use crate::store::{self, Store};
 
@@ -23,12 +24,18 @@ pub(super) struct Prepared {
     pub(super) chain: Chain,
     pub(super) cache: Cache,
     store: Option<Store>,
+    /// Whether a run would refuse a file of it.
+    pub(super) is_untrusted: bool,
 }
 
 impl Request {
-    /// Makes the plan, and shows what is wrong with the manifest; `None` where it cannot be used.
-    pub(super) fn prepare(&self) -> Option<Prepared> {
-        let (loaded, report) = Loaded::read(&self.manifest, &self.values);
+    /// Makes the plan, and shows what is wrong with the manifest.
+    ///
+    /// # Errors
+    ///
+    /// With the exit status, where it cannot be used.
+    pub(super) fn prepare(&self) -> Result<Prepared, u8> {
+        let (loaded, report) = Loaded::read(&self.manifest, &self.values, &self.trust);
         self.prepare_loaded(loaded.as_ref(), report)
     }
 
@@ -37,17 +44,18 @@ impl Request {
         &self,
         loaded: Option<&Loaded>,
         mut report: Report,
-    ) -> Option<Prepared> {
+    ) -> Result<Prepared, u8> {
         let prepared = loaded.and_then(|loaded| self.try_prepare(loaded, &mut report));
+        let Some(prepared) = prepared else { return Err(output::refused(&report)) };
         output::diagnostics(&report);
-        prepared
+        Ok(Prepared { is_untrusted: report.has_untrusted(), ..prepared })
     }
 
     fn try_prepare(&self, loaded: &Loaded, report: &mut Report) -> Option<Prepared> {
         let (chain, faults) = loaded.bind(&self.target.name, None);
         report.extend(faults);
         let chain = chain?;
-        let (facts, faults) = probe::probe(&chain, &self.target.args);
+        let (facts, faults) = Probe::new(&self.trust).all(&chain, &self.target.args);
         report.extend(faults);
         let facts = facts.filter(|_| !report.has_errors())?;
         let plan = plan::build(&chain, self.target.clone(), &facts)
@@ -60,7 +68,7 @@ impl Request {
                 Err(why) => (Cache::Unusable { wanted: self.wanted, why }, None),
             },
         };
-        Some(Prepared { plan, chain, cache, store })
+        Some(Prepared { plan, chain, cache, store, is_untrusted: false })
     }
 
     /// Finds out what of a plan the store can have, or why it cannot be used.

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::arguments::ValueArguments;
 use crate::cache::Wanted;
+use crate::host::trust::Trust;
 use crate::lxc::call::{Mapped, is_container_name};
 use crate::observe::probe;
 use crate::plan::{StorageMode, Target};
@@ -16,6 +17,8 @@ use crate::shell;
 pub(super) struct Request {
     pub(super) manifest: PathBuf,
     pub(super) values: ValueArguments,
+    /// Whose files are taken.
+    pub(super) trust: Trust,
     pub(super) target: Target,
     pub(super) wanted: Wanted,
     pub(super) ids: ContainerIds,

@@ -6,7 +6,6 @@ use std::process::{Command, Stdio};
 
 use super::arguments::{LogFormat, TalkArguments, ValueArguments};
 use super::load::Loaded;
-use super::prepare::Prepared;
 use super::request::{self, ContainerIds, Request, wanted};
 use super::run::{Options, run};
 use super::{output, plan};
@@ -16,6 +15,7 @@ use crate::host::caller::Caller;
 use crate::host::files;
 use crate::host::state::RunDirectory;
 use crate::host::template;
+use crate::host::trust::{Policy, Trust};
 use crate::host::userns::Ids;
 use crate::lxc;
 use crate::lxc::call::{Arguments, TemplateCall};
@@ -38,8 +38,8 @@ layered-template makes a container from a manifest: ordered layers around an LXC
                            default, share it through overlayfs (`overlay`), or do not use it (`none`)
   --rebuild                rebuild everything that is stored
   --keep-failed            keep the rootfs of a failed run for people to look at
-  --allow-untrusted        give steps the host's network even where nothing keeps them from the
-                           host's containers
+  --allow-untrusted        as root, take files that others could have written, and give steps the
+                           host's network even where nothing keeps them from the host's containers
   --log-format text|json   progress output format
   -h, --help               show this help; with a manifest, its role, its layers, and its template's
                            own help
@@ -66,24 +66,23 @@ pub(super) fn main(words: &[OsString]) -> u8 {
             ),
         };
     };
-    let (loaded, report) = Loaded::read(&manifest, &values(&arguments));
+    let trust = Trust::observe(Policy::Refuse.unless(arguments.allow_untrusted));
+    let (loaded, report) = Loaded::read(&manifest, &values(&arguments), &trust);
     if let Some(question) = loaded.as_ref().and_then(|loaded| asks(loaded, &arguments)) {
-        return answer(&question, &manifest, (loaded.as_ref(), report), &arguments);
+        return answer(&question, (&manifest, trust), (loaded.as_ref(), report), &arguments);
     }
     let call = match arguments.call() {
         Ok(call) => call,
         Err(error) => return usage(&error.to_string()),
     };
-    let request = request(&manifest, &arguments, &call);
-    let Some(prepared) = request.prepare_loaded(loaded.as_ref(), report) else {
-        return status::USAGE;
+    let request = request((&manifest, trust), &arguments, &call);
+    let prepared = match request.prepare_loaded(loaded.as_ref(), report) {
+        Ok(prepared) => prepared,
+        Err(status) => return status,
     };
     match secret::read(&prepared.chain) {
         Ok(secrets) => run(&prepared.plan, &prepared.cache, secrets, options(&arguments)),
-        Err(report) => {
-            output::diagnostics(&report);
-            status::USAGE
-        }
+        Err(report) => output::refused(&report),
     }
 }
 
@@ -108,7 +107,11 @@ fn options(arguments: &Arguments) -> Options {
 
 /// Returns what a call asks for. What cannot be read of the container's config is told when the run
 /// comes to it.
-fn request(manifest: &Path, arguments: &Arguments, call: &TemplateCall) -> Request {
+fn request(
+    (manifest, trust): (&Path, Trust),
+    arguments: &Arguments,
+    call: &TemplateCall,
+) -> Request {
     let mode = match arguments.storage.as_deref() {
         Some("overlay") => StorageMode::Overlay,
         Some("none") => StorageMode::None,
@@ -120,6 +123,7 @@ fn request(manifest: &Path, arguments: &Arguments, call: &TemplateCall) -> Reque
     Request {
         manifest: manifest.to_path_buf(),
         values: values(arguments),
+        trust,
         target: target(call),
         wanted: wanted(mode, arguments.rebuild),
         ids: ContainerIds { map, is_mapped },
@@ -170,7 +174,7 @@ struct Question {
 /// Answers a call that only asks. No step runs, and nothing is made.
 fn answer(
     question: &Question,
-    manifest: &Path,
+    (manifest, trust): (&Path, Trust),
     (loaded, report): (Option<&Loaded>, Report),
     arguments: &Arguments,
 ) -> u8 {
@@ -186,13 +190,15 @@ fn answer(
     let request = Request {
         manifest: manifest.to_path_buf(),
         values: values(arguments),
+        trust,
         target,
         wanted: wanted(StorageMode::None, false),
         ids: ContainerIds { map: None, is_mapped: false },
         config: Vec::new(),
     };
-    let Some(Prepared { plan, .. }) = request.prepare_loaded(loaded, report) else {
-        return status::USAGE;
+    let plan = match request.prepare_loaded(loaded, report) {
+        Ok(prepared) => prepared.plan,
+        Err(status) => return status,
     };
     if question.request == lxc::request::InfoRequest::Help {
         let printed = output::print(|to| {

@@ -6,7 +6,8 @@ use super::arguments::{FindingsFormat, ValidateArguments};
 use super::{load, output};
 use crate::diagnostic::{Report, Severity};
 use crate::host::lxc_version;
-use crate::observe::probe;
+use crate::host::trust::{Policy, Trust};
+use crate::observe::probe::Probe;
 use crate::plan;
 
 /// The exit status of findings.
@@ -41,9 +42,10 @@ pub(super) fn main(arguments: &ValidateArguments) -> u8 {
 /// Judges one manifest, with the files that it names. Its template need not be on this host.
 fn judge(manifest: &Path, arguments: &ValidateArguments, lxc: Option<(u32, u32)>) -> Report {
     let name = load::name_of(manifest);
-    let (chain, mut report) = load::chain(manifest, &name, &arguments.values, lxc);
+    let trust = Trust::observe(Policy::Warn);
+    let (chain, mut report) = load::chain(manifest, &name, &arguments.values, &trust, lxc);
     if let Some(chain) = chain {
-        let (facts, faults) = probe::probe_files(&chain);
+        let (facts, faults) = Probe::new(&trust).files(&chain);
         report.extend(faults);
         report.extend(plan::check(&chain, &facts));
     }

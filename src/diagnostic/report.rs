@@ -1,6 +1,7 @@
 //! All the diagnostics of a manifest.
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use annotate_snippets::{Renderer, renderer::DecorStyle};
@@ -20,6 +21,8 @@ pub struct Report {
     errors: usize,
     /// How many warnings were found.
     warnings: usize,
+    /// Whether others could have written a file.
+    has_untrusted: bool,
 }
 
 impl Report {
@@ -30,6 +33,7 @@ impl Report {
             Severity::Warning => &mut self.warnings,
         };
         *found += 1;
+        self.has_untrusted |= diagnostic.untrusted.is_some();
         if *found <= MOST {
             self.diagnostics.push(diagnostic);
         }
@@ -47,6 +51,7 @@ impl Report {
     /// Adds all of another report.
     pub fn extend(&mut self, other: Report) {
         let (errors, warnings) = (self.errors + other.errors, self.warnings + other.warnings);
+        self.has_untrusted |= other.has_untrusted;
         other.diagnostics.into_iter().for_each(|diagnostic| self.push(diagnostic));
         (self.errors, self.warnings) = (errors, warnings);
     }
@@ -63,6 +68,11 @@ impl Report {
     /// Tells whether there is an error among them.
     pub fn has_errors(&self) -> bool {
         self.errors > 0
+    }
+
+    /// Tells whether others than those who are trusted could have written a file.
+    pub(crate) fn has_untrusted(&self) -> bool {
+        self.has_untrusted
     }
 
     /// Tells whether no more errors would be kept.
@@ -83,6 +93,12 @@ impl Report {
             other => other,
         });
         sorted.dedup_by(|a, b| a.sort_key() == b.sort_key() && a.message == b.message);
+        // One warning for all that is in a directory; an error says what is to be mended for each.
+        let mut told = BTreeSet::new();
+        sorted.retain(|diagnostic| match &diagnostic.untrusted {
+            Some(path) if diagnostic.severity == Severity::Warning => told.insert(path),
+            _ => true,
+        });
         sorted
     }
 

@@ -33,7 +33,7 @@ pub(crate) mod status {
     pub(crate) const STORE: u8 = 8;
     /// The call only asked for something; LXC keeps no container after it.
     pub(crate) const INFORMATIONAL: u8 = 9;
-    /// The program is set-user-id.
+    /// Others could have written what root was to take, or the program is set-user-id.
     pub(crate) const TRUST: u8 = 10;
     /// A signal ended the run; its number is added.
     pub(crate) const SIGNAL: u8 = 128;

@@ -4,6 +4,7 @@
 //! rootfs.
 
 use std::fs;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -29,12 +30,53 @@ pub(crate) fn id_of(text: &[u8], name: &str) -> Option<u32> {
 
 /// Finds the name of the host's user `uid`.
 pub(crate) fn user_name(uid: u32) -> Option<String> {
-    let text = fs::read_to_string("/etc/passwd").ok()?;
-    text.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
-    })
+    field_of("/etc/passwd", uid, 0)
+}
+
+/// Finds the name of the host's group `gid`.
+pub(crate) fn group_name(gid: u32) -> Option<String> {
+    field_of("/etc/group", gid, 0)
+}
+
+/// Finds the home of the host's user `uid`.
+pub(crate) fn home(uid: u32) -> Option<PathBuf> {
+    field_of("/etc/passwd", uid, 5).map(PathBuf::from)
+}
+
+/// Returns a field of the line of the id `id`.
+fn field_of(file: &str, id: u32, field: usize) -> Option<String> {
+    let text = fs::read_to_string(file).ok()?;
+    let mut lines = text.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    let line = lines.find(|fields| fields.get(2).is_some_and(|text| text.parse() == Ok(id)))?;
+    line.get(field).map(|text| (*text).to_owned())
+}
+
+/// Returns the users who have the host's group `gid`, as far as the host's own files know.
+pub(crate) fn members(gid: u32) -> Vec<u32> {
+    let [passwd, group] =
+        ["/etc/passwd", "/etc/group"].map(|file| fs::read(file).unwrap_or_default());
+    members_of(&String::from_utf8_lossy(&passwd), &String::from_utf8_lossy(&group), gid)
+}
+
+/// Returns those for whom it is the own group, and those whom the group lists. One whom passwd does not know
+/// is somebody all the same, and stands as `u32::MAX`, which is nobody's id.
+fn members_of(passwd: &str, group: &str, gid: u32) -> Vec<u32> {
+    let users = passwd.lines().filter_map(|line| {
+        let fields: Vec<_> = line.split(':').collect();
+        Some((*fields.first()?, fields.get(2)?.parse().ok()?, fields.get(3)?.parse().ok()?))
+    });
+    let users: Vec<(&str, u32, u32)> = users.collect();
+    let own = users.iter().filter(|(_, _, own)| *own == gid).map(|(_, uid, _)| *uid);
+    let listed = group.lines().filter_map(|line| {
+        let fields: Vec<_> = line.split(':').collect();
+        (fields.get(2)?.parse() == Ok(gid)).then(|| fields.get(3).copied().unwrap_or_default())
+    });
+    let listed = listed.flat_map(|names| names.split(',')).filter(|name| !name.is_empty());
+    let listed = listed.map(|name| {
+        let known = users.iter().find(|(user, _, _)| *user == name);
+        known.map_or(u32::MAX, |(_, uid, _)| *uid)
+    });
+    own.chain(listed).collect()
 }
 
 /// Finds the largest range of subordinate ids that `/etc/subuid` or `/etc/subgid` gives a user, by
@@ -87,6 +129,26 @@ mod tests {
         assert_eq!(id_of(passwd, "append"), Some(7));
         assert_eq!(id_of(passwd, "ap"), None);
         assert_eq!(id_of(passwd, "broken"), None);
+    }
+
+    #[test]
+    fn a_group_has_those_whose_own_it_is_and_those_whom_it_lists() {
+        let passwd =
+            "root:x:0:0::/root:/bin/sh\nme:x:7:7:::\nyou:x:8:8:::\ntwin:x:9:8:::\nbroken\n";
+        let group =
+            "root:x:0:\nme:x:7:\nyou:x:8:me\nboth:x:20:me,you\nempty:x:21:\ngone:x:22:left\n";
+        let table: [(u32, &[u32]); 7] = [
+            (0, &[0]),
+            (7, &[7]),
+            (8, &[8, 9, 7]),
+            (20, &[7, 8]),
+            (21, &[]),
+            (22, &[u32::MAX]),
+            (23, &[]),
+        ];
+        for (gid, members) in table {
+            assert_eq!(members_of(passwd, group, gid), members, "{gid}");
+        }
     }
 
     #[test]

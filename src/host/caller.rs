@@ -51,10 +51,25 @@ impl Caller {
         self.is_host_root() || self.map.as_ref().is_some_and(of_root)
     }
 
+    /// Tells whether this process can do with the files of the host's root what it likes: it is that user, or
+    /// root of a namespace that has its id.
+    pub(crate) fn rules_host_root(&self) -> bool {
+        self.uid == 0 && self.has_host_root()
+    }
+
     /// Tells whether this is user 0 of a user namespace alone.
     pub(crate) fn is_mapped_root(&self) -> bool {
         self.uid == 0 && !self.is_host_root()
     }
+}
+
+/// Returns what an id of this user namespace stands for outside of it; `None` where it is none of its
+/// ids.
+pub(crate) fn outside(map: &[Extent], id: u32) -> Option<u32> {
+    map.iter().find_map(|extent| {
+        let above = id.checked_sub(extent.inside).filter(|above| *above < extent.count)?;
+        extent.outside.checked_add(above)
+    })
 }
 
 /// Reads an id map of this process: `/proc/self/uid_map` or `/proc/self/gid_map`.
@@ -94,9 +109,23 @@ mod tests {
         assert!(caller(0, mapped).is_mapped_root());
         assert!(!caller(1001, "").is_host_root());
         assert!(!caller(1001, "").is_mapped_root());
-        assert_eq!(
-            caller(0, mapped).map.unwrap()[1],
-            Extent { inside: 65536, outside: 1001, count: 1 }
-        );
+        for (uid, map, rules) in [
+            (0, "", true),
+            (0, "0 0 65536\n", true),
+            (0, "0 100000 65536\n65536 0 1\n", true),
+            (0, mapped, false),
+            (1000, "", false),
+            (1000, "0 0 65536\n", false),
+            (65536, "0 100000 65536\n65536 0 1\n", false),
+        ] {
+            assert_eq!(caller(uid, map).rules_host_root(), rules, "{uid} {map}");
+        }
+        let map = caller(0, mapped).map.unwrap();
+        assert_eq!(map[1], Extent { inside: 65536, outside: 1001, count: 1 });
+        let table =
+            [(0, Some(100_000)), (65535, Some(165_535)), (65536, Some(1001)), (65537, None)];
+        for (inside, expected) in table {
+            assert_eq!(outside(&map, inside), expected, "{inside}");
+        }
     }
 }

@@ -9,21 +9,34 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, fstat, openat, renameat, unlinkat};
 
 use super::caller::Caller;
-use crate::diagnostic::Diagnostic;
+use super::trust::{Opened, Trust};
+use crate::diagnostic::{Diagnostic, Report};
 use crate::source::Source;
 
-/// Reads a text of at most `limit` bytes: a manifest, or what it names as one.
+/// Reads a text of at most `limit` bytes: a manifest, or what it names as one. Beside it there may be a
+/// warning that others could have written it.
 ///
 /// # Errors
 ///
 /// What cannot be read is a diagnostic of the file: not there, a fifo or a device, too large, not
-/// UTF-8.
-pub(crate) fn read_source(path: &Path, limit: usize) -> Result<Arc<Source>, Diagnostic> {
+/// UTF-8. So is what must not be taken.
+pub(crate) fn read_source(
+    path: &Path,
+    limit: usize,
+    trust: &Trust,
+) -> Result<(Arc<Source>, Report), Diagnostic> {
     let fault = |message: String| Diagnostic::of_file(path, message);
-    let bytes = read_regular(path, limit).map_err(|error| match error.kind() {
+    let unreadable = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => fault("there is no such file".to_owned()),
         _ => fault(error.to_string()),
-    })?;
+    };
+    let Opened { file, untrusted } = trust.open(path).map_err(unreadable)?;
+    let bytes = read_opened(file, limit).map_err(unreadable)?;
+    let warnings = match untrusted {
+        None => Report::default(),
+        Some(untrusted) if untrusted.is_refused() => return Err(untrusted.of_file(path)),
+        Some(untrusted) => untrusted.of_file(path).into(),
+    };
     let text = String::from_utf8(bytes).map_err(|error| {
         let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
@@ -40,14 +53,19 @@ pub(crate) fn read_source(path: &Path, limit: usize) -> Result<Arc<Source>, Diag
         .ok()
         .and_then(|path| path.parent().map(Path::to_path_buf))
         .unwrap_or_else(|| PathBuf::from("/"));
-    Ok(Arc::new(Source::new(path, dir, text)))
+    Ok((Arc::new(Source::new(path, dir, text)), warnings))
 }
 
 /// Reads a regular file of at most `limit` bytes.
 pub(crate) fn read_regular(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
     // A fifo without a writer would be waited for.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
-    let file = File::from(openat(CWD, path, flags, Mode::empty())?);
+    read_opened(openat(CWD, path, flags, Mode::empty())?, limit)
+}
+
+/// Reads an open file likewise, if it is a regular one.
+pub(crate) fn read_opened(file: OwnedFd, limit: usize) -> io::Result<Vec<u8>> {
+    let file = File::from(file);
     let metadata = file.metadata()?;
     if metadata.is_dir() {
         return Err(io::Error::other("it is a directory"));

@@ -15,6 +15,9 @@ pub const DEEPEST: u32 = 16;
 /// every run shares, and one for each key that is made. Who waited for that would wait for itself.
 pub const HELD: &str = "LXC_LAYERED_TEMPLATE_HELD";
 
+/// The variable by which `sudo` tells who called it.
+pub const SUDO: &str = "SUDO_UID";
+
 /// What every upstream has, whoever calls: a shell, `sudo`, cron and CI each have a `PATH` of their own.
 pub const ENVIRONMENT: [(&str, &str); 3] = [
     ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),

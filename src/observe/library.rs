@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::chain::Library;
 use crate::diagnostic::{Diagnostic, Report};
 use crate::host::files;
+use crate::host::trust::Trust;
 use crate::layers;
 use crate::manifest::{LARGEST, LayerName};
 use crate::source::{At, Source};
@@ -32,15 +33,28 @@ pub enum Found {
 #[derive(Debug, Clone, Default)]
 pub struct HostLibrary {
     read: BTreeMap<PathBuf, Arc<Source>>,
+    trust: Trust,
+    warnings: Report,
 }
 
 impl HostLibrary {
+    /// Creates one of files that root may have to refuse.
+    pub(crate) fn trusting(trust: &Trust) -> Self {
+        Self { trust: trust.clone(), ..Self::default() }
+    }
+
+    /// Returns what there is to say of files that were taken.
+    pub(crate) fn warnings(self) -> Report {
+        self.warnings
+    }
+
     /// Reads a file once.
     fn read(&mut self, path: &Path) -> Result<Arc<Source>, Report> {
         if let Some(source) = self.read.get(path) {
             return Ok(Arc::clone(source));
         }
-        let source = files::read_source(path, LARGEST)?;
+        let (source, warnings) = files::read_source(path, LARGEST, &self.trust)?;
+        self.warnings.extend(warnings);
         self.read.insert(path.to_path_buf(), Arc::clone(&source));
         Ok(source)
     }

@@ -13,8 +13,9 @@ use crate::chain::{Chain, Dropped};
 use crate::diagnostic::{Diagnostic, Report, nearest};
 use crate::digest::Digest;
 use crate::host::machine::{self, Support};
+use crate::host::trust::{Opened, Trust, Untrusted};
 use crate::host::{elf, files, template};
-use crate::manifest::{Action, TemplateRef};
+use crate::manifest::{Action, SecretSource, TemplateRef};
 use crate::plan::{self, Facts, Program, Script, SourceFact};
 use crate::source::At;
 
@@ -41,32 +42,39 @@ pub fn arch() -> &'static str {
     }
 }
 
-/// Observes all that the plan of a chain depends on; `args` are the user's words for the template.
-///
-/// The facts are there if no diagnostic of the report is an error.
-pub fn probe(chain: &Chain, args: &[OsString]) -> (Option<Facts>, Report) {
-    let mut probe = Probe { report: Report::default() };
-    let program = probe.program(chain);
-    let foreign =
-        plan::asked_for(chain, args).filter(|machine| machine::support(*machine) == Support::None);
-    let facts = Facts { program, foreign, ..probe.facts(chain) };
-    (Some(facts).filter(|_| !probe.report.has_errors()), probe.report)
-}
-
-/// Observes what a manifest names, but for the template: a manifest is judged on other hosts too.
-pub fn probe_files(chain: &Chain) -> (Facts, Report) {
-    let mut probe = Probe { report: Report::default() };
-    (probe.facts(chain), probe.report)
-}
-
-struct Probe {
+/// Observes what a plan depends on.
+#[derive(Debug, Default)]
+pub struct Probe {
+    trust: Trust,
     report: Report,
 }
 
 impl Probe {
+    /// Creates one of a host with files that root may have to refuse.
+    pub(crate) fn new(trust: &Trust) -> Self {
+        Self { trust: trust.clone(), ..Self::default() }
+    }
+
+    /// Observes all that the plan of a chain depends on; `args` are the user's words for the template.
+    ///
+    /// The facts are there if no diagnostic of the report is an error.
+    pub(crate) fn all(mut self, chain: &Chain, args: &[OsString]) -> (Option<Facts>, Report) {
+        let program = self.program(chain);
+        let foreign = plan::asked_for(chain, args)
+            .filter(|machine| machine::support(*machine) == Support::None);
+        let facts = Facts { program, foreign, ..self.facts(chain) };
+        (Some(facts).filter(|_| !self.report.has_errors()), self.report)
+    }
+
+    /// Observes what a manifest names, but for the template: a manifest is judged on other hosts too.
+    pub fn files(mut self, chain: &Chain) -> (Facts, Report) {
+        (self.facts(chain), self.report)
+    }
+
     fn facts(&mut self, chain: &Chain) -> Facts {
         let environment = env::vars_os().collect();
         self.inputs(chain);
+        self.secrets(chain);
         let (sources, scripts) = (self.sources(chain), self.scripts(chain));
         Facts { program: None, foreign: None, environment, sources, scripts }
     }
@@ -86,8 +94,13 @@ impl Probe {
                 return None;
             }
         };
-        match File::open(&path).and_then(Digest::of_reader) {
-            Ok((digest, _)) => {
+        let opened = self.trust.open(&path).and_then(|Opened { file, untrusted }| {
+            Ok((untrusted, Digest::of_reader(File::from(file))?))
+        });
+        match opened {
+            Ok((untrusted, (digest, _))) => {
+                let what = format!("the template `{}`", path.display());
+                self.report(untrusted, &what, &upstream.at);
                 let is_this_program = is_this_program(&path, digest);
                 Some(Program::File { path, digest, is_this_program })
             }
@@ -111,9 +124,11 @@ impl Probe {
             if complete {
                 continue;
             }
-            match tree::observe(path, render.then_some(LARGEST_TEMPLATE)) {
-                Ok(observed) => {
+            match tree::observe(path, render.then_some(LARGEST_TEMPLATE), &self.trust) {
+                Ok((observed, untrusted)) => {
                     sources.insert(path.clone(), observed);
+                    let what = format!("the source `{}`", path.display());
+                    self.report(untrusted, &what, at);
                 }
                 Err(error) => self.unreadable("source", path, &error, at),
             }
@@ -124,8 +139,23 @@ impl Probe {
     /// Reports inputs that are not there. What they hold is read where something is stored.
     fn inputs(&mut self, chain: &Chain) {
         for input in &chain.upstream.inputs {
-            if let Err(error) = std::fs::metadata(&input.path) {
-                self.unreadable("input", &input.path, &error, &input.at);
+            let path = &input.path;
+            match std::fs::metadata(path).and_then(|_| self.trust.look(path)) {
+                Ok(untrusted) => {
+                    let what = format!("the input `{}`", path.display());
+                    self.report(untrusted, &what, &input.at);
+                }
+                Err(error) => self.unreadable("input", path, &error, &input.at),
+            }
+        }
+    }
+
+    /// Reports files that others could have written a secret into. What they hold is for a run to read.
+    fn secrets(&mut self, chain: &Chain) {
+        for secret in &chain.secrets {
+            let SecretSource::File(path) = &secret.source else { continue };
+            if let Ok(untrusted) = self.trust.look(path) {
+                self.report(untrusted, &format!("the secret `{}`", secret.name), &secret.at);
             }
         }
     }
@@ -141,8 +171,13 @@ impl Probe {
             if scripts.contains_key(path) {
                 continue;
             }
-            match files::read_regular(path, LARGEST_SCRIPT) {
-                Ok(bytes) => {
+            let read = self.trust.open(path).and_then(|Opened { file, untrusted }| {
+                Ok((untrusted, files::read_opened(file, LARGEST_SCRIPT)?))
+            });
+            match read {
+                Ok((untrusted, bytes)) => {
+                    let what = format!("the script `{}`", path.display());
+                    self.report(untrusted, &what, &step.at);
                     let interpreter = interpreter(&bytes);
                     let digest = Digest::of(&bytes);
                     let reads_name = memchr::memmem::find(&bytes, b"LXC_NAME").is_some();
@@ -153,6 +188,12 @@ impl Probe {
             }
         }
         scripts
+    }
+
+    fn report(&mut self, untrusted: impl IntoIterator<Item = Untrusted>, what: &str, at: &At) {
+        for untrusted in untrusted {
+            self.report.push(untrusted.of(what, at));
+        }
     }
 
     fn unreadable(&mut self, what: &str, path: &Path, error: &io::Error, at: &At) {

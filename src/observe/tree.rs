@@ -15,6 +15,7 @@ use rustix::fs::{
 
 use crate::digest::Digest;
 use crate::host::holes;
+use crate::host::trust::{Opened, TreeTrust, Trust, Untrusted};
 use crate::host::xattr::Xattrs;
 use crate::manifest::Mode;
 use crate::plan::{EntryKind, FileFact, SourceFact, TreeEntry};
@@ -22,29 +23,34 @@ use crate::plan::{EntryKind, FileFact, SourceFact, TreeEntry};
 /// The deepest tree that is read: each level holds a descriptor.
 const DEEPEST: usize = 256;
 
-/// Observes a file or a tree. With `keep`, a file's bytes are kept, up to so many.
+/// Observes a file or a tree, and who else could have written it, or what is in it. With `keep`, a file's
+/// bytes are kept, up to so many.
 ///
 /// # Errors
 ///
 /// What cannot be dropped is an error that says which entry and why: set-id files, devices, sockets
 /// and fifos, and what cannot be read.
-pub(crate) fn observe(path: &Path, keep: Option<u64>) -> io::Result<SourceFact> {
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+pub(crate) fn observe(
+    path: &Path,
+    keep: Option<u64>,
+    trust: &Trust,
+) -> io::Result<(SourceFact, Option<Untrusted>)> {
     // A socket cannot be opened, and to open a device may have an effect.
     refuse_special(statat(CWD, path, AtFlags::empty())?.st_mode)?;
-    let descriptor = openat(CWD, path, flags, FileMode::empty())?;
+    let Opened { file: descriptor, untrusted } = trust.open(path)?;
     let stat = fstat(&descriptor)?;
     refuse_special(stat.st_mode)?;
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => {
             refuse_set_id(&stat, None)?;
-            file(descriptor, &stat, keep).map(SourceFact::File)
+            Ok((SourceFact::File(file(descriptor, &stat, keep)?), untrusted))
         }
         _ => {
-            let mut tree = Tree::default();
+            let mut tree = Tree::new(trust.tree(path));
             tree.walk(&descriptor, Path::new(""), 0)?;
             let top = kind_of_directory(&descriptor, stat.st_mode)?;
-            Ok(SourceFact::Tree { top, entries: tree.entries.into() })
+            let untrusted = untrusted.or_else(|| tree.trust.found());
+            Ok((SourceFact::Tree { top, entries: tree.entries.into() }, untrusted))
         }
     }
 }
@@ -81,15 +87,20 @@ fn kind_of_directory(descriptor: &OwnedFd, mode: u32) -> io::Result<EntryKind> {
 /// What is read at once, in bytes.
 const BUFFER: usize = 128 * 1024;
 
-#[derive(Default)]
-struct Tree {
+struct Tree<'a> {
+    trust: TreeTrust<'a>,
     entries: Vec<TreeEntry>,
     /// The first entry of each file that has several names, by device and inode.
     linked: BTreeMap<(u64, u64), usize>,
     buffer: Vec<u8>,
 }
 
-impl Tree {
+impl<'a> Tree<'a> {
+    fn new(trust: TreeTrust<'a>) -> Self {
+        let (entries, linked, buffer) = (Vec::new(), BTreeMap::new(), Vec::new());
+        Self { trust, entries, linked, buffer }
+    }
+
     fn walk(&mut self, directory: &OwnedFd, path: &Path, depth: usize) -> io::Result<()> {
         if depth > DEEPEST {
             return Err(about(path, "it is nested too deeply"));
@@ -103,6 +114,7 @@ impl Tree {
                 FileType::Directory => {
                     let inner =
                         open(directory.as_fd(), name, true).map_err(|e| about(&below, e))?;
+                    self.trust.look(&below, Some(inner.as_fd()), &stat);
                     let kind =
                         kind_of_directory(&inner, stat.st_mode).map_err(|e| about(&below, e))?;
                     self.push(&below, kind);
@@ -110,10 +122,11 @@ impl Tree {
                 }
                 FileType::RegularFile => {
                     refuse_set_id(&stat, Some(&below))?;
-                    let kind = self.file(directory.as_fd(), name, &stat);
+                    let kind = self.file(directory.as_fd(), name, &below, &stat);
                     self.push(&below, kind.map_err(|error| about(&below, error))?);
                 }
                 FileType::Symlink => {
+                    self.trust.look(&below, None, &stat);
                     let target = readlinkat(directory, name, Vec::new())
                         .map_err(|error| about(&below, error))?;
                     let target = PathBuf::from(std::ffi::OsString::from_vec(target.into_bytes()));
@@ -125,7 +138,13 @@ impl Tree {
         Ok(())
     }
 
-    fn file(&mut self, at: BorrowedFd<'_>, name: &OsStr, stat: &Stat) -> io::Result<EntryKind> {
+    fn file(
+        &mut self,
+        at: BorrowedFd<'_>,
+        name: &OsStr,
+        below: &Path,
+        stat: &Stat,
+    ) -> io::Result<EntryKind> {
         let mode = Mode::new(stat.st_mode);
         let index = self.entries.len();
         if stat.st_nlink > 1 {
@@ -145,6 +164,7 @@ impl Tree {
         }
         self.buffer.resize(BUFFER, 0);
         let descriptor = open(at, name, false)?;
+        self.trust.look(below, Some(descriptor.as_fd()), stat);
         let (digest, size) = digest(&descriptor, &mut self.buffer, stat.st_size)?;
         let attributes = Xattrs::read(descriptor.as_fd())?.digest();
         Ok(EntryKind::File { mode, size, digest, attributes, link: None })

@@ -161,9 +161,10 @@ impl Builder<'_> {
         let own: Vec<_> = own.collect();
         let is_this_program =
             matches!(self.facts.program, Some(Program::File { is_this_program: true, .. }));
-        // This program finds its own files by these.
+        // This program finds its own files by these, and knows whose files it may take.
         let is_home = |name: &OsStr| {
-            is_this_program && (name == "HOME" || name.as_encoded_bytes().starts_with(b"XDG_"))
+            let is_one = name == "HOME" || name == upstream::SUDO;
+            is_this_program && (is_one || name.as_encoded_bytes().starts_with(b"XDG_"))
         };
         let passed = caller
             .iter()

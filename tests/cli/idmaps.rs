@@ -26,7 +26,8 @@ pub(crate) struct Namespace {
 impl Namespace {
     /// Makes one with this map, and gives it all that a sandbox has.
     pub(crate) fn new(sandbox: &Sandbox, map: &str) -> Self {
-        let chown = ["-R", "100000:100000", "."];
+        // The manifest stays root's: behind this map, too, that is who calls.
+        let chown = ["-R", "100000:100000", "home", "lxc", "tmp"];
         let mut command = sandbox.command("chown");
         assert!(command.current_dir(sandbox.path("")).args(chown).status().unwrap().success());
         // Its end of the pipe is the end of the namespace.

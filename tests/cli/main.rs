@@ -55,4 +55,5 @@ mod store_faults;
 mod timeouts;
 mod together;
 mod trees;
+mod trust;
 mod validate;

@@ -21,3 +21,14 @@ pub(crate) fn root() -> bool {
     }
     root
 }
+
+/// Tells whether that user is root of the host, and not of a user namespace alone.
+pub(crate) fn host_root() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let mut outside = map.lines().map(|line| line.split_whitespace().nth(1));
+    let host = map.is_empty() || outside.any(|first| first == Some("0"));
+    if !host {
+        skip("this test needs root of the host");
+    }
+    host && root()
+}

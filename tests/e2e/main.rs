@@ -19,6 +19,7 @@ mod processes;
 mod requirement;
 mod server;
 mod tree;
+mod trust;
 mod user;
 
 mod apt;

@@ -91,7 +91,7 @@ fn cached(example: &str, host: &Host) -> CachePlan {
 pub(crate) fn planned(example: &str, host: &Host) -> (Plan, CachePlan) {
     let role = role(example);
     let (chain, twin) = (bind(&role, host.name), bind(&role, PLACEHOLDER));
-    let (mut facts, report) = probe::probe_files(&chain);
+    let (mut facts, report) = probe::Probe::default().files(&chain);
     assert!(report.is_empty(), "{}", report.to_text(false));
     facts.program = Some(if matches!(chain.upstream.template, TemplateRef::BuiltinBusybox) {
         Program::Busybox(Some(PathBuf::from("/bin/busybox")))
