@@ -6,7 +6,7 @@ use crate::host::caller::Caller;
 use crate::observe::doctor;
 use crate::observe::finding::{Finding, Verdict, fault};
 use crate::shell;
-use crate::store::{self, Store};
+use crate::store;
 
 /// The exit status of findings.
 const FINDINGS: u8 = 1;
@@ -44,8 +44,7 @@ fn layer_store() -> Vec<Finding> {
             format!("or set {}; until then each create builds all layers", store::VARIABLE);
         return vec![fault(Verdict::Warn, SUBJECT, store::NO_DIRECTORY, advice)];
     };
-    let store = Store::new(&top, "host");
-    match store.check().and_then(|()| store.check_owner(caller.uid)) {
+    match store::check(&top, caller.uid) {
         Ok(()) => doctor::filesystem(&top, SUBJECT),
         Err(error) => {
             let says = format!("`{}` is not used: {error}", top.display());

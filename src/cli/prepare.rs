@@ -91,15 +91,12 @@ impl Request {
             let variable = store::VARIABLE;
             output::say(&format!("warning: `{variable}` is not an absolute path, and is ignored"));
         }
-        let top = store::directory(&caller);
-        let store = Store::new(&top.ok_or_else(|| store::NO_DIRECTORY.to_owned())?, map);
+        let top = store::directory(&caller).ok_or_else(|| store::NO_DIRECTORY.to_owned())?;
         // Behind an id map the caller has the id that stands for it there.
         let behind = self.target.mapped.filter(|_| caller.map.is_some());
         let uid = behind.map_or(caller.uid, |mapped| mapped.uid);
-        store
-            .check()
-            .and_then(|()| store.check_owner(uid))
-            .map_err(|error| format!("`{}`: {error}", store.top().display()))?;
+        store::check(&top, uid).map_err(|error| format!("`{}`: {error}", top.display()))?;
+        let store = Store::new(&top, map);
         // What is rebuilt is no reason to trust what was known.
         let recall = |stamp: &Stamp| store.recall(stamp).filter(|_| !self.wanted.rebuild);
         let (inputs, readings) = base_inputs::observe((chain, plan), facts, &recall);

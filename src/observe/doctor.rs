@@ -15,6 +15,7 @@ use super::finding::{Finding, Verdict, fault, ok};
 use super::{needs, probe};
 use crate::host::caller::Caller;
 use crate::host::kernel::{self, ForkResult};
+use crate::host::trust::{Policy, Trust};
 use crate::host::userns::{self, Ids};
 use crate::host::{account, lxc_version, lxcpath, machine, program, sandbox, state, template};
 
@@ -43,7 +44,13 @@ pub(crate) fn examine() -> Vec<Finding> {
     findings.push(Finding { advice, ..ok("machines", says) });
     findings.extend(filesystem(&lxcpath::default(&caller), "container files"));
     match state::directory(&caller) {
-        Some(state) => findings.extend(filesystem(&state, "state files")),
+        Some(state) => match Trust::observe(Policy::Refuse).look(&state) {
+            Ok(Some(untrusted)) => {
+                let says = format!("`{}` is not used: {untrusted}", state.display());
+                findings.push(fault(Verdict::Warn, "state files", says, untrusted.advice()));
+            }
+            _ => findings.extend(filesystem(&state, "state files")),
+        },
         None => findings.push(fault(
             Verdict::Warn,
             "state files",

@@ -13,6 +13,7 @@ use crate::digest::Digest;
 use crate::host::account::Range;
 use crate::host::caller::Caller;
 use crate::host::state::{OwnerIds, make_all, make_one};
+use crate::host::trust::{Policy, Trust};
 use crate::host::userns::Ids;
 use crate::plan::EntryId;
 use crate::tree::{Form, Marks};
@@ -43,6 +44,42 @@ pub(crate) fn directory(caller: &Caller) -> Option<PathBuf> {
     variable("XDG_DATA_HOME")
         .or_else(|| Some(variable("HOME")?.join(".local/share")))
         .map(|base| base.join("layered-template/store"))
+}
+
+/// Checks that a store can be at `top`, whether it is there yet or not.
+///
+/// # Errors
+///
+/// Where no overlay can have the path, where others than a user and root may write there, and for root also
+/// where others could put something else there.
+pub(crate) fn check(top: &Path, uid: u32) -> io::Result<()> {
+    let fits = |text: &str| {
+        // An overlay's options, and LXC's config, know no way to write these.
+        !text.contains([':', ',', '\\', '"', '\'', '#']) && !crate::shell::has_control(text)
+    };
+    if !top.to_str().is_some_and(fits) {
+        return Err(io::Error::other("its path holds what no path of an overlay can hold"));
+    }
+    if let Some(untrusted) = Trust::observe(Policy::Refuse).look(top)? {
+        let advice = untrusted.advice();
+        return Err(io::Error::other(format!("{untrusted}: others may write there ({advice})")));
+    }
+    let metadata = match fs::metadata(top) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        metadata => metadata?,
+    };
+    let (owner, mode) = (metadata.uid(), metadata.mode() & 0o7777);
+    if ![uid, 0].contains(&owner) {
+        return Err(io::Error::other(format!(
+            "it belongs to user {owner}, with mode {mode:04o}: others may write there"
+        )));
+    }
+    if mode & 0o022 != 0 {
+        return Err(io::Error::other(format!(
+            "its mode is {mode:04o}: others may write there (`chmod go-w` takes that away)"
+        )));
+    }
+    Ok(())
 }
 
 /// Returns the name of an id map: trees of different maps share nothing.
@@ -95,48 +132,17 @@ impl Store {
         Some((Self::new(of_map.parent()?, of_map.file_name()?.to_str()?), id))
     }
 
-    /// Checks that the path can be an overlay's.
-    pub(crate) fn check(&self) -> io::Result<()> {
-        let text = self.top.to_str().filter(|text| {
-            // An overlay's options, and LXC's config, know no way to write these.
-            !text.contains([':', ',', '\\', '"', '\'', '#']) && !crate::shell::has_control(text)
-        });
-        match text {
-            Some(_) => Ok(()),
-            None => Err(io::Error::other("its path holds what no path of an overlay can hold")),
-        }
-    }
-
-    /// Checks that nobody but a user, and root, may write to what is there.
-    pub(crate) fn check_owner(&self, uid: u32) -> io::Result<()> {
-        let metadata = match fs::metadata(&self.top) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            metadata => metadata?,
-        };
-        let (owner, mode) = (metadata.uid(), metadata.mode() & 0o7777);
-        if ![uid, 0].contains(&owner) {
-            return Err(io::Error::other(format!(
-                "it belongs to user {owner}, with mode {mode:04o}: others may write there"
-            )));
-        }
-        if mode & 0o022 != 0 {
-            return Err(io::Error::other(format!(
-                "its mode is {mode:04o}: others may write there (`chmod go-w` takes that away)"
-            )));
-        }
-        Ok(())
-    }
-
     /// Makes the directories that are missing. `owner` is the caller behind the id map.
     ///
     /// # Errors
     ///
-    /// Also where the path cannot be an overlay's, or others may write there.
+    /// Also where [`check`] refuses it.
     pub(crate) fn make(&self, owner: OwnerIds) -> io::Result<()> {
-        self.check()?;
-        make_all(&self.top, 0o711, owner)?;
         let (uid, _) = owner.unwrap_or((rustix::process::geteuid().as_raw(), 0));
-        self.check_owner(uid)?;
+        check(&self.top, uid)?;
+        make_all(&self.top, 0o711, owner)?;
+        // Somebody else may have been faster.
+        check(&self.top, uid)?;
         for (path, owner) in [
             (self.trees_of_map(), Some((0, 0))),
             (self.trees(), Some((0, 0))),

@@ -448,3 +448,51 @@ fn an_ordinary_user_takes_what_others_could_have_written() {
     ran.exits(0);
     assert_eq!(sandbox.trace(), "pre\nscript\ntemplate\n");
 }
+
+#[test]
+fn root_uses_no_store_that_others_could_put_another_into_the_place_of() {
+    if !host_root() {
+        return;
+    }
+    let sandbox = Sandbox::new().layers("");
+    let place = sandbox.path("shared/below/store");
+    let sandbox = sandbox.env("LAYERED_TEMPLATE_STORE", place.display().to_string());
+    fs::create_dir_all(place.parent().unwrap()).unwrap();
+    by_everybody(&sandbox.path("shared"));
+    let told = "`[DIR]/shared` is writable by everybody: others may write there (`chmod go-w [DIR]/shared` \
+                takes that away)";
+    sandbox.create([""; 0]).exits(0).mentions(told);
+    assert!(!place.exists());
+    let doctor = sandbox.run(["doctor"]);
+    assert!(
+        doctor.stdout().contains("`[DIR]/shared` is writable by everybody"),
+        "{}",
+        doctor.stdout()
+    );
+    sandbox.run(["build", "m.toml"]).exits(8).mentions(told);
+    shell(&sandbox, "chmod go-w ../shared");
+    sandbox.run(["build", "m.toml"]).exits(0);
+    assert!(place.exists());
+}
+
+#[test]
+fn root_uses_no_state_directory_that_others_could_replace() {
+    if !host_root() {
+        return;
+    }
+    let sandbox = Sandbox::new().layers("check = \"false\"\n");
+    let state = sandbox.path("open/state");
+    fs::create_dir_all(&state).unwrap();
+    let sandbox = sandbox.env("LAYERED_TEMPLATE_STATE", state.display().to_string());
+    by_everybody(&sandbox.path("open"));
+    let told = "warning: the state directory `[DIR]/open/state` is not used: `[DIR]/open` is writable by \
+                everybody; `chmod go-w [DIR]/open` takes that away";
+    sandbox
+        .create([""; 0])
+        .exits(7)
+        .mentions(told)
+        .mentions("log: [DIR]/tmp/layered-template-web1");
+    assert_eq!(fs::read_dir(&state).unwrap().count(), 0);
+    let doctor = sandbox.run(["doctor"]);
+    assert!(doctor.stdout().contains("`[DIR]/open/state` is not used"), "{}", doctor.stdout());
+}
