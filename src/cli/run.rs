@@ -1,7 +1,6 @@
 //! Runs a plan, and tells people of it.
 
 use std::io;
-use std::path::Path;
 
 use super::arguments::{LogFormat, RunArguments, TalkArguments};
 use super::at_work::AtWork;
@@ -15,7 +14,7 @@ use crate::host::event_loop::EventLoop;
 use crate::host::output::{LeftOut, Output};
 use crate::host::signals::Signals;
 use crate::host::state::{self, RunDirectory};
-use crate::host::trust::{Policy, Trust};
+use crate::host::trust;
 use crate::host::{child, contain, privacy};
 use crate::plan::Plan;
 
@@ -150,7 +149,14 @@ fn run_directory(plan: &Plan) -> Option<RunDirectory> {
     let caller = Caller::observe();
     let owner = plan.container.mapped.map(|mapped| (mapped.uid, mapped.gid));
     let name = &plan.container.name;
-    let made = state::directory(&caller).filter(|state| is_trusted(state)).and_then(|state| {
+    let made = state::directory(&caller).and_then(|state| {
+        if let Err(untrusted) = trust::check(&state) {
+            let state = state.display();
+            output::say(&format!(
+                "warning: the state directory `{state}` is not used: {untrusted}"
+            ));
+            return None;
+        }
         RunDirectory::make(&state, name, owner)
             .inspect_err(|error| {
                 tracing::debug!(%error, state = %state.display(), "no state directory");
@@ -160,15 +166,4 @@ fn run_directory(plan: &Plan) -> Option<RunDirectory> {
     made.map_or_else(|| RunDirectory::make_temporary(name, owner), Ok)
         .inspect_err(|error| tracing::warn!(%error, "this run has no log"))
         .ok()
-}
-
-/// Tells whether others could put something else where the state directory is, and warns of that. Steps hand
-/// values inward by a file there.
-fn is_trusted(state: &Path) -> bool {
-    let Ok(Some(untrusted)) = Trust::observe(Policy::Refuse).look(state) else { return true };
-    let (state, advice) = (state.display(), untrusted.advice());
-    output::say(&format!(
-        "warning: the state directory `{state}` is not used: {untrusted}; {advice}"
-    ));
-    false
 }

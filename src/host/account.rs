@@ -51,22 +51,22 @@ fn field_of(file: &str, id: u32, field: usize) -> Option<String> {
     line.get(field).map(|text| (*text).to_owned())
 }
 
-/// Returns the users who have the host's group `gid`, as far as the host's own files know.
-pub(crate) fn members(gid: u32) -> Vec<u32> {
+/// Returns the users who have the host's group `gid`, as far as the host's own files know; `None` for one whom
+/// the group lists and passwd does not know.
+pub(crate) fn members(gid: u32) -> Vec<Option<u32>> {
     let [passwd, group] =
         ["/etc/passwd", "/etc/group"].map(|file| fs::read(file).unwrap_or_default());
     members_of(&String::from_utf8_lossy(&passwd), &String::from_utf8_lossy(&group), gid)
 }
 
-/// Returns those for whom it is the own group, and those whom the group lists. One whom passwd does not know
-/// is somebody all the same, and stands as `u32::MAX`, which is nobody's id.
-fn members_of(passwd: &str, group: &str, gid: u32) -> Vec<u32> {
+/// Returns those for whom it is the own group, and those whom the group lists.
+fn members_of(passwd: &str, group: &str, gid: u32) -> Vec<Option<u32>> {
     let users = passwd.lines().filter_map(|line| {
         let fields: Vec<_> = line.split(':').collect();
         Some((*fields.first()?, fields.get(2)?.parse().ok()?, fields.get(3)?.parse().ok()?))
     });
     let users: Vec<(&str, u32, u32)> = users.collect();
-    let own = users.iter().filter(|(_, _, own)| *own == gid).map(|(_, uid, _)| *uid);
+    let own = users.iter().filter(|(_, _, own)| *own == gid).map(|(_, uid, _)| Some(*uid));
     let listed = group.lines().filter_map(|line| {
         let fields: Vec<_> = line.split(':').collect();
         (fields.get(2)?.parse() == Ok(gid)).then(|| fields.get(3).copied().unwrap_or_default())
@@ -74,7 +74,7 @@ fn members_of(passwd: &str, group: &str, gid: u32) -> Vec<u32> {
     let listed = listed.flat_map(|names| names.split(',')).filter(|name| !name.is_empty());
     let listed = listed.map(|name| {
         let known = users.iter().find(|(user, _, _)| *user == name);
-        known.map_or(u32::MAX, |(_, uid, _)| *uid)
+        known.map(|(_, uid, _)| *uid)
     });
     own.chain(listed).collect()
 }
@@ -137,13 +137,13 @@ mod tests {
             "root:x:0:0::/root:/bin/sh\nme:x:7:7:::\nyou:x:8:8:::\ntwin:x:9:8:::\nbroken\n";
         let group =
             "root:x:0:\nme:x:7:\nyou:x:8:me\nboth:x:20:me,you\nempty:x:21:\ngone:x:22:left\n";
-        let table: [(u32, &[u32]); 7] = [
-            (0, &[0]),
-            (7, &[7]),
-            (8, &[8, 9, 7]),
-            (20, &[7, 8]),
+        let table: [(u32, &[Option<u32>]); 7] = [
+            (0, &[Some(0)]),
+            (7, &[Some(7)]),
+            (8, &[Some(8), Some(9), Some(7)]),
+            (20, &[Some(7), Some(8)]),
             (21, &[]),
-            (22, &[u32::MAX]),
+            (22, &[None]),
             (23, &[]),
         ];
         for (gid, members) in table {

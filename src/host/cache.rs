@@ -15,6 +15,7 @@ use super::caller::Caller;
 use super::files;
 use super::rootfs::{Attributes, own};
 use super::state::{OwnerIds, make_all, make_one};
+use super::trust;
 use crate::digest::Digest;
 
 /// The variable that puts the cache directory elsewhere.
@@ -47,6 +48,7 @@ pub(crate) struct Kept {
 impl Kept {
     /// Finds or makes the directory for `path` of a rootfs.
     pub(crate) fn find(directory: &Path, owner: OwnerIds, path: &Path) -> io::Result<Self> {
+        trust::check(directory)?;
         make_all(directory, 0o700, owner)?;
         let of_map = directory.join(map());
         exists_or(make_one(&of_map, 0o700, Some((0, 0))))?;

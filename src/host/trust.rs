@@ -5,11 +5,12 @@
 //! that it is enough to look once, before the first byte is read.
 
 mod judge;
+mod untrusted;
 mod walk;
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::env;
-use std::ffi::OsStr;
-use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -17,13 +18,13 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, getxattr, openat};
 use rustix::io::Errno;
 
+pub(crate) use self::untrusted::Untrusted;
+
 use self::judge::{Kind, Seen, Writer, judge};
 use super::account;
 use super::caller::{self, Caller, Extent};
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::Severity;
 use crate::lxc::upstream::SUDO;
-use crate::shell;
-use crate::source::At;
 
 /// The attribute that is an access list.
 const LIST: &str = "system.posix_acl_access";
@@ -66,6 +67,8 @@ struct Scrutiny {
     /// The id maps of this process, for users and groups; `None` in the host's own user namespace.
     maps: Option<[Vec<Extent>; 2]>,
     severity: Severity,
+    /// Who has a group, of those that were asked for: a tree may have one group throughout.
+    members: RefCell<BTreeMap<u32, Vec<Option<u32>>>>,
 }
 
 impl Trust {
@@ -84,7 +87,7 @@ impl Trust {
         let sudo = env::var(SUDO).ok().and_then(|uid| uid.parse().ok());
         let trusted = std::iter::once(0).chain(sudo).collect();
         let maps = caller.map.map(|users| [users, caller::id_map("/proc/self/gid_map")]);
-        Self(Some(Scrutiny { trusted, maps, severity }))
+        Self(Some(Scrutiny { trusted, maps, severity, members: RefCell::default() }))
     }
 
     /// Opens what is at a path, and finds who else could have written it.
@@ -92,7 +95,7 @@ impl Trust {
         let Some(scrutiny) = &self.0 else {
             return Ok(Opened { file: openat(CWD, path, READ, Mode::empty())?, untrusted: None });
         };
-        let mut untrusted = scrutiny.nothing();
+        let mut untrusted = Untrusted::nothing(scrutiny.severity, None);
         let file = walk::open(path, READ, |at, file, stat| {
             untrusted.add(at, scrutiny.writer(Some(file.as_fd()), stat), stat);
         })?;
@@ -102,7 +105,7 @@ impl Trust {
     /// Finds who else could have written what is at a path, or could put something there that is not.
     pub(crate) fn look(&self, path: &Path) -> io::Result<Option<Untrusted>> {
         let Some(scrutiny) = &self.0 else { return Ok(None) };
-        let mut untrusted = scrutiny.nothing();
+        let mut untrusted = Untrusted::nothing(scrutiny.severity, None);
         let way = walk::open(path, OFlags::PATH, |at, file, stat| {
             untrusted.add(at, scrutiny.writer(Some(file.as_fd()), stat), stat);
         });
@@ -119,11 +122,27 @@ impl Trust {
     }
 }
 
-impl Scrutiny {
-    fn nothing(&self) -> Untrusted {
-        Untrusted { faults: Vec::new(), tree: None, severity: self.severity }
+/// Checks that root alone decides what is where the program keeps something of its own, whether it is there yet
+/// or not. Of what cannot be looked at nobody has anything.
+pub(crate) fn check(path: &Path) -> Result<(), Open> {
+    match Trust::observe(Policy::Refuse).look(path) {
+        Ok(Some(untrusted)) => Err(Open(untrusted)),
+        Ok(None) | Err(_) => Ok(()),
     }
+}
 
+/// A place of the program's own that others may write to.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}: others may write there ({advice})", advice = .0.advice())]
+pub(crate) struct Open(Untrusted);
+
+impl From<Open> for io::Error {
+    fn from(open: Open) -> Self {
+        Self::other(open)
+    }
+}
+
+impl Scrutiny {
     /// Returns who else could have written what was opened.
     fn writer(&self, file: Option<BorrowedFd<'_>>, stat: &Stat) -> Option<Writer> {
         let outside = |which: usize, id: u32| match &self.maps {
@@ -139,7 +158,10 @@ impl Scrutiny {
         let mode = stat.st_mode & 0o7777;
         let has_list = mode & 0o020 != 0 && file.is_some_and(has_list);
         let (uid, gid) = (outside(0, stat.st_uid), outside(1, stat.st_gid));
-        judge(&Seen { kind, uid, gid, mode, has_list }, &self.trusted, account::members)
+        judge(&Seen { kind, uid, gid, mode, has_list }, &self.trusted, |gid| {
+            let mut known = self.members.borrow_mut();
+            known.entry(gid).or_insert_with(|| account::members(gid)).clone()
+        })
     }
 }
 
@@ -172,7 +194,7 @@ impl TreeTrust<'_> {
     /// Looks at an entry, by its path in the tree. A link has no descriptor.
     pub(crate) fn look(&mut self, path: &Path, file: Option<BorrowedFd<'_>>, stat: &Stat) {
         let Some(scrutiny) = self.scrutiny.filter(|_| self.found.is_none()) else { return };
-        let mut untrusted = Untrusted { tree: Some(self.top.clone()), ..scrutiny.nothing() };
+        let mut untrusted = Untrusted::nothing(scrutiny.severity, Some(self.top.clone()));
         untrusted.add(&self.top.join(path), scrutiny.writer(file, stat), stat);
         self.found = untrusted.found();
     }
@@ -183,126 +205,116 @@ impl TreeTrust<'_> {
     }
 }
 
-/// What others could have written: a file, or directories and links on the way to it, the outermost first.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) struct Untrusted {
-    faults: Vec<Fault>,
-    /// The tree that it is in.
-    tree: Option<PathBuf>,
-    severity: Severity,
-}
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File, Permissions};
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::sync::atomic::{AtomicBool, Ordering};
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Fault {
-    path: PathBuf,
-    writer: Writer,
-    is_link: bool,
-}
+    use rustix::fs::{RenameFlags, renameat_with};
 
-impl Untrusted {
-    fn add(&mut self, path: &Path, writer: Option<Writer>, stat: &Stat) {
-        let is_link = FileType::from_raw_mode(stat.st_mode) == FileType::Symlink;
-        let Some(writer) = writer else { return };
-        if self.faults.iter().all(|fault| fault.path != path) {
-            self.faults.push(Fault { path: path.to_path_buf(), writer, is_link });
+    use super::*;
+
+    /// How often two files change places while they are opened.
+    const ROUNDS: usize = 5000;
+
+    fn of(user: u32) -> Trust {
+        let (severity, members) = (Severity::Error, RefCell::default());
+        Trust(Some(Scrutiny { trusted: vec![0, user], maps: None, severity, members }))
+    }
+
+    #[test]
+    fn what_is_judged_is_what_is_read_whatever_is_renamed_meanwhile() {
+        let place = tempfile::tempdir().unwrap();
+        let [sound, open] = ["sound", "open"].map(|name| place.path().join(name));
+        for (path, mode) in [(&sound, 0o644), (&open, 0o666)] {
+            fs::write(path, path.file_name().unwrap().as_encoded_bytes()).unwrap();
+            fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
         }
-    }
-
-    fn found(self) -> Option<Self> {
-        (!self.faults.is_empty()).then_some(self)
-    }
-
-    /// Tells whether it must not be taken.
-    pub(crate) fn is_refused(&self) -> bool {
-        self.severity == Severity::Error
-    }
-
-    /// Returns the diagnostic of a whole file.
-    pub(crate) fn of_file(&self, file: &Path) -> Diagnostic {
-        self.told(Diagnostic::of_file(file, format!("others could have written it: {self}")))
-    }
-
-    /// Returns the diagnostic of something that is named at `at`.
-    pub(crate) fn of(&self, what: &str, at: &At) -> Diagnostic {
-        self.told(Diagnostic::error(at, format!("others could have written {what}: {self}")))
-    }
-
-    fn told(&self, diagnostic: Diagnostic) -> Diagnostic {
-        let help = format!("{}; `--allow-untrusted` takes it all the same", self.advice());
-        let diagnostic = diagnostic.help(help);
-        let notes = match self.is_refused() {
-            true => Vec::new(),
-            false => vec!["a run as root refuses it, and ends with status 10".to_owned()],
+        let links = [&sound, &open].map(|path| {
+            let link = path.with_extension("link");
+            symlink(path.file_name().unwrap(), &link).unwrap();
+            link
+        });
+        let trust = of(rustix::process::geteuid().as_raw());
+        let read = |path: &Path| {
+            let Opened { file, untrusted } = trust.open(path)?;
+            io::read_to_string(File::from(file)).map(|text| (text, untrusted.is_some()))
         };
-        let untrusted = self.faults.first().map(|fault| fault.path.clone());
-        Diagnostic { severity: self.severity, untrusted, notes, ..diagnostic }
-    }
-
-    /// Says what takes that away.
-    pub(crate) fn advice(&self) -> String {
-        if let Some((home, user)) = self.faults.iter().find_map(Fault::home) {
-            return format!(
-                "`{}` is the home of {user}: copy it to where only root can write, or let {user} call \
-                 the program by `sudo`",
-                home.display()
-            );
+        let mut seen = BTreeMap::new();
+        for [one, other] in [[sound, open], links] {
+            let done = AtomicBool::new(false);
+            let all: Vec<_> = std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    while !done.load(Ordering::Relaxed) {
+                        let _ = renameat_with(CWD, &one, CWD, &other, RenameFlags::EXCHANGE);
+                    }
+                });
+                let all = (0..ROUNDS).map(|_| read(&one)).collect();
+                done.store(true, Ordering::Relaxed);
+                all
+            });
+            for (text, is_open) in all.into_iter().map(Result::unwrap) {
+                assert_eq!(is_open, text == "open", "{}", one.display());
+                *seen.entry(text).or_insert(0) += 1;
+            }
         }
-        let of_owner = |fault: &&Fault| matches!(fault.writer, Writer::Owner(_));
-        let (owned, open): (Vec<_>, Vec<_>) = self.faults.iter().partition(of_owner);
-        // Of a link, the owner of what it leads to would change.
-        let is_link = owned.iter().any(|fault| fault.is_link);
-        let chown: &[&str] = if is_link { &["chown", "-h"] } else { &["chown"] };
-        let commands =
-            [self.command(chown, "root", &owned), self.command(&["chmod"], "go-w", &open)];
-        let commands: Vec<_> = commands.into_iter().flatten().collect();
-        format!("`{}` takes that away", commands.join(" && "))
+        assert_eq!(seen.len(), 2, "{seen:?}");
     }
 
-    /// Returns the command that mends some faults: in a tree, all that is in it.
-    fn command(&self, program: &[&str], what: &str, faults: &[&Fault]) -> Option<String> {
-        let paths: Vec<&Path> = match &self.tree {
-            _ if faults.is_empty() => return None,
-            Some(top) => vec![top],
-            None => faults.iter().map(|fault| fault.path.as_path()).collect(),
-        };
-        let recursive = self.tree.as_ref().map(|_| "-R");
-        let words = program.iter().copied().chain(recursive).chain([what]).map(OsStr::new);
-        Some(shell::command(words.chain(paths.into_iter().map(Path::as_os_str))))
-    }
-}
-
-impl Fault {
-    /// Returns the home that it is, and the name of its user.
-    fn home(&self) -> Option<(&Path, String)> {
-        let Writer::Owner(Some(uid)) = self.writer else { return None };
-        (account::home(uid)? == self.path).then_some((&self.path, account::user_name(uid)?))
-    }
-}
-
-/// Says who could have written the outermost.
-impl fmt::Display for Untrusted {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(Fault { path, writer, .. }) = self.faults.first() else { return Ok(()) };
-        write!(formatter, "`{}` ", shell::one_line(&path.to_string_lossy()))?;
-        let named = |id: u32, name: Option<String>| match name {
-            Some(name) => format!("`{name}`"),
-            None => id.to_string(),
-        };
-        match *writer {
-            Writer::Owner(Some(uid)) => {
-                write!(formatter, "belongs to user {}", named(uid, account::user_name(uid)))
-            }
-            Writer::Owner(None) => {
-                formatter.write_str("belongs to a user whom this user namespace does not know")
-            }
-            Writer::Everybody => formatter.write_str("is writable by everybody"),
-            Writer::Group(Some(gid)) => {
-                write!(formatter, "is writable by group {}", named(gid, account::group_name(gid)))
-            }
-            Writer::Group(None) => {
-                formatter.write_str("is writable by a group that this user namespace does not know")
-            }
-            Writer::Listed => formatter.write_str("is writable by somebody in its access list"),
+    #[test]
+    fn a_way_leads_where_the_kernel_s_does() {
+        let place = tempfile::tempdir().unwrap();
+        let at = |name: &str| place.path().join(name);
+        fs::create_dir_all(at("a/b")).unwrap();
+        fs::write(at("a/f"), "f").unwrap();
+        for (link, target) in [
+            ("up", "a/b/.."),
+            ("chain", "up/f"),
+            ("a/b/back", "../../a/./b//..//f"),
+            ("absolute", at("a").to_str().unwrap()),
+            ("self", "."),
+            ("loop", "loop"),
+            ("nowhere", "a/g"),
+            ("process", "/proc/self/fd/../cwd"),
+        ] {
+            symlink(target, at(link)).unwrap();
+        }
+        let ways = [
+            "a/f",
+            "up/f",
+            "chain",
+            "a/b/back",
+            "absolute/f",
+            "absolute/b/../f",
+            "self/self/a/f",
+            "a/b/../../a/f",
+            "loop",
+            "nowhere",
+            "a/f/x",
+            "a/f/..",
+            "a",
+            "a/",
+            "self",
+            "up",
+            "..",
+            "process",
+            "process/.",
+            "/",
+            "/..",
+        ];
+        for way in ways {
+            let path = at(way);
+            let number = |file: io::Result<OwnedFd>| {
+                let stat = rustix::fs::fstat(file?)?;
+                Ok::<_, io::Error>((stat.st_dev, stat.st_ino))
+            };
+            let [own, kernel] = [
+                number(of(0).open(&path).map(|opened| opened.file)),
+                number(openat(CWD, &path, READ, Mode::empty()).map_err(io::Error::from)),
+            ]
+            .map(|result| result.map_err(|error| error.raw_os_error()));
+            assert_eq!(own, kernel, "{way}");
         }
     }
 }

@@ -15,9 +15,10 @@ use super::finding::{Finding, Verdict, fault, ok};
 use super::{needs, probe};
 use crate::host::caller::Caller;
 use crate::host::kernel::{self, ForkResult};
-use crate::host::trust::{Policy, Trust};
 use crate::host::userns::{self, Ids};
-use crate::host::{account, lxc_version, lxcpath, machine, program, sandbox, state, template};
+use crate::host::{
+    account, lxc_version, lxcpath, machine, program, sandbox, state, template, trust,
+};
 
 /// How many ids every feature is promised for.
 const ENOUGH: u32 = 65536;
@@ -44,12 +45,14 @@ pub(crate) fn examine() -> Vec<Finding> {
     findings.push(Finding { advice, ..ok("machines", says) });
     findings.extend(filesystem(&lxcpath::default(&caller), "container files"));
     match state::directory(&caller) {
-        Some(state) => match Trust::observe(Policy::Refuse).look(&state) {
-            Ok(Some(untrusted)) => {
-                let says = format!("`{}` is not used: {untrusted}", state.display());
-                findings.push(fault(Verdict::Warn, "state files", says, untrusted.advice()));
+        Some(state) => match trust::check(&state) {
+            Ok(()) => findings.extend(filesystem(&state, "state files")),
+            Err(error) => {
+                let says = format!("`{}` is not used: {error}", state.display());
+                let advice =
+                    "until that is mended, logs of failed runs go where temporary files go";
+                findings.push(fault(Verdict::Warn, "state files", says, advice));
             }
-            _ => findings.extend(filesystem(&state, "state files")),
         },
         None => findings.push(fault(
             Verdict::Warn,

@@ -13,7 +13,7 @@ use crate::digest::Digest;
 use crate::host::account::Range;
 use crate::host::caller::Caller;
 use crate::host::state::{OwnerIds, make_all, make_one};
-use crate::host::trust::{Policy, Trust};
+use crate::host::trust;
 use crate::host::userns::Ids;
 use crate::plan::EntryId;
 use crate::tree::{Form, Marks};
@@ -60,10 +60,7 @@ pub(crate) fn check(top: &Path, uid: u32) -> io::Result<()> {
     if !top.to_str().is_some_and(fits) {
         return Err(io::Error::other("its path holds what no path of an overlay can hold"));
     }
-    if let Some(untrusted) = Trust::observe(Policy::Refuse).look(top)? {
-        let advice = untrusted.advice();
-        return Err(io::Error::other(format!("{untrusted}: others may write there ({advice})")));
-    }
+    trust::check(top)?;
     let metadata = match fs::metadata(top) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         metadata => metadata?,

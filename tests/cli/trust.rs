@@ -486,7 +486,7 @@ fn root_uses_no_state_directory_that_others_could_replace() {
     let sandbox = sandbox.env("LAYERED_TEMPLATE_STATE", state.display().to_string());
     by_everybody(&sandbox.path("open"));
     let told = "warning: the state directory `[DIR]/open/state` is not used: `[DIR]/open` is writable by \
-                everybody; `chmod go-w [DIR]/open` takes that away";
+                everybody: others may write there (`chmod go-w [DIR]/open` takes that away)";
     sandbox
         .create([""; 0])
         .exits(7)

@@ -56,6 +56,68 @@ fn whom_sudo_names_is_known_behind_lxc_create() {
 }
 
 #[test]
+fn root_takes_of_a_user_what_sudo_says_and_no_more() {
+    let Some(lab) = Lab::open(Caller::User, &[]) else { return };
+    let user = lab.user.as_ref().expect("it has a user");
+    let manifest = lab.write(
+        "home/role.toml",
+        "manifest = 1\n[[layer]]\nname = \"os\"\ntemplate = \"busybox\"\n",
+    );
+    let home = manifest.parent().expect("it has a home");
+    mode(&manifest, 0o664);
+    let plan = || lab.call_as_root([lab.program()]).args(["plan", "--storage=none"]).arg(&manifest);
+    let told = format!("`{}` belongs to user `{}`", home.display(), user.name);
+    let advice = format!(
+        "`{}` is the home of {}: copy it to where only root can write, or let {} call the program by `sudo`",
+        home.display(),
+        user.name,
+        user.name
+    );
+    let outcome = plan().outcome().code(10);
+    assert!(outcome.stderr.contains(&told), "{outcome}");
+    assert!(outcome.stderr.contains(&advice), "{outcome}");
+    // The group is the user's own.
+    plan().env("SUDO_UID", user.uid.to_string()).outcome().success();
+
+    // Of a file of root's, too, but then by sudo alone.
+    let manifest = lab.path("bin/role.toml");
+    fs::copy(home.join("role.toml"), &manifest).expect("a copy");
+    chown(&manifest, Some(0), Some(user.gid)).expect("chown");
+    mode(&manifest, 0o664);
+    let plan = || lab.call_as_root([lab.program()]).args(["plan", "--storage=none"]).arg(&manifest);
+    let told = format!("`{}` is writable by group `{}`", manifest.display(), user.name);
+    let outcome = plan().outcome().code(10);
+    assert!(outcome.stderr.contains(&told), "{outcome}");
+    plan().env("SUDO_UID", user.uid.to_string()).outcome().success();
+}
+
+#[test]
+fn root_mounts_no_cache_that_others_could_replace() {
+    let Some(lab) = Lab::open(Caller::Root, &[]) else { return };
+    let manifest = lab.write(
+        "work/role.toml",
+        "manifest = 1\n[[layer]]\nname = \"os\"\ntemplate = \"builtin:busybox\"\n[[layer]]\nname = \"app\"\n\
+         post = { in = \"rootfs\", run = \"true\", cache = \"/var/cache/x\" }\n",
+    );
+    let open = lab.directory("open");
+    let cache = open.join("kept");
+    by_everybody(&open);
+    let name = lab.name("cache");
+    let make = || directly(&lab, &name, &manifest).env("LAYERED_TEMPLATE_CACHE", &cache).outcome();
+    let outcome = make().code(6);
+    let told = format!(
+        "cannot have its cache `/var/cache/x`: `{}` is writable by everybody: others may write there",
+        open.display()
+    );
+    assert!(outcome.stderr.contains(&told), "{outcome}");
+    assert!(!cache.exists());
+    mode(&open, 0o755);
+    make().success();
+    assert!(cache.exists());
+    lab.destroy(&name);
+}
+
+#[test]
 fn behind_an_id_map_an_owner_may_be_unknown() {
     let Some(lab) = Lab::open(Caller::Mapped, &[]) else { return };
     let manifest = three_layers(&lab, BUSYBOX);

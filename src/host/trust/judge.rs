@@ -41,14 +41,14 @@ pub(crate) enum Writer {
 }
 
 /// Returns who could have written something besides those who are `trusted`. `members` tells who has a
-/// group.
+/// group, and of whom nothing is known.
 ///
 /// The bits of the group are also the most that an access list can give: without the write bit there, it
 /// gives nobody that right.
 pub(super) fn judge(
     seen: &Seen,
     trusted: &[u32],
-    members: impl FnOnce(u32) -> Vec<u32>,
+    members: impl FnOnce(u32) -> Vec<Option<u32>>,
 ) -> Option<Writer> {
     let is_trusted = |uid: u32| trusted.contains(&uid);
     if !seen.uid.is_some_and(is_trusted) {
@@ -70,7 +70,8 @@ pub(super) fn judge(
     }
     // A group without members is for programs that are set-group-id.
     let members = seen.gid.map(members).unwrap_or_default();
-    let is_private = !members.is_empty() && members.into_iter().all(is_trusted);
+    let is_private =
+        !members.is_empty() && members.into_iter().all(|uid| uid.is_some_and(is_trusted));
     (!is_private).then_some(Writer::Group(seen.gid))
 }
 
@@ -82,11 +83,12 @@ mod tests {
     const YOU: u32 = 1001;
 
     /// The groups: one of each user's own, and one of both; the others have no members.
-    fn members(gid: u32) -> Vec<u32> {
+    fn members(gid: u32) -> Vec<Option<u32>> {
         match gid {
-            0 | ME | YOU => vec![gid],
-            50 => vec![ME, YOU],
-            60 => vec![ME, 0],
+            0 | ME | YOU => vec![Some(gid)],
+            50 => vec![Some(ME), Some(YOU)],
+            60 => vec![Some(ME), Some(0)],
+            70 => vec![Some(ME), None],
             _ => Vec::new(),
         }
     }
@@ -118,6 +120,7 @@ mod tests {
             (File, (0, 60), 0o664, None),
             (File, (0, YOU), 0o664, group(YOU)),
             (File, (ME, 50), 0o664, group(50)),
+            (File, (0, 70), 0o664, group(70)),
             (File, (0, 99), 0o664, group(99)),
             (File, (0, 99), 0o644, None),
             (Directory, (0, 0), 0o755, None),
