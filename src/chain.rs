@@ -4,6 +4,7 @@
 //! puts the variables' values in. Both are pure, and gather every fault.
 
 mod bind;
+mod config;
 mod context;
 mod file;
 mod mask;

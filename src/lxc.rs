@@ -3,7 +3,15 @@
 pub mod call;
 pub mod config;
 pub(crate) mod given;
+mod installed;
 pub(crate) mod keys;
+pub(crate) mod lines;
 pub mod machine;
+mod number;
 pub(crate) mod request;
 pub mod upstream;
+mod values;
+mod version;
+
+pub use installed::InstalledLxc;
+pub use version::LxcVersion;

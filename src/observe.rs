@@ -6,6 +6,7 @@ pub(crate) mod doctor;
 pub(crate) mod finding;
 mod input;
 pub mod library;
+pub(crate) mod lxc;
 mod needs;
 pub mod probe;
 pub(crate) mod reading;

@@ -4,6 +4,8 @@
 //! `UPDATE_EXPECT=1` writes the texts anew. A comment on the first lines of a file may hold
 //! `--set name=value`, `--vars-file FILE` and `--lxc 4.0`, as the caller would give them.
 
+#[path = "manifests/config_values.rs"]
+mod config_values;
 #[path = "manifests/corpus.rs"]
 mod corpus;
 #[path = "manifests/folder.rs"]

@@ -23,10 +23,21 @@ impl StoredEntry {
     /// that it has yet to be given is [`config::ANY_ADDRESS`].
     pub fn config_of(&self, own: &[u8], target: &Target) -> Vec<u8> {
         let names = Names::of(&self.lxcpaths, target);
-        let written = |text: &[u8]| Ok::<_, Infallible>(names.put_into(text));
+        let written = |text: &[u8]| Ok::<_, Infallible>(named(text, &names));
         let Ok(text) = self.config.around(own, written);
         text
     }
+}
+
+/// Writes names into a config. A value that LXC would read otherwise than it is meant, such as a name in
+/// quotes, is put in quotes.
+fn named(text: &[u8], names: &Names) -> Vec<u8> {
+    let put = |text: &str| String::from_utf8(names.put_into(text.as_bytes())).ok();
+    let text = config::rewrite(text, |_, old| {
+        let meant = put(config::unquoted(old))?;
+        (config::unquoted(&put(old)?) != meant).then_some(meant)
+    });
+    names.put_into(&text)
 }
 
 /// Returns a config whose rootfs is an overlay on an entry, and that lets the store know of copies.

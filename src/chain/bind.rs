@@ -8,10 +8,10 @@ use super::resolve::Role;
 use super::scope::{self, Scope, warn_unused};
 use super::values::Binding;
 use super::{
-    BindContext, Chain, ConfigLine, EnvSource, Layer, Upstream, UpstreamInput, Values, overlap,
+    BindContext, Chain, ConfigLine, EnvSource, Layer, Upstream, UpstreamInput, Values, config,
+    overlap,
 };
 use crate::diagnostic::{Diagnostic, Report};
-use crate::lxc::keys;
 use crate::manifest::{self, ConfigValue, EnvValue, LayerEntry, LayerName, RootfsPath, Text};
 use crate::source::At;
 
@@ -73,7 +73,9 @@ impl Binder<'_> {
                 layers.push(layer);
             }
         }
-        overlap::check_hooks(&layers, &mut self.report);
+        if let Some(lxc) = self.context.lxc {
+            config::judge(&layers, lxc, &mut self.report);
+        }
         overlap::warn(&layers, &mut self.report);
         if role.sound && !self.report.has_errors() {
             warn_unused(&scope.variables, &self.used, steps_see_all, &mut self.report);
@@ -189,17 +191,6 @@ impl Binder<'_> {
             ConfigValue::Plain(value) => value.clone(),
             ConfigValue::Text(text) => self.fill(text)?,
         };
-        if line.key == "lxc.include" && !value.is_empty() && !value.starts_with('/') {
-            let message = "a relative `lxc.include`";
-            let help = "LXC takes it relative to where lxc-create happens to be called; write an \
-                        absolute path";
-            self.report.push(Diagnostic::error(&line.at, message).help(help));
-        }
-        if let Some(installed) = self.context.lxc
-            && let Some(fault) = keys::mismatch(&line.key, installed)
-        {
-            self.report.push(Diagnostic::warning(&line.at, fault));
-        }
         Some(ConfigLine { key: line.key.clone(), value, at: line.at.clone() })
     }
 }

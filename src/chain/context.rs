@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::diagnostic::{Diagnostic, Report};
+use crate::lxc::InstalledLxc;
 use crate::source::Source;
 
 /// What is known of the container before its manifest is bound.
@@ -26,8 +27,8 @@ pub struct BindContext<'a> {
     pub vars_files: &'a [Arc<Source>],
     /// The caller's absolute working directory: what paths in `--set` are relative to.
     pub directory: &'a Path,
-    /// The version of the installed LXC, where it is known.
-    pub lxc: Option<(u32, u32)>,
+    /// The LXC that will read the config; `None` where its lines need no judge.
+    pub lxc: Option<&'a dyn InstalledLxc>,
 }
 
 /// Splits a word of `--set`.

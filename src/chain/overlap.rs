@@ -8,20 +8,6 @@ use crate::diagnostic::{Diagnostic, Report};
 use crate::lxc::keys;
 use crate::manifest::RootfsPath;
 
-/// Checks the first `lxc.hook.start`: LXC takes its whole value for the path of a program.
-pub(super) fn check_hooks(layers: &[Layer], report: &mut Report) {
-    let lines = layers.iter().flat_map(|layer| &layer.config);
-    let mut hooks = lines.filter(|line| line.key == "lxc.hook.start");
-    if let Some(first) = hooks.next()
-        && first.value.trim().contains([' ', '\t'])
-    {
-        let message = "the first `lxc.hook.start` has arguments";
-        let help = "LXC looks for a file of that whole name and refuses to start; drop a \
-                    script without arguments and name that";
-        report.push(Diagnostic::error(&first.at, message).help(help));
-    }
-}
-
 /// Warns where the outer of two layers wins, and where a hook would run twice.
 pub(super) fn warn(layers: &[Layer], report: &mut Report) {
     let mut scalars: BTreeMap<&str, &Layer> = BTreeMap::new();

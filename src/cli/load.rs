@@ -8,8 +8,10 @@ use crate::chain::{self, BindContext, Chain, Container, Role};
 use crate::diagnostic::{Diagnostic, Report};
 use crate::host::files;
 use crate::host::trust::Trust;
+use crate::lxc::InstalledLxc;
 use crate::manifest;
 use crate::observe::library::HostLibrary;
+use crate::observe::lxc::HostLxc;
 use crate::observe::probe;
 use crate::source::Source;
 
@@ -19,6 +21,7 @@ pub(super) struct Loaded {
     role: Role,
     set: Vec<String>,
     vars_files: Vec<Arc<Source>>,
+    lxc: HostLxc,
 }
 
 impl Loaded {
@@ -54,11 +57,20 @@ impl Loaded {
         report.extend(warnings);
         report.extend(library.warnings());
         let set = values.set.clone();
-        Ok((role.map(|role| Self { role, set, vars_files }), report))
+        Ok((role.map(|role| Self { role, set, vars_files, lxc: HostLxc::default() }), report))
     }
 
     /// Binds it for a container of this name.
-    pub(super) fn bind(&self, name: &str, lxc: Option<(u32, u32)>) -> (Option<Chain>, Report) {
+    pub(super) fn bind(&self, name: &str) -> (Option<Chain>, Report) {
+        self.bind_for(name, Some(&self.lxc))
+    }
+
+    /// Binds it for a name that no container has, so that LXC reads none of it.
+    pub(super) fn bind_twin(&self, name: &str) -> Option<Chain> {
+        self.bind_for(name, None).0
+    }
+
+    fn bind_for(&self, name: &str, lxc: Option<&dyn InstalledLxc>) -> (Option<Chain>, Report) {
         let directory = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
         let context = BindContext {
             container: Container { name, arch: probe::arch() },
@@ -80,11 +92,10 @@ pub(super) fn chain(
     name: &str,
     values: &ValueArguments,
     trust: &Trust,
-    lxc: Option<(u32, u32)>,
 ) -> (Option<Chain>, Report) {
     let (loaded, mut report) = Loaded::read(path, values, trust);
     let Some(loaded) = loaded else { return (None, report) };
-    let (chain, faults) = loaded.bind(name, lxc);
+    let (chain, faults) = loaded.bind(name);
     report.extend(faults);
     (chain, report)
 }

@@ -52,7 +52,7 @@ impl Request {
     }
 
     fn try_prepare(&self, loaded: &Loaded, report: &mut Report) -> Option<Prepared> {
-        let (chain, faults) = loaded.bind(&self.target.name, None);
+        let (chain, faults) = loaded.bind(&self.target.name);
         report.extend(faults);
         let chain = chain?;
         let (facts, faults) = Probe::new(&self.trust).all(&chain, &self.target.args);
@@ -83,7 +83,7 @@ impl Request {
             return Err("the container's ids are mapped in several pieces".to_owned());
         };
         // Its faults are those of the container's own, which are told already.
-        let (Some(twin), _) = loaded.bind(PLACEHOLDER, None) else {
+        let Some(twin) = loaded.bind_twin(PLACEHOLDER) else {
             return Err("it cannot be bound for a container of another name".to_owned());
         };
         let caller = Caller::observe();

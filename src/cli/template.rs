@@ -147,7 +147,7 @@ fn informational(arguments: &Arguments) -> u8 {
 /// The manifest says which template they are for; one that cannot be used is shown later.
 fn asks(loaded: &Loaded, arguments: &Arguments) -> Option<Question> {
     let name = arguments.name.as_deref().and_then(|name| name.to_str()).unwrap_or("NAME");
-    let chain = loaded.bind(name, None).0?;
+    let chain = loaded.bind(name).0?;
     let template = match &chain.upstream.template {
         TemplateRef::BuiltinBusybox => Some("busybox".to_owned()),
         TemplateRef::Name(name) => Some(name.clone()),

@@ -5,7 +5,6 @@ use std::path::Path;
 use super::arguments::{FindingsFormat, ValidateArguments};
 use super::{load, output};
 use crate::diagnostic::{Report, Severity};
-use crate::host::lxc_version;
 use crate::host::trust::{Policy, Trust};
 use crate::observe::probe::Probe;
 use crate::plan;
@@ -14,10 +13,9 @@ use crate::plan;
 const FINDINGS: u8 = 1;
 
 pub(super) fn main(arguments: &ValidateArguments) -> u8 {
-    let lxc = lxc_version::installed();
     let mut all = Report::default();
     for manifest in &arguments.manifests {
-        all.extend(judge(manifest, arguments, lxc));
+        all.extend(judge(manifest, arguments));
     }
     let status = if all.has_errors() { FINDINGS } else { 0 };
     match arguments.format {
@@ -40,10 +38,10 @@ pub(super) fn main(arguments: &ValidateArguments) -> u8 {
 }
 
 /// Judges one manifest, with the files that it names. Its template need not be on this host.
-fn judge(manifest: &Path, arguments: &ValidateArguments, lxc: Option<(u32, u32)>) -> Report {
+fn judge(manifest: &Path, arguments: &ValidateArguments) -> Report {
     let name = load::name_of(manifest);
     let trust = Trust::observe(Policy::Warn);
-    let (chain, mut report) = load::chain(manifest, &name, &arguments.values, &trust, lxc);
+    let (chain, mut report) = load::chain(manifest, &name, &arguments.values, &trust);
     if let Some(chain) = chain {
         let (facts, faults) = Probe::new(&trust).files(&chain);
         report.extend(faults);

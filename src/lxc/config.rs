@@ -47,6 +47,13 @@ pub fn line(key: &str, value: &str) -> String {
     format!("{key} = {value}")
 }
 
+/// Returns a value as LXC reads it: without blanks around it, and without one pair of quotes.
+pub fn unquoted(value: &str) -> &str {
+    let value = value.trim();
+    let within = |quote| value.strip_prefix(quote)?.strip_suffix(quote);
+    within('"').or_else(|| within('\'')).unwrap_or(value)
+}
+
 /// Returns the last value of a key: the one that counts, where a key has one value.
 pub fn last_value<'a>(config: &'a str, key: &str) -> Option<&'a str> {
     config.lines().rev().filter_map(pair).find_map(|(name, value)| (name == key).then_some(value))
@@ -119,6 +126,10 @@ mod tests {
         assert_eq!(line("k", ""), "k =");
         assert_eq!(line("k", " v "), "k = \" v \"");
         assert_eq!(line("k", "\"v\""), "k = '\"v\"'");
+        for value in ["v", "", " v ", "\"v\"", "'v'", "\"", "' v\"", "''v\""] {
+            let text = line("k", value);
+            assert_eq!(unquoted(text.strip_prefix("k =").unwrap()), value);
+        }
     }
 
     #[test]

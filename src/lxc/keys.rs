@@ -5,6 +5,10 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use super::LxcVersion;
+use super::values::Kind;
+use crate::shell;
+
 /// What can be said of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KeyStatus {
@@ -29,143 +33,148 @@ pub(crate) enum Shape {
 
 use Shape::{List, Scalar};
 
-/// The keys. A `*` stands for one name or more, `#` for a number.
-const KEYS: &[(&str, Shape)] = &[
-    ("lxc.apparmor.allow_incomplete", Scalar),
-    ("lxc.apparmor.allow_nesting", Scalar),
-    ("lxc.apparmor.profile", Scalar),
-    ("lxc.apparmor.raw", List),
-    ("lxc.arch", Scalar),
-    ("lxc.autodev", Scalar),
-    ("lxc.autodev.tmpfs.size", Scalar),
-    ("lxc.cap.drop", List),
-    ("lxc.cap.keep", List),
-    ("lxc.cgroup.dir", Scalar),
-    ("lxc.cgroup.dir.container", Scalar),
-    ("lxc.cgroup.dir.container.inner", Scalar),
-    ("lxc.cgroup.dir.monitor", Scalar),
-    ("lxc.cgroup.dir.monitor.pivot", Scalar),
-    ("lxc.cgroup.relative", Scalar),
-    ("lxc.cgroup.*", List),
-    ("lxc.cgroup2.*", List),
-    ("lxc.console.buffer.size", Scalar),
-    ("lxc.console.logfile", Scalar),
-    ("lxc.console.path", Scalar),
-    ("lxc.console.rotate", Scalar),
-    ("lxc.console.size", Scalar),
-    ("lxc.environment", List),
-    ("lxc.environment.hooks", List),
-    ("lxc.environment.runtime", List),
-    ("lxc.ephemeral", Scalar),
-    ("lxc.execute.cmd", Scalar),
-    ("lxc.group", List),
-    ("lxc.hook.autodev", List),
-    ("lxc.hook.clone", List),
-    ("lxc.hook.destroy", List),
-    ("lxc.hook.mount", List),
-    ("lxc.hook.post-stop", List),
-    ("lxc.hook.pre-mount", List),
-    ("lxc.hook.pre-start", List),
-    ("lxc.hook.start", List),
-    ("lxc.hook.start-host", List),
-    ("lxc.hook.stop", List),
-    ("lxc.hook.version", Scalar),
-    ("lxc.include", List),
-    ("lxc.init.cmd", Scalar),
-    ("lxc.init.cwd", Scalar),
-    ("lxc.init.gid", Scalar),
-    ("lxc.init.groups", List),
-    ("lxc.init.uid", Scalar),
-    ("lxc.keyring.session", Scalar),
-    ("lxc.log.file", Scalar),
-    ("lxc.log.level", Scalar),
-    ("lxc.log.syslog", Scalar),
-    ("lxc.monitor.signal.pdeath", Scalar),
-    ("lxc.monitor.unshare", Scalar),
-    ("lxc.mount.auto", List),
-    ("lxc.mount.entry", List),
-    ("lxc.mount.fstab", Scalar),
-    ("lxc.namespace.clone", Scalar),
-    ("lxc.namespace.keep", Scalar),
-    ("lxc.namespace.share.*", Scalar),
-    ("lxc.net.#.flags", Scalar),
-    ("lxc.net.#.hwaddr", Scalar),
-    ("lxc.net.#.ipv4.address", List),
-    ("lxc.net.#.ipv4.gateway", Scalar),
-    ("lxc.net.#.ipv6.address", List),
-    ("lxc.net.#.ipv6.gateway", Scalar),
-    ("lxc.net.#.ipvlan.isolation", Scalar),
-    ("lxc.net.#.ipvlan.mode", Scalar),
-    ("lxc.net.#.l2proxy", Scalar),
-    ("lxc.net.#.link", Scalar),
-    ("lxc.net.#.macvlan.mode", Scalar),
-    ("lxc.net.#.mtu", Scalar),
-    ("lxc.net.#.name", Scalar),
-    ("lxc.net.#.script.down", Scalar),
-    ("lxc.net.#.script.up", Scalar),
-    ("lxc.net.#.type", Scalar),
-    ("lxc.net.#.veth.ipv4.route", List),
-    ("lxc.net.#.veth.ipv6.route", List),
-    ("lxc.net.#.veth.mode", Scalar),
-    ("lxc.net.#.veth.n_rxqueues", Scalar),
-    ("lxc.net.#.veth.n_txqueues", Scalar),
-    ("lxc.net.#.veth.pair", Scalar),
-    ("lxc.net.#.veth.vlan.id", Scalar),
-    ("lxc.net.#.veth.vlan.tagged.id", List),
-    ("lxc.net.#.vlan.id", Scalar),
-    ("lxc.no_new_privs", Scalar),
-    ("lxc.prlimit.*", Scalar),
-    ("lxc.proc.*", Scalar),
-    ("lxc.pty.max", Scalar),
-    ("lxc.sched.core", Scalar),
-    ("lxc.seccomp.allow_nesting", Scalar),
-    ("lxc.seccomp.notify.cookie", Scalar),
-    ("lxc.seccomp.notify.proxy", Scalar),
-    ("lxc.seccomp.profile", Scalar),
-    ("lxc.selinux.context", Scalar),
-    ("lxc.selinux.context.keyring", Scalar),
-    ("lxc.signal.halt", Scalar),
-    ("lxc.signal.reboot", Scalar),
-    ("lxc.signal.stop", Scalar),
-    ("lxc.start.auto", Scalar),
-    ("lxc.start.delay", Scalar),
-    ("lxc.start.order", Scalar),
-    ("lxc.sysctl.*", Scalar),
-    ("lxc.time.offset.boot", Scalar),
-    ("lxc.time.offset.monotonic", Scalar),
-    ("lxc.tty.dir", Scalar),
-    ("lxc.tty.max", Scalar),
-    ("lxc.uts.name", Scalar),
+/// The keys: how their lines add up, and what values they have. A `*` stands for one name or more,
+/// `#` for a number.
+const KEYS: &[(&str, Shape, Kind)] = &[
+    ("lxc.apparmor.allow_incomplete", Scalar, Kind::Flag),
+    ("lxc.apparmor.allow_nesting", Scalar, Kind::Flag),
+    ("lxc.apparmor.profile", Scalar, Kind::Text),
+    ("lxc.apparmor.raw", List, Kind::Text),
+    ("lxc.arch", Scalar, Kind::Architecture),
+    ("lxc.autodev", Scalar, Kind::Flag),
+    ("lxc.autodev.tmpfs.size", Scalar, Kind::DevSize),
+    ("lxc.cap.drop", List, Kind::Dropped),
+    ("lxc.cap.keep", List, Kind::Kept),
+    ("lxc.cgroup.dir", Scalar, Kind::CgroupPath),
+    ("lxc.cgroup.dir.container", Scalar, Kind::CgroupPath),
+    ("lxc.cgroup.dir.container.inner", Scalar, Kind::CgroupName),
+    ("lxc.cgroup.dir.monitor", Scalar, Kind::CgroupPath),
+    ("lxc.cgroup.dir.monitor.pivot", Scalar, Kind::CgroupPath),
+    ("lxc.cgroup.relative", Scalar, Kind::Flag),
+    ("lxc.cgroup.*", List, Kind::Text),
+    ("lxc.cgroup2.*", List, Kind::Text),
+    ("lxc.console.buffer.size", Scalar, Kind::ByteSize),
+    ("lxc.console.logfile", Scalar, Kind::Path),
+    ("lxc.console.path", Scalar, Kind::Path),
+    ("lxc.console.rotate", Scalar, Kind::Flag),
+    ("lxc.console.size", Scalar, Kind::ByteSize),
+    ("lxc.environment", List, Kind::Environment),
+    ("lxc.environment.hooks", List, Kind::Environment),
+    ("lxc.environment.runtime", List, Kind::Environment),
+    ("lxc.ephemeral", Scalar, Kind::Flag),
+    ("lxc.execute.cmd", Scalar, Kind::Text),
+    ("lxc.group", List, Kind::Text),
+    ("lxc.hook.autodev", List, Kind::Text),
+    ("lxc.hook.clone", List, Kind::Text),
+    ("lxc.hook.destroy", List, Kind::Text),
+    ("lxc.hook.mount", List, Kind::Text),
+    ("lxc.hook.post-stop", List, Kind::Text),
+    ("lxc.hook.pre-mount", List, Kind::Text),
+    ("lxc.hook.pre-start", List, Kind::Text),
+    ("lxc.hook.start", List, Kind::Text),
+    ("lxc.hook.start-host", List, Kind::Text),
+    ("lxc.hook.stop", List, Kind::Text),
+    ("lxc.hook.version", Scalar, Kind::LaxFlag),
+    ("lxc.include", List, Kind::Text),
+    ("lxc.init.cmd", Scalar, Kind::Text),
+    ("lxc.init.cwd", Scalar, Kind::Path),
+    ("lxc.init.gid", Scalar, Kind::LaxUnsigned),
+    ("lxc.init.groups", List, Kind::Groups),
+    ("lxc.init.uid", Scalar, Kind::LaxUnsigned),
+    ("lxc.keyring.session", Scalar, Kind::Flag),
+    ("lxc.log.file", Scalar, Kind::Path),
+    ("lxc.log.level", Scalar, Kind::LogLevel),
+    ("lxc.log.syslog", Scalar, Kind::Facility),
+    ("lxc.monitor.signal.pdeath", Scalar, Kind::Signal),
+    ("lxc.monitor.unshare", Scalar, Kind::Unsigned),
+    ("lxc.mount.auto", List, Kind::AutoMounts),
+    ("lxc.mount.entry", List, Kind::MountEntry),
+    ("lxc.mount.fstab", Scalar, Kind::Fstab),
+    ("lxc.namespace.clone", Scalar, Kind::Namespaces),
+    ("lxc.namespace.keep", Scalar, Kind::Namespaces),
+    ("lxc.namespace.share.*", Scalar, Kind::SharedNamespace),
+    ("lxc.net.#.flags", Scalar, Kind::Text),
+    ("lxc.net.#.hwaddr", Scalar, Kind::HardwareAddress),
+    ("lxc.net.#.ipv4.address", List, Kind::Ipv4Address),
+    ("lxc.net.#.ipv4.gateway", Scalar, Kind::Ipv4Gateway),
+    ("lxc.net.#.ipv6.address", List, Kind::Ipv6Address),
+    ("lxc.net.#.ipv6.gateway", Scalar, Kind::Ipv6Gateway),
+    ("lxc.net.#.ipvlan.isolation", Scalar, Kind::OneOf("bridge private vepa")),
+    ("lxc.net.#.ipvlan.mode", Scalar, Kind::OneOf("l3 l3s l2")),
+    ("lxc.net.#.l2proxy", Scalar, Kind::Flag),
+    ("lxc.net.#.link", Scalar, Kind::Text),
+    ("lxc.net.#.macvlan.mode", Scalar, Kind::OneOf("private vepa bridge passthru")),
+    ("lxc.net.#.mtu", Scalar, Kind::Mtu),
+    ("lxc.net.#.name", Scalar, Kind::Text),
+    ("lxc.net.#.script.down", Scalar, Kind::Text),
+    ("lxc.net.#.script.up", Scalar, Kind::Text),
+    ("lxc.net.#.type", Scalar, Kind::OneOf("veth macvlan ipvlan vlan phys empty none")),
+    ("lxc.net.#.veth.ipv4.route", List, Kind::Ipv4Route),
+    ("lxc.net.#.veth.ipv6.route", List, Kind::Ipv6Route),
+    ("lxc.net.#.veth.mode", Scalar, Kind::OneOf("bridge router")),
+    ("lxc.net.#.veth.n_rxqueues", Scalar, Kind::Queues),
+    ("lxc.net.#.veth.n_txqueues", Scalar, Kind::Queues),
+    ("lxc.net.#.veth.pair", Scalar, Kind::Text),
+    ("lxc.net.#.veth.vlan.id", Scalar, Kind::BridgeVlanOrNone),
+    ("lxc.net.#.veth.vlan.tagged.id", List, Kind::BridgeVlan),
+    ("lxc.net.#.vlan.id", Scalar, Kind::Vlan),
+    ("lxc.no_new_privs", Scalar, Kind::Flag),
+    ("lxc.prlimit.*", Scalar, Kind::Limit),
+    ("lxc.proc.*", Scalar, Kind::Text),
+    ("lxc.pty.max", Scalar, Kind::Unsigned),
+    ("lxc.sched.core", Scalar, Kind::Flag),
+    ("lxc.seccomp.allow_nesting", Scalar, Kind::LaxFlag),
+    ("lxc.seccomp.notify.cookie", Scalar, Kind::Text),
+    ("lxc.seccomp.notify.proxy", Scalar, Kind::Socket),
+    ("lxc.seccomp.profile", Scalar, Kind::Path),
+    ("lxc.selinux.context", Scalar, Kind::Text),
+    ("lxc.selinux.context.keyring", Scalar, Kind::Text),
+    ("lxc.signal.halt", Scalar, Kind::Signal),
+    ("lxc.signal.reboot", Scalar, Kind::Signal),
+    ("lxc.signal.stop", Scalar, Kind::Signal),
+    ("lxc.start.auto", Scalar, Kind::Flag),
+    ("lxc.start.delay", Scalar, Kind::Unsigned),
+    ("lxc.start.order", Scalar, Kind::Signed),
+    ("lxc.sysctl.*", Scalar, Kind::Text),
+    ("lxc.time.offset.boot", Scalar, Kind::TimeOffset),
+    ("lxc.time.offset.monotonic", Scalar, Kind::TimeOffset),
+    ("lxc.tty.dir", Scalar, Kind::Directory),
+    ("lxc.tty.max", Scalar, Kind::Unsigned),
+    ("lxc.uts.name", Scalar, Kind::HostName),
 ];
 
 /// The keys without a wildcard: a manifest may have tens of thousands of lines.
-static EXACT: LazyLock<HashMap<&str, Shape>> =
-    LazyLock::new(|| KEYS.iter().filter(|(key, _)| !key.contains(['*', '#'])).copied().collect());
+static EXACT: LazyLock<HashMap<&str, (Shape, Kind)>> = LazyLock::new(|| {
+    let exact = KEYS.iter().filter(|(key, ..)| !key.contains(['*', '#']));
+    exact.map(|(key, shape, kind)| (*key, (*shape, *kind))).collect()
+});
 
 /// The keys with one.
-static PATTERNS: LazyLock<Vec<(&str, Shape)>> =
-    LazyLock::new(|| KEYS.iter().filter(|(key, _)| key.contains(['*', '#'])).copied().collect());
+static PATTERNS: LazyLock<Vec<(&str, (Shape, Kind))>> = LazyLock::new(|| {
+    let patterns = KEYS.iter().filter(|(key, ..)| key.contains(['*', '#']));
+    patterns.map(|(key, shape, kind)| (*key, (*shape, *kind))).collect()
+});
 
-/// The keys that LXC 4.0 does not have, and the version that brought each.
-const SINCE: &[(&str, (u32, u32))] = &[
-    ("lxc.cgroup.dir.container", (5, 0)),
-    ("lxc.cgroup.dir.container.inner", (5, 0)),
-    ("lxc.cgroup.dir.monitor", (5, 0)),
-    ("lxc.cgroup.dir.monitor.pivot", (5, 0)),
-    ("lxc.environment.hooks", (7, 0)),
-    ("lxc.environment.runtime", (7, 0)),
-    ("lxc.init.groups", (5, 0)),
-    ("lxc.net.#.veth.n_rxqueues", (5, 0)),
-    ("lxc.net.#.veth.n_txqueues", (5, 0)),
-    ("lxc.net.#.veth.vlan.id", (5, 0)),
-    ("lxc.net.#.veth.vlan.tagged.id", (5, 0)),
-    ("lxc.sched.core", (5, 0)),
-    ("lxc.time.offset.boot", (5, 0)),
-    ("lxc.time.offset.monotonic", (5, 0)),
+/// The keys that LXC 4.0.0 does not have, and the version that brought each.
+const SINCE: &[(&str, LxcVersion)] = &[
+    ("lxc.cgroup.dir.container", LxcVersion::new(5, 0, 0)),
+    ("lxc.cgroup.dir.container.inner", LxcVersion::new(5, 0, 0)),
+    ("lxc.cgroup.dir.monitor", LxcVersion::new(5, 0, 0)),
+    ("lxc.cgroup.dir.monitor.pivot", LxcVersion::new(5, 0, 0)),
+    ("lxc.environment.hooks", LxcVersion::new(7, 0, 0)),
+    ("lxc.environment.runtime", LxcVersion::new(7, 0, 0)),
+    ("lxc.init.groups", LxcVersion::new(4, 0, 10)),
+    ("lxc.net.#.veth.n_rxqueues", LxcVersion::new(5, 0, 0)),
+    ("lxc.net.#.veth.n_txqueues", LxcVersion::new(5, 0, 0)),
+    ("lxc.net.#.veth.vlan.id", LxcVersion::new(5, 0, 0)),
+    ("lxc.net.#.veth.vlan.tagged.id", LxcVersion::new(5, 0, 0)),
+    ("lxc.sched.core", LxcVersion::new(4, 0, 11)),
+    ("lxc.time.offset.boot", LxcVersion::new(5, 0, 0)),
+    ("lxc.time.offset.monotonic", LxcVersion::new(5, 0, 0)),
 ];
 
 /// The version that no longer has the keys of the first cgroup hierarchy.
-const NO_CGROUP1: (u32, u32) = (7, 0);
+const NO_CGROUP1: LxcVersion = LxcVersion::new(7, 0, 0);
 
 /// The names that LXC 2.1 replaced; today's LXC fails on each.
 const LEGACY: &[(&str, &str)] = &[
@@ -211,38 +220,39 @@ pub(crate) fn judge(key: &str) -> KeyStatus {
     if key.starts_with("lxc.network") {
         return KeyStatus::Legacy("lxc.net.0.*");
     }
-    if let Some(shape) = EXACT.get(key) {
-        return KeyStatus::Known(*shape);
-    }
-    match PATTERNS.iter().find(|(pattern, _)| matches(pattern, key)) {
-        Some((_, shape)) => KeyStatus::Known(*shape),
+    match known(key) {
+        Some((shape, _)) => KeyStatus::Known(shape),
         None => KeyStatus::Unknown,
     }
 }
 
-/// Says why LXC of version `installed` does not know a key that others do.
-pub(crate) fn mismatch(key: &str, installed: (u32, u32)) -> Option<String> {
-    let (major, minor) = installed;
-    let since = SINCE.iter().find(|(pattern, _)| matches(pattern, key)).map(|(_, since)| *since);
-    if let Some((first, second)) = since.filter(|since| installed < *since) {
-        return Some(format!(
-            "`{key}` is a key of LXC {first}.{second} and later, and {major}.{minor} is installed"
-        ));
-    }
+/// Returns what is known of a key.
+fn known(key: &str) -> Option<(Shape, Kind)> {
+    let pattern = || PATTERNS.iter().find(|(pattern, _)| matches(pattern, key));
+    EXACT.get(key).copied().or_else(|| pattern().map(|(_, known)| *known))
+}
+
+/// Returns the version that brought a key, where LXC 4.0.0 does not have it.
+pub(super) fn since(key: &str) -> Option<LxcVersion> {
+    SINCE.iter().find(|(pattern, _)| matches(pattern, key)).map(|(_, since)| *since)
+}
+
+/// Returns the version that took a key away.
+pub(super) fn gone(key: &str) -> Option<LxcVersion> {
     let old = key.starts_with("lxc.cgroup.")
         && !key.starts_with("lxc.cgroup.dir")
         && key != "lxc.cgroup.relative";
-    (old && installed >= NO_CGROUP1).then(|| {
-        format!("`{key}` is gone since LXC 7.0, and {major}.{minor} is installed: it has cgroup2")
-    })
+    old.then_some(NO_CGROUP1)
+}
+
+/// Returns the kind of value that a key has; that of an unknown one is any text.
+pub(crate) fn kind(key: &str) -> Kind {
+    known(key).map_or(Kind::Text, |(_, kind)| kind)
 }
 
 /// Returns the shape of a key; that of an unknown one is a list, since then no line is lost.
 pub(crate) fn shape(key: &str) -> Shape {
-    match judge(key) {
-        KeyStatus::Known(shape) => shape,
-        _ => List,
-    }
+    known(key).map_or(List, |(shape, _)| shape)
 }
 
 /// Returns the known key that `key` is most likely a slip of.
@@ -250,15 +260,15 @@ pub(crate) fn nearest(key: &str) -> Option<String> {
     let number = key.split('.').find(|name| name.bytes().all(|byte| byte.is_ascii_digit()));
     let candidates: Vec<String> = KEYS
         .iter()
-        .filter(|(pattern, _)| !pattern.contains('*'))
-        .map(|(pattern, _)| pattern.replace('#', number.unwrap_or("0")))
+        .filter(|(pattern, ..)| !pattern.contains('*'))
+        .map(|(pattern, ..)| pattern.replace('#', number.unwrap_or("0")))
         .collect();
     crate::diagnostic::nearest(key, candidates.iter().map(String::as_str)).map(str::to_owned)
 }
 
 fn matches(pattern: &str, key: &str) -> bool {
     if let Some(prefix) = pattern.strip_suffix('*') {
-        return key.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty());
+        return key.strip_prefix(prefix).is_some_and(is_written_as_it_is);
     }
     let mut names = key.split('.');
     let matched = pattern.split('.').all(|wanted| match (wanted, names.next()) {
@@ -266,6 +276,12 @@ fn matches(pattern: &str, key: &str) -> bool {
         (wanted, name) => name == Some(wanted),
     });
     matched && names.next().is_none()
+}
+
+/// Tells whether LXC reads the end of a key as it is written: the key ends at the first `=`, and the
+/// line at a line feed.
+fn is_written_as_it_is(end: &str) -> bool {
+    !end.is_empty() && end.trim() == end && !end.contains('=') && !shell::has_control(end)
 }
 
 #[cfg(test)]
@@ -287,6 +303,9 @@ mod tests {
             ("lxc.net.x.type", KeyStatus::Unknown),
             ("lxc.net.0", KeyStatus::Unknown),
             ("lxc.cgroup.", KeyStatus::Unknown),
+            ("lxc.sysctl.a=b", KeyStatus::Unknown),
+            ("lxc.sysctl.a ", KeyStatus::Unknown),
+            ("lxc.sysctl.a\nlxc.rootfs.path", KeyStatus::Unknown),
             ("lxc.hook.begin", KeyStatus::Unknown),
             ("", KeyStatus::Unknown),
         ];
@@ -300,22 +319,19 @@ mod tests {
     #[test]
     fn keys_come_and_go_with_versions() {
         let table = [
-            ("lxc.sched.core", (4, 0), true),
-            ("lxc.sched.core", (5, 0), false),
-            ("lxc.net.3.veth.vlan.id", (4, 9), true),
-            ("lxc.environment.runtime", (6, 0), true),
-            ("lxc.environment.runtime", (7, 0), false),
-            ("lxc.environment", (4, 0), false),
-            ("lxc.cgroup.memory.limit_in_bytes", (6, 0), false),
-            ("lxc.cgroup.memory.limit_in_bytes", (7, 0), true),
-            ("lxc.cgroup.dir", (7, 0), false),
-            ("lxc.cgroup.relative", (7, 0), false),
+            ("lxc.sched.core", Some(LxcVersion::new(4, 0, 11)), None),
+            ("lxc.net.3.veth.vlan.id", Some(LxcVersion::new(5, 0, 0)), None),
+            ("lxc.environment.runtime", Some(LxcVersion::new(7, 0, 0)), None),
+            ("lxc.environment", None, None),
+            ("lxc.cgroup.memory.limit_in_bytes", None, Some(LxcVersion::new(7, 0, 0))),
+            ("lxc.cgroup.dir", None, None),
+            ("lxc.cgroup.relative", None, None),
         ];
-        for (key, installed, warned) in table {
-            assert_eq!(mismatch(key, installed).is_some(), warned, "{key} {installed:?}");
+        for (key, came, went) in table {
+            assert_eq!((since(key), gone(key)), (came, went), "{key}");
         }
         for (pattern, _) in SINCE {
-            assert!(KEYS.iter().any(|(known, _)| known == pattern), "{pattern}");
+            assert!(KEYS.iter().any(|(known, ..)| known == pattern), "{pattern}");
         }
     }
 

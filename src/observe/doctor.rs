@@ -19,6 +19,7 @@ use crate::host::userns::{self, Ids};
 use crate::host::{
     account, lxc_version, lxcpath, machine, program, sandbox, state, template, trust,
 };
+use crate::lxc::LxcVersion;
 
 /// How many ids every feature is promised for.
 const ENOUGH: u32 = 65536;
@@ -320,8 +321,8 @@ fn lxc(caller: &Caller) -> Vec<Finding> {
         None => fault(Verdict::Warn, "lxc-create", "is not installed", advice),
         Some(_) => {
             let version = lxc_version::said().unwrap_or_default();
-            match lxc_version::parse(&version) {
-                Some((4.., _)) => ok("lxc-create", format!("LXC {version}")),
+            match LxcVersion::parse(&version) {
+                Some(LxcVersion { major: 4.., .. }) => ok("lxc-create", format!("LXC {version}")),
                 _ => fault(
                     Verdict::Warn,
                     "lxc-create",

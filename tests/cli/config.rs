@@ -12,7 +12,7 @@ lxc.net.0.type = \"veth\"
 lxc.net.0.link = \"br0\"
 lxc.net.0.flags = \"up\"
 lxc.start.auto = true
-lxc.environment = [\"A=1\", \" B=2 \", \"'q'\", \"\"]
+lxc.environment = [\"A=1\", \" B=2 \", \"'q=1'\", \"\"]
 
 [[layer]]
 name = \"empty\"
@@ -31,7 +31,7 @@ lxc.net.0.flags = up
 lxc.start.auto = 1
 lxc.environment = A=1
 lxc.environment = \" B=2 \"
-lxc.environment = \"'q'\"
+lxc.environment = \"'q=1'\"
 lxc.environment =
 # layered-template: layer app
 lxc.uts.name = web1

@@ -96,6 +96,33 @@ fn an_address_that_a_template_makes_up_is_each_container_s_own() {
     assert_ne!(addresses[0], addresses[1]);
 }
 
+/// LXC strips quotes and blanks around a value, which may be part of the name.
+#[test]
+fn a_name_in_quotes_stays_so_in_the_config() {
+    let config = "[layer.config]\nlxc.uts.name = \"{{ lxc.name }}\"\n";
+    let sandbox = Sandbox::new().upstream("mkdir \"$rootfs/etc\"").layers(config);
+    let names = sandbox.path("names");
+    fs::create_dir(&names).unwrap();
+    for (name, line) in [
+        ("\"q\"", "lxc.uts.name = '\"q\"'"),
+        ("'q'", "lxc.uts.name = \"'q'\""),
+        (" sp ", "lxc.uts.name = \" sp \""),
+        ("q\"", "lxc.uts.name = q\""),
+        ("web1", "lxc.uts.name = web1"),
+    ] {
+        for storage in ["none", "copy"] {
+            let mut command = sandbox.command(sandbox.program_path());
+            command.args(["create", "m.toml", "--name", name, "--storage", storage, "--lxcpath"]);
+            command.arg(&names);
+            sandbox.ran(command).exits(0);
+            let container = names.join(name);
+            let text = fs::read_to_string(container.join("config")).unwrap();
+            assert!(text.lines().any(|found| found == line), "{name} {storage}: {text}");
+            fs::remove_dir_all(container).unwrap();
+        }
+    }
+}
+
 #[test]
 fn a_name_that_cannot_be_written_keeps_a_layer_out_of_the_store() {
     let sandbox = Sandbox::new()

@@ -25,6 +25,7 @@ mod user;
 mod apt;
 mod boundary;
 mod classic;
+mod config_values;
 mod create;
 mod debian;
 mod debian_store;

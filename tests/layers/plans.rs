@@ -45,7 +45,7 @@ pub(crate) fn chain(part: &str) -> Chain {
         set: &[],
         vars_files: &[],
         directory: Path::new("/"),
-        lxc: None,
+        lxc: Some(&None),
     };
     let (chain, report) = chain::bind(&role.unwrap(), &context);
     assert!(report.is_empty(), "{}", report.to_text(false));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use layered_template::chain::{self, BindContext, Chain, Container, Library};
 use layered_template::diagnostic::{Diagnostic, Report};
+use layered_template::lxc::LxcVersion;
 use layered_template::manifest::LayerName;
 use layered_template::source::{At, Source};
 
@@ -15,7 +16,7 @@ pub(crate) struct Case {
     pub(crate) source: Arc<Source>,
     set: Vec<String>,
     vars_files: Vec<Arc<Source>>,
-    lxc: Option<(u32, u32)>,
+    lxc: Option<LxcVersion>,
 }
 
 impl Case {
@@ -64,8 +65,7 @@ pub(crate) fn cases(folder: &str) -> Vec<Case> {
                     case.vars_files.push(read(&Path::new(folder).join(file)).unwrap());
                 }
                 Some(("--lxc", version)) => {
-                    let (major, minor) = version.split_once('.').unwrap();
-                    case.lxc = Some((major.parse().unwrap(), minor.parse().unwrap()));
+                    case.lxc = Some(LxcVersion::parse(version).unwrap());
                 }
                 _ => {}
             }
@@ -83,7 +83,7 @@ pub(crate) fn judge(case: &Case) -> (Option<Chain>, Report) {
         set: &case.set,
         vars_files: &case.vars_files,
         directory: Path::new("/srv"),
-        lxc: case.lxc,
+        lxc: Some(&case.lxc),
         ..bare_context("web1")
     };
     judge_with(&case.source, &context)
@@ -96,7 +96,7 @@ pub(crate) fn bare_context(name: &str) -> BindContext<'_> {
         set: &[],
         vars_files: &[],
         directory: Path::new("/"),
-        lxc: None,
+        lxc: Some(&None),
     }
 }
 

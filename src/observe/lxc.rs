@@ -1,0 +1,23 @@
+//! The LXC of this host, looked at once it is asked for.
+
+use std::cell::OnceCell;
+use std::env;
+
+use crate::host::lxc_version;
+use crate::lxc::{InstalledLxc, LxcVersion};
+
+/// The installed LXC, in the environment of this process.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct HostLxc {
+    version: OnceCell<Option<LxcVersion>>,
+}
+
+impl InstalledLxc for HostLxc {
+    fn version(&self) -> Option<LxcVersion> {
+        *self.version.get_or_init(lxc_version::installed)
+    }
+
+    fn has_variable(&self, name: &str) -> bool {
+        env::var_os(name).is_some()
+    }
+}
