@@ -3,10 +3,10 @@
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{DirBuilderExt, chown};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, chown, fchown};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, fcntl_lock};
+use rustix::fs::{FlockOperation, fcntl_lock, fsync};
 
 use super::arguments::CreateArguments;
 use super::mapping::{IN_PIECES, Mapping};
@@ -76,10 +76,11 @@ fn create(arguments: CreateArguments) -> Result<u8, String> {
         .map_err(|error| format!("`{}` cannot be made: {error}", path.display()))?;
     let options = Options::of(arguments.run, false);
     let status = run(&prepared.plan, &prepared.cache, secrets, options);
-    if status == 0 {
-        shell
-            .keep()
-            .map_err(|error| format!("`{}` cannot be finished: {error}", path.display()))?;
+    if status == 0
+        && let Err(error) = shell.keep()
+    {
+        output::error(&format!("`{}` cannot be finished: {error}", path.display()), None);
+        return Ok(status::FILES);
     }
     Ok(status)
 }
@@ -114,10 +115,12 @@ fn make_lxcpath(lxcpath: &Path) -> Result<(), String> {
 /// it still, and not locked, was never finished.
 const PARTIAL: &str = "partial";
 
+/// Tells whether a run was killed that has made a directory, or was removing it.
 fn is_unfinished(path: &Path) -> bool {
-    let partial = File::options().write(true).open(path.join(PARTIAL));
-    partial
-        .is_ok_and(|partial| fcntl_lock(&partial, FlockOperation::NonBlockingLockExclusive).is_ok())
+    match File::options().write(true).open(path.join(PARTIAL)) {
+        Ok(partial) => fcntl_lock(&partial, FlockOperation::NonBlockingLockExclusive).is_ok(),
+        Err(_) => fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none()),
+    }
 }
 
 /// A container's directory without its rootfs's contents. Dropped, it is removed with all in it,
@@ -142,7 +145,14 @@ impl Shell {
             _ => error,
         })?;
         let mut shell = Self { path: path.to_path_buf(), kept: false, partial: None };
+        // It comes first and goes last: nothing without it is taken for a container.
+        let partial = path.join(PARTIAL);
+        let partial = File::options().write(true).create_new(true).mode(0o640).open(partial)?;
+        fcntl_lock(&partial, FlockOperation::NonBlockingLockExclusive)?;
         let caller = Caller::observe();
+        let (uid, gid) = mapped.map_or((caller.uid, caller.gid), |mapped| (mapped.uid, mapped.gid));
+        fchown(&partial, Some(uid), Some(gid))?;
+        shell.partial = Some(partial);
         let rootfs = path.join("rootfs");
         DirBuilder::new().mode(0o755).create(&rootfs)?;
         if mapped.is_some() {
@@ -150,12 +160,7 @@ impl Shell {
             chown(path, None, Some(group))?;
             chown(&rootfs, None, Some(group))?;
         }
-        let (uid, gid) = mapped.map_or((caller.uid, caller.gid), |mapped| (mapped.uid, mapped.gid));
         let directory = files::open_directory(path)?;
-        files::replace_in(&directory, PARTIAL, b"", Ownership { uid, gid, mode: 0o640 })?;
-        let partial = File::options().write(true).open(path.join(PARTIAL))?;
-        fcntl_lock(&partial, FlockOperation::NonBlockingLockExclusive)?;
-        shell.partial = Some(partial);
         let ownership = Ownership { uid, gid, mode: 0o640 };
         files::replace_in(&directory, "config", config, ownership)?;
         Ok(shell)
@@ -168,10 +173,25 @@ impl Shell {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             removed => removed?,
         }
+        // All else of it is on the disk by now.
+        fsync(files::open_directory(&self.path)?)?;
         self.kept = true;
         // From now on nobody need wait for it.
         drop(self.partial.take());
         Ok(())
+    }
+
+    /// Removes it, and last of all what says that it is unfinished.
+    fn remove(&self) -> io::Result<()> {
+        let container = files::open_directory(&self.path)?;
+        for entry in fs::read_dir(&self.path)? {
+            let name = entry?.file_name();
+            if name != PARTIAL {
+                tree::remove(container.as_fd(), &name)?;
+            }
+        }
+        let above = files::open_directory(self.path.parent().unwrap_or(Path::new("/")))?;
+        tree::remove(above.as_fd(), self.path.file_name().unwrap_or_default())
     }
 }
 
@@ -180,12 +200,14 @@ impl Drop for Shell {
         if self.kept {
             return;
         }
-        let (above, name) = (self.path.parent(), self.path.file_name());
-        let above = files::open_directory(above.unwrap_or(Path::new("/")));
-        let removed = above.and_then(|above| tree::remove(above.as_fd(), name.unwrap_or_default()));
-        if let Err(error) = removed {
-            let path = self.path.display();
-            output::error(&format!("`{path}` could not be removed: {error}"), None);
+        match self.remove() {
+            // Somebody was faster.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                let path = self.path.display();
+                output::error(&format!("`{path}` could not be removed: {error}"), None);
+            }
+            Ok(()) => {}
         }
     }
 }

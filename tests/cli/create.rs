@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -149,4 +150,48 @@ fn a_run_that_is_killed_leaves_what_nobody_takes_for_whole() {
     let whole = Sandbox::new().layers("");
     whole.create([""; 0]).exits(0);
     assert!(whole.rootfs().is_dir() && !whole.container().join("partial").exists());
+}
+
+#[test]
+fn an_empty_directory_is_what_a_run_that_was_killed_at_once_has_left() {
+    let sandbox = Sandbox::new().layers("");
+    fs::create_dir(sandbox.container()).unwrap();
+    let ran = sandbox.create([""; 0]);
+    ran.exits(2).mentions("cannot be made: it exists already, and was never finished: ");
+    assert_eq!(listing::of(&sandbox.container()), "");
+}
+
+/// A container's directory shows at any time that it is unfinished: `partial` is the first thing in
+/// it, and the last.
+#[test]
+fn a_run_is_killed_at_each_call_that_makes_or_removes() {
+    if std::process::Command::new("strace").arg("-V").output().is_err() {
+        skip("strace is not installed");
+        return;
+    }
+    // What fails is removed.
+    let sandbox = Sandbox::new().layers("post = \"exit 1\"\n");
+    for call in ["mkdir", "fcntl", "fchown", "openat", "rename", "renameat", "unlink", "unlinkat"] {
+        for number in 1.. {
+            let mut command = sandbox.command("strace");
+            command.args(["-f", "-b", "execve", "-qq", "-o", "/dev/null", "-e"]);
+            command.args([&format!("trace={call}"), "-P"]).arg(sandbox.container());
+            for name in ["partial", "rootfs", "config"] {
+                command.arg("-P").arg(sandbox.container().join(name));
+            }
+            command.args(["-e", &format!("inject={call}:signal=KILL:when={number}")]);
+            command.arg(sandbox.program_path()).args(["create", "m.toml", "--storage=none"]);
+            command.args(["--name", "web1", "--lxcpath"]).arg(sandbox.path("lxc"));
+            let ended = sandbox.ran(command).output.status;
+            if sandbox.container().exists() {
+                let left = listing::of(&sandbox.container());
+                let is_unfinished = left.is_empty() || sandbox.container().join("partial").exists();
+                assert!(is_unfinished, "{call} {number}: {ended}\n{left}");
+            }
+            if ended.signal().is_none() {
+                break;
+            }
+            let _ = fs::remove_dir_all(sandbox.container());
+        }
+    }
 }
