@@ -23,11 +23,13 @@ mod workspace;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::rc::Rc;
 
 pub(crate) use failure::{Failure, status};
 pub(crate) use observe::{Doing, Event, Observer, Subject};
+use rustix::fs::fstat;
 pub(crate) use supply::Filled;
 use supply::Supply;
 use workspace::Workspace;
@@ -43,6 +45,7 @@ use crate::host::{child, files, lxcpath, mounts};
 use crate::manifest::{LayerName, Phase};
 use crate::plan::{Act, Inner, Layer, Plan, Step};
 use crate::record::{self, Record};
+use crate::tree;
 
 /// What a run works with besides its plan.
 #[derive(Debug)]
@@ -121,6 +124,7 @@ pub(crate) fn run<'a>(
         )),
         _ => result,
     };
+    let ended = if cache.fills() { ended } else { ended.and_then(|()| run.reach_disk()) };
     // What went wrong may have been found in what a step wrote.
     ended.map_err(|failure| failure.masked(&run.context.secrets))
 }
@@ -262,6 +266,22 @@ impl Run<'_> {
         })
         .map_err(|error| {
             Failure::of_run(status::FILES, format!("the record cannot be written: {error}"))
+        })
+    }
+
+    /// Brings the container to the disk: from now on it may be told of as made.
+    fn reach_disk(&self) -> Result<(), Failure> {
+        let Workspace { container, rootfs, .. } = &*self.workspace;
+        let durable = || -> io::Result<()> {
+            let rootfs = files::open_directory(rootfs)?;
+            if fstat(&rootfs)?.st_dev != fstat(container)?.st_dev {
+                tree::make_durable(rootfs.as_fd())?;
+            }
+            tree::make_durable(container.as_fd())
+        };
+        durable().map_err(|error| {
+            let reason = format!("the container cannot be brought to the disk: {error}");
+            Failure::of_run(status::FILES, reason)
         })
     }
 

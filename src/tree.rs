@@ -11,6 +11,7 @@ mod copy;
 mod descriptors;
 mod dir_path;
 mod directory;
+mod durability;
 mod escape;
 mod immutable;
 mod interrupt;
@@ -34,6 +35,7 @@ mod xattr;
 
 pub(crate) use attributes::{copy_attributes, disinherit, times};
 pub(crate) use copy::copy;
+pub(crate) use durability::make_durable;
 pub(crate) use escape::escape;
 pub(crate) use immutable::{loosened, reopened};
 pub(crate) use interrupt::Interrupt;

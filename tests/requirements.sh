@@ -27,6 +27,7 @@ shellcheck shellcheck
 rsync rsync
 setfattr attr
 getfacl acl
+mkfs.ext4 e2fsprogs
 mkfs.xfs xfsprogs
 mkfs.btrfs btrfs-progs"
 network="$test

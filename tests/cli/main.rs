@@ -39,6 +39,7 @@ mod machines;
 mod owners;
 mod places;
 mod plan;
+mod power_cuts;
 mod processes;
 mod readers;
 mod record;

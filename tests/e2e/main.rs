@@ -38,6 +38,7 @@ mod nest;
 mod network;
 mod order;
 mod packages;
+mod power_cuts;
 mod provision;
 mod roles;
 mod sandbox;

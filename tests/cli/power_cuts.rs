@@ -1,0 +1,119 @@
+//! Power cuts: what is on the disk at a moment, as an image of it shows that is taken then.
+//!
+//! The disk is a filesystem of the test's own in a file. What the kernel holds back is not in that file,
+//! so that a copy of it is what a cut would leave; mounted, its journal is replayed.
+
+use crate::requirement::{root, skip};
+use crate::sandbox::Sandbox;
+
+/// Makes a container in each way, and cuts the power in the middle of that, right behind its success,
+/// and once any other program has brought a file of its own to the disk. Prints what is wrong then.
+const SCRIPT: &str = r#"
+set -eu
+fs=$1 program=$2
+here=$(cd .. && pwd)
+PATH=$PATH:/usr/sbin:/sbin
+mkdir ../disk ../mnt ../seen
+mount -t tmpfs tmpfs ../disk
+command -v "mkfs.$fs" >/dev/null || exit 77
+truncate -s 512M ../disk/image
+"mkfs.$fs" -q ../disk/image >/dev/null 2>&1 || exit 77
+mount -o loop ../disk/image ../mnt 2>/dev/null || exit 77
+mkdir -p ../mnt/lxc
+export LAYERED_TEMPLATE_STORE="$here/mnt/store"
+
+seen() {
+    (cd "$1" && find . -printf '%P %y %m %U:%G %s %l %T@\n' | sort
+        find . -type f -exec sha256sum {} + | sort)
+}
+cut() {
+    cp --sparse=always ../disk/image "../disk/$1"
+}
+make() {
+    case $1 in
+        template-*)
+            # As LXC leaves it to a template, which has no part in `partial`.
+            mkdir -p "../mnt/lxc/$1/rootfs"
+            echo "lxc.rootfs.path = dir:$here/mnt/lxc/$1/rootfs" >"../mnt/lxc/$1/config"
+            "$program" --path="$here/mnt/lxc/$1" --name="$1" --rootfs="$here/mnt/lxc/$1/rootfs" \
+                m.toml --storage="$2" ;;
+        *) "$program" create m.toml --quiet --name "$1" --lxcpath ../mnt/lxc --storage="$2" $3 ;;
+    esac
+}
+while read -r name storage how; do
+    sync -f ../mnt
+    export CUT="$here/disk/$name.middle"
+    make "$name" "$storage" "$how" 2>../said || { cat ../said; exit 9; }
+    cut "$name.end"
+    echo x >../mnt/other
+    sync ../mnt/other
+    cut "$name.later"
+    seen "../mnt/lxc/$name" >"../seen/$name"
+done <<END
+none none
+copy-cold copy --rebuild
+copy-warm copy
+overlay-cold overlay --rebuild
+overlay-warm overlay
+template-none none
+template-copy copy
+template-overlay overlay
+END
+umount ../mnt
+
+for image in ../disk/*.*; do
+    moment=${image##*.} name=${image##*/}
+    name=${name%.*}
+    # One that was never unmounted has the name of the one that it is an image of.
+    options=loop
+    [ "$fs" != xfs ] || options=loop,nouuid
+    mount -o "$options" "$image" ../mnt || { echo "$name: $moment: no filesystem"; continue; }
+    at=../mnt/lxc/$name
+    case $moment:$name in
+        middle:template-*) ;;
+        middle:*)
+            [ ! -e "$at" ] || [ -e "$at/partial" ] || [ -z "$(ls -A "$at")" ] ||
+                echo "$name: it shows as finished in the middle" ;;
+        *)
+            [ ! -e "$at/partial" ] || echo "$name: $moment: it shows as unfinished"
+            seen "$at" >../is 2>&1 || :
+            diff "../seen/$name" ../is >../differs ||
+                { echo "$name: $moment: it is not on the disk"; head -n 5 ../differs; } ;;
+    esac
+    for lower in $(sed -n 's/^lxc.rootfs.path = overlay:\([^:]*\):.*/\1/p' "$at/config" 2>/dev/null); do
+        [ -d "$lower" ] || echo "$name: $moment: what it stands on is gone"
+    done
+    "$program" store verify >../said 2>&1 || { echo "$name: $moment: the store"; cat ../said; }
+    "$program" create m.toml --quiet --name next --lxcpath ../mnt/lxc || echo "$name: $moment: next"
+    umount ../mnt
+    rm "$image"
+done
+"#;
+
+#[test]
+fn what_was_reported_as_made_is_on_the_disk() {
+    if !root() {
+        return;
+    }
+    let upstream = "mkdir -p \"$rootfs/etc\" \"$rootfs/usr/lib\"; echo \"$name\" >\"$rootfs/etc/hostname\"; \
+                    for i in $(seq 100); do echo \"$i\" >\"$rootfs/usr/lib/$i\"; done; \
+                    head -c 300000 /dev/urandom >\"$rootfs/usr/lib/large\"; ln -s hostname \"$rootfs/etc/link\"";
+    let layers = "\n[[layer]]\nname = \"app\"\n\
+                  post = '[ -z \"${CUT-}\" ] || cp --sparse=always \"${CUT%/*}/image\" \"$CUT\"'\n\
+                  [layer.config]\nlxc.start.auto = 1\n\
+                  [[layer.file]]\npath = \"/etc/app\"\ncontent = \"{{ lxc.name }}\"\nrender = true\n";
+    for filesystem in ["ext4", "xfs", "btrfs"] {
+        let sandbox = Sandbox::new().upstream(upstream).layers(layers);
+        let mut command = sandbox.command("unshare");
+        command.args(["--mount", "--", "/bin/sh", "-c", SCRIPT, "sh", filesystem]);
+        let ran = sandbox.ran({
+            command.arg(sandbox.program_path());
+            command
+        });
+        if ran.output.status.code() == Some(77) {
+            skip(&format!("{filesystem} cannot be made here"));
+            continue;
+        }
+        ran.exits(0).prints("");
+    }
+}
