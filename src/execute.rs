@@ -125,6 +125,9 @@ pub(crate) fn run<'a>(
         _ => result,
     };
     let ended = if cache.fills() { ended } else { ended.and_then(|()| run.reach_disk()) };
+    if let Some(Err(error)) = run.context.directory.take().map(RunDirectory::remove) {
+        run.note(&error.to_string());
+    }
     // What went wrong may have been found in what a step wrote.
     ended.map_err(|failure| failure.masked(&run.context.secrets))
 }

@@ -89,7 +89,9 @@ impl RunDirectory {
                 other => Some(other.map(|()| path)),
             })
             .unwrap_or_else(|| Err(io::ErrorKind::AlreadyExists.into()))?;
-        let log = Log::make(&path.join("log"), owner)?;
+        let log = Log::make(&path.join("log"), owner).inspect_err(|_| {
+            let _ = fs::remove_dir_all(&path);
+        })?;
         Ok(Self { path, log, owner, kept: false, fault: None })
     }
 
@@ -126,6 +128,17 @@ impl RunDirectory {
         self.kept = true;
         let finished = self.log.finish();
         self.fault = self.fault.take().or(finished.err());
+    }
+
+    /// Removes the directory, unless it is kept.
+    pub(crate) fn remove(mut self) -> io::Result<()> {
+        if std::mem::replace(&mut self.kept, true) {
+            return Ok(());
+        }
+        fs::remove_dir_all(&self.path).map_err(|error| {
+            let path = self.path.display();
+            io::Error::new(error.kind(), format!("`{path}` could not be removed: {error}"))
+        })
     }
 }
 

@@ -113,3 +113,16 @@ fn a_long_name_has_a_log_all_the_same() {
     let words = [three[0].clone(), format!("--name={name}"), three[2].clone(), "m.toml".into()];
     sandbox.run(words).exits(6).mentions("  log: ");
 }
+
+#[test]
+fn a_directory_of_a_run_that_cannot_be_removed_is_told_of() {
+    if !requirement::root() {
+        return;
+    }
+    let role = "manifest = 1\n[vars]\nx = { from = \"os\" }\n[[layer]]\nname = \"os\"\n\
+                template = \"fake\"\npre = 'echo x=1 >\"$LAYER_ENV\"; at=$(dirname \"$LAYER_ENV\"); \
+                mkdir \"$at/busy\"; mount -t tmpfs none \"$at/busy\"'\n";
+    let sandbox = Sandbox::new().manifest(role);
+    let ran = sandbox.straight();
+    ran.exits(0).mentions("warning: `[DIR]/state/").mentions("could not be removed: ");
+}
