@@ -18,7 +18,7 @@ TOOLS = target/tools
 SCRIPTS = .ci/run docs/images/draw.sh examples/hello/demo.sh \
     $(wildcard fuzz/*.sh tests/*.sh tests/bench/*.sh tests/e2e/lxc_tests/*.sh examples/roles/files/*.sh)
 
-.PHONY: all demo test test-network test-slow fuzz lint bench install uninstall clean
+.PHONY: all demo test test-network test-slow faults fuzz lint bench install uninstall clean
 
 # The last line is the test runner's, so that the sum stands before the last tests.
 SUM = if [ -s $(SKIPPED) ]; then echo "skipped:"; sort $(SKIPPED) | uniq -c; \
@@ -63,6 +63,13 @@ fuzz:
 test-network:
 	@sh tests/requirements.sh network
 	LT_NETWORK=1 $(CARGO) test --locked --test e2e
+
+# Faults at every system call, where `make test` samples them: hours. A number for FAULTS tries as many of
+# each command and fault.
+FAULTS ?= all
+faults:
+	@sh tests/requirements.sh test
+	LT_FAULTS=$(FAULTS) $(CARGO) test --locked --test cli -- faults:: --skip store_faults::
 
 lint:
 	$(CARGO) fmt --all --check

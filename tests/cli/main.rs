@@ -25,6 +25,7 @@ mod disk;
 mod drops;
 mod escapes;
 mod export;
+mod faults;
 mod filesystems;
 mod gc;
 mod handed;
