@@ -144,3 +144,70 @@ fn a_full_disk_of_the_store_is_named() {
     let ran = sandbox.ran(command);
     ran.exits(4).mentions("hint: the disk of the layer store, `[DIR]/store`, is full; ");
 }
+
+/// Makes a container on a disk of each size, in bytes and in inodes, and then once more on the same disk
+/// when it has grown; and two containers at once on a disk that has room for one. Prints what is wrong.
+const GROWING: &str = r#"
+program=$1 storage=$2
+here=$(cd .. && pwd)
+export LAYERED_TEMPLATE_STORE="$here/small/store"
+mkdir ../small
+create() { "$program" create m.toml --quiet --name "$1" --lxcpath ../small/lxc --storage="$storage"; }
+whole() {
+    (cd "../small/lxc/$1" && find rootfs delta -type f -exec sha256sum {} + 2>/dev/null | sort
+        lower=$(sed -n 's/^lxc.rootfs.path = overlay:\([^:]*\):.*/\1/p' config)
+        [ -z "$lower" ] || { cd "$lower" && find . -type f -exec sha256sum {} + | sort; })
+}
+# Sees how a run has ended: its container, its status, what it said.
+see() {
+    at=../small/lxc/$1
+    if [ "$2" = 0 ]; then
+        [ "$(whole "$1")" = "$expected" ] && [ ! -e "$at/partial" ] || echo "$limit: $1 is not whole"
+    else
+        case $2 in 2|4|5|6|8) ;; *) echo "$limit: $1 ended with $2" ;; esac
+        grep -qi 'no space left\|full' "$3" || { echo "$limit: $1 does not say why"; cat "$3"; }
+        [ ! -e "$at" ] || echo "$limit: $1 is still there"
+    fi
+    rm -rf "$at"
+}
+mount -t tmpfs tmpfs ../small && mkdir ../small/lxc && create web1 || exit 99
+expected=$(whole web1)
+umount ../small
+for limit in size=8k size=64k size=160k size=256k size=384k size=512k size=768k size=1m \
+    nr_inodes=4 nr_inodes=12 nr_inodes=20 nr_inodes=28 nr_inodes=40 nr_inodes=56 nr_inodes=80 nr_inodes=120
+do
+    mount -t tmpfs -o "$limit" tmpfs ../small && mkdir ../small/lxc || exit 99
+    create web1 2>../said
+    see web1 $? ../said
+    create web1 2>../said1 & one=$!
+    create web2 2>../said2 & two=$!
+    wait $one; one=$?
+    wait $two; two=$?
+    see web1 $one ../said1
+    see web2 $two ../said2
+    left=$(ls -A ../small/lxc)
+    [ -z "$left" ] || echo "$limit: left: $left"
+    mount -o remount,size=64m,nr_inodes=100000 ../small
+    create web1 2>../said || cat ../said
+    see web1 0
+    "$program" store verify >../said 2>&1 || { echo "$limit: the store"; cat ../said; }
+    umount ../small
+done
+"#;
+
+#[test]
+fn a_disk_of_any_size_holds_whole_containers_or_none() {
+    if !root() {
+        return;
+    }
+    let upstream = "mkdir \"$rootfs/etc\"; for i in $(seq 20); do yes $i | head -c 8192 >\"$rootfs/etc/$i\"; done";
+    let layers = "\n[[layer]]\nname = \"app\"\nstore = true\npost = 'echo app >\"$LXC_ROOTFS/app\"'\n\
+                  [layer.config]\nlxc.start.auto = 1\n[[layer.file]]\npath = \"/etc/app\"\ncontent = \"app\"\n";
+    for storage in ["none", "copy", "overlay"] {
+        let sandbox = Sandbox::new().upstream(upstream).layers(layers);
+        let mut command = sandbox.command("unshare");
+        command.args(["--mount", "--", "/bin/sh", "-c", GROWING, "sh"]);
+        command.arg(sandbox.program_path()).arg(storage);
+        sandbox.ran(command).exits(0).prints("");
+    }
+}

@@ -121,6 +121,35 @@ fn runs_that_are_killed_leave_the_store_whole() {
     assert!(!sandbox.run(["store", "list"]).stdout().contains("layer"));
 }
 
+#[test]
+fn runs_are_killed_while_gc_goes_on() {
+    if !root() {
+        return;
+    }
+    let sandbox = role();
+    let mut runs: Vec<_> = (0..RUNS).map(|number| start(&sandbox, number)).collect();
+    for number in (0..RUNS).step_by(5) {
+        std::thread::sleep(Duration::from_millis((number as u64 * 7) % 90));
+        runs[number].kill().unwrap();
+        // It takes whatever no run is using at that moment.
+        sandbox.run(["store", "gc", "--keep", "0"]).exits(0);
+    }
+    for (number, mut run) in runs.into_iter().enumerate() {
+        let ended = run.wait().unwrap();
+        assert!(ended.success() || number % 5 == 0, "c{number}: {ended}");
+        if ended.success() {
+            assert_whole(&sandbox, number);
+        }
+    }
+    assert_eq!(processes::within(&sandbox), Vec::<String>::new());
+    assert!(start(&sandbox, RUNS).wait().unwrap().success());
+    assert_whole(&sandbox, RUNS);
+    sandbox.run(["store", "verify"]).exits(0);
+    sandbox.run(["store", "gc", "--keep", "0"]).exits(0);
+    assert_eq!(rubbish(&sandbox), 0);
+    assert_eq!(fs::read_dir(sandbox.path("store/host/trees")).unwrap().count(), 0);
+}
+
 /// Makes a role whose template runs `script`, in which `$again` is this program.
 fn nested(script: &str) -> Sandbox {
     let sandbox = Sandbox::new();
