@@ -39,7 +39,7 @@ for name in cold copy overlay none; do
 done
 for name in copy overlay none; do diff seen-cold "seen-$name" || exit 7; done
 "$0" store verify >/dev/null || exit 6
-"$0" store gc
+"$0" store gc --forget --keep 0
 wc -l <seen-cold
 "#;
 
