@@ -122,8 +122,9 @@ pub fn config_rewrite(text: &[u8]) -> bool {
     }
 
     // What a template made of the lines that it was given, made of the same lines again.
-    let Some(read) = given::Config::read(text, "/rootfs") else { return false };
-    let again = read.around(&given::config("/rootfs"), |lines| Ok::<_, ()>(lines.to_vec()));
+    let Some(read) = given::Config::read(text, Path::new("/rootfs")) else { return false };
+    let again =
+        read.around(&given::config(Path::new("/rootfs")), |lines| Ok::<_, ()>(lines.to_vec()));
     let open = |text: &[u8]| text.strip_suffix(b"\n").unwrap_or(text).to_vec();
     assert_eq!(open(&again.unwrap()), open(text));
     true
