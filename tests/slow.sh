@@ -26,7 +26,7 @@ oldest_rust() {
     if ! command -v rustup >/dev/null; then
         note "Rust $oldest: there is no rustup to install it"
     elif ! rustup run "$oldest" rustc --version >/dev/null 2>&1 &&
-        ! rustup --quiet toolchain install "$oldest" --profile minimal --no-self-update; then
+        ! timeout 300 rustup --quiet toolchain install "$oldest" --profile minimal --no-self-update; then
         note "Rust $oldest: rustup cannot install it"
     else
         rustup run "$oldest" cargo check --locked --target-dir target/oldest
