@@ -33,7 +33,7 @@ finally = { run = \"rm -f lock\", shell = \"/bin/bash -eu\" }
 
 [layer.config]
 lxc.start.auto = 1
-lxc.environment = [\"SITE={{ site }}\", \" x\"]
+lxc.environment = [\"SITE={{ site }}\", \" x=1\"]
 
 [[layer.file]]
 path = \"/etc/app.conf\"
