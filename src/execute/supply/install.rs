@@ -5,6 +5,8 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::DirBuilderExt;
 
+use serde_json::Value;
+
 use super::super::Run;
 use super::super::failure::Failure;
 use super::session::{Mounted, Session};
@@ -37,9 +39,9 @@ impl<'a> Run<'a> {
         let stored = session.index.looked_at.get(&entry);
         self.upstream_record = stored.and_then(|stored| {
             // It was made for the placeholder.
-            let text = serde_json::to_vec(stored.record.as_ref()?).ok()?;
-            let names = Names::of(&stored.lxcpaths, &self.workspace.target);
-            serde_json::from_slice(&names.put_into(&text)).ok()
+            let mut record = stored.record.clone()?;
+            put_names(&mut record, &Names::of(&stored.lxcpaths, &self.workspace.target));
+            serde_json::from_value(record).ok()
         });
         session.progress.installed = true;
         Ok(())
@@ -99,5 +101,45 @@ impl<'a> Run<'a> {
         }
         let container = files::open_directory(&self.workspace.target.path)?;
         tree::remove(container.as_fd(), WORK.as_ref())
+    }
+}
+
+/// Writes them into all texts of a document.
+fn put_names(value: &mut Value, names: &Names) {
+    match value {
+        Value::String(text) => {
+            *text = String::from_utf8_lossy(&names.put_into(text.as_bytes())).into_owned();
+        }
+        Value::Array(values) => values.iter_mut().for_each(|value| put_names(value, names)),
+        Value::Object(fields) => fields.values_mut().for_each(|value| put_names(value, names)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::cache::PLACEHOLDER;
+    use crate::plan::Target;
+
+    #[test]
+    fn a_name_that_json_writes_otherwise_is_put_into_a_document() {
+        let path = PathBuf::from("/lxc/a\"b\\");
+        let target = Target {
+            name: "a\"b\\".to_owned(),
+            arch: "amd64".to_owned(),
+            rootfs: path.join("rootfs"),
+            path,
+            mapped: None,
+            args: Vec::new(),
+        };
+        let mut record =
+            json!({ "n": 1, "all": [{ "name": PLACEHOLDER }, format!("/l/{PLACEHOLDER}/x")] });
+        put_names(&mut record, &Names::of(&["/l".into()], &target));
+        assert_eq!(record, json!({ "n": 1, "all": [{ "name": "a\"b\\" }, "/lxc/a\"b\\/x"] }));
     }
 }
