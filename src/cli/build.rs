@@ -1,6 +1,7 @@
 //! `build`: fills the layer store, so that containers are made quickly.
 
 use std::collections::BTreeSet;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use super::arguments::BuildArguments;
@@ -16,7 +17,8 @@ use crate::chain::Secrets;
 use crate::execute::{Filled, status};
 use crate::export::{Image, Target};
 use crate::host::caller::Caller;
-use crate::host::signals::Signals;
+use crate::host::kernel::Received;
+use crate::host::signals::{self, Signals};
 use crate::host::state::RunDirectory;
 use crate::host::trust::{Policy, Trust};
 use crate::host::userns::Ids;
@@ -81,11 +83,12 @@ fn build(arguments: &BuildArguments) -> Result<u8, String> {
     }
     enter(start.mapping)?;
     // One that comes between two runs is heard when the next begins, which ends at it.
-    let _kept = Signals::keep().map_err(|error| format!("signals cannot be kept: {error}"))?;
+    let mut signals =
+        Signals::keep().map_err(|error| format!("signals cannot be kept: {error}"))?;
     let options = Options::of(arguments.run, false);
     let mut sum = Sum { roles: roles.len(), ..Sum::default() };
     for role in roles {
-        let ended = role.fill(options, &targets, &mut sum)?;
+        let ended = role.fill(options, &targets, &mut signals, &mut sum)?;
         if ended > status::SIGNAL {
             return Ok(ended);
         }
@@ -114,7 +117,13 @@ impl Role {
     }
 
     /// Builds what the store lacks of it, in the directory of a container that goes again.
-    fn fill(self, options: Options, targets: &[Target], sum: &mut Sum) -> Result<u8, String> {
+    fn fill(
+        self,
+        options: Options,
+        targets: &[Target],
+        signals: &mut Signals,
+        sum: &mut Sum,
+    ) -> Result<u8, String> {
         let Self { request, prepared, secrets } = self;
         if let Some(cache) = prepared.cache.plan().filter(|cache| cache.slots.is_empty()) {
             let (manifest, why) = (request.manifest.display(), cache.end.as_deref());
@@ -154,12 +163,17 @@ impl Role {
             return Ok(status::STORE);
         }
         let entries: Vec<EntryId> = filled.iter().map(|filled| filled.entry).collect();
-        Ok(write(&entries, &prepared.plan.container, targets))
+        Ok(write(&entries, &prepared.plan.container, targets, signals))
     }
 }
 
 /// Writes what is stored of a role, and returns the exit status.
-fn write(entries: &[EntryId], container: &plan::Target, targets: &[Target]) -> u8 {
+fn write(
+    entries: &[EntryId],
+    container: &plan::Target,
+    targets: &[Target],
+    signals: &mut Signals,
+) -> u8 {
     let owner = container.mapped.map(|mapped| (mapped.uid, mapped.gid));
     let written = || -> std::io::Result<()> {
         let top = store::directory(&Caller::observe())
@@ -167,7 +181,7 @@ fn write(entries: &[EntryId], container: &plan::Target, targets: &[Target]) -> u
         let store = Store::new(&top, &store::map_of(Ids::of_this_process()));
         let image = Image::open(&store, entries, &container.arch)?;
         for target in targets {
-            let warnings = image.write(target, owner, Interrupt::NEVER)?;
+            let warnings = image.write(target, owner, Interrupt::of(signals.as_fd()))?;
             for line in warnings.to_string().lines() {
                 output::say(&format!("warning: {line}"));
             }
@@ -179,6 +193,12 @@ fn write(entries: &[EntryId], container: &plan::Target, targets: &[Target]) -> u
     match written() {
         Ok(()) => 0,
         Err(error) => {
+            // What a signal has ended besides, such as `xz`, fails in a way of its own.
+            if let Ok(Some(Received { signal, .. })) = signals.receive() {
+                let name = signals::name(signal);
+                output::error(&format!("the role is not written: interrupted by {name}"), None);
+                return status::SIGNAL + u8::try_from(signal.as_raw()).unwrap_or_default();
+            }
             output::error(&format!("the role cannot be written: {error}"), None);
             status::STORE
         }

@@ -1,10 +1,11 @@
 //! A tree as a tar archive: what of it is written, and how it is compressed.
 
 use std::collections::HashSet;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Seek, Write};
 use std::os::unix::fs::{MetadataExt, fchown};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::gzip::Gzip;
@@ -17,6 +18,9 @@ use crate::tree::{Interrupt, LONGEST_TEXT, ListedFile, ListedKind, Reader, Step}
 
 /// How many bytes of holes a file may have: in an archive they are zeros.
 const MOST_HOLES: u64 = 64 << 30;
+
+/// How many bytes of a file are written before it is looked whether a signal has come.
+const PIECE: u64 = 16 << 20;
 
 /// What stands before the name of what was removed, and the name that empties a directory.
 ///
@@ -36,18 +40,15 @@ pub(super) struct Archive<'a, 'tree> {
     pub latest: Option<i64>,
     pub to: &'a mut dyn Write,
     pub warnings: &'a mut Warnings,
+    pub interrupt: Interrupt<'a>,
 }
 
 /// Writes all steps, and the archive's end.
-pub(super) fn write(
-    archive: &mut Archive<'_, '_>,
-    steps: &[Step<'_>],
-    interrupt: Interrupt<'_>,
-) -> io::Result<()> {
+pub(super) fn write(archive: &mut Archive<'_, '_>, steps: &[Step<'_>]) -> io::Result<()> {
     // The names of a file whose first could not be written.
     let mut left_out: HashSet<&[u8]> = HashSet::new();
     for step in steps {
-        interrupt.check()?;
+        archive.interrupt.check()?;
         match step {
             Step::Put { path, file, link } => {
                 let is_left_out = link.as_ref().is_some_and(|link| left_out.contains(&link[..]))
@@ -134,8 +135,16 @@ impl Archive<'_, '_> {
         }
         self.head(path, file, Kind::File(size))?;
         opened.rewind()?;
-        let copied = io::copy(&mut opened.take(size), self.to)?;
-        if copied != size || metadata.len() != size {
+        let mut left = size;
+        while left > 0 {
+            self.interrupt.check()?;
+            let copied = io::copy(&mut Read::by_ref(&mut opened).take(left.min(PIECE)), self.to)?;
+            if copied == 0 {
+                break;
+            }
+            left -= copied;
+        }
+        if left > 0 || metadata.len() != size {
             return Err(io::Error::other(format!(
                 "{} is not as it was stored: `layered-template store verify` shows more",
                 crate::shell::word(format!("/{}", String::from_utf8_lossy(path)))
@@ -203,20 +212,41 @@ pub(super) fn write_file(
         let message = format!("`{}`: {error}", path.display());
         io::Error::new(error.kind(), message)
     };
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(".part");
-    let temporary = path.with_file_name(name);
-    let file = File::create(&temporary).map_err(about)?;
+    let (file, temporary) = create_beside(path).map_err(about)?;
     if let Some((uid, gid)) = owner {
         fchown(&file, Some(uid), Some(gid)).map_err(about)?;
     }
     let written = compressed(&file, compression, fill)
         .and_then(|()| file.sync_all())
-        .and_then(|()| fs::rename(&temporary, path));
+        .and_then(|()| fs::rename(&temporary, path))
+        .and_then(|()| File::open(directory_above(path))?.sync_all());
     written.map_err(|error| {
         let _ = fs::remove_file(&temporary);
         about(error)
     })
+}
+
+/// Makes a new file beside a path: nothing that others have put there is written to.
+pub(super) fn create_beside(path: &Path) -> io::Result<(File, PathBuf)> {
+    let name = path.file_name().unwrap_or_default();
+    for number in 0..MOST_TRIES {
+        let mut hidden = OsString::from(".");
+        hidden.push(name);
+        hidden.push(format!(".{}-{number}", std::process::id()));
+        let temporary = path.with_file_name(hidden);
+        match File::create_new(&temporary) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => return Ok((made?, temporary)),
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
+/// How many names are tried.
+const MOST_TRIES: u32 = 64;
+
+fn directory_above(path: &Path) -> &Path {
+    path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// How `xz` and `zstd` are called, so that the number of cores makes no difference.

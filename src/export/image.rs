@@ -141,8 +141,9 @@ impl Image {
             latest: self.latest,
             to,
             warnings,
+            interrupt,
         };
-        write(&mut archive, &steps(base, listing, self.latest), interrupt)
+        write(&mut archive, &steps(base, listing, self.latest))
     }
 
     /// Returns the lines of config that its layers have written.

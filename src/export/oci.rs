@@ -7,6 +7,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::archive::create_beside;
 use super::gzip::Gzip;
 use super::image::{Image, Warnings};
 use super::oci_config::{self, LayerBlob};
@@ -41,10 +42,10 @@ pub(super) fn write(
     };
     let mut layers = Vec::new();
     for (number, (entry, _)) in image.layers.iter().enumerate() {
-        let temporary = blobs.join(".part");
+        let (file, temporary) = create_beside(&blobs.join("layer"))?;
         let created = clock::format(image.made_at(number));
         let by = entry.made.slot.replace('`', "");
-        let layer = write_layer(image, number, &temporary, owner, warnings, interrupt)
+        let layer = write_layer(image, number, file, owner, warnings, interrupt)
             .and_then(|(digest, size, diff_id)| {
                 fs::rename(&temporary, blobs.join(hex(digest)))?;
                 Ok(LayerBlob { digest, size, diff_id, created, by })
@@ -76,12 +77,11 @@ pub(super) fn write(
 fn write_layer(
     image: &Image,
     number: usize,
-    path: &Path,
+    file: File,
     owner: OwnerIds,
     warnings: &mut Warnings,
     interrupt: Interrupt<'_>,
 ) -> io::Result<(Digest, u64, Digest)> {
-    let file = File::create(path)?;
     if let Some((uid, gid)) = owner {
         fchown(&file, Some(uid), Some(gid))?;
     }

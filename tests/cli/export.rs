@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::requirement::root;
 use crate::sandbox::Sandbox;
@@ -196,4 +198,55 @@ fn what_cannot_be_written_is_told_and_leaves_nothing() {
     let ran = sandbox.run(["build", "own.toml", "-o", "tar:../own.tar"]);
     ran.exits(8).mentions("layer `own` is made in each container");
     assert!(!sandbox.path("own.tar").exists());
+}
+
+#[test]
+fn a_signal_ends_the_writing_and_nothing_is_left() {
+    if !root() {
+        return;
+    }
+    // Zeros for a long time.
+    let sandbox = Sandbox::new().upstream("truncate -s 60G \"$rootfs/zeros\"").layers("");
+    let out = sandbox.path("out");
+    fs::create_dir(&out).unwrap();
+    for (signal, status, target) in
+        [("TERM", 143, "tar:../out/w.tar.gz"), ("INT", 130, "oci:../out/image:web")]
+    {
+        let mut command = sandbox.command(sandbox.program_path());
+        command.args(["build", "m.toml", "-o", target]).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut run = command.spawn().unwrap();
+        let is_written = || {
+            let listed = judge(&["find", ".", "-size", "+100k"], &out);
+            listed.lines().any(|line| line.contains("/.w.tar.gz.") || line.contains("/.layer."))
+        };
+        let begun = Instant::now();
+        while !is_written() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "{target}: it does not begin");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        judge(&["kill", &format!("-{signal}"), &run.id().to_string()], &out);
+        assert_eq!(run.wait().unwrap().code(), Some(status), "{target}");
+        let left = judge(&["find", ".", "-type", "f"], &out);
+        assert_eq!(left, "", "{target}");
+    }
+}
+
+#[test]
+fn nothing_is_written_through_what_others_have_put_there() {
+    if !root() {
+        return;
+    }
+    let sandbox = Sandbox::new().upstream("mkdir \"$rootfs/etc\"").layers("");
+    let (out, precious) = (sandbox.path("out"), sandbox.path("precious"));
+    fs::create_dir(&out).unwrap();
+    fs::write(&precious, "precious").unwrap();
+    symlink(&precious, out.join("w.tar")).unwrap();
+    // The number of the process is not known, but the numbers of the last ones are near.
+    let last: u32 = std::process::id();
+    for number in 0..4000 {
+        symlink(&precious, out.join(format!(".w.tar.{}-0", last + number))).unwrap();
+    }
+    sandbox.run(["build", "m.toml", "-o", "tar:../out/w.tar"]).exits(0);
+    assert_eq!(fs::read_to_string(&precious).unwrap(), "precious");
+    assert!(fs::symlink_metadata(out.join("w.tar")).unwrap().is_file());
 }
