@@ -3,7 +3,6 @@
 # has run, and removes it. Where LXC is not to be had, the program makes the container by itself.
 set -eu
 
-here=$(dirname "$0")
 program=$1
 name=hello-$$
 
@@ -12,6 +11,10 @@ show() { printf '$ %s\n' "$*"; "$@"; }
 
 lxcpath=$(mktemp -d)
 chmod 0755 "$lxcpath"
+# Root takes no manifest that somebody else could have written, as in another's checkout.
+here=$lxcpath/role
+mkdir "$here"
+cp "$(dirname "$0")"/* "$here"
 # shellcheck disable=SC2317 # called by the trap
 clean() {
     if [ -e "$lxcpath/$name" ] && command -v lxc-destroy >/dev/null; then

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::{Command, Output};
 
 use layered_template::observe::probe;
@@ -11,18 +12,34 @@ use crate::{expect, top};
 
 const ROLES: [&str; 3] = ["base", "database", "web"];
 
+/// Copies a directory: whose the checkout is says nothing of the roles.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), &to).unwrap();
+        }
+    }
+}
+
 /// Runs the program where the template of the roles is there.
 fn run(words: &[&str]) -> Output {
+    let place = TempDir::new().unwrap();
+    copy(&top("examples/roles"), &place.path().join("examples/roles"));
     let templates = TempDir::new().unwrap();
     let template = templates.path().join("lxc-debian");
     fs::write(&template, "#!/bin/sh\n").unwrap();
     fs::set_permissions(&template, fs::Permissions::from_mode(0o755)).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_layered-template"));
-    command.args(words).env("UPSTREAM_TEMPLATE_DIR", templates.path()).current_dir(top(""));
+    command.args(words).env("UPSTREAM_TEMPLATE_DIR", templates.path()).current_dir(place.path());
     let mut output = command.output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let text = text.replace(&format!("{}/", templates.path().display()), "/templates/");
-    let text = text.replace(&top("").display().to_string(), "/srv/");
+    let text = text.replace(&format!("{}/", place.path().display()), "/srv/");
     let text = text.replace(&format!("--arch={}", probe::arch()), "--arch=ARCH");
     output.stdout = text.into_bytes();
     output
