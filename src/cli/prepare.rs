@@ -1,6 +1,7 @@
 //! From a request to a plan, and to what of it the layer store can have.
 
 use std::env;
+use std::io;
 
 use super::load::Loaded;
 use super::output;
@@ -100,8 +101,9 @@ impl Request {
         // What is rebuilt is no reason to trust what was known.
         let recall = |stamp: &Stamp| store.recall(stamp).filter(|_| !self.wanted.rebuild);
         let (inputs, readings) = base_inputs::observe((chain, plan), facts, &recall);
-        let host =
-            OverlayHost { trees: store.trees(), is_mapped: *is_mapped, clone_hook: clone_hook() };
+        let clone_hook =
+            clone_hook().map_err(|error| format!("this program cannot find itself: {error}"))?;
+        let host = OverlayHost { trees: store.trees(), is_mapped: *is_mapped, clone_hook };
         let observed = Observed { inputs, readings, host, config: self.config.clone() };
         let cache = cache::cache(plan, (chain, &twin), facts, self.wanted, observed)
             .map_err(|fault| fault.to_string())?;
@@ -128,11 +130,11 @@ impl Prepared {
 }
 
 /// Returns the hook that notes clones and snapshots. It never fails a copy: the program may be gone
-/// by then.
-fn clone_hook() -> Option<String> {
-    let program = env::current_exe().ok()?;
+/// by then. There is none where its path holds what a shell reads otherwise.
+fn clone_hook() -> io::Result<Option<String>> {
+    let program = env::current_exe()?;
     let program = program.to_str().filter(|path| {
         path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._+-".contains(&byte))
-    })?;
-    Some(format!("/bin/sh -c '{program} --clone-hook \"$@\" || :' sh"))
+    });
+    Ok(program.map(|program| format!("/bin/sh -c '{program} --clone-hook \"$@\" || :' sh")))
 }
