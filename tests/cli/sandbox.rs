@@ -120,7 +120,9 @@ impl Sandbox {
     /// Copies the program to where everybody can run it.
     pub(crate) fn installed(&self, name: &str) -> PathBuf {
         let program = self.path(name);
-        fs::copy(PROGRAM, &program).unwrap();
+        // A copy that this process has open to write cannot be run while another test's child, which has
+        // it too, does not run its own program yet.
+        assert!(Command::new("cp").arg(PROGRAM).arg(&program).status().unwrap().success());
         fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
         program
     }
