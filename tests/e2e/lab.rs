@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::OnceLock;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -73,16 +74,12 @@ impl Lab {
         }
         self.default_config("lxc.net.0.type = empty\n");
 
-        for entry in fs::read_dir(TEMPLATES).expect("LXC's templates are there") {
-            let from = entry.expect("a directory entry").path();
-            let name = from.file_name().expect("an entry has a name");
-            if name == INSTALLED {
-                // The host's own, which is not the program that is tested.
-                continue;
-            }
-            fs::copy(&from, self.path("templates").join(name)).expect("a template is copied");
-        }
-        fs::copy(PROGRAM, self.template()).expect("the program is copied");
+        let templates = fs::read_dir(TEMPLATES).expect("LXC's templates are there");
+        let templates = templates.map(|entry| entry.expect("a directory entry").path());
+        // The host's own is not the program that is tested.
+        let templates: Vec<_> = templates.filter(|path| !path.ends_with(INSTALLED)).collect();
+        copy(&templates, &self.path("templates"));
+        copy(&[PROGRAM.into()], &self.template());
         fs::set_permissions(self.template(), Permissions::from_mode(0o755)).expect("chmod");
         fs::hard_link(self.template(), self.path("templates").join(INSTALLED))
             .expect("the template is installed");
@@ -364,4 +361,11 @@ fn passable() -> PathBuf {
                 })
         })
         .expect("/tmp is open to everyone")
+}
+
+/// Copies files by another process: one that this process has open to write cannot be run while a child
+/// of another test has it too.
+fn copy(files: &[PathBuf], to: &Path) {
+    let copied = Command::new("cp").args(files).arg(to).status().expect("cp runs");
+    assert!(copied.success(), "{files:?} is copied to {}", to.display());
 }
