@@ -212,6 +212,11 @@ pub(super) fn write_file(
         let message = format!("`{}`: {error}", path.display());
         io::Error::new(error.kind(), message)
     };
+    // A device, of all things, would be replaced by a file.
+    let is_free = |found: fs::Metadata| found.is_file() || found.is_symlink();
+    if !fs::symlink_metadata(path).map_or(true, is_free) {
+        return Err(about(io::Error::other("it is there, and no regular file")));
+    }
     let (file, temporary) = create_beside(path).map_err(about)?;
     if let Some((uid, gid)) = owner {
         fchown(&file, Some(uid), Some(gid)).map_err(about)?;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{FileTypeExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -191,6 +191,11 @@ fn what_cannot_be_written_is_told_and_leaves_nothing() {
         .exits(8)
         .mentions("/nowhere/x.tar");
     assert!(!sandbox.role().join("x").exists());
+    // What is no file stays what it is.
+    let fifo = sandbox.path("fifo");
+    judge(&["mkfifo", "fifo"], &sandbox.path(""));
+    sandbox.run(["build", "m.toml", "-o", "tar:../fifo"]).exits(8).mentions("no regular file");
+    assert!(fs::symlink_metadata(&fifo).unwrap().file_type().is_fifo());
     // What each container has of its own is in no image.
     let own = "manifest = 1\n[[layer]]\nname = \"os\"\ntemplate = \"fake\"\n[[layer]]\nname = \"own\"\n\
                post = \"true\"\n";
