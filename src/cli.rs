@@ -51,8 +51,7 @@ pub fn main() -> ExitCode {
             "the program {}, and does not run with more rights than its caller",
             given.is()
         );
-        let advice =
-            format!("`{} {}` takes that away", given.taken_by(), crate::shell::word(&program));
+        let advice = format!("`{} {}` fixes that", given.taken_by(), crate::shell::word(&program));
         output::error(&message, Some(&advice));
         return ExitCode::from(status::TRUST);
     }

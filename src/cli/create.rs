@@ -138,9 +138,10 @@ impl Shell {
     pub(super) fn make(path: &Path, config: &[u8], mapped: Option<Mapped>) -> io::Result<Self> {
         rustix::process::umask(rustix::fs::Mode::empty());
         DirBuilder::new().mode(0o770).create(path).map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists if is_unfinished(path) => io::Error::other(
-                "it exists already, and was never finished: remove it, and create it anew",
-            ),
+            io::ErrorKind::AlreadyExists if is_unfinished(path) => io::Error::other(format!(
+                "it exists already, and was never finished: `{}`, then create it again",
+                crate::shell::command(["rm".as_ref(), "-r".as_ref(), path.as_os_str()])
+            )),
             io::ErrorKind::AlreadyExists => io::Error::other("it exists already"),
             _ => error,
         })?;

@@ -90,8 +90,8 @@ template = {quoted}
 # Each further layer wraps those before it.
 [[layer]]
 name = "app"
-# Commands of the host, after the layer's files are there; `$LXC_ROOTFS` is the rootfs.
-post = 'test -f "$LXC_ROOTFS/etc/motd"'
+# A command of the host that proves the layer's work; `$LXC_ROOTFS` is the rootfs.
+check = 'test -f "$LXC_ROOTFS/etc/motd"'
 
 # Lines for the container's config.
 [layer.config]

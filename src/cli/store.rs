@@ -13,6 +13,7 @@ use crate::execute::status;
 use crate::host::caller::Caller;
 use crate::host::userns::{self, Ids};
 use crate::host::{child, files, lxcpath};
+use crate::lxc;
 use crate::plan::EntryId;
 use crate::shell;
 use crate::store::{self, Garbage, GcRoot, Pinned, Referrers, Removed, Retention, Store};
@@ -188,7 +189,8 @@ fn verify(store: &Store, given: &[String], names: &ShownNames) -> io::Result<u8>
     }
     if status == FINDINGS {
         output::say(
-            "hint: `layered-template store remove` removes an entry; the next run makes it",
+            "hint: `layered-template store remove` removes an entry that no container uses; the next run \
+             builds it again",
         );
     }
     Ok(status)
@@ -202,13 +204,8 @@ fn clean(
 ) -> io::Result<u8> {
     let GcArguments { keep, older_than, forget, dry_run, .. } = *arguments;
     let top = store.top();
-    let roots = top.join("roots");
-    if !forget && !roots.exists() && !store.entries()?.is_empty() {
-        return Err(io::Error::other(format!(
-            "`{}` is gone, which says what containers stand on; without it, all that none is found \
-             on goes with `--forget`",
-            roots.display()
-        )));
+    if !forget {
+        has_roots(store)?;
     }
     let mut users = Referrers::find(top, lxcpaths)?;
     let own = |root: &&GcRoot| root.map == store.map();
@@ -225,6 +222,7 @@ fn clean(
             }
         });
     }
+    tell_of_moved(store, &users);
     if forget && !dry_run {
         store::forget(store, &mut users)?;
     } else if forget {
@@ -261,6 +259,45 @@ fn clean(
     Ok(if cleaned.stuck.is_empty() { 0 } else { status::STORE })
 }
 
+/// Fails where it is not known any more what containers stand on.
+fn has_roots(store: &Store) -> io::Result<()> {
+    let roots = store.top().join("roots");
+    if roots.exists() || store.entries()?.is_empty() {
+        return Ok(());
+    }
+    Err(io::Error::other(format!(
+        "{} is gone, which records what containers use; with `--forget` all goes that no container in a \
+         known directory uses: `store gc --forget --dry-run -P DIR` shows what that is",
+        shown(&roots)
+    )))
+}
+
+/// Warns of containers that were moved, and whose own files are looked for where they were.
+fn tell_of_moved(store: &Store, users: &Referrers) {
+    for config in users.of.values().flatten().filter(|config| !config.starts_with("/proc")) {
+        let Ok(text) = files::read_regular(config, lxc::config::LARGEST) else { continue };
+        let text = String::from_utf8_lossy(&text);
+        let Some(value) = lxc::config::last_value(&text, "lxc.rootfs.path") else { continue };
+        let Some((of_store, _)) = Store::of_rootfs(value) else { continue };
+        let delta = value.rsplit(':').next().map(Path::new).unwrap_or(Path::new(""));
+        let Some(directory) = config.parent().filter(|_| of_store.map() == store.map()) else {
+            continue;
+        };
+        let is_own = delta.parent().is_some_and(|above| {
+            above == directory || above.canonicalize().ok() == directory.canonicalize().ok()
+        });
+        if !is_own {
+            output::say(&format!(
+                "warning: {} names {}, where the container is not: let `lxc.rootfs.path` end with {} \
+                 before it is started",
+                shown(config),
+                shown(delta),
+                shown(&directory.join(delta.file_name().unwrap_or_default()))
+            ));
+        }
+    }
+}
+
 /// Shows what would be removed.
 fn forecast(store: &Store, garbage: &Garbage, names: &ShownNames) -> io::Result<u8> {
     let mut sum = 0;
@@ -295,6 +332,9 @@ fn remove(
     (given, forget): (&[String], bool),
     names: &ShownNames,
 ) -> io::Result<u8> {
+    if !forget {
+        has_roots(store)?;
+    }
     let users = Referrers::find(store.top(), lxcpaths)?;
     for id in store.entries()?.into_iter().filter(|id| !given.is_empty() && is_given(*id, given)) {
         let name = names.name(id);

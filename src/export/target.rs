@@ -49,7 +49,7 @@ impl Target {
         let (kind, rest) = (&bytes[..end], bytes.get(end + 1..).unwrap_or_default());
         let path = |bytes: &[u8]| PathBuf::from(OsString::from_vec(bytes.to_vec()));
         let (kind, path) = match kind {
-            b"tar" => (TargetKind::Tar(compression(&path(rest))), path(rest)),
+            b"tar" => (TargetKind::Tar(compression(&path(rest))?), path(rest)),
             b"lxc-local" => (TargetKind::LxcLocal, path(rest)),
             b"oci" => {
                 let end = rest.iter().rposition(|byte| *byte == b':');
@@ -71,12 +71,19 @@ impl Target {
 }
 
 /// Tells how a file of such a name is compressed.
-fn compression(path: &Path) -> Compression {
+///
+/// # Errors
+///
+/// Where the name promises what is not known here.
+fn compression(path: &Path) -> Result<Compression, String> {
     match path.extension().and_then(OsStr::to_str) {
-        Some("gz" | "tgz") => Compression::Gzip,
-        Some("xz" | "txz") => Compression::Xz,
-        Some("zst" | "tzst") => Compression::Zstd,
-        _ => Compression::None,
+        Some("gz" | "tgz") => Ok(Compression::Gzip),
+        Some("xz" | "txz") => Ok(Compression::Xz),
+        Some("zst" | "tzst") => Ok(Compression::Zstd),
+        Some(other @ ("bz2" | "tbz2" | "br" | "lz" | "lz4" | "lzma" | "lzo" | "Z" | "zip")) => {
+            Err(format!("`.{other}` is not known: use `.tar`, `.tar.gz`, `.tar.xz` or `.tar.zst`"))
+        }
+        _ => Ok(Compression::None),
     }
 }
 
@@ -108,9 +115,18 @@ mod tests {
         ] {
             assert_eq!(Target::parse(text.as_ref()), expected, "{text}");
         }
-        for text in
-            ["", "web.tar", "tar:", "oci:", "oci:dir", "oci:dir:", "oci:dir:-x", "oci::x", "x:y"]
-        {
+        for text in [
+            "",
+            "web.tar",
+            "tar:",
+            "oci:",
+            "oci:dir",
+            "oci:dir:",
+            "oci:dir:-x",
+            "oci::x",
+            "x:y",
+            "tar:x.tar.bz2",
+        ] {
             assert!(Target::parse(text.as_ref()).is_err(), "{text}");
         }
     }

@@ -73,8 +73,30 @@ pub(crate) fn check(top: &Path, uid: u32) -> io::Result<()> {
     }
     if mode & 0o022 != 0 {
         return Err(io::Error::other(format!(
-            "its mode is {mode:04o}: others may write there (`chmod go-w` takes that away)"
+            "its mode is {mode:04o}: others may write there (`chmod go-w` fixes that)"
         )));
+    }
+    check_inside(top)
+}
+
+/// Checks that nobody may write into the directories in a store but their owners.
+fn check_inside(top: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(top) {
+        // Who may not look there finds nothing else either.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let metadata = entry.metadata()?;
+        if metadata.is_dir() && metadata.mode() & 0o022 != 0 {
+            let (name, top) = (entry.file_name(), crate::shell::word(top));
+            return Err(io::Error::other(format!(
+                "others may write into `{}` there, and may have changed what is stored: `chmod -R \
+                 go-w {top}`, then `layered-template store verify`",
+                name.display()
+            )));
+        }
     }
     Ok(())
 }

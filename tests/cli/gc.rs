@@ -1,6 +1,7 @@
 //! What `store gc` keeps for what is to come, and for containers that it does not see any more.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use crate::requirement::root;
@@ -117,7 +118,11 @@ fn what_a_container_stood_on_that_has_vanished_stays_for_a_day() {
             let elsewhere = sandbox.path("elsewhere");
             wait(&sandbox, 2);
             let words = ["--lxcpath", elsewhere.to_str().unwrap()];
-            gc(&words).exits(0).shows("removed 0 entries").says("");
+            let moved = "config` names `[DIR]/role/../lxc/a/delta`, where the container is not";
+            gc(&words).exits(0).shows("removed 0 entries").mentions(moved);
+            let config = fs::read_to_string(to.join("config")).unwrap();
+            let delta = config.replace("/lxc/a/delta", "/elsewhere/a/delta");
+            fs::write(to.join("config"), delta).unwrap();
             gc(&[]).exits(0).shows("removed 0 entries").says("");
             assert_eq!(entries(&sandbox), 2);
             continue;
@@ -137,4 +142,37 @@ fn what_a_container_stood_on_that_has_vanished_stays_for_a_day() {
 fn a_directory_of_containers_that_is_none_is_an_error() {
     let sandbox = role();
     sandbox.run(["store", "gc", "--lxcpath", "/nowhere"]).exits(2).mentions("/nowhere");
+}
+
+#[test]
+fn nothing_is_removed_where_nobody_knows_what_is_used() {
+    if !root() {
+        return;
+    }
+    let sandbox = role();
+    create(&sandbox, "web.toml", "a", "overlay");
+    let id =
+        link(&sandbox).file_name().unwrap().to_str().unwrap().split('@').nth(1).unwrap().to_owned();
+    fs::remove_dir_all(sandbox.path("store/roots")).unwrap();
+    sandbox.run(["store", "remove", &id]).exits(8).mentions("records what containers use");
+    assert_eq!(entries(&sandbox), 2);
+    sandbox.run(["store", "remove", "--forget", &id]).exits(0);
+    assert_eq!(entries(&sandbox), 1);
+}
+
+#[test]
+fn a_store_that_others_may_write_into_is_not_used() {
+    if !root() {
+        return;
+    }
+    for inside in ["host", "host.meta", "roots"] {
+        let sandbox = role();
+        create(&sandbox, "web.toml", "a", "overlay");
+        let open = fs::Permissions::from_mode(0o777);
+        fs::set_permissions(sandbox.path("store").join(inside), open).unwrap();
+        let words = ["create", "web.toml", "--name", "b", "--lxcpath", "../lxc"];
+        let ran = sandbox.run(words);
+        ran.exits(0).mentions("the layer store is not used").mentions("chmod -R go-w ");
+        ran.mentions(&format!("others may write into `{inside}`")).mentions("os: template fake");
+    }
 }

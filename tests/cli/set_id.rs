@@ -54,7 +54,7 @@ fn a_program_with_more_rights_than_its_caller_does_not_run() {
             let ran = as_nobody(&program, words);
             ran.exits(10).says(&format!(
                 "error: the program {is}, and does not run with more rights than its caller\n\nhint: \
-                 `{command} [DIR]/{name}` takes that away\n"
+                 `{command} [DIR]/{name}` fixes that\n"
             ));
             assert_eq!(ran.stdout(), "");
         }

@@ -78,7 +78,10 @@ fn gc_goes_on_where_directories_are_missing() {
     // Who stands on what is no longer known.
     sandbox.template(["m.toml", "--storage=overlay"]).exits(0);
     fs::remove_dir_all(sandbox.path("store/roots")).unwrap();
-    sandbox.run(["store", "gc"]).exits(8).mentions("store/roots` is gone");
+    sandbox
+        .run(["store", "gc"])
+        .exits(8)
+        .mentions("store/roots` is gone, which records what containers use");
     assert_eq!(count(&sandbox, "host.meta/entries"), 2);
     sandbox.run(["store", "gc", "--keep=0", "--forget"]).exits(0);
     assert_eq!(count(&sandbox, "host.meta/entries"), 0);

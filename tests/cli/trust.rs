@@ -119,7 +119,7 @@ fn refuses(sandbox: &Sandbox, told: &str) {
     let refused = by_both(sandbox, &[]);
     for ran in &refused {
         ran.exits(REFUSED).mentions(told);
-        ran.mentions("takes that away; `--allow-untrusted` takes it all the same");
+        ran.mentions("fixes that; `--allow-untrusted` accepts it anyway");
         assert!(!sandbox.container().exists());
     }
     assert_eq!(sandbox.trace(), "");
@@ -189,8 +189,8 @@ fn a_message_names_the_file_and_the_place_that_names_it() {
 14 | source = \"files/one\"
    |          ^^^^^^^^^^^
    |
-   = help: `chown root [DIR]/role/files && chmod go-w [DIR]/role/files/one` takes that away; \
-         `--allow-untrusted` takes it all the same
+   = help: `chown root [DIR]/role/files && chmod go-w [DIR]/role/files/one` fixes that; \
+         `--allow-untrusted` accepts it anyway
 
 error: others could have written the source `[DIR]/role/files/tree`: `[DIR]/role/files` belongs to user \
          1900000001
@@ -199,14 +199,14 @@ error: others could have written the source `[DIR]/role/files/tree`: `[DIR]/role
 17 | source = \"files/tree\"
    |          ^^^^^^^^^^^^
    |
-   = help: `chown root [DIR]/role/files` takes that away; `--allow-untrusted` takes it all the same
+   = help: `chown root [DIR]/role/files` fixes that; `--allow-untrusted` accepts it anyway
 ",
     );
     foreign(&sandbox.path("role/base.toml"));
     by_both(&sandbox, &[])[1].exits(REFUSED).says(
         "error: base.toml: others could have written it: `[DIR]/role/base.toml` belongs to user 1900000001
  = note: it is extended at m.toml:2
- = help: `chown root [DIR]/role/base.toml` takes that away; `--allow-untrusted` takes it all the same
+ = help: `chown root [DIR]/role/base.toml` fixes that; `--allow-untrusted` accepts it anyway
 ",
     );
 }
@@ -460,7 +460,7 @@ fn root_uses_no_store_that_others_could_put_another_into_the_place_of() {
     fs::create_dir_all(place.parent().unwrap()).unwrap();
     by_everybody(&sandbox.path("shared"));
     let told = "`[DIR]/shared` is writable by everybody: others may write there (`chmod go-w [DIR]/shared` \
-                takes that away)";
+                fixes that)";
     sandbox.create([""; 0]).exits(0).mentions(told);
     assert!(!place.exists());
     let doctor = sandbox.run(["doctor"]);
@@ -486,7 +486,7 @@ fn root_uses_no_state_directory_that_others_could_replace() {
     let sandbox = sandbox.env("LAYERED_TEMPLATE_STATE", state.display().to_string());
     by_everybody(&sandbox.path("open"));
     let told = "warning: the state directory `[DIR]/open/state` is not used: `[DIR]/open` is writable by \
-                everybody: others may write there (`chmod go-w [DIR]/open` takes that away)";
+                everybody: others may write there (`chmod go-w [DIR]/open` fixes that)";
     sandbox
         .create([""; 0])
         .exits(7)

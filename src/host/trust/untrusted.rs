@@ -64,7 +64,7 @@ impl Untrusted {
     }
 
     fn told(&self, diagnostic: Diagnostic) -> Diagnostic {
-        let help = format!("{}; `--allow-untrusted` takes it all the same", self.advice());
+        let help = format!("{}; `--allow-untrusted` accepts it anyway", self.advice());
         let diagnostic = diagnostic.help(help);
         let notes = match self.is_refused() {
             true => Vec::new(),
@@ -74,14 +74,18 @@ impl Untrusted {
         Diagnostic { severity: self.severity, untrusted, notes, ..diagnostic }
     }
 
-    /// Says what takes that away.
+    /// Says what fixes that.
     pub(super) fn advice(&self) -> String {
+        const COPY: &str = "copy the file, and the files that it names, to a directory that only root can write to";
         if let Some((home, user)) = self.faults.iter().find_map(Fault::home) {
+            let home = home.display();
             return format!(
-                "`{}` is the home of {user}: copy it to where only root can write, or let {user} call \
-                 the program by `sudo`",
-                home.display()
+                "`{home}` is the home of {user}: {COPY}, or let {user} call the program by `sudo`"
             );
+        }
+        // Whose it is decides what mends it, and that is not seen from here.
+        if self.faults.iter().any(|fault| fault.writer == Writer::Owner(None)) {
+            return format!("{COPY}, or use `layered-template create`");
         }
         let of_owner = |fault: &&Fault| matches!(fault.writer, Writer::Owner(_));
         let (owned, open): (Vec<_>, Vec<_>) = self.faults.iter().partition(of_owner);
@@ -91,7 +95,7 @@ impl Untrusted {
         let commands =
             [self.command(chown, "root", &owned), self.command(&["chmod"], "go-w", &open)];
         let commands: Vec<_> = commands.into_iter().flatten().collect();
-        format!("`{}` takes that away", commands.join(" && "))
+        format!("`{}` fixes that", commands.join(" && "))
     }
 
     /// Returns the command that mends some faults: in a tree, all that is in it.
