@@ -10,8 +10,10 @@ mod gzip;
 mod image;
 mod oci;
 mod oci_config;
+mod output;
 mod tar;
 mod target;
 
 pub(crate) use image::Image;
+pub(crate) use output::Output;
 pub(crate) use target::Target;

@@ -15,7 +15,7 @@ use super::{load, output};
 use crate::cache::CacheAct;
 use crate::chain::Secrets;
 use crate::execute::{Filled, status};
-use crate::export::{Image, Target};
+use crate::export::{Image, Output, Target};
 use crate::host::caller::Caller;
 use crate::host::kernel::Received;
 use crate::host::signals::{self, Signals};
@@ -39,6 +39,7 @@ pub(super) fn main(arguments: &BuildArguments) -> u8 {
 
 fn build(arguments: &BuildArguments) -> Result<u8, String> {
     check(None, &arguments.args)?;
+    let output_as = Output::observe();
     let caller = Caller::observe();
     let start = InitialConfig::read(arguments.config.as_deref(), &caller)?;
     if start.mapping == Mapping::Pieces {
@@ -88,7 +89,7 @@ fn build(arguments: &BuildArguments) -> Result<u8, String> {
     let options = Options::of(arguments.run, false);
     let mut sum = Sum { roles: roles.len(), ..Sum::default() };
     for role in roles {
-        let ended = role.fill(options, &targets, &mut signals, &mut sum)?;
+        let ended = role.fill(options, (&targets, output_as), &mut signals, &mut sum)?;
         if ended > status::SIGNAL {
             return Ok(ended);
         }
@@ -120,7 +121,7 @@ impl Role {
     fn fill(
         self,
         options: Options,
-        targets: &[Target],
+        (targets, output_as): (&[Target], Output),
         signals: &mut Signals,
         sum: &mut Sum,
     ) -> Result<u8, String> {
@@ -163,7 +164,7 @@ impl Role {
             return Ok(status::STORE);
         }
         let entries: Vec<EntryId> = filled.iter().map(|filled| filled.entry).collect();
-        Ok(write(&entries, &prepared.plan.container, targets, signals))
+        Ok(write(&entries, &prepared.plan.container, (targets, output_as), signals))
     }
 }
 
@@ -171,17 +172,17 @@ impl Role {
 fn write(
     entries: &[EntryId],
     container: &plan::Target,
-    targets: &[Target],
+    (targets, output_as): (&[Target], Output),
     signals: &mut Signals,
 ) -> u8 {
-    let owner = container.mapped.map(|mapped| (mapped.uid, mapped.gid));
+    let output_as = output_as.of(container.mapped.map(|mapped| (mapped.uid, mapped.gid)));
     let written = || -> std::io::Result<()> {
         let top = store::directory(&Caller::observe())
             .ok_or_else(|| std::io::Error::other(store::NO_DIRECTORY))?;
         let store = Store::new(&top, &store::map_of(Ids::of_this_process()));
         let image = Image::open(&store, entries, &container.arch)?;
         for target in targets {
-            let warnings = image.write(target, owner, Interrupt::of(signals.as_fd()))?;
+            let warnings = image.write(target, output_as, Interrupt::of(signals.as_fd()))?;
             for line in warnings.to_string().lines() {
                 output::say(&format!("warning: {line}"));
             }

@@ -2,11 +2,12 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::fd::AsFd;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, chown, fchown};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, chown, fchown};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, fcntl_lock, fsync};
+use rustix::fs::{AtFlags, FlockOperation, fcntl_lock, fstat, fsync, unlinkat};
+use rustix::io::Errno;
 
 use super::arguments::CreateArguments;
 use super::mapping::{IN_PIECES, Mapping};
@@ -127,6 +128,8 @@ fn is_unfinished(path: &Path) -> bool {
 /// unless it is kept.
 pub(super) struct Shell {
     path: PathBuf,
+    /// The directory itself: another may have come to its place.
+    directory: OwnedFd,
     kept: bool,
     /// Locked as long as the container is being made. Of a file that this process has locked, it
     /// closes no other descriptor: the lock would go with that.
@@ -145,7 +148,8 @@ impl Shell {
             io::ErrorKind::AlreadyExists => io::Error::other("it exists already"),
             _ => error,
         })?;
-        let mut shell = Self { path: path.to_path_buf(), kept: false, partial: None };
+        let directory = files::open_directory(path)?;
+        let mut shell = Self { path: path.to_path_buf(), directory, kept: false, partial: None };
         // It comes first and goes last: nothing without it is taken for a container.
         let partial = path.join(PARTIAL);
         let partial = File::options().write(true).create_new(true).mode(0o640).open(partial)?;
@@ -161,21 +165,23 @@ impl Shell {
             chown(path, None, Some(group))?;
             chown(&rootfs, None, Some(group))?;
         }
-        let directory = files::open_directory(path)?;
         let ownership = Ownership { uid, gid, mode: 0o640 };
-        files::replace_in(&directory, "config", config, ownership)?;
+        files::replace_in(&shell.directory, "config", config, ownership)?;
         Ok(shell)
     }
 
     /// Keeps it as a whole container.
     fn keep(mut self) -> io::Result<()> {
-        match fs::remove_file(self.path.join(PARTIAL)) {
+        if !self.is_in_place()? {
+            return Err(io::Error::other("it was removed or replaced while it was made"));
+        }
+        match unlinkat(&self.directory, PARTIAL, AtFlags::empty()) {
             // Somebody was faster.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(Errno::NOENT) => {}
             removed => removed?,
         }
         // All else of it is on the disk by now.
-        fsync(files::open_directory(&self.path)?)?;
+        fsync(&self.directory)?;
         self.kept = true;
         // From now on nobody need wait for it.
         drop(self.partial.take());
@@ -184,15 +190,29 @@ impl Shell {
 
     /// Removes it, and last of all what says that it is unfinished.
     fn remove(&self) -> io::Result<()> {
-        let container = files::open_directory(&self.path)?;
-        for entry in fs::read_dir(&self.path)? {
+        let shown = format!("/proc/self/fd/{}", self.directory.as_raw_fd());
+        for entry in fs::read_dir(shown)? {
             let name = entry?.file_name();
             if name != PARTIAL {
-                tree::remove(container.as_fd(), &name)?;
+                tree::remove(self.directory.as_fd(), &name)?;
             }
+        }
+        if !self.is_in_place()? {
+            // What is there is somebody else's.
+            return Ok(());
         }
         let above = files::open_directory(self.path.parent().unwrap_or(Path::new("/")))?;
         tree::remove(above.as_fd(), self.path.file_name().unwrap_or_default())
+    }
+
+    /// Tells whether its path still leads to it.
+    fn is_in_place(&self) -> io::Result<bool> {
+        let own = fstat(&self.directory)?;
+        match fs::symlink_metadata(&self.path) {
+            Ok(there) => Ok((there.dev(), there.ino()) == (own.st_dev, own.st_ino)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -167,7 +167,11 @@ fn verify(store: &Store, given: &[String], names: &ShownNames) -> io::Result<u8>
             Pinned::Held(pin) => Some(pin),
             // Its tree alone is gone, and that is a finding.
             Pinned::Gone if store.entries()?.contains(&id) => None,
-            Pinned::Busy | Pinned::Gone => continue,
+            Pinned::Busy => {
+                output::print(|to| writeln!(to, "{}  is being removed", names.name(id)))?;
+                continue;
+            }
+            Pinned::Gone => continue,
         };
         let findings = store::verify(store, id).map_err(|error| {
             let id = names.name(id);
@@ -223,11 +227,8 @@ fn clean(
         });
     }
     tell_of_moved(store, &users);
-    if forget && !dry_run {
-        store::forget(store, &mut users)?;
-    } else if forget {
-        users.unreachable.clear();
-        users.missed.clear();
+    if forget {
+        store::forget(store, &mut users);
     }
     let since = older_than.map(|age| request::ago(age.into()).unwrap_or(0));
     let garbage = Garbage::find(store, &users, Retention { keep, since })?;
@@ -279,7 +280,7 @@ fn tell_of_moved(store: &Store, users: &Referrers) {
         let text = String::from_utf8_lossy(&text);
         let Some(value) = lxc::config::last_value(&text, "lxc.rootfs.path") else { continue };
         let Some((of_store, _)) = Store::of_rootfs(value) else { continue };
-        let delta = value.rsplit(':').next().map(Path::new).unwrap_or(Path::new(""));
+        let delta = value.rsplit(':').next().map_or(Path::new(""), Path::new);
         let Some(directory) = config.parent().filter(|_| of_store.map() == store.map()) else {
             continue;
         };
@@ -335,10 +336,13 @@ fn remove(
     if !forget {
         has_roots(store)?;
     }
-    let users = Referrers::find(store.top(), lxcpaths)?;
+    let mut users = Referrers::find(store.top(), lxcpaths)?;
+    if forget {
+        store::forget(store, &mut users);
+    }
     for id in store.entries()?.into_iter().filter(|id| !given.is_empty() && is_given(*id, given)) {
         let name = names.name(id);
-        if users.uses(id) || (users.needs(id) && !forget) {
+        if users.needs(id) {
             let by = users.of.get(&id).into_iter().flatten().next();
             let missed = users.missed.iter().find(|root| root.entry == id);
             let message = match (by, missed) {
@@ -353,7 +357,7 @@ fn remove(
             };
             return Err(io::Error::other(message));
         }
-        match store::remove(store, id, &users.links)? {
+        match store::remove(store, id, &users)? {
             Removed::Gone { bytes: free } => {
                 output::print(|to| writeln!(to, "removed {name}, {}", bytes(free)))?;
             }

@@ -4,16 +4,16 @@ use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Seek, Write};
-use std::os::unix::fs::{MetadataExt, fchown};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::gzip::Gzip;
 use super::image::{Image, Warnings};
+use super::output::Output;
 use super::tar::{Kind, Member, write_end, write_header, write_padding};
 use super::target::Compression;
 use crate::cache::Names;
-use crate::host::state::OwnerIds;
 use crate::tree::{Interrupt, LONGEST_TEXT, ListedFile, ListedKind, Reader, Step};
 
 /// How many bytes of holes a file may have: in an archive they are zeros.
@@ -205,7 +205,7 @@ impl Archive<'_, '_> {
 pub(super) fn write_file(
     path: &Path,
     compression: Compression,
-    owner: OwnerIds,
+    output: Output,
     fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> io::Result<()> {
     let about = |error: io::Error| {
@@ -218,10 +218,9 @@ pub(super) fn write_file(
         return Err(about(io::Error::other("it is there, and no regular file")));
     }
     let (file, temporary) = create_beside(path).map_err(about)?;
-    if let Some((uid, gid)) = owner {
-        fchown(&file, Some(uid), Some(gid)).map_err(about)?;
-    }
-    let written = compressed(&file, compression, fill)
+    let written = output
+        .give(&file)
+        .and_then(|()| compressed(&file, compression, fill))
         .and_then(|()| file.sync_all())
         .and_then(|()| fs::rename(&temporary, path))
         .and_then(|()| File::open(directory_above(path))?.sync_all());
@@ -311,26 +310,17 @@ fn piped(
 pub(super) fn write_lxc_local(
     image: &Image,
     directory: &Path,
-    owner: OwnerIds,
+    output: Output,
     warnings: &mut Warnings,
     interrupt: Interrupt<'_>,
 ) -> io::Result<()> {
-    let made = fs::create_dir(directory);
-    match made {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        made => {
-            made?;
-            if let Some((uid, gid)) = owner {
-                std::os::unix::fs::chown(directory, Some(uid), Some(gid))?;
-            }
-        }
-    }
-    write_file(&directory.join("rootfs.tar.xz"), Compression::Xz, owner, |to| {
+    output.make_directory(directory)?;
+    write_file(&directory.join("rootfs.tar.xz"), Compression::Xz, output, |to| {
         image.write_whole(to, warnings, interrupt)
     })?;
     let config = image.config();
     let time = i64::try_from(image.made_at(image.layers.len() - 1)).unwrap_or_default();
-    write_file(&directory.join("meta.tar.xz"), Compression::Xz, owner, |to| {
+    write_file(&directory.join("meta.tar.xz"), Compression::Xz, output, |to| {
         for (name, text) in [
             ("config", config.as_str()),
             ("config-user", &config),

@@ -7,11 +7,11 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use super::archive::{Archive, write};
+use super::output::Output;
 use super::target::{Target, TargetKind};
 use super::{archive, oci};
 use crate::cache::Names;
 use crate::host::files;
-use crate::host::state::OwnerIds;
 use crate::plan::{self, EntryId};
 use crate::store::{Entry, Pin, Pinned, Store, stored_marks};
 use crate::tree::{Interrupt, Listing, Reader, steps};
@@ -64,7 +64,7 @@ impl Image {
         Ok(Self { store: store.clone(), layers, names, target, latest, _pins: pins })
     }
 
-    /// Writes it, and returns what could not be written. Files belong to `owner`.
+    /// Writes it, and returns what could not be written. `output` says whom files belong to.
     ///
     /// # Errors
     ///
@@ -72,7 +72,7 @@ impl Image {
     pub(crate) fn write(
         &self,
         target: &Target,
-        owner: OwnerIds,
+        output: Output,
         interrupt: Interrupt<'_>,
     ) -> io::Result<Warnings> {
         let mut warnings = Warnings::default();
@@ -83,15 +83,15 @@ impl Image {
         }
         match &target.kind {
             TargetKind::Tar(compression) => {
-                archive::write_file(&target.path, *compression, owner, |to| {
+                archive::write_file(&target.path, *compression, output, |to| {
                     self.write_whole(to, &mut warnings, interrupt)
                 })?;
             }
             TargetKind::Oci(tag) => {
-                oci::write(self, &target.path, tag, owner, &mut warnings, interrupt)?;
+                oci::write(self, &target.path, tag, output, &mut warnings, interrupt)?;
             }
             TargetKind::LxcLocal => {
-                archive::write_lxc_local(self, &target.path, owner, &mut warnings, interrupt)?;
+                archive::write_lxc_local(self, &target.path, output, &mut warnings, interrupt)?;
             }
         }
         Ok(warnings)

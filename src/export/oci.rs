@@ -1,20 +1,23 @@
 //! Writes an image into an OCI layout: one layer for each that is stored.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::{DirBuilderExt, fchown};
+use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::time::Duration;
 
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use serde_json::{Value, json};
 
 use super::archive::create_beside;
 use super::gzip::Gzip;
 use super::image::{Image, Warnings};
 use super::oci_config::{self, LayerBlob};
+use super::output::Output;
 use crate::digest::{Digest, Hasher};
 use crate::host::clock;
-use crate::host::files::{self, Ownership};
-use crate::host::state::OwnerIds;
+use crate::host::files;
 use crate::tree::Interrupt;
 
 /// The largest index that is read, in bytes.
@@ -25,13 +28,18 @@ pub(super) fn write(
     image: &Image,
     layout: &Path,
     tag: &str,
-    owner: OwnerIds,
+    output: Output,
     warnings: &mut Warnings,
     interrupt: Interrupt<'_>,
 ) -> io::Result<()> {
     let blobs = layout.join("blobs/sha256");
     for path in [layout, &layout.join("blobs"), &blobs] {
-        make_directory(path, owner)?;
+        output.make_directory(path)?;
+    }
+    // Whoever else writes into it has other tags to add.
+    let layout_lock = files::open_directory(layout)?;
+    while !lock(&layout_lock)? {
+        interrupt.sleep(POLL_INTERVAL)?;
     }
     let before = match files::read_regular(&layout.join("index.json"), LARGEST) {
         Ok(text) => Some(serde_json::from_slice::<Value>(&text).map_err(|error| {
@@ -45,7 +53,7 @@ pub(super) fn write(
         let (file, temporary) = create_beside(&blobs.join("layer"))?;
         let created = clock::format(image.made_at(number));
         let by = entry.made.slot.replace('`', "");
-        let layer = write_layer(image, number, file, owner, warnings, interrupt)
+        let layer = write_layer(image, number, file, output, warnings, interrupt)
             .and_then(|(digest, size, diff_id)| {
                 fs::rename(&temporary, blobs.join(hex(digest)))?;
                 Ok(LayerBlob { digest, size, diff_id, created, by })
@@ -58,17 +66,17 @@ pub(super) fn write(
     let put = |value: &Value| -> io::Result<(Digest, u64)> {
         let text = serde_json::to_vec(value)?;
         let digest = Digest::of(&text);
-        replace(&blobs, &hex(digest), &text, owner)?;
+        replace(&blobs, &hex(digest), &text, output)?;
         Ok((digest, text.len() as u64))
     };
     let config = put(&oci_config::config(image.arch(), &layers, &image.config()))?;
     let manifest = put(&oci_config::manifest(config, &layers))?;
     let version = serde_json::to_vec(&json!({ "imageLayoutVersion": "1.0.0" }))?;
-    replace(layout, "oci-layout", &version, owner)?;
+    replace(layout, "oci-layout", &version, output)?;
     // Nobody finds the image before it is whole, on the disk.
     rustix::fs::syncfs(files::open_directory(&blobs)?)?;
     let index = serde_json::to_vec(&oci_config::index(before, tag, manifest))?;
-    replace(layout, "index.json", &index, owner)?;
+    replace(layout, "index.json", &index, output)?;
     File::open(layout)?.sync_all()
 }
 
@@ -78,13 +86,11 @@ fn write_layer(
     image: &Image,
     number: usize,
     file: File,
-    owner: OwnerIds,
+    output: Output,
     warnings: &mut Warnings,
     interrupt: Interrupt<'_>,
 ) -> io::Result<(Digest, u64, Digest)> {
-    if let Some((uid, gid)) = owner {
-        fchown(&file, Some(uid), Some(gid))?;
-    }
+    output.give(&file)?;
     let gzip = Gzip::new(Digested::new(file))?;
     let mut to = BufWriter::with_capacity(1 << 20, Digested::new(gzip));
     image.write_layer(number, &mut to, warnings, interrupt)?;
@@ -126,22 +132,19 @@ fn hex(digest: Digest) -> String {
     digest.to_string().split_off("sha256:".len())
 }
 
-fn make_directory(path: &Path, owner: OwnerIds) -> io::Result<()> {
-    match DirBuilder::new().mode(0o755).create(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(io::Error::new(error.kind(), format!("`{}`: {error}", path.display()))),
-        Ok(()) => match owner {
-            Some((uid, gid)) => std::os::unix::fs::chown(path, Some(uid), Some(gid)),
-            None => Ok(()),
-        },
+/// How often it is looked whether another has done with the layout.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Takes the lock of a layout; false, where another has it.
+fn lock(layout: &OwnedFd) -> io::Result<bool> {
+    match flock(layout, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(true),
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
 
-fn replace(directory: &Path, name: &str, text: &[u8], owner: OwnerIds) -> io::Result<()> {
+fn replace(directory: &Path, name: &str, text: &[u8], output: Output) -> io::Result<()> {
     let directory = files::open_directory(directory)?;
-    let (uid, gid) = match owner {
-        Some(owner) => owner,
-        None => (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
-    };
-    files::replace_in(&directory, name, text, Ownership { uid, gid, mode: 0o644 })
+    files::replace_in(&directory, name, text, output.ownership())
 }

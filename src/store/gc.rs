@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::entry::{Entry, LARGEST_NAME};
 use super::gc_roots::GcRoot;
@@ -83,7 +83,7 @@ pub(crate) fn clean(store: &Store, users: &Referrers, garbage: &Garbage) -> io::
     let mut tried = BTreeSet::new();
     for id in &garbage.entries {
         tried.insert(id.to_string());
-        match remove(store, *id, &users.links) {
+        match remove(store, *id, users) {
             Ok(Removed::Gone { bytes }) => {
                 cleaned.bytes += bytes;
                 cleaned.entries.push(*id);
@@ -144,19 +144,22 @@ pub(crate) enum Removed {
     InUse,
 }
 
-/// Removes an entry. Its document goes first: from then on it is absent. `links` are those that say on what
-/// containers stand, as far as they were looked at.
-pub(crate) fn remove(store: &Store, id: EntryId, links: &BTreeSet<PathBuf>) -> io::Result<Removed> {
+/// Removes an entry that none of the `users` needs. Its document goes first: from then on it is absent.
+pub(crate) fn remove(store: &Store, id: EntryId, users: &Referrers) -> io::Result<Removed> {
     let Some(_claim) = claim(store, id)? else { return Ok(Removed::InUse) };
     // A run notes its container while it has a pin: none comes from here on.
-    if store.roots().exists() && GcRoot::is_noted(store, id, links)? {
+    if store.roots().exists() && GcRoot::is_noted(store, id, &users.links)? {
         return Ok(Removed::InUse);
     }
-    let tree = store.rootfs(id);
-    let usage = open(&tree).and_then(|tree| tree::usage(tree.as_fd())).unwrap_or_default();
     let name = id.to_string();
     take(&store.documents(), name.as_ref())?;
     sync_directory(&store.documents())?;
+    // From here on nobody waits for it.
+    let tree = store.rootfs(id);
+    let usage = open(&tree).and_then(|tree| tree::usage(tree.as_fd())).unwrap_or_default();
+    for root in users.forgotten.iter().filter(|root| root.entry == id) {
+        gone(fs::remove_file(&root.link))?;
+    }
     take(&store.lists(), name.as_ref())?;
     take(&store.trees(), name.as_ref())?;
     Ok(Removed::Gone { bytes: usage.alone })
@@ -203,7 +206,9 @@ fn note(store: &Store, users: &Referrers) -> io::Result<()> {
         for (id, configs) in users.of.iter().filter(|(id, _)| all.contains(id)) {
             for config in configs.iter().filter(|config| !config.starts_with("/proc")) {
                 // One that is gone by now is no user the next time.
-                gone(GcRoot::note(store, *id, config))?;
+                if !users.noted.contains(&(*id, config.clone())) {
+                    gone(GcRoot::note(store, *id, config))?;
+                }
             }
         }
         users.missed.iter().filter(own).try_for_each(|root| gone(root.miss(now)))?;
@@ -254,13 +259,12 @@ fn gone(removed: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// Removes the links to containers that are gone or cannot be reached, so that what they stood on can go.
-pub(crate) fn forget(store: &Store, users: &mut Referrers) -> io::Result<()> {
-    for roots in [&mut users.unreachable, &mut users.missed] {
-        let (own, others) = roots.drain(..).partition(|root| root.map == store.map());
-        *roots = others;
-        let own: Vec<GcRoot> = own;
-        own.iter().try_for_each(|root| gone(fs::remove_file(&root.link)))?;
-    }
-    Ok(())
+/// Counts containers that are gone or cannot be reached for nothing, unless what they stood on is in use all the
+/// same. Their links go with the entries.
+pub(crate) fn forget(store: &Store, users: &mut Referrers) {
+    let of = &users.of;
+    let is_forgotten = |root: &mut GcRoot| root.map == store.map() && !of.contains_key(&root.entry);
+    let unreachable = users.unreachable.extract_if(.., is_forgotten);
+    let forgotten: Vec<_> = unreachable.chain(users.missed.extract_if(.., is_forgotten)).collect();
+    users.forgotten.extend(forgotten);
 }

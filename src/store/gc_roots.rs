@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use super::layout::Store;
+use super::layout::{Store, unique};
 use super::write::sync_directory;
 use crate::digest::Digest;
 use crate::plan::EntryId;
@@ -115,7 +115,9 @@ impl GcRoot {
         let mark = mark(&lxcpath_of(config))?;
         let (map, config) = (store.map().to_owned(), config.to_path_buf());
         let root = Self { map, entry, config, mark, missed: None, link: PathBuf::new() };
-        match symlink(&root.config, store.roots().join(root.name())) {
+        // Each has a name of its own: who removes the link of a container that was here before leaves this.
+        let name = format!("{}@@{}", root.name(), unique()?);
+        match symlink(&root.config, store.roots().join(name)) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             other => other,
         }?;

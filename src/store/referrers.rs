@@ -27,8 +27,12 @@ pub(crate) struct Referrers {
     pub stale: Vec<GcRoot>,
     /// Links to those that were missed, and are there again.
     pub found_again: Vec<GcRoot>,
+    /// Links that were asked to be forgotten: they go with what their containers stood on.
+    pub forgotten: Vec<GcRoot>,
     /// All links.
     pub links: BTreeSet<PathBuf>,
+    /// The containers that a link is of, each with what it says that they stand on.
+    pub noted: BTreeSet<(EntryId, PathBuf)>,
 }
 
 impl Referrers {
@@ -41,10 +45,19 @@ impl Referrers {
         for root in GcRoot::all(top)? {
             let lxcpath = lxcpath_of(&root.config);
             users.links.insert(root.link.clone());
+            // Where it stands twice, it was made again on the same: one link is enough.
+            let is_first = users.noted.insert((root.entry, root.config.clone()));
+            if is_being_made(&root.config) {
+                users.of.entry(root.entry).or_default().insert(root.config.clone());
+                directories.insert(lxcpath);
+                continue;
+            }
             match files::read_regular(&root.config, lxc::config::LARGEST) {
                 Ok(text) if entries_in(&text).contains(&root.entry) => {
                     users.of.entry(root.entry).or_default().insert(root.config.clone());
-                    if root.missed.is_some() {
+                    if !is_first {
+                        users.stale.push(root);
+                    } else if root.missed.is_some() {
                         users.found_again.push(root);
                     }
                 }
@@ -124,12 +137,17 @@ fn stands_on(config: &Path) -> io::Result<BTreeSet<EntryId>> {
     files::read_regular(config, lxc::config::LARGEST).map(|text| entries_in(&text))
 }
 
+/// Tells whether a container is just being made, or was never finished: its config may say anything yet.
+fn is_being_made(config: &Path) -> bool {
+    config.with_file_name("partial").symlink_metadata().is_ok()
+}
+
 /// Tells whether a config says that its container stands on something that is none of this. LXC writes
 /// it anew when a template has ended, and `partial` is there as long as it does.
 fn stands_elsewhere(config: &Path, text: &[u8]) -> bool {
     let rootfs = lxc::config::last_value(&String::from_utf8_lossy(text), "lxc.rootfs.path")
         .is_some_and(|value| !value.is_empty());
-    rootfs && config.with_file_name("partial").symlink_metadata().is_err()
+    rootfs && !is_being_made(config)
 }
 
 /// Returns the entries whose trees a text names, wherever the store is by that text.

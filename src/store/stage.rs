@@ -131,18 +131,30 @@ impl HiddenContainers {
         mount("tmpfs", lxcpath, "tmpfs", MountFlags::NOSUID, Some(c"mode=0755"))?;
         let here = env::current_dir().ok().filter(|here| here.starts_with(lxcpath));
         let hidden = Self { lxcpath: lxcpath.clone(), here };
-        for entry in entries {
-            let name = entry.file_name();
-            let kind = entry.file_type()?;
-            let (from, to) = (through(&under).join(&name), lxcpath.join(&name));
-            if kind.is_symlink() && !is_container(&from) {
-                std::os::unix::fs::symlink(fs::read_link(&from)?, &to)?;
-            } else if kind.is_dir() && !is_container(&from) {
-                fs::create_dir(&to)?;
-                mount_bind_recursive(&from, &to)?;
+        let show = |kind: fs::FileType, from: &Path, to: &Path| -> io::Result<()> {
+            if kind.is_symlink() && !is_container(from) {
+                std::os::unix::fs::symlink(fs::read_link(from)?, to)?;
+            } else if kind.is_dir() && !is_container(from) {
+                fs::create_dir(to)?;
+                mount_bind_recursive(from, to)?;
             } else if kind.is_file() {
-                fs::File::create(&to)?;
-                mount_bind(&from, &to)?;
+                fs::File::create(to)?;
+                mount_bind(from, to)?;
+            }
+            Ok(())
+        };
+        for entry in entries {
+            let (from, to) =
+                (through(&under).join(entry.file_name()), lxcpath.join(entry.file_name()));
+            match entry.file_type().and_then(|kind| show(kind, &from, &to)) {
+                // Others make and destroy containers meanwhile.
+                Err(error)
+                    if error.kind() == io::ErrorKind::NotFound
+                        && from.symlink_metadata().is_err() =>
+                {
+                    let _ = fs::remove_dir(&to).or_else(|_| fs::remove_file(&to));
+                }
+                shown => shown?,
             }
         }
         let to = lxcpath.join(name);

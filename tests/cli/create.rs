@@ -195,3 +195,43 @@ fn a_run_is_killed_at_each_call_that_makes_or_removes() {
         }
     }
 }
+
+/// Begins a run that fails once there is a file `go`, and waits until its step runs.
+fn failing(sandbox: &Sandbox) -> std::process::Child {
+    let mut command = sandbox.command(sandbox.program_path());
+    command.args(["create", "slow.toml", "--quiet", "--name", "web", "--lxcpath", "../place"]);
+    let run = command.stdout(std::process::Stdio::null()).spawn().unwrap();
+    while !sandbox.role().join("begun").exists() {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    run
+}
+
+#[test]
+fn what_has_come_to_the_place_of_a_failed_container_stays() {
+    let slow = "manifest = 1\n[[layer]]\nname = \"os\"\ntemplate = \"fake\"\n[[layer]]\nname = \"app\"\n\
+                post = ': >begun; while ! test -e go; do sleep 0.02; done; exit 1'\n";
+    let role =
+        || Sandbox::new().upstream("mkdir \"$rootfs/etc\"").layers("").file("slow.toml", slow);
+    // Another container, made after the first was destroyed.
+    let sandbox = role();
+    let mut run = failing(&sandbox);
+    fs::remove_dir_all(sandbox.path("place/web")).unwrap();
+    sandbox.run(["create", "m.toml", "--name", "web", "--lxcpath", "../place"]).exits(0);
+    fs::write(sandbox.role().join("go"), "").unwrap();
+    assert!(!run.wait().unwrap().success());
+    assert!(
+        sandbox.path("place/web/config").exists() && sandbox.path("place/web/rootfs/etc").is_dir()
+    );
+
+    // A link that somebody has put there leads to what is nobody's to remove.
+    let sandbox = role();
+    let mut run = failing(&sandbox);
+    fs::create_dir_all(sandbox.path("precious/rootfs")).unwrap();
+    fs::write(sandbox.path("precious/config"), "precious").unwrap();
+    fs::rename(sandbox.path("place/web"), sandbox.path("place/old")).unwrap();
+    std::os::unix::fs::symlink(sandbox.path("precious"), sandbox.path("place/web")).unwrap();
+    fs::write(sandbox.role().join("go"), "").unwrap();
+    assert!(!run.wait().unwrap().success());
+    assert!(sandbox.path("precious/config").exists() && sandbox.path("precious/rootfs").is_dir());
+}

@@ -255,3 +255,42 @@ fn nothing_is_written_through_what_others_have_put_there() {
     assert_eq!(fs::read_to_string(&precious).unwrap(), "precious");
     assert!(fs::symlink_metadata(out.join("w.tar")).unwrap().is_file());
 }
+
+#[test]
+fn whoever_may_not_read_the_caller_s_files_may_not_read_these() {
+    if !root() {
+        return;
+    }
+    for (umask, expected) in [(0o022, "644 755"), (0o077, "600 700")] {
+        let sandbox = Sandbox::new().upstream("mkdir \"$rootfs/etc\"").layers("").umask(umask);
+        let words = ["build", "m.toml", "-o", "tar:../w.tar", "-o", "oci:../image:web"];
+        sandbox.run(words.into_iter().chain(["-o", "lxc-local:../local"])).exits(0);
+        let find = "find w.tar image local -printf '%m %y\\n' | sort -u | tr '\\n' ' '";
+        let (file, directory) = expected.split_once(' ').unwrap();
+        let expected = format!("{file} f {directory} d ");
+        assert_eq!(judge(&["sh", "-c", find], &sandbox.path("")), expected);
+    }
+}
+
+#[test]
+fn several_tags_of_a_layout_are_written_at_once() {
+    if !root() {
+        return;
+    }
+    let sandbox = Sandbox::new().upstream("mkdir \"$rootfs/etc\"").layers("");
+    sandbox.run(["build", "m.toml"]).exits(0);
+    let runs: Vec<_> = (0..12)
+        .map(|number| {
+            let mut command = sandbox.command(sandbox.program_path());
+            command.args(["build", "m.toml", "-q", "-o", &format!("oci:../image:v{number}")]);
+            command.stdout(Stdio::null()).spawn().unwrap()
+        })
+        .collect();
+    for mut run in runs {
+        assert!(run.wait().unwrap().success());
+    }
+    let index = fs::read_to_string(sandbox.path("image/index.json")).unwrap();
+    for number in 0..12 {
+        assert!(index.contains(&format!("\"v{number}\"")), "v{number}: {index}");
+    }
+}

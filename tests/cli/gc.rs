@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
 
 use crate::requirement::root;
 use crate::sandbox::Sandbox;
@@ -174,5 +176,48 @@ fn a_store_that_others_may_write_into_is_not_used() {
         let ran = sandbox.run(words);
         ran.exits(0).mentions("the layer store is not used").mentions("chmod -R go-w ");
         ran.mentions(&format!("others may write into `{inside}`")).mentions("os: template fake");
+    }
+}
+
+#[test]
+fn a_container_that_is_being_made_is_not_forgotten() {
+    if !root() {
+        return;
+    }
+    let sandbox = role();
+    create(&sandbox, "web.toml", "a", "overlay");
+    let container = sandbox.path("lxc/a");
+    let config = fs::read_to_string(container.join("config")).unwrap();
+    // As a run leaves it between noting the container and naming the tree, and LXC while it rewrites.
+    fs::write(container.join("partial"), "").unwrap();
+    for text in ["", "lxc.rootfs.path = dir:/elsewhere\n"] {
+        fs::write(container.join("config"), text).unwrap();
+        sandbox.run(["store", "gc", "--keep=0", "--forget"]).exits(0).shows("removed 0 entries");
+    }
+    fs::write(container.join("config"), config).unwrap();
+    fs::remove_file(container.join("partial")).unwrap();
+    sandbox.run(["store", "gc", "--keep=0"]).exits(0).shows("removed 0 entries").says("");
+}
+
+#[test]
+fn a_container_that_takes_the_place_of_a_forgotten_one_keeps_its_tree() {
+    if !root() {
+        return;
+    }
+    let sandbox = role();
+    let gc = ["store", "gc", "--keep=0", "--forget"];
+    for number in 0..15 {
+        create(&sandbox, "web.toml", "a", "overlay");
+        fs::remove_dir_all(sandbox.path("lxc/a")).unwrap();
+        let mut command = sandbox.command(sandbox.program_path());
+        let mut cleaning = command.args(gc).stdout(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(number));
+        create(&sandbox, "web.toml", "a", "overlay");
+        assert!(cleaning.wait().unwrap().success());
+        sandbox.run(["store", "gc", "--keep=0"]).exits(0);
+        let config = fs::read_to_string(sandbox.path("lxc/a/config")).unwrap();
+        let tree = config.split("overlay:").nth(1).and_then(|rest| rest.split(':').next()).unwrap();
+        assert!(Path::new(tree).join("etc/app").exists(), "after {number} ms: {tree}");
+        fs::remove_dir_all(sandbox.path("lxc/a")).unwrap();
     }
 }

@@ -291,3 +291,25 @@ fn a_run_within_a_run_does_not_wait_for_what_that_makes() {
     let ran = sandbox.chain();
     ran.exits(4).mentions("is built by a run that this is part of");
 }
+
+#[test]
+fn neighbours_that_come_and_go_are_in_no_build_s_way() {
+    if !root() {
+        return;
+    }
+    let sandbox = quick_and_slow();
+    fs::create_dir(sandbox.path("lxc")).unwrap_or_default();
+    let script = "while ! test -e ../stop; do mkdir sib; : >sib/config; rm -rf sib; done";
+    let mut neighbours = sandbox.command("sh");
+    let mut neighbours =
+        neighbours.args(["-c", script]).current_dir(sandbox.path("lxc")).spawn().unwrap();
+    for number in 0..30 {
+        let name = format!("c{number}");
+        let words = ["create", "m.toml", "--rebuild", "--storage=overlay", "--name", &name];
+        let ran = sandbox.run(words.into_iter().chain(["--lxcpath", "../lxc"]));
+        ran.exits(0);
+        assert!(!ran.stderr().contains("not used"), "{}", ran.stderr());
+    }
+    fs::write(sandbox.path("stop"), "").unwrap();
+    neighbours.wait().unwrap();
+}
