@@ -68,7 +68,8 @@ fn root_takes_of_a_user_what_sudo_says_and_no_more() {
     let plan = || lab.call_as_root([lab.program()]).args(["plan", "--storage=none"]).arg(&manifest);
     let told = format!("`{}` belongs to user `{}`", home.display(), user.name);
     let advice = format!(
-        "`{}` is the home of {}: copy it to where only root can write, or let {} call the program by `sudo`",
+        "`{}` is the home of {}: copy the file, and the files that it names, to a directory that only root can \
+         write to, or let {} call the program by `sudo`",
         home.display(),
         user.name,
         user.name
