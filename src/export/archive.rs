@@ -28,6 +28,9 @@ const PIECE: u64 = 16 << 20;
 const WHITEOUT: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
 
+/// The longest name, in bytes, before which that still makes a name.
+const LONGEST_HIDDEN: usize = 255 - WHITEOUT.len();
+
 /// An archive that is being written.
 pub(super) struct Archive<'a, 'tree> {
     pub reader: Reader<'tree>,
@@ -41,6 +44,8 @@ pub(super) struct Archive<'a, 'tree> {
     pub to: &'a mut dyn Write,
     pub warnings: &'a mut Warnings,
     pub interrupt: Interrupt<'a>,
+    /// Whether it is laid over another tree.
+    pub is_over: bool,
 }
 
 /// Writes all steps, and the archive's end.
@@ -53,8 +58,11 @@ pub(super) fn write(archive: &mut Archive<'_, '_>, steps: &[Step<'_>]) -> io::Re
             Step::Put { path, file, link } => {
                 let is_left_out = link.as_ref().is_some_and(|link| left_out.contains(&link[..]))
                     || is_below(path, &left_out);
-                if is_left_out || !archive.put(path, file, link.as_deref())? {
+                if is_left_out {
                     left_out.insert(path);
+                } else if !archive.put(path, file, link.as_deref())? {
+                    left_out.insert(path);
+                    archive.hide(path)?;
                 }
             }
             // What could not be written below cannot be there.
@@ -185,6 +193,15 @@ impl Archive<'_, '_> {
         let mode = if matches!(kind, Kind::Symlink(_)) { 0o777 } else { file.mode };
         let (uid, gid, attributes) = (file.uid, file.gid, &attributes[..]);
         write_header(&Member { name: &name, kind, mode, uid, gid, time, attributes }, self.to)
+    }
+
+    /// Hides what the tree below may have at the path of what cannot be written.
+    fn hide(&mut self, path: &[u8]) -> io::Result<()> {
+        let name = name_of(path);
+        if !self.is_over || name.starts_with(WHITEOUT) || name.len() > LONGEST_HIDDEN {
+            return Ok(());
+        }
+        self.mark(directory_of(path), &[WHITEOUT, name].concat())
     }
 
     /// Writes an empty file that says something of a directory.

@@ -142,6 +142,7 @@ impl Image {
             to,
             warnings,
             interrupt,
+            is_over: base.is_some(),
         };
         write(&mut archive, &steps(base, listing, self.latest))
     }

@@ -20,7 +20,7 @@ echo hi >usr/bin/a; chmod 4755 usr/bin/a; ln usr/bin/a usr/bin/b; ln -s a usr/bi
 setfattr -n user.y -v "$(printf 'a\n=b')" usr/bin/a; setfacl -m u:1234:r usr/bin/a
 setfacl -d -m g:77:rwx d; setfattr -n user.dir -v 1 d
 mkfifo d/f; truncate -s 20M var/log/hole; touch -d '1969-12-31 23:59:58.5' srv
-touch d/sub/x d/sub/y d/gone d/becomes "d/$(printf 'n%.0s' $(seq 255))" "opaque/$(printf 'o%.0s' $(seq 252))" opaque/stays
+touch usr/turns d/sub/x d/sub/y d/gone d/becomes "d/$(printf 'n%.0s' $(seq 255))" "opaque/$(printf 'o%.0s' $(seq 252))" opaque/stays
 ln -s "$(printf 'long/%.0s' $(seq 300))" d/long
 mknod dev/null c 1 3; mknod d/device c 5 1; touch d/.wh.mine
 python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("d/socket")'
@@ -40,7 +40,7 @@ store = true
 post = '''
 cd "$LXC_ROOTFS"; rm d/gone usr/bin/c; rm -r d/sub; mkdir d/sub; ln usr/bin/a usr/bin/z
 rm d/nnnn* opaque/oooo*; mv srv srv2; rm -r odd*; echo no >"$(printf 'odd\n\377')"
-rm d/becomes; mkdir d/becomes; echo more >>etc/app; chmod 700 d
+rm d/becomes; mkdir d/becomes; rm usr/turns; mknod usr/turns c 5 1; echo more >>etc/app; chmod 700 d
 '''
 "#;
 
@@ -124,7 +124,7 @@ fn an_image_unpacks_to_what_is_stored() {
     let ran = sandbox.run(["build", "m.toml", "-o", "oci:../image:web", "-o", "tar:../web.tar"]);
     ran.exits(0).shows("written to ../image\n");
     ran.mentions("no archive can hold a socket: /d/socket\n");
-    ran.mentions("device nodes are left out: /d/device\n");
+    ran.mentions("device nodes are left out: /d/device, /usr/turns\n");
     ran.mentions("no archive can hold a name that begins with `.wh.`: /d/.wh.mine\n");
     let at = sandbox.path("");
     judge(&["umoci", "unpack", "--image", "image:web", "bundle"], &at);
