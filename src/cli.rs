@@ -10,6 +10,8 @@ mod init;
 mod install;
 mod layer;
 mod load;
+mod lock;
+mod lock_file;
 mod manual;
 mod mapping;
 mod output;
@@ -81,6 +83,7 @@ pub fn main() -> ExitCode {
         Verb::Validate(arguments) => validate::main(&arguments),
         Verb::Create(arguments) => create::main(arguments),
         Verb::Build(arguments) => build::main(&arguments),
+        Verb::Lock(arguments) => lock::main(&arguments),
         Verb::Shell(arguments) => shell::main(&arguments),
         Verb::Doctor(arguments) => doctor::main(&arguments),
         Verb::Layer(verb) => layer::main(&verb),

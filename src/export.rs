@@ -6,6 +6,7 @@
 //! one.
 
 mod archive;
+mod digested;
 mod gzip;
 mod image;
 mod oci;

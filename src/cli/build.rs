@@ -8,7 +8,7 @@ use super::arguments::BuildArguments;
 use super::create::{Shell, enter};
 use super::mapping::{IN_PIECES, Mapping};
 use super::prepare::Prepared;
-use super::request::{Request, check, target, wanted, wanted_since};
+use super::request::{LockUse, Request, check, target, wanted, wanted_since};
 use super::run::{Options, run};
 use super::start::InitialConfig;
 use super::{load, output};
@@ -67,6 +67,7 @@ fn build(arguments: &BuildArguments) -> Result<u8, String> {
             config: start.config(&target.rootfs),
             ids: start.ids(&caller),
             wanted,
+            lock: LockUse::Ignore.unless(arguments.locked),
             target,
         })
     });

@@ -220,6 +220,10 @@ impl<'a> Run<'a> {
         if wanted.needs_store() {
             let subject = Subject { layer: layer.name.clone(), doing: Doing::Store };
             let failure = |reason: String| Failure::of(status::STORE, subject, &layer.at, reason);
+            if wanted.locked {
+                let hint = "`--from` pulls it from a registry; without `--locked` it is built";
+                return Err(Box::new(failure(why.to_owned()).hint(hint)));
+            }
             return Err(Box::new(match wanted.mode {
                 StorageMode::Fill => failure(format!("cannot keep it: {why}")),
                 _ => failure(format!("cannot have an overlay: {why}"))

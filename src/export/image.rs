@@ -2,15 +2,17 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use super::archive::{Archive, write};
+use super::digested::Digested;
 use super::output::Output;
 use super::target::{Target, TargetKind};
 use super::{archive, oci};
 use crate::cache::Names;
+use crate::digest::Digest;
 use crate::host::files;
 use crate::plan::{self, EntryId};
 use crate::store::{Entry, Pin, Pinned, Store, stored_marks};
@@ -145,6 +147,15 @@ impl Image {
             is_over: base.is_some(),
         };
         write(&mut archive, &steps(base, listing, self.latest))
+    }
+
+    /// Returns the digest of what a layer lays over the one below: of the archive that
+    /// [`Self::write_layer`] writes.
+    pub(crate) fn content(&self, layer: usize, interrupt: Interrupt<'_>) -> io::Result<Digest> {
+        let mut to = BufWriter::with_capacity(1 << 20, Digested::new(io::sink()));
+        self.write_layer(layer, &mut to, &mut Warnings::default(), interrupt)?;
+        let digested = to.into_inner().map_err(io::IntoInnerError::into_error)?;
+        Ok(digested.digest.finish())
     }
 
     /// Returns the lines of config that its layers have written.

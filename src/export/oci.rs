@@ -1,7 +1,7 @@
 //! Writes an image into an OCI layout: one layer for each that is stored.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
@@ -11,11 +11,12 @@ use rustix::io::Errno;
 use serde_json::{Value, json};
 
 use super::archive::create_beside;
+use super::digested::Digested;
 use super::gzip::Gzip;
 use super::image::{Image, Warnings};
 use super::oci_config::{self, LayerBlob};
 use super::output::Output;
-use crate::digest::{Digest, Hasher};
+use crate::digest::Digest;
 use crate::host::clock;
 use crate::host::files;
 use crate::tree::Interrupt;
@@ -99,33 +100,6 @@ fn write_layer(
     let diff_id = digest.finish();
     let Digested { digest, size, .. } = gzip.finish()?;
     Ok((digest.finish(), size, diff_id))
-}
-
-/// Digests what it hands on.
-#[derive(Debug)]
-struct Digested<W> {
-    to: W,
-    digest: Hasher,
-    size: u64,
-}
-
-impl<W> Digested<W> {
-    fn new(to: W) -> Self {
-        Self { to, digest: Hasher::default(), size: 0 }
-    }
-}
-
-impl<W: Write> Write for Digested<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.to.write(bytes)?;
-        self.digest.update(&bytes[..written]);
-        self.size += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.to.flush()
-    }
 }
 
 fn hex(digest: Digest) -> String {

@@ -42,7 +42,7 @@ impl Output {
     }
 
     /// Returns the owner and the mode of a file.
-    pub(super) fn ownership(self) -> Ownership {
+    pub(crate) fn ownership(self) -> Ownership {
         let (uid, gid) = self.owner.unwrap_or((geteuid().as_raw(), getegid().as_raw()));
         Ownership { uid, gid, mode: 0o666 & !self.mask.as_raw_mode() }
     }
