@@ -23,7 +23,7 @@ pub(super) use session::Session;
 
 use super::failure::{Failure, status};
 use super::observe::{Doing, Event, Subject};
-use super::{Handed, Run};
+use super::{Handed, Run, full_disk};
 use crate::cache::{
     Cache, CacheAct, CheckSees, Index, Ladder, LadderContext, Planned, Progress, Wanted,
 };
@@ -305,9 +305,5 @@ impl<'a> Run<'a> {
 fn fault(layer: &Layer, what: &str, error: &io::Error) -> Box<Failure> {
     let subject = Subject { layer: layer.name.clone(), doing: Doing::Store };
     let failure = Failure::of(status::STORE, subject, &layer.at, format!("{what}: {error}"));
-    Box::new(if files::is_full(error) {
-        failure.hint("`layered-template store gc --keep=0` removes all that no container uses")
-    } else {
-        failure
-    })
+    Box::new(if files::is_full(error) { failure.hint(full_disk::HINT) } else { failure })
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use super::super::failure::Failure;
+use super::super::full_disk;
 use super::super::workspace::Workspace;
 use super::super::{Handed, KeptRootfs, Run, config};
 use super::fault;
@@ -95,22 +96,7 @@ impl<'a> Run<'a> {
         let name = &self.workspace.target.name;
         result.map_err(|failure| {
             let reason = failure.reason.replace(PLACEHOLDER, name);
-            let hint = match failure.hint {
-                None if failure.signal().is_none() => full_store(top),
-                hint => hint,
-            };
-            Box::new(Failure { reason, hint, ..*failure })
+            Box::new(full_disk::of_store(Failure { reason, ..*failure }, top))
         })
     }
-}
-
-/// Says so, where the disk is full on which a layer is built: it is not the container's.
-fn full_store(top: &Path) -> Option<String> {
-    files::is_on_full_disk(top).ok()?.then(|| {
-        format!(
-            "the disk of the layer store, `{}`, is full; `layered-template store gc --keep=0` removes all that \
-             no container uses",
-            top.display()
-        )
-    })
 }
