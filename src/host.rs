@@ -25,6 +25,7 @@ pub(crate) mod lxc_version;
 pub(crate) mod lxcpath;
 pub(crate) mod machine;
 pub(crate) mod mounts;
+pub(crate) mod new_file;
 pub(crate) mod output;
 pub(crate) mod privacy;
 pub(crate) mod program;
