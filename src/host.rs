@@ -27,6 +27,7 @@ pub(crate) mod machine;
 pub(crate) mod mounts;
 pub(crate) mod new_file;
 pub(crate) mod output;
+pub(crate) mod passage;
 pub(crate) mod privacy;
 pub(crate) mod program;
 pub(crate) mod rootfs;

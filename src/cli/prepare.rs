@@ -13,6 +13,7 @@ use crate::chain::Chain;
 use crate::diagnostic::Report;
 use crate::digest::Stamp;
 use crate::host::caller::Caller;
+use crate::host::passage::{self, Passer};
 use crate::observe::base_inputs;
 use crate::observe::probe::Probe;
 use crate::plan::{self, Facts, Plan, StorageMode};
@@ -103,7 +104,11 @@ impl Request {
         let (inputs, readings) = base_inputs::observe((chain, plan), facts, &recall);
         let clone_hook =
             clone_hook().map_err(|error| format!("this program cannot find itself: {error}"))?;
-        let host = OverlayHost { trees: store.trees(), is_mapped: *is_mapped, clone_hook };
+        let trees = store.trees();
+        let closed = store::ids_of(map)
+            .flatten()
+            .and_then(|ids| passage::closed_to(Some(Passer::root_of(ids, &caller)), &trees));
+        let host = OverlayHost { trees, is_mapped: *is_mapped, closed, clone_hook };
         let observed = Observed { inputs, readings, host, config: self.config.clone() };
         let cache = cache::cache(plan, (chain, &twin), facts, self.wanted, observed)
             .map_err(|fault| fault.to_string())?;
