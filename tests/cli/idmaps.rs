@@ -144,6 +144,7 @@ fn an_overlay_that_root_of_the_container_cannot_reach_is_refused() {
     let [program, rest @ ..] = namespace.words();
     let mut command = sandbox.command(program);
     command.args(rest).arg(sandbox.program_path()).arg("doctor");
+    command.env("LAYERED_TEMPLATE_STORE", closed.join("other"));
     let doctor = sandbox.ran(command);
     doctor
         .exits(1)
