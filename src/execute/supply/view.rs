@@ -35,10 +35,11 @@ impl<'a> Run<'a> {
                 })?;
                 drop(build);
             }
-            Err(error) if self.fills() => {
+            Err(error) if self.fills() && error.kind() != io::ErrorKind::Interrupted => {
                 return Err(fault(layer, "cannot be shown to its checks", &error));
             }
             Err(error) => {
+                self.heard(&error)?;
                 if session.progress.installed {
                     self.note(&format!(
                         "the checks of layer `{}` see all of the container: it cannot be shown as the \
@@ -53,10 +54,10 @@ impl<'a> Run<'a> {
     }
 
     /// Makes what the container would be if nothing stood outside of so many slots.
-    fn view(&self, session: &Session<'a>, within: usize) -> io::Result<(Build, Workspace)> {
+    fn view(&mut self, session: &Session<'a>, within: usize) -> io::Result<(Build, Workspace)> {
         let entry = Entry::read(&session.store, session.entry_within(within)?)?;
-        let own = &self.workspace.target;
-        let target = Target { rootfs: own.path.join("rootfs"), ..own.clone() };
+        let own = self.workspace.target.clone();
+        let target = Target { rootfs: own.path.join("rootfs"), ..own };
         let contents = entry.contents();
         let names = Names::of(&contents.lxcpaths, &target);
         let on = if entry.whiteout.is_some() { BuildOn::Copy } else { BuildOn::Overlay };
