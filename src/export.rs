@@ -12,6 +12,7 @@ mod image;
 mod oci;
 mod oci_config;
 mod output;
+mod room;
 mod tar;
 mod target;
 

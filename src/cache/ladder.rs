@@ -189,7 +189,7 @@ impl Maker<'_> {
         }
         if wanted.mode == StorageMode::Overlay
             && !self.progress.installed
-            && let Some(why) = no_overlay(self.context.config, &self.cache.container)
+            && let Some(why) = no_overlay(self.context.config, self.cache)
         {
             self.push(CacheAct::Refuse { why });
         }

@@ -117,6 +117,8 @@ pub struct OverlayHost {
     pub trees: PathBuf,
     /// Whether the overlay is mounted in a user namespace, where it needs an option of its own.
     pub is_mapped: bool,
+    /// A directory that leads to the trees, and that root of the container cannot pass.
+    pub closed: Option<PathBuf>,
     /// The hook that tells the store of copies and snapshots.
     pub clone_hook: Option<String>,
 }

@@ -39,6 +39,14 @@ pub(super) fn main(arguments: &BuildArguments) -> u8 {
 
 fn build(arguments: &BuildArguments) -> Result<u8, String> {
     check(None, &arguments.args)?;
+    let targets = arguments.output.iter().map(|text| {
+        let target = Target::parse(text).and_then(|target| target.has_room().map(|()| target));
+        target.map_err(|why| format!("`--output={}`: {why}", text.display()))
+    });
+    let targets: Vec<Target> = targets.collect::<Result<_, _>>()?;
+    if !targets.is_empty() && arguments.manifests.len() != 1 {
+        return Err("`--output` needs a single manifest".to_owned());
+    }
     let output_as = Output::observe();
     let caller = Caller::observe();
     let start = InitialConfig::read(arguments.config.as_deref(), &caller)?;
@@ -76,13 +84,6 @@ fn build(arguments: &BuildArguments) -> Result<u8, String> {
         Ok(roles) => roles,
         Err(status) => return Ok(status),
     };
-    let targets = arguments.output.iter().map(|text| {
-        Target::parse(text).map_err(|why| format!("`--output={}`: {why}", text.display()))
-    });
-    let targets: Vec<Target> = targets.collect::<Result<_, _>>()?;
-    if !targets.is_empty() && roles.len() != 1 {
-        return Err("`--output` needs a single manifest".to_owned());
-    }
     enter(start.mapping)?;
     // One that comes between two runs is heard when the next begins, which ends at it.
     let mut signals =

@@ -16,6 +16,7 @@ use crate::diagnostic::Report;
 use crate::digest::Stamp;
 use crate::execute::status;
 use crate::host::caller::Caller;
+use crate::host::passage::{self, Passer};
 use crate::lock::{Held, Lock, RoleInputs};
 use crate::observe::base_inputs;
 use crate::observe::probe::Probe;
@@ -177,7 +178,11 @@ impl Request {
         let (inputs, readings) = base_inputs::observe((chain, plan), facts, &recall);
         let clone_hook =
             clone_hook().map_err(|error| format!("this program cannot find itself: {error}"))?;
-        let host = OverlayHost { trees: store.trees(), is_mapped: *is_mapped, clone_hook };
+        let trees = store.trees();
+        let closed = store::ids_of(map)
+            .flatten()
+            .and_then(|ids| passage::closed_to(Some(Passer::root_of(ids, &caller)), &trees));
+        let host = OverlayHost { trees, is_mapped: *is_mapped, closed, clone_hook };
         let observed = Observed { inputs, readings, host, config: self.config.clone() };
         let cache = cache::cache(plan, (chain, &twin), facts, self.wanted, observed)
             .map_err(|fault| fault.to_string())?;

@@ -1,8 +1,8 @@
 //! Writes an image into an OCI layout: one layer for each that is stored.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufWriter};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,15 +10,16 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use serde_json::{Value, json};
 
-use super::archive::create_beside;
 use super::digested::Digested;
 use super::gzip::Gzip;
 use super::image::{Image, Warnings};
 use super::oci_config::{self, LayerBlob};
 use super::output::Output;
+use super::room::{BLOBS, LAYOUT};
 use crate::digest::Digest;
 use crate::host::clock;
 use crate::host::files;
+use crate::host::new_file::NewFile;
 use crate::tree::Interrupt;
 
 /// The largest index that is read, in bytes.
@@ -33,8 +34,8 @@ pub(super) fn write(
     warnings: &mut Warnings,
     interrupt: Interrupt<'_>,
 ) -> io::Result<()> {
-    let blobs = layout.join("blobs/sha256");
-    for path in [layout, &layout.join("blobs"), &blobs] {
+    let blobs = layout.join(BLOBS).join("sha256");
+    for path in [layout, &layout.join(BLOBS), &blobs] {
         output.make_directory(path)?;
     }
     // Whoever else writes into it has other tags to add.
@@ -50,19 +51,15 @@ pub(super) fn write(
         Err(error) => return Err(error),
     };
     let mut layers = Vec::new();
+    let into = files::open_directory(&blobs)?;
     for (number, (entry, _)) in image.layers.iter().enumerate() {
-        let (file, temporary) = create_beside(&blobs.join("layer"))?;
         let created = clock::format(image.made_at(number));
         let by = entry.made.slot.replace('`', "");
-        let layer = write_layer(image, number, file, output, warnings, interrupt)
-            .and_then(|(digest, size, diff_id)| {
-                fs::rename(&temporary, blobs.join(hex(digest)))?;
-                Ok(LayerBlob { digest, size, diff_id, created, by })
-            })
-            .inspect_err(|_| {
-                let _ = fs::remove_file(&temporary);
-            })?;
-        layers.push(layer);
+        let new = NewFile::create(into.as_fd(), output.mode())?;
+        let (digest, size, diff_id) =
+            write_layer(image, number, new.file(), output, warnings, interrupt)?;
+        new.put(hex(digest).as_ref())?;
+        layers.push(LayerBlob { digest, size, diff_id, created, by });
     }
     let put = |value: &Value| -> io::Result<(Digest, u64)> {
         let text = serde_json::to_vec(value)?;
@@ -73,9 +70,9 @@ pub(super) fn write(
     let config = put(&oci_config::config(image.arch(), &layers, &image.config()))?;
     let manifest = put(&oci_config::manifest(config, &layers))?;
     let version = serde_json::to_vec(&json!({ "imageLayoutVersion": "1.0.0" }))?;
-    replace(layout, "oci-layout", &version, output)?;
+    replace(layout, LAYOUT, &version, output)?;
     // Nobody finds the image before it is whole, on the disk.
-    rustix::fs::syncfs(files::open_directory(&blobs)?)?;
+    rustix::fs::syncfs(&into)?;
     let index = serde_json::to_vec(&oci_config::index(before, tag, manifest))?;
     replace(layout, "index.json", &index, output)?;
     File::open(layout)?.sync_all()
@@ -86,12 +83,12 @@ pub(super) fn write(
 fn write_layer(
     image: &Image,
     number: usize,
-    file: File,
+    file: &File,
     output: Output,
     warnings: &mut Warnings,
     interrupt: Interrupt<'_>,
 ) -> io::Result<(Digest, u64, Digest)> {
-    output.give(&file)?;
+    output.give(file)?;
     let gzip = Gzip::new(Digested::new(file))?;
     let mut to = BufWriter::with_capacity(1 << 20, Digested::new(gzip));
     image.write_layer(number, &mut to, warnings, interrupt)?;
