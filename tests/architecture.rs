@@ -33,7 +33,7 @@ const MAY_USE: [(&str, &str); 22] = [
     ("plan", "shell digest source diagnostic lxc manifest chain"),
     ("cache", "shell digest lxc manifest chain plan"),
     ("lock", "shell digest source diagnostic manifest chain plan cache"),
-    ("record", "shell digest source diagnostic lxc plan"),
+    ("record", "shell digest source diagnostic lxc chain plan"),
     ("host", "shell digest source diagnostic lxc"),
     ("observe", "layers shell digest source diagnostic lxc manifest chain plan cache host"),
     ("tree", "shell digest host"),

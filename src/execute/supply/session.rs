@@ -10,15 +10,16 @@ use super::super::{Handed, Run, config};
 use super::filled::Filled;
 use crate::cache::{
     BuildBase, Cache, CacheAct, CachePlan, Fault, Index, Ladder, LadderContext, Limit, Planned,
-    Progress, Slot,
+    Progress, Slot, SlotKind,
 };
 use crate::host::caller::Caller;
+use crate::host::clock;
 use crate::host::contain;
 use crate::host::rootfs::Rootfs;
 use crate::host::{template, userns};
 use crate::manifest::LayerName;
 use crate::plan::{EntryId, Layer, Plan, StorageMode};
-use crate::record;
+use crate::record::{self, SuppliedBy, Supply};
 use crate::store::{self, Entry, Overlay, Pin, Pinned, Store};
 
 /// A run's use of the store.
@@ -245,6 +246,27 @@ impl<'a> Session<'a> {
         let found = found.filter(|(filled, _)| filled.took.is_none());
         let oldest = found.max_by_key(|(filled, _)| self.index.age(filled.entry.key))?;
         self.index.dated(oldest.1, oldest.0.entry.key)
+    }
+
+    /// Returns where each stored layer came from.
+    pub(super) fn supplies(&self) -> record::Supplies {
+        let mut supplies = record::Supplies::default();
+        if !self.progress.installed {
+            return supplies;
+        }
+        for (filled, slot) in self.filled.iter().zip(&self.cache.slots) {
+            let by = if filled.took.is_some() { SuppliedBy::Build } else { SuppliedBy::Store };
+            let took = filled.took.filter(|_| clock::given().is_none());
+            let entry = filled.entry.to_string();
+            let supply = Supply { by, entry, took_ms: took.map(record::milliseconds) };
+            match slot.kind {
+                SlotKind::Upstream => supplies.template = Some(supply),
+                SlotKind::Layer => {
+                    supplies.layers.insert(filled.layer.clone(), supply);
+                }
+            }
+        }
+        supplies
     }
 
     /// Returns what the container has of the store.
