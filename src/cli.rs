@@ -4,6 +4,7 @@ mod arguments;
 mod at_work;
 mod build;
 mod clone_hook;
+mod containers;
 mod create;
 mod doctor;
 mod init;
@@ -23,6 +24,7 @@ mod request;
 mod run;
 mod schema;
 mod shell;
+mod show;
 mod start;
 mod store;
 mod template;
@@ -85,6 +87,8 @@ pub fn main() -> ExitCode {
         Verb::Build(arguments) => build::main(&arguments),
         Verb::Lock(arguments) => lock::main(&arguments),
         Verb::Shell(arguments) => shell::main(&arguments),
+        Verb::Status(arguments) => containers::main(&arguments),
+        Verb::Show(arguments) => show::main(&arguments),
         Verb::Doctor(arguments) => doctor::main(&arguments),
         Verb::Layer(verb) => layer::main(&verb),
         Verb::Store(verb) => store::main(&verb),

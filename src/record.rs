@@ -3,7 +3,10 @@
 //! These types are a format, not the program's own values: what is read back later must not change
 //! with them. A field is added with a new [`FORMAT`]; none changes its meaning.
 
+mod comparison;
+
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
@@ -237,6 +240,17 @@ pub(crate) enum FileKind {
     Remove,
 }
 
+impl fmt::Display for FileKind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::File => "file",
+            Self::Directory => "directory",
+            Self::Symlink => "symlink",
+            Self::Remove => "remove",
+        })
+    }
+}
+
 /// What is known of a run when it has ended, besides its plan.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Outcome {
@@ -253,6 +267,11 @@ pub(crate) struct Outcome {
 }
 
 impl Record {
+    /// Returns how the container uses the layer store.
+    pub(crate) fn storage(&self) -> StorageMode {
+        self.stored.as_ref().map_or(StorageMode::None, |stored| stored.storage)
+    }
+
     /// Reads one, of this format or an older one.
     ///
     /// # Errors
@@ -429,7 +448,11 @@ fn file(drop: &plan::FileDrop, files: &mut Vec<File>) {
             files.push(File { kind: FileKind::Symlink, target: Some(target.clone()), ..none });
         }
         Content::Directory { mode } => {
-            files.push(File { kind: FileKind::Directory, mode: mode.map(|mode| mode.to_string()), ..none });
+            files.push(File {
+                kind: FileKind::Directory,
+                mode: mode.map(|mode| mode.to_string()),
+                ..none
+            });
         }
         Content::Remove => files.push(File { kind: FileKind::Remove, ..none }),
         Content::Tree { mode: given, entries, .. } => {

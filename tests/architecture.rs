@@ -35,7 +35,7 @@ const MAY_USE: [(&str, &str); 22] = [
     ("lock", "shell digest source diagnostic manifest chain plan cache"),
     ("record", "shell digest source diagnostic lxc chain plan"),
     ("host", "shell digest source diagnostic lxc"),
-    ("observe", "layers shell digest source diagnostic lxc manifest chain plan cache host"),
+    ("observe", "layers shell digest source diagnostic lxc manifest chain plan cache record host"),
     ("tree", "shell digest host"),
     ("store", "shell digest lxc plan cache record host tree"),
     ("export", "shell digest lxc plan cache host tree store"),

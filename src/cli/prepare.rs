@@ -74,6 +74,16 @@ impl Request {
         Ok(prepared)
     }
 
+    /// Makes the plan as [`Self::prepare`] does, and tells nobody.
+    ///
+    /// # Errors
+    ///
+    /// With what is wrong, where the manifest cannot be used.
+    pub(super) fn look(&self, loaded: &Loaded) -> Result<Prepared, Report> {
+        let mut report = Report::default();
+        self.try_prepare(loaded, None, &mut report).ok_or(report)
+    }
+
     /// Reads the lock, where it is for something.
     fn lock_file(&self, report: &mut Report) -> Result<Option<LockFile>, u8> {
         match self.lock {

@@ -18,6 +18,7 @@ use crate::plan::EntryId;
 use crate::shell;
 use crate::store::{self, Garbage, GcRoot, Pinned, Referrers, Removed, Retention, Store};
 use crate::tree;
+pub(super) use list::age;
 use list::{ShownNames, list};
 
 /// The exit status of findings.
@@ -376,7 +377,7 @@ fn is_given(id: EntryId, given: &[String]) -> bool {
 }
 
 /// Shows a number of bytes to two digits or so.
-fn bytes(bytes: u64) -> String {
+pub(super) fn bytes(bytes: u64) -> String {
     let mut value = bytes;
     for unit in ["B", "KiB", "MiB", "GiB"] {
         if value < 10_000 {

@@ -151,7 +151,7 @@ fn line(
 }
 
 /// Shows a number of seconds in its largest unit.
-fn age(seconds: u64) -> String {
+pub(in crate::cli) fn age(seconds: u64) -> String {
     let (count, unit) = crate::cache::in_largest_unit(seconds);
     format!("{count}{}", &unit[..1])
 }
