@@ -50,7 +50,7 @@ fn layer_store() -> Vec<Finding> {
             format!("or set {}; until then each create builds all layers", store::VARIABLE);
         return vec![fault(Verdict::Warn, SUBJECT, store::NO_DIRECTORY, advice)];
     };
-    match store::check(&top, caller.uid) {
+    match store::check(&top, store::owner(&caller)) {
         Ok(()) => {
             let mut findings = doctor::filesystem(&top, SUBJECT);
             findings.extend(closed(&caller, &top));

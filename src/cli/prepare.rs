@@ -89,10 +89,7 @@ impl Request {
             return Err("it cannot be bound for a container of another name".to_owned());
         };
         let caller = Caller::observe();
-        if store::is_variable_ignored() {
-            let variable = store::VARIABLE;
-            output::say(&format!("warning: `{variable}` is not an absolute path, and is ignored"));
-        }
+        warn_of_variable();
         let top = store::directory(&caller).ok_or_else(|| store::NO_DIRECTORY.to_owned())?;
         // Behind an id map the caller has the id that stands for it there.
         let behind = self.target.mapped.filter(|_| caller.map.is_some());
@@ -131,6 +128,14 @@ impl Prepared {
             Some(store) => store.ladder(&self.plan.manifest.absolute, &mut index, ask),
             None => ask(&index),
         }
+    }
+}
+
+/// Tells that the variable for the place of the store is of no use.
+pub(super) fn warn_of_variable() {
+    if store::is_variable_ignored() {
+        let variable = store::VARIABLE;
+        output::say(&format!("warning: `{variable}` is not an absolute path, and is ignored"));
     }
 }
 

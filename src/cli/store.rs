@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
 use super::arguments::{GcArguments, ReportFormat, StoreVerb};
+use super::prepare::warn_of_variable;
 use super::{output, request};
 use crate::execute::status;
 use crate::host::caller::Caller;
@@ -35,7 +36,22 @@ pub(super) fn main(verb: &StoreVerb) -> u8 {
         output::error(store::NO_DIRECTORY, None);
         return status::STORE;
     };
-    let maps = Store::maps(&top);
+    warn_of_variable();
+    let unused = store::check(&top, store::owner(&caller)).err();
+    let maps = match Store::maps(&top) {
+        Ok(maps) => maps,
+        Err(error) => {
+            let why = unused.unwrap_or(error);
+            output::error(&format!("the layer store {} cannot be read: {why}", shown(&top)), None);
+            return status::STORE;
+        }
+    };
+    if let Some(why) = unused {
+        output::say(&format!(
+            "warning: no run of yours uses the layer store {}: {why}",
+            shown(&top)
+        ));
+    }
     if let StoreVerb::Verify { entries } | StoreVerb::Remove { entries, .. } = verb
         && let Some(fault) = unknown(&ShownNames::of(&top, &maps), entries)
     {

@@ -31,7 +31,7 @@ const LIST: &str = "system.posix_acl_access";
 
 /// What a user namespace shows of ids that are none of its own. Source: `DEFAULT_OVERFLOWUID` in
 /// `linux/highuid.h`.
-const UNKNOWN: u32 = 65534;
+pub(crate) const UNKNOWN: u32 = 65534;
 
 /// How files are opened: a fifo is not waited for.
 const READ: OFlags =
