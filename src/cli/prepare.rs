@@ -59,6 +59,11 @@ impl Request {
         let chain = chain?;
         let (facts, faults) = Probe::new(&self.trust).all(&chain, &self.target.args);
         report.extend(faults);
+        if let Some(lxcpath) = self.target.path.parent()
+            && let Ok(Some(untrusted)) = self.trust.look(lxcpath)
+        {
+            report.push(untrusted.of_lxcpath(lxcpath));
+        }
         let facts = facts.filter(|_| !report.has_errors())?;
         let plan = plan::build(&chain, self.target.clone(), &facts)
             .map_err(|faults| report.extend(faults))
