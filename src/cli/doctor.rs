@@ -35,7 +35,7 @@ pub(super) fn main(arguments: &DoctorArguments) -> u8 {
             }
             Ok(())
         }),
-        ReportFormat::Json => output::printed_data(status, |to| {
+        ReportFormat::Json => output::printed_json(status, |to| {
             serde_json::to_writer_pretty(&mut *to, &findings)?;
             to.write_all(b"\n")
         }),

@@ -120,7 +120,7 @@ pub(super) fn list(
             users: users.iter().map(|path| path.display().to_string()).collect(),
         };
         match format {
-            ReportFormat::Json => output::print_data(|to| {
+            ReportFormat::Json => output::print_json(|to| {
                 serde_json::to_writer(&mut *to, &shown)?;
                 to.write_all(b"\n")
             }),
