@@ -122,6 +122,16 @@ pub(super) fn print_data(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -
     }
 }
 
+/// Returns how many columns there are for a line: those of the terminal, or as many as every terminal has.
+pub(super) fn columns() -> usize {
+    let terminal = rustix::termios::tcgetwinsize(rustix::stdio::stdout());
+    let columns = terminal.map_or(0, |size| usize::from(size.ws_col));
+    if columns == 0 { LEAST_COLUMNS } else { columns }
+}
+
+/// How many columns every terminal has.
+const LEAST_COLUMNS: usize = 80;
+
 /// Writes JSON, in which nothing can drive a terminal that shows it.
 pub(super) fn print_json(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     print_data(|to| write(&mut Json(to)))

@@ -248,14 +248,7 @@ fn clean(
     }
     let since = older_than.map(|age| request::ago(age.into()).unwrap_or(0));
     let garbage = Garbage::find(store, &users, Retention { keep, since })?;
-    for root in &garbage.quarantined {
-        let (config, id) = (shown(&root.config), names.name(root.entry));
-        let what = if root.config.exists() { "uses something else now" } else { "is gone" };
-        output::say(&format!(
-            "{config} {what}; {id}, which it used, stays for a day: if the container was moved, \
-             `--lxcpath DIR` finds it; `--forget` removes {id} now"
-        ));
-    }
+    tell_of_missed(&garbage.quarantined, names);
     if dry_run {
         return forecast(store, &garbage, names);
     }
@@ -276,6 +269,32 @@ fn clean(
         output::error(&format!("what nobody needs cannot be removed: {error}"), None);
     }
     Ok(if cleaned.stuck.is_empty() { 0 } else { status::STORE })
+}
+
+/// Tells of containers that are not where they were made, and keep what they stood on for a day.
+fn tell_of_missed(missed: &[GcRoot], names: &ShownNames) {
+    let advice = "`--lxcpath DIR` finds it; `--forget` removes";
+    match missed {
+        [] => {}
+        [root] => {
+            let (config, id) = (shown(&root.config), names.name(root.entry));
+            let what = if root.config.exists() { "uses something else now" } else { "is gone" };
+            output::say(&format!(
+                "{config} {what}; {id}, which it used, stays for a day: if the container was moved, {advice} \
+                 {id} now"
+            ));
+        }
+        several => {
+            let configs = several.iter().take(MOST_NAMES).map(|root| shown(&root.config));
+            let configs = configs.collect::<Vec<_>>().join(", ");
+            let more = if several.len() > MOST_NAMES { ", ..." } else { "" };
+            output::say(&format!(
+                "{} containers are gone or use something else now; what they used stays for a day: if one was \
+                 moved, {advice} it now ({configs}{more})",
+                several.len()
+            ));
+        }
+    }
 }
 
 /// Fails where it is not known any more what containers stand on.
