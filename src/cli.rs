@@ -42,9 +42,7 @@ use arguments::{Cli, Verb};
 use crate::execute::status;
 use crate::host::inheritance;
 use crate::host::set_id::Given;
-
-/// The name that makes the program a template: `lxc-create -t layered-template` looks for it.
-const TEMPLATE_NAME: &str = "lxc-layered-template";
+use crate::host::template::OWN_NAME;
 
 /// Runs the program.
 pub fn main() -> ExitCode {
@@ -102,7 +100,7 @@ pub fn main() -> ExitCode {
 
 /// Tells whether LXC calls: by the template's name, or by the words that it always begins with.
 fn is_template_call(name: &OsStr, words: &[OsString]) -> bool {
-    let by_name = Path::new(name).file_name().is_some_and(|name| name == TEMPLATE_NAME);
+    let by_name = Path::new(name).file_name().is_some_and(|name| name == OWN_NAME);
     let by_words = words.first().map(|word| word.as_bytes()).is_some_and(|word| {
         crate::lxc::call::MARKS.iter().any(|mark| {
             let rest = word.strip_prefix(mark.as_bytes());

@@ -134,6 +134,11 @@ impl Request {
         let known = held_to.and_then(|lock| lock.lock.template_of(&chain));
         let (facts, faults) = Probe::new(&self.trust).knowing(known).all(&chain, &self.target.args);
         report.extend(faults);
+        if let Some(lxcpath) = self.target.path.parent()
+            && let Ok(Some(untrusted)) = self.trust.look(lxcpath)
+        {
+            report.push(untrusted.of_lxcpath(lxcpath));
+        }
         let facts = facts.filter(|_| !report.has_errors())?;
         let plan = plan::build(&chain, self.target.clone(), &facts)
             .map_err(|faults| report.extend(faults))
@@ -173,10 +178,7 @@ impl Request {
             return Err("it cannot be bound for a container of another name".to_owned());
         };
         let caller = Caller::observe();
-        if store::is_variable_ignored() {
-            let variable = store::VARIABLE;
-            output::say(&format!("warning: `{variable}` is not an absolute path, and is ignored"));
-        }
+        warn_of_variable();
         let top = store::directory(&caller).ok_or_else(|| store::NO_DIRECTORY.to_owned())?;
         // Behind an id map the caller has the id that stands for it there.
         let behind = self.target.mapped.filter(|_| caller.map.is_some());
@@ -215,6 +217,14 @@ impl Prepared {
             Some(store) => store.ladder(&self.plan.manifest.absolute, &mut index, ask),
             None => ask(&index),
         }
+    }
+}
+
+/// Tells that the variable for the place of the store is of no use.
+pub(super) fn warn_of_variable() {
+    if store::is_variable_ignored() {
+        let variable = store::VARIABLE;
+        output::say(&format!("warning: `{variable}` is not an absolute path, and is ignored"));
     }
 }
 
