@@ -40,7 +40,7 @@ mod scrub;
 mod sidecar;
 mod stage;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod verify;
 mod work;
 mod write;

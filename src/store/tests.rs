@@ -4,7 +4,7 @@
 //! made in. Each must end alike, and what is stored must be what the copy is.
 
 mod dump;
-mod namespace;
+pub(crate) mod namespace;
 mod operation;
 mod planted;
 mod random;

@@ -1,5 +1,6 @@
 //! Trees that are as bad as trees can be.
 
+mod hostile_layers;
 mod interrupted;
 mod listed;
 mod merged;
@@ -8,6 +9,7 @@ mod relinked;
 mod scratch;
 mod small;
 mod stamped;
+mod tarball;
 mod torture;
 
 use std::fs;
