@@ -13,6 +13,8 @@ mod oci_config;
 mod output;
 mod tar;
 mod target;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use image::Image;
 pub(crate) use output::Output;

@@ -54,6 +54,8 @@ pub(crate) use reader::Reader;
 pub(crate) use relink::relink;
 pub(crate) use remove::remove;
 pub(crate) use stamps::Stamps;
+#[cfg(test)]
+pub(crate) use tests::{overlaid, scratch, torture};
 pub(crate) use unpack::{
     Devices, LeftOut, LeftOutKind, UnpackError, UnpackFault, Unpacked, unpack,
 };

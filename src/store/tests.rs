@@ -5,9 +5,9 @@
 
 mod dump;
 pub(crate) mod namespace;
-mod operation;
-mod planted;
-mod random;
+pub(crate) mod operation;
+pub(crate) mod planted;
+pub(crate) mod random;
 
 use std::fs;
 use std::os::fd::AsFd;

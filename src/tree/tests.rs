@@ -4,13 +4,13 @@ mod hostile_layers;
 mod interrupted;
 mod listed;
 mod merged;
-mod overlaid;
+pub(crate) mod overlaid;
 mod relinked;
-mod scratch;
+pub(crate) mod scratch;
 mod small;
 mod stamped;
 mod tarball;
-mod torture;
+pub(crate) mod torture;
 
 use std::fs;
 use std::os::fd::AsFd;
