@@ -18,4 +18,6 @@ mod tests;
 
 pub(crate) use image::Image;
 pub(crate) use output::Output;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use tar::{Kind, Member, write_end, write_header, write_padding};
 pub(crate) use target::Target;

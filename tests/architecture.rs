@@ -47,7 +47,7 @@ const MAY_USE: [(&str, &str); 21] = [
         "layers shell digest source diagnostic lxc manifest chain plan cache record host observe tree store \
          execute export",
     ),
-    ("fuzz", "digest source diagnostic lxc manifest chain plan tree store"),
+    ("fuzz", "digest source diagnostic lxc manifest chain plan tree store export"),
     ("lib", ""),
     ("main", "cli"),
 ];

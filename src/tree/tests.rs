@@ -1,5 +1,6 @@
 //! Trees that are as bad as trees can be.
 
+mod bombs;
 mod hostile_layers;
 mod interrupted;
 mod listed;
