@@ -12,6 +12,7 @@ mod small;
 mod stamped;
 mod tarball;
 pub(crate) mod torture;
+mod unpacked;
 
 use std::fs;
 use std::os::fd::AsFd;
