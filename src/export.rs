@@ -15,7 +15,11 @@ mod output;
 mod room;
 mod tar;
 mod target;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use image::Image;
 pub(crate) use output::Output;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use tar::{Kind, Member, write_end, write_header, write_padding};
 pub(crate) use target::Target;

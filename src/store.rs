@@ -58,4 +58,6 @@ pub(crate) use pin::{Pin, Pinned};
 pub(crate) use referrers::Referrers;
 pub(crate) use retention::Retention;
 pub(crate) use stage::Overlay;
+#[cfg(test)]
+pub(crate) use tests::{namespace, operation, planted, random};
 pub(crate) use verify::verify;

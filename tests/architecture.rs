@@ -48,7 +48,7 @@ const MAY_USE: [(&str, &str); 22] = [
         "layers shell digest source diagnostic lxc manifest chain plan cache lock record host observe tree \
          store execute export",
     ),
-    ("fuzz", "digest source diagnostic lxc manifest chain plan tree store"),
+    ("fuzz", "digest source diagnostic lxc manifest chain plan tree store export"),
     ("lib", ""),
     ("main", "cli"),
 ];

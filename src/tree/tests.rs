@@ -1,14 +1,18 @@
 //! Trees that are as bad as trees can be.
 
+mod bombs;
+mod hostile_layers;
 mod interrupted;
 mod listed;
 mod merged;
-mod overlaid;
+pub(crate) mod overlaid;
 mod relinked;
-mod scratch;
+pub(crate) mod scratch;
 mod small;
 mod stamped;
-mod torture;
+mod tarball;
+pub(crate) mod torture;
+mod unpacked;
 
 use std::fs;
 use std::os::fd::AsFd;
