@@ -2,6 +2,7 @@
 
 mod delta;
 mod difference;
+mod drift;
 mod reading;
 mod search;
 mod text;
@@ -25,6 +26,7 @@ use crate::digest::Digest;
 
 pub(crate) use delta::{Step, steps};
 pub(crate) use difference::{Change, Difference};
+pub(crate) use drift::{Drift, Made, drift};
 pub(crate) use reading::LONGEST_TEXT;
 pub(crate) use search::Search;
 #[cfg(any(test, feature = "fuzzing"))]
