@@ -17,6 +17,7 @@ use crate::host::passage::{self, Passer};
 use crate::observe::base_inputs;
 use crate::observe::probe::Probe;
 use crate::plan::{self, Facts, Plan, StorageMode};
+use crate::shell;
 use crate::store::{self, Store};
 
 /// A plan that can be run.
@@ -72,7 +73,10 @@ impl Request {
             StorageMode::None => (Cache::Off, None),
             _ => match self.cache(loaded, &plan, &chain, &facts) {
                 Ok((cache, store)) => (cache, Some(store)),
-                Err(why) => (Cache::Unusable { wanted: self.wanted, why }, None),
+                Err(why) => {
+                    let why = shell::reason(&why).into_owned();
+                    (Cache::Unusable { wanted: self.wanted, why }, None)
+                }
             },
         };
         Some(Prepared { plan, chain, cache, store, is_untrusted: false })

@@ -187,7 +187,7 @@ impl<'a> Run<'a> {
                 let layer = session.cache.twin_of(&slot.layer);
                 return session
                     .look_again(self)
-                    .map_err(|error| fault(layer, "cannot be looked for", &error));
+                    .map_err(|error| fault(layer, "cannot be looked for in the store", &error));
             }
             Err(error) => {
                 self.heard(&error)?;
@@ -218,7 +218,7 @@ impl<'a> Run<'a> {
             let subject = Subject { layer: layer.name.clone(), doing: Doing::Store };
             let failure = |reason: String| Failure::of(status::STORE, subject, &layer.at, reason);
             return Err(Box::new(match wanted.mode {
-                StorageMode::Fill => failure(format!("cannot keep it: {why}")),
+                StorageMode::Fill => failure(format!("cannot be stored: {why}")),
                 _ => failure(format!("cannot have an overlay: {why}"))
                     .hint("`--storage=copy` gives the container a rootfs of its own"),
             }));

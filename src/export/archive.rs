@@ -15,6 +15,7 @@ use super::room::LXC_LOCAL;
 use super::tar::{Kind, Member, write_end, write_header, write_padding};
 use super::target::Compression;
 use crate::cache::Names;
+use crate::host::ended::describe;
 use crate::host::files;
 use crate::host::new_file::NewFile;
 use crate::tree::{Interrupt, LONGEST_TEXT, ListedFile, ListedKind, Reader, Step};
@@ -307,7 +308,8 @@ fn piped(
     }
     let said = String::from_utf8_lossy(&ended.stderr);
     let said = said.lines().map(str::trim).rfind(|line| !line.is_empty());
-    let why = said.map_or_else(|| ended.status.to_string().into(), crate::shell::printable);
+    let why = said
+        .map_or_else(|| format!("it {}", describe(ended.status)).into(), crate::shell::printable);
     Err(io::Error::other(format!("`{program}` failed: {why}")))
 }
 

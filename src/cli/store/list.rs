@@ -165,7 +165,9 @@ pub(super) fn list(
                 entry.made.role.clone().unwrap_or_default(),
                 entry.made.manifest.display().to_string(),
             ),
-            Err(error) => (format!("({error})"), String::new(), String::new()),
+            Err(error) => {
+                (shell::reason(&format!("({error})")).into_owned(), String::new(), String::new())
+            }
         };
         let shown = Shown {
             entry: id.to_string(),

@@ -184,6 +184,7 @@ impl<'a> Session<'a> {
 
     /// Asks again, where this host has shown that no more can be stored.
     pub(super) fn stop(&mut self, run: &mut Run<'a>, why: String, can_show: bool) {
+        let why = crate::shell::reason(&why).into_owned();
         self.limit = Some(Limit { slots: self.progress.done, why, can_show });
         self.ask(run);
     }
