@@ -43,8 +43,8 @@ pub(crate) use interrupt::Interrupt;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use listing::seal;
 pub(crate) use listing::{
-    Baseline, Difference, LONGEST_TEXT, Listed, ListedFile, ListedKind, Listing, Occurrence,
-    OccurrenceKind, Search, Step, steps,
+    Baseline, Difference, LONGEST_HIDDEN, LONGEST_TEXT, Listed, ListedFile, ListedKind, Listing,
+    Occurrence, OccurrenceKind, Search, Step, WHITEOUT, steps,
 };
 pub(crate) use marks::{Form, Marks};
 pub(crate) use merge::{Changes, merge};

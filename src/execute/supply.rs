@@ -28,7 +28,7 @@ use crate::cache::{
     Cache, CacheAct, CheckSees, Index, Ladder, LadderContext, Planned, Progress, Wanted,
 };
 use crate::host::files;
-use crate::plan::{Act, EntryId, Layer, StorageMode};
+use crate::plan::{Act, EntryId, Layer};
 use crate::record;
 use crate::tree::{Interrupt, Patience};
 
@@ -217,10 +217,11 @@ impl<'a> Run<'a> {
         if wanted.needs_store() {
             let subject = Subject { layer: layer.name.clone(), doing: Doing::Store };
             let failure = |reason: String| Failure::of(status::STORE, subject, &layer.at, reason);
-            return Err(Box::new(match wanted.mode {
-                StorageMode::Fill => failure(format!("cannot be stored: {why}")),
-                _ => failure(format!("cannot have an overlay: {why}"))
-                    .hint("`--storage=copy` gives the container a rootfs of its own"),
+            return Err(Box::new(if wanted.fills() {
+                failure(format!("cannot be stored: {why}"))
+            } else {
+                failure(format!("cannot have an overlay: {why}"))
+                    .hint("`--storage=copy` gives the container a rootfs of its own")
             }));
         }
         let used = if done > 0 { "used no further" } else { "not used" };

@@ -323,6 +323,6 @@ impl Run<'_> {
 
     /// Tells whether a run only fills the store.
     pub(in crate::execute) fn fills(&self) -> bool {
-        self.cache.wanted().is_some_and(|wanted| wanted.mode == StorageMode::Fill)
+        self.cache.fills()
     }
 }
