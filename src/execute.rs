@@ -7,7 +7,6 @@
 mod busybox;
 mod config;
 mod drop;
-mod ended;
 mod failure;
 mod fetch;
 mod full_disk;
@@ -326,6 +325,7 @@ impl Run<'_> {
     }
 
     fn note(&mut self, text: &str) {
+        let text = &crate::shell::reason(text);
         self.log(format!("{text}\n").as_bytes());
         self.context.observer.event(&Event::Note(&self.context.secrets.mask(text)));
     }

@@ -48,8 +48,8 @@ pub(crate) use interrupt::Interrupt;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use listing::seal;
 pub(crate) use listing::{
-    Baseline, Difference, Drift, LONGEST_TEXT, Listed, ListedFile, ListedKind, Listing, Made,
-    Occurrence, OccurrenceKind, Search, Step, drift, steps,
+    Baseline, Difference, Drift, LONGEST_HIDDEN, LONGEST_TEXT, Listed, ListedFile, ListedKind,
+    Listing, Made, Occurrence, OccurrenceKind, Search, Step, WHITEOUT, drift, steps,
 };
 pub(crate) use marks::{Form, Marks};
 pub(crate) use merge::{Changes, merge};

@@ -47,7 +47,7 @@ fn build(arguments: &BuildArguments) -> Result<u8, String> {
     if !targets.is_empty() && arguments.manifests.len() != 1 {
         return Err("`--output` needs a single manifest".to_owned());
     }
-    let output_as = Output::observe();
+    let outputs = Outputs { targets, output: Output::observe() };
     let caller = Caller::observe();
     let start = InitialConfig::read(arguments.config.as_deref(), &caller)?;
     if start.mapping == Mapping::Pieces {
@@ -91,7 +91,7 @@ fn build(arguments: &BuildArguments) -> Result<u8, String> {
     let options = Options::of(arguments.run, false);
     let mut sum = Sum { roles: roles.len(), ..Sum::default() };
     for role in roles {
-        let ended = role.fill(options, (&targets, output_as), &mut signals, &mut sum)?;
+        let ended = role.fill(options, &outputs, &mut signals, &mut sum)?;
         if ended > status::SIGNAL {
             return Ok(ended);
         }
@@ -123,7 +123,7 @@ impl Role {
     fn fill(
         self,
         options: Options,
-        (targets, output_as): (&[Target], Output),
+        outputs: &Outputs,
         signals: &mut Signals,
         sum: &mut Sum,
     ) -> Result<u8, String> {
@@ -131,7 +131,7 @@ impl Role {
         if let Some(cache) = prepared.cache.plan().filter(|cache| cache.slots.is_empty()) {
             let (manifest, why) = (request.manifest.display(), cache.end.as_deref());
             let why = why.unwrap_or("it leaves nothing");
-            if !targets.is_empty() {
+            if !outputs.targets.is_empty() {
                 return Err(format!(
                     "`{manifest}` cannot be written: nothing of it is stored: {why}"
                 ));
@@ -155,7 +155,7 @@ impl Role {
                 }
             }
         }
-        if ended != 0 || targets.is_empty() {
+        if ended != 0 || outputs.targets.is_empty() {
             return Ok(ended);
         }
         if let Some(layer) = left {
@@ -166,44 +166,48 @@ impl Role {
             return Ok(status::STORE);
         }
         let entries: Vec<EntryId> = filled.iter().map(|filled| filled.entry).collect();
-        Ok(write(&entries, &prepared.plan.container, (targets, output_as), signals))
+        Ok(outputs.write(&entries, &prepared.plan.container, signals))
     }
 }
 
-/// Writes what is stored of a role, and returns the exit status.
-fn write(
-    entries: &[EntryId],
-    container: &plan::Target,
-    (targets, output_as): (&[Target], Output),
-    signals: &mut Signals,
-) -> u8 {
-    let output_as = output_as.of(container.mapped.map(|mapped| (mapped.uid, mapped.gid)));
-    let written = || -> std::io::Result<()> {
-        let top = store::directory(&Caller::observe())
-            .ok_or_else(|| std::io::Error::other(store::NO_DIRECTORY))?;
-        let store = Store::new(&top, &store::map_of(Ids::of_this_process()));
-        let image = Image::open(&store, entries, &container.arch)?;
-        for target in targets {
-            let warnings = image.write(target, output_as, Interrupt::of(signals.as_fd()))?;
-            for line in warnings.to_string().lines() {
-                output::say(&format!("warning: {line}"));
+/// What a role is written as besides the store.
+struct Outputs {
+    targets: Vec<Target>,
+    /// How the files are made.
+    output: Output,
+}
+
+impl Outputs {
+    /// Writes what is stored of a role, and returns the exit status.
+    fn write(&self, entries: &[EntryId], container: &plan::Target, signals: &mut Signals) -> u8 {
+        let output = self.output.of(container.mapped.map(|mapped| (mapped.uid, mapped.gid)));
+        let written = || -> std::io::Result<()> {
+            let top = store::directory(&Caller::observe())
+                .ok_or_else(|| std::io::Error::other(store::NO_DIRECTORY))?;
+            let store = Store::new(&top, &store::map_of(Ids::of_this_process()));
+            let image = Image::open(&store, entries, &container.arch)?;
+            for target in &self.targets {
+                let warnings = image.write(target, output, Interrupt::of(signals.as_fd()))?;
+                for line in warnings.to_string().lines() {
+                    output::say(&format!("warning: {line}"));
+                }
+                let path = target.path.display();
+                let _ = output::print(|to| writeln!(to, "written to {path}"));
             }
-            let path = target.path.display();
-            let _ = output::print(|to| writeln!(to, "written to {path}"));
-        }
-        Ok(())
-    };
-    match written() {
-        Ok(()) => 0,
-        Err(error) => {
-            // What a signal has ended besides, such as `xz`, fails in a way of its own.
-            if let Ok(Some(Received { signal, .. })) = signals.receive() {
-                let name = signals::name(signal);
-                output::error(&format!("the role is not written: interrupted by {name}"), None);
-                return status::SIGNAL + u8::try_from(signal.as_raw()).unwrap_or_default();
+            Ok(())
+        };
+        match written() {
+            Ok(()) => 0,
+            Err(error) => {
+                // What a signal has ended besides, such as `xz`, fails in a way of its own.
+                if let Ok(Some(Received { signal, .. })) = signals.receive() {
+                    let name = signals::name(signal);
+                    output::error(&format!("the role is not written: interrupted by {name}"), None);
+                    return status::SIGNAL + u8::try_from(signal.as_raw()).unwrap_or_default();
+                }
+                output::error(&format!("the role cannot be written: {error}"), None);
+                status::STORE
             }
-            output::error(&format!("the role cannot be written: {error}"), None);
-            status::STORE
         }
     }
 }

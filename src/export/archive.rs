@@ -15,9 +15,12 @@ use super::room::LXC_LOCAL;
 use super::tar::{Kind, Member, write_end, write_header, write_padding};
 use super::target::Compression;
 use crate::cache::Names;
+use crate::host::ended::describe;
 use crate::host::files;
 use crate::host::new_file::NewFile;
-use crate::tree::{Interrupt, LONGEST_TEXT, ListedFile, ListedKind, Reader, Step};
+use crate::tree::{
+    Interrupt, LONGEST_HIDDEN, LONGEST_TEXT, ListedFile, ListedKind, Reader, Step, WHITEOUT,
+};
 
 /// How many bytes of holes a file may have: in an archive they are zeros.
 const MOST_HOLES: u64 = 64 << 30;
@@ -25,14 +28,10 @@ const MOST_HOLES: u64 = 64 << 30;
 /// How many bytes of a file are written before it is looked whether a signal has come.
 const PIECE: u64 = 16 << 20;
 
-/// What stands before the name of what was removed, and the name that empties a directory.
+/// The name that empties a directory.
 ///
 /// Source: the image specification of OCI 1.1.
-const WHITEOUT: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
-
-/// The longest name, in bytes, before which that still makes a name.
-const LONGEST_HIDDEN: usize = 255 - WHITEOUT.len();
 
 /// An archive that is being written.
 pub(super) struct Archive<'a, 'tree> {
@@ -307,7 +306,8 @@ fn piped(
     }
     let said = String::from_utf8_lossy(&ended.stderr);
     let said = said.lines().map(str::trim).rfind(|line| !line.is_empty());
-    let why = said.map_or_else(|| ended.status.to_string().into(), crate::shell::printable);
+    let why = said
+        .map_or_else(|| format!("it {}", describe(ended.status)).into(), crate::shell::printable);
     Err(io::Error::other(format!("`{program}` failed: {why}")))
 }
 
