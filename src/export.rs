@@ -6,11 +6,15 @@
 //! one.
 
 mod archive;
+mod directory;
 mod gzip;
 mod image;
+mod incus;
 mod oci;
 mod oci_config;
+mod os_release;
 mod output;
+mod proxmox;
 mod tar;
 mod target;
 #[cfg(test)]

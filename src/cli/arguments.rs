@@ -237,8 +237,9 @@ pub(crate) struct BuildArguments {
     /// Rebuild what is older than this: a number and `s`, `m`, `h` or `d`, as in `7d`.
     #[arg(long, value_name = "DURATION", conflicts_with = "rebuild", value_parser = duration)]
     pub(crate) older_than: Option<Duration>,
-    /// Write the role for other programs as well: `tar:FILE` (`.gz`, `.xz`, `.zst`), `oci:DIR:TAG`, or
-    /// `lxc-local:DIR`; may be repeated. It needs a single manifest, all of whose layers can be stored.
+    /// Write the role for other programs as well: `dir:DIR`, `tar:FILE` (`.gz`, `.xz`, `.zst`),
+    /// `oci:DIR:TAG`, `lxc-local:DIR`, or `incus:DIR`; may be repeated. It needs a single manifest, all of
+    /// whose layers can be stored.
     #[arg(long, short, value_name = "TARGET")]
     pub(crate) output: Vec<OsString>,
     #[command(flatten)]

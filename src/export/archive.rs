@@ -249,12 +249,7 @@ pub(super) fn write_file(
 
 /// Makes a new file beside a path: nothing that others have put there is written to.
 pub(super) fn create_beside(path: &Path) -> io::Result<(File, PathBuf)> {
-    let name = path.file_name().unwrap_or_default();
-    for number in 0..MOST_TRIES {
-        let mut hidden = OsString::from(".");
-        hidden.push(name);
-        hidden.push(format!(".{}-{number}", std::process::id()));
-        let temporary = path.with_file_name(hidden);
+    for temporary in hidden_names(path) {
         match File::create_new(&temporary) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             made => return Ok((made?, temporary)),
@@ -263,10 +258,22 @@ pub(super) fn create_beside(path: &Path) -> io::Result<(File, PathBuf)> {
     Err(io::ErrorKind::AlreadyExists.into())
 }
 
+/// Returns paths beside one, which nobody lists.
+pub(super) fn hidden_names(path: &Path) -> impl Iterator<Item = PathBuf> {
+    let name = path.file_name().unwrap_or_default();
+    (0..MOST_TRIES).map(move |number| {
+        let mut hidden = OsString::from(".");
+        hidden.push(name);
+        hidden.push(format!(".{}-{number}", std::process::id()));
+        path.with_file_name(hidden)
+    })
+}
+
 /// How many names are tried.
 const MOST_TRIES: u32 = 64;
 
-fn directory_above(path: &Path) -> &Path {
+/// Returns the directory that a path is in.
+pub(super) fn directory_above(path: &Path) -> &Path {
     path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
