@@ -33,6 +33,9 @@ const NATIVE: [(&str, &str); 3] = [
     ("lxc.cgroup2.memory.max", "limits.memory"),
 ];
 
+/// Where LXC has the lines that all containers of a system share.
+const BASE: &str = "/usr/share/lxc/config/";
+
 const RESOURCE: &str = "lxc.prlimit.";
 
 /// What of LXC's config Incus takes.
@@ -63,8 +66,9 @@ impl Profile {
     /// Takes a line, if it can.
     fn take(&mut self, key: &str, value: &str) -> bool {
         match (key, value) {
-            // An image has its own architecture.
-            ("lxc.arch", _) => true,
+            // Incus has its own in their place.
+            ("lxc.arch" | "lxc.uts.name", _) => true,
+            ("lxc.include", path) if path.starts_with(BASE) => true,
             // What stood before is gone.
             ("lxc.environment", "") => {
                 self.config.retain(|key, _| !key.starts_with("environment."));
@@ -149,6 +153,7 @@ mod tests {
             lxc.start.auto = 1\nlxc.prlimit.nofile = 10:20\nlxc.cgroup2.memory.max = 64M\n\
             lxc.cgroup2.pids.max = max\nlxc.cgroup2.cpu.weight = 7\nlxc.idmap = u 0 1 2\n\
             lxc.mount.entry = /srv srv none bind 0 0\nlxc.arch = x86_64\n\
+            lxc.uts.name = localhost\nlxc.include = /usr/share/lxc/config/common.conf\n\
             lxc.sysctl.net.ipv4.ip_forward = 1\n";
         let mut warnings = Warnings::default();
         let profile = Profile::of(config, &mut warnings);
