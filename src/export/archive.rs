@@ -39,6 +39,8 @@ pub(super) struct Archive<'a, 'tree> {
     /// The files and links that hold the placeholder.
     pub named: HashSet<&'a [u8]>,
     pub names: &'a Names,
+    /// The group that LXC gives a rootfs: root's is written in its place.
+    pub group: u32,
     /// The latest time that is written, in seconds since 1970.
     pub latest: Option<i64>,
     pub to: &'a mut dyn Write,
@@ -191,7 +193,9 @@ impl Archive<'_, '_> {
             _ => (seconds, nanoseconds),
         };
         let mode = if matches!(kind, Kind::Symlink(_)) { 0o777 } else { file.mode };
-        let (uid, gid, attributes) = (file.uid, file.gid, &attributes[..]);
+        let is_given = path.is_empty() && file.gid == self.group;
+        let gid = if is_given { 0 } else { file.gid };
+        let (uid, attributes) = (file.uid, &attributes[..]);
         write_header(&Member { name: &name, kind, mode, uid, gid, time, attributes }, self.to)
     }
 

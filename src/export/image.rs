@@ -11,8 +11,9 @@ use super::output::Output;
 use super::target::{Target, TargetKind};
 use super::{archive, directory, incus, oci, proxmox};
 use crate::cache::Names;
-use crate::host::files;
+use crate::host::caller::Caller;
 use crate::host::rootfs::Rootfs;
+use crate::host::{files, lxcpath};
 use crate::plan::{self, EntryId};
 use crate::store::{Entry, Pin, Pinned, Store, stored_marks};
 use crate::tree::{Interrupt, Listing, Reader, steps};
@@ -28,6 +29,8 @@ pub(crate) struct Image {
     pub(super) layers: Vec<(Entry, Listing)>,
     pub(super) names: Names,
     target: plan::Target,
+    /// The group that LXC gives a rootfs here.
+    group: u32,
     /// The latest time that stands in it, in seconds since 1970.
     latest: Option<i64>,
     /// What keeps gc from the layers.
@@ -35,12 +38,16 @@ pub(crate) struct Image {
 }
 
 impl Image {
-    /// Reads what is stored by these entries, the innermost first.
-    pub(crate) fn open(store: &Store, entries: &[EntryId], arch: &str) -> io::Result<Self> {
+    /// Reads what is stored by these entries, the innermost first. They were built for `container`.
+    pub(crate) fn open(
+        store: &Store,
+        entries: &[EntryId],
+        container: &plan::Target,
+    ) -> io::Result<Self> {
         let path = PathBuf::from("/var/lib/lxc").join(NEUTRAL);
         let target = plan::Target {
             name: NEUTRAL.to_owned(),
-            arch: arch.to_owned(),
+            arch: container.arch.clone(),
             rootfs: path.join("rootfs"),
             path,
             mapped: None,
@@ -62,7 +69,8 @@ impl Image {
             layers.last().map(|(entry, _)| entry.lxcpaths.as_slice()).unwrap_or_default();
         let names = Names::of(lxcpaths, &target);
         let latest = crate::host::clock::given();
-        Ok(Self { store: store.clone(), layers, names, target, latest, _pins: pins })
+        let group = lxcpath::group(&Caller::observe(), container.mapped);
+        Ok(Self { store: store.clone(), layers, names, target, group, latest, _pins: pins })
     }
 
     /// Writes it, and returns what could not be written. `output` says whom files belong to.
@@ -148,6 +156,7 @@ impl Image {
             prefix: prefix.as_bytes(),
             named,
             names: &self.names,
+            group: self.group,
             latest: self.latest,
             to,
             warnings,
