@@ -251,8 +251,9 @@ pub(crate) struct BuildArguments {
     /// Hold the roles to their locks: refuse what is not as it was locked, and rebuild nothing of that.
     #[arg(long, conflicts_with_all = ["rebuild", "older_than"])]
     pub(crate) locked: bool,
-    /// Write the role for other programs as well: `tar:FILE` (`.gz`, `.xz`, `.zst`), `oci:DIR:TAG`, or
-    /// `lxc-local:DIR`; may be repeated. It needs a single manifest, all of whose layers can be stored.
+    /// Write the role for other programs as well: `dir:DIR`, `tar:FILE` (`.gz`, `.xz`, `.zst`),
+    /// `oci:DIR:TAG`, `lxc-local:DIR`, or `incus:DIR`; may be repeated. It needs a single manifest, all of
+    /// whose layers can be stored.
     #[arg(long, short, value_name = "TARGET")]
     pub(crate) output: Vec<OsString>,
     #[command(flatten)]

@@ -185,7 +185,7 @@ impl Outputs {
             let top = store::directory(&Caller::observe())
                 .ok_or_else(|| std::io::Error::other(store::NO_DIRECTORY))?;
             let store = Store::new(&top, &store::map_of(Ids::of_this_process()));
-            let image = Image::open(&store, entries, &container.arch)?;
+            let image = Image::open(&store, entries, container)?;
             for target in &self.targets {
                 let warnings = image.write(target, output, Interrupt::of(signals.as_fd()))?;
                 for line in warnings.to_string().lines() {

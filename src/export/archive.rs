@@ -1,11 +1,12 @@
 //! A tree as a tar archive: what of it is written, and how it is compressed.
 
 use std::collections::HashSet;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Seek, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::gzip::Gzip;
@@ -41,6 +42,8 @@ pub(super) struct Archive<'a, 'tree> {
     /// The files and links that hold the placeholder.
     pub named: HashSet<&'a [u8]>,
     pub names: &'a Names,
+    /// The group that LXC gives a rootfs: root's is written in its place.
+    pub group: u32,
     /// The latest time that is written, in seconds since 1970.
     pub latest: Option<i64>,
     pub to: &'a mut dyn Write,
@@ -193,7 +196,9 @@ impl Archive<'_, '_> {
             _ => (seconds, nanoseconds),
         };
         let mode = if matches!(kind, Kind::Symlink(_)) { 0o777 } else { file.mode };
-        let (uid, gid, attributes) = (file.uid, file.gid, &attributes[..]);
+        let is_given = path.is_empty() && file.gid == self.group;
+        let gid = if is_given { 0 } else { file.gid };
+        let (uid, attributes) = (file.uid, &attributes[..]);
         write_header(&Member { name: &name, kind, mode, uid, gid, time, attributes }, self.to)
     }
 
@@ -249,7 +254,22 @@ pub(super) fn write_file(
     written().map_err(about)
 }
 
-fn directory_above(path: &Path) -> &Path {
+/// Returns paths beside one, which nobody lists.
+pub(super) fn hidden_names(path: &Path) -> impl Iterator<Item = PathBuf> {
+    let name = path.file_name().unwrap_or_default();
+    (0..MOST_TRIES).map(move |number| {
+        let mut hidden = OsString::from(".");
+        hidden.push(name);
+        hidden.push(format!(".{}-{number}", std::process::id()));
+        path.with_file_name(hidden)
+    })
+}
+
+/// How many names are tried.
+const MOST_TRIES: u32 = 64;
+
+/// Returns the directory that a path is in.
+pub(super) fn directory_above(path: &Path) -> &Path {
     path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 

@@ -46,6 +46,7 @@ fn written(base: Option<&Path>, tree: &Path) -> Vec<u8> {
         prefix: b"",
         named: HashSet::new(),
         names: &Names::of(&[], &target),
+        group: 0,
         latest: None,
         to: &mut gzip,
         warnings: &mut warnings,
