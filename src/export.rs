@@ -2,10 +2,11 @@
 //!
 //! An image of a role is its stored layers, from the template's on: [`Image`]. What each carries is found by
 //! the listings that the store has of it and of the one below, so that nothing unchanged is read. Nothing
-//! that makes a container itself is in a stored tree, and its placeholder name is written as a neutral
-//! one.
+//! that makes a container itself is in a stored tree. Its placeholder name stays in the layers; a small
+//! last one lays a neutral name over it.
 
 mod archive;
+mod blob;
 mod gzip;
 mod image;
 mod oci;
@@ -14,6 +15,7 @@ mod output;
 mod tar;
 mod target;
 
-pub(crate) use image::Image;
+pub(crate) use image::{Image, Warnings};
+pub(crate) use oci_config::{LAYER, LayerBlob};
 pub(crate) use output::Output;
 pub(crate) use target::Target;

@@ -1,7 +1,7 @@
-//! Writes an image into an OCI layout: one layer for each that is stored.
+//! Writes an image into an OCI layout.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
@@ -11,12 +11,10 @@ use rustix::io::Errno;
 use serde_json::{Value, json};
 
 use super::archive::create_beside;
-use super::gzip::Gzip;
 use super::image::{Image, Warnings};
-use super::oci_config::{self, LayerBlob};
+use super::oci_config;
 use super::output::Output;
-use crate::digest::{Digest, Hasher};
-use crate::host::clock;
+use crate::digest::Digest;
 use crate::host::files;
 use crate::tree::Interrupt;
 
@@ -48,29 +46,26 @@ pub(super) fn write(
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(error),
     };
+    let made = image.blobs(warnings, interrupt)?;
     let mut layers = Vec::new();
-    for (number, (entry, _)) in image.layers.iter().enumerate() {
-        let (file, temporary) = create_beside(&blobs.join("layer"))?;
-        let created = clock::format(image.made_at(number));
-        let by = entry.made.slot.replace('`', "");
-        let layer = write_layer(image, number, file, output, warnings, interrupt)
-            .and_then(|(digest, size, diff_id)| {
-                fs::rename(&temporary, blobs.join(hex(digest)))?;
-                Ok(LayerBlob { digest, size, diff_id, created, by })
-            })
-            .inspect_err(|_| {
-                let _ = fs::remove_file(&temporary);
-            })?;
+    for (layer, mut from) in made {
+        let path = blobs.join(hex(layer.digest));
+        // A blob is named by what is in it.
+        let is_there = fs::symlink_metadata(&path)
+            .is_ok_and(|there| there.is_file() && there.len() == layer.size);
+        if !is_there {
+            copy(&mut from, &path, output, interrupt)?;
+        }
         layers.push(layer);
     }
-    let put = |value: &Value| -> io::Result<(Digest, u64)> {
-        let text = serde_json::to_vec(value)?;
-        let digest = Digest::of(&text);
-        replace(&blobs, &hex(digest), &text, output)?;
+    let put = |text: &[u8]| -> io::Result<(Digest, u64)> {
+        let digest = Digest::of(text);
+        replace(&blobs, &hex(digest), text, output)?;
         Ok((digest, text.len() as u64))
     };
-    let config = put(&oci_config::config(image.arch(), &layers, &image.config()))?;
-    let manifest = put(&oci_config::manifest(config, &layers))?;
+    let (config, manifest) = image.documents(&layers)?;
+    put(&config)?;
+    let manifest = put(&manifest)?;
     let version = serde_json::to_vec(&json!({ "imageLayoutVersion": "1.0.0" }))?;
     replace(layout, "oci-layout", &version, output)?;
     // Nobody finds the image before it is whole, on the disk.
@@ -80,52 +75,25 @@ pub(super) fn write(
     File::open(layout)?.sync_all()
 }
 
-/// Writes the archive of a layer, compressed, and returns the digest and the size of that, and the digest of the
-/// archive.
-fn write_layer(
-    image: &Image,
-    number: usize,
-    file: File,
-    output: Output,
-    warnings: &mut Warnings,
-    interrupt: Interrupt<'_>,
-) -> io::Result<(Digest, u64, Digest)> {
-    output.give(&file)?;
-    let gzip = Gzip::new(Digested::new(file))?;
-    let mut to = BufWriter::with_capacity(1 << 20, Digested::new(gzip));
-    image.write_layer(number, &mut to, warnings, interrupt)?;
-    let Digested { to: gzip, digest, .. } =
-        to.into_inner().map_err(io::IntoInnerError::into_error)?;
-    let diff_id = digest.finish();
-    let Digested { digest, size, .. } = gzip.finish()?;
-    Ok((digest.finish(), size, diff_id))
-}
+/// How many bytes are copied before it is looked whether a signal has come.
+const PIECE: u64 = 64 << 20;
 
-/// Digests what it hands on.
-#[derive(Debug)]
-struct Digested<W> {
-    to: W,
-    digest: Hasher,
-    size: u64,
-}
-
-impl<W> Digested<W> {
-    fn new(to: W) -> Self {
-        Self { to, digest: Hasher::default(), size: 0 }
-    }
-}
-
-impl<W: Write> Write for Digested<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.to.write(bytes)?;
-        self.digest.update(&bytes[..written]);
-        self.size += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.to.flush()
-    }
+/// Copies a blob into its place.
+fn copy(from: &mut File, path: &Path, output: Output, interrupt: Interrupt<'_>) -> io::Result<()> {
+    let (mut file, temporary) = create_beside(&path.with_file_name("layer"))?;
+    let mut copied = || -> io::Result<()> {
+        output.give(&file)?;
+        loop {
+            interrupt.check()?;
+            if io::copy(&mut Read::by_ref(from).take(PIECE), &mut file)? == 0 {
+                break;
+            }
+        }
+        fs::rename(&temporary, path)
+    };
+    copied().inspect_err(|_| {
+        let _ = fs::remove_file(&temporary);
+    })
 }
 
 fn hex(digest: Digest) -> String {

@@ -23,7 +23,7 @@ use super::stamps::Stamps;
 
 use crate::digest::Digest;
 
-pub(crate) use delta::{Step, steps};
+pub(crate) use delta::{Step, steps, steps_of};
 pub(crate) use difference::{Change, Difference};
 pub(crate) use reading::LONGEST_TEXT;
 pub(crate) use search::Search;
