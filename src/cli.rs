@@ -16,6 +16,7 @@ mod output;
 mod plan;
 mod prepare;
 mod progress;
+mod push;
 mod report;
 mod request;
 mod run;
@@ -81,6 +82,7 @@ pub fn main() -> ExitCode {
         Verb::Validate(arguments) => validate::main(&arguments),
         Verb::Create(arguments) => create::main(arguments),
         Verb::Build(arguments) => build::main(&arguments),
+        Verb::Push(arguments) => push::main(&arguments),
         Verb::Shell(arguments) => shell::main(&arguments),
         Verb::Doctor(arguments) => doctor::main(&arguments),
         Verb::Layer(verb) => layer::main(&verb),

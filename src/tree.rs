@@ -43,7 +43,7 @@ pub(crate) use interrupt::Interrupt;
 pub(crate) use listing::seal;
 pub(crate) use listing::{
     Baseline, Difference, LONGEST_TEXT, Listed, ListedFile, ListedKind, Listing, Occurrence,
-    OccurrenceKind, Search, Step, steps,
+    OccurrenceKind, Search, Step, steps, steps_of,
 };
 pub(crate) use marks::{Form, Marks};
 pub(crate) use merge::{Changes, merge};

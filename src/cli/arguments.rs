@@ -30,6 +30,7 @@ impl Cli {
             Verb::Plan(arguments) => (arguments.verbose, false),
             Verb::Create(arguments) => (arguments.run.talk.verbose, arguments.run.talk.quiet),
             Verb::Build(arguments) => (arguments.run.talk.verbose, arguments.run.talk.quiet),
+            Verb::Push(arguments) => (arguments.run.talk.verbose, arguments.run.talk.quiet),
             _ => (0, false),
         };
         if quiet { -1 } else { i8::try_from(verbose).unwrap_or(i8::MAX) }
@@ -47,6 +48,9 @@ pub(crate) enum Verb {
     Create(CreateArguments),
     /// Fill the layer store without a container: build each layer of the manifests once.
     Build(BuildArguments),
+    /// Push a role to a registry: as an image, and each stored layer by its key. Build what is missing
+    /// first.
+    Push(PushArguments),
     /// Enter the rootfs of a failed run or of a container, in the sandbox of its steps.
     Shell(ShellArguments),
     /// Report what this host and this user can and cannot do.
@@ -241,6 +245,33 @@ pub(crate) struct BuildArguments {
     /// `lxc-local:DIR`; may be repeated. It needs a single manifest, all of whose layers can be stored.
     #[arg(long, short, value_name = "TARGET")]
     pub(crate) output: Vec<OsString>,
+    #[command(flatten)]
+    pub(crate) run: RunArguments,
+    /// Arguments for the upstream template.
+    #[arg(last = true, value_name = "ARGUMENTS")]
+    pub(crate) args: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PushArguments {
+    /// The manifest.
+    #[arg(value_name = "MANIFEST")]
+    pub(crate) manifest: PathBuf,
+    /// Where to push it: a registry, a repository of it, and the tag of the image [default tag: latest].
+    #[arg(value_name = "REGISTRY/REPO[:TAG]")]
+    pub(crate) to: String,
+    /// Sign each layer with this key of SSH: a private key, or the public key of one that an agent has.
+    #[arg(long, value_name = "KEYFILE")]
+    pub(crate) sign: Option<PathBuf>,
+    /// Take blobs from this repository of the same registry instead of sending them.
+    #[arg(long, value_name = "REPO")]
+    pub(crate) mount_from: Option<String>,
+    #[command(flatten)]
+    pub(crate) values: ValueArguments,
+    /// The file that the container's config starts with; its id map decides which part of the store is
+    /// used [default: LXC's default.conf, if there is one].
+    #[arg(long, short = 'f', value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) run: RunArguments,
     /// Arguments for the upstream template.

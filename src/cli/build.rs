@@ -1,10 +1,12 @@
 //! `build`: fills the layer store, so that containers are made quickly.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::arguments::BuildArguments;
+use super::arguments::{BuildArguments, ValueArguments};
 use super::create::{Shell, enter};
 use super::mapping::{IN_PIECES, Mapping};
 use super::prepare::Prepared;
@@ -12,7 +14,7 @@ use super::request::{Request, check, target, wanted, wanted_since};
 use super::run::{Options, run};
 use super::start::InitialConfig;
 use super::{load, output};
-use crate::cache::CacheAct;
+use crate::cache::{CacheAct, Wanted};
 use crate::chain::Secrets;
 use crate::execute::{Filled, status};
 use crate::export::{Image, Output, Target};
@@ -45,11 +47,7 @@ fn build(arguments: &BuildArguments) -> Result<u8, String> {
     if start.mapping == Mapping::Pieces {
         return Err(IN_PIECES.to_owned());
     }
-    let scratch = RunDirectory::make_temporary("build", None)
-        .map_err(|error| format!("no directory to build in can be made: {error}"))?;
-    let lxcpath = scratch.place("lxc");
-    std::fs::create_dir(&lxcpath)
-        .map_err(|error| format!("`{}` cannot be made: {error}", lxcpath.display()))?;
+    let (_scratch, lxcpath) = scratch("build")?;
     // What is built from now on is new for all roles.
     let wanted = match arguments.older_than {
         Some(age) => wanted_since(StorageMode::Fill, age.into()),
@@ -57,18 +55,14 @@ fn build(arguments: &BuildArguments) -> Result<u8, String> {
     };
     // One that cannot be used is found out before anything is made.
     let roles = arguments.manifests.iter().map(|manifest| {
-        let name = load::name_of(manifest);
-        let mapped = start.mapping.mapped();
-        let target = target(&name, &lxcpath.join(&name), mapped, arguments.args.clone());
-        Role::prepare(Request {
-            manifest: manifest.clone(),
-            values: arguments.values.clone(),
-            trust: Trust::observe(Policy::Refuse.unless(arguments.run.allow_untrusted)),
-            config: start.config(&target.rootfs),
-            ids: start.ids(&caller),
+        let asked = Asked {
+            manifest,
+            values: &arguments.values,
+            args: &arguments.args,
+            allow_untrusted: arguments.run.allow_untrusted,
             wanted,
-            target,
-        })
+        };
+        Role::prepare(asked.request(&start, &lxcpath, &caller))
     });
     let roles: Vec<_> = roles.collect();
     let roles = match roles.into_iter().collect::<Result<Vec<Role>, u8>>() {
@@ -87,9 +81,13 @@ fn build(arguments: &BuildArguments) -> Result<u8, String> {
     let mut signals =
         Signals::keep().map_err(|error| format!("signals cannot be kept: {error}"))?;
     let options = Options::of(arguments.run, false);
-    let mut sum = Sum { roles: roles.len(), ..Sum::default() };
+    let mut sum = Sum::of(roles.len());
     for role in roles {
-        let ended = role.fill(options, (&targets, output_as), &mut signals, &mut sum)?;
+        let container = role.prepared.plan.container.clone();
+        let (mut ended, entries) = role.fill(options, !targets.is_empty(), &mut sum)?;
+        if ended == 0 && !targets.is_empty() {
+            ended = write(&entries, &container, (&targets, output_as), &mut signals);
+        }
         if ended > status::SIGNAL {
             return Ok(ended);
         }
@@ -101,41 +99,84 @@ fn build(arguments: &BuildArguments) -> Result<u8, String> {
     Ok(sum.tell())
 }
 
+/// Makes a directory of containers that goes again.
+pub(super) fn scratch(name: &str) -> Result<(RunDirectory, PathBuf), String> {
+    let scratch = RunDirectory::make_temporary(name, None)
+        .map_err(|error| format!("no directory to build in can be made: {error}"))?;
+    let lxcpath = scratch.place("lxc");
+    std::fs::create_dir(&lxcpath)
+        .map_err(|error| format!("`{}` cannot be made: {error}", lxcpath.display()))?;
+    Ok((scratch, lxcpath))
+}
+
+/// What is asked of a role that no container is made of.
+pub(super) struct Asked<'a> {
+    pub(super) manifest: &'a Path,
+    pub(super) values: &'a ValueArguments,
+    pub(super) args: &'a [OsString],
+    pub(super) allow_untrusted: bool,
+    pub(super) wanted: Wanted,
+}
+
+impl Asked<'_> {
+    /// Returns the request, for a container in a directory of containers.
+    pub(super) fn request(
+        &self,
+        start: &InitialConfig,
+        lxcpath: &Path,
+        caller: &Caller,
+    ) -> Request {
+        let name = load::name_of(self.manifest);
+        let mapped = start.mapping.mapped();
+        let target = target(&name, &lxcpath.join(&name), mapped, self.args.to_vec());
+        Request {
+            manifest: self.manifest.to_path_buf(),
+            values: self.values.clone(),
+            trust: Trust::observe(Policy::Refuse.unless(self.allow_untrusted)),
+            config: start.config(&target.rootfs),
+            ids: start.ids(caller),
+            wanted: self.wanted,
+            target,
+        }
+    }
+}
+
 /// A role whose layers are to be stored.
-struct Role {
-    request: Request,
-    prepared: Prepared,
+pub(super) struct Role {
+    pub(super) request: Request,
+    pub(super) prepared: Prepared,
     secrets: Secrets,
 }
 
 impl Role {
     /// Plans it, or says why it cannot be used, and returns the exit status.
-    fn prepare(request: Request) -> Result<Self, u8> {
+    pub(super) fn prepare(request: Request) -> Result<Self, u8> {
         let prepared = request.prepare()?;
         // Mapped ids may not read what the caller may.
         let secrets = secret::read(&prepared.chain).map_err(|report| output::refused(&report))?;
         Ok(Self { request, prepared, secrets })
     }
 
-    /// Builds what the store lacks of it, in the directory of a container that goes again.
-    fn fill(
+    /// Builds what the store lacks of it, in the directory of a container that goes again. Returns the exit
+    /// status, and the entries that it has come to. A role that is to be `written` must be stored as a
+    /// whole.
+    pub(super) fn fill(
         self,
         options: Options,
-        (targets, output_as): (&[Target], Output),
-        signals: &mut Signals,
+        written: bool,
         sum: &mut Sum,
-    ) -> Result<u8, String> {
+    ) -> Result<(u8, Vec<EntryId>), String> {
         let Self { request, prepared, secrets } = self;
         if let Some(cache) = prepared.cache.plan().filter(|cache| cache.slots.is_empty()) {
             let (manifest, why) = (request.manifest.display(), cache.end.as_deref());
             let why = why.unwrap_or("it leaves nothing");
-            if !targets.is_empty() {
+            if written {
                 return Err(format!(
                     "`{manifest}` cannot be written: nothing of it is stored: {why}"
                 ));
             }
             output::say(&format!("warning: {manifest}: nothing of it is stored: {why}"));
-            return Ok(0);
+            return Ok((0, Vec::new()));
         }
         let path = &request.target.path;
         let _shell = Shell::make(path, &request.config, request.target.mapped)
@@ -153,18 +194,16 @@ impl Role {
                 }
             }
         }
-        if ended != 0 || targets.is_empty() {
-            return Ok(ended);
-        }
-        if let Some(layer) = left {
+        if ended == 0
+            && let Some(layer) = left.filter(|_| written)
+        {
             output::error(
                 &format!("the role cannot be written: layer `{layer}` is made in each container"),
                 Some("a host `post` keeps a layer out of the store: run it inside the rootfs"),
             );
-            return Ok(status::STORE);
+            return Ok((status::STORE, Vec::new()));
         }
-        let entries: Vec<EntryId> = filled.iter().map(|filled| filled.entry).collect();
-        Ok(write(&entries, &prepared.plan.container, (targets, output_as), signals))
+        Ok((ended, filled.iter().map(|filled| filled.entry).collect()))
     }
 }
 
@@ -177,10 +216,7 @@ fn write(
 ) -> u8 {
     let output_as = output_as.of(container.mapped.map(|mapped| (mapped.uid, mapped.gid)));
     let written = || -> std::io::Result<()> {
-        let top = store::directory(&Caller::observe())
-            .ok_or_else(|| std::io::Error::other(store::NO_DIRECTORY))?;
-        let store = Store::new(&top, &store::map_of(Ids::of_this_process()));
-        let image = Image::open(&store, entries, &container.arch)?;
+        let image = image(entries, &container.arch)?;
         for target in targets {
             let warnings = image.write(target, output_as, Interrupt::of(signals.as_fd()))?;
             for line in warnings.to_string().lines() {
@@ -195,20 +231,33 @@ fn write(
         Ok(()) => 0,
         Err(error) => {
             // What a signal has ended besides, such as `xz`, fails in a way of its own.
-            if let Ok(Some(Received { signal, .. })) = signals.receive() {
-                let name = signals::name(signal);
-                output::error(&format!("the role is not written: interrupted by {name}"), None);
-                return status::SIGNAL + u8::try_from(signal.as_raw()).unwrap_or_default();
-            }
-            output::error(&format!("the role cannot be written: {error}"), None);
-            status::STORE
+            interrupted(signals, "the role is not written").unwrap_or_else(|| {
+                output::error(&format!("the role cannot be written: {error}"), None);
+                status::STORE
+            })
         }
     }
 }
 
+/// Opens what is stored of a role.
+pub(super) fn image(entries: &[EntryId], arch: &str) -> std::io::Result<Image> {
+    let top = store::directory(&Caller::observe())
+        .ok_or_else(|| std::io::Error::other(store::NO_DIRECTORY))?;
+    let store = Store::new(&top, &store::map_of(Ids::of_this_process()));
+    Image::open(&store, entries, arch)
+}
+
+/// Tells that a signal has ended what was done, where one has, and returns the exit status.
+pub(super) fn interrupted(signals: &mut Signals, what: &str) -> Option<u8> {
+    let Ok(Some(Received { signal, .. })) = signals.receive() else { return None };
+    let name = signals::name(signal);
+    output::error(&format!("{what}: interrupted by {name}"), None);
+    Some(status::SIGNAL + u8::try_from(signal.as_raw()).unwrap_or_default())
+}
+
 /// What was done for all roles.
 #[derive(Default)]
-struct Sum {
+pub(super) struct Sum {
     roles: usize,
     failed: usize,
     /// The status of the first that failed.
@@ -222,6 +271,11 @@ struct Sum {
 }
 
 impl Sum {
+    /// That of so many roles, of which nothing is done yet.
+    pub(super) fn of(roles: usize) -> Self {
+        Self { roles, ..Self::default() }
+    }
+
     /// Tells of the layers of a role that were not told of yet.
     fn add(&mut self, filled: &[Filled], ended: u8) {
         if ended != 0 {

@@ -191,8 +191,8 @@ impl Image {
         self.layers.iter().map(|(entry, _)| entry)
     }
 
-    /// Returns what is told of a layer to other hosts; `None` where something stands beside its rootfs.
-    pub(crate) fn portable(&self, entry: &Entry, diff_id: Digest) -> Option<Portable> {
+    /// Returns what is told of a layer to other hosts, but for what stands beside its rootfs.
+    pub(crate) fn portable(&self, entry: &Entry, diff_id: Digest) -> Portable {
         entry.portable(diff_id, &[PathBuf::from(LXCPATH)], |text| self.stored_names.put_into(text))
     }
 

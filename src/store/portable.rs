@@ -50,23 +50,20 @@ pub(crate) struct Portable {
 }
 
 impl Entry {
-    /// Returns what is told of it, where `diff_id` is the digest of its archive; `None` where something
-    /// stands beside its rootfs, which no archive of it has. What it and its archive hold of the
-    /// container's name and path goes through `write`, as if it had been made in `lxcpaths`.
+    /// Returns what is told of it, where `diff_id` is the digest of its archive. What it and its archive
+    /// hold of the container's name and path goes through `write`, as if it had been made in `lxcpaths`.
+    /// What stands beside its rootfs is not told.
     pub(crate) fn portable(
         &self,
         diff_id: Digest,
         lxcpaths: &[PathBuf],
         write: impl Fn(&[u8]) -> Vec<u8>,
-    ) -> Option<Portable> {
-        if self.sidecar.is_some() {
-            return None;
-        }
+    ) -> Portable {
         let record = self.record.as_ref().map(|record| {
             let text = write(record.to_string().as_bytes());
             serde_json::from_slice(&text).unwrap_or_else(|_| record.clone())
         });
-        Some(Portable {
+        Portable {
             format: FORMAT,
             entry: self.id,
             parent: self.parent,
@@ -81,7 +78,7 @@ impl Entry {
             kept: self.kept.clone(),
             keys: self.keys.clone(),
             record,
-        })
+        }
     }
 }
 

@@ -1,0 +1,5 @@
+//! Roles that are pushed to a registry, and pulled from one.
+
+mod counter;
+mod pushing;
+mod server;
