@@ -14,6 +14,8 @@ mod oci_config;
 mod output;
 mod tar;
 mod target;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use image::{Image, Warnings};
 pub(crate) use oci_config::{LAYER, LayerBlob};

@@ -63,4 +63,6 @@ pub(crate) use portable::Portable;
 pub(crate) use referrers::Referrers;
 pub(crate) use retention::Retention;
 pub(crate) use stage::Overlay;
+#[cfg(test)]
+pub(crate) use tests::{namespace, operation, planted, random};
 pub(crate) use verify::verify;

@@ -5,6 +5,7 @@
 //! too strange, no path too long, and none leads out. That nobody else changes a tree meanwhile is
 //! the caller's to see to.
 
+mod archive;
 mod attributes;
 mod bytes;
 mod copy;
@@ -29,10 +30,12 @@ mod stamps;
 mod target_dir;
 #[cfg(test)]
 mod tests;
+mod unpack;
 mod usage;
 mod workers;
 mod xattr;
 
+pub(crate) use archive::{Limits, decoded};
 pub(crate) use attributes::{copy_attributes, disinherit, times};
 pub(crate) use copy::copy;
 pub(crate) use durability::make_durable;
@@ -51,4 +54,9 @@ pub(crate) use reader::Reader;
 pub(crate) use relink::relink;
 pub(crate) use remove::remove;
 pub(crate) use stamps::Stamps;
+#[cfg(test)]
+pub(crate) use tests::{overlaid, scratch, torture};
+pub(crate) use unpack::{
+    Devices, LeftOut, LeftOutKind, UnpackError, UnpackFault, Unpacked, unpack,
+};
 pub(crate) use usage::usage;

@@ -4,10 +4,10 @@
 //! made in. Each must end alike, and what is stored must be what the copy is.
 
 mod dump;
-mod namespace;
-mod operation;
-mod planted;
-mod random;
+pub(crate) mod namespace;
+pub(crate) mod operation;
+pub(crate) mod planted;
+pub(crate) mod random;
 
 use std::fs;
 use std::os::fd::AsFd;

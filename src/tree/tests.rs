@@ -1,14 +1,16 @@
 //! Trees that are as bad as trees can be.
 
+mod hostile_layers;
 mod interrupted;
 mod listed;
 mod merged;
-mod overlaid;
+pub(crate) mod overlaid;
 mod relinked;
-mod scratch;
+pub(crate) mod scratch;
 mod small;
 mod stamped;
-mod torture;
+mod tarball;
+pub(crate) mod torture;
 
 use std::fs;
 use std::os::fd::AsFd;

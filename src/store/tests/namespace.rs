@@ -22,7 +22,7 @@ const COVERED: &str = "/tmp";
 
 /// As whom a test runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Who {
+pub(crate) enum Who {
     Root,
     /// Root of a user namespace, as in an unprivileged container.
     Mapped,
@@ -33,7 +33,7 @@ const MAP: &str = "0 1900000000 65536\n";
 
 /// Runs `test` in a mount namespace of its own, with an empty directory. `name` is that of the test
 /// which calls this.
-pub(super) fn run(name: &str, who: Who, test: fn(&Path)) {
+pub(crate) fn run(name: &str, who: Who, test: fn(&Path)) {
     if std::env::var_os(WITHIN).is_some() {
         return test(&place());
     }

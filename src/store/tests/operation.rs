@@ -17,7 +17,7 @@ use super::random::Random;
 
 /// One operation; paths are relative to the tree's top.
 #[derive(Debug)]
-pub(super) enum Operation {
+pub(crate) enum Operation {
     Mkdir(String, u32),
     Write(String, usize),
     Append(String, usize),
@@ -46,7 +46,7 @@ const TARGETS: [&str; 3] = ["f1", "../nowhere", "."];
 
 impl Operation {
     /// Returns a random one for a tree like `tree`.
-    pub(super) fn any(tree: &Path, random: &mut Random) -> Self {
+    pub(crate) fn any(tree: &Path, random: &mut Random) -> Self {
         let there = dump::paths(tree);
         let kind = |path: &str| fs::symlink_metadata(tree.join(path)).unwrap();
         let directories: Vec<_> = there.iter().filter(|path| kind(path).is_dir()).collect();
@@ -96,7 +96,7 @@ impl Operation {
     }
 
     /// Does it in a tree.
-    pub(super) fn act(&self, top: &Path) -> Result<(), Errno> {
+    pub(crate) fn act(&self, top: &Path) -> Result<(), Errno> {
         let at = |path: &str| top.join(path);
         let mode = Mode::from_raw_mode;
         match self {

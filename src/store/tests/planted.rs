@@ -30,7 +30,7 @@ const DIRECTORIES: [&str; 14] = [
 ];
 
 /// Fills an empty directory: about sixty files, some with several names, and all old.
-pub(super) fn plant(top: &Path, random: &mut Random) {
+pub(crate) fn plant(top: &Path, random: &mut Random) {
     for directory in DIRECTORIES {
         fs::create_dir(top.join(directory)).unwrap();
         set_mode(&top.join(directory), random.pick(&[0o755, 0o700, 0o1777, 0o2775]));

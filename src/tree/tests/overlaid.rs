@@ -84,10 +84,11 @@ umount merged
 rm -r work
 "#;
 
-fn overlay(scratch: &Scratch, options: &str) -> bool {
+/// Makes the trees in a directory; false where no overlay can be mounted.
+pub(crate) fn overlay(scratch: &Path, options: &str) -> bool {
     let mut command = Command::new("unshare");
     command.args(["-m", "--propagation", "private", "sh", "-euc", SCRIPT, "sh"]);
-    let output = command.arg(scratch.path()).arg(options).output();
+    let output = command.arg(scratch).arg(options).output();
     let output = match output {
         Ok(output) if output.status.code() == Some(77) => {
             skipped(&format!("{}", String::from_utf8_lossy(&output.stderr)));
@@ -103,7 +104,8 @@ fn overlay(scratch: &Scratch, options: &str) -> bool {
     true
 }
 
-fn differences(expected: &Listing, tree: &Path) -> Vec<String> {
+/// Tells how a tree differs from a listing.
+pub(crate) fn differences(expected: &Listing, tree: &Path) -> Vec<String> {
     let findings = expected.verify(open(tree).as_fd(), Marks::Plain).unwrap();
     findings
         .iter()
@@ -129,7 +131,7 @@ fn the_tree_is_what_the_overlay_showed() {
             continue;
         }
         let scratch = Scratch::new();
-        if !overlay(&scratch, options) {
+        if !overlay(scratch.path(), options) {
             continue;
         }
         let [lower, upper, expected] =

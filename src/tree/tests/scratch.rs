@@ -8,18 +8,18 @@ use super::super::{Baseline, Interrupt, Listing, remove};
 use crate::tree::{Marks, Search};
 
 /// A directory that is removed with all that is in it, however deep.
-pub(super) struct Scratch(tempfile::TempDir);
+pub(crate) struct Scratch(tempfile::TempDir);
 
 impl Scratch {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
 
-    pub(super) fn directory(&self, name: &str) -> PathBuf {
+    pub(crate) fn directory(&self, name: &str) -> PathBuf {
         let path = self.path().join(name);
         fs::create_dir(&path).unwrap();
         path
@@ -35,21 +35,21 @@ impl Drop for Scratch {
     }
 }
 
-pub(super) fn open(path: &Path) -> OwnedFd {
+pub(crate) fn open(path: &Path) -> OwnedFd {
     fs::File::open(path).unwrap().into()
 }
 
 /// Says that a test, or a part of it, was not run.
 #[expect(clippy::print_stdout, reason = "a test has nobody else to tell")]
-pub(super) fn skipped(why: &str) {
+pub(crate) fn skipped(why: &str) {
     println!("skipped: {why}");
 }
 
-pub(super) fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-pub(super) fn listing(path: &Path) -> Listing {
+pub(crate) fn listing(path: &Path) -> Listing {
     Listing::of(
         open(path).as_fd(),
         Baseline::Nothing,

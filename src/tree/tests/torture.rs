@@ -19,7 +19,7 @@ use super::scratch::{is_root, open, skipped};
 pub(super) const LABEL: &[u8] = b"system_u:object_r:bin_t:s0\0";
 
 /// Plants the tree; what this process may not make is left out.
-pub(super) fn plant(top: &Path) {
+pub(crate) fn plant(top: &Path) {
     let at = |path: &str| top.join(path);
     fs::write(at("plain"), "some text\n").unwrap();
     fs::write(at("empty"), "").unwrap();
@@ -128,7 +128,7 @@ fn plant_as_root(top: &Path) {
 }
 
 /// Makes directories of one letter below `name`, `depth` of them, with a file in the last.
-pub(super) fn deep(top: &Path, name: &[u8], depth: usize) {
+pub(crate) fn deep(top: &Path, name: &[u8], depth: usize) {
     let mut directory = enter(&open(top), name);
     for _ in 1..depth {
         directory = enter(&directory, b"d");
@@ -155,7 +155,7 @@ fn set_xattr(path: &Path, name: &str, value: &[u8], mode: u32) {
 }
 
 /// Gives another user access; tells whether that can be done.
-pub(super) fn set_acl(path: &Path, name: &str) -> bool {
+pub(crate) fn set_acl(path: &Path, name: &str) -> bool {
     let mut list = 2_u32.to_le_bytes().to_vec();
     let none = u32::MAX;
     let entries =

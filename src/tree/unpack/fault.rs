@@ -1,0 +1,108 @@
+//! Why a layer cannot be laid over a tree.
+
+use std::io;
+
+use rustix::io::Errno;
+
+use crate::tree::archive::{ArchiveFault, Place, shown};
+
+/// Why a layer cannot be laid over a tree, and which of its members that is about.
+#[derive(Debug, thiserror::Error)]
+#[error("{place}: {fault}")]
+pub(crate) struct UnpackError {
+    /// The member that was being put there.
+    pub place: Place,
+    /// What is wrong with it.
+    #[source]
+    pub fault: UnpackFault,
+}
+
+impl UnpackError {
+    pub(super) fn interrupted(place: &Place) -> Self {
+        let source = io::Error::new(io::ErrorKind::Interrupted, "it was interrupted");
+        Self { place: place.clone(), fault: UnpackFault::System(source) }
+    }
+
+    /// Tells whether it was interrupted.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        matches!(&self.fault, UnpackFault::System(source) if source.kind() == io::ErrorKind::Interrupted)
+    }
+}
+
+impl From<UnpackError> for io::Error {
+    fn from(error: UnpackError) -> Self {
+        let kind = match &error.fault {
+            UnpackFault::System(source) | UnpackFault::Archive(ArchiveFault::Read(source)) => {
+                source.kind()
+            }
+            _ => io::ErrorKind::InvalidData,
+        };
+        Self::new(kind, error)
+    }
+}
+
+/// Why a layer cannot be laid over a tree.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UnpackFault {
+    /// The archive itself is not right.
+    #[error(transparent)]
+    Archive(#[from] ArchiveFault),
+    /// A name that leads upwards.
+    #[error("`..` is in its name")]
+    Upwards,
+    /// A name that no filesystem can hold.
+    #[error("a name in its path has more than 255 bytes")]
+    LongName,
+    /// Too deep a path.
+    #[error("its path leads through more than {0} directories")]
+    Deep(usize),
+    /// A mark in the place of a directory, or one that is not known.
+    #[error("{} is a name that only marks of what is removed have", shown(.0))]
+    Reserved(Vec<u8>),
+    /// The tree itself as a file.
+    #[error("it would replace the tree itself")]
+    Top,
+    /// A link on the way.
+    #[error("{} on its way is a symbolic link: a layer must name where it leads", shown(.0))]
+    ParentLink(Vec<u8>),
+    /// A file on the way.
+    #[error("{} on its way is not a directory", shown(.0))]
+    ParentFile(Vec<u8>),
+    /// Something is mounted on the way.
+    #[error("something is mounted at {} on its way", shown(.0))]
+    Mounted(Vec<u8>),
+    /// A hard link to nothing.
+    #[error("it is to be another name of {}, which {fault}", shown(.target))]
+    Target {
+        /// What it is to be another name of.
+        target: Vec<u8>,
+        /// Why it cannot be that.
+        fault: &'static str,
+    },
+    /// A mark that marks nothing.
+    #[error("it marks something as removed, but {0}")]
+    Mark(&'static str),
+    /// A mark of what the layer itself has put there.
+    #[error("it removes what the same layer has put there")]
+    RemovesOwn,
+    /// Two members of one name.
+    #[error("its name stands twice in the layer, once as a directory and once as something else")]
+    Contradiction,
+    /// Directories within each other with many attributes.
+    #[error("the attributes of the directories on its way take more than {0} bytes")]
+    Attributes(usize),
+    /// The directory has too many directories in which the layer has put something.
+    #[error(
+        "it empties more than {0} directories: such a mark must stand before what is put there"
+    )]
+    Empties(usize),
+    /// The system did not do what it should.
+    #[error(transparent)]
+    System(#[from] io::Error),
+}
+
+impl From<Errno> for UnpackFault {
+    fn from(error: Errno) -> Self {
+        Self::System(error.into())
+    }
+}
