@@ -10,6 +10,8 @@ mod init;
 mod install;
 mod layer;
 mod load;
+mod lock;
+mod lock_file;
 mod manual;
 mod mapping;
 mod output;
@@ -83,6 +85,7 @@ pub fn main() -> ExitCode {
         Verb::Create(arguments) => create::main(arguments),
         Verb::Build(arguments) => build::main(&arguments),
         Verb::Push(arguments) => push::main(&arguments),
+        Verb::Lock(arguments) => lock::main(&arguments),
         Verb::Shell(arguments) => shell::main(&arguments),
         Verb::Doctor(arguments) => doctor::main(&arguments),
         Verb::Layer(verb) => layer::main(&verb),

@@ -10,6 +10,7 @@ mod drop;
 mod ended;
 mod failure;
 mod fetch;
+mod full_disk;
 mod handed;
 mod inside;
 mod keep;
@@ -108,7 +109,7 @@ pub(crate) fn run<'a>(
         result.and_then(|()| run.record())
     };
     let result = result.map_err(|failure| {
-        let failure = run.dated(failure);
+        let failure = run.dated(run.on_full_disk(failure));
         run.kept(failure)
     });
     if run.context.events.has_left_out()

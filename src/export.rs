@@ -7,11 +7,13 @@
 
 mod archive;
 mod blob;
+mod digested;
 mod gzip;
 mod image;
 mod oci;
 mod oci_config;
 mod output;
+mod room;
 mod tar;
 mod target;
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! Data flows one way. Three bands, each may use those before it; `tests/architecture.rs` holds
 //! the code to it:
 //!
-//! - **pure**: [`manifest`], [`chain`], [`lxc`], [`plan`], [`cache`], [`record`] turn text and observed facts
+//! - **pure**: [`manifest`], [`chain`], [`lxc`], [`plan`], [`cache`], [`lock`], [`record`] turn text and observed facts
 //!   into values and touch nothing;
 //! - **effects**: [`host`], [`observe`], [`tree`], [`store`], [`registry`] and [`execute`] read and change the system;
 //! - **skin**: [`cli`] reads the command line and talks to people.
@@ -23,6 +23,7 @@ mod export;
 pub mod fuzz;
 pub(crate) mod host;
 pub mod layers;
+pub(crate) mod lock;
 pub mod lxc;
 pub mod manifest;
 pub mod observe;

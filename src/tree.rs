@@ -22,6 +22,7 @@ mod listing;
 mod maker;
 mod marks;
 mod merge;
+mod patience;
 mod reader;
 mod relink;
 mod remove;
@@ -50,6 +51,7 @@ pub(crate) use listing::{
 };
 pub(crate) use marks::{Form, Marks};
 pub(crate) use merge::{Changes, merge};
+pub(crate) use patience::Patience;
 pub(crate) use reader::Reader;
 pub(crate) use relink::relink;
 pub(crate) use remove::remove;

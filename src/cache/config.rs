@@ -5,9 +5,10 @@ use std::path::Path;
 
 use super::index::StoredEntry;
 use super::names::Names;
-use super::plan::OverlayHost;
+use super::plan::{CachePlan, OverlayHost};
 use crate::lxc::config;
 use crate::plan::{EntryId, Target};
+use crate::shell;
 
 /// The name of the config in the container's directory.
 pub const CONFIG_NAME: &str = "config";
@@ -99,7 +100,8 @@ pub fn with_addresses<E>(
 }
 
 /// Returns why a container with this config cannot have an overlay.
-pub(super) fn no_overlay(text: &[u8], target: &Target) -> Option<String> {
+pub(super) fn no_overlay(text: &[u8], cache: &CachePlan) -> Option<String> {
+    let target = &cache.container;
     // Anything else of an overlay's options ends one.
     let fits = |path: &str| !path.contains([':', ',', '\\', '"', '\'']);
     if !target.path.to_str().is_some_and(fits) {
@@ -118,5 +120,10 @@ pub(super) fn no_overlay(text: &[u8], target: &Target) -> Option<String> {
             "its rootfs is wanted at `{path}`, and an overlay is in the directory of its container"
         ));
     }
-    None
+    // It would be made, and not start.
+    let closed = shell::word(cache.host.closed.as_ref()?);
+    Some(format!(
+        "the ids of the container may not pass {closed}, which leads to the store: `chmod o+x {closed}` \
+         lets them"
+    ))
 }

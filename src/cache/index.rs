@@ -1,6 +1,6 @@
 //! What the layer store holds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration as Span;
 
@@ -22,6 +22,8 @@ const OLD: u64 = 30;
 pub struct Index {
     /// The newest generation of each key.
     pub entries: BTreeMap<Digest, u64>,
+    /// Older generations, beside the newest of their keys.
+    pub older: BTreeSet<EntryId>,
     /// When the newest of a key was made, where that is not its generation.
     pub made_at: BTreeMap<Digest, u64>,
     /// When that was observed, in milliseconds since 1970.
@@ -100,6 +102,12 @@ impl Index {
         let mut limits = refresh.map(Span::from).into_iter().chain(since);
         let is_fresh = limits.all(|limit| self.age(key).is_some_and(|age| age <= limit));
         (is_fresh && !self.faults.contains_key(&entry)).then_some(entry)
+    }
+
+    /// Tells whether this very entry is stored and can be used.
+    pub fn has(&self, entry: EntryId) -> bool {
+        let is_stored = self.newest(entry.key) == Some(entry) || self.older.contains(&entry);
+        is_stored && !self.faults.contains_key(&entry)
     }
 
     /// Returns why something was refused, unless that is too long ago to be true still, as for

@@ -189,7 +189,7 @@ impl Maker<'_> {
         }
         if wanted.mode == StorageMode::Overlay
             && !self.progress.installed
-            && let Some(why) = no_overlay(self.context.config, &self.cache.container)
+            && let Some(why) = no_overlay(self.context.config, self.cache)
         {
             self.push(CacheAct::Refuse { why });
         }
@@ -225,8 +225,18 @@ impl Maker<'_> {
             if slot.decided_by.is_some() && self.context.handed.is_none() {
                 return;
             }
-            let (_, key) = self.lookup();
             let (index, since) = (self.context.index, self.cache.wanted.since);
+            if let Some(pin) = self.cache.pins.get(self.progress.done).copied().flatten() {
+                if !index.has(pin) {
+                    let (what, name) = (slot.label(), pin.name());
+                    let why = format!("{what} is locked to {name}, which is not stored here");
+                    self.push(CacheAct::Refuse { why });
+                    return;
+                }
+                self.take_entry(pin);
+                continue;
+            }
+            let (_, key) = self.lookup();
             let Some(entry) = index.find(key, slot.refresh, since) else {
                 if let Some(why) = index.refusal(key, slot.refresh, since) {
                     self.end = self.progress.done;
@@ -234,11 +244,15 @@ impl Maker<'_> {
                 }
                 return;
             };
-            let act = CacheAct::Take { what: slot.label(), entry };
-            self.progress.done += 1;
-            self.progress.base = Some(entry);
-            self.push_of_last(act);
+            self.take_entry(entry);
         }
+    }
+
+    fn take_entry(&mut self, entry: EntryId) {
+        let what = self.cache.slots[self.progress.done].label();
+        self.progress.done += 1;
+        self.progress.base = Some(entry);
+        self.push_of_last(CacheAct::Take { what, entry });
     }
 
     /// Returns what defines the next slot, and its key.

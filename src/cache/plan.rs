@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::inputs::BaseInputs;
 use crate::digest::Reading;
 use crate::manifest::{Duration, LayerName, RootfsPath};
-use crate::plan::{Layer, StorageMode, Target, Upstream};
+use crate::plan::{EntryId, Layer, StorageMode, Target, Upstream};
 
 /// What a caller wants of the layer store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,12 +17,14 @@ pub struct Wanted {
     pub rebuild: bool,
     /// What was made before this time is rebuilt, in milliseconds since 1970.
     pub since: Option<u64>,
+    /// Whether the role is held to its lock: what that pins is never rebuilt.
+    pub locked: bool,
 }
 
 impl Wanted {
     /// Tells whether nothing can be done without the store.
     pub fn needs_store(&self) -> bool {
-        matches!(self.mode, StorageMode::Overlay | StorageMode::Fill)
+        self.locked || matches!(self.mode, StorageMode::Overlay | StorageMode::Fill)
     }
 }
 
@@ -60,6 +62,18 @@ impl Cache {
         }
     }
 
+    /// Holds it to a lock: what slots have to be, from the innermost on.
+    pub(crate) fn hold_to(&mut self, pins: Vec<Option<EntryId>>) {
+        match self {
+            Self::Off => {}
+            Self::Unusable { wanted, .. } => wanted.locked = true,
+            Self::Usable(cache) => {
+                cache.wanted.locked = true;
+                cache.pins = pins;
+            }
+        }
+    }
+
     /// Tells whether a run only fills the store.
     pub fn fills(&self) -> bool {
         self.wanted().is_some_and(|wanted| wanted.mode == StorageMode::Fill)
@@ -84,6 +98,8 @@ pub struct CachePlan {
     pub slots: Vec<Slot>,
     /// Why nothing more is.
     pub end: Option<String>,
+    /// What slots have to be, from the innermost on; `None`, or nothing, where it is not said.
+    pub pins: Vec<Option<EntryId>>,
     /// What defines a stored upstream besides its call.
     pub inputs: BaseInputs,
     /// The files of arguments that were read, and that need not be read again.
@@ -101,6 +117,8 @@ pub struct OverlayHost {
     pub trees: PathBuf,
     /// Whether the overlay is mounted in a user namespace, where it needs an option of its own.
     pub is_mapped: bool,
+    /// A directory that leads to the trees, and that root of the container cannot pass.
+    pub closed: Option<PathBuf>,
     /// The hook that tells the store of copies and snapshots.
     pub clone_hook: Option<String>,
 }

@@ -39,7 +39,8 @@ pub(super) fn slots(
     let twins: Vec<&Layer> = cache.twin.all().collect();
     let layers = chain.layers.iter().zip(own.iter().rev().zip(twins.iter().rev()));
     for (layer, (own, twin)) in layers {
-        if twin.leaves_nothing() {
+        // One of the two may leave something alone: a file that has the container's name in its path.
+        if own.leaves_nothing() && twin.leaves_nothing() {
             continue;
         }
         if slots.len() == MOST_STORED {

@@ -86,6 +86,7 @@ pub fn cache(
         arguments,
         slots: Vec::new(),
         end: None,
+        pins: Vec::new(),
         inputs,
         readings,
         host,

@@ -51,6 +51,8 @@ pub(crate) enum Verb {
     /// Push a role to a registry: as an image, and each stored layer by its key. Build what is missing
     /// first.
     Push(PushArguments),
+    /// Write what a role is made from, and what was built of it, beside its manifest.
+    Lock(LockArguments),
     /// Enter the rootfs of a failed run or of a container, in the sandbox of its steps.
     Shell(ShellArguments),
     /// Report what this host and this user can and cannot do.
@@ -122,6 +124,9 @@ pub(crate) struct StorageArguments {
     /// Rebuild everything that is stored.
     #[arg(long)]
     pub(crate) rebuild: bool,
+    /// Hold the role to its lock: refuse what is not as it was locked, and rebuild nothing of that.
+    #[arg(long, conflicts_with = "rebuild")]
+    pub(crate) locked: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -241,6 +246,9 @@ pub(crate) struct BuildArguments {
     /// Rebuild what is older than this: a number and `s`, `m`, `h` or `d`, as in `7d`.
     #[arg(long, value_name = "DURATION", conflicts_with = "rebuild", value_parser = duration)]
     pub(crate) older_than: Option<Duration>,
+    /// Hold the roles to their locks: refuse what is not as it was locked, and rebuild nothing of that.
+    #[arg(long, conflicts_with_all = ["rebuild", "older_than"])]
+    pub(crate) locked: bool,
     /// Write the role for other programs as well: `tar:FILE` (`.gz`, `.xz`, `.zst`), `oci:DIR:TAG`, or
     /// `lxc-local:DIR`; may be repeated. It needs a single manifest, all of whose layers can be stored.
     #[arg(long, short, value_name = "TARGET")]
@@ -263,6 +271,9 @@ pub(crate) struct PushArguments {
     /// Sign each layer with this key of SSH: a private key, or the public key of one that an agent has.
     #[arg(long, value_name = "KEYFILE")]
     pub(crate) sign: Option<PathBuf>,
+    /// Hold the role to its lock: refuse what is not as it was locked, and rebuild nothing of that.
+    #[arg(long)]
+    pub(crate) locked: bool,
     /// Take blobs from this repository of the same registry instead of sending them.
     #[arg(long, value_name = "REPO")]
     pub(crate) mount_from: Option<String>,
@@ -274,6 +285,25 @@ pub(crate) struct PushArguments {
     pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) run: RunArguments,
+    /// Arguments for the upstream template.
+    #[arg(last = true, value_name = "ARGUMENTS")]
+    pub(crate) args: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LockArguments {
+    /// The manifests.
+    #[arg(required = true, value_name = "MANIFEST")]
+    pub(crate) manifests: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) values: ValueArguments,
+    /// The file that the containers' config starts with; its id map decides which part of the store is
+    /// looked into [default: LXC's default.conf, if there is one].
+    #[arg(long, short = 'f', value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Compare with the lock instead of writing it: 10, if anything has changed.
+    #[arg(long)]
+    pub(crate) check: bool,
     /// Arguments for the upstream template.
     #[arg(last = true, value_name = "ARGUMENTS")]
     pub(crate) args: Vec<OsString>,

@@ -10,7 +10,7 @@ use super::arguments::{BuildArguments, ValueArguments};
 use super::create::{Shell, enter};
 use super::mapping::{IN_PIECES, Mapping};
 use super::prepare::Prepared;
-use super::request::{Request, check, target, wanted, wanted_since};
+use super::request::{LockUse, Request, check, target, wanted, wanted_since};
 use super::run::{Options, run};
 use super::start::InitialConfig;
 use super::{load, output};
@@ -41,6 +41,14 @@ pub(super) fn main(arguments: &BuildArguments) -> u8 {
 
 fn build(arguments: &BuildArguments) -> Result<u8, String> {
     check(None, &arguments.args)?;
+    let targets = arguments.output.iter().map(|text| {
+        let target = Target::parse(text).and_then(|target| target.has_room().map(|()| target));
+        target.map_err(|why| format!("`--output={}`: {why}", text.display()))
+    });
+    let targets: Vec<Target> = targets.collect::<Result<_, _>>()?;
+    if !targets.is_empty() && arguments.manifests.len() != 1 {
+        return Err("`--output` needs a single manifest".to_owned());
+    }
     let output_as = Output::observe();
     let caller = Caller::observe();
     let start = InitialConfig::read(arguments.config.as_deref(), &caller)?;
@@ -61,6 +69,7 @@ fn build(arguments: &BuildArguments) -> Result<u8, String> {
             args: &arguments.args,
             allow_untrusted: arguments.run.allow_untrusted,
             wanted,
+            lock: LockUse::Ignore.unless(arguments.locked),
         };
         Role::prepare(asked.request(&start, &lxcpath, &caller))
     });
@@ -69,13 +78,6 @@ fn build(arguments: &BuildArguments) -> Result<u8, String> {
         Ok(roles) => roles,
         Err(status) => return Ok(status),
     };
-    let targets = arguments.output.iter().map(|text| {
-        Target::parse(text).map_err(|why| format!("`--output={}`: {why}", text.display()))
-    });
-    let targets: Vec<Target> = targets.collect::<Result<_, _>>()?;
-    if !targets.is_empty() && roles.len() != 1 {
-        return Err("`--output` needs a single manifest".to_owned());
-    }
     enter(start.mapping)?;
     // One that comes between two runs is heard when the next begins, which ends at it.
     let mut signals =
@@ -116,6 +118,7 @@ pub(super) struct Asked<'a> {
     pub(super) args: &'a [OsString],
     pub(super) allow_untrusted: bool,
     pub(super) wanted: Wanted,
+    pub(super) lock: LockUse,
 }
 
 impl Asked<'_> {
@@ -136,6 +139,7 @@ impl Asked<'_> {
             config: start.config(&target.rootfs),
             ids: start.ids(caller),
             wanted: self.wanted,
+            lock: self.lock,
             target,
         }
     }

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use super::arguments::CreateArguments;
 use super::mapping::{IN_PIECES, Mapping};
 use super::output;
-use super::request::{Request, check, target, wanted};
+use super::request::{LockUse, Request, check, target, wanted};
 use super::run::{Options, run};
 use super::start::InitialConfig;
 use crate::execute::status;
@@ -56,6 +56,7 @@ fn create(arguments: CreateArguments) -> Result<u8, String> {
         config: start.config(&target.rootfs),
         ids: start.ids(&caller),
         wanted: wanted(arguments.storage.storage.into(), arguments.storage.rebuild),
+        lock: LockUse::Ignore.unless(arguments.storage.locked),
         target,
     };
     // A manifest that cannot be used is found out before anything is made.

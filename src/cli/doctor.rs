@@ -1,8 +1,12 @@
 //! `doctor`: says what this host and this user can and cannot do.
 
+use std::path::Path;
+
 use super::arguments::{DoctorArguments, ReportFormat};
 use super::output;
 use crate::host::caller::Caller;
+use crate::host::passage::{self, Passer};
+use crate::host::userns::Ids;
 use crate::observe::doctor;
 use crate::observe::finding::{Finding, Verdict, fault};
 use crate::shell;
@@ -10,6 +14,9 @@ use crate::store;
 
 /// The exit status of findings.
 const FINDINGS: u8 = 1;
+
+/// What is said of the store.
+const SUBJECT: &str = "layer store";
 
 pub(super) fn main(arguments: &DoctorArguments) -> u8 {
     let mut findings = doctor::examine();
@@ -37,7 +44,6 @@ pub(super) fn main(arguments: &DoctorArguments) -> u8 {
 
 /// Looks at where layers are stored. A run goes on without the store where this is a fault.
 fn layer_store() -> Vec<Finding> {
-    const SUBJECT: &str = "layer store";
     let caller = Caller::observe();
     let Some(top) = store::directory(&caller) else {
         let advice =
@@ -45,11 +51,25 @@ fn layer_store() -> Vec<Finding> {
         return vec![fault(Verdict::Warn, SUBJECT, store::NO_DIRECTORY, advice)];
     };
     match store::check(&top, caller.uid) {
-        Ok(()) => doctor::filesystem(&top, SUBJECT),
+        Ok(()) => {
+            let mut findings = doctor::filesystem(&top, SUBJECT);
+            findings.extend(closed(&caller, &top));
+            findings
+        }
         Err(error) => {
             let says = format!("`{}` is not used: {error}", top.display());
             let advice = "until that is mended, each create builds all layers";
             vec![fault(Verdict::Warn, SUBJECT, says, advice)]
         }
     }
+}
+
+/// Tells of a directory that keeps containers of an ordinary user from standing on the store.
+fn closed(caller: &Caller, top: &Path) -> Option<Finding> {
+    let ids = if caller.uid == 0 { Ids::of_this_process() } else { Ids::subordinate(caller) };
+    let closed = passage::closed_to(Some(Passer::root_of(ids?, caller)), top)?;
+    let closed = shell::word(closed);
+    let says =
+        format!("the ids of your containers may not pass {closed}: `--storage=overlay` is refused");
+    Some(fault(Verdict::Warn, SUBJECT, says, format!("`chmod o+x {closed}` lets them")))
 }

@@ -2,13 +2,12 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::arguments::InstallArguments;
 use super::{TEMPLATE_NAME, output};
 use crate::host::files::{self, Ownership};
-use crate::host::{caller::Caller, template};
+use crate::host::{caller::Caller, passage, template};
 use crate::shell;
 
 /// Permission bits of a program that every id of a container's map may run.
@@ -88,21 +87,13 @@ fn tell(installed: &Installed) {
     } else {
         output::say(&format!("installed {path}: call it by its path, `lxc-create -t {path}`"));
     }
-    if let Some(closed) = closed_to_others(&installed.path) {
+    if let Some(closed) =
+        passage::closed_to(None, installed.path.parent().unwrap_or(Path::new("/")))
+    {
         let closed = shell::word(closed);
         output::say(&format!(
             "warning: a container of an ordinary user cannot be made with it: its ids may not pass \
              {closed}\nhint: `chmod o+x {closed}` lets them pass"
         ));
     }
-}
-
-/// Returns the first directory above `path` that other users cannot pass: the mapped ids of a
-/// container are such users.
-fn closed_to_others(path: &Path) -> Option<&Path> {
-    let above: Vec<_> = path.ancestors().skip(1).collect();
-    above.into_iter().rev().find(|directory| {
-        std::fs::metadata(directory)
-            .is_ok_and(|metadata| metadata.permissions().mode() & 0o001 == 0)
-    })
 }

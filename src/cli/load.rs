@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::arguments::ValueArguments;
-use crate::chain::{self, BindContext, Chain, Container, Role};
+use crate::chain::{self, BindContext, Chain, Container, Level, Role};
 use crate::diagnostic::{Diagnostic, Report};
 use crate::host::files;
 use crate::host::trust::Trust;
@@ -70,6 +70,11 @@ impl Loaded {
         self.bind_for(name, None).0
     }
 
+    /// Returns the manifests with the reusable layers that they use, the innermost base first.
+    pub(super) fn levels(&self) -> &[Level] {
+        &self.role.levels
+    }
+
     fn bind_for(&self, name: &str, lxc: Option<&dyn InstalledLxc>) -> (Option<Chain>, Report) {
         let directory = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
         let context = BindContext {
@@ -81,23 +86,6 @@ impl Loaded {
         };
         chain::bind(&self.role, &context)
     }
-}
-
-/// Reads a manifest with all that it names, and binds it for a container of this name.
-///
-/// With errors in the report there may be a chain all the same: it is no chain to run, but the files
-/// that it names can be judged too.
-pub(super) fn chain(
-    path: &Path,
-    name: &str,
-    values: &ValueArguments,
-    trust: &Trust,
-) -> (Option<Chain>, Report) {
-    let (loaded, mut report) = Loaded::read(path, values, trust);
-    let Some(loaded) = loaded else { return (None, report) };
-    let (chain, faults) = loaded.bind(name);
-    report.extend(faults);
-    (chain, report)
 }
 
 /// Returns a name for a container of a manifest that is only looked at: the manifest's own.

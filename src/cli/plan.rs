@@ -1,7 +1,7 @@
 //! `plan`: shows what a run would do.
 
 use super::arguments::{PlanArguments, PlanFormat};
-use super::request::{Request, check, target, wanted};
+use super::request::{LockUse, Request, check, target, wanted};
 use super::start::InitialConfig;
 use super::{load, output};
 use crate::cache::PlanDocument;
@@ -64,6 +64,7 @@ fn request(arguments: &PlanArguments) -> Result<Request, String> {
         config: start.config(&target.rootfs),
         ids: start.ids(&caller),
         wanted: wanted(arguments.storage.storage.into(), arguments.storage.rebuild),
+        lock: LockUse::Tell.unless(arguments.storage.locked),
         target,
     })
 }

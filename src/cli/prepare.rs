@@ -2,17 +2,22 @@
 
 use std::env;
 use std::io;
+use std::mem;
 
 use super::load::Loaded;
+use super::lock_file::LockFile;
 use super::output;
-use super::request::{ContainerIds, Request};
+use super::request::{ContainerIds, LockUse, Request};
 use crate::cache::{
     self, Cache, Index, Ladder, LadderContext, Observed, OverlayHost, PLACEHOLDER, Progress,
 };
 use crate::chain::Chain;
 use crate::diagnostic::Report;
 use crate::digest::Stamp;
+use crate::execute::status;
 use crate::host::caller::Caller;
+use crate::host::passage::{self, Passer};
+use crate::lock::{Held, Lock, RoleInputs};
 use crate::observe::base_inputs;
 use crate::observe::probe::Probe;
 use crate::plan::{self, Facts, Plan, StorageMode};
@@ -24,9 +29,15 @@ pub(super) struct Prepared {
     pub(super) plan: Plan,
     pub(super) chain: Chain,
     pub(super) cache: Cache,
-    store: Option<Store>,
+    pub(super) store: Option<Store>,
     /// Whether a run would refuse a file of it.
     pub(super) is_untrusted: bool,
+    /// The lock, where it is for something.
+    pub(super) lock: Option<LockFile>,
+    /// How the role differs from that.
+    pub(super) held: Held,
+    /// What defines the role.
+    pub(super) inputs: Lock,
 }
 
 impl Request {
@@ -46,17 +57,72 @@ impl Request {
         loaded: Option<&Loaded>,
         mut report: Report,
     ) -> Result<Prepared, u8> {
-        let prepared = loaded.and_then(|loaded| self.try_prepare(loaded, &mut report));
-        let Some(prepared) = prepared else { return Err(output::refused(&report)) };
+        let lock = self.lock_file(&mut report)?;
+        let prepared =
+            loaded.and_then(|loaded| self.try_prepare(loaded, lock.as_ref(), &mut report));
+        let Some(mut prepared) = prepared else { return Err(output::refused(&report)) };
+        if let (Some(lock), LockUse::Tell) = (&lock, self.lock) {
+            report.extend(lock.outdated(&prepared.held.differences));
+        }
         output::diagnostics(&report);
-        Ok(Prepared { is_untrusted: report.has_untrusted(), ..prepared })
+        prepared.is_untrusted = report.has_untrusted();
+        if let (Some(lock), LockUse::Hold) = (&lock, self.lock) {
+            lock.refuse(&prepared.held.differences)?;
+            prepared.cache.hold_to(mem::take(&mut prepared.held.pins));
+        }
+        prepared.lock = lock;
+        Ok(prepared)
     }
 
-    fn try_prepare(&self, loaded: &Loaded, report: &mut Report) -> Option<Prepared> {
+    /// Reads the lock, where it is for something.
+    fn lock_file(&self, report: &mut Report) -> Result<Option<LockFile>, u8> {
+        match self.lock {
+            LockUse::Ignore => Ok(None),
+            LockUse::Compare | LockUse::Tell | LockUse::Renew => {
+                match LockFile::read(&self.manifest, &self.trust) {
+                    Ok(lock) => return Ok(lock),
+                    Err(faults) if self.lock == LockUse::Renew => {
+                        report.extend(faults.as_warnings());
+                    }
+                    Err(faults) => report.extend(faults),
+                }
+                Ok(None)
+            }
+            LockUse::Hold if self.wanted.mode == StorageMode::None => {
+                let message =
+                    "`--locked` takes layers from the store, and `--storage=none` uses none";
+                output::error(message, None);
+                Err(status::USAGE)
+            }
+            LockUse::Hold if self.wanted.since.is_some() => {
+                output::error("`--locked` rebuilds nothing, and `--rebuild` everything", None);
+                Err(status::USAGE)
+            }
+            LockUse::Hold => match LockFile::read(&self.manifest, &self.trust) {
+                Ok(Some(lock)) => Ok(Some(lock)),
+                // What is wrong with the manifest comes first.
+                Ok(None) if report.has_errors() => Ok(None),
+                Ok(None) => Err(LockFile::missing(&self.manifest)),
+                Err(faults) => {
+                    report.extend(faults);
+                    Err(output::refused(report))
+                }
+            },
+        }
+    }
+
+    fn try_prepare(
+        &self,
+        loaded: &Loaded,
+        lock: Option<&LockFile>,
+        report: &mut Report,
+    ) -> Option<Prepared> {
         let (chain, faults) = loaded.bind(&self.target.name);
         report.extend(faults);
         let chain = chain?;
-        let (facts, faults) = Probe::new(&self.trust).all(&chain, &self.target.args);
+        let held_to = lock.filter(|_| self.lock != LockUse::Tell);
+        let known = held_to.and_then(|lock| lock.lock.template_of(&chain));
+        let (facts, faults) = Probe::new(&self.trust).knowing(known).all(&chain, &self.target.args);
         report.extend(faults);
         let facts = facts.filter(|_| !report.has_errors())?;
         let plan = plan::build(&chain, self.target.clone(), &facts)
@@ -69,7 +135,16 @@ impl Request {
                 Err(why) => (Cache::Unusable { wanted: self.wanted, why }, None),
             },
         };
-        Some(Prepared { plan, chain, cache, store, is_untrusted: false })
+        let twin = (self.lock != LockUse::Ignore).then(|| loaded.bind_twin(PLACEHOLDER)).flatten();
+        let (mut held, mut inputs) = (Held::default(), Lock::new());
+        if let Some(twin) = twin {
+            let (levels, cache) = (loaded.levels(), cache.plan());
+            let role = RoleInputs { levels, chain: &chain, twin: &twin, facts: &facts, cache };
+            held = lock.map(|file| file.lock.hold(role)).unwrap_or_default();
+            inputs = Lock::inputs(role);
+        }
+        let (is_untrusted, lock) = (false, None);
+        Some(Prepared { plan, chain, cache, store, is_untrusted, lock, held, inputs })
     }
 
     /// Finds out what of a plan the store can have, or why it cannot be used.
@@ -103,7 +178,11 @@ impl Request {
         let (inputs, readings) = base_inputs::observe((chain, plan), facts, &recall);
         let clone_hook =
             clone_hook().map_err(|error| format!("this program cannot find itself: {error}"))?;
-        let host = OverlayHost { trees: store.trees(), is_mapped: *is_mapped, clone_hook };
+        let trees = store.trees();
+        let closed = store::ids_of(map)
+            .flatten()
+            .and_then(|ids| passage::closed_to(Some(Passer::root_of(ids, &caller)), &trees));
+        let host = OverlayHost { trees, is_mapped: *is_mapped, closed, clone_hook };
         let observed = Observed { inputs, readings, host, config: self.config.clone() };
         let cache = cache::cache(plan, (chain, &twin), facts, self.wanted, observed)
             .map_err(|fault| fault.to_string())?;

@@ -7,7 +7,7 @@ use super::build::{Asked, Role, Sum, image, interrupted, scratch};
 use super::create::enter;
 use super::mapping::{IN_PIECES, Mapping};
 use super::output;
-use super::request::{check, wanted};
+use super::request::{LockUse, check, wanted};
 use super::run::Options;
 use super::start::InitialConfig;
 use crate::execute::status;
@@ -51,6 +51,7 @@ fn push(arguments: &PushArguments) -> Result<u8, String> {
         args: &arguments.args,
         allow_untrusted: arguments.run.allow_untrusted,
         wanted: wanted(StorageMode::Fill, false),
+        lock: LockUse::Ignore.unless(arguments.locked),
     };
     let role = match Role::prepare(asked.request(&start, &lxcpath, &caller)) {
         Ok(role) => role,

@@ -24,6 +24,30 @@ pub(super) struct Request {
     pub(super) ids: ContainerIds,
     /// What LXC starts the container's config with.
     pub(super) config: Vec<u8>,
+    /// What its lock is for.
+    pub(super) lock: LockUse,
+}
+
+/// What the lock beside a manifest is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LockUse {
+    /// Nothing.
+    Ignore,
+    /// To be compared.
+    Compare,
+    /// To be replaced by a new one, which has of it what is still true.
+    Renew,
+    /// To be told of, where it is out of date.
+    Tell,
+    /// To be held to.
+    Hold,
+}
+
+impl LockUse {
+    /// Returns it, or what a role that is `locked` is held by.
+    pub(super) fn unless(self, locked: bool) -> Self {
+        if locked { Self::Hold } else { self }
+    }
 }
 
 /// The ids of the user namespace that a container is made in.
@@ -37,12 +61,12 @@ pub(super) struct ContainerIds {
 
 /// Returns what is wanted of the store from now on.
 pub(super) fn wanted(mode: StorageMode, rebuild: bool) -> Wanted {
-    Wanted { mode, rebuild, since: rebuild.then(now) }
+    Wanted { mode, rebuild, since: rebuild.then(now), locked: false }
 }
 
 /// Returns what is wanted of the store where all that is older is rebuilt.
 pub(super) fn wanted_since(mode: StorageMode, older_than: Duration) -> Wanted {
-    Wanted { mode, rebuild: false, since: ago(older_than) }
+    Wanted { mode, rebuild: false, since: ago(older_than), locked: false }
 }
 
 /// Returns the time so long ago, in milliseconds since 1970; nothing, where that is before.

@@ -243,7 +243,9 @@ fn clean(
     if dry_run {
         return forecast(store, &garbage, names);
     }
-    let cleaned = store::clean(store, &users, &garbage)?;
+    let cleaned = store::clean(store, &users, &garbage, &|| {
+        output::say("another run is making a place to work in the store; waiting for it");
+    })?;
     for id in &cleaned.in_use {
         output::say(&format!("{} stays: a run uses it", names.name(*id)));
     }

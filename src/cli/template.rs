@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use super::arguments::{LogFormat, TalkArguments, ValueArguments};
 use super::load::Loaded;
-use super::request::{self, ContainerIds, Request, wanted};
+use super::request::{self, ContainerIds, LockUse, Request, wanted};
 use super::run::{Options, run};
 use super::{output, plan};
 use crate::diagnostic::Report;
@@ -37,6 +37,7 @@ layered-template makes a container from a manifest: ordered layers around an LXC
   --storage HOW            how to use the layer store: `copy` it into the container, which is the
                            default, share it through overlayfs (`overlay`), or do not use it (`none`)
   --rebuild                rebuild everything that is stored
+  --locked                 hold the role to its lock: refuse what is not as it was locked
   --keep-failed            keep the rootfs of a failed run for people to look at
   --allow-untrusted        as root, take files that others could have written, and give steps the
                            host's network even where nothing keeps them from the host's containers
@@ -128,6 +129,7 @@ fn request(
         wanted: wanted(mode, arguments.rebuild),
         ids: ContainerIds { map, is_mapped },
         config: config.unwrap_or_default(),
+        lock: LockUse::Ignore.unless(arguments.locked),
     }
 }
 
@@ -195,6 +197,7 @@ fn answer(
         wanted: wanted(StorageMode::None, false),
         ids: ContainerIds { map: None, is_mapped: false },
         config: Vec::new(),
+        lock: LockUse::Ignore,
     };
     let plan = match request.prepare_loaded(loaded, report) {
         Ok(prepared) => prepared.plan,

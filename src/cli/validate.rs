@@ -3,9 +3,13 @@
 use std::path::Path;
 
 use super::arguments::{FindingsFormat, ValidateArguments};
-use super::{load, output};
+use super::load::{self, Loaded};
+use super::lock_file::LockFile;
+use super::output;
+use crate::cache::PLACEHOLDER;
 use crate::diagnostic::{Report, Severity};
 use crate::host::trust::{Policy, Trust};
+use crate::lock::RoleInputs;
 use crate::observe::probe::Probe;
 use crate::plan;
 
@@ -41,11 +45,24 @@ pub(super) fn main(arguments: &ValidateArguments) -> u8 {
 fn judge(manifest: &Path, arguments: &ValidateArguments) -> Report {
     let name = load::name_of(manifest);
     let trust = Trust::observe(Policy::Warn);
-    let (chain, mut report) = load::chain(manifest, &name, &arguments.values, &trust);
-    if let Some(chain) = chain {
-        let (facts, faults) = Probe::new(&trust).files(&chain);
-        report.extend(faults);
-        report.extend(plan::check(&chain, &facts));
+    let (loaded, mut report) = Loaded::read(manifest, &arguments.values, &trust);
+    let Some(loaded) = loaded else { return report };
+    let (chain, faults) = loaded.bind(&name);
+    report.extend(faults);
+    let Some(chain) = chain else { return report };
+    let (facts, faults) = Probe::new(&trust).files(&chain);
+    report.extend(faults);
+    report.extend(plan::check(&chain, &facts));
+    match LockFile::read(manifest, &trust) {
+        Ok(Some(file)) if !report.has_errors() => {
+            if let Some(twin) = loaded.bind_twin(PLACEHOLDER) {
+                let (levels, cache) = (loaded.levels(), None);
+                let role = RoleInputs { levels, chain: &chain, twin: &twin, facts: &facts, cache };
+                report.extend(file.outdated(&file.lock.hold(role).differences));
+            }
+        }
+        Ok(_) => {}
+        Err(faults) => report.extend(faults),
     }
     report
 }

@@ -65,6 +65,16 @@ impl Report {
         self
     }
 
+    /// Makes warnings of its errors.
+    #[must_use]
+    pub fn as_warnings(mut self) -> Self {
+        for diagnostic in &mut self.diagnostics {
+            diagnostic.severity = Severity::Warning;
+        }
+        (self.errors, self.warnings) = (0, self.errors + self.warnings);
+        self
+    }
+
     /// Tells whether there is an error among them.
     pub fn has_errors(&self) -> bool {
         self.errors > 0

@@ -9,7 +9,7 @@ use std::process::Stdio;
 
 use super::Run;
 use super::ended::describe;
-use super::failure::{Failure, status};
+use super::failure::{Cause, Failure, status};
 use super::observe::{Event, Subject};
 use super::step::host_command;
 use crate::host::child::End;
@@ -108,6 +108,7 @@ impl Run<'_> {
         result.map_err(|error| {
             let reason = format!("could not make its rootfs: {error}");
             Failure::of(status::UPSTREAM, subject.clone(), &upstream.at, reason)
+                .because(Cause::from(&error))
         })
     }
 }

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 
 use super::Run;
-use super::failure::{Failure, status};
+use super::failure::{Cause, Failure, status};
 use super::observe::{Doing, Subject};
 use crate::host::files::{self, Ownership};
 use crate::lxc::call::Mapped;
@@ -25,6 +25,7 @@ impl Run<'_> {
             let subject = Subject { layer: layer.name.clone(), doing: Doing::Config };
             let at = lines.first().map_or(&layer.at, |line| &line.at);
             Failure::of(status::FILES, subject, at, format!("could not be written: {error}"))
+                .because(Cause::from(&error))
         })
     }
 

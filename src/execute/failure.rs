@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::ended::describe;
 use super::observe::Subject;
 use crate::chain::Secrets;
-use crate::host::{child, fault, kernel};
+use crate::host::{child, fault, files, kernel};
 use crate::source::At;
 
 /// The exit statuses of a run. They are part of the program's contract.
@@ -59,6 +59,8 @@ pub(crate) enum Cause {
     Sandbox,
     /// A path of the rootfs has led out of it, or was changed while it was followed.
     UnsafePath,
+    /// The disk that was written to is full, or a user has all that it may have of it.
+    FullDisk,
     /// Anything else; the reason says what.
     Other,
 }
@@ -68,6 +70,7 @@ impl From<&io::Error> for Cause {
         match fault::kind(error) {
             Some(fault::FaultKind::Sandbox) => Self::Sandbox,
             Some(fault::FaultKind::UnsafePath) => Self::UnsafePath,
+            None if files::is_full(error) => Self::FullDisk,
             None => Self::Other,
         }
     }
@@ -83,7 +86,7 @@ impl Cause {
                 "something was still at work in the rootfs, such as a process that a step has left \
                  running",
             ),
-            Self::Ended | Self::TimedOut | Self::Interrupted | Self::Other => None,
+            Self::Ended | Self::TimedOut | Self::Interrupted | Self::FullDisk | Self::Other => None,
         }
     }
 }

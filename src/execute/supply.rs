@@ -13,8 +13,8 @@ mod session;
 mod view;
 
 use std::collections::VecDeque;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::os::fd::AsFd;
+use std::time::Instant;
 use std::{io, mem};
 
 pub(crate) use filled::Filled;
@@ -23,16 +23,14 @@ pub(super) use session::Session;
 
 use super::failure::{Failure, status};
 use super::observe::{Doing, Event, Subject};
-use super::{Handed, Run};
+use super::{Handed, Run, full_disk};
 use crate::cache::{
     Cache, CacheAct, CheckSees, Index, Ladder, LadderContext, Planned, Progress, Wanted,
 };
 use crate::host::files;
 use crate::plan::{Act, EntryId, Layer, StorageMode};
 use crate::record;
-
-/// How often it is looked whether another run has done with what this one waits for.
-const POLL_INTERVAL: Duration = Duration::from_millis(20);
+use crate::tree::{Interrupt, Patience};
 
 /// Where the container's rootfs comes from.
 #[derive(Debug)]
@@ -178,22 +176,21 @@ impl<'a> Run<'a> {
     ) -> Result<(), Box<Failure>> {
         let slot = &session.cache.slots[session.progress.done];
         let label = slot.label();
-        let held = loop {
-            match session.hold(entry) {
-                Ok(Held::NotYet) => sleep(POLL_INTERVAL),
-                held => break held,
-            }
-            self.uninterrupted()?;
-        };
-        match held {
-            Ok(Held::Yes) => {}
-            Ok(_) => {
+        let mut held = Held::NotYet;
+        let taken = self.wait(&format!("`gc` is removing {label}"), Patience::silent(), || {
+            held = session.hold(entry)?;
+            Ok(held != Held::NotYet)
+        });
+        match taken {
+            Ok(()) if held == Held::Yes => {}
+            Ok(()) => {
                 let layer = session.cache.twin_of(&slot.layer);
                 return session
                     .look_again(self)
                     .map_err(|error| fault(layer, "cannot be looked for", &error));
             }
             Err(error) => {
+                self.heard(&error)?;
                 session.stop(self, format!("{label} cannot be kept from `gc`: {error}"), true);
                 return Ok(());
             }
@@ -220,6 +217,10 @@ impl<'a> Run<'a> {
         if wanted.needs_store() {
             let subject = Subject { layer: layer.name.clone(), doing: Doing::Store };
             let failure = |reason: String| Failure::of(status::STORE, subject, &layer.at, reason);
+            if wanted.locked {
+                let hint = "`--from` pulls it from a registry; without `--locked` it is built";
+                return Err(Box::new(failure(why.to_owned()).hint(hint)));
+            }
             return Err(Box::new(match wanted.mode {
                 StorageMode::Fill => failure(format!("cannot keep it: {why}")),
                 _ => failure(format!("cannot have an overlay: {why}"))
@@ -249,26 +250,24 @@ impl<'a> Run<'a> {
         self.supply.session().and_then(Session::record)
     }
 
-    /// Waits until `take` has what another run has.
+    /// Waits until `take` has what another has, and tells of that where it takes long.
+    ///
+    /// # Errors
+    ///
+    /// Those of `take`, and [`io::ErrorKind::Interrupted`] once a signal has come.
     fn wait(
         &mut self,
         what: &str,
-        take: impl Fn() -> io::Result<bool>,
-    ) -> Result<(), Box<Failure>> {
-        let mut told = false;
-        loop {
-            let taken = take().map_err(|error| {
-                Failure::of_run(status::STORE, format!("the layer store: {error}"))
-            })?;
-            if taken {
-                return Ok(());
-            }
-            if !mem::replace(&mut told, true) {
+        mut patience: Patience,
+        mut take: impl FnMut() -> io::Result<bool>,
+    ) -> io::Result<()> {
+        while !take()? {
+            if patience.is_news() {
                 self.note(&format!("{what}; waiting for it"));
             }
-            self.uninterrupted()?;
-            sleep(POLL_INTERVAL);
+            patience.pause(Interrupt::of(self.context.events.as_fd()))?;
         }
+        Ok(())
     }
 
     /// Tells of something that the store does for a layer.
@@ -305,9 +304,5 @@ impl<'a> Run<'a> {
 fn fault(layer: &Layer, what: &str, error: &io::Error) -> Box<Failure> {
     let subject = Subject { layer: layer.name.clone(), doing: Doing::Store };
     let failure = Failure::of(status::STORE, subject, &layer.at, format!("{what}: {error}"));
-    Box::new(if files::is_full(error) {
-        failure.hint("`layered-template store gc --keep=0` removes all that no container uses")
-    } else {
-        failure
-    })
+    Box::new(if files::is_full(error) { failure.hint(full_disk::HINT) } else { failure })
 }

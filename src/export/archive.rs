@@ -1,19 +1,22 @@
 //! A tree as a tar archive: what of it is written, and how it is compressed.
 
 use std::collections::HashSet;
-use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Seek, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::gzip::Gzip;
 use super::image::{Image, Warnings};
 use super::output::Output;
+use super::room::LXC_LOCAL;
 use super::tar::{Kind, Member, write_end, write_header, write_padding};
 use super::target::Compression;
 use crate::cache::Names;
+use crate::host::files;
+use crate::host::new_file::NewFile;
 use crate::tree::{Interrupt, LONGEST_TEXT, ListedFile, ListedKind, Reader, Step};
 
 /// How many bytes of holes a file may have: in an archive they are zeros.
@@ -234,37 +237,18 @@ pub(super) fn write_file(
     if !fs::symlink_metadata(path).map_or(true, is_free) {
         return Err(about(io::Error::other("it is there, and no regular file")));
     }
-    let (file, temporary) = create_beside(path).map_err(about)?;
-    let written = output
-        .give(&file)
-        .and_then(|()| compressed(&file, compression, fill))
-        .and_then(|()| file.sync_all())
-        .and_then(|()| fs::rename(&temporary, path))
-        .and_then(|()| File::open(directory_above(path))?.sync_all());
-    written.map_err(|error| {
-        let _ = fs::remove_file(&temporary);
-        about(error)
-    })
+    let name = path.file_name().ok_or_else(|| about(io::ErrorKind::InvalidInput.into()))?;
+    let written = || -> io::Result<()> {
+        let directory = files::open_directory(directory_above(path))?;
+        let new = NewFile::create(directory.as_fd(), output.mode())?;
+        output.give(new.file())?;
+        compressed(new.file(), compression, fill)?;
+        new.file().sync_all()?;
+        new.put(name)?;
+        Ok(rustix::fs::fsync(&directory)?)
+    };
+    written().map_err(about)
 }
-
-/// Makes a new file beside a path: nothing that others have put there is written to.
-pub(super) fn create_beside(path: &Path) -> io::Result<(File, PathBuf)> {
-    let name = path.file_name().unwrap_or_default();
-    for number in 0..MOST_TRIES {
-        let mut hidden = OsString::from(".");
-        hidden.push(name);
-        hidden.push(format!(".{}-{number}", std::process::id()));
-        let temporary = path.with_file_name(hidden);
-        match File::create_new(&temporary) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            made => return Ok((made?, temporary)),
-        }
-    }
-    Err(io::ErrorKind::AlreadyExists.into())
-}
-
-/// How many names are tried.
-const MOST_TRIES: u32 = 64;
 
 fn directory_above(path: &Path) -> &Path {
     path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."))
@@ -306,19 +290,25 @@ fn piped(
         .args(&words[1..])
         .stdin(Stdio::piped())
         .stdout(file.try_clone()?)
+        .stderr(Stdio::piped())
         .spawn()
         .map_err(|error| io::Error::new(error.kind(), format!("`{program}`: {error}")))?;
     let mut to =
         BufWriter::with_capacity(1 << 20, child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?);
     let filled = fill(&mut to).and_then(|()| to.flush());
-    drop(to);
-    let ended = child.wait()?;
-    filled?;
-    if ended.success() {
-        Ok(())
-    } else {
-        Err(io::Error::other(format!("`{program}` failed: {ended}")))
+    // What it could not take is no longer of use.
+    drop(to.into_parts());
+    let ended = child.wait_with_output()?;
+    match filled {
+        // It has ended early, and knows why.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error),
+        Ok(()) if ended.status.success() => return Ok(()),
+        _ => {}
     }
+    let said = String::from_utf8_lossy(&ended.stderr);
+    let said = said.lines().map(str::trim).rfind(|line| !line.is_empty());
+    let why = said.map_or_else(|| ended.status.to_string().into(), crate::shell::printable);
+    Err(io::Error::other(format!("`{program}` failed: {why}")))
 }
 
 /// Writes what `lxc-create -t local` takes: the rootfs, and metadata.
@@ -331,13 +321,14 @@ pub(super) fn write_lxc_local(
     warnings: &mut Warnings,
     interrupt: Interrupt<'_>,
 ) -> io::Result<()> {
+    let [rootfs, metadata] = LXC_LOCAL;
     output.make_directory(directory)?;
-    write_file(&directory.join("rootfs.tar.xz"), Compression::Xz, output, |to| {
+    write_file(&directory.join(rootfs), Compression::Xz, output, |to| {
         image.write_whole(to, warnings, interrupt)
     })?;
     let config = image.config();
     let time = i64::try_from(image.made_at(image.layers.len() - 1)).unwrap_or_default();
-    write_file(&directory.join("meta.tar.xz"), Compression::Xz, output, |to| {
+    write_file(&directory.join(metadata), Compression::Xz, output, |to| {
         for (name, text) in [
             ("config", config.as_str()),
             ("config-user", &config),

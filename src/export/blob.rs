@@ -1,13 +1,18 @@
 //! The blobs of an image: one for each stored layer, and one more for the neutral name. The store keeps them.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter};
+use std::os::fd::AsFd;
 
+use rustix::fs::Mode;
+
+use super::digested::Digested;
 use super::gzip::Gzip;
 use super::image::{Image, Warnings};
 use super::oci_config::LayerBlob;
-use crate::digest::{Digest, Hasher};
-use crate::host::clock;
+use crate::digest::Digest;
+use crate::host::new_file::NewFile;
+use crate::host::{clock, files};
 use crate::plan::EntryId;
 use crate::store::Blob;
 use crate::tree::Interrupt;
@@ -82,8 +87,9 @@ impl Image {
         interrupt: Interrupt<'_>,
     ) -> io::Result<(Blob, File)> {
         let mut warnings = Warnings::default();
-        let new = self.store.new_blob()?;
-        let gzip = Gzip::new(Digested::new(&new.file))?;
+        let into = files::open_directory(&self.store.blobs())?;
+        let new = NewFile::create(into.as_fd(), Mode::RUSR | Mode::WUSR)?;
+        let gzip = Gzip::new(Digested::new(new.file()))?;
         let mut to = BufWriter::with_capacity(1 << 20, Digested::new(gzip));
         match part {
             Part::Layer(number) => self.write_layer(number, &mut to, &mut warnings, interrupt)?,
@@ -97,32 +103,5 @@ impl Image {
         let blob = Blob { diff_id, digest, size, left_out };
         let file = self.store.keep_blob(entry, form, &blob, new)?;
         Ok((blob, file))
-    }
-}
-
-/// Digests what it hands on.
-#[derive(Debug)]
-struct Digested<W> {
-    to: W,
-    digest: Hasher,
-    size: u64,
-}
-
-impl<W> Digested<W> {
-    fn new(to: W) -> Self {
-        Self { to, digest: Hasher::default(), size: 0 }
-    }
-}
-
-impl<W: Write> Write for Digested<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.to.write(bytes)?;
-        self.digest.update(&bytes[..written]);
-        self.size += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.to.flush()
     }
 }

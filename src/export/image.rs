@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use super::archive::{Archive, write};
+use super::digested::Digested;
 use super::oci_config::{self, LayerBlob};
 use super::output::Output;
 use super::target::{Target, TargetKind};
@@ -202,6 +203,15 @@ impl Image {
         let described = (Digest::of(&config), config.len() as u64);
         let manifest = serde_json::to_vec(&oci_config::manifest(described, layers))?;
         Ok((config, manifest))
+    }
+
+    /// Returns the digest of what a layer lays over the one below: of the archive that
+    /// [`Self::write_layer`] writes.
+    pub(crate) fn content(&self, layer: usize, interrupt: Interrupt<'_>) -> io::Result<Digest> {
+        let mut to = BufWriter::with_capacity(1 << 20, Digested::new(io::sink()));
+        self.write_layer(layer, &mut to, &mut Warnings::default(), interrupt)?;
+        let digested = to.into_inner().map_err(io::IntoInnerError::into_error)?;
+        Ok(digested.digest.finish())
     }
 
     /// Returns the lines of config that its layers have written.

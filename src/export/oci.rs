@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,12 +10,13 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use serde_json::{Value, json};
 
-use super::archive::create_beside;
 use super::image::{Image, Warnings};
 use super::oci_config;
 use super::output::Output;
+use super::room::{BLOBS, LAYOUT};
 use crate::digest::Digest;
 use crate::host::files;
+use crate::host::new_file::NewFile;
 use crate::tree::Interrupt;
 
 /// The largest index that is read, in bytes.
@@ -30,8 +31,8 @@ pub(super) fn write(
     warnings: &mut Warnings,
     interrupt: Interrupt<'_>,
 ) -> io::Result<()> {
-    let blobs = layout.join("blobs/sha256");
-    for path in [layout, &layout.join("blobs"), &blobs] {
+    let blobs = layout.join(BLOBS).join("sha256");
+    for path in [layout, &layout.join(BLOBS), &blobs] {
         output.make_directory(path)?;
     }
     // Whoever else writes into it has other tags to add.
@@ -48,13 +49,17 @@ pub(super) fn write(
     };
     let made = image.blobs(warnings, interrupt)?;
     let mut layers = Vec::new();
+    let into = files::open_directory(&blobs)?;
     for (layer, mut from) in made {
-        let path = blobs.join(hex(layer.digest));
+        let name = hex(layer.digest);
         // A blob is named by what is in it.
-        let is_there = fs::symlink_metadata(&path)
+        let is_there = fs::symlink_metadata(blobs.join(&name))
             .is_ok_and(|there| there.is_file() && there.len() == layer.size);
         if !is_there {
-            copy(&mut from, &path, output, interrupt)?;
+            let new = NewFile::create(into.as_fd(), output.mode())?;
+            output.give(new.file())?;
+            copy(&mut from, new.file(), interrupt)?;
+            new.put(name.as_ref())?;
         }
         layers.push(layer);
     }
@@ -67,9 +72,9 @@ pub(super) fn write(
     put(&config)?;
     let manifest = put(&manifest)?;
     let version = serde_json::to_vec(&json!({ "imageLayoutVersion": "1.0.0" }))?;
-    replace(layout, "oci-layout", &version, output)?;
+    replace(layout, LAYOUT, &version, output)?;
     // Nobody finds the image before it is whole, on the disk.
-    rustix::fs::syncfs(files::open_directory(&blobs)?)?;
+    rustix::fs::syncfs(&into)?;
     let index = serde_json::to_vec(&oci_config::index(before, tag, manifest))?;
     replace(layout, "index.json", &index, output)?;
     File::open(layout)?.sync_all()
@@ -78,22 +83,14 @@ pub(super) fn write(
 /// How many bytes are copied before it is looked whether a signal has come.
 const PIECE: u64 = 64 << 20;
 
-/// Copies a blob into its place.
-fn copy(from: &mut File, path: &Path, output: Output, interrupt: Interrupt<'_>) -> io::Result<()> {
-    let (mut file, temporary) = create_beside(&path.with_file_name("layer"))?;
-    let mut copied = || -> io::Result<()> {
-        output.give(&file)?;
-        loop {
-            interrupt.check()?;
-            if io::copy(&mut Read::by_ref(from).take(PIECE), &mut file)? == 0 {
-                break;
-            }
+/// Copies a blob.
+fn copy(from: &mut File, mut to: &File, interrupt: Interrupt<'_>) -> io::Result<()> {
+    loop {
+        interrupt.check()?;
+        if io::copy(&mut Read::by_ref(from).take(PIECE), &mut to)? == 0 {
+            return Ok(());
         }
-        fs::rename(&temporary, path)
-    };
-    copied().inspect_err(|_| {
-        let _ = fs::remove_file(&temporary);
-    })
+    }
 }
 
 fn hex(digest: Digest) -> String {

@@ -38,13 +38,18 @@ impl Output {
         if let Some((uid, gid)) = self.owner {
             fchown(file, Some(uid), Some(gid))?;
         }
-        Ok(fchmod(file, Mode::from_raw_mode(0o666) & !self.mask)?)
+        Ok(fchmod(file, self.mode())?)
+    }
+
+    /// Returns the mode that a file is made with.
+    pub(super) fn mode(self) -> Mode {
+        Mode::from_raw_mode(0o666) & !self.mask
     }
 
     /// Returns the owner and the mode of a file.
-    pub(super) fn ownership(self) -> Ownership {
+    pub(crate) fn ownership(self) -> Ownership {
         let (uid, gid) = self.owner.unwrap_or((geteuid().as_raw(), getegid().as_raw()));
-        Ownership { uid, gid, mode: 0o666 & !self.mask.as_raw_mode() }
+        Ownership { uid, gid, mode: self.mode().as_raw_mode() }
     }
 
     /// Makes a directory, unless there is one.

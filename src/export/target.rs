@@ -76,11 +76,12 @@ impl Target {
 ///
 /// Where the name promises what is not known here.
 fn compression(path: &Path) -> Result<Compression, String> {
-    match path.extension().and_then(OsStr::to_str) {
+    let extension = path.extension().map(OsStr::to_ascii_lowercase);
+    match extension.as_deref().and_then(OsStr::to_str) {
         Some("gz" | "tgz") => Ok(Compression::Gzip),
         Some("xz" | "txz") => Ok(Compression::Xz),
         Some("zst" | "tzst") => Ok(Compression::Zstd),
-        Some(other @ ("bz2" | "tbz2" | "br" | "lz" | "lz4" | "lzma" | "lzo" | "Z" | "zip")) => {
+        Some(other @ ("bz2" | "tbz2" | "br" | "lz" | "lz4" | "lzma" | "lzo" | "z" | "zip")) => {
             Err(format!("`.{other}` is not known: use `.tar`, `.tar.gz`, `.tar.xz` or `.tar.zst`"))
         }
         _ => Ok(Compression::None),
@@ -109,6 +110,8 @@ mod tests {
             ("tar:/a:b/web.tar.gz", target(TargetKind::Tar(Compression::Gzip), "/a:b/web.tar.gz")),
             ("tar:w.txz", target(TargetKind::Tar(Compression::Xz), "w.txz")),
             ("tar:w.tar.zst", target(TargetKind::Tar(Compression::Zstd), "w.tar.zst")),
+            ("tar:W.TAR.GZ", target(TargetKind::Tar(Compression::Gzip), "W.TAR.GZ")),
+            ("tar:w.Tar.Xz", target(TargetKind::Tar(Compression::Xz), "w.Tar.Xz")),
             ("oci:images:web", target(oci("web"), "images")),
             ("oci:/a:b:1.0_x-y", target(oci("1.0_x-y"), "/a:b")),
             ("lxc-local:out", target(TargetKind::LxcLocal, "out")),
@@ -126,6 +129,7 @@ mod tests {
             "oci::x",
             "x:y",
             "tar:x.tar.bz2",
+            "tar:X.TAR.BZ2",
         ] {
             assert!(Target::parse(text.as_ref()).is_err(), "{text}");
         }

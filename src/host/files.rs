@@ -6,9 +6,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, fstat, openat, renameat, unlinkat};
+use rustix::fs::{CWD, Mode, OFlags, fstat, openat};
 
 use super::caller::Caller;
+use super::new_file::NewFile;
 use super::trust::{Opened, Trust};
 use crate::diagnostic::{Diagnostic, Report};
 use crate::source::Source;
@@ -134,22 +135,11 @@ pub(crate) fn replace_in(
     bytes: &[u8],
     ownership: Ownership,
 ) -> io::Result<()> {
-    let temporary = format!(".{name}.{}", std::process::id());
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-    let _ = unlinkat(directory, &temporary, AtFlags::empty());
-    let mut file = File::from(openat(directory, &temporary, flags, Mode::RUSR | Mode::WUSR)?);
-    let written = (|| {
-        file.write_all(bytes)?;
-        let (uid, gid) = (Some(ownership.uid), Some(ownership.gid));
-        std::os::unix::fs::fchown(&file, uid, gid)?;
-        rustix::fs::fchmod(&file, Mode::from_raw_mode(ownership.mode))?;
-        renameat(directory, &temporary, directory, name)?;
-        Ok(())
-    })();
-    if written.is_err() {
-        let _ = unlinkat(directory, &temporary, AtFlags::empty());
-    }
-    written
+    let new = NewFile::create(directory.as_fd(), Mode::RUSR | Mode::WUSR)?;
+    new.file().write_all(bytes)?;
+    std::os::unix::fs::fchown(new.file(), Some(ownership.uid), Some(ownership.gid))?;
+    rustix::fs::fchmod(new.file(), Mode::from_raw_mode(ownership.mode))?;
+    new.put(name.as_ref())
 }
 
 /// Tells whether a disk, or what its user may have of it, is full.

@@ -33,6 +33,11 @@ pub(crate) fn held() -> Vec<String> {
     held.split_whitespace().map(str::to_owned).collect()
 }
 
+/// Returns where packages of LXC put the template `lxc-<name>`.
+pub(crate) fn usual_path(name: &str) -> PathBuf {
+    Path::new(STANDARD[0]).join(format!("lxc-{name}"))
+}
+
 /// Finds the template `lxc-<name>`.
 ///
 /// # Errors

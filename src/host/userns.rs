@@ -140,7 +140,11 @@ pub(crate) fn run_in(
 ) -> io::Result<ExitStatus> {
     match kernel::fork()? {
         ForkResult::Child => kernel::leave_after(|| match enter(ids) {
-            Ok(()) => work(),
+            Ok(()) => {
+                // To enter forgets it. Whoever ends the parent means this.
+                let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+                work()
+            }
             Err(error) => {
                 let _ = writeln!(io::stderr(), "error: no user namespace can be entered: {error}");
                 refused

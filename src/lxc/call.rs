@@ -12,9 +12,6 @@ use crate::shell;
 /// The words that say a template is called, rather than a subcommand of the program.
 pub const MARKS: [&str; 3] = ["--path", "--name", "--rootfs"];
 
-/// The program's own options in template mode that come with later versions.
-const LATER: [&str; 1] = ["--locked"];
-
 /// What LXC tells a template of the container that it makes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TemplateCall {
@@ -43,6 +40,7 @@ pub struct Mapped {
 /// A template's command line, sorted out. What LXC always gives may be missing: `lxc-create -h`
 /// calls the template with `-h` alone.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub struct Arguments {
     /// `--path`.
     pub path: Option<OsString>,
@@ -62,6 +60,8 @@ pub struct Arguments {
     pub storage: Option<String>,
     /// `--rebuild`.
     pub rebuild: bool,
+    /// `--locked`.
+    pub locked: bool,
     /// `--keep-failed`.
     pub keep_failed: bool,
     /// `--allow-untrusted`.
@@ -87,9 +87,6 @@ pub enum CallError {
          container's config, where a line feed starts a live line", shell::word(.0)
     )]
     Control(OsString),
-    /// An option of a later version.
-    #[error("`{0}` is not supported by this version")]
-    Later(&'static str),
     /// One of the three that LXC always gives is missing.
     #[error(
         "`{0}` is missing: as a template the program is called by `lxc-create`, with --path, \
@@ -136,8 +133,9 @@ impl Arguments {
                 parsed.rebuild = true;
                 continue;
             }
-            if let Some(later) = LATER.into_iter().find(|name| option(word, name).is_some()) {
-                return Err(CallError::Later(later));
+            if word == "--locked" {
+                parsed.locked = true;
+                continue;
             }
             let mut take = |name: &'static str| match option(word, name) {
                 None => Ok(None),
@@ -346,7 +344,6 @@ mod tests {
             ("--manifest a --manifest b", CallError::Twice("--manifest")),
             ("--name a --name=b", CallError::Twice("--name")),
             ("--set", CallError::NoValue("--set")),
-            ("--locked m", CallError::Later("--locked")),
             ("--storage", CallError::NoValue("--storage")),
             ("--storage=copy --storage none", CallError::Twice("--storage")),
             (

@@ -47,12 +47,21 @@ pub fn arch() -> &'static str {
 pub struct Probe {
     trust: Trust,
     report: Report,
+    /// The digest of a template that need not be there.
+    known: Option<Digest>,
+    is_absent: bool,
 }
 
 impl Probe {
     /// Creates one of a host with files that root may have to refuse.
     pub(crate) fn new(trust: &Trust) -> Self {
         Self { trust: trust.clone(), ..Self::default() }
+    }
+
+    /// Takes this for the template's digest where the template is not there: what it made is stored.
+    #[must_use]
+    pub(crate) fn knowing(self, template: Option<Digest>) -> Self {
+        Self { known: template, ..self }
     }
 
     /// Observes all that the plan of a chain depends on; `args` are the user's words for the template.
@@ -62,7 +71,8 @@ impl Probe {
         let program = self.program(chain);
         let foreign = plan::asked_for(chain, args)
             .filter(|machine| machine::support(*machine) == Support::None);
-        let facts = Facts { program, foreign, ..self.facts(chain) };
+        let is_absent = self.is_absent;
+        let facts = Facts { program, is_absent, foreign, ..self.facts(chain) };
         (Some(facts).filter(|_| !self.report.has_errors()), self.report)
     }
 
@@ -76,19 +86,33 @@ impl Probe {
         self.inputs(chain);
         self.secrets(chain);
         let (sources, scripts) = (self.sources(chain), self.scripts(chain));
-        Facts { program: None, foreign: None, environment, sources, scripts }
+        Facts { program: None, is_absent: false, foreign: None, environment, sources, scripts }
     }
 
     fn program(&mut self, chain: &Chain) -> Option<Program> {
         let upstream = &chain.upstream;
         let found = match &upstream.template {
-            TemplateRef::BuiltinBusybox => return Some(Program::Busybox(busybox())),
+            TemplateRef::BuiltinBusybox => {
+                let found = busybox();
+                self.is_absent = found.is_none() && self.known.is_some();
+                let assumed = self.is_absent.then(|| BUSYBOX[0].into());
+                return Some(Program::Busybox(found.or(assumed)));
+            }
             TemplateRef::Path(path) => template::executable(path).map(|()| path.clone()),
             TemplateRef::Name(name) => template::find(name),
         };
         let path = match found {
             Ok(path) => path,
             Err(reason) => {
+                if let Some(digest) = self.known {
+                    self.is_absent = true;
+                    let path = match &upstream.template {
+                        TemplateRef::Path(path) => path.clone(),
+                        TemplateRef::Name(name) => template::usual_path(name),
+                        TemplateRef::BuiltinBusybox => BUSYBOX[0].into(),
+                    };
+                    return Some(Program::File { path, digest, is_this_program: false });
+                }
                 let diagnostic = Diagnostic::error(&upstream.at, reason);
                 self.report.push(help_with_template(diagnostic, &upstream.template));
                 return None;

@@ -14,6 +14,8 @@ use crate::lxc::machine::Machine;
 pub struct Facts {
     /// The template that the innermost layer calls; `None` if only the manifest is judged.
     pub program: Option<Program>,
+    /// Whether that is not on this host, and only stands for what is stored of it.
+    pub is_absent: bool,
     /// The machine that the template's arguments ask for, where this host cannot run its programs
     /// and steps are to.
     pub foreign: Option<Machine>,

@@ -178,6 +178,7 @@ mod tests {
             args: Vec::new(),
         };
         let facts = Facts {
+            is_absent: false,
             program: Some(Program::Busybox(Some("/bin/busybox".into()))),
             foreign: None,
             environment: Vec::new(),

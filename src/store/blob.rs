@@ -7,13 +7,13 @@ use std::fs::{self, File};
 use std::io::{self, Seek};
 use std::path::PathBuf;
 
-use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
-use super::layout::{Store, unique};
+use super::layout::Store;
 use super::write::write_whole;
 use crate::digest::Digest;
 use crate::host::files;
+use crate::host::new_file::NewFile;
 use crate::plan::EntryId;
 
 /// The largest document, in bytes.
@@ -35,20 +35,6 @@ pub(crate) struct Blob {
     pub left_out: BTreeMap<String, Vec<Vec<u8>>>,
 }
 
-/// A blob that is being written. Dropped, it is gone, unless it was kept.
-#[derive(Debug)]
-pub(crate) struct NewBlob {
-    /// What is written to.
-    pub file: File,
-    path: PathBuf,
-}
-
-impl Drop for NewBlob {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
-    }
-}
-
 impl Store {
     /// Returns the blob that was made of an entry; `None` where it has to be made. `form` is all that decides about
     /// its bytes besides the entry.
@@ -65,28 +51,19 @@ impl Store {
         Ok((file.metadata()?.len() == blob.size).then_some((blob, file)))
     }
 
-    /// Begins a blob.
-    pub(crate) fn new_blob(&self) -> io::Result<NewBlob> {
-        let path = self.blobs().join(format!("new-{}", unique()?));
-        let file = File::options().read(true).write(true).create_new(true).open(&path)?;
-        // Otherwise gc takes it for what a killed run has left.
-        flock(&file, FlockOperation::LockExclusive)?;
-        Ok(NewBlob { file, path })
-    }
-
     /// Keeps a blob that was made of an entry.
     pub(crate) fn keep_blob(
         &self,
         entry: EntryId,
         form: &str,
         blob: &Blob,
-        new: NewBlob,
+        new: NewFile<'_>,
     ) -> io::Result<File> {
-        new.file.sync_all()?;
+        let mut file = new.file().try_clone()?;
+        file.sync_all()?;
         // A blob that no document names is rubbish.
         write_whole(&self.blob_document(entry, form), &serde_json::to_vec(blob)?)?;
-        fs::rename(&new.path, self.blobs().join(hex(blob.digest)))?;
-        let mut file = new.file.try_clone()?;
+        new.put(hex(blob.digest).as_ref())?;
         file.rewind()?;
         Ok(file)
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::entry::Entry;
 use super::layout::{Store, open, stored_marks};
+use super::lock::Lock;
 use super::stage::{HiddenContainers, Overlay};
 use super::work;
 use crate::host::files::{self, Ownership};
@@ -80,14 +81,15 @@ pub(crate) struct Setting<'a> {
 }
 
 impl Build {
-    /// Makes a place on the tree of `parent`, or an empty one. The `interrupt` ends it.
+    /// Makes a place on the tree of `parent`, or an empty one. `lock` is [`Store::work_lock`], taken. The
+    /// `interrupt` ends it.
     pub(crate) fn begin(
-        store: &Store,
+        (store, lock): (&Store, Lock),
         parent: Option<Entry>,
         setting: &Setting<'_>,
         interrupt: Interrupt<'_>,
     ) -> io::Result<Self> {
-        let (directory, held) = work::make_directory(store)?;
+        let (directory, held) = work::make_directory(store, lock)?;
         let mut build = Self {
             store: store.clone(),
             directory,

@@ -77,9 +77,15 @@ impl Garbage {
 }
 
 /// Removes garbage, and what killed runs have left. What cannot be removed keeps nothing else from going.
-pub(crate) fn clean(store: &Store, users: &Referrers, garbage: &Garbage) -> io::Result<Cleaned> {
+/// `wait` says that a run is waited for.
+pub(crate) fn clean(
+    store: &Store,
+    users: &Referrers,
+    garbage: &Garbage,
+    wait: &dyn Fn(),
+) -> io::Result<Cleaned> {
     note(store, users)?;
-    let mut cleaned = Cleaned { rubbish: work::sweep(store)?, ..Cleaned::default() };
+    let mut cleaned = Cleaned { rubbish: work::sweep(store, wait)?, ..Cleaned::default() };
     let mut tried = BTreeSet::new();
     for id in &garbage.entries {
         tried.insert(id.to_string());

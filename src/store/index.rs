@@ -1,6 +1,6 @@
 //! Observes what the store holds, for the cache to decide by.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -32,9 +32,12 @@ impl Store {
     /// Observes what is stored.
     pub(crate) fn index(&self) -> io::Result<Index> {
         let mut entries: BTreeMap<Digest, u64> = BTreeMap::new();
-        for id in self.entries()? {
-            let newest = entries.entry(id.key).or_default();
-            *newest = (*newest).max(id.generation);
+        let mut older = BTreeSet::new();
+        // The oldest come first.
+        for EntryId { key, generation } in self.entries()? {
+            if let Some(generation) = entries.insert(key, generation) {
+                older.insert(EntryId { key, generation });
+            }
         }
         let now = now();
         // Of a generation that is past, it is the time of making.
@@ -45,7 +48,7 @@ impl Store {
         });
         let made_at = made_at.collect();
         let refused = refused::all(self)?;
-        Ok(Index { entries, made_at, now, refused, ..Index::default() })
+        Ok(Index { entries, older, made_at, now, refused, ..Index::default() })
     }
 
     /// Asks for a ladder until the index knows all that it needs to: what is in the entries that the

@@ -96,7 +96,9 @@ impl Shelf {
             directory: ownership(0o770),
             on: BuildOn::Copy,
         };
-        Build::begin(&self.store, parent, &start, Interrupt::NEVER).unwrap()
+        let lock = self.store.work_lock().unwrap();
+        assert!(lock.take().unwrap());
+        Build::begin((&self.store, lock), parent, &start, Interrupt::NEVER).unwrap()
     }
 
     fn rootfs(&self) -> PathBuf {

@@ -13,11 +13,11 @@ use rustix::fs::{FlockOperation, flock};
 use super::layout::{Store, open, unique};
 use super::lock::Lock;
 use crate::digest::Digest;
-use crate::tree;
+use crate::tree::{self, Interrupt, Patience};
 
 /// Makes a directory to work in, and removes those that killed runs have left.
-pub(super) fn make_directory(store: &Store) -> io::Result<(PathBuf, OwnedFd)> {
-    let lock = work_lock(store)?;
+/// `lock` is [`Store::work_lock`], taken.
+pub(super) fn make_directory(store: &Store, lock: Lock) -> io::Result<(PathBuf, OwnedFd)> {
     let work = store.work();
     let rubbish = rubbish(&work)?;
     let directory = work.join(unique()?);
@@ -31,13 +31,21 @@ pub(super) fn make_directory(store: &Store) -> io::Result<(PathBuf, OwnedFd)> {
     Ok((directory, held))
 }
 
-/// Removes what killed runs have left in the place where entries are made, and returns how many.
-pub(super) fn sweep(store: &Store) -> io::Result<usize> {
+/// Removes what killed runs have left in the place where entries are made, and returns how many. `wait` says
+/// that it has to be waited for.
+pub(super) fn sweep(store: &Store, wait: &dyn Fn()) -> io::Result<usize> {
     let work = store.work();
     if !work.try_exists()? || !store.locks().try_exists()? {
         return Ok(0);
     }
-    let lock = work_lock(store)?;
+    let lock = store.work_lock()?;
+    let mut patience = Patience::silent();
+    while !lock.take()? {
+        if patience.is_news() {
+            wait();
+        }
+        patience.pause(Interrupt::NEVER)?;
+    }
     let rubbish = rubbish(&work)?;
     drop(lock);
     let mut count = rubbish.len();
@@ -54,13 +62,11 @@ pub(super) fn sweep(store: &Store) -> io::Result<usize> {
     Ok(count)
 }
 
-/// Takes the lock under which directories are made there: one that is not held yet is no rubbish.
-fn work_lock(store: &Store) -> io::Result<Lock> {
-    let lock = store.lock_of(Digest::of(b"work"))?;
-    while !lock.take()? {
-        std::thread::sleep(std::time::Duration::from_millis(1));
+impl Store {
+    /// Returns the lock under which directories are made to work in: one that is not held yet is no rubbish.
+    pub(crate) fn work_lock(&self) -> io::Result<Lock> {
+        self.lock_of(Digest::of(b"work"))
     }
-    Ok(lock)
 }
 
 /// Takes what nobody holds any more, so that nobody else removes it.

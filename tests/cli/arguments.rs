@@ -101,16 +101,6 @@ fn what_cannot_be_meant_is_refused_before_anything_is_done() {
 }
 
 #[test]
-fn options_of_later_versions_are_refused_by_name() {
-    let sandbox = scribe();
-    sandbox.template(["m.toml", "--locked=x"]).exits(2).says(
-        "error: `--locked` is not supported by this version\n\nhint: `-h` says how the program is \
-         called\n",
-    );
-    assert!(!sandbox.container().join("words").exists());
-}
-
-#[test]
 fn the_three_must_name_a_container_of_its_own() {
     let sandbox = scribe();
     sandbox.shell();

@@ -1,7 +1,7 @@
 //! A full disk: a clear failure, and nothing half-written.
 
 use crate::requirement::root;
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Ran, Sandbox};
 
 /// Runs a chain whose container lies on a small tmpfs, in a mount namespace of its own, and returns
 /// what was said and what the container holds then.
@@ -127,22 +127,61 @@ fn a_log_that_is_cut_off_is_told_of_with_the_failure() {
     }
 }
 
+/// Runs a command where a directory of the sandbox is a small tmpfs.
+fn with_a_small(sandbox: &Sandbox, directory: &str, words: &[&str]) -> Ran {
+    sandbox.shell();
+    std::fs::create_dir_all(sandbox.path(directory)).unwrap();
+    let script = format!(
+        "mount -t tmpfs -o size=512k,mode=711 tmpfs '../{directory}' && exec \"$0\" \"$@\""
+    );
+    let mut command = sandbox.command("unshare");
+    command.args(["--mount", "--", "/bin/sh", "-c", &script]).arg(sandbox.program_path());
+    command.args(sandbox.three()).args(words);
+    sandbox.ran(command)
+}
+
 #[test]
 fn a_full_disk_of_the_store_is_named() {
     if !root() {
         return;
     }
-    let sandbox = Sandbox::new()
-        .upstream("mkdir \"$rootfs/etc\"; head -c 1M /dev/zero >\"$rootfs/etc/zero\"")
-        .layers("");
-    sandbox.shell();
-    std::fs::create_dir(sandbox.path("store")).unwrap();
-    let script = "mount -t tmpfs -o size=512k,mode=711 tmpfs ../store && exec \"$0\" \"$@\"";
-    let mut command = sandbox.command("unshare");
-    command.args(["--mount", "--", "/bin/sh", "-c", script]).arg(sandbox.program_path());
-    command.args(sandbox.three()).arg("m.toml");
-    let ran = sandbox.ran(command);
-    ran.exits(4).mentions("hint: the disk of the layer store, `[DIR]/store`, is full; ");
+    let fills = "mkdir -p \"$rootfs/etc\"; head -c 1M /dev/zero >\"$rootfs/etc/zero\"";
+    let step = "store = true\npost = 'head -c 1M /dev/zero >\"$LXC_ROOTFS/zero\"'\n";
+    let file = "[[layer.file]]\npath = \"/etc/big\"\nsource = \"big\"\n";
+    let said =
+        "hint: the disk of the layer store, `[DIR]/store`, is full; `layered-template store gc";
+    for (upstream, rest, what) in [
+        (fills, "", "template `fake` of layer `os` ended with status 1"),
+        ("mkdir \"$rootfs/etc\"", step, "`post` of layer `os` ended with status 1"),
+        (
+            "mkdir \"$rootfs/etc\"",
+            file,
+            "file `/etc/big` of layer `os` could not be dropped: No space",
+        ),
+    ] {
+        let sandbox = Sandbox::new().file("big", vec![b'x'; 1024 * 1024]).upstream(upstream);
+        let sandbox = sandbox.layers(rest);
+        let ran = with_a_small(&sandbox, "store", &["m.toml"]);
+        ran.exits(8).mentions(what).mentions(said);
+    }
+    let busybox = "manifest = 1\n\n[[layer]]\nname = \"os\"\ntemplate = \"builtin:busybox\"\n";
+    let sandbox = Sandbox::new().manifest(busybox);
+    let ran = with_a_small(&sandbox, "store", &["m.toml"]);
+    ran.exits(8).mentions("error: template `builtin:busybox` of layer `os`").mentions(said);
+}
+
+#[test]
+fn a_full_disk_of_the_container_is_named() {
+    if !root() {
+        return;
+    }
+    let fills = "mkdir -p \"$rootfs/etc\"; head -c 1M /dev/zero >\"$rootfs/etc/zero\"";
+    let sandbox = Sandbox::new().upstream(fills).layers("");
+    let ran = with_a_small(&sandbox, "lxc/web1/rootfs", &["m.toml", "--storage=none"]);
+    ran.exits(4).mentions("hint: the disk of the container, `[DIR]/lxc/web1/rootfs`, is full\n");
+    let sandbox = Sandbox::new().layers("post = 'head -c 1M /dev/zero >\"$LXC_ROOTFS/zero\"'\n");
+    let ran = with_a_small(&sandbox, "lxc/web1/rootfs", &["m.toml", "--storage=none"]);
+    ran.exits(6).mentions("hint: the disk of the container, `[DIR]/lxc/web1/rootfs`, is full\n");
 }
 
 /// Makes a container on a disk of each size, in bytes and in inodes, and then once more on the same disk

@@ -247,18 +247,24 @@ fn a_signal_ends_the_writing_and_nothing_is_left() {
     let sandbox = Sandbox::new().upstream("truncate -s 60G \"$rootfs/zeros\"").layers("");
     let (out, blobs) = (sandbox.path("out"), sandbox.path("store/host.meta/blobs"));
     fs::create_dir(&out).unwrap();
-    for (signal, status, target) in
-        [("TERM", 143, "tar:../out/w.tar.gz"), ("INT", 130, "oci:../out/image:web")]
-    {
+    for (signal, status, target) in [
+        ("TERM", Some(143), "tar:../out/w.tar.gz"),
+        ("KILL", None, "tar:../out/w.tar.gz"),
+        ("INT", Some(130), "oci:../out/image:web"),
+        ("KILL", None, "oci:../out/image:web"),
+    ] {
         let mut command = sandbox.command(sandbox.program_path());
         command.args(["build", "m.toml", "-o", target]).stdout(Stdio::null()).stderr(Stdio::null());
         let mut run = command.spawn().unwrap();
         let is_written = || {
-            let begun = |at: &Path, name: &str| {
-                let listed = judge(&["find", ".", "-size", "+100k"], at);
-                listed.lines().any(|line| line.contains(name))
-            };
-            begun(&out, "/.w.tar.gz.") || (blobs.exists() && begun(&blobs, "/new-"))
+            // What has no name yet is seen by whoever has it open.
+            let opened = fs::read_dir(format!("/proc/{}/fd", run.id())).unwrap().flatten();
+            let mut opened = opened.map(|entry| entry.path());
+            opened.any(|path| {
+                let is_below = fs::read_link(&path)
+                    .is_ok_and(|file| file.starts_with(&out) || file.starts_with(&blobs));
+                is_below && fs::metadata(&path).is_ok_and(|file| file.len() > 100_000)
+            })
         };
         let begun = Instant::now();
         while !is_written() {
@@ -266,7 +272,7 @@ fn a_signal_ends_the_writing_and_nothing_is_left() {
             std::thread::sleep(Duration::from_millis(10));
         }
         judge(&["kill", &format!("-{signal}"), &run.id().to_string()], &out);
-        assert_eq!(run.wait().unwrap().code(), Some(status), "{target}");
+        assert_eq!(run.wait().unwrap().code(), status, "{target}");
         for place in [&out, &blobs] {
             assert_eq!(judge(&["find", ".", "-type", "f"], place), "", "{target}");
         }
@@ -283,10 +289,8 @@ fn nothing_is_written_through_what_others_have_put_there() {
     fs::create_dir(&out).unwrap();
     fs::write(&precious, "precious").unwrap();
     symlink(&precious, out.join("w.tar")).unwrap();
-    // The number of the process is not known, but the numbers of the last ones are near.
-    let last: u32 = std::process::id();
-    for number in 0..4000 {
-        symlink(&precious, out.join(format!(".w.tar.{}-0", last + number))).unwrap();
+    for number in 0..4 {
+        symlink(&precious, out.join(format!(".layered-template.new-{number}"))).unwrap();
     }
     sandbox.run(["build", "m.toml", "-o", "tar:../out/w.tar"]).exits(0);
     assert_eq!(fs::read_to_string(&precious).unwrap(), "precious");
@@ -329,5 +333,67 @@ fn several_tags_of_a_layout_are_written_at_once() {
     let index = fs::read_to_string(sandbox.path("image/index.json")).unwrap();
     for number in 0..12 {
         assert!(index.contains(&format!("\"v{number}\"")), "v{number}: {index}");
+    }
+}
+
+#[test]
+fn a_full_disk_is_the_reason_that_is_told() {
+    if !root() {
+        return;
+    }
+    let upstream = "head -c 24M /dev/urandom >\"$rootfs/noise\"";
+    let sandbox = Sandbox::new().upstream(upstream).layers("");
+    sandbox.run(["build", "m.toml"]).exits(0);
+    let small = sandbox.path("small");
+    fs::create_dir(&small).unwrap();
+    for target in ["tar:w.tar", "tar:w.tar.gz", "tar:w.tar.xz", "tar:w.tar.zst", "lxc-local:w"] {
+        let (kind, name) = target.split_once(':').unwrap();
+        let script = format!(
+            "mount -t tmpfs -o size=1m tmpfs ../small || exit 99
+             status=0; \"$0\" build m.toml -o {kind}:../small/{name} || status=$?
+             find ../small -type f; exit $status"
+        );
+        let mut command = sandbox.command("unshare");
+        command.args(["--mount", "--", "/bin/sh", "-c", &script]).arg(sandbox.program_path());
+        let ran = sandbox.ran(command);
+        let said = ran.exits(8).stderr();
+        let about = format!("error: the role cannot be written: `../small/{name}");
+        let told = said.lines().find(|line| line.starts_with(&about)).unwrap_or_default();
+        assert!(told.contains("No space left on device"), "{said}");
+        assert!(!ran.stdout().contains("../small/"), "{}", ran.stdout());
+    }
+}
+
+#[test]
+fn a_directory_of_others_is_refused_before_anything_is_built() {
+    let sandbox = Sandbox::new().upstream("mkdir \"$rootfs/etc\"").layers("");
+    let others = sandbox.path("others");
+    fs::create_dir(&others).unwrap();
+    fs::write(others.join("precious"), "").unwrap();
+    for (target, expected) in [
+        (
+            "oci:../others:web",
+            "`../others` is not empty, and no OCI layout: it has no `oci-layout`",
+        ),
+        (
+            "lxc-local:../others",
+            "`../others` is not empty, and none for `lxc-create -t local`: it has no `rootfs.tar.xz`",
+        ),
+        ("oci:../others/precious:web", "`../others/precious` is no directory"),
+        ("lxc-local:../others/precious", "`../others/precious` is no directory"),
+    ] {
+        let ran = sandbox.run(["build", "m.toml", "-o", target]);
+        ran.exits(2).says(&format!("error: `--output={target}`: {expected}\n"));
+        assert!(!sandbox.path("store").exists());
+    }
+    let names: Vec<_> = fs::read_dir(&others).unwrap().collect();
+    assert_eq!(names.len(), 1);
+    if !root() {
+        return;
+    }
+    fs::create_dir(sandbox.path("empty")).unwrap();
+    for target in ["oci:../empty:web", "oci:../empty:other", "lxc-local:../new", "lxc-local:../new"]
+    {
+        sandbox.run(["build", "m.toml", "-o", target]).exits(0);
     }
 }

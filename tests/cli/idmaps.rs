@@ -1,6 +1,7 @@
 //! Id maps of more than one piece: one that leaves a hole, for an id that is the host's too.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
@@ -114,4 +115,51 @@ fn only_lxc_makes_containers_whose_ids_are_mapped_in_pieces() {
     let lxcpath = sandbox.path("lxc").display().to_string();
     let words = ["shell", NAME, "--lxcpath", &lxcpath];
     sandbox.run(words).exits(2).mentions("maps its ids in several pieces");
+}
+
+#[test]
+fn an_overlay_that_root_of_the_container_cannot_reach_is_refused() {
+    if !root() {
+        return;
+    }
+    let sandbox = Sandbox::new().upstream("mkdir \"$rootfs/etc\"").layers("");
+    let sandbox =
+        sandbox.file("mapped.conf", "lxc.idmap = u 0 100000 65536\nlxc.idmap = g 0 100000 65536\n");
+    let closed = sandbox.path("closed");
+    fs::create_dir(&closed).unwrap();
+    let store = closed.join("store").display().to_string();
+    let sandbox = sandbox.env("LAYERED_TEMPLATE_STORE", store);
+    let why = "the ids of the container may not pass [DIR]/closed, which leads to the store: `chmod o+x \
+               [DIR]/closed` lets them\n";
+    let plan = ["plan", "m.toml", "--storage=overlay", "--config", "mapped.conf"];
+    let close = |mode| fs::set_permissions(&closed, fs::Permissions::from_mode(mode)).unwrap();
+    close(0o700);
+    sandbox.run(plan).exits(0).shows("may not pass [DIR]/closed");
+    sandbox.create(["--storage=overlay", "--config", "mapped.conf"]).exits(8).mentions(why);
+    sandbox.shell();
+    let (status, said) = mapped(&sandbox, WHOLE, &["m.toml", "--storage=overlay"]);
+    assert_eq!(status, Some(8), "{said}");
+    assert!(sandbox.redacted(&said).contains(why), "{said}");
+    let namespace = Namespace::new(&sandbox, WHOLE);
+    let [program, rest @ ..] = namespace.words();
+    let mut command = sandbox.command(program);
+    command.args(rest).arg(sandbox.program_path()).arg("doctor");
+    command.env("LAYERED_TEMPLATE_STORE", closed.join("other"));
+    let doctor = sandbox.ran(command);
+    doctor
+        .exits(1)
+        .shows("the ids of your containers may not pass [DIR]/closed: `--storage=overlay`");
+    // Nothing keeps a copy from being made, or those whose ids are the host's.
+    let (status, said) = mapped(&sandbox, WHOLE, &["m.toml"]);
+    assert_eq!(status, Some(0), "{said}");
+    fs::remove_dir_all(sandbox.container()).unwrap();
+    sandbox.create(["--storage=overlay"]).exits(0);
+    fs::remove_dir_all(sandbox.container()).unwrap();
+    for command in ["chmod 711 ../closed", "chmod 700 ../closed; setfacl -m u:100000:x ../closed"] {
+        let mut shell = sandbox.command("/bin/sh");
+        shell.args(["-ec", command]);
+        sandbox.ran(shell).exits(0);
+        sandbox.create(["--storage=overlay", "--config", "mapped.conf"]).exits(0);
+        fs::remove_dir_all(sandbox.container()).unwrap();
+    }
 }

@@ -35,6 +35,7 @@ mod idmaps;
 mod immutable;
 mod input;
 mod install;
+mod lock;
 mod logs;
 mod machines;
 mod owners;

@@ -72,6 +72,10 @@ impl Running {
         text.split_whitespace().map(|id| id.parse().unwrap()).collect()
     }
 
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
     #[track_caller]
     pub(crate) fn waits_for(&mut self, there: impl Fn() -> bool) {
         let deadline = Instant::now() + PATIENCE;

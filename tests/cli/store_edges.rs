@@ -661,3 +661,27 @@ fn of_a_deep_role_only_the_inner_layers_are_stored() {
         again(&sandbox);
     }
 }
+
+#[test]
+fn a_layer_that_does_nothing_under_another_name_is_made_in_the_container() {
+    for storage in ["copy", "overlay"] {
+        if storage == "overlay" && !root() {
+            continue;
+        }
+        let sandbox = Sandbox::new().file(&format!("{NAME}.conf"), "own\n").layers(
+            "[[layer]]\nname = \"own\"\n[[layer.file]]\npath = \"/file\"\n\
+             source = \"{{ lxc.name }}.conf\"\n[[layer]]\nname = \"outer\"\n[[layer.file]]\n\
+             path = \"/file\"\ncontent = \"outer\"\n",
+        );
+        for state in ["cold", "warm"] {
+            sandbox.create([format!("--storage={storage}")]).exits(0);
+            let made = match storage {
+                "copy" => sandbox.rootfs(),
+                _ => sandbox.container().join("delta"),
+            };
+            let file = fs::read_to_string(made.join("file")).unwrap_or_default();
+            assert_eq!(file, "outer", "{storage}, {state}");
+            fs::remove_dir_all(sandbox.container()).unwrap();
+        }
+    }
+}

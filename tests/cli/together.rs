@@ -1,12 +1,17 @@
 //! Many runs at once on one layer store.
 
 use std::fs;
+use std::io::Read;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
+
 use crate::processes;
 use crate::requirement::root;
+use crate::running::Running;
 use crate::sandbox::Sandbox;
 
 /// How many containers are made at once.
@@ -312,4 +317,87 @@ fn neighbours_that_come_and_go_are_in_no_build_s_way() {
     }
     fs::write(sandbox.path("stop"), "").unwrap();
     neighbours.wait().unwrap();
+}
+
+/// Whoever holds a lock for as long as this is there.
+struct Holder(Child);
+
+impl Holder {
+    /// Locks a file or a directory alone.
+    fn of(sandbox: &Sandbox, path: &Path) -> Self {
+        let mut command = sandbox.command("flock");
+        command.arg(path).args(["/bin/sh", "-c", "echo held; exec cat"]);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = [0; 5];
+        child.stdout.as_mut().unwrap().read_exact(&mut line).unwrap();
+        Self(child)
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        self.0.wait().unwrap();
+    }
+}
+
+#[test]
+fn what_is_waited_for_is_told_and_a_signal_ends_the_waiting() {
+    if !root() {
+        return;
+    }
+    let sandbox = role();
+    let begin = |words: &[&str]| {
+        let mut command = sandbox.command(sandbox.program_path());
+        command.args(words);
+        let mut run = Running::start(&sandbox, command);
+        std::thread::sleep(Duration::from_millis(1500));
+        assert!(run.is_running(), "{words:?}");
+        run
+    };
+    let create = ["create", "m.toml", "--name", "web1", "--lxcpath", "../lxc"];
+    sandbox.run(create).exits(0);
+    fs::remove_dir_all(sandbox.container()).unwrap();
+    // What decides where layers are made, and an entry that is being removed.
+    let work = judge(&sandbox, "printf work | sha256sum | cut -d ' ' -f 1");
+    let work = sandbox.path("store/host.meta/locks").join(work.trim());
+    let tree =
+        fs::read_dir(sandbox.path("store/host/trees")).unwrap().next().unwrap().unwrap().path();
+    let making = "another run is making a place to work in the store; waiting for it\n";
+    let removing = "warning: `gc` is removing ";
+    let rebuild = [&create[..], &["--rebuild"]].concat();
+    let gc = ["store", "gc"];
+    for (lock, words, told) in
+        [(&tree, &create[..], removing), (&work, &rebuild[..], making), (&work, &gc[..], making)]
+    {
+        let is_gc = words == gc;
+        for signal in [Signal::TERM, Signal::INT] {
+            let holder = Holder::of(&sandbox, lock);
+            let run = begin(words);
+            run.signal(signal);
+            let ended = run.ended(Duration::from_secs(5));
+            let number = signal.as_raw();
+            let expected = if is_gc { (None, Some(number)) } else { (Some(128 + number), None) };
+            assert_eq!((ended.status.code(), ended.status.signal()), expected, "{}", ended.said);
+            assert_eq!(ended.said.matches(told).count(), 1, "{}", ended.said);
+            assert!(!sandbox.container().exists());
+            drop(holder);
+        }
+        let holder = Holder::of(&sandbox, lock);
+        let run = begin(words);
+        drop(holder);
+        let ended = run.ended(Duration::from_secs(20));
+        assert!(ended.status.success(), "{}", ended.said);
+        assert_eq!(ended.said.matches(told).count(), 1, "{}", ended.said);
+        if !is_gc {
+            fs::remove_dir_all(sandbox.container()).unwrap();
+        }
+    }
+}
+
+/// Returns what a shell prints.
+fn judge(sandbox: &Sandbox, script: &str) -> String {
+    let mut command = sandbox.command("/bin/sh");
+    command.args(["-ec", script]);
+    sandbox.ran(command).exits(0).stdout()
 }

@@ -67,6 +67,7 @@ pub(crate) fn plan(chain: &Chain) -> Plan {
         _ => None,
     });
     let facts = Facts {
+        is_absent: false,
         program: Some(Program::Busybox(Some(PathBuf::from("/bin/busybox")))),
         foreign: None,
         environment: Vec::new(),

@@ -20,7 +20,7 @@ use crate::manifest::LayerName;
 use crate::observe::base_inputs;
 use crate::plan::{Act, Content, Layer, Target};
 use crate::store::{self, About, Build, BuildOn, Committed, Entry, Made, Setting, Store};
-use crate::tree::Interrupt;
+use crate::tree::{Interrupt, Patience};
 
 impl<'a> Run<'a> {
     /// Builds the next slot, unless another run has built it meanwhile. What is to be done then is asked
@@ -48,7 +48,14 @@ impl<'a> Run<'a> {
             let failure = Failure::of(status::STORE, subject, &layer.at, reason);
             return Err(Box::new(failure.hint("a manifest cannot invoke itself")));
         }
-        self.wait(&format!("another run builds {}", slot.label()), || lock.take())?;
+        let what = format!("another run builds {}", slot.label());
+        if let Err(error) = self.wait(&what, Patience::told(), || lock.take()) {
+            self.heard(&error)?;
+            return Err(Box::new(Failure::of_run(
+                status::STORE,
+                format!("the layer store: {error}"),
+            )));
+        }
         session.look_again(self).map_err(fail)?;
         // With `--rebuild`, what was built while this run waited is new too.
         let Some((planned, on)) = session.next_build(done) else { return Ok(()) };
@@ -219,7 +226,7 @@ impl<'a> Run<'a> {
 
     /// Makes a place that looks like the container of `target`.
     pub(super) fn begin(
-        &self,
+        &mut self,
         store: &Store,
         target: &Target,
         parent: Option<Entry>,
@@ -233,8 +240,11 @@ impl<'a> Run<'a> {
             directory: Ownership::of(&self.workspace.container)?,
             on,
         };
+        let lock = store.work_lock()?;
+        let what = "another run is making a place to work in the store";
+        self.wait(what, Patience::silent(), || lock.take())?;
         let interrupt = Interrupt::of(self.context.events.as_fd());
-        Build::begin(store, parent, &setting, interrupt)
+        Build::begin((store, lock), parent, &setting, interrupt)
     }
 }
 

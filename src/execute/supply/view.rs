@@ -6,6 +6,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use super::super::failure::Failure;
+use super::super::full_disk;
 use super::super::workspace::Workspace;
 use super::super::{Handed, KeptRootfs, Run, config};
 use super::fault;
@@ -34,10 +35,11 @@ impl<'a> Run<'a> {
                 })?;
                 drop(build);
             }
-            Err(error) if self.fills() => {
+            Err(error) if self.fills() && error.kind() != io::ErrorKind::Interrupted => {
                 return Err(fault(layer, "cannot be shown to its checks", &error));
             }
             Err(error) => {
+                self.heard(&error)?;
                 if session.progress.installed {
                     self.note(&format!(
                         "the checks of layer `{}` see all of the container: it cannot be shown as the \
@@ -52,10 +54,10 @@ impl<'a> Run<'a> {
     }
 
     /// Makes what the container would be if nothing stood outside of so many slots.
-    fn view(&self, session: &Session<'a>, within: usize) -> io::Result<(Build, Workspace)> {
+    fn view(&mut self, session: &Session<'a>, within: usize) -> io::Result<(Build, Workspace)> {
         let entry = Entry::read(&session.store, session.entry_within(within)?)?;
-        let own = &self.workspace.target;
-        let target = Target { rootfs: own.path.join("rootfs"), ..own.clone() };
+        let own = self.workspace.target.clone();
+        let target = Target { rootfs: own.path.join("rootfs"), ..own };
         let contents = entry.contents();
         let names = Names::of(&contents.lxcpaths, &target);
         let on = if entry.whiteout.is_some() { BuildOn::Copy } else { BuildOn::Overlay };
@@ -95,22 +97,7 @@ impl<'a> Run<'a> {
         let name = &self.workspace.target.name;
         result.map_err(|failure| {
             let reason = failure.reason.replace(PLACEHOLDER, name);
-            let hint = match failure.hint {
-                None if failure.signal().is_none() => full_store(top),
-                hint => hint,
-            };
-            Box::new(Failure { reason, hint, ..*failure })
+            Box::new(full_disk::of_store(Failure { reason, ..*failure }, top))
         })
     }
-}
-
-/// Says so, where the disk is full on which a layer is built: it is not the container's.
-fn full_store(top: &Path) -> Option<String> {
-    files::is_on_full_disk(top).ok()?.then(|| {
-        format!(
-            "the disk of the layer store, `{}`, is full; `layered-template store gc --keep=0` removes all that \
-             no container uses",
-            top.display()
-        )
-    })
 }

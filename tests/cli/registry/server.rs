@@ -1,27 +1,24 @@
 //! A registry on the loopback.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::requirement::{root, skip};
 
-/// Runs the registry, prints its process, and ends it with whoever holds the standard input, so that it cannot
+/// Runs the registry, and ends it with whoever holds the standard input, so that it cannot
 /// outlive a test that is killed.
 const KEEPER: &str =
-    "docker-registry serve config.yml >log 2>&1 & echo $!; cat >/dev/null; kill -9 $!; wait";
+    "docker-registry serve config.yml >log 2>&1 & cat >/dev/null; kill -9 $!; wait";
 
 /// A registry; dropped, it is killed, and all that it has goes.
 pub(super) struct Registry {
     directory: TempDir,
     keeper: Option<Child>,
-    process: Option<Pid>,
     port: u16,
 }
 
@@ -41,7 +38,7 @@ impl Registry {
             return None;
         }
         let directory = tempfile::Builder::new().prefix("layered-registry-").tempdir().unwrap();
-        let mut registry = Self { directory, keeper: None, process: None, port: 0 };
+        let mut registry = Self { directory, keeper: None, port: 0 };
         // Another may take a port that was free a moment ago.
         for _ in 0..20 {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -67,17 +64,15 @@ impl Registry {
     /// Starts it again where it was; false, where it ends at once.
     pub(super) fn run(&mut self) -> bool {
         self.kill();
-        let mut keeper = Command::new("sh")
+        let keeper = Command::new("sh")
             .args(["-c", KEEPER])
             .current_dir(self.path(""))
             .env("OTEL_TRACES_EXPORTER", "none")
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let mut line = String::new();
-        BufReader::new(keeper.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        self.process = line.trim().parse().ok().and_then(Pid::from_raw);
         self.keeper = Some(keeper);
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_secs(30) {
@@ -95,9 +90,6 @@ impl Registry {
 
     /// Ends it without a warning.
     pub(super) fn kill(&mut self) {
-        if let Some(process) = self.process.take() {
-            let _ = kill_process(process, Signal::KILL);
-        }
         if let Some(mut keeper) = self.keeper.take() {
             drop(keeper.stdin.take());
             let _ = keeper.wait();

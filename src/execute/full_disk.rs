@@ -1,0 +1,40 @@
+//! Says which disk is full, where something has failed on one.
+
+use std::path::Path;
+
+use super::Run;
+use super::failure::{Cause, Failure, status};
+use crate::host::files;
+
+/// What to do about a full disk of the layer store.
+pub(super) const HINT: &str =
+    "`layered-template store gc --keep=0` removes all that no container uses";
+
+/// Makes a failure of a layer that was made in the store at `top` one of the store, where that has a full
+/// disk. It is not the container's.
+pub(super) fn of_store(failure: Failure, top: &Path) -> Failure {
+    if !is_of_full_disk(&failure, top) {
+        return failure;
+    }
+    let hint = format!("the disk of the layer store, `{}`, is full; {HINT}", top.display());
+    Failure { status: status::STORE, hint: Some(hint), ..failure }
+}
+
+impl Run<'_> {
+    /// Names the disk of the container where that is full.
+    pub(super) fn on_full_disk(&self, failure: Failure) -> Failure {
+        let rootfs = &self.workspace.rootfs;
+        if !is_of_full_disk(&failure, rootfs) {
+            return failure;
+        }
+        failure.hint(format!("the disk of the container, `{}`, is full", rootfs.display()))
+    }
+}
+
+/// Tells whether a failure is that of the full disk of a path: it is said to be, or something was at work
+/// there and nothing better is known.
+fn is_of_full_disk(failure: &Failure, path: &Path) -> bool {
+    matches!(failure.status, status::UPSTREAM | status::FILES | status::POST)
+        && failure.hint.is_none()
+        && (failure.cause == Cause::FullDisk || files::is_on_full_disk(path).unwrap_or(false))
+}

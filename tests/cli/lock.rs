@@ -1,0 +1,317 @@
+//! The lock beside a manifest: what is written, what is refused, and what is taken.
+
+use std::fs;
+use std::path::Path;
+
+use crate::requirement::root;
+use crate::sandbox::Sandbox;
+
+const REFUSED: i32 = 10;
+const STORE: i32 = 8;
+
+/// A role with a file of each kind that a lock names. Its template tells in `calls` that it was called.
+fn role() -> Sandbox {
+    Sandbox::new()
+        .upstream("echo called >>calls; mkdir \"$rootfs/etc\"; echo x >\"$rootfs/etc/words\"")
+        .file("input", "what the template copies\n")
+        .file(
+            "base.toml",
+            "manifest = 1\n[vars]\nsize = \"1\"\n[[layer]]\nname = \"os\"\ntemplate = \"fake\"\n\
+             inputs = [\"input\"]\nargs = [\"--size={{ size }}\"]\n",
+        )
+        .file(
+            "layers/extra.toml",
+            "[layer]\n[[layer.file]]\npath = \"/etc/extra\"\ncontent = \"x\"\n",
+        )
+        .file("files/app.conf", "a\n")
+        .file("files/tree/one", "1\n")
+        .file("steps/post.sh", "echo done >\"$LXC_ROOTFS/etc/done\"\n")
+        .manifest(
+            "manifest = 1
+extends = \"base.toml\"
+[[layer]]
+use = \"extra\"
+[[layer]]
+name = \"app\"
+store = true
+post = [{ script = \"steps/post.sh\" }]
+[[layer.file]]
+path = \"/etc/app.conf\"
+source = \"files/app.conf\"
+[[layer.file]]
+path = \"/srv\"
+source = \"files/tree\"
+",
+        )
+}
+
+fn locked(sandbox: &Sandbox) -> String {
+    fs::read_to_string(sandbox.role().join("m.toml.lock")).unwrap()
+}
+
+fn calls(sandbox: &Sandbox) -> usize {
+    fs::read_to_string(sandbox.role().join("calls")).unwrap_or_default().lines().count()
+}
+
+/// Returns the sandbox with its role built and locked.
+fn built() -> Sandbox {
+    let sandbox = role();
+    sandbox.run(["build", "m.toml"]).exits(0);
+    sandbox.run(["lock", "m.toml"]).exits(0).prints("m.toml.lock  written\n").says("");
+    sandbox
+}
+
+#[test]
+fn a_lock_is_sorted_and_comes_out_the_same_each_time() {
+    let sandbox = role();
+    sandbox.run(["lock", "m.toml"]).exits(0).mentions("template of layer `os` is not built yet");
+    assert!(!locked(&sandbox).contains("entry = "));
+    sandbox.run(["build", "m.toml"]).exits(0);
+    sandbox.run(["lock", "m.toml"]).exits(0);
+    let text = locked(&sandbox);
+    for fact in [
+        "\n[manifests]\n\"base.toml\" = \"sha256:",
+        "\n\"m.toml\" = \"sha256:",
+        "\n[used]\nextra = \"sha256:",
+        "\n[template]\nfake = \"sha256:",
+        "\n\"input input\" = \"sha256:",
+        "\n\"files/app.conf\" = \"sha256:",
+        "\n\"files/tree\" = \"sha256:",
+        "\n\"steps/post.sh\" = \"sha256:",
+        "\n[layers.app]\nkey = \"sha256:",
+        "\n[layers.os.template]\nkey = \"sha256:",
+    ] {
+        assert!(text.contains(fact), "{fact} is not in\n{text}");
+    }
+    assert_eq!(text.matches("\nentry = ").count(), 3, "{text}");
+    assert_eq!(text.matches("\ncontent = ").count(), 3, "{text}");
+    assert!(!text.contains(sandbox.path("").to_str().unwrap()), "no path of this host: {text}");
+    sandbox.run(["lock", "m.toml"]).exits(0).prints("m.toml.lock  unchanged\n");
+    sandbox.run(["lock", "--check", "m.toml"]).exits(0).prints("m.toml.lock is up to date\n");
+    assert_eq!(locked(&sandbox), text);
+    // Without what is stored, the same is locked as before.
+    fs::remove_dir_all(sandbox.path("store")).unwrap();
+    sandbox.run(["lock", "m.toml"]).exits(0).prints("m.toml.lock  unchanged\n");
+}
+
+/// Something that is changed of a role, and what is said of it.
+type Change = (&'static str, fn(&Sandbox), &'static [&'static str], &'static str);
+
+fn append(path: &Path, text: &str) {
+    let before = fs::read_to_string(path).unwrap();
+    fs::write(path, before + text).unwrap();
+}
+
+const CHANGES: [Change; 11] = [
+    ("manifest", |s| append(&s.role().join("m.toml"), "# more\n"), &[], "manifest m.toml: digest "),
+    (
+        "base",
+        |s| append(&s.role().join("base.toml"), "# more\n"),
+        &[],
+        "manifest base.toml: digest ",
+    ),
+    (
+        "reusable layer",
+        |s| append(&s.role().join("layers/extra.toml"), "# more\n"),
+        &[],
+        "reusable layer extra: digest ",
+    ),
+    (
+        "source",
+        |s| append(&s.role().join("files/app.conf"), "b\n"),
+        &[],
+        "source files/app.conf: digest ",
+    ),
+    (
+        "a file of a tree",
+        |s| append(&s.role().join("files/tree/one"), "b\n"),
+        &[],
+        "source files/tree: digest ",
+    ),
+    (
+        "a new file of a tree",
+        |s| fs::write(s.role().join("files/tree/two"), "").unwrap(),
+        &[],
+        "source files/tree: digest ",
+    ),
+    (
+        "script",
+        |s| append(&s.role().join("steps/post.sh"), "# more\n"),
+        &[],
+        "script steps/post.sh: digest ",
+    ),
+    (
+        "template",
+        |s| append(&s.path("templates/lxc-fake"), "# more\n"),
+        &[],
+        "template fake: digest ",
+    ),
+    (
+        "input",
+        |s| append(&s.role().join("input"), "more\n"),
+        &[],
+        "template's 'input input': digest ",
+    ),
+    ("variable", |_| {}, &["--set", "size=2"], "template's arguments: digest "),
+    (
+        "url",
+        |s| {
+            let url = "[[layer.file]]\npath = \"/u\"\nurl = \"http://127.0.0.1:9/x\"\nsha256 = \"";
+            append(&s.role().join("m.toml"), &format!("{url}{}\"\n", "0".repeat(64)));
+        },
+        &[],
+        "url http://127.0.0.1:9/x is not in the lock",
+    ),
+];
+
+#[test]
+fn whatever_has_changed_is_refused_and_named() {
+    for (what, change, words, said) in CHANGES {
+        let sandbox = built();
+        let before = calls(&sandbox);
+        change(&sandbox);
+        let with = |start: &[&'static str]| -> Vec<&'static str> { [start, words].concat() };
+        let checked = sandbox.run(with(&["lock", "--check", "m.toml"]));
+        checked.exits(REFUSED).mentions(said).mentions("`m.toml` is not as it was locked:\n");
+        sandbox.run(with(&["plan", "m.toml", "--locked"])).exits(REFUSED).mentions(said);
+        sandbox.run(with(&["build", "m.toml", "--locked"])).exits(REFUSED).mentions(said);
+        for storage in ["--storage=copy", "--storage=overlay"] {
+            sandbox.create(with(&["--locked", storage])).exits(REFUSED).mentions(said);
+            let ran = sandbox.template(with(&["m.toml", "--locked", storage]));
+            ran.exits(REFUSED).mentions(said);
+            fs::remove_dir_all(sandbox.container()).unwrap();
+        }
+        assert_eq!(calls(&sandbox), before, "{what}: nothing is built");
+        // Unless it is held to the lock, a role is only said to differ.
+        sandbox
+            .run(with(&["plan", "m.toml"]))
+            .exits(0)
+            .mentions("m.toml.lock: it is out of date: ");
+        if !["template", "input", "variable"].contains(&what) {
+            let validated = sandbox.run(with(&["validate", "m.toml"]));
+            validated.exits(0).mentions("it is out of date: ").mentions("1 warning");
+        }
+        sandbox.run(with(&["lock", "m.toml"])).exits(0);
+        sandbox.run(with(&["lock", "--check", "m.toml"])).exits(0);
+        sandbox.run(with(&["plan", "m.toml"])).exits(0).says("");
+    }
+}
+
+#[test]
+fn what_is_locked_is_taken_and_never_rebuilt() {
+    let sandbox = built();
+    let first = locked(&sandbox);
+    sandbox.run(["build", "m.toml", "--rebuild"]).exits(0);
+    assert_eq!(calls(&sandbox), 2);
+    // The later generation is not the one that is locked.
+    sandbox.run(["lock", "--check", "m.toml"]).exits(0);
+    let entry = first.split("[layers.app]").nth(1).unwrap();
+    let entry = entry.split("entry = \"").nth(1).unwrap().split('"').next().unwrap();
+    sandbox.run(["plan", "m.toml", "--locked", "-v"]).exits(0).shows(entry);
+    assert!(!sandbox.run(["plan", "m.toml", "-v"]).exits(0).stdout().contains(entry));
+    for storage in ["copy", "overlay"] {
+        if storage == "overlay" && !root() {
+            continue;
+        }
+        sandbox.create(["--locked", &format!("--storage={storage}")]).exits(0);
+        assert_eq!(sandbox.record()["stored"]["entry"], entry);
+        fs::remove_dir_all(sandbox.container()).unwrap();
+        sandbox.template(["m.toml", "--locked", &format!("--storage={storage}")]).exits(0);
+        assert_eq!(sandbox.record()["stored"]["entry"], entry);
+        fs::remove_dir_all(sandbox.container()).unwrap();
+    }
+    fs::remove_dir_all(sandbox.path("store")).unwrap();
+    let said = "template of layer `os` is locked to ";
+    for storage in ["--storage=copy", "--storage=overlay"] {
+        sandbox.create(["--locked", storage]).exits(STORE).mentions(said);
+        assert!(!sandbox.container().exists());
+    }
+    sandbox.run(["build", "--locked", "m.toml"]).exits(STORE).mentions(said);
+    sandbox.run(["plan", "--locked", "m.toml"]).exits(0).shows(said);
+    assert_eq!(calls(&sandbox), 2, "nothing is rebuilt");
+    for words in [["--locked", "--storage=none"], ["--locked", "--rebuild"]] {
+        sandbox.template([&["m.toml"], &words[..]].concat()).exits(2).mentions("`--locked` ");
+        sandbox.create(words).exits(2);
+    }
+}
+
+#[test]
+fn a_layer_that_was_not_built_when_it_was_locked_is_built() {
+    let sandbox = role();
+    sandbox.run(["lock", "m.toml"]).exits(0);
+    sandbox.create(["--locked"]).exits(0);
+    assert_eq!(calls(&sandbox), 1);
+}
+
+#[test]
+fn what_is_locked_needs_no_template() {
+    let sandbox = built();
+    fs::remove_file(sandbox.path("templates/lxc-fake")).unwrap();
+    sandbox.create(["--storage=copy"]).exits(2).mentions("there is no `lxc-fake`");
+    sandbox.run(["lock", "--check", "m.toml"]).exits(0);
+    sandbox.run(["lock", "m.toml"]).exits(0).prints("m.toml.lock  unchanged\n");
+    sandbox.create(["--locked"]).exits(0);
+    assert_eq!(sandbox.read("/etc/app.conf"), "a\n");
+    fs::remove_dir_all(sandbox.container()).unwrap();
+    let said = "template's arguments: digest ";
+    sandbox.create(["--locked", "--", "--more"]).exits(REFUSED).mentions(said);
+    fs::remove_dir_all(sandbox.path("store")).unwrap();
+    sandbox.create(["--locked"]).exits(STORE).mentions("is locked to ");
+}
+
+#[test]
+fn a_lock_that_cannot_be_used_is_refused_before_anything_runs() {
+    let sandbox = role();
+    let said = "there is no `m.toml.lock`\n\nhint: `layered-template lock m.toml` writes it\n";
+    sandbox.create(["--locked"]).exits(2).mentions(said);
+    sandbox.run(["lock", "--check", "m.toml"]).exits(2).mentions(said);
+    for (text, said) in [
+        ("<<<<<<< ours\n", "m.toml.lock:1:9"),
+        ("format = 2\n", "its format is 2"),
+        ("format = 1\n[layers.os]\nentry = 1\n", "m.toml.lock:3:9"),
+    ] {
+        fs::write(sandbox.role().join("m.toml.lock"), text).unwrap();
+        sandbox.create(["--locked"]).exits(2).mentions(said);
+        sandbox.run(["lock", "--check", "m.toml"]).exits(2).mentions(said);
+        sandbox.run(["validate", "m.toml"]).exits(1).mentions(said);
+        sandbox.run(["lock", "m.toml"]).exits(0).mentions("warning: ").mentions(said);
+        sandbox.run(["lock", "--check", "m.toml"]).exits(0);
+    }
+    assert_eq!(calls(&sandbox), 0);
+}
+
+#[test]
+fn what_has_the_containers_name_in_its_path_is_not_locked() {
+    let sandbox = Sandbox::new().file("web1.conf", "1\n").file("m.conf", "2\n").layers(
+        "[[layer]]\nname = \"own\"\n[[layer.file]]\npath = \"/own\"\nsource = \"{{ lxc.name }}.conf\"\n",
+    );
+    sandbox.run(["build", "m.toml"]).exits(0);
+    sandbox.run(["lock", "m.toml"]).exits(0).mentions("no further layer is locked: ");
+    assert!(!locked(&sandbox).contains(".conf"));
+    sandbox.create(["--locked"]).exits(0);
+    assert_eq!(sandbox.read("/own"), "1\n");
+}
+
+#[test]
+fn two_hosts_and_two_maps_lock_the_same_content() {
+    if !root() {
+        return;
+    }
+    let content = |map: Option<&str>, home: &str| -> Vec<String> {
+        let sandbox = role().env("SOURCE_DATE_EPOCH", "1000000000").env("OTHER", home);
+        let config = format!("lxc.tty.max = 1\n{}", map.unwrap_or_default());
+        fs::write(sandbox.path("start.conf"), config).unwrap();
+        let start = sandbox.path("start.conf");
+        let start = start.to_str().unwrap();
+        sandbox.run(["build", "m.toml", "-f", start]).exits(0);
+        sandbox.run(["lock", "m.toml", "-f", start]).exits(0);
+        let text = locked(&sandbox);
+        let facts =
+            text.lines().filter(|line| !line.starts_with("entry") && !line.starts_with("key"));
+        facts.map(str::to_owned).collect()
+    };
+    let host = content(None, "/a");
+    assert!(host.iter().any(|line| line.starts_with("content = ")));
+    let map = "lxc.idmap = u 0 100000 65536\nlxc.idmap = g 0 100000 65536\n";
+    assert_eq!(content(Some(map), "/b"), host);
+}
