@@ -13,6 +13,8 @@ mod fault;
 mod manifest;
 mod push;
 mod reference;
+mod remote;
+mod settings;
 mod signature;
 #[cfg(feature = "registry")]
 mod socket;
@@ -23,4 +25,6 @@ pub(crate) use client::Client;
 pub(crate) use fault::RegistryError;
 pub(crate) use push::Push;
 pub(crate) use reference::{Reference, Repository, Version};
+pub(crate) use remote::{Pulled, Remote};
+pub(crate) use settings::Settings;
 pub(crate) use signature::Signer;

@@ -39,10 +39,10 @@ const MAY_USE: [(&str, &str); 23] = [
     ("tree", "shell digest host"),
     ("store", "shell digest lxc plan cache record host tree"),
     ("export", "shell digest lxc plan cache host tree store"),
-    ("registry", "shell digest plan host tree store export"),
+    ("registry", "shell digest plan cache host tree store export"),
     (
         "execute",
-        "shell digest source diagnostic lxc manifest chain plan cache record host observe tree store",
+        "shell digest source diagnostic lxc manifest chain plan cache record host observe tree store registry",
     ),
     (
         "cli",

@@ -30,6 +30,7 @@ impl Cli {
             Verb::Plan(arguments) => (arguments.verbose, false),
             Verb::Create(arguments) => (arguments.run.talk.verbose, arguments.run.talk.quiet),
             Verb::Build(arguments) => (arguments.run.talk.verbose, arguments.run.talk.quiet),
+            Verb::Pull(arguments) => (arguments.run.talk.verbose, arguments.run.talk.quiet),
             Verb::Push(arguments) => (arguments.run.talk.verbose, arguments.run.talk.quiet),
             _ => (0, false),
         };
@@ -51,6 +52,8 @@ pub(crate) enum Verb {
     /// Push a role to a registry: as an image, and each stored layer by its key. Build what is missing
     /// first.
     Push(PushArguments),
+    /// Fill the layer store from a registry, and build nothing.
+    Pull(PullArguments),
     /// Write what a role is made from, and what was built of it, beside its manifest.
     Lock(LockArguments),
     /// Enter the rootfs of a failed run or of a container, in the sandbox of its steps.
@@ -140,12 +143,26 @@ pub(crate) enum StorageChoice {
     None,
 }
 
+/// Where layers are pulled from that are not stored.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct RemoteArguments {
+    /// Pull layers that are not stored from this repository of a registry [default: `from` of
+    /// remote.toml].
+    #[arg(long, value_name = "REGISTRY/REPO")]
+    pub(crate) from: Option<String>,
+    /// Build nothing: a layer that is neither stored nor in the registry is a failure.
+    #[arg(long)]
+    pub(crate) only_pull: bool,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct PlanArguments {
     #[command(flatten)]
     pub(crate) manifest: ManifestArgument,
     #[command(flatten)]
     pub(crate) values: ValueArguments,
+    #[command(flatten)]
+    pub(crate) remote: RemoteArguments,
     /// The name of the container [default: the manifest's].
     #[arg(long, short, value_name = "NAME")]
     pub(crate) name: Option<String>,
@@ -210,6 +227,8 @@ pub(crate) struct CreateArguments {
     pub(crate) manifest: ManifestArgument,
     #[command(flatten)]
     pub(crate) values: ValueArguments,
+    #[command(flatten)]
+    pub(crate) remote: RemoteArguments,
     /// The name of the container.
     #[arg(long, short, value_name = "NAME")]
     pub(crate) name: String,
@@ -236,6 +255,8 @@ pub(crate) struct BuildArguments {
     pub(crate) manifests: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) values: ValueArguments,
+    #[command(flatten)]
+    pub(crate) remote: RemoteArguments,
     /// The file that the containers' config starts with; its id map decides which part of the store is
     /// filled [default: LXC's default.conf, if there is one].
     #[arg(long, short = 'f', value_name = "FILE")]
@@ -253,6 +274,30 @@ pub(crate) struct BuildArguments {
     /// `lxc-local:DIR`; may be repeated. It needs a single manifest, all of whose layers can be stored.
     #[arg(long, short, value_name = "TARGET")]
     pub(crate) output: Vec<OsString>,
+    #[command(flatten)]
+    pub(crate) run: RunArguments,
+    /// Arguments for the upstream template.
+    #[arg(last = true, value_name = "ARGUMENTS")]
+    pub(crate) args: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PullArguments {
+    /// The manifests.
+    #[arg(required = true, value_name = "MANIFEST")]
+    pub(crate) manifests: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) values: ValueArguments,
+    /// The repository of a registry to pull from [default: `from` of remote.toml].
+    #[arg(long, value_name = "REGISTRY/REPO")]
+    pub(crate) from: Option<String>,
+    /// The file that the containers' config starts with; its id map decides which part of the store is
+    /// filled [default: LXC's default.conf, if there is one].
+    #[arg(long, short = 'f', value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Hold the roles to their locks, and pull what these pin.
+    #[arg(long)]
+    pub(crate) locked: bool,
     #[command(flatten)]
     pub(crate) run: RunArguments,
     /// Arguments for the upstream template.
@@ -320,7 +365,7 @@ pub(crate) struct RunArguments {
     #[arg(long)]
     pub(crate) keep_failed: bool,
     /// As root, take files that others could have written, and give steps the host's network even where
-    /// nothing keeps them from the host's containers.
+    /// nothing keeps them from the host's containers. Take layers of a registry that nobody vouches for.
     #[arg(long)]
     pub(crate) allow_untrusted: bool,
     #[command(flatten)]

@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::Duration;
 
-use super::arguments::{BuildArguments, ValueArguments};
+use super::arguments::{BuildArguments, PullArguments, RemoteArguments, ValueArguments};
 use super::create::{Shell, enter};
 use super::mapping::{IN_PIECES, Mapping};
 use super::prepare::Prepared;
+use super::remote::RemoteChoice;
 use super::request::{LockUse, Request, check, target, wanted, wanted_since};
 use super::run::{Options, run};
 use super::start::InitialConfig;
@@ -26,6 +28,7 @@ use crate::host::trust::{Policy, Trust};
 use crate::host::userns::Ids;
 use crate::observe::secret;
 use crate::plan::{self, EntryId, StorageMode};
+use crate::registry::Remote;
 use crate::store::{self, Store};
 use crate::tree::Interrupt;
 
@@ -37,6 +40,23 @@ pub(super) fn main(arguments: &BuildArguments) -> u8 {
             status::USAGE
         }
     }
+}
+
+/// `pull`: fills the layer store from a registry alone.
+pub(super) fn pull(arguments: &PullArguments) -> u8 {
+    let PullArguments { manifests, values, from, config, locked, run, args } = arguments;
+    main(&BuildArguments {
+        manifests: manifests.clone(),
+        values: values.clone(),
+        remote: RemoteArguments { from: from.clone(), only_pull: true },
+        config: config.clone(),
+        rebuild: false,
+        older_than: None,
+        locked: *locked,
+        output: Vec::new(),
+        run: *run,
+        args: args.clone(),
+    })
 }
 
 fn build(arguments: &BuildArguments) -> Result<u8, String> {
@@ -57,9 +77,18 @@ fn build(arguments: &BuildArguments) -> Result<u8, String> {
     }
     let (_scratch, lxcpath) = scratch("build")?;
     // What is built from now on is new for all roles.
-    let wanted = match arguments.older_than {
+    let mut wanted = match arguments.older_than {
         Some(age) => wanted_since(StorageMode::Fill, age.into()),
         None => wanted(StorageMode::Fill, arguments.rebuild),
+    };
+    let choice = RemoteChoice {
+        from: arguments.remote.from.as_deref(),
+        only_pull: arguments.remote.only_pull,
+        allow_untrusted: arguments.run.allow_untrusted,
+    };
+    let remote = match choice.open(&mut wanted) {
+        Ok(remote) => remote,
+        Err(status) => return Ok(status),
     };
     // One that cannot be used is found out before anything is made.
     let roles = arguments.manifests.iter().map(|manifest| {
@@ -70,6 +99,7 @@ fn build(arguments: &BuildArguments) -> Result<u8, String> {
             allow_untrusted: arguments.run.allow_untrusted,
             wanted,
             lock: LockUse::Ignore.unless(arguments.locked),
+            remote: remote.clone(),
         };
         Role::prepare(asked.request(&start, &lxcpath, &caller))
     });
@@ -119,6 +149,7 @@ pub(super) struct Asked<'a> {
     pub(super) allow_untrusted: bool,
     pub(super) wanted: Wanted,
     pub(super) lock: LockUse,
+    pub(super) remote: Option<Rc<Remote>>,
 }
 
 impl Asked<'_> {
@@ -140,6 +171,7 @@ impl Asked<'_> {
             ids: start.ids(caller),
             wanted: self.wanted,
             lock: self.lock,
+            remote: self.remote.clone(),
             target,
         }
     }
@@ -185,7 +217,7 @@ impl Role {
         let path = &request.target.path;
         let _shell = Shell::make(path, &request.config, request.target.mapped)
             .map_err(|error| format!("`{}` cannot be made: {error}", path.display()))?;
-        let ended = run(&prepared.plan, &prepared.cache, secrets, options);
+        let ended = run(&prepared, secrets, options);
         let filled = Filled::read(path);
         sum.add(&filled, ended);
         let mut left = None;
@@ -260,7 +292,6 @@ pub(super) fn interrupted(signals: &mut Signals, what: &str) -> Option<u8> {
 }
 
 /// What was done for all roles.
-#[derive(Default)]
 pub(super) struct Sum {
     roles: usize,
     failed: usize,
@@ -269,9 +300,32 @@ pub(super) struct Sum {
     told: BTreeSet<EntryId>,
     /// The layers that are not stored, and why.
     left: BTreeSet<(String, String)>,
-    made: usize,
+    built: Made,
+    pulled: Made,
     there: usize,
+}
+
+/// Layers that were not there.
+struct Made {
+    verb: &'static str,
+    count: usize,
     took: Duration,
+}
+
+impl Default for Sum {
+    fn default() -> Self {
+        let made = |verb| Made { verb, count: 0, took: Duration::ZERO };
+        Self {
+            roles: 0,
+            failed: 0,
+            status: 0,
+            told: BTreeSet::new(),
+            left: BTreeSet::new(),
+            built: made("built"),
+            pulled: made("pulled"),
+            there: 0,
+        }
+    }
 }
 
 impl Sum {
@@ -295,10 +349,15 @@ impl Sum {
                 self.there += 1;
                 "already stored".to_owned()
             } else {
-                let took = took.iter().sum();
-                self.took += took;
-                self.made += 1;
-                format!("built in {:.1} s", took.as_secs_f64())
+                let took: Duration = took.iter().sum();
+                // What was built on something pulled was built.
+                let made = match new.iter().all(|part| part.is_pulled || part.took.is_none()) {
+                    true => &mut self.pulled,
+                    false => &mut self.built,
+                };
+                made.count += 1;
+                made.took += took;
+                format!("{} in {:.1} s", made.verb, took.as_secs_f64())
             };
             // Nobody who listens no more is kept from the store.
             let _ = output::print(|to| writeln!(to, "{}  {outcome}", part.layer));
@@ -317,10 +376,17 @@ impl Sum {
     fn tell(&self) -> u8 {
         let layers =
             |count| if count == 1 { "1 layer".to_owned() } else { format!("{count} layers") };
-        let built = match self.made {
-            0 if self.failed > 0 => "nothing built".to_owned(),
-            0 => "nothing to build".to_owned(),
-            count => format!("{} built in {:.1} s", layers(count), self.took.as_secs_f64()),
+        let made = [&self.pulled, &self.built].into_iter().filter(|made| made.count > 0);
+        let made: Vec<_> = made
+            .map(|made| {
+                let (count, seconds) = (layers(made.count), made.took.as_secs_f64());
+                format!("{count} {} in {seconds:.1} s", made.verb)
+            })
+            .collect();
+        let built = match made.is_empty() {
+            true if self.failed > 0 => "nothing built".to_owned(),
+            true => "nothing to build".to_owned(),
+            false => made.join(", "),
         };
         let there = match self.there {
             0 => String::new(),

@@ -52,6 +52,7 @@ fn push(arguments: &PushArguments) -> Result<u8, String> {
         allow_untrusted: arguments.run.allow_untrusted,
         wanted: wanted(StorageMode::Fill, false),
         lock: LockUse::Ignore.unless(arguments.locked),
+        remote: None,
     };
     let role = match Role::prepare(asked.request(&start, &lxcpath, &caller)) {
         Ok(role) => role,

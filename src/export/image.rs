@@ -197,6 +197,11 @@ impl Image {
         entry.portable(diff_id, &[PathBuf::from(LXCPATH)], |text| self.stored_names.put_into(text))
     }
 
+    /// Returns the digest of that, of a layer whose archive has the digest `content`.
+    pub(crate) fn told(&self, layer: usize, content: Digest) -> io::Result<Digest> {
+        Ok(Digest::of(&self.portable(&self.layers[layer].0, content).text()?))
+    }
+
     /// Returns the texts of its config and of its manifest, by its blobs.
     pub(crate) fn documents(&self, layers: &[LayerBlob]) -> io::Result<(Vec<u8>, Vec<u8>)> {
         let config = serde_json::to_vec(&oci_config::config(self.arch(), layers, &self.config()))?;

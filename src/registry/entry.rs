@@ -20,6 +20,8 @@ const LARGEST: usize = 16 << 20;
 pub(crate) struct RemoteEntry {
     /// What is told of it.
     pub portable: Portable,
+    /// The digest of the text that tells it.
+    pub document: Digest,
     /// The digest of its manifest: nothing of it can change without that.
     pub manifest: Digest,
     /// Its blob.
@@ -63,6 +65,7 @@ impl Client {
         }
         let text = self.small_blob(&manifest.config, LARGEST, interrupt)?;
         let portable = Portable::parse(&text, key).map_err(malformed)?;
-        Ok(Some(RemoteEntry { portable, manifest: digest, layer: layer.clone() }))
+        let (document, layer) = (manifest.config.digest, layer.clone());
+        Ok(Some(RemoteEntry { portable, document, manifest: digest, layer }))
     }
 }

@@ -10,7 +10,6 @@ pub(super) enum Method {
     Post,
     Patch,
     Put,
-    Delete,
 }
 
 /// A request.
@@ -134,7 +133,6 @@ mod with_client {
                     Method::Post => http::Method::POST,
                     Method::Patch => http::Method::PATCH,
                     Method::Put => http::Method::PUT,
-                    Method::Delete => http::Method::DELETE,
                 });
             for (name, value) in request.headers {
                 builder = builder.header(*name, *value);

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::entry::Entry;
 use super::paths;
-use crate::cache::{IdentityKeys, KeyInputs};
+use crate::cache::{IdentityKeys, KeyInputs, Origin};
 use crate::digest::Digest;
 use crate::lxc::given;
 use crate::plan::EntryId;
@@ -79,6 +79,18 @@ impl Entry {
             keys: self.keys.clone(),
             record,
         }
+    }
+}
+
+impl Entry {
+    /// Takes what another host tells of it, but for what its tree tells here.
+    pub(super) fn take_pulled(&mut self, portable: &Portable, origin: Origin) {
+        self.made_at = portable.made_at;
+        self.lxcpaths.clone_from(&portable.lxcpaths);
+        self.config = portable.config.clone();
+        self.keys = portable.keys.clone();
+        self.record.clone_from(&portable.record);
+        self.origin = Some(origin);
     }
 }
 
