@@ -28,7 +28,7 @@ pub use key::{Field, KeyInputs, SEMANTICS};
 pub use keys::{IdentityKeys, KeyMaker};
 pub use ladder::{Ladder, LadderContext, Limit, Progress};
 pub use names::{Names, PLACEHOLDER};
-pub use offer::{Answer, Evidence, Offer, Origin, PinnedEntry, Required, Vouched};
+pub use offer::{Answer, Evidence, Offer, PinnedEntry, Provenance, Required, Vouched};
 pub use plan::{Cache, CachePlan, Handed, OverlayHost, Pulling, Slot, SlotKind, Wanted};
 pub use show::PlanDocument;
 pub(crate) use show::bytes;

@@ -14,7 +14,7 @@ use crate::plan::{self, Act, Content, EntryKind, Plan, StorageMode, Template};
 pub(crate) const NAME: &str = "layered-template.json";
 
 /// The version of the format.
-pub(crate) const FORMAT: u32 = 2;
+pub(crate) const FORMAT: u32 = 3;
 
 /// The record of a run.
 #[derive(Debug, Clone, Serialize)]
@@ -64,6 +64,58 @@ pub(crate) struct Stored {
     pub entry: String,
     /// The outermost layer that is in it.
     pub layer: String,
+    /// What it was made of, the innermost first. New in format 3.
+    pub layers: Vec<StoredLayer>,
+}
+
+/// A stored layer of a record, and whence it came.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct StoredLayer {
+    /// The layer.
+    pub layer: String,
+    /// The entry.
+    pub entry: String,
+    /// Whence it came.
+    pub from: StoredFrom,
+    /// The registry and the repository that it was pulled from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repository: Option<String>,
+    /// The digest of its manifest there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<Digest>,
+    /// Who vouched for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vouched: Option<Vouched>,
+}
+
+/// Whence a stored layer came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum StoredFrom {
+    /// It was stored.
+    Stored,
+    /// The run has built it.
+    Built,
+    /// The run has pulled it.
+    Pulled,
+}
+
+/// Who vouched for a layer that was pulled.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(tag = "by", rename_all = "lowercase")]
+pub(crate) enum Vouched {
+    /// The role's lock.
+    Lock,
+    /// Somebody who has signed it.
+    Signature {
+        /// Who.
+        principal: String,
+    },
+    /// Nobody: `--allow-untrusted` let it in.
+    Nobody,
 }
 
 /// The upstream of a record.

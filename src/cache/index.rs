@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::key::KeyInputs;
 use super::keys::KeyMaker;
-use super::offer::{Answer, Offer, Origin};
+use super::offer::{Answer, Offer, Provenance};
 use super::plan::{Slot, SlotKind, Wanted};
 use crate::digest::Digest;
 use crate::lxc::given;
@@ -90,7 +90,7 @@ pub struct StoredEntry {
     /// What is made for each container.
     pub makers: Vec<KeyMaker>,
     /// Whence it came, where that is another host.
-    pub origin: Option<Origin>,
+    pub origin: Option<Provenance>,
 }
 
 impl Index {

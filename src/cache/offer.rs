@@ -55,7 +55,7 @@ pub enum Vouched {
 /// Whence a stored layer came, where that is another host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Origin {
+pub struct Provenance {
     /// The registry, and the repository of it.
     pub repository: String,
     /// The digest of its manifest there.

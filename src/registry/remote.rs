@@ -11,7 +11,7 @@ use super::fault::RegistryError;
 use super::reference::Repository;
 use super::settings::Settings;
 use super::signature::{Signers, Statement};
-use crate::cache::{Answer, Evidence, Offer, Origin, PinnedEntry, Required, Vouched};
+use crate::cache::{Answer, Evidence, Offer, PinnedEntry, Provenance, Required, Vouched};
 use crate::digest::Digest;
 use crate::plan::EntryId;
 use crate::store::Portable;
@@ -117,7 +117,7 @@ impl Remote {
         };
         let blob = self.client.download(&layer, directory, &mut |_| {}, interrupt)?;
         let repository = self.repository().to_string();
-        Ok(Pulled { portable, blob, origin: Origin { repository, manifest, vouched } })
+        Ok(Pulled { portable, blob, origin: Provenance { repository, manifest, vouched } })
     }
 }
 
@@ -129,5 +129,5 @@ pub(crate) struct Pulled {
     /// Its blob.
     pub blob: Download,
     /// Whence it came.
-    pub origin: Origin,
+    pub origin: Provenance,
 }

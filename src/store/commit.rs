@@ -17,7 +17,7 @@ use super::pin::Pin;
 use super::portable::Portable;
 use super::scrub::{is_identity, scrub};
 use super::write::write_whole;
-use crate::cache::{IdentityKeys, KeyInputs, Origin};
+use crate::cache::{IdentityKeys, KeyInputs, Provenance};
 use crate::digest::Digest;
 use crate::host::files;
 use crate::host::rootfs::Rootfs;
@@ -54,7 +54,7 @@ pub(crate) struct About<'a> {
     /// Whether it is stored even where that name stands in a form that cannot be replaced.
     pub keeps_name: bool,
     /// What another host tells of it, and whence that came, where it was made there.
-    pub pulled: Option<(&'a Portable, Origin)>,
+    pub pulled: Option<(&'a Portable, Provenance)>,
 }
 
 /// What became of a layer that was built.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::layout::{Store, now, unique};
 use super::paths;
 use super::write::{put, write_whole};
-use crate::cache::{IdentityKeys, KeyInputs, KeyMaker, Origin, StoredEntry};
+use crate::cache::{IdentityKeys, KeyInputs, KeyMaker, Provenance, StoredEntry};
 use crate::digest::Digest;
 use crate::host::files;
 use crate::lxc::given;
@@ -70,7 +70,7 @@ pub(crate) struct Entry {
     pub sidecar_places: Vec<Occurrence>,
     /// Whence it came, where it was not made here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub origin: Option<Origin>,
+    pub origin: Option<Provenance>,
 }
 
 #[derive(Deserialize)]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::entry::Entry;
 use super::paths;
-use crate::cache::{IdentityKeys, KeyInputs, Origin};
+use crate::cache::{IdentityKeys, KeyInputs, Provenance};
 use crate::digest::Digest;
 use crate::lxc::given;
 use crate::plan::EntryId;
@@ -84,7 +84,7 @@ impl Entry {
 
 impl Entry {
     /// Takes what another host tells of it, but for what its tree tells here.
-    pub(super) fn take_pulled(&mut self, portable: &Portable, origin: Origin) {
+    pub(super) fn take_pulled(&mut self, portable: &Portable, origin: Provenance) {
         self.made_at = portable.made_at;
         self.lxcpaths.clone_from(&portable.lxcpaths);
         self.config = portable.config.clone();

@@ -3,4 +3,5 @@
 mod counter;
 mod pulling;
 mod pushing;
+mod refusing;
 mod server;

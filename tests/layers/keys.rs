@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use layered_template::cache::{
-    self, BaseInputs, CachePlan, KeyInputs, Observed, OverlayHost, PLACEHOLDER, Wanted,
+    self, BaseInputs, CachePlan, KeyInputs, Observed, OverlayHost, PLACEHOLDER, Pulling, Wanted,
 };
 use layered_template::chain::{self, BindContext, Chain, Container, Role};
 use layered_template::digest::Digest;

@@ -11,7 +11,7 @@ use super::super::workspace::Workspace;
 use super::super::{Run, config};
 use super::fault;
 use super::session::Session;
-use crate::cache::{BuildBase, CacheAct, Origin, PLACEHOLDER, Planned, Refusal, SlotKind};
+use crate::cache::{BuildBase, CacheAct, PLACEHOLDER, Planned, Provenance, Refusal, SlotKind};
 use crate::digest::Digest;
 use crate::host::caller::Caller;
 use crate::host::files::Ownership;
@@ -161,7 +161,7 @@ impl<'a> Run<'a> {
         session: &Session<'a>,
         layer: &Layer,
         build: Build,
-        pulled: Option<(&Portable, Origin)>,
+        pulled: Option<(&Portable, Provenance)>,
     ) -> Result<Committed, Box<Failure>> {
         let slot = session.slot();
         let made = Made {

@@ -10,8 +10,8 @@ use super::super::failure::{Failure, status};
 use super::super::{Handed, Run, config};
 use super::filled::Filled;
 use crate::cache::{
-    Answer, Cache, CacheAct, CachePlan, Fault, Index, Ladder, LadderContext, Limit, Origin,
-    Planned, Progress, Slot,
+    Answer, Cache, CacheAct, CachePlan, Fault, Index, Ladder, LadderContext, Limit, Planned,
+    Progress, Provenance, Slot, Vouched,
 };
 use crate::host::caller::Caller;
 use crate::host::contain;
@@ -258,7 +258,7 @@ impl<'a> Session<'a> {
     }
 
     /// Returns whence an entry came, where that is another host.
-    fn origin_of(&self, entry: EntryId) -> Option<&Origin> {
+    fn origin_of(&self, entry: EntryId) -> Option<&Provenance> {
         self.index.looked_at.get(&entry)?.origin.as_ref()
     }
 
@@ -291,6 +291,30 @@ impl<'a> Session<'a> {
         self.index.dated(oldest.1, oldest.0.entry.key)
     }
 
+    fn layer_record(&self, filled: &Filled) -> record::StoredLayer {
+        let origin = self.origin_of(filled.entry);
+        let from = match (filled.took, filled.is_pulled) {
+            (None, _) => record::StoredFrom::Stored,
+            (Some(_), false) => record::StoredFrom::Built,
+            (Some(_), true) => record::StoredFrom::Pulled,
+        };
+        let vouched = origin.map(|origin| match &origin.vouched {
+            Vouched::Lock => record::Vouched::Lock,
+            Vouched::Signature { principal } => {
+                record::Vouched::Signature { principal: principal.clone() }
+            }
+            Vouched::Nobody { .. } => record::Vouched::Nobody,
+        });
+        record::StoredLayer {
+            layer: filled.layer.clone(),
+            entry: filled.entry.to_string(),
+            from,
+            repository: origin.map(|origin| origin.repository.clone()),
+            manifest: origin.map(|origin| origin.manifest),
+            vouched,
+        }
+    }
+
     /// Returns what the container has of the store.
     pub(super) fn record(&self) -> Option<record::Stored> {
         let last = self.filled.last().filter(|_| self.progress.installed)?;
@@ -298,6 +322,7 @@ impl<'a> Session<'a> {
             storage: self.cache.wanted.mode,
             entry: last.entry.to_string(),
             layer: last.layer.clone(),
+            layers: self.filled.iter().map(|filled| self.layer_record(filled)).collect(),
         })
     }
 }
