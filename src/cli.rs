@@ -4,6 +4,7 @@ mod arguments;
 mod at_work;
 mod build;
 mod clone_hook;
+mod containers;
 mod create;
 mod doctor;
 mod init;
@@ -25,6 +26,7 @@ mod request;
 mod run;
 mod schema;
 mod shell;
+mod show;
 mod start;
 mod store;
 mod template;
@@ -42,9 +44,7 @@ use arguments::{Cli, Verb};
 use crate::execute::status;
 use crate::host::inheritance;
 use crate::host::set_id::Given;
-
-/// The name that makes the program a template: `lxc-create -t layered-template` looks for it.
-const TEMPLATE_NAME: &str = "lxc-layered-template";
+use crate::host::template::OWN_NAME;
 
 /// Runs the program.
 pub fn main() -> ExitCode {
@@ -89,6 +89,8 @@ pub fn main() -> ExitCode {
         Verb::Push(arguments) => push::main(&arguments),
         Verb::Lock(arguments) => lock::main(&arguments),
         Verb::Shell(arguments) => shell::main(&arguments),
+        Verb::Status(arguments) => containers::main(&arguments),
+        Verb::Show(arguments) => show::main(&arguments),
         Verb::Doctor(arguments) => doctor::main(&arguments),
         Verb::Layer(verb) => layer::main(&verb),
         Verb::Store(verb) => store::main(&verb),
@@ -102,7 +104,7 @@ pub fn main() -> ExitCode {
 
 /// Tells whether LXC calls: by the template's name, or by the words that it always begins with.
 fn is_template_call(name: &OsStr, words: &[OsString]) -> bool {
-    let by_name = Path::new(name).file_name().is_some_and(|name| name == TEMPLATE_NAME);
+    let by_name = Path::new(name).file_name().is_some_and(|name| name == OWN_NAME);
     let by_words = words.first().map(|word| word.as_bytes()).is_some_and(|word| {
         crate::lxc::call::MARKS.iter().any(|mark| {
             let rest = word.strip_prefix(mark.as_bytes());

@@ -27,6 +27,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::time::Instant;
 
 pub(crate) use failure::{Failure, status};
 pub(crate) use observe::{Doing, Event, Observer, Subject};
@@ -42,10 +43,10 @@ use crate::host::event_loop::EventLoop;
 use crate::host::interrupts::Work;
 use crate::host::rootfs::Rootfs;
 use crate::host::state::RunDirectory;
-use crate::host::{child, files, lxcpath, mounts};
+use crate::host::{child, clock, files, lxcpath, mounts};
 use crate::manifest::{LayerName, Phase};
 use crate::plan::{Act, Inner, Layer, Plan, Step};
-use crate::record::{self, Record};
+use crate::record::{self, Outcome, Record};
 use crate::registry::Remote;
 use crate::tree;
 
@@ -101,6 +102,7 @@ pub(crate) fn run<'a>(
         supply: Supply::NONE,
         tokens: Vec::new(),
         kept_rootfs: KeptRootfs::NotTried,
+        begun: Instant::now(),
     };
     let result =
         run.pinned().and_then(|()| run.layer(&plan.layer, &Vec::new()).map_err(|failure| *failure));
@@ -152,6 +154,7 @@ struct Run<'a> {
     tokens: Vec<String>,
     /// The rootfs of a layer that failed on its way into the store.
     kept_rootfs: KeptRootfs,
+    begun: Instant,
 }
 
 /// What became of the rootfs of a layer that failed on its way into the store.
@@ -259,9 +262,14 @@ impl Run<'_> {
     }
 
     fn record(&mut self) -> Result<(), Failure> {
-        let created = crate::host::clock::now();
-        let stored = self.of_store();
-        let record = Record::of(self.plan, created, self.upstream_record.take(), stored);
+        let outcome = Outcome {
+            created: clock::now(),
+            took: clock::given().is_none().then(|| self.begun.elapsed()),
+            upstream_record: self.upstream_record.take(),
+            stored: self.of_store(),
+            supplies: self.supplies(),
+        };
+        let record = Record::of(self.plan, outcome);
         let mut text = serde_json::to_vec_pretty(&record).map_err(io::Error::from);
         if let Ok(text) = &mut text {
             text.push(b'\n');

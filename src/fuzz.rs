@@ -8,6 +8,7 @@ mod tests;
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
+use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,13 +16,14 @@ use std::sync::Arc;
 use crate::chain::{self, BindContext, Container, Library};
 use crate::diagnostic::{Diagnostic, Report};
 use crate::digest::Digest;
+use crate::export::{Kind, Member, write_end, write_header, write_padding};
 use crate::lxc::call::Arguments;
 use crate::lxc::{config, given};
 use crate::manifest::LayerName;
 use crate::plan::EntryId;
 use crate::source::{At, Source};
 use crate::store::Entry;
-use crate::tree::{Listing, seal};
+use crate::tree::{ArchiveKind, ArchiveMember, ArchiveReader, Limits, Listing, decoded, seal};
 
 /// A manifest is judged, and whatever it holds, what is said of it can be printed.
 pub fn manifest(text: &str) -> bool {
@@ -171,4 +173,72 @@ pub fn entry(text: &[u8]) -> bool {
     assert_eq!(again.to_bytes().unwrap(), written);
     let _ = entry.contents();
     true
+}
+
+/// How long an archive of a target is, in bytes, once it is decompressed.
+const LONGEST: u64 = 1 << 24;
+
+/// The members of an archive, written by this program, are read again as they are.
+pub fn archive(bytes: &[u8]) -> bool {
+    // As they are, nearly all bytes are refused for a checksum.
+    let _ = members(bytes);
+    let mut sealed = bytes.to_vec();
+    for block in sealed.chunks_exact_mut(512).filter(|block| block[257..].starts_with(b"ustar")) {
+        block[148..156].fill(b' ');
+        let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
+        block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    }
+    let Some(members) = members(&sealed) else { return false };
+    let mut written = Vec::new();
+    let mut expected = Vec::new();
+    for (member, content) in members {
+        let kind = match &member.kind {
+            ArchiveKind::File(size) => {
+                assert_eq!(*size, content.len() as u64);
+                Kind::File(*size)
+            }
+            ArchiveKind::Link(target) => Kind::Link(target.clone()),
+            ArchiveKind::Symlink(target) => Kind::Symlink(target.clone()),
+            ArchiveKind::Directory => Kind::Directory,
+            ArchiveKind::Fifo => Kind::Fifo,
+            // None is written.
+            ArchiveKind::CharacterDevice(..) | ArchiveKind::BlockDevice(..) => continue,
+        };
+        let ArchiveMember { path, mode, uid, gid, time, attributes, .. } = &member;
+        let (mode, uid, gid, time) = (*mode, *uid, *gid, *time);
+        let head = Member { name: path, kind, mode, uid, gid, time, attributes };
+        write_header(&head, &mut written).unwrap();
+        written.write_all(&content).unwrap();
+        write_padding(content.len() as u64, &mut written).unwrap();
+        expected.push((ArchiveMember { has_text_lists: false, ..member }, content));
+    }
+    write_end(&mut written).unwrap();
+    // What a header says in few bytes can take more in another one.
+    let limits = Limits { names: 2 << 20, bytes: 4 * LONGEST, ..Limits::default() };
+    assert_eq!(read(&written, &limits).unwrap(), expected);
+    true
+}
+
+/// Reads all members of an archive, and their bytes; `None` where it cannot be read.
+fn members(bytes: &[u8]) -> Option<Vec<(ArchiveMember, Vec<u8>)>> {
+    read(bytes, &Limits { bytes: LONGEST, ..Limits::default() })
+}
+
+fn read(bytes: &[u8], limits: &Limits) -> Option<Vec<(ArchiveMember, Vec<u8>)>> {
+    let mut archive = ArchiveReader::new(decoded(bytes).ok()?, limits);
+    let mut members = Vec::new();
+    let mut buffer = [0; 1000];
+    while let Some(member) = archive.next().map_err(|error| error.to_string()).ok()? {
+        let mut content = Vec::new();
+        loop {
+            let length = archive.piece(&mut buffer).ok()?;
+            content.extend(&buffer[..length]);
+            if length == 0 {
+                break;
+            }
+        }
+        members.push((member, content));
+    }
+    assert!(archive.next().unwrap().is_none());
+    Some(members)
 }

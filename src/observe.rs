@@ -2,6 +2,7 @@
 //! defines an upstream besides its call. Nothing here changes anything.
 
 pub(crate) mod base_inputs;
+pub(crate) mod container;
 pub(crate) mod doctor;
 pub(crate) mod finding;
 mod input;

@@ -3,12 +3,20 @@
 //! These types are a format, not the program's own values: what is read back later must not change
 //! with them. A field is added with a new [`FORMAT`]; none changes its meaning.
 
+mod comparison;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
 use std::path::Path;
+use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use crate::chain::Origin;
 use crate::digest::Digest;
 use crate::plan::{self, Act, Content, EntryKind, Plan, StorageMode, Template};
+use crate::source::Source;
 
 /// The name of the file in the container's directory.
 pub(crate) const NAME: &str = "layered-template.json";
@@ -17,7 +25,7 @@ pub(crate) const NAME: &str = "layered-template.json";
 pub(crate) const FORMAT: u32 = 3;
 
 /// The record of a run.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[expect(clippy::struct_field_names, reason = "the format has this key")]
 pub(crate) struct Record {
@@ -27,8 +35,18 @@ pub(crate) struct Record {
     pub version: String,
     /// When the run ended, in UTC, as RFC 3339 has it.
     pub created: String,
+    /// How long the run took, in milliseconds; nothing where `SOURCE_DATE_EPOCH` stands in for its time.
+    /// New in format 3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub took_ms: Option<u64>,
     /// The manifest.
     pub manifest: Manifest,
+    /// What the run was called with. New in format 3.
+    #[serde(default)]
+    pub call: Call,
+    /// The manifest's variables. New in format 3.
+    #[serde(default)]
+    pub variables: Vec<Variable>,
     /// The container's name.
     pub name: String,
     /// The container's architecture.
@@ -43,7 +61,7 @@ pub(crate) struct Record {
 }
 
 /// The manifest of a record.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Manifest {
     /// Its path, absolute.
@@ -52,10 +70,105 @@ pub(crate) struct Manifest {
     pub digest: Digest,
     /// What the role is.
     pub description: Option<String>,
+    /// All the files that define it, the manifest among them: their digests, by their absolute paths.
+    /// Reusable layers that are part of the program stand there as `<name>`. New in format 3.
+    #[serde(default)]
+    pub files: BTreeMap<String, Digest>,
+}
+
+/// What a run was called with, of a record.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Call {
+    /// The variables that it set, as `name=value`.
+    pub set: Vec<String>,
+    /// The files that gave variables values, by their absolute paths.
+    pub vars_files: Vec<String>,
+    /// The arguments for the template.
+    pub args: Vec<String>,
+}
+
+/// A variable of a record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Variable {
+    /// Its name.
+    pub name: String,
+    /// Its value; nothing for a secret, and where the run decided it.
+    pub value: Option<String>,
+    /// Where its value came from.
+    pub origin: Option<String>,
+}
+
+/// Where a layer came from, of a record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Supply {
+    /// How the run came to it.
+    pub by: SuppliedBy,
+    /// The entry of the layer store.
+    pub entry: String,
+    /// How long it took to build it, in milliseconds; nothing where it was there, or where
+    /// `SOURCE_DATE_EPOCH` stands in for time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub took_ms: Option<u64>,
+    /// Whence it came, where another host has made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pulled: Option<Pulled>,
+}
+
+/// Whence a layer came that another host has made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Pulled {
+    /// The registry, and the repository of it.
+    pub repository: String,
+    /// The digest of its manifest there.
+    pub manifest: Digest,
+    /// What vouched for it.
+    pub vouched_by: VouchedBy,
+    /// Who has signed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signer: Option<String>,
+}
+
+/// What vouched for a layer that another host has made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum VouchedBy {
+    /// The role's lock.
+    Lock,
+    /// A signature.
+    Signature,
+    /// Nothing: `--allow-untrusted` let it in.
+    Nobody,
+}
+
+/// How a run came to a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum SuppliedBy {
+    /// It was stored already.
+    Store,
+    /// The run built it.
+    Build,
+    /// The run pulled it.
+    Registry,
+}
+
+/// What a run has of the layer store: how it came to each layer.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Supplies {
+    /// What the template made, and in which layer.
+    pub template: Option<Supply>,
+    /// What each layer made itself.
+    pub layers: BTreeMap<String, Supply>,
 }
 
 /// What came from the layer store, of a record.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Stored {
     /// How the container came to it.
@@ -64,62 +177,10 @@ pub(crate) struct Stored {
     pub entry: String,
     /// The outermost layer that is in it.
     pub layer: String,
-    /// What it was made of, the innermost first. New in format 3.
-    pub layers: Vec<StoredLayer>,
-}
-
-/// A stored layer of a record, and whence it came.
-#[derive(Debug, Clone, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub(crate) struct StoredLayer {
-    /// The layer.
-    pub layer: String,
-    /// The entry.
-    pub entry: String,
-    /// Whence it came.
-    pub from: StoredFrom,
-    /// The registry and the repository that it was pulled from.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub repository: Option<String>,
-    /// The digest of its manifest there.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub manifest: Option<Digest>,
-    /// Who vouched for it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub vouched: Option<Vouched>,
-}
-
-/// Whence a stored layer came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum StoredFrom {
-    /// It was stored.
-    Stored,
-    /// The run has built it.
-    Built,
-    /// The run has pulled it.
-    Pulled,
-}
-
-/// Who vouched for a layer that was pulled.
-#[derive(Debug, Clone, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(tag = "by", rename_all = "lowercase")]
-pub(crate) enum Vouched {
-    /// The role's lock.
-    Lock,
-    /// Somebody who has signed it.
-    Signature {
-        /// Who.
-        principal: String,
-    },
-    /// Nobody: `--allow-untrusted` let it in.
-    Nobody,
 }
 
 /// The upstream of a record.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Upstream {
     /// The template as the manifest names it.
@@ -133,19 +194,25 @@ pub(crate) struct Upstream {
     pub pinned: bool,
     /// Its arguments, as words.
     pub args: Vec<String>,
+    /// Where what it makes came from; nothing where it was made in the container. New in format 3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub supply: Option<Supply>,
     /// The record that the upstream left itself, where it is this program again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub record: Option<serde_json::Value>,
 }
 
 /// A layer of a record.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Layer {
     /// Its name.
     pub name: String,
     /// Where it is declared.
     pub at: String,
+    /// Where it came from; nothing where it was made in the container, or makes nothing. New in format 3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub supply: Option<Supply>,
     /// The variables that its pre steps handed inward, by name.
     pub handed: Vec<String>,
     /// Its steps.
@@ -157,7 +224,7 @@ pub(crate) struct Layer {
 }
 
 /// A step of a record.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Step {
     /// Its kind.
@@ -170,13 +237,13 @@ pub(crate) struct Step {
 }
 
 /// Something dropped, of a record; of a tree, each entry by itself.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct File {
     /// Its path inside the rootfs.
     pub path: String,
-    /// `file`, `directory`, `symlink` or `remove`.
-    pub kind: &'static str,
+    /// What it is.
+    pub kind: FileKind,
     /// Its permission bits, in octal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<String>,
@@ -191,15 +258,78 @@ pub(crate) struct File {
     pub target: Option<String>,
 }
 
+/// What is dropped, of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum FileKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+    /// Nothing: what was there is gone.
+    Remove,
+}
+
+impl fmt::Display for FileKind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::File => "file",
+            Self::Directory => "directory",
+            Self::Symlink => "symlink",
+            Self::Remove => "remove",
+        })
+    }
+}
+
+/// What is known of a run when it has ended, besides its plan.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Outcome {
+    /// When it ended.
+    pub created: String,
+    /// How long it took.
+    pub took: Option<Duration>,
+    /// The record that the upstream left.
+    pub upstream_record: Option<serde_json::Value>,
+    /// What came from the layer store.
+    pub stored: Option<Stored>,
+    /// Where each layer came from.
+    pub supplies: Supplies,
+}
+
 impl Record {
-    /// Returns the record of a plan that was run to its end at `created`.
-    pub(crate) fn of(
-        plan: &Plan,
-        created: String,
-        upstream_record: Option<serde_json::Value>,
-        stored: Option<Stored>,
-    ) -> Self {
-        let mut layers: Vec<_> = plan.layers().map(layer).collect();
+    /// Returns how the container uses the layer store.
+    pub(crate) fn storage(&self) -> StorageMode {
+        self.stored.as_ref().map_or(StorageMode::None, |stored| stored.storage)
+    }
+
+    /// Reads one, of this format or an older one.
+    ///
+    /// # Errors
+    ///
+    /// Where it is none; [`io::ErrorKind::Unsupported`] where a later version of the program wrote it.
+    pub(crate) fn parse(bytes: &[u8]) -> io::Result<Self> {
+        #[derive(Deserialize)]
+        struct Version {
+            record: u32,
+        }
+        let Version { record } = serde_json::from_slice(bytes)?;
+        if record > FORMAT {
+            let message = format!("its format is {record}, and this program reads up to {FORMAT}");
+            return Err(io::Error::new(io::ErrorKind::Unsupported, message));
+        }
+        Ok(serde_json::from_slice(bytes)?)
+    }
+
+    /// Returns the record of a plan that was run to its end.
+    pub(crate) fn of(plan: &Plan, outcome: Outcome) -> Self {
+        let Outcome { created, took, upstream_record, stored, mut supplies } = outcome;
+        let mut layers: Vec<_> = plan
+            .layers()
+            .map(|layer| self::layer(layer, supplies.layers.remove(layer.name.as_str())))
+            .collect();
         layers.reverse();
         let call = plan.upstream();
         let (program, digest) = match &call.program {
@@ -210,10 +340,14 @@ impl Record {
             record: FORMAT,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             created,
+            took_ms: took.map(milliseconds),
+            call: call_of(plan),
+            variables: plan.variables.iter().map(variable).collect(),
             manifest: Manifest {
                 path: plan.manifest.absolute.to_string_lossy().into_owned(),
                 digest: plan.manifest.digest,
                 description: plan.manifest.description.clone(),
+                files: files_of(plan),
             },
             name: plan.container.name.clone(),
             arch: plan.container.arch.clone(),
@@ -224,6 +358,7 @@ impl Record {
                 digest,
                 pinned: call.pin.is_some(),
                 args: call.args.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
+                supply: supplies.template,
                 record: upstream_record,
             },
             layers,
@@ -231,7 +366,7 @@ impl Record {
     }
 }
 
-fn layer(layer: &plan::Layer) -> Layer {
+fn layer(layer: &plan::Layer, supply: Option<Supply>) -> Layer {
     let after = layer.after.iter().filter_map(|act| match act {
         Act::Step(step) => Some(step),
         _ => None,
@@ -250,11 +385,69 @@ fn layer(layer: &plan::Layer) -> Layer {
     Layer {
         name: layer.name.to_string(),
         at: layer.at.to_string(),
+        supply,
         handed: layer.hands.clone(),
         steps,
         files,
         config,
     }
+}
+
+/// Returns a time in whole milliseconds.
+pub(crate) fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn call_of(plan: &Plan) -> Call {
+    let mut call = Call {
+        args: plan.container.args.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
+        ..Call::default()
+    };
+    for variable in &plan.variables {
+        match (&variable.origin, &variable.value) {
+            (Some(Origin::Set), Some(value)) => {
+                call.set.push(format!("{}={value}", variable.name));
+            }
+            (Some(Origin::VarsFile(at)), _) => {
+                let path = path_of(&at.source);
+                if !call.vars_files.contains(&path) {
+                    call.vars_files.push(path);
+                }
+            }
+            _ => {}
+        }
+    }
+    call
+}
+
+fn variable(variable: &plan::Variable) -> Variable {
+    Variable {
+        name: variable.name.clone(),
+        value: variable.value.clone(),
+        origin: variable.origin.as_ref().map(ToString::to_string),
+    }
+}
+
+/// Returns the files that define a plan's layers and variables.
+fn files_of(plan: &Plan) -> BTreeMap<String, Digest> {
+    let layers = plan.layers().flat_map(|layer| {
+        let variables = layer.variables.iter().map(|variable| &variable.at);
+        std::iter::once(&layer.at).chain(variables)
+    });
+    let variables = plan.variables.iter().map(|variable| &variable.at);
+    let sources = layers.chain(variables).map(|at| &at.source);
+    let named = sources.map(|source| (path_of(source), Digest::of(source.text.as_bytes())));
+    let own = (plan.manifest.absolute.to_string_lossy().into_owned(), plan.manifest.digest);
+    named.chain([own]).collect()
+}
+
+/// Returns the absolute path of a file; of one that is part of the program, its name.
+fn path_of(source: &Source) -> String {
+    let path = match source.path.file_name() {
+        Some(name) if source.has_dir() => source.dir.join(name),
+        _ => source.path.clone(),
+    };
+    path.to_string_lossy().into_owned()
 }
 
 fn step(step: &plan::Step) -> Step {
@@ -271,7 +464,7 @@ fn file(drop: &plan::FileDrop, files: &mut Vec<File>) {
     let owner = drop.owner.as_ref().map(ToString::to_string);
     let none = File {
         path: path.to_owned(),
-        kind: "file",
+        kind: FileKind::File,
         mode: None,
         owner: owner.clone(),
         digest: None,
@@ -285,19 +478,23 @@ fn file(drop: &plan::FileDrop, files: &mut Vec<File>) {
             files.push(File { mode: Some(mode.to_string()), ..none });
         }
         Content::Symlink { target } => {
-            files.push(File { kind: "symlink", target: Some(target.clone()), ..none });
+            files.push(File { kind: FileKind::Symlink, target: Some(target.clone()), ..none });
         }
         Content::Directory { mode } => {
-            files.push(File { kind: "directory", mode: mode.map(|mode| mode.to_string()), ..none });
+            files.push(File {
+                kind: FileKind::Directory,
+                mode: mode.map(|mode| mode.to_string()),
+                ..none
+            });
         }
-        Content::Remove => files.push(File { kind: "remove", ..none }),
+        Content::Remove => files.push(File { kind: FileKind::Remove, ..none }),
         Content::Tree { mode: given, entries, .. } => {
             for entry in entries.iter() {
                 let path = Path::new(path).join(&entry.path).to_string_lossy().into_owned();
                 let none = File { path, ..none.clone() };
                 files.push(match &entry.kind {
                     EntryKind::Directory { mode, .. } => {
-                        File { kind: "directory", mode: Some(mode.to_string()), ..none }
+                        File { kind: FileKind::Directory, mode: Some(mode.to_string()), ..none }
                     }
                     EntryKind::File { mode, digest, .. } => File {
                         mode: Some(given.unwrap_or(*mode).to_string()),
@@ -306,10 +503,47 @@ fn file(drop: &plan::FileDrop, files: &mut Vec<File>) {
                     },
                     EntryKind::Symlink { target } => {
                         let target = Some(target.to_string_lossy().into_owned());
-                        File { kind: "symlink", target, ..none }
+                        File { kind: FileKind::Symlink, target, ..none }
                     }
                 });
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_of_every_format_are_read() {
+        let records = [
+            include_str!("../tests/records/1.json"),
+            include_str!("../tests/records/2.json"),
+            include_str!("../tests/records/3.json"),
+        ];
+        for (number, text) in (1..).zip(records) {
+            let record = Record::parse(text.as_bytes()).unwrap();
+            assert_eq!(record.record, number);
+            assert_eq!((record.name.as_str(), record.layers.len()), ("web1", 2));
+            assert_eq!(record.stored.is_some(), number > 1);
+            assert_eq!(record.manifest.files.is_empty(), number < 3);
+            // What was written is all there.
+            let before: serde_json::Value = serde_json::from_str(text).unwrap();
+            let after = serde_json::to_value(&record).unwrap();
+            let lost = before.as_object().unwrap().iter().filter(|(key, value)| {
+                !["manifest"].contains(&key.as_str()) && after.get(key) != Some(value)
+            });
+            assert_eq!(lost.count(), 0, "{after:#}");
+        }
+    }
+
+    #[test]
+    fn a_record_of_a_later_version_says_so() {
+        let text = format!("{{\"record\": {}, \"layers\": 7}}", FORMAT + 1);
+        let error = Record::parse(text.as_bytes()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::Unsupported);
+        assert!(Record::parse(b"{}").is_err());
+        assert!(Record::parse(b"").is_err());
     }
 }

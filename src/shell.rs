@@ -23,6 +23,25 @@ pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
+/// Returns a JSON text in which each such character is an escape of JSON's: what it says is the same.
+pub(crate) fn json(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_hostile) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for character in text.chars() {
+        if is_hostile(character) {
+            // Beyond the first plane JSON has two escapes for one character.
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                let _ = write!(shown, "\\u{unit:04x}");
+            }
+        } else {
+            shown.push(character);
+        }
+    }
+    Cow::Owned(shown)
+}
+
 /// Returns `text` on one line: as [`printable`], with line feeds and tabs escaped too.
 pub(crate) fn one_line(text: &str) -> String {
     printable(text).replace('\n', "\\n").replace('\t', "\\t")
@@ -119,6 +138,22 @@ impl<W: io::Write> io::Write for Printable<W> {
     }
 }
 
+/// A writer of JSON, which shows as [`json`] does what is written to it.
+#[derive(Debug)]
+pub(crate) struct Json<W>(pub(crate) W);
+
+impl<W: io::Write> io::Write for Json<W> {
+    /// Takes all of `bytes`, which are whole characters.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write_all(json(&String::from_utf8_lossy(bytes)).as_bytes())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,6 +164,15 @@ mod tests {
         assert_eq!(printable("\u{1b}[31m\u{9b}\u{202e}\r"), "\\u{1b}[31m\\u{9b}\\u{202e}\\u{d}");
         assert_eq!(printable("a\u{61c}\u{e0041}b\u{ad}"), "a\\u{61c}\\u{e0041}b\\u{ad}");
         assert_eq!(one_line("a\nb\t"), "a\\nb\\t");
+    }
+
+    #[test]
+    fn json_says_the_same_by_escapes() {
+        let text = "é\u{9b}\u{202e}\u{7f}\u{e0041}\n\u{1b}";
+        let written = serde_json::to_string(text).unwrap();
+        let shown = json(&written);
+        assert_eq!(shown, r#""é\u009b\u202e\u007f\udb40\udc41\n\u001b""#);
+        assert_eq!(serde_json::from_str::<String>(&shown).unwrap(), text);
     }
 
     #[test]

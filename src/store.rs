@@ -56,7 +56,7 @@ pub(crate) use gc::{Garbage, Removed, clean, forget, remove};
 pub(crate) use gc_roots::GcRoot;
 pub(crate) use layout::{
     NO_DIRECTORY, Store, VARIABLE, check, directory, ids_of, is_variable_ignored, map_of, now,
-    stored_marks,
+    owner, stored_marks,
 };
 pub(crate) use pin::{Pin, Pinned};
 pub(crate) use portable::Portable;

@@ -36,6 +36,8 @@ mod usage;
 mod workers;
 mod xattr;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use archive::{ArchiveKind, ArchiveMember, ArchiveReader};
 pub(crate) use archive::{Limits, decoded};
 pub(crate) use attributes::{copy_attributes, disinherit, times};
 pub(crate) use copy::copy;

@@ -33,9 +33,9 @@ const MAY_USE: [(&str, &str); 23] = [
     ("plan", "shell digest source diagnostic lxc manifest chain"),
     ("cache", "shell digest lxc manifest chain plan"),
     ("lock", "shell digest source diagnostic manifest chain plan cache"),
-    ("record", "shell digest source diagnostic lxc plan"),
+    ("record", "shell digest source diagnostic lxc chain plan"),
     ("host", "shell digest source diagnostic lxc"),
-    ("observe", "layers shell digest source diagnostic lxc manifest chain plan cache host"),
+    ("observe", "layers shell digest source diagnostic lxc manifest chain plan cache record host"),
     ("tree", "shell digest host"),
     ("store", "shell digest lxc plan cache record host tree"),
     ("export", "shell digest lxc plan cache host tree store"),
@@ -49,7 +49,7 @@ const MAY_USE: [(&str, &str); 23] = [
         "layers shell digest source diagnostic lxc manifest chain plan cache lock record host observe tree \
          store execute export registry",
     ),
-    ("fuzz", "digest source diagnostic lxc manifest chain plan tree store"),
+    ("fuzz", "digest source diagnostic lxc manifest chain plan tree store export"),
     ("lib", ""),
     ("main", "cli"),
 ];

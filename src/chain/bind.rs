@@ -74,7 +74,7 @@ impl Binder<'_> {
             }
         }
         if let Some(lxc) = self.context.lxc {
-            config::judge(&layers, lxc, &mut self.report);
+            config::judge(&layers, self.context.container.name, lxc, &mut self.report);
         }
         overlap::warn(&layers, &mut self.report);
         if role.sound && !self.report.has_errors() {

@@ -5,9 +5,11 @@ use super::{ConfigLine, Layer};
 use crate::diagnostic::{Diagnostic, Report};
 use crate::lxc::InstalledLxc;
 use crate::lxc::lines::Lines;
+use crate::manifest::{Action, Place};
 
 /// Reports what LXC will refuse: all its work done, `lxc-create` would throw the container away.
-pub(super) fn judge(layers: &[Layer], lxc: &dyn InstalledLxc, report: &mut Report) {
+/// `name` is the container's.
+pub(super) fn judge(layers: &[Layer], name: &str, lxc: &dyn InstalledLxc, report: &mut Report) {
     let mut lines = Lines::new(lxc);
     let mut hooked = false;
     for layer in layers {
@@ -24,7 +26,10 @@ pub(super) fn judge(layers: &[Layer], lxc: &dyn InstalledLxc, report: &mut Repor
                 });
             }
             match line.key.as_str() {
-                "lxc.include" => found.extend(include(line)),
+                "lxc.include" => {
+                    let is_made = || is_made(&line.value, name, layers);
+                    found.extend(include(line, lxc, &is_made));
+                }
                 "lxc.hook.start" if !hooked => {
                     hooked = true;
                     found.extend(first_hook(line));
@@ -40,14 +45,41 @@ pub(super) fn judge(layers: &[Layer], lxc: &dyn InstalledLxc, report: &mut Repor
 }
 
 /// Checks a file that LXC reads in the place of the line.
-fn include(line: &ConfigLine) -> Report {
+///
+/// `is_made` tells whether that may be made by the time when it is read.
+fn include(line: &ConfigLine, lxc: &dyn InstalledLxc, is_made: &dyn Fn() -> bool) -> Report {
     let mut report = Report::default();
-    if !line.value.is_empty() && !line.value.starts_with('/') {
+    if line.value.starts_with('/') && !lxc.finds(&line.value) && !is_made() {
+        let message = format!("`lxc.include` names `{}`, which is not there", line.value);
+        let help = "LXC does not load a config that includes what is missing";
+        report.push(Diagnostic::error(&line.at, message).help(help));
+    } else if !line.value.is_empty() && !line.value.starts_with('/') {
         let help = "LXC takes it relative to where lxc-create happens to be called; write an \
                     absolute path";
         report.push(Diagnostic::error(&line.at, "a relative `lxc.include`").help(help));
     }
     report
+}
+
+/// Tells whether a file may be made while the container is: in its own directory, by its name, or by a step on the
+/// host that names the file, or that nobody has read.
+fn is_made(path: &str, name: &str, layers: &[Layer]) -> bool {
+    let file = path.trim_end_matches('/').rsplit('/').next().unwrap_or(path);
+    let mut steps = layers.iter().flat_map(|layer| layer.pre.iter().chain(&layer.post));
+    has_word(path, name)
+        || steps.any(|step| match &step.action {
+            _ if !matches!(step.place, Place::Host) => false,
+            Action::Run(text) => text.contains(file),
+            Action::Script(_) => true,
+        })
+}
+
+/// Tells whether a path has a name that is no part of a longer word.
+fn has_word(path: &str, name: &str) -> bool {
+    let is_free = |next: Option<char>| next.is_none_or(|next| !next.is_alphanumeric());
+    path.match_indices(name).any(|(at, _)| {
+        is_free(path[..at].chars().next_back()) && is_free(path[at + name.len()..].chars().next())
+    })
 }
 
 /// Checks the first `lxc.hook.start`: LXC takes its whole value for the path of a program.

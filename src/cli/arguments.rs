@@ -58,6 +58,10 @@ pub(crate) enum Verb {
     Lock(LockArguments),
     /// Enter the rootfs of a failed run or of a container, in the sandbox of its steps.
     Shell(ShellArguments),
+    /// List the containers that this program made, and whether each is what its role makes now.
+    Status(StatusArguments),
+    /// Show what a container was made from, or what a role is made of.
+    Show(ShowArguments),
     /// Report what this host and this user can and cannot do.
     Doctor(DoctorArguments),
     /// List the reusable layers, or show one.
@@ -346,7 +350,7 @@ pub(crate) struct LockArguments {
     /// looked into [default: LXC's default.conf, if there is one].
     #[arg(long, short = 'f', value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Compare with the lock instead of writing it: 10, if anything has changed.
+    /// Compare with the lock instead of writing it: end with 1, if anything has changed.
     #[arg(long)]
     pub(crate) check: bool,
     /// Arguments for the upstream template.
@@ -499,6 +503,35 @@ pub(crate) struct ShellArguments {
     /// The command to run [default: `/bin/sh`].
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusArguments {
+    /// The containers, by name [default: all].
+    #[arg(value_name = "CONTAINER")]
+    pub(crate) containers: Vec<String>,
+    /// Look for containers in this directory too; may be repeated.
+    #[arg(long, short = 'P', value_name = "DIR")]
+    pub(crate) lxcpath: Vec<PathBuf>,
+    /// List output format.
+    #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
+    pub(crate) format: ReportFormat,
+    /// End with 1, if any is outdated.
+    #[arg(long)]
+    pub(crate) exit_code: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShowArguments {
+    /// The name or the directory of a container, or a manifest.
+    #[arg(value_name = "CONTAINER|MANIFEST")]
+    pub(crate) what: PathBuf,
+    /// Look for containers in this directory too; may be repeated.
+    #[arg(long, short = 'P', value_name = "DIR")]
+    pub(crate) lxcpath: Vec<PathBuf>,
+    /// Output format.
+    #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
+    pub(crate) format: ReportFormat,
 }
 
 #[derive(Debug, Args)]

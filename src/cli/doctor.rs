@@ -35,7 +35,7 @@ pub(super) fn main(arguments: &DoctorArguments) -> u8 {
             }
             Ok(())
         }),
-        ReportFormat::Json => output::printed_data(status, |to| {
+        ReportFormat::Json => output::printed_json(status, |to| {
             serde_json::to_writer_pretty(&mut *to, &findings)?;
             to.write_all(b"\n")
         }),
@@ -50,7 +50,7 @@ fn layer_store() -> Vec<Finding> {
             format!("or set {}; until then each create builds all layers", store::VARIABLE);
         return vec![fault(Verdict::Warn, SUBJECT, store::NO_DIRECTORY, advice)];
     };
-    match store::check(&top, caller.uid) {
+    match store::check(&top, store::owner(&caller)) {
         Ok(()) => {
             let mut findings = doctor::filesystem(&top, SUBJECT);
             findings.extend(closed(&caller, &top));

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::arguments::InstallArguments;
-use super::{TEMPLATE_NAME, output};
+use super::output;
 use crate::host::files::{self, Ownership};
 use crate::host::{caller::Caller, passage, template};
 use crate::shell;
@@ -49,11 +49,10 @@ fn install(wanted: Option<&Path>) -> io::Result<Installed> {
             Err(error) => return Err(error),
         }
     }
-    let home = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
-    let home = home.ok_or_else(|| {
+    let own = template::own_directory().ok_or_else(|| {
         io::Error::other("LXC's template directory cannot be written, and there is no HOME")
     })?;
-    let directory = make(&home.join(".local/share/layered-template"))?;
+    let directory = make(&own)?;
     copy_into(&directory).map(|path| Installed { path, by_name: false })
 }
 
@@ -76,8 +75,8 @@ fn copy_into(directory: &Path) -> io::Result<PathBuf> {
     let caller = Caller::observe();
     let ownership = Ownership { uid: caller.uid, gid: caller.gid, mode: MODE };
     let opened = files::open_directory(directory).map_err(about)?;
-    files::replace_in(&opened, TEMPLATE_NAME, &program, ownership).map_err(about)?;
-    Ok(directory.join(TEMPLATE_NAME))
+    files::replace_in(&opened, template::OWN_NAME, &program, ownership).map_err(about)?;
+    Ok(directory.join(template::OWN_NAME))
 }
 
 fn tell(installed: &Installed) {

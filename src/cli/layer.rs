@@ -10,7 +10,7 @@ use crate::diagnostic::Report;
 use crate::execute::status;
 use crate::host::files;
 use crate::host::trust::Trust;
-use crate::manifest::{self, LARGEST, LayerFile, Variable, VariableSource};
+use crate::manifest::{self, LARGEST, LayerFile, Variable, VariableSource, VariableType};
 use crate::observe::library::{self, Found};
 use crate::shell;
 use crate::source::Source;
@@ -82,10 +82,7 @@ fn describe(name: &str, layer: &LayerFile, source: &Source) -> String {
     if !layer.variables.is_empty() {
         let _ = writeln!(text, "\nIts variables:");
         for variable in &layer.variables {
-            let _ = writeln!(text, "  {}", line(variable));
-            if let Some(description) = &variable.description {
-                let _ = writeln!(text, "      {}", shell::one_line(description));
-            }
+            text.push_str(&described(variable));
         }
     }
     let _ = writeln!(text, "\nThe file:\n");
@@ -93,6 +90,31 @@ fn describe(name: &str, layer: &LayerFile, source: &Source) -> String {
         let _ = writeln!(text, "  {}", shell::printable(line));
     }
     text
+}
+
+/// Returns a variable's name, what it is without being set, and what it is for.
+pub(super) fn described(variable: &Variable) -> String {
+    let mut text = format!("  {}\n", line(variable));
+    if let Some(description) = &variable.description {
+        let _ = writeln!(text, "      {}", shell::one_line(description));
+    }
+    text
+}
+
+/// Returns the same for programs.
+pub(super) fn to_json(variable: &Variable) -> serde_json::Value {
+    let default = match &variable.source {
+        VariableSource::Value(value, _) => Some(value.to_string()),
+        _ => None,
+    };
+    serde_json::json!({
+        "name": variable.name,
+        "type": variable.kind.map(VariableType::name),
+        "default": default,
+        "required": matches!(variable.source, VariableSource::Required | VariableSource::Secret(None)),
+        "secret": matches!(variable.source, VariableSource::Secret(_)),
+        "description": variable.description,
+    })
 }
 
 fn line(variable: &Variable) -> String {

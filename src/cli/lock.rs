@@ -26,6 +26,9 @@ use crate::plan::{EntryId, StorageMode};
 use crate::store::Store;
 use crate::tree::Interrupt;
 
+/// The exit status of findings.
+const FINDINGS: u8 = 1;
+
 pub(super) fn main(arguments: &LockArguments) -> u8 {
     match lock(arguments) {
         Ok(status) => status,
@@ -173,8 +176,8 @@ impl Role {
     /// Compares it with its lock, tells of that, and returns the exit status.
     fn check(&self) -> u8 {
         let Some(file) = &self.file else { return status::USAGE };
-        if let Err(status) = file.refuse(&self.held.differences) {
-            return status;
+        if file.refuse(&self.held.differences).is_err() {
+            return FINDINGS;
         }
         output::printed(0, |to| writeln!(to, "{} is up to date", file.path.display()))
     }

@@ -9,7 +9,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::diagnostic::Report;
 use crate::execute::status;
-use crate::shell::Printable;
+use crate::shell::{Json, Printable};
 
 /// The variable that sets how much is traced: `error` to `trace`.
 const VARIABLE: &str = "LAYERED_TEMPLATE_LOG";
@@ -120,6 +120,31 @@ pub(super) fn print_data(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other,
     }
+}
+
+/// Returns how many columns there are for a line: those of the terminal, or as many as every terminal has.
+pub(super) fn columns() -> usize {
+    let terminal = rustix::termios::tcgetwinsize(rustix::stdio::stdout());
+    let columns = terminal.map_or(0, |size| usize::from(size.ws_col));
+    if columns == 0 { LEAST_COLUMNS } else { columns }
+}
+
+/// How many columns every terminal has.
+const LEAST_COLUMNS: usize = 80;
+
+/// Writes JSON, in which nothing can drive a terminal that shows it.
+pub(super) fn print_json(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    print_data(|to| write(&mut Json(to)))
+}
+
+/// Does the same, and returns the exit status: `status`, if it could be written.
+pub(super) fn printed_json(status: u8, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> u8 {
+    printed_data(status, |to| write(&mut Json(to)))
+}
+
+/// Returns a value as a line of JSON, in the same way.
+pub(super) fn json_line(value: &serde_json::Value) -> String {
+    line(&crate::shell::json(&value.to_string()))
 }
 
 /// Writes text for people, and returns the exit status: `status`, if it could be written.

@@ -39,7 +39,7 @@ pub(super) fn main(arguments: &PlanArguments) -> u8 {
             ladder.text(detail, to)
         }),
         PlanFormat::Mermaid => output::printed(ends_with, |to| plan::mermaid(&plan, to)),
-        PlanFormat::Json => output::printed_data(ends_with, |to| {
+        PlanFormat::Json => output::printed_json(ends_with, |to| {
             let document = PlanDocument { plan: &plan, ladder: &ladder };
             serde_json::to_writer_pretty(&mut *to, &document)?;
             to.write_all(b"\n")

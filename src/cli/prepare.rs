@@ -79,6 +79,16 @@ impl Request {
         Ok(prepared)
     }
 
+    /// Makes the plan as [`Self::prepare`] does, and tells nobody.
+    ///
+    /// # Errors
+    ///
+    /// With what is wrong, where the manifest cannot be used.
+    pub(super) fn look(&self, loaded: &Loaded) -> Result<Prepared, Report> {
+        let mut report = Report::default();
+        self.try_prepare(loaded, None, &mut report).ok_or(report)
+    }
+
     /// Reads the lock, where it is for something.
     fn lock_file(&self, report: &mut Report) -> Result<Option<LockFile>, u8> {
         match self.lock {
@@ -129,6 +139,11 @@ impl Request {
         let known = held_to.and_then(|lock| lock.lock.template_of(&chain));
         let (facts, faults) = Probe::new(&self.trust).knowing(known).all(&chain, &self.target.args);
         report.extend(faults);
+        if let Some(lxcpath) = self.target.path.parent()
+            && let Ok(Some(untrusted)) = self.trust.look(lxcpath)
+        {
+            report.push(untrusted.of_lxcpath(lxcpath));
+        }
         let facts = facts.filter(|_| !report.has_errors())?;
         let plan = plan::build(&chain, self.target.clone(), &facts)
             .map_err(|faults| report.extend(faults))
@@ -169,10 +184,7 @@ impl Request {
             return Err("it cannot be bound for a container of another name".to_owned());
         };
         let caller = Caller::observe();
-        if store::is_variable_ignored() {
-            let variable = store::VARIABLE;
-            output::say(&format!("warning: `{variable}` is not an absolute path, and is ignored"));
-        }
+        warn_of_variable();
         let top = store::directory(&caller).ok_or_else(|| store::NO_DIRECTORY.to_owned())?;
         // Behind an id map the caller has the id that stands for it there.
         let behind = self.target.mapped.filter(|_| caller.map.is_some());
@@ -234,6 +246,14 @@ impl Prepared {
             Some(store) => store.ladder(&self.plan.manifest.absolute, &mut index, ask, registry),
             None => ask(&index),
         }
+    }
+}
+
+/// Tells that the variable for the place of the store is of no use.
+pub(super) fn warn_of_variable() {
+    if store::is_variable_ignored() {
+        let variable = store::VARIABLE;
+        output::say(&format!("warning: `{variable}` is not an absolute path, and is ignored"));
     }
 }
 

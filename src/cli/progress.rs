@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::arguments::{LogFormat, TalkArguments};
-use super::output::{Look, line};
+use super::output::{Look, json_line, line};
 use crate::execute::{Doing, Event, Observer, Subject};
 use crate::host::output::Output;
 use crate::shell;
@@ -200,7 +200,8 @@ pub(super) fn left_out(format: LogFormat) -> fn(u64, Option<&Path>) -> String {
     match format {
         LogFormat::Text => |count, log| format!("warning: {}", missing(count, log)),
         LogFormat::Json => |count, log| {
-            serde_json::json!({ "event": "note", "text": missing(count, log) }).to_string()
+            let value = serde_json::json!({ "event": "note", "text": missing(count, log) });
+            json_line(&value).trim_end().to_owned()
         },
     }
 }
@@ -249,7 +250,7 @@ impl Observer for Json {
             Event::Act(planned) => serde_json::json!({ "event": "act", "planned": planned }),
             Event::Note(text) => serde_json::json!({ "event": "note", "text": text }),
         };
-        self.output.say(&line(&value.to_string()));
+        self.output.say(&json_line(&value));
     }
 }
 
@@ -264,7 +265,7 @@ impl Json {
                 "what": what(subject),
                 "text": String::from_utf8_lossy(&text),
             });
-            self.output.write(line(&value.to_string()).as_bytes());
+            self.output.write(json_line(&value).as_bytes());
         }
     }
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
 use super::arguments::{GcArguments, ReportFormat, StoreVerb};
+use super::prepare::warn_of_variable;
 use super::{output, request};
 use crate::execute::status;
 use crate::host::caller::Caller;
@@ -18,6 +19,7 @@ use crate::plan::EntryId;
 use crate::shell;
 use crate::store::{self, Garbage, GcRoot, Pinned, Referrers, Removed, Retention, Store};
 use crate::tree;
+pub(super) use list::age;
 use list::{ShownNames, list};
 
 /// The exit status of findings.
@@ -35,7 +37,22 @@ pub(super) fn main(verb: &StoreVerb) -> u8 {
         output::error(store::NO_DIRECTORY, None);
         return status::STORE;
     };
-    let maps = Store::maps(&top);
+    warn_of_variable();
+    let unused = store::check(&top, store::owner(&caller)).err();
+    let maps = match Store::maps(&top) {
+        Ok(maps) => maps,
+        Err(error) => {
+            let why = unused.unwrap_or(error);
+            output::error(&format!("the layer store {} cannot be read: {why}", shown(&top)), None);
+            return status::STORE;
+        }
+    };
+    if let Some(why) = unused {
+        output::say(&format!(
+            "warning: no run of yours uses the layer store {}: {why}",
+            shown(&top)
+        ));
+    }
     if let StoreVerb::Verify { entries } | StoreVerb::Remove { entries, .. } = verb
         && let Some(fault) = unknown(&ShownNames::of(&top, &maps), entries)
     {
@@ -232,14 +249,7 @@ fn clean(
     }
     let since = older_than.map(|age| request::ago(age.into()).unwrap_or(0));
     let garbage = Garbage::find(store, &users, Retention { keep, since })?;
-    for root in &garbage.quarantined {
-        let (config, id) = (shown(&root.config), names.name(root.entry));
-        let what = if root.config.exists() { "uses something else now" } else { "is gone" };
-        output::say(&format!(
-            "{config} {what}; {id}, which it used, stays for a day: if the container was moved, \
-             `--lxcpath DIR` finds it; `--forget` removes {id} now"
-        ));
-    }
+    tell_of_missed(&garbage.quarantined, names);
     if dry_run {
         return forecast(store, &garbage, names);
     }
@@ -260,6 +270,32 @@ fn clean(
         output::error(&format!("what nobody needs cannot be removed: {error}"), None);
     }
     Ok(if cleaned.stuck.is_empty() { 0 } else { status::STORE })
+}
+
+/// Tells of containers that are not where they were made, and keep what they stood on for a day.
+fn tell_of_missed(missed: &[GcRoot], names: &ShownNames) {
+    let advice = "`--lxcpath DIR` finds it; `--forget` removes";
+    match missed {
+        [] => {}
+        [root] => {
+            let (config, id) = (shown(&root.config), names.name(root.entry));
+            let what = if root.config.exists() { "uses something else now" } else { "is gone" };
+            output::say(&format!(
+                "{config} {what}; {id}, which it used, stays for a day: if the container was moved, {advice} \
+                 {id} now"
+            ));
+        }
+        several => {
+            let configs = several.iter().take(MOST_NAMES).map(|root| shown(&root.config));
+            let configs = configs.collect::<Vec<_>>().join(", ");
+            let more = if several.len() > MOST_NAMES { ", ..." } else { "" };
+            output::say(&format!(
+                "{} containers are gone or use something else now; what they used stays for a day: if one was \
+                 moved, {advice} it now ({configs}{more})",
+                several.len()
+            ));
+        }
+    }
 }
 
 /// Fails where it is not known any more what containers stand on.
@@ -376,7 +412,7 @@ fn is_given(id: EntryId, given: &[String]) -> bool {
 }
 
 /// Shows a number of bytes to two digits or so.
-fn bytes(bytes: u64) -> String {
+pub(super) fn bytes(bytes: u64) -> String {
     let mut value = bytes;
     for unit in ["B", "KiB", "MiB", "GiB"] {
         if value < 10_000 {

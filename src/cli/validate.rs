@@ -31,7 +31,7 @@ pub(super) fn main(arguments: &ValidateArguments) -> u8 {
             output::say(&summary(arguments.manifests.len(), &all));
             status
         }
-        FindingsFormat::Json => output::printed_data(status, |to| {
+        FindingsFormat::Json => output::printed_json(status, |to| {
             serde_json::to_writer_pretty(&mut *to, &all.to_json())?;
             to.write_all(b"\n")
         }),

@@ -259,6 +259,11 @@ impl<'a> Run<'a> {
         self.supply.session().and_then(Session::record)
     }
 
+    /// Returns where each layer of the container came from.
+    pub(super) fn supplies(&self) -> record::Supplies {
+        self.supply.session().map(Session::supplies).unwrap_or_default()
+    }
+
     /// Waits until `take` has what another has, and tells of that where it takes long.
     ///
     /// # Errors

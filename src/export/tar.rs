@@ -7,7 +7,7 @@ pub(super) const BLOCK: usize = 512;
 
 /// What a member is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// A file of so many bytes, which follow.
     File(u64),
     /// Another name of a member before it.
@@ -22,7 +22,7 @@ pub(super) enum Kind {
 
 /// A member of an archive, without its bytes.
 #[derive(Debug, Clone)]
-pub(super) struct Member<'a> {
+pub(crate) struct Member<'a> {
     /// Its name; that of a directory ends with a slash.
     pub name: &'a [u8],
     pub kind: Kind,
@@ -39,7 +39,7 @@ pub(super) struct Member<'a> {
 /// Writes what stands before the bytes of a member.
 ///
 /// Source: pax of POSIX.1-2017; `SCHILY.xattr.` of star(1).
-pub(super) fn write_header(member: &Member<'_>, to: &mut dyn Write) -> io::Result<()> {
+pub(crate) fn write_header(member: &Member<'_>, to: &mut dyn Write) -> io::Result<()> {
     let records = records(member);
     if !records.is_empty() {
         let fields = Fields { name: b"./PaxHeaders/x", link: b"", letter: b'x', mode: 0o644 };
@@ -60,13 +60,13 @@ pub(super) fn write_header(member: &Member<'_>, to: &mut dyn Write) -> io::Resul
 }
 
 /// Fills the last block of so many bytes.
-pub(super) fn write_padding(size: u64, to: &mut dyn Write) -> io::Result<()> {
+pub(crate) fn write_padding(size: u64, to: &mut dyn Write) -> io::Result<()> {
     let over = usize::try_from(size % BLOCK as u64).unwrap_or_default();
     to.write_all(&[0; BLOCK][..(BLOCK - over) % BLOCK])
 }
 
 /// Ends the archive.
-pub(super) fn write_end(to: &mut dyn Write) -> io::Result<()> {
+pub(crate) fn write_end(to: &mut dyn Write) -> io::Result<()> {
     to.write_all(&[0; 2 * BLOCK])
 }
 

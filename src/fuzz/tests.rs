@@ -5,13 +5,14 @@ use std::path::Path;
 
 type Target = (&'static str, fn(&[u8]) -> bool);
 
-const TARGETS: [Target; 6] = [
+const TARGETS: [Target; 7] = [
     ("manifest", |bytes| super::manifest(&String::from_utf8_lossy(bytes))),
     ("vars_file", |bytes| super::vars_file(&String::from_utf8_lossy(bytes))),
     ("config_rewrite", super::config_rewrite),
     ("template_arguments", super::template_arguments),
     ("listing", super::listing),
     ("entry", super::entry),
+    ("archive", super::archive),
 ];
 
 #[test]

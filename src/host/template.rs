@@ -11,6 +11,9 @@ use crate::lxc::upstream::{DEPTH, HELD};
 /// The variable that names a directory that is looked into first.
 pub(crate) const VARIABLE: &str = "UPSTREAM_TEMPLATE_DIR";
 
+/// The name that makes the program a template: `lxc-create -t layered-template` looks for it.
+pub(crate) const OWN_NAME: &str = "lxc-layered-template";
+
 /// Where LXC puts its templates, depending on how it was built.
 const STANDARD: [&str; 3] =
     ["/usr/share/lxc/templates", "/usr/local/share/lxc/templates", "/usr/lib/lxc/templates"];
@@ -19,6 +22,13 @@ const STANDARD: [&str; 3] =
 pub(crate) fn directories() -> Vec<PathBuf> {
     let first = env::var_os(VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from);
     first.into_iter().chain(STANDARD.map(PathBuf::from)).collect()
+}
+
+/// Returns where the program is installed as a template by who cannot write to LXC's directories; `None`, where
+/// there is no home.
+pub(crate) fn own_directory() -> Option<PathBuf> {
+    let home = env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
+    Some(home?.join(".local/share/layered-template"))
 }
 
 /// Returns how often this program is its own upstream by now.

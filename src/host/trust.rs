@@ -11,11 +11,13 @@ mod walk;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::env;
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, getxattr, openat};
+use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, Stat, fstat, getxattr, openat};
 use rustix::io::Errno;
 
 pub(crate) use self::untrusted::Untrusted;
@@ -31,7 +33,7 @@ const LIST: &str = "system.posix_acl_access";
 
 /// What a user namespace shows of ids that are none of its own. Source: `DEFAULT_OVERFLOWUID` in
 /// `linux/highuid.h`.
-const UNKNOWN: u32 = 65534;
+pub(crate) const UNKNOWN: u32 = 65534;
 
 /// How files are opened: a fifo is not waited for.
 const READ: OFlags =
@@ -113,6 +115,22 @@ impl Trust {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(untrusted.found()),
         }
+    }
+
+    /// Finds who else could have written what is at a path, and all below it. Links are not followed there.
+    pub(crate) fn look_through(&self, path: &Path) -> io::Result<Option<Untrusted>> {
+        if self.0.is_none() {
+            return Ok(None);
+        }
+        if let Some(untrusted) = self.look(path)? {
+            return Ok(Some(untrusted));
+        }
+        let mut tree = self.tree(path);
+        match openat(CWD, path, READ.union(OFlags::DIRECTORY), Mode::empty()) {
+            Err(Errno::NOTDIR) => {}
+            opened => tree.walk(&opened?, Path::new(""))?,
+        }
+        Ok(tree.found())
     }
 
     /// Returns what finds who else could have written something in the tree at a path.
@@ -197,6 +215,27 @@ impl TreeTrust<'_> {
         let mut untrusted = Untrusted::nothing(scrutiny.severity, Some(self.top.clone()));
         untrusted.add(&self.top.join(path), scrutiny.writer(file, stat), stat);
         self.found = untrusted.found();
+    }
+
+    /// Looks at all below a directory.
+    fn walk(&mut self, directory: &OwnedFd, path: &Path) -> io::Result<()> {
+        for entry in Dir::read_from(directory)? {
+            let entry = entry?;
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            if [".", ".."].map(OsStr::new).contains(&name) || self.found.is_some() {
+                continue;
+            }
+            let below = path.join(name);
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let file = openat(directory, name, flags, Mode::empty())?;
+            let stat = fstat(&file)?;
+            let kind = FileType::from_raw_mode(stat.st_mode);
+            self.look(&below, Some(file.as_fd()).filter(|_| kind != FileType::Symlink), &stat);
+            if kind == FileType::Directory {
+                self.walk(&openat(&file, ".", READ, Mode::empty())?, &below)?;
+            }
+        }
+        Ok(())
     }
 
     /// Returns what was found.

@@ -16,6 +16,10 @@ pub trait InstalledLxc: fmt::Debug {
 
     /// Tells whether the environment has a variable of this name.
     fn has_variable(&self, name: &str) -> bool;
+
+    /// Tells whether it would find what a config includes by this absolute path; where there is no LXC, it
+    /// would.
+    fn finds(&self, included: &str) -> bool;
 }
 
 /// A version alone, in an empty environment.
@@ -26,5 +30,9 @@ impl InstalledLxc for Option<LxcVersion> {
 
     fn has_variable(&self, _: &str) -> bool {
         false
+    }
+
+    fn finds(&self, _: &str) -> bool {
+        true
     }
 }

@@ -279,6 +279,10 @@ mod tests {
         fn has_variable(&self, name: &str) -> bool {
             name == "HOME"
         }
+
+        fn finds(&self, _: &str) -> bool {
+            true
+        }
     }
 
     #[test]

@@ -96,6 +96,17 @@ pub enum TemplateRef {
     Path(PathBuf),
 }
 
+impl TemplateRef {
+    /// Returns what a person calls it.
+    pub fn name(&self) -> String {
+        match self {
+            Self::BuiltinBusybox => "builtin:busybox".to_owned(),
+            Self::Name(name) => name.clone(),
+            Self::Path(path) => path.to_string_lossy().into_owned(),
+        }
+    }
+}
+
 /// A value of a layer's environment.
 #[derive(Debug, Clone)]
 pub enum EnvValue {

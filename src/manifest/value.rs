@@ -75,6 +75,16 @@ pub enum VariableType {
 }
 
 impl VariableType {
+    /// Returns the type's name, as manifests write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::String => "string",
+            Self::Integer => "integer",
+            Self::Boolean => "boolean",
+            Self::Path => "path",
+        }
+    }
+
     /// Returns the type's name with its article, as messages say it.
     pub fn article(self) -> &'static str {
         match self {

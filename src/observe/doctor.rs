@@ -17,9 +17,10 @@ use crate::host::caller::Caller;
 use crate::host::kernel::{self, ForkResult};
 use crate::host::userns::{self, Ids};
 use crate::host::{
-    account, lxc_version, lxcpath, machine, program, sandbox, state, template, trust,
+    account, lxc_version, lxcpath, machine, passage, program, sandbox, state, template, trust,
 };
 use crate::lxc::LxcVersion;
+use crate::shell;
 
 /// How many ids every feature is promised for.
 const ENOUGH: u32 = 65536;
@@ -39,7 +40,7 @@ pub(crate) fn examine() -> Vec<Finding> {
     }
     findings.extend(kernel_abilities(&caller, ids));
     findings.extend(lxc(&caller));
-    findings.push(templates());
+    findings.push(templates(&caller));
     findings.extend(needs::missed());
     findings.push(busybox());
     let (says, advice) = machine::summary();
@@ -338,8 +339,14 @@ fn lxc(caller: &Caller) -> Vec<Finding> {
     findings
 }
 
-fn templates() -> Finding {
-    match template::names() {
+fn templates(caller: &Caller) -> Finding {
+    let names = template::names();
+    let own = template::own_directory().map(|directory| directory.join(template::OWN_NAME));
+    let own = own.filter(|path| template::executable(path).is_ok());
+    if let Some(path) = own.filter(|_| !names.iter().any(|name| name == "layered-template")) {
+        return installed_for_oneself(&path, names.len(), caller);
+    }
+    match names {
         names if names.is_empty() => fault(
             Verdict::Warn,
             "templates",
@@ -354,6 +361,23 @@ fn templates() -> Finding {
             "`layered-template install-template` puts it there",
         ),
         names => ok("templates", format!("{} templates", names.len())),
+    }
+}
+
+/// Tells of this program where its user has installed it as a template: LXC finds it by its path alone.
+fn installed_for_oneself(path: &Path, others: usize, caller: &Caller) -> Finding {
+    let shown = shell::word(path);
+    let says = format!("{others} templates, and this program: `lxc-create -t {shown}`");
+    let above = path.parent().unwrap_or(path);
+    // Its user's containers have other ids than its user.
+    match passage::closed_to(None, above).filter(|_| !caller.is_host_root()) {
+        None => ok("templates", says),
+        Some(closed) => {
+            let closed = shell::word(closed);
+            let advice =
+                format!("the ids of a container may not pass {closed}: `chmod o+x {closed}`");
+            fault(Verdict::Warn, "templates", says, advice)
+        }
     }
 }
 

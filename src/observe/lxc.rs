@@ -2,6 +2,8 @@
 
 use std::cell::OnceCell;
 use std::env;
+use std::fs;
+use std::io;
 
 use crate::host::lxc_version;
 use crate::lxc::{InstalledLxc, LxcVersion};
@@ -19,5 +21,15 @@ impl InstalledLxc for HostLxc {
 
     fn has_variable(&self, name: &str) -> bool {
         env::var_os(name).is_some()
+    }
+
+    fn finds(&self, included: &str) -> bool {
+        let is_missing = match fs::metadata(included) {
+            // LXC reads a directory that is not there as an empty one, if a slash makes it one.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => !included.ends_with('/'),
+            Err(error) => error.kind() == io::ErrorKind::NotADirectory,
+            Ok(_) => false,
+        };
+        !is_missing || self.version().is_none()
     }
 }

@@ -1,7 +1,7 @@
 //! Observes the host for a plan: nothing is changed, and nothing is run but, to find out whether that
 //! can be, an empty program of a machine that a template is asked for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::ffi::OsString;
 use std::fs::File;
@@ -15,7 +15,7 @@ use crate::digest::Digest;
 use crate::host::machine::{self, Support};
 use crate::host::trust::{Opened, Trust, Untrusted};
 use crate::host::{elf, files, template};
-use crate::manifest::{Action, SecretSource, TemplateRef};
+use crate::manifest::{Action, Place, SecretSource, Step, TemplateRef};
 use crate::plan::{self, Facts, Program, Script, SourceFact};
 use crate::source::At;
 
@@ -85,6 +85,7 @@ impl Probe {
         let environment = env::vars_os().collect();
         self.inputs(chain);
         self.secrets(chain);
+        self.interpreters(chain);
         let (sources, scripts) = (self.sources(chain), self.scripts(chain));
         Facts { program: None, is_absent: false, foreign: None, environment, sources, scripts }
     }
@@ -164,7 +165,7 @@ impl Probe {
     fn inputs(&mut self, chain: &Chain) {
         for input in &chain.upstream.inputs {
             let path = &input.path;
-            match std::fs::metadata(path).and_then(|_| self.trust.look(path)) {
+            match std::fs::metadata(path).and_then(|_| self.trust.look_through(path)) {
                 Ok(untrusted) => {
                     let what = format!("the input `{}`", path.display());
                     self.report(untrusted, &what, &input.at);
@@ -184,13 +185,24 @@ impl Probe {
         }
     }
 
+    /// Reports programs of the host that steps there are run by, if others could have written them.
+    fn interpreters(&mut self, chain: &Chain) {
+        let mut seen = BTreeSet::new();
+        for step in steps(chain).filter(|step| matches!(step.place, Place::Host)) {
+            let program = step.shell.iter().flatten().next().map(Path::new);
+            let Some(program) = program.filter(|program| program.is_absolute()) else { continue };
+            if seen.insert(program)
+                && let Ok(untrusted) = self.trust.look(program)
+            {
+                let what = format!("the shell `{}`", program.display());
+                self.report(untrusted, &what, &step.at);
+            }
+        }
+    }
+
     fn scripts(&mut self, chain: &Chain) -> BTreeMap<PathBuf, Script> {
         let mut scripts = BTreeMap::new();
-        let layers = chain.layers.iter();
-        let steps = layers.flat_map(|layer| {
-            [&layer.pre, &layer.post, &layer.check, &layer.finally].into_iter().flatten()
-        });
-        for step in steps {
+        for step in steps(chain) {
             let Action::Script(path) = &step.action else { continue };
             if scripts.contains_key(path) {
                 continue;
@@ -233,6 +245,13 @@ impl Probe {
             _ => diagnostic,
         });
     }
+}
+
+/// Returns all steps of a chain.
+fn steps(chain: &Chain) -> impl Iterator<Item = &Step> {
+    chain.layers.iter().flat_map(|layer| {
+        [&layer.pre, &layer.post, &layer.check, &layer.finally].into_iter().flatten()
+    })
 }
 
 /// Finds the host's busybox, if it is a static one: another would miss its libraries in a rootfs.

@@ -18,7 +18,7 @@ use crate::diagnostic::{Diagnostic, Report};
 use crate::digest::Digest;
 use crate::lxc::call::TemplateCall;
 use crate::lxc::{machine, upstream};
-use crate::manifest::{self, Action, Mode, Phase, TemplateRef, When};
+use crate::manifest::{self, Action, Mode, Phase, When};
 use crate::source::{At, Source};
 
 /// The version of the plan's format.
@@ -129,11 +129,7 @@ impl Builder<'_> {
             );
             self.report.push(Diagnostic::error(&upstream.at, message).help(machine::ADVICE));
         }
-        let template = match &upstream.template {
-            TemplateRef::BuiltinBusybox => "builtin:busybox".to_owned(),
-            TemplateRef::Name(name) => name.clone(),
-            TemplateRef::Path(path) => path.to_string_lossy().into_owned(),
-        };
+        let template = upstream.template.name();
         let words: Vec<_> = upstream.args.iter().map(OsString::from).collect();
         let args = upstream::arguments(&call(target), &words);
         let [environment, decisive] =

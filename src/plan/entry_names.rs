@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::status::EntryId;
 
 /// The shortest beginning of a key, in digits.
-const SHORTEST: usize = 12;
+const SHORTEST: usize = 8;
 
 impl EntryId {
     /// Tells whether a text is the beginning of its name. Of the key and of the generation behind the dot
@@ -74,12 +74,12 @@ mod tests {
         let names = entry_names(&entries);
         let shown: Vec<_> = entries.iter().map(|id| names[id].as_str()).collect();
         let expected = [
-            "100000000000.1764000000001",
-            "100000000000.1764000000002",
-            "100000000000.1765",
+            "10000000.1764000000001",
+            "10000000.1764000000002",
+            "10000000.1765",
             "2222222222222a",
             "2222222222222b",
-            "300000000000",
+            "30000000",
         ];
         assert_eq!(shown, expected);
         for (index, name) in shown.iter().enumerate() {

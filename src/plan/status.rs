@@ -8,7 +8,7 @@ use crate::digest::Digest;
 use crate::manifest::LayerName;
 
 /// How a container uses the layer store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum StorageMode {

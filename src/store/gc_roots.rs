@@ -64,6 +64,11 @@ impl GcRoot {
         missing && mark(&lxcpath_of(&self.config)).is_ok_and(|mark| mark == self.mark)
     }
 
+    /// Returns the directory of containers that it is in.
+    pub(crate) fn lxcpath(&self) -> PathBuf {
+        lxcpath_of(&self.config)
+    }
+
     /// Tells whether what its container stood on has stayed long enough.
     pub(super) fn is_over(&self, now: u64) -> bool {
         self.missed.is_some_and(|missed| now.saturating_sub(missed) >= QUARANTINE)

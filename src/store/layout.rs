@@ -10,8 +10,8 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 
 use super::lock::Lock;
 use crate::digest::Digest;
-use crate::host::account::Range;
-use crate::host::caller::Caller;
+use crate::host::account::{self, Range};
+use crate::host::caller::{self, Caller};
 use crate::host::state::{OwnerIds, make_all, make_one};
 use crate::host::trust;
 use crate::host::userns::Ids;
@@ -27,6 +27,15 @@ pub(crate) const NO_DIRECTORY: &str = "cannot locate the layer store: set HOME";
 /// Tells whether [`VARIABLE`] is set to what is no absolute path.
 pub(crate) fn is_variable_ignored() -> bool {
     env::var_os(VARIABLE).is_some_and(|path| !path.is_empty() && !Path::new(&path).is_absolute())
+}
+
+/// Returns the user whom the store of a caller belongs to. Behind an id map that is the id that stands for whoever
+/// entered it.
+pub(crate) fn owner(caller: &Caller) -> u32 {
+    let ids = Ids::of_this_process().map(|ids| ids.mapped().uid);
+    let is_mapped =
+        |id: &u32| caller.map.as_ref().is_some_and(|map| caller::outside(map, *id).is_some());
+    ids.filter(is_mapped).unwrap_or(caller.uid)
 }
 
 /// Returns where the store of a caller is; `None`, where there is no home for one.
@@ -67,9 +76,7 @@ pub(crate) fn check(top: &Path, uid: u32) -> io::Result<()> {
     };
     let (owner, mode) = (metadata.uid(), metadata.mode() & 0o7777);
     if ![uid, 0].contains(&owner) {
-        return Err(io::Error::other(format!(
-            "it belongs to user {owner}, with mode {mode:04o}: others may write there"
-        )));
+        return Err(io::Error::other(format!("it belongs to {}, who may change it", user(owner))));
     }
     if mode & 0o022 != 0 {
         return Err(io::Error::other(format!(
@@ -77,6 +84,21 @@ pub(crate) fn check(top: &Path, uid: u32) -> io::Result<()> {
         )));
     }
     check_inside(top)
+}
+
+/// Names a user by the id that the host has for it.
+fn user(id: u32) -> String {
+    let outside = match Caller::observe().map {
+        None => Some(id),
+        // What has no id here has this one.
+        Some(_) if id == trust::UNKNOWN => None,
+        Some(map) => caller::outside(&map, id),
+    };
+    match outside.map(|id| (id, account::user_name(id))) {
+        None => "a user whom this user namespace does not know".to_owned(),
+        Some((id, None)) => format!("user {id}"),
+        Some((_, Some(name))) => format!("user `{name}`"),
+    }
 }
 
 /// Checks that nobody may write into the directories in a store but their owners.
@@ -186,14 +208,17 @@ impl Store {
     }
 
     /// Returns the id maps, by name, of which there is something in a store.
-    pub(crate) fn maps(top: &Path) -> Vec<String> {
-        let entries = fs::read_dir(top).into_iter().flatten().flatten();
-        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    pub(crate) fn maps(top: &Path) -> io::Result<Vec<String>> {
+        let entries = match fs::read_dir(top) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
         let mut maps: Vec<_> =
             names.filter_map(|name| Some(name.strip_suffix(".meta")?.to_owned())).collect();
         maps.retain(|map| ids_of(map).is_some());
         maps.sort();
-        maps
+        Ok(maps)
     }
 
     /// Returns where the stores of all id maps are.

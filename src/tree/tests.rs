@@ -1,5 +1,6 @@
 //! Trees that are as bad as trees can be.
 
+mod bombs;
 mod hostile_layers;
 mod interrupted;
 mod listed;
@@ -11,6 +12,7 @@ mod small;
 mod stamped;
 mod tarball;
 pub(crate) mod torture;
+mod unpacked;
 
 use std::fs;
 use std::os::fd::AsFd;

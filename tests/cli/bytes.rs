@@ -117,7 +117,7 @@ fn they_are_what_they_are_in_every_way_of_storage() {
         sandbox.ran(command).exits(0);
     }
     for (words, said) in [
-        (&["store", "list"][..], "  layer step  "),
+        (&["store", "list"][..], "  step  "),
         (&["store", "list", "--format=json"], "\u{fffd}"),
         (&["store", "verify"], "  sound\n"),
         (&["store", "gc", "--keep=0"], "removed "),

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
-use crate::requirement::root;
+use crate::requirement::{root, skip};
 use crate::sandbox::Sandbox;
 
 const LAYERS: &str = "
@@ -126,4 +126,58 @@ fn nothing_of_a_run_is_left_beside_the_config() {
         .collect();
     names.sort();
     assert_eq!(names, ["config", "layered-template.json", "rootfs"]);
+}
+
+/// Tells whether LXC loads a config with a line.
+fn loads(sandbox: &Sandbox, line: &str) -> bool {
+    let at = sandbox.path("judged");
+    fs::create_dir_all(at.join("c1/rootfs")).unwrap();
+    let rootfs = at.join("c1/rootfs").display().to_string();
+    let text = format!("lxc.uts.name = c1\nlxc.rootfs.path = dir:{rootfs}\n{line}\n");
+    fs::write(at.join("c1/config"), text).unwrap();
+    let mut command = sandbox.command("lxc-info");
+    command.arg("-P").arg(at).args(["-n", "c1", "-c", "lxc.uts.name"]);
+    sandbox.ran(command).output.status.success()
+}
+
+#[test]
+fn an_include_that_is_missing_is_refused_as_lxc_refuses_it() {
+    let sandbox = Sandbox::new().file("there.conf", "").file("there.d/a.conf", "");
+    if !loads(&sandbox, "") {
+        return skip("LXC loads no config here");
+    }
+    let dir = sandbox.role().display().to_string();
+    for (path, is_there) in [
+        ("missing.conf", false),
+        ("missing.d/", true),
+        ("there.conf", true),
+        ("there.conf/", false),
+        ("there.conf/missing", false),
+        ("there.d", true),
+        ("there.d/", true),
+    ] {
+        let line = format!("lxc.include = {dir}/{path}");
+        assert_eq!(loads(&sandbox, &line), is_there, "{path}");
+        let layers = format!("[layer.config]\nlxc.include = \"{dir}/{path}\"\n");
+        let sandbox = Sandbox::new().layers(&layers);
+        let ran = sandbox.run(["validate", "m.toml"]);
+        ran.exits(i32::from(!is_there));
+        if !is_there {
+            ran.mentions("error: `lxc.include` names `").mentions("--> m.toml:7:15");
+            sandbox.create([""; 0]).exits(2);
+            assert!(!sandbox.container().exists());
+        }
+    }
+    // What may be made by then.
+    for layers in [
+        "[layer.config]\nlxc.include = \"/nowhere/{{ lxc.name }}.conf\"\n",
+        "pre = 'touch /nowhere/x.conf'\n[layer.config]\nlxc.include = \"/nowhere/x.conf\"\n",
+        "pre = { script = \"make.sh\" }\n[layer.config]\nlxc.include = \"/nowhere/x.conf\"\n",
+    ] {
+        let script = "#!/bin/sh\n";
+        Sandbox::new().file("make.sh", script).layers(layers).run(["validate", "m.toml"]).exits(0);
+    }
+    let inside = "post = { in = \"rootfs\", run = 'touch /nowhere/x.conf' }\n\
+                  [layer.config]\nlxc.include = \"/nowhere/x.conf\"\n";
+    Sandbox::new().layers(inside).run(["validate", "m.toml"]).exits(1);
 }

@@ -163,3 +163,29 @@ fn every_command_shows_what_others_have_written_escaped() {
         assert!(shows_none(&ran, "template").contains(shown), "{words:?}");
     }
 }
+
+#[test]
+fn json_has_the_same_by_escapes_of_its_own() {
+    let sandbox = role();
+    let (manifest, bad) = (marked("m@.toml"), marked("bad@.toml"));
+    let create = ["create", &manifest, "--name", "c", "--lxcpath", "../lxc", "--log-format=json"];
+    fs::write(sandbox.role().join("fail"), "").unwrap();
+    for words in [
+        &["plan", &manifest, "--format=json"][..],
+        &["validate", &bad, "--format=json"],
+        &create,
+        &["store", "list", "--format=json"],
+    ] {
+        let ran = sandbox.run(words);
+        let said = ran.stdout() + &ran.stderr();
+        assert!(said.contains("\\u202e"), "{words:?}: {said}");
+        assert_eq!(said.chars().find(|c| MARKS.contains(*c)), None, "{words:?}: {said}");
+        let printed = String::from_utf8(ran.output.stdout.clone()).unwrap();
+        let errors = String::from_utf8(ran.output.stderr.clone()).unwrap();
+        // Of a plan, what a run would warn of is said beside it.
+        let text = if words[0] == "create" { &errors } else { &printed };
+        let values = serde_json::Deserializer::from_str(text).into_iter::<serde_json::Value>();
+        let read: Vec<String> = values.map(|value| value.unwrap().to_string()).collect();
+        assert!(read.iter().any(|value| value.contains(MARKS)), "{words:?}: {text}");
+    }
+}

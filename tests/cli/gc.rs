@@ -141,6 +141,49 @@ fn what_a_container_stood_on_that_has_vanished_stays_for_a_day() {
 }
 
 #[test]
+fn what_many_containers_stood_on_is_told_in_one_line() {
+    if !root() {
+        return;
+    }
+    let sandbox = role();
+    for name in ["a", "b", "c"] {
+        create(&sandbox, "web.toml", name, "overlay");
+        fs::remove_dir_all(sandbox.path("lxc").join(name)).unwrap();
+    }
+    let ran = sandbox.run(["store", "gc", "--keep=0"]);
+    let said = ran.exits(0).shows("removed 0 entries").stderr();
+    assert_eq!(said.lines().count(), 1, "{said}");
+    ran.mentions(
+        "3 containers are gone or use something else now; what they used stays for a day: ",
+    );
+    ran.mentions("/lxc/a/config`").mentions("/lxc/c/config`");
+}
+
+#[test]
+fn a_list_fits_eighty_columns() {
+    if !root() {
+        return;
+    }
+    let long = "a-layer-whose-name-goes-on-and-on";
+    let about = "What this role is for, in more words than a line has room for, to be sure";
+    let sandbox = Sandbox::new().upstream("mkdir \"$rootfs/etc\"").manifest(&format!(
+        "manifest = 1\ndescription = \"{about}\"\n[[layer]]\nname = \"os\"\ntemplate = \"fake\"\n\
+         [[layer]]\nname = \"{long}\"\nstore = true\npost = \"true\"\n"
+    ));
+    for words in [&["build", "m.toml"][..], &["build", "m.toml", "--rebuild"]] {
+        sandbox.run(words).exits(0);
+    }
+    let listed = sandbox.run(["store", "list"]).exits(0).stdout();
+    assert_eq!(listed.lines().count(), 5, "{listed}");
+    for line in listed.lines() {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+    assert!(listed.contains("(superseded)") && listed.contains("a-lay"), "{listed}");
+    let whole = sandbox.run(["store", "list", "--format=json"]).exits(0).stdout();
+    assert!(whole.contains(long) && whole.contains(about), "{whole}");
+}
+
+#[test]
 fn a_directory_of_containers_that_is_none_is_an_error() {
     let sandbox = role();
     sandbox.run(["store", "gc", "--lxcpath", "/nowhere"]).exits(2).mentions("/nowhere");

@@ -28,9 +28,10 @@ impl Namespace {
     /// Makes one with this map, and gives it all that a sandbox has.
     pub(crate) fn new(sandbox: &Sandbox, map: &str) -> Self {
         // The manifest stays root's: behind this map, too, that is who calls.
-        let chown = ["-R", "100000:100000", "home", "lxc", "tmp"];
+        let own = ["home", "tmp", "lxc/web1"].map(|name| sandbox.path(name));
         let mut command = sandbox.command("chown");
-        assert!(command.current_dir(sandbox.path("")).args(chown).status().unwrap().success());
+        command.args(["-R", "100000:100000"]).args(own.iter().filter(|path| path.exists()));
+        assert!(command.status().unwrap().success());
         // Its end of the pipe is the end of the namespace.
         let mut command = sandbox.command("unshare");
         command.args(["--user", "--", "cat"]).stdin(Stdio::piped()).stdout(Stdio::null());
@@ -161,5 +162,64 @@ fn an_overlay_that_root_of_the_container_cannot_reach_is_refused() {
         sandbox.ran(shell).exits(0);
         sandbox.create(["--storage=overlay", "--config", "mapped.conf"]).exits(0);
         fs::remove_dir_all(sandbox.container()).unwrap();
+    }
+}
+
+#[test]
+fn whose_a_store_is_that_is_not_used_is_told_truly() {
+    if !root() {
+        return;
+    }
+    let sandbox = Sandbox::new().upstream("mkdir \"$rootfs/etc\"").layers("").nobody();
+    let sandbox = sandbox.env("LAYERED_TEMPLATE_STORE", "relative");
+    let said = "warning: `LAYERED_TEMPLATE_STORE` is not an absolute path, and is ignored\n";
+    for verb in ["list", "verify", "gc"] {
+        sandbox.run(["store", verb]).exits(0).mentions(said);
+    }
+    let store = sandbox.path("store");
+    let sandbox = sandbox.env("LAYERED_TEMPLATE_STORE", store.display().to_string());
+    let give = |owner: u32, mode| {
+        std::os::unix::fs::chown(&store, Some(owner), Some(owner)).unwrap();
+        fs::set_permissions(&store, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    fs::create_dir(&store).unwrap();
+    for (mode, status, why) in [
+        (
+            0o711,
+            8,
+            "error: the layer store `[DIR]/store` cannot be read: it belongs to user 1900000001",
+        ),
+        (
+            0o755,
+            0,
+            "warning: no run of yours uses the layer store `[DIR]/store`: it belongs to user 1900000001",
+        ),
+    ] {
+        give(1_900_000_001, mode);
+        for verb in ["list", "verify", "gc"] {
+            sandbox.run(["store", verb]).exits(status).mentions(why);
+        }
+    }
+    // Of whom there is no id behind a map, the number that stands for everybody says nothing.
+    let map = "0 100000 65536\n65536 1900000002 1\n";
+    let sandbox = Sandbox::new().env("LAYERED_TEMPLATE_STORE", store.display().to_string());
+    for (owner, why) in [
+        (5000, "it belongs to a user whom this user namespace does not know"),
+        (100_007, "it belongs to user 100007"),
+        (1_900_000_002, ""),
+    ] {
+        give(owner, 0o755);
+        let namespace = Namespace::new(&sandbox, map);
+        let [program, rest @ ..] = namespace.words();
+        let mut command = sandbox.command(program);
+        command.args(rest).arg(sandbox.program_path()).args(["store", "list"]);
+        let ran = sandbox.ran(command);
+        assert_eq!(
+            ran.exits(0).stderr().contains(": it belongs to"),
+            !why.is_empty(),
+            "{}",
+            ran.stderr()
+        );
+        ran.mentions(why);
     }
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
+use crate::requirement::root;
 use crate::sandbox::Sandbox;
 
 #[test]
@@ -38,6 +39,39 @@ fn elsewhere_it_says_how_to_call_it_and_who_cannot() {
 warning: a container of an ordinary user cannot be made with it: its ids may not pass [DIR]/home/closed
 hint: `chmod o+x [DIR]/home/closed` lets them pass
 ",
+    );
+}
+
+#[test]
+fn doctor_knows_the_template_that_a_user_has_installed_for_oneself() {
+    if !root() {
+        return;
+    }
+    let sandbox = Sandbox::new().nobody();
+    let templates = |sandbox: &Sandbox| {
+        let said = sandbox.run(["doctor"]).stdout();
+        let lines: Vec<&str> =
+            said.lines().skip_while(|line| !line.contains(" templates ")).collect();
+        lines[..2].join("\n")
+    };
+    let said = templates(&sandbox);
+    assert!(said.contains("this program not among them"), "{said}");
+    let home = sandbox.path("home");
+    std::os::unix::fs::chown(&home, Some(65534), None).unwrap();
+    let ran = sandbox.run(["install-template"]);
+    let path = "[DIR]/home/.local/share/layered-template/lxc-layered-template";
+    ran.exits(0).mentions(&format!("call it by its path, `lxc-create -t {path}`"));
+    let said = templates(&sandbox);
+    assert!(said.starts_with("ok   templates "), "{said}");
+    assert!(
+        said.contains(&format!(" templates, and this program: `lxc-create -t {path}`\n")),
+        "{said}"
+    );
+    fs::set_permissions(&home, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    let said = templates(&sandbox);
+    assert!(
+        said.starts_with("warn templates ") && said.contains("`chmod o+x [DIR]/home`"),
+        "{said}"
     );
 }
 

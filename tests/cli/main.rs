@@ -19,6 +19,7 @@ mod arguments;
 mod asks;
 mod bytes;
 mod config;
+mod containers;
 mod create;
 mod depth;
 mod disk;

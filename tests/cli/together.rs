@@ -123,7 +123,7 @@ fn runs_that_are_killed_leave_the_store_whole() {
     let said = cleaned.stdout();
     assert!(said.ends_with(&left), "{said}");
     assert_eq!(rubbish(&sandbox), 0);
-    assert!(!sandbox.run(["store", "list"]).stdout().contains("layer"));
+    assert!(!sandbox.run(["store", "list"]).stdout().contains("os (template)"));
 }
 
 #[test]
@@ -233,7 +233,7 @@ fn gc_waits_for_no_run_and_no_run_waits_for_gc() {
     assert!(sandbox.path("lxc/second/rootfs/etc/app").exists());
     sandbox.run(["store", "verify"]).exits(0);
     let held = sandbox.run(["store", "list"]).stdout();
-    let line = held.lines().find(|line| line.contains("template of layer os")).expect("it stays");
+    let line = held.lines().find(|line| line.contains("os (template)")).expect("it stays");
     let upstream = line.split(' ').next().unwrap_or_default();
     sandbox.run(["store", "remove", upstream]).exits(8).mentions("a run uses it");
     fs::write(sandbox.role().join("go"), "").unwrap();

@@ -56,7 +56,11 @@ fn list(path: &Path) -> bool {
 
 /// A role that names a file of each kind, and tells in `trace` what runs.
 fn role() -> Sandbox {
-    Sandbox::new()
+    let sandbox = Sandbox::new();
+    fs::create_dir(sandbox.path("tools")).unwrap();
+    fs::copy("/bin/sh", sandbox.path("tools/sh")).unwrap();
+    let shell = sandbox.path("tools/sh").display().to_string();
+    sandbox
         .upstream("echo template >>trace; mkdir \"$rootfs/etc\"")
         .file(
             "m.toml",
@@ -79,7 +83,8 @@ path = \"/tree\"
 source = \"files/tree\"
 ",
         )
-        .file("base.toml", "manifest = 1\n[[layer]]\nname = \"os\"\ntemplate = \"fake\"\n")
+        .file("base.toml", BASE.replace("SHELL", &shell))
+        .file("seed/d/f", "seed")
         .file("layers/extra.toml", "[layer]\ncheck = \"true\"\n")
         .file("token", "hunter2")
         .file("vars.toml", "word = \"x\"\n")
@@ -87,6 +92,14 @@ source = \"files/tree\"
         .file("files/one", "1")
         .file("files/tree/d/f", "f")
 }
+
+const BASE: &str = "manifest = 1
+[[layer]]
+name = \"os\"
+template = \"fake\"
+inputs = \"seed\"
+post = { run = \"true\", shell = \"SHELL -e\" }
+";
 
 /// Makes the container by both doors: LXC's, and the program's own.
 fn by_both(sandbox: &Sandbox, words: &[&str]) -> [Ran; 2] {
@@ -151,6 +164,12 @@ fn root_refuses_what_others_could_have_written() {
         ("role/token", "others could have written the secret `token`"),
         ("role/scripts/pre.sh", "others could have written the script `[DIR]/role/scripts/pre.sh`"),
         ("role/scripts", "others could have written the script `[DIR]/role/scripts/pre.sh`"),
+        ("role/seed", "others could have written the input `[DIR]/role/seed`"),
+        ("role/seed/d", "others could have written the input `[DIR]/role/seed`"),
+        ("role/seed/d/f", "others could have written the input `[DIR]/role/seed`"),
+        ("tools/sh", "others could have written the shell `[DIR]/tools/sh`"),
+        ("tools", "others could have written the shell `[DIR]/tools/sh`"),
+        ("lxc", "[DIR]/lxc: others could put something into the place of its containers"),
         ("role/files/one", "others could have written the source `[DIR]/role/files/one`"),
         ("role/files/tree", "others could have written the source `[DIR]/role/files/tree`"),
         ("role/files/tree/d", "others could have written the source `[DIR]/role/files/tree`"),

@@ -5,7 +5,6 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-use super::bytes;
 use crate::cli::arguments::ReportFormat;
 use crate::cli::output;
 use crate::host::files;
@@ -14,26 +13,47 @@ use crate::shell;
 use crate::store::{Entry, Referrers, Store};
 use crate::tree;
 
-/// The least room for the name of an entry, in characters.
-const SHORTEST: usize = 12;
+/// The least room for the name of an entry, for a layer and for a role, in characters.
+const LEAST_NAME: usize = 8;
+const LEAST_LAYER: usize = 8;
+const LEAST_ROLE: usize = SUPERSEDED.len();
+
+/// The most room for a layer.
+const MOST_LAYER: usize = 20;
+
+/// What is said of an entry that runs do not find.
+const SUPERSEDED: &str = "(superseded)";
+
+/// What stands between a layer and the id map: sizes, age and users.
+const NUMBERS: usize = 6 + 2 + 6 + 2 + 4 + 2 + 5;
 
 /// What entries and id maps are shown as.
 pub(super) struct ShownNames {
     pub(super) shown: BTreeMap<EntryId, String>,
-    /// The longest name of an entry, and that of an id map, in characters.
-    widths: (usize, usize),
+    /// The id maps as they are shown: by the first of their ids, where that tells them apart.
+    maps: BTreeMap<String, String>,
+    /// How wide the columns of names, layers and id maps are, and how much room is left for a role.
+    widths: [usize; 4],
 }
 
 impl ShownNames {
     pub(super) fn of(top: &Path, maps: &[String]) -> Self {
         let all = maps.iter().map(|map| Store::new(top, map).entries().unwrap_or_default());
         let shown = plan::entry_names(&all.collect::<Vec<_>>().concat());
+        let first = |map: &str| map.split('-').next().unwrap_or(map).to_owned();
+        let firsts: BTreeSet<_> = maps.iter().map(|map| first(map)).collect();
+        let are_apart = firsts.len() == maps.len();
+        let short = |map: &String| if are_apart { first(map) } else { map.clone() };
+        let maps: BTreeMap<_, _> = maps.iter().map(|map| (map.clone(), short(map))).collect();
         let longest = |texts: &mut dyn Iterator<Item = &String>, title: &str| {
             texts.map(String::len).max().unwrap_or_default().max(title.len())
         };
-        let entry = longest(&mut shown.values(), "ENTRY").max(SHORTEST);
-        let widths = (entry, longest(&mut maps.iter(), "MAP"));
-        Self { shown, widths }
+        let name = longest(&mut shown.values(), "ENTRY").max(LEAST_NAME);
+        let map = longest(&mut maps.values(), "MAP");
+        let room = output::columns().saturating_sub(name + 2 + 2 + NUMBERS + 2 + map + 2);
+        let layer = room.saturating_sub(LEAST_ROLE).clamp(LEAST_LAYER, MOST_LAYER);
+        let role = room.saturating_sub(layer).max(LEAST_LAYER);
+        Self { shown, maps, widths: [name, layer, map, role] }
     }
 
     /// Returns that of an entry, which may have come by now.
@@ -42,13 +62,53 @@ impl ShownNames {
     }
 
     pub(super) fn header(&self, to: &mut dyn io::Write) -> io::Result<()> {
-        let (entry, map) = self.widths;
+        let [name, layer, map, _] = self.widths;
         writeln!(
             to,
-            "{:entry$}  {:26} {:>8}  {:>8}  {:>4}  {:>5}  {:map$}  ROLE",
+            "{:name$}  {:layer$}  {:>6}  {:>6}  {:>4}  {:>5}  {:map$}  ROLE",
             "ENTRY", "LAYER", "SIZE", "SHARED", "AGE", "USERS", "MAP"
         )
     }
+
+    /// Writes the line of an entry.
+    fn line(&self, id: EntryId, shown: &Shown, to: &mut dyn io::Write) -> io::Result<()> {
+        let [name, layer_width, map, room] = self.widths;
+        let size = |size: Option<u64>| size.map_or_else(|| "?".to_owned(), short_bytes);
+        let (alone, shared) = (size(shown.alone), size(shown.shared));
+        let (age, count) = (self::age(shown.age), shown.users.len());
+        let layer = fitted(&short_label(&shown.layer), layer_width);
+        let role = if shown.role.is_empty() { &shown.manifest } else { &shown.role };
+        let role = match room.saturating_sub(SUPERSEDED.len() + 1) {
+            _ if !shown.superseded => fitted(role, room),
+            left if left < LEAST_NAME => SUPERSEDED.to_owned(),
+            left => format!("{SUPERSEDED} {}", fitted(role, left)),
+        };
+        write!(to, "{:name$}  {layer:layer_width$}  {alone:>6}  {shared:>6}  ", self.name(id))?;
+        let shown_map = self.maps.get(&shown.map).unwrap_or(&shown.map);
+        writeln!(to, "{age:>4}  {count:>5}  {shown_map:map$}  {role}")
+    }
+}
+
+/// Returns a text on one line, in so many characters at the most.
+fn fitted(text: &str, most: usize) -> String {
+    let text = shell::one_line(text);
+    if text.chars().count() <= most {
+        return text;
+    }
+    text.chars().take(most.saturating_sub(3)).chain("...".chars()).collect()
+}
+
+/// Shortens what says of which layer an entry is.
+fn short_label(label: &str) -> String {
+    match label.strip_prefix("template of layer ") {
+        Some(layer) => format!("{layer} (template)"),
+        None => label.strip_prefix("layer ").unwrap_or(label).to_owned(),
+    }
+}
+
+/// Shows a number of bytes in five characters at the most.
+fn short_bytes(bytes: u64) -> String {
+    super::bytes(bytes).replace("iB", "").replace(' ', "")
 }
 
 /// What is shown of an entry.
@@ -120,38 +180,18 @@ pub(super) fn list(
             users: users.iter().map(|path| path.display().to_string()).collect(),
         };
         match format {
-            ReportFormat::Json => output::print_data(|to| {
+            ReportFormat::Json => output::print_json(|to| {
                 serde_json::to_writer(&mut *to, &shown)?;
                 to.write_all(b"\n")
             }),
-            ReportFormat::Text => {
-                output::print(|to| line(&names.name(id), names.widths, &shown, to))
-            }
+            ReportFormat::Text => output::print(|to| names.line(id, &shown, to)),
         }?;
     }
     Ok(0)
 }
 
-/// Writes the line of an entry.
-fn line(
-    name: &str,
-    (entry, map): (usize, usize),
-    shown: &Shown,
-    to: &mut dyn io::Write,
-) -> io::Result<()> {
-    let layer = shell::one_line(&shown.layer);
-    let size = |size: Option<u64>| size.map_or_else(|| "?".to_owned(), bytes);
-    let (alone, shared) = (size(shown.alone), size(shown.shared));
-    let (age, count) = (self::age(shown.age), shown.users.len());
-    let role = if shown.role.is_empty() { &shown.manifest } else { &shown.role };
-    let role = shell::one_line(role);
-    let superseded = if shown.superseded { "  (superseded)" } else { "" };
-    write!(to, "{name:entry$}  {layer:26} {alone:>8}  {shared:>8}  {age:>4}  {count:>5}  ")?;
-    writeln!(to, "{:map$}  {role}{superseded}", shown.map)
-}
-
 /// Shows a number of seconds in its largest unit.
-fn age(seconds: u64) -> String {
+pub(in crate::cli) fn age(seconds: u64) -> String {
     let (count, unit) = crate::cache::in_largest_unit(seconds);
     format!("{count}{}", &unit[..1])
 }

@@ -11,15 +11,16 @@ use super::super::{Handed, Run, config};
 use super::filled::Filled;
 use crate::cache::{
     Answer, Cache, CacheAct, CachePlan, Fault, Index, Ladder, LadderContext, Limit, Planned,
-    Progress, Provenance, Slot, Vouched,
+    Progress, Provenance, Slot, SlotKind, Vouched,
 };
 use crate::host::caller::Caller;
+use crate::host::clock;
 use crate::host::contain;
 use crate::host::rootfs::Rootfs;
 use crate::host::{template, userns};
 use crate::manifest::LayerName;
 use crate::plan::{EntryId, Layer, Plan, StorageMode};
-use crate::record;
+use crate::record::{self, SuppliedBy, Supply};
 use crate::store::{self, Entry, Overlay, Pin, Pinned, Store};
 use crate::tree::Interrupt;
 
@@ -291,28 +292,31 @@ impl<'a> Session<'a> {
         self.index.dated(oldest.1, oldest.0.entry.key)
     }
 
-    fn layer_record(&self, filled: &Filled) -> record::StoredLayer {
-        let origin = self.origin_of(filled.entry);
-        let from = match (filled.took, filled.is_pulled) {
-            (None, _) => record::StoredFrom::Stored,
-            (Some(_), false) => record::StoredFrom::Built,
-            (Some(_), true) => record::StoredFrom::Pulled,
-        };
-        let vouched = origin.map(|origin| match &origin.vouched {
-            Vouched::Lock => record::Vouched::Lock,
-            Vouched::Signature { principal } => {
-                record::Vouched::Signature { principal: principal.clone() }
-            }
-            Vouched::Nobody { .. } => record::Vouched::Nobody,
-        });
-        record::StoredLayer {
-            layer: filled.layer.clone(),
-            entry: filled.entry.to_string(),
-            from,
-            repository: origin.map(|origin| origin.repository.clone()),
-            manifest: origin.map(|origin| origin.manifest),
-            vouched,
+    /// Returns where each stored layer came from.
+    pub(super) fn supplies(&self) -> record::Supplies {
+        let mut supplies = record::Supplies::default();
+        if !self.progress.installed {
+            return supplies;
         }
+        for (filled, slot) in self.filled.iter().zip(&self.cache.slots) {
+            let by = match (filled.took, filled.is_pulled) {
+                (None, _) => SuppliedBy::Store,
+                (Some(_), false) => SuppliedBy::Build,
+                (Some(_), true) => SuppliedBy::Registry,
+            };
+            let pulled = self.origin_of(filled.entry).map(pulled);
+            let took = filled.took.filter(|_| clock::given().is_none());
+            let entry = filled.entry.to_string();
+            let took_ms = took.map(record::milliseconds);
+            let supply = Supply { by, entry, took_ms, pulled };
+            match slot.kind {
+                SlotKind::Upstream => supplies.template = Some(supply),
+                SlotKind::Layer => {
+                    supplies.layers.insert(filled.layer.clone(), supply);
+                }
+            }
+        }
+        supplies
     }
 
     /// Returns what the container has of the store.
@@ -322,9 +326,19 @@ impl<'a> Session<'a> {
             storage: self.cache.wanted.mode,
             entry: last.entry.to_string(),
             layer: last.layer.clone(),
-            layers: self.filled.iter().map(|filled| self.layer_record(filled)).collect(),
         })
     }
+}
+
+/// Returns what a record tells of whence an entry came.
+fn pulled(origin: &Provenance) -> record::Pulled {
+    let Provenance { repository, manifest, vouched } = origin.clone();
+    let (vouched_by, signer) = match vouched {
+        Vouched::Lock => (record::VouchedBy::Lock, None),
+        Vouched::Signature { principal } => (record::VouchedBy::Signature, Some(principal)),
+        Vouched::Nobody { .. } => (record::VouchedBy::Nobody, None),
+    };
+    record::Pulled { repository, manifest, vouched_by, signer }
 }
 
 impl Run<'_> {

@@ -58,6 +58,13 @@ impl Untrusted {
         self.told(Diagnostic::of_file(file, format!("others could have written it: {self}")))
     }
 
+    /// Returns the diagnostic of the directory in which containers are made.
+    pub(crate) fn of_lxcpath(&self, lxcpath: &Path) -> Diagnostic {
+        let message =
+            format!("others could put something into the place of its containers: {self}");
+        self.told(Diagnostic::of_file(lxcpath, message))
+    }
+
     /// Returns the diagnostic of something that is named at `at`.
     pub(crate) fn of(&self, what: &str, at: &At) -> Diagnostic {
         self.told(Diagnostic::error(at, format!("others could have written {what}: {self}")))

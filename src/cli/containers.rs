@@ -1,0 +1,318 @@
+//! `status`: the containers that this program made, and whether each is still what its role makes.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use serde::Serialize;
+
+use super::arguments::{ReportFormat, StatusArguments, ValueArguments};
+use super::load::Loaded;
+use super::request::{LockUse, Request, target, wanted};
+use super::start::InitialConfig;
+use super::{output, show, store as store_verb};
+use crate::cache::{CachePlan, DELTA, Index, SlotKind};
+use crate::diagnostic::{Report, nearest};
+use crate::execute::status;
+use crate::host::caller::Caller;
+use crate::host::trust::Trust;
+use crate::host::{files, lxcpath};
+use crate::observe::container::Container;
+use crate::plan::{EntryId, StorageMode};
+use crate::record::{Outcome, Record};
+use crate::store::{self, Entry, GcRoot, Store};
+use crate::{shell, tree};
+
+/// The exit status of findings.
+const FINDINGS: u8 = 1;
+
+/// How many reasons of a container are shown in the table.
+const MOST_REASONS: usize = 3;
+
+pub(super) fn main(arguments: &StatusArguments) -> u8 {
+    let caller = Caller::observe();
+    let found = match find(&arguments.containers, &arguments.lxcpath, &caller) {
+        Ok(found) => found,
+        Err(message) => {
+            output::error(&message, None);
+            return status::USAGE;
+        }
+    };
+    let mut judge = Judge { caller, roles: BTreeMap::new(), indexes: BTreeMap::new() };
+    let rows: Vec<Row> = found.iter().map(|container| judge.row(container)).collect();
+    let is_outdated = rows.iter().any(|row| row.state == State::Outdated);
+    let ends_with = if arguments.exit_code && is_outdated { FINDINGS } else { 0 };
+    match arguments.format {
+        ReportFormat::Json => output::printed_data(ends_with, |to| {
+            serde_json::to_writer_pretty(&mut *to, &rows)?;
+            to.write_all(b"\n")
+        }),
+        ReportFormat::Text => output::printed(ends_with, |to| {
+            table(&rows, arguments.containers.is_empty(), to)?;
+            // One that is asked for by name is shown with all that it stands on.
+            let named = if arguments.containers.is_empty() { &[][..] } else { &found[..] };
+            for record in named.iter().filter_map(|container| container.record.as_ref().ok()) {
+                writeln!(to)?;
+                show::nest(record, to)?;
+            }
+            Ok(())
+        }),
+    }
+}
+
+/// Returns the directories of containers that are known: LXC's own, those that are given, and those of
+/// containers that stand on the store.
+fn known_lxcpaths(given: &[PathBuf], caller: &Caller) -> Vec<PathBuf> {
+    let mut known = vec![lxcpath::default(caller)];
+    known.extend(given.iter().filter_map(|path| std::path::absolute(path).ok()));
+    if let Some(top) = store::directory(caller) {
+        let roots = GcRoot::all(&top).unwrap_or_default();
+        known.extend(roots.iter().map(GcRoot::lxcpath));
+    }
+    known.sort();
+    known.dedup();
+    known
+}
+
+/// Finds containers by name, or all.
+pub(super) fn find(
+    names: &[String],
+    lxcpaths: &[PathBuf],
+    caller: &Caller,
+) -> Result<Vec<Container>, String> {
+    let all = Container::all(&known_lxcpaths(lxcpaths, caller))
+        .map_err(|(path, error)| format!("`{}` cannot be read: {error}", path.display()))?;
+    if names.is_empty() {
+        return Ok(all);
+    }
+    let mut missing =
+        names.iter().filter(|name| all.iter().all(|container| container.name != **name));
+    if let Some(name) = missing.next() {
+        let near = nearest(name, all.iter().map(|container| container.name.as_str()));
+        let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+        let name = shell::word(name);
+        return Err(format!("this program has made no container `{name}` here{near}"));
+    }
+    Ok(all.into_iter().filter(|container| names.contains(&container.name)).collect())
+}
+
+/// What is shown of a container.
+#[derive(Debug, Serialize)]
+struct Row {
+    name: String,
+    path: PathBuf,
+    role: Option<String>,
+    manifest: Option<String>,
+    storage: Option<StorageMode>,
+    /// In seconds.
+    age: Option<u64>,
+    running: bool,
+    state: State,
+    /// Why it is in that state.
+    why: Vec<String>,
+    /// What it has of its own on an overlay, in bytes of disk.
+    size: Option<u64>,
+}
+
+/// Whether a container is what its role makes now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    Current,
+    Outdated,
+    Unknown,
+}
+
+impl State {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Current => "current",
+            Self::Outdated => "outdated",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// A manifest, the variables that are set, and the files that give values.
+type RoleKey = (PathBuf, Vec<String>, Vec<PathBuf>);
+
+/// Judges containers, and remembers what several of them have in common.
+struct Judge {
+    caller: Caller,
+    /// What was read of a role, by its manifest and what gives it values.
+    roles: BTreeMap<RoleKey, Result<Loaded, String>>,
+    /// What is stored, by the id map.
+    indexes: BTreeMap<String, Index>,
+}
+
+impl Judge {
+    fn row(&mut self, container: &Container) -> Row {
+        let (state, why) = match &container.record {
+            Err(error) => (State::Unknown, vec![format!("its record cannot be used: {error}")]),
+            Ok(record) => match self.changes(container, record) {
+                Err(why) => (State::Unknown, vec![why]),
+                Ok(changes) if changes.is_empty() => (State::Current, Vec::new()),
+                Ok(changes) => (State::Outdated, changes),
+            },
+        };
+        let record = container.record.as_ref().ok();
+        let age = container.made_at.and_then(|made| SystemTime::now().duration_since(made).ok());
+        let storage = record.map(Record::storage);
+        let size = files::open_directory(&container.path.join(DELTA))
+            .and_then(|delta| tree::usage(delta.as_fd()))
+            .map(|usage| usage.alone + usage.shared);
+        Row {
+            name: container.name.clone(),
+            path: container.path.clone(),
+            role: record.and_then(|record| record.manifest.description.clone()),
+            manifest: record.map(|record| record.manifest.path.clone()),
+            storage,
+            age: age.map(|age| age.as_secs()),
+            running: container.is_running,
+            state,
+            why,
+            size: size.ok().filter(|_| storage == Some(StorageMode::Overlay)),
+        }
+    }
+
+    /// Says what a new run would do otherwise.
+    ///
+    /// # Errors
+    ///
+    /// Why that cannot be told.
+    fn changes(&mut self, container: &Container, record: &Record) -> Result<Vec<String>, String> {
+        let manifest = PathBuf::from(&record.manifest.path);
+        if !manifest.exists() {
+            return Err(format!("its manifest `{}` is gone", manifest.display()));
+        }
+        let set = record.call.set.clone();
+        let vars_files: Vec<PathBuf> = record.call.vars_files.iter().map(PathBuf::from).collect();
+        let values = ValueArguments { set: set.clone(), vars_files: vars_files.clone() };
+        let role = self.roles.entry((manifest.clone(), set, vars_files));
+        let loaded = role.or_insert_with(|| {
+            let (loaded, report) = Loaded::read(&manifest, &values, &Trust::default());
+            loaded.filter(|_| !report.has_errors()).ok_or_else(|| first_of(&report))
+        });
+        let loaded = loaded.as_ref().map_err(Clone::clone)?;
+        let config = container.path.join("config");
+        let start = InitialConfig::read(Some(&config), &self.caller)?;
+        let mapped = start.mapping.mapped();
+        let args = record.call.args.iter().map(Into::into).collect();
+        let request = Request {
+            manifest,
+            values,
+            trust: Trust::default(),
+            target: target(&container.name, &container.path, mapped, args),
+            wanted: wanted(record.storage(), false),
+            ids: start.ids(&self.caller),
+            config: container.config(),
+            lock: LockUse::Ignore,
+            remote: None,
+        };
+        let prepared = request.look(loaded).map_err(|report| first_of(&report))?;
+        let now = Record::of(&prepared.plan, Outcome::default());
+        let changes = record.changes_to(&now);
+        if !changes.is_empty() {
+            return Ok(changes);
+        }
+        let (Some(cache), Some(store)) = (prepared.cache.plan(), &prepared.store) else {
+            return Ok(changes);
+        };
+        let index = self.indexes.entry(store.map().to_owned());
+        let index = index.or_insert_with(|| store.index().unwrap_or_default());
+        Ok(superseded(record, cache, index, store))
+    }
+}
+
+/// Returns the first of what is wrong.
+fn first_of(report: &Report) -> String {
+    let first = report.sorted().into_iter().map(|fault| fault.message.clone()).next();
+    let first = first.unwrap_or_else(|| "nobody knows why".to_owned());
+    format!("its role cannot be planned: {first}")
+}
+
+/// Says which of the layers that a container stands on would be another one now.
+fn superseded(record: &Record, cache: &CachePlan, index: &Index, store: &Store) -> Vec<String> {
+    let mut parent = None;
+    for (number, slot) in cache.slots.iter().enumerate() {
+        let supply = match slot.kind {
+            SlotKind::Upstream => record.upstream.supply.as_ref(),
+            SlotKind::Layer => {
+                let layers = record.layers.iter();
+                let mut own = layers.filter(|layer| layer.name == slot.layer.as_str());
+                own.next().and_then(|layer| layer.supply.as_ref())
+            }
+        };
+        let entry = supply.and_then(|supply| EntryId::parse(&supply.entry));
+        let (None, Some(entry)) = (&slot.decided_by, entry) else { break };
+        let (inputs, key) = cache.lookup(number, parent, &|_| Vec::new());
+        let label = slot.label();
+        if key != entry.key {
+            let before = Entry::read(store, entry).map(|entry| entry.document);
+            let changes = before.map(|before| inputs.changes_since(&before)).unwrap_or_default();
+            return match changes.as_slice() {
+                [] => vec![format!("{label} is defined otherwise now")],
+                changes => changes.iter().map(|change| format!("{label}: {change}")).collect(),
+            };
+        }
+        if index.entries.get(&key).is_some_and(|newest| *newest > entry.generation) {
+            let age = index.age(key).map(|age| ago(age.as_secs())).unwrap_or_default();
+            return vec![format!("{label} was rebuilt{age}")];
+        }
+        parent = Some(entry);
+    }
+    Vec::new()
+}
+
+fn ago(seconds: u64) -> String {
+    let (count, unit) = crate::cache::in_largest_unit(seconds);
+    let plural = if count == 1 { "" } else { "s" };
+    format!(" {count} {unit}{plural} ago")
+}
+
+fn table(rows: &[Row], is_short: bool, to: &mut dyn Write) -> io::Result<()> {
+    let longest = |texts: &mut dyn Iterator<Item = usize>, title: &str, most: usize| {
+        texts.max().unwrap_or_default().max(title.len()).min(most)
+    };
+    let role = |row: &Row| shell::one_line(row.role.as_deref().unwrap_or("-"));
+    let name_width = longest(&mut rows.iter().map(|row| row.name.chars().count()), "NAME", 24);
+    let role_width = longest(&mut rows.iter().map(|row| role(row).chars().count()), "ROLE", 24);
+    writeln!(
+        to,
+        "{:name_width$}  {:role_width$}  STORAGE   AGE  RUNNING      SIZE  STATE",
+        "NAME", "ROLE"
+    )?;
+    for row in rows {
+        let storage = match row.storage {
+            Some(StorageMode::Copy | StorageMode::Fill) => "copy",
+            Some(StorageMode::Overlay) => "overlay",
+            Some(StorageMode::None) => "none",
+            None => "?",
+        };
+        let age = row.age.map_or_else(|| "?".to_owned(), store_verb::age);
+        let running = if row.running { "yes" } else { "no" };
+        let size = row.size.map_or_else(|| "-".to_owned(), store_verb::bytes);
+        let role: String = role(row).chars().take(role_width).collect();
+        let name = shell::one_line(&row.name);
+        writeln!(
+            to,
+            "{name:name_width$}  {role:role_width$}  {storage:7}  {age:>4}  {running:7}  {size:>8}  {}",
+            row.state.word()
+        )?;
+        let shown = if is_short { MOST_REASONS } else { row.why.len() };
+        for why in row.why.iter().take(shown) {
+            writeln!(to, "  {}", shell::one_line(why))?;
+        }
+        if row.why.len() > shown {
+            writeln!(to, "  and {} more", row.why.len() - shown)?;
+        }
+    }
+    Ok(())
+}
+
+/// Returns a path as `show` and `status` have it.
+pub(super) fn shown_path(path: &Path) -> String {
+    shell::one_line(&path.to_string_lossy())
+}

@@ -1,0 +1,220 @@
+//! `show`: what a container was made from, or what a role is made of.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use super::arguments::{ReportFormat, ShowArguments, ValueArguments};
+use super::load::Loaded;
+use super::{containers, layer, output};
+use crate::execute::status;
+use crate::host::caller::Caller;
+use crate::host::trust::Trust;
+use crate::manifest::LayerEntry;
+use crate::observe::container::Container;
+use crate::plan::StorageMode;
+use crate::record::{FileKind, Layer, Record, SuppliedBy, Supply};
+use crate::shell;
+
+pub(super) fn main(arguments: &ShowArguments) -> u8 {
+    let what = &arguments.what;
+    if what.is_file() {
+        return role(what, arguments.format);
+    }
+    let container = if what.is_dir() {
+        std::path::absolute(what).ok().and_then(|path| Container::at(&path))
+    } else {
+        None
+    };
+    let container = match container {
+        Some(container) => container,
+        None => {
+            let names = [what.to_string_lossy().into_owned()];
+            match containers::find(&names, &arguments.lxcpath, &Caller::observe()) {
+                Ok(mut found) => found.remove(0),
+                Err(message) => {
+                    let hint = "`layered-template status` lists containers; a manifest is named by \
+                                its path";
+                    output::error(&message, Some(hint));
+                    return status::USAGE;
+                }
+            }
+        }
+    };
+    let record = match &container.record {
+        Ok(record) => record,
+        Err(error) => {
+            let path = containers::shown_path(&container.path);
+            output::error(&format!("the record of `{path}` cannot be used: {error}"), None);
+            return status::USAGE;
+        }
+    };
+    match arguments.format {
+        ReportFormat::Json => output::printed_data(0, |to| {
+            serde_json::to_writer_pretty(&mut *to, record)?;
+            to.write_all(b"\n")
+        }),
+        ReportFormat::Text => output::printed(0, |to| {
+            head(record, to)?;
+            writeln!(to)?;
+            nest(record, to)
+        }),
+    }
+}
+
+fn head(record: &Record, to: &mut dyn Write) -> io::Result<()> {
+    let role = record.manifest.description.as_deref().unwrap_or("a container");
+    writeln!(to, "{}: {}", shell::one_line(&record.name), shell::one_line(role))?;
+    let manifest = shell::one_line(&record.manifest.path);
+    writeln!(to, "  manifest {manifest}  sha256:{}", record.manifest.digest.short())?;
+    let took = record.took_ms.map(|took| format!(", in {}", seconds(took))).unwrap_or_default();
+    writeln!(to, "  made     {}{took}, by layered-template {}", record.created, record.version)?;
+    match (&record.stored, record.storage()) {
+        (Some(stored), StorageMode::Overlay) => {
+            writeln!(to, "  storage  an overlay on {}", stored.entry)?;
+        }
+        (Some(stored), _) => writeln!(to, "  storage  a copy of {}", stored.entry)?,
+        (None, _) => writeln!(to, "  storage  none: all was made in the container")?,
+    }
+    for variable in &record.variables {
+        let value = variable.value.as_ref().map(|value| format!(" = {}", shell::word(value)));
+        let origin = variable.origin.as_ref().map(|origin| format!("  ({origin})"));
+        let (value, origin) = (value.unwrap_or_default(), origin.unwrap_or_default());
+        writeln!(to, "  variable {}{value}{}", variable.name, shell::one_line(&origin))?;
+    }
+    Ok(())
+}
+
+/// Writes the layers of a container as the nest that they were made in, the outermost first.
+pub(super) fn nest(record: &Record, to: &mut dyn Write) -> io::Result<()> {
+    let layers: Vec<&Layer> = record.layers.iter().rev().collect();
+    let bars = |depth: usize| "| ".repeat(depth);
+    for (depth, layer) in layers.iter().enumerate() {
+        let supply = supply(layer.supply.as_ref());
+        writeln!(
+            to,
+            "{}layer    {}{supply}  ({})",
+            bars(depth),
+            layer.name,
+            shell::one_line(&layer.at)
+        )?;
+    }
+    let bar = bars(layers.len());
+    let upstream = &record.upstream;
+    let template = shell::one_line(&upstream.template);
+    writeln!(to, "{bar}template {template}{}", self::supply(upstream.supply.as_ref()))?;
+    if let Some(digest) = upstream.digest {
+        let pinned = if upstream.pinned { ", as pinned" } else { "" };
+        writeln!(to, "{bar}         sha256:{}{pinned}", digest.short())?;
+    }
+    if !upstream.args.is_empty() {
+        writeln!(to, "{bar}         {}", shell::command(&upstream.args))?;
+    }
+    for (depth, layer) in layers.iter().enumerate().rev() {
+        let bar = bars(depth + 1);
+        for line in &layer.config {
+            writeln!(to, "{bar}config   {}", shell::one_line(line))?;
+        }
+        for file in &layer.files {
+            let kind = match file.kind {
+                FileKind::File => "file",
+                FileKind::Directory => "dir",
+                FileKind::Symlink => "link",
+                FileKind::Remove => "remove",
+            };
+            let path = shell::word(&file.path);
+            let mode = file.mode.iter().map(|mode| format!(" {mode}"));
+            let owner = file.owner.iter().map(|owner| format!(" {owner}"));
+            let digest = file.digest.iter().map(|digest| format!(" sha256:{}", digest.short()));
+            let target = file.target.iter().map(|target| format!(" -> {}", shell::word(target)));
+            let more: String = mode.chain(owner).chain(digest).chain(target).collect();
+            writeln!(to, "{bar}{kind:8} {path}{more}")?;
+        }
+        for step in &layer.steps {
+            let (phase, at) = (&step.phase, shell::one_line(&step.at));
+            writeln!(to, "{bar}{phase:8} sha256:{}  ({at})", step.digest.short())?;
+        }
+    }
+    Ok(())
+}
+
+fn supply(supply: Option<&Supply>) -> String {
+    match supply {
+        None => String::new(),
+        Some(Supply { by: SuppliedBy::Store, .. }) => "  [from the store]".to_owned(),
+        Some(Supply { by, took_ms, .. }) => {
+            let took = took_ms.map(|took| format!(" in {}", seconds(took))).unwrap_or_default();
+            let verb = if *by == SuppliedBy::Registry { "pulled" } else { "built" };
+            format!("  [{verb}{took}]")
+        }
+    }
+}
+
+fn seconds(milliseconds: u64) -> String {
+    format!("{}.{} s", milliseconds / 1000, milliseconds % 1000 / 100)
+}
+
+/// Shows what a role is made of. It need not have all that it needs to be run.
+fn role(manifest: &Path, format: ReportFormat) -> u8 {
+    let (loaded, report) = Loaded::read(manifest, &ValueArguments::default(), &Trust::default());
+    let Some(loaded) = loaded else { return output::refused(&report) };
+    output::diagnostics(&report);
+    let levels = loaded.levels();
+    let description = levels.iter().rev().find_map(|level| level.manifest.description.as_deref());
+    let variables = || levels.iter().rev().flat_map(|level| &level.manifest.variables);
+    let layers = || levels.iter().rev().flat_map(|level| level.manifest.layers.iter().rev());
+    let template = levels.iter().flat_map(|level| &level.manifest.layers).find_map(|entry| {
+        let LayerEntry::Own(layer) = entry else { return None };
+        layer.upstream.as_ref().map(|upstream| upstream.template.name())
+    });
+    let bases: Vec<_> =
+        levels.iter().rev().skip(1).map(|level| level.manifest.source.path.clone()).collect();
+    if format == ReportFormat::Json {
+        let document = serde_json::json!({
+            "manifest": manifest.to_string_lossy(),
+            "description": description,
+            "extends": bases.iter().map(|path| path.to_string_lossy()).collect::<Vec<_>>(),
+            "template": template,
+            "variables": variables().map(layer::to_json).collect::<Vec<_>>(),
+            "layers": layers().map(|entry| serde_json::json!({
+                "name": entry.name(),
+                "use": used(entry),
+                "at": entry.at(),
+            })).collect::<Vec<_>>(),
+        });
+        return output::printed_data(0, |to| {
+            serde_json::to_writer_pretty(&mut *to, &document)?;
+            to.write_all(b"\n")
+        });
+    }
+    output::printed(0, |to| {
+        let path = containers::shown_path(manifest);
+        writeln!(to, "{path}: {}", shell::one_line(description.unwrap_or("a container")))?;
+        for base in &bases {
+            writeln!(to, "  extends {}", containers::shown_path(base))?;
+        }
+        if variables().next().is_some() {
+            writeln!(to, "\nIts variables:")?;
+            for variable in variables() {
+                to.write_all(layer::described(variable).as_bytes())?;
+            }
+        }
+        writeln!(to, "\nIts layers, the outermost first:")?;
+        for entry in layers() {
+            let of = used(entry).map(|name| format!("  (use = \"{name}\")")).unwrap_or_default();
+            writeln!(to, "  {}{of}", entry.name())?;
+        }
+        match template {
+            Some(template) => writeln!(to, "\nIts template: {}", shell::one_line(&template)),
+            None => Ok(()),
+        }
+    })
+}
+
+fn used(entry: &LayerEntry) -> Option<&str> {
+    match entry {
+        LayerEntry::Own(_) => None,
+        LayerEntry::Use(used) => {
+            Some(used.used.as_str()).filter(|name| *name != used.name.as_str())
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! The containers of this host that this program made.
+
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use crate::host::files;
+use crate::lxc;
+use crate::record::{self, Record};
+
+/// The largest record, in bytes.
+const LARGEST: usize = 256 << 20;
+
+/// A container that has a record.
+#[derive(Debug)]
+pub(crate) struct Container {
+    /// Its name.
+    pub name: String,
+    /// Its directory.
+    pub path: PathBuf,
+    /// What made it, or why that cannot be read.
+    pub record: io::Result<Record>,
+    /// When that was written.
+    pub made_at: Option<SystemTime>,
+    /// Whether it runs.
+    pub is_running: bool,
+}
+
+impl Container {
+    /// Finds those in directories of containers, by name. A directory that is not there has none.
+    ///
+    /// # Errors
+    ///
+    /// Where a directory cannot be read: its path, and why.
+    pub(crate) fn all(lxcpaths: &[PathBuf]) -> Result<Vec<Self>, (PathBuf, io::Error)> {
+        let sockets = fs::read("/proc/net/unix").unwrap_or_default();
+        let mut containers = Vec::new();
+        for lxcpath in lxcpaths {
+            let listed = match fs::read_dir(lxcpath) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                listed => listed.map_err(|error| (lxcpath.clone(), error))?,
+            };
+            for entry in listed.flatten() {
+                containers.extend(Self::read(&entry.path(), &sockets));
+            }
+        }
+        containers.sort_by(|a, b| (&a.name, &a.path).cmp(&(&b.name, &b.path)));
+        Ok(containers)
+    }
+
+    /// Reads the container that is in a directory, if this program made one there.
+    pub(crate) fn at(path: &Path) -> Option<Self> {
+        Self::read(path, &fs::read("/proc/net/unix").unwrap_or_default())
+    }
+
+    fn read(path: &Path, sockets: &[u8]) -> Option<Self> {
+        let file = path.join(record::NAME);
+        let made_at = match fs::symlink_metadata(&file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            // Who may not look at the directory has no container there.
+            Err(_) => return None,
+            Ok(metadata) => metadata.modified().ok(),
+        };
+        let record = files::read_regular(&file, LARGEST).and_then(|text| Record::parse(&text));
+        let name = path.file_name()?.to_string_lossy().into_owned();
+        let is_running = is_running(path, sockets);
+        Some(Self { name, path: path.to_path_buf(), record, made_at, is_running })
+    }
+
+    /// Returns its config; nothing, where it cannot be read.
+    pub(crate) fn config(&self) -> Vec<u8> {
+        files::read_regular(&self.path.join("config"), lxc::config::LARGEST).unwrap_or_default()
+    }
+}
+
+/// Tells whether a container has its command socket: LXC's monitor of one that runs does.
+fn is_running(path: &Path, sockets: &[u8]) -> bool {
+    let socket = [b"@", path.as_os_str().as_bytes(), b"/command\n"].concat();
+    memchr::memmem::find(sockets, &socket).is_some()
+}

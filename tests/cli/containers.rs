@@ -1,0 +1,241 @@
+//! `status` and `show`: what runs here, and what it was made from.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::requirement::root;
+use crate::sandbox::{NAME, Ran, Sandbox};
+
+const ROLE: &str = "manifest = 1
+description = \"Front end\"
+[vars]
+port = { default = 80, description = \"Where it listens\" }
+token = { secret = true, env = \"TOKEN\" }
+
+[[layer]]
+name = \"os\"
+template = \"fake\"
+
+[[layer]]
+name = \"app\"
+store = true
+post = \"echo more >>$LXC_ROOTFS/etc/app\"
+[layer.config]
+lxc.start.auto = 1
+[[layer.file]]
+path = \"/etc/app\"
+content = \"port = {{ port }}\"
+[[layer.file]]
+path = \"/etc/site\"
+source = \"site\"
+";
+
+fn role() -> Sandbox {
+    Sandbox::new().env("TOKEN", "hunter2").file("site", "one\n").manifest(ROLE)
+}
+
+fn status(sandbox: &Sandbox, words: &[&str]) -> Ran {
+    let lxcpath = sandbox.path("lxc");
+    sandbox.run([&["status", "-P", lxcpath.to_str().unwrap()], words].concat())
+}
+
+/// Returns the state of the container, and the reasons.
+#[track_caller]
+fn state(sandbox: &Sandbox) -> (String, Vec<String>) {
+    let ran = status(sandbox, &["--format=json"]);
+    ran.exits(0);
+    let rows: Value = serde_json::from_str(&ran.stdout()).unwrap();
+    let row = rows.as_array().unwrap().iter().find(|row| row["name"] == NAME).expect("a row");
+    let why = row["why"].as_array().unwrap().iter().map(|why| why.as_str().unwrap().to_owned());
+    (row["state"].as_str().unwrap().to_owned(), why.collect())
+}
+
+const STORAGES: [&str; 3] = ["copy", "overlay", "none"];
+
+fn each_storage(judge: impl Fn(&Sandbox, &str)) {
+    for storage in STORAGES {
+        if storage == "overlay" && !root() {
+            continue;
+        }
+        let sandbox = role();
+        let words = [format!("--storage={storage}"), "--set=port=81".to_owned()];
+        sandbox.create(words).exits(0);
+        judge(&sandbox, storage);
+    }
+}
+
+#[test]
+fn a_container_is_current_until_its_role_changes() {
+    each_storage(|sandbox, storage| {
+        assert_eq!(state(sandbox), ("current".to_owned(), Vec::new()), "{storage}");
+        let table = status(sandbox, &[]);
+        let table = table.exits(0).stdout();
+        let row = table.lines().find(|line| line.starts_with("web1 ")).unwrap();
+        assert!(row.contains(&format!("Front end  {storage}")), "{table}");
+        assert!(row.ends_with("  current"), "{table}");
+        assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
+        fs::write(sandbox.role().join("site"), "two\n").unwrap();
+        let (now, why) = state(sandbox);
+        assert_eq!((now.as_str(), why.len()), ("outdated", 1), "{storage}: {why:?}");
+        assert!(why[0].starts_with("layer app: /etc/site: digest "), "{why:?}");
+        status(sandbox, &["--exit-code"]).exits(1).shows("outdated\n  layer app: /etc/site: ");
+        status(sandbox, &[]).exits(0);
+        fs::write(sandbox.role().join("site"), "one\n").unwrap();
+        assert_eq!(state(sandbox).0, "current");
+        status(sandbox, &["--exit-code"]).exits(0);
+    });
+}
+
+/// What is done to a role, and what is said of it.
+type Change<'a> = (&'a dyn Fn(&Sandbox), &'a str);
+
+#[test]
+fn whatever_has_changed_of_a_role_is_named() {
+    let template = |s: &Sandbox| {
+        let path = s.path("templates/lxc-fake");
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text + "# more\n").unwrap();
+    };
+    let edit = |from: &'static str, to: &'static str| {
+        move |s: &Sandbox| {
+            let text = ROLE.replace(from, to);
+            assert_ne!(text, ROLE);
+            fs::write(s.role().join("m.toml"), text).unwrap();
+        }
+    };
+    let changes: [Change<'_>; 7] = [
+        (&template, "template of layer os: digest "),
+        (&edit("more >>", "less >>"), "layer app: post 1: digest "),
+        (
+            &edit("lxc.start.auto = 1", "lxc.start.auto = 0"),
+            "layer app: config lxc.start.auto = 0 is new",
+        ),
+        (&edit("path = \"/etc/site\"", "path = \"/etc/s\""), "layer app: /etc/s is new"),
+        (&edit("port = {{ port }}", "{{ port }}"), "layer app: /etc/app: digest "),
+        (&edit("name = \"app\"", "name = \"apps\""), "layer apps is new"),
+        (
+            &edit("template = \"fake\"", "template = \"fake\"\nargs = [\"-x\"]"),
+            "template of layer os: arguments ",
+        ),
+    ];
+    each_storage(|sandbox, storage| {
+        for (change, said) in changes {
+            let before = fs::read_to_string(sandbox.path("templates/lxc-fake")).unwrap();
+            change(sandbox);
+            let (state, why) = state(sandbox);
+            assert_eq!(state, "outdated", "{storage}: {said}");
+            assert!(why.iter().any(|line| line.starts_with(said)), "{storage}: {said}: {why:?}");
+            fs::write(sandbox.role().join("m.toml"), ROLE).unwrap();
+            fs::write(sandbox.path("templates/lxc-fake"), before).unwrap();
+        }
+        assert_eq!(state(sandbox).0, "current", "{storage}");
+    });
+}
+
+#[test]
+fn a_layer_that_was_rebuilt_is_told_of() {
+    each_storage(|sandbox, storage| {
+        sandbox.run(["build", "m.toml", "--rebuild", "--set=port=81"]).exits(0);
+        let (state, why) = state(sandbox);
+        if storage == "none" {
+            assert_eq!(state, "current");
+            return;
+        }
+        assert_eq!(state, "outdated", "{storage}");
+        assert!(why[0].starts_with("template of layer `os` was rebuilt "), "{why:?}");
+    });
+}
+
+#[test]
+fn a_role_that_cannot_be_planned_is_unknown_and_says_why() {
+    let sandbox = role();
+    sandbox.create(["--set=port=81"]).exits(0);
+    fs::write(sandbox.role().join("m.toml"), "manifest = 1\nx").unwrap();
+    let (now, why) = state(&sandbox);
+    assert_eq!(now, "unknown");
+    assert!(why[0].starts_with("its role cannot be planned: "), "{why:?}");
+    fs::remove_file(sandbox.role().join("m.toml")).unwrap();
+    let (now, why) = state(&sandbox);
+    assert_eq!(now, "unknown");
+    assert!(why[0].starts_with("its manifest `") && why[0].ends_with("` is gone"), "{why:?}");
+    for record in ["", "{}", "{\"record\": 999}"] {
+        fs::write(sandbox.container().join("layered-template.json"), record).unwrap();
+        let (now, why) = state(&sandbox);
+        assert_eq!(now, "unknown");
+        assert!(why[0].starts_with("its record cannot be used: "), "{why:?}");
+    }
+}
+
+#[test]
+fn a_container_that_is_not_there_is_no_container() {
+    let sandbox = role();
+    status(&sandbox, &[]).exits(0);
+    sandbox.create(["--set=port=81"]).exits(0);
+    fs::create_dir_all(sandbox.path("lxc/other")).unwrap();
+    let rows = status(&sandbox, &["--format=json"]).stdout();
+    let rows: Value = serde_json::from_str(&rows).unwrap();
+    assert!(rows.as_array().unwrap().iter().all(|row| row["name"] != "other"));
+    status(&sandbox, &["web2"]).exits(2).mentions("did you mean `web1`?");
+}
+
+#[test]
+fn a_container_shows_what_it_was_made_from() {
+    each_storage(|sandbox, storage| {
+        let lxcpath = sandbox.path("lxc");
+        let words = ["show", "web1", "-P", lxcpath.to_str().unwrap()];
+        let text = sandbox.run(words).exits(0).stdout();
+        let storage = match storage {
+            "copy" => "  storage  a copy of ",
+            "overlay" => "  storage  an overlay on ",
+            _ => "  storage  none: ",
+        };
+        for part in [
+            "web1: Front end\n",
+            storage,
+            "  variable port = 81  (--set)\n",
+            "\nlayer    app",
+            "\n| layer    os",
+            "\n| | template fake",
+            "\n| config   lxc.start.auto = 1\n",
+            "\n| file     /etc/app 0644 ",
+            "\n| post     sha256:",
+        ] {
+            assert!(text.contains(part), "{part} is not in\n{text}");
+        }
+        assert!(!text.contains("hunter2"));
+        let by_path = sandbox.run(["show".as_ref(), sandbox.container().as_os_str()]);
+        assert_eq!(by_path.stdout(), text);
+        let json = sandbox.run([&words[..], &["--format=json"]].concat());
+        let json: Value = serde_json::from_str(&json.exits(0).stdout()).unwrap();
+        assert_eq!(json["call"]["set"][0], "port=81");
+        assert_eq!(json["record"], 3);
+    });
+}
+
+#[test]
+fn a_role_shows_what_it_is_made_of() {
+    let sandbox =
+        role().file("base.toml", ROLE).file("m.toml", "manifest = 1\nextends = \"base.toml\"\n");
+    sandbox.run(["show", "m.toml"]).exits(0).prints(
+        "m.toml: Front end
+  extends base.toml
+
+Its variables:
+  port = 80
+      Where it listens
+  token  (a secret: environment variable TOKEN)
+
+Its layers, the outermost first:
+  app
+  os
+
+Its template: fake
+",
+    );
+    let json = sandbox.run(["show", "m.toml", "--format=json"]);
+    let json: Value = serde_json::from_str(&json.exits(0).stdout()).unwrap();
+    assert_eq!(json["variables"][0]["default"], "80");
+    assert_eq!(json["layers"][0]["name"], "app");
+    sandbox.run(["show", "nowhere"]).exits(2).mentions("no container `nowhere`");
+}
