@@ -20,6 +20,8 @@ mod output;
 mod plan;
 mod prepare;
 mod progress;
+mod push;
+mod remote;
 mod report;
 mod request;
 mod run;
@@ -84,6 +86,8 @@ pub fn main() -> ExitCode {
         Verb::Validate(arguments) => validate::main(&arguments),
         Verb::Create(arguments) => create::main(arguments),
         Verb::Build(arguments) => build::main(&arguments),
+        Verb::Pull(arguments) => build::pull(&arguments),
+        Verb::Push(arguments) => push::main(&arguments),
         Verb::Lock(arguments) => lock::main(&arguments),
         Verb::Shell(arguments) => shell::main(&arguments),
         Verb::Status(arguments) => containers::main(&arguments),

@@ -46,6 +46,7 @@ use crate::host::{child, clock, files, lxcpath, mounts};
 use crate::manifest::{LayerName, Phase};
 use crate::plan::{Act, Inner, Layer, Plan, Step};
 use crate::record::{self, Outcome, Record};
+use crate::registry::Remote;
 use crate::tree;
 
 /// What a run works with besides its plan.
@@ -63,6 +64,8 @@ pub(crate) struct RunContext<'a> {
     pub keep_failed: bool,
     /// Whether steps have the host's network where nothing keeps them from its containers.
     pub allow_untrusted: bool,
+    /// What layers are pulled from that are not stored.
+    pub remote: Option<&'a Remote>,
 }
 
 /// Runs a plan to its end, and writes the record; where only the store is filled, what is there by now.

@@ -2,10 +2,11 @@
 //!
 //! An image of a role is its stored layers, from the template's on: [`Image`]. What each carries is found by
 //! the listings that the store has of it and of the one below, so that nothing unchanged is read. Nothing
-//! that makes a container itself is in a stored tree, and its placeholder name is written as a neutral
-//! one.
+//! that makes a container itself is in a stored tree. Its placeholder name stays in the layers; a small
+//! last one lays a neutral name over it.
 
 mod archive;
+mod blob;
 mod digested;
 mod directory;
 mod gzip;
@@ -22,7 +23,8 @@ mod target;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use image::Image;
+pub(crate) use image::{Image, Warnings};
+pub(crate) use oci_config::{LAYER, LayerBlob};
 pub(crate) use output::Output;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use tar::{Kind, Member, write_end, write_header, write_padding};

@@ -6,7 +6,7 @@
 //!
 //! - **pure**: [`manifest`], [`chain`], [`lxc`], [`plan`], [`cache`], [`lock`], [`record`] turn text and observed facts
 //!   into values and touch nothing;
-//! - **effects**: [`host`], [`observe`], [`tree`], [`store`] and [`execute`] read and change the system;
+//! - **effects**: [`host`], [`observe`], [`tree`], [`store`], [`registry`] and [`execute`] read and change the system;
 //! - **skin**: [`cli`] reads the command line and talks to people.
 //!
 //! [`source`], [`digest`], [`diagnostic`], [`shell`] and [`layers`] are what all others are built on.
@@ -29,6 +29,7 @@ pub mod manifest;
 pub mod observe;
 pub mod plan;
 pub(crate) mod record;
+mod registry;
 #[cfg(test)]
 mod schema;
 pub(crate) mod shell;

@@ -79,6 +79,9 @@ pub(crate) struct LockedLayer {
     /// The digest of what that holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<Digest>,
+    /// The digest of all that a registry tells of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub document: Option<Digest>,
     /// What its template makes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<LockedSlot>,
@@ -97,6 +100,9 @@ pub(crate) struct LockedSlot {
     /// The digest of what it holds: of the layer in an OCI image, uncompressed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<Digest>,
+    /// The digest of all that a registry tells of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub document: Option<Digest>,
 }
 
 impl Lock {
@@ -150,10 +156,10 @@ impl Lock {
     /// Returns what it says of a slot.
     pub(crate) fn slot(&self, slot: &Slot) -> Option<LockedSlot> {
         let layer = self.layers.get(slot.layer.as_str())?;
-        let LockedLayer { key, entry, content, template } = *layer;
+        let LockedLayer { key, entry, content, document, template } = *layer;
         match slot.kind {
             SlotKind::Upstream => template,
-            SlotKind::Layer => Some(LockedSlot { key, entry, content }),
+            SlotKind::Layer => Some(LockedSlot { key, entry, content, document }),
         }
     }
 
@@ -163,8 +169,9 @@ impl Lock {
         match slot.kind {
             SlotKind::Upstream => layer.template = Some(locked),
             SlotKind::Layer => {
-                let LockedSlot { key, entry, content } = locked;
-                *layer = LockedLayer { key, entry, content, template: layer.template };
+                let LockedSlot { key, entry, content, document } = locked;
+                let template = layer.template;
+                *layer = LockedLayer { key, entry, content, document, template };
             }
         }
     }
@@ -194,9 +201,9 @@ mod tests {
         lock.manifests.insert("../base \"x\".toml".into(), digest("b"));
         lock.urls.insert("https://example.org/a b?c=[d]".into(), digest("u"));
         let (key, entry, content) = (Some(digest("k")), entry("k"), Some(digest("c")));
-        let template = LockedSlot { key: Some(digest("t")), entry: None, content: None };
-        lock.layers
-            .insert("os.1".into(), LockedLayer { key, entry, content, template: Some(template) });
+        let template = LockedSlot { key: Some(digest("t")), ..LockedSlot::default() };
+        let (document, template) = (Some(digest("d")), Some(template));
+        lock.layers.insert("os.1".into(), LockedLayer { key, entry, content, document, template });
         lock
     }
 

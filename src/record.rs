@@ -118,6 +118,37 @@ pub(crate) struct Supply {
     /// `SOURCE_DATE_EPOCH` stands in for time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub took_ms: Option<u64>,
+    /// Whence it came, where another host has made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pulled: Option<Pulled>,
+}
+
+/// Whence a layer came that another host has made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Pulled {
+    /// The registry, and the repository of it.
+    pub repository: String,
+    /// The digest of its manifest there.
+    pub manifest: Digest,
+    /// What vouched for it.
+    pub vouched_by: VouchedBy,
+    /// Who has signed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signer: Option<String>,
+}
+
+/// What vouched for a layer that another host has made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum VouchedBy {
+    /// The role's lock.
+    Lock,
+    /// A signature.
+    Signature,
+    /// Nothing: `--allow-untrusted` let it in.
+    Nobody,
 }
 
 /// How a run came to a layer.
@@ -129,6 +160,8 @@ pub(crate) enum SuppliedBy {
     Store,
     /// The run built it.
     Build,
+    /// The run pulled it.
+    Registry,
 }
 
 /// What a run has of the layer store: how it came to each layer.

@@ -12,12 +12,14 @@
 //!     roles/<role>       the entries that its runs have come to
 //!     refused/<key>      what was built once and cannot be stored, and why
 //!     readings/<stamp>   digests of files that need not be read again
+//!     blobs/             compressed archives of layers, for images
 //!     locks/<key>        held by whoever makes the key
 //!   roots/               0700, the caller's: a link to the config of each container on a tree
 //! ```
 //!
 //! An entry is complete or absent: its tree is on the disk before its document is.
 
+mod blob;
 mod build;
 mod commit;
 mod entry;
@@ -32,6 +34,7 @@ mod memory;
 mod moved;
 mod paths;
 mod pin;
+mod portable;
 mod referrers;
 mod refused;
 mod retention;
@@ -45,6 +48,7 @@ mod verify;
 mod work;
 mod write;
 
+pub(crate) use blob::Blob;
 pub(crate) use build::{Build, BuildOn, Setting};
 pub(crate) use commit::{About, Committed, shown};
 pub(crate) use entry::{Entry, Made};
@@ -55,6 +59,7 @@ pub(crate) use layout::{
     owner, stored_marks,
 };
 pub(crate) use pin::{Pin, Pinned};
+pub(crate) use portable::Portable;
 pub(crate) use referrers::Referrers;
 pub(crate) use retention::Retention;
 pub(crate) use stage::Overlay;

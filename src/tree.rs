@@ -49,7 +49,7 @@ pub(crate) use interrupt::Interrupt;
 pub(crate) use listing::seal;
 pub(crate) use listing::{
     Baseline, Difference, Drift, LONGEST_HIDDEN, LONGEST_TEXT, Listed, ListedFile, ListedKind,
-    Listing, Made, Occurrence, OccurrenceKind, Search, Step, WHITEOUT, drift, steps,
+    Listing, Made, Occurrence, OccurrenceKind, Search, Step, WHITEOUT, drift, steps, steps_of,
 };
 pub(crate) use marks::{Form, Marks};
 pub(crate) use merge::{Changes, merge};

@@ -5,10 +5,10 @@
 //! - ground (`digest`, `diagnostic`, `layers`, `shell`, `source`): uses nothing but ground;
 //! - pure (`lxc`, `manifest`, `chain`, `plan`, `cache`, `lock`, `record`, in this order): uses ground and the pure
 //!   modules before it, and touches nothing: no file, process, environment, clock or system call;
-//! - effects (`host`, `observe`, `tree`, `store`, `export`, `execute`): `host` is what the system offers, and knows
+//! - effects (`host`, `observe`, `tree`, `store`, `export`, `registry`, `execute`): `host` is what the system offers, and knows
 //!   no plan; `observe` looks at it for the pure modules; `tree` knows complete trees of files and no
-//!   store; `store` uses those two, `export` writes what is stored in other forms, `execute` uses all but
-//!   that and `cli`;
+//!   store; `store` uses those two, `export` writes what is stored in other forms, `registry` brings those to other
+//!   hosts, `execute` uses all but `export` and `cli`;
 //! - skin (`cli`): uses everything. It alone knows of a run that is only looked at: a plan is shown
 //!   or executed, and nothing below the command line is told which.
 //!
@@ -21,7 +21,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module, and those that it may use.
-const MAY_USE: [(&str, &str); 22] = [
+const MAY_USE: [(&str, &str); 23] = [
     ("layers", ""),
     ("shell", ""),
     ("digest", ""),
@@ -39,14 +39,15 @@ const MAY_USE: [(&str, &str); 22] = [
     ("tree", "shell digest host"),
     ("store", "shell digest lxc plan cache record host tree"),
     ("export", "shell digest lxc plan cache host tree store"),
+    ("registry", "shell digest plan cache host tree store export"),
     (
         "execute",
-        "shell digest source diagnostic lxc manifest chain plan cache record host observe tree store",
+        "shell digest source diagnostic lxc manifest chain plan cache record host observe tree store registry",
     ),
     (
         "cli",
         "layers shell digest source diagnostic lxc manifest chain plan cache lock record host observe tree \
-         store execute export",
+         store execute export registry",
     ),
     ("fuzz", "digest source diagnostic lxc manifest chain plan tree store export"),
     ("lib", ""),
@@ -54,8 +55,8 @@ const MAY_USE: [(&str, &str); 22] = [
 ];
 
 /// The modules that may touch the system.
-const EFFECTS: [&str; 9] =
-    ["host", "observe", "tree", "store", "export", "execute", "cli", "main", "lib"];
+const EFFECTS: [&str; 10] =
+    ["host", "observe", "tree", "store", "export", "registry", "execute", "cli", "main", "lib"];
 
 /// What touches the system.
 const TOUCHES: [&str; 25] = [

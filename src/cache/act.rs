@@ -6,6 +6,7 @@ use serde::{Serialize, Serializer};
 
 use super::keys::KeyMaker;
 use super::names::Names;
+use super::offer::Vouched;
 use crate::digest::Digest;
 use crate::manifest::LayerName;
 use crate::plan::{EntryId, StorageMode};
@@ -49,6 +50,28 @@ pub enum CacheAct {
         /// The entry.
         #[cfg_attr(test, schemars(with = "String"))]
         entry: EntryId,
+    },
+    /// An entry that the store lacks is had from a registry.
+    Pull {
+        /// What it is of.
+        what: String,
+        /// Its slot.
+        #[serde(skip)]
+        slot: usize,
+        /// The entry.
+        #[cfg_attr(test, schemars(with = "String"))]
+        entry: EntryId,
+        /// How many bytes are fetched.
+        size: u64,
+        /// Where it is.
+        repository: String,
+        /// Who vouches for it.
+        vouched: Vouched,
+    },
+    /// The run ends with a failure: nobody vouches for what a registry has.
+    Distrust {
+        /// Why.
+        why: String,
     },
     /// Something is built in a place of its own, and stored.
     Build {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::key::KeyInputs;
 use super::keys::KeyMaker;
+use super::offer::{Answer, Offer, Provenance};
 use super::plan::{Slot, SlotKind, Wanted};
 use crate::digest::Digest;
 use crate::lxc::given;
@@ -36,6 +37,8 @@ pub struct Index {
     pub refused: BTreeMap<Digest, Refusal>,
     /// Entries that cannot be used.
     pub faults: BTreeMap<EntryId, BadEntry>,
+    /// What a registry says to keys that are not stored, where it was asked.
+    pub offers: BTreeMap<Digest, Answer>,
     /// Entries that were looked at.
     pub looked_at: BTreeMap<EntryId, StoredEntry>,
 }
@@ -86,6 +89,8 @@ pub struct StoredEntry {
     pub record: Option<serde_json::Value>,
     /// What is made for each container.
     pub makers: Vec<KeyMaker>,
+    /// Whence it came, where that is another host.
+    pub origin: Option<Provenance>,
 }
 
 impl Index {
@@ -104,10 +109,46 @@ impl Index {
         (is_fresh && !self.faults.contains_key(&entry)).then_some(entry)
     }
 
+    /// Notes that an entry is stored, and can be used.
+    pub(crate) fn store(&mut self, entry: EntryId) {
+        self.faults.remove(&entry);
+        let EntryId { key, generation } = entry;
+        match self.entries.insert(key, generation) {
+            Some(other) if other > generation => {
+                self.entries.insert(key, other);
+                self.older.insert(entry);
+            }
+            Some(other) if other < generation => {
+                self.older.insert(EntryId { key, generation: other });
+            }
+            _ => {}
+        }
+    }
+
     /// Tells whether this very entry is stored and can be used.
     pub fn has(&self, entry: EntryId) -> bool {
         let is_stored = self.newest(entry.key) == Some(entry) || self.older.contains(&entry);
         is_stored && !self.faults.contains_key(&entry)
+    }
+
+    /// Returns what a registry has of a key, unless it is too old, as for [`Self::find`].
+    pub(super) fn offer(
+        &self,
+        key: Digest,
+        refresh: Option<Duration>,
+        since: Option<u64>,
+    ) -> Option<&Offer> {
+        let Some(Answer::Offered(offer)) = self.offers.get(&key) else { return None };
+        let generation = offer.entry.generation;
+        let age = self.now.checked_sub(generation).map(Span::from_millis);
+        let is_old = since.is_some_and(|since| generation < since)
+            || refresh.is_some_and(|limit| age.is_none_or(|age| age > Span::from(limit)));
+        (!is_old).then_some(offer)
+    }
+
+    /// Returns the newest generation of a key.
+    pub(crate) fn newest_generation(&self, key: Digest) -> Option<u64> {
+        self.entries.get(&key).copied()
     }
 
     /// Returns why something was refused, unless that is too long ago to be true still, as for

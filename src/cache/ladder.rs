@@ -7,7 +7,8 @@ use super::config::{lower, no_overlay, on_overlay};
 use super::index::Index;
 use super::key::KeyInputs;
 use super::names::Names;
-use super::plan::{Cache, CachePlan, Handed, SlotKind, label};
+use super::offer::{Answer, Offer, Vouched};
+use super::plan::{Cache, CachePlan, Handed, Pulling, SlotKind, label};
 use crate::digest::Digest;
 use crate::manifest::LayerName;
 use crate::plan::{Act, EntryId, Layer, Plan, StorageMode};
@@ -19,6 +20,9 @@ use crate::plan::{Act, EntryId, Layer, Plan, StorageMode};
 pub struct Ladder {
     /// The acts.
     pub acts: Vec<Planned>,
+    /// The key that a registry has to be asked for before more is known.
+    #[serde(skip)]
+    pub unasked: Option<Digest>,
 }
 
 /// What acts are made of, besides the plans.
@@ -74,7 +78,7 @@ impl Ladder {
     pub fn of(plan: &Plan, cache: &Cache, context: &LadderContext<'_>) -> Self {
         let mut layers: Vec<_> = plan.layers().collect();
         layers.reverse();
-        let mut acts = Vec::new();
+        let (mut acts, mut unasked) = (Vec::new(), None);
         match cache {
             Cache::Off => made_in_container(&layers, &mut acts),
             Cache::Unusable { wanted, why } => {
@@ -95,18 +99,27 @@ impl Ladder {
                     end,
                     why,
                     unknown: None,
+                    unasked: None,
                     acts: Vec::new(),
                 };
                 maker.make();
-                acts = maker.acts;
+                (acts, unasked) = (maker.acts, maker.unasked);
             }
         }
         // That is the end of the run.
-        let ends = |planned: &Planned| matches!(planned.act, CacheAct::Refuse { .. });
+        let ends = |planned: &Planned| {
+            matches!(planned.act, CacheAct::Refuse { .. } | CacheAct::Distrust { .. })
+        };
         if let Some(end) = acts.iter().position(ends) {
             acts.truncate(end + 1);
         }
-        Self { acts }
+        Self { acts, unasked }
+    }
+
+    /// Tells whether the run ends since nobody vouches for what a registry has.
+    pub fn distrusts(&self) -> bool {
+        let last = self.acts.last();
+        last.is_some_and(|planned| matches!(planned.act, CacheAct::Distrust { .. }))
     }
 
     /// Returns the first slot that has to be built and of which the index does not know yet what defined
@@ -163,6 +176,8 @@ struct Maker<'a> {
     why: Option<String>,
     /// The first thing whose entry is not known before the run, which makes all outside it unknown.
     unknown: Option<Unknown>,
+    /// The first key that the registry is to be asked for.
+    unasked: Option<Digest>,
     acts: Vec<Planned>,
 }
 
@@ -227,17 +242,24 @@ impl Maker<'_> {
             }
             let (index, since) = (self.context.index, self.cache.wanted.since);
             if let Some(pin) = self.cache.pins.get(self.progress.done).copied().flatten() {
-                if !index.has(pin) {
-                    let (what, name) = (slot.label(), pin.name());
-                    let why = format!("{what} is locked to {name}, which is not stored here");
-                    self.push(CacheAct::Refuse { why });
+                if index.has(pin.entry) {
+                    self.take_entry(pin.entry);
+                } else if !self.pull_pinned(pin.entry) {
                     return;
                 }
-                self.take_entry(pin);
                 continue;
             }
             let (_, key) = self.lookup();
             let Some(entry) = index.find(key, slot.refresh, since) else {
+                match index.offer(key, slot.refresh, since) {
+                    Some(offer) if self.pulls() => {
+                        if self.pull(offer) {
+                            continue;
+                        }
+                        return;
+                    }
+                    _ => {}
+                }
                 if let Some(why) = index.refusal(key, slot.refresh, since) {
                     self.end = self.progress.done;
                     self.why = Some(format!("{} {why}", slot.label()));
@@ -253,6 +275,72 @@ impl Maker<'_> {
         self.progress.done += 1;
         self.progress.base = Some(entry);
         self.push_of_last(CacheAct::Take { what, entry });
+    }
+
+    /// Pulls what the next slot is locked to; false, where that is not to be had.
+    fn pull_pinned(&mut self, pin: EntryId) -> bool {
+        let (what, name) = (self.cache.slots[self.progress.done].label(), pin.name());
+        let index = self.context.index;
+        let missing = match index.offers.get(&pin.key) {
+            Some(Answer::Offered(offer)) if offer.entry == pin => return self.pull(offer),
+            None if self.pulls() => {
+                self.unasked.get_or_insert(pin.key);
+                "which is not stored here".to_owned()
+            }
+            Some(Answer::Unfit(why)) => {
+                self.push(CacheAct::Distrust { why: why.clone() });
+                return false;
+            }
+            Some(Answer::Unreachable(why)) => format!("which is not stored here, and {why}"),
+            Some(Answer::Offered(other)) => format!(
+                "which is not stored here, and {} has {} in its place",
+                other.repository,
+                other.entry.name()
+            ),
+            Some(Answer::Nothing) => "which is neither stored here nor in the registry".to_owned(),
+            None => "which is not stored here".to_owned(),
+        };
+        self.push(CacheAct::Refuse { why: format!("{what} is locked to {name}, {missing}") });
+        false
+    }
+
+    /// Pulls the next slot; false, where nobody vouches for it.
+    fn pull(&mut self, offer: &Offer) -> bool {
+        let slot = self.progress.done;
+        let what = self.cache.slots[slot].label();
+        let Offer { entry, size, repository, vouched, .. } = offer.clone();
+        if let (Vouched::Nobody { why }, false) = (&vouched, self.cache.wanted.trusts_all) {
+            let why = format!("{what} in {repository} {why}");
+            self.push(CacheAct::Distrust { why });
+            return false;
+        }
+        self.progress.done += 1;
+        self.progress.base = Some(entry);
+        self.push_of_last(CacheAct::Pull { what, slot, entry, size, repository, vouched });
+        true
+    }
+
+    fn pulls(&self) -> bool {
+        self.cache.wanted.pulling != Pulling::No
+    }
+
+    /// Ends the run, where nothing is built and the registry does not have what is missing.
+    fn refuse_to_build(&mut self, what: &str, key: Option<Digest>) {
+        let answer = key.and_then(|key| self.context.index.offers.get(&key));
+        let why = match answer {
+            Some(Answer::Unfit(why)) => {
+                self.push(CacheAct::Distrust { why: why.clone() });
+                return;
+            }
+            _ if self.cache.wanted.pulling != Pulling::Only => return,
+            // It is asked first.
+            None if key.is_some() => return,
+            Some(Answer::Unreachable(why)) => why.clone(),
+            Some(Answer::Offered(_)) => "what the registry has is too old".to_owned(),
+            Some(Answer::Nothing) | None => "the registry does not have it".to_owned(),
+        };
+        let why = format!("{what} is not stored, and nothing is built: {why}");
+        self.push(CacheAct::Refuse { why });
     }
 
     /// Returns what defines the next slot, and its key.
@@ -360,6 +448,14 @@ impl Maker<'_> {
                 (Some(key), None, why)
             }
         };
+        if decided_by.is_none() {
+            if let Some(key) =
+                key.filter(|key| self.pulls() && !self.context.index.offers.contains_key(key))
+            {
+                self.unasked.get_or_insert(key);
+            }
+            self.refuse_to_build(&what, key);
+        }
         if self.unknown.is_none() {
             self.unknown = Some(match &decided_by {
                 Some(by) => Unknown::Decided(by.clone()),
@@ -397,7 +493,8 @@ impl Maker<'_> {
         }
         self.progress.installed = true;
         let what = self.cache.slots[last].label();
-        let entry = self.progress.base;
+        // What is pulled is known when it is there.
+        let entry = self.progress.base.filter(|entry| self.context.index.has(*entry));
         let is_overlay = by == StorageMode::Overlay;
         let stored = entry.and_then(|entry| self.context.index.looked_at.get(&entry));
         if let Some(path) =

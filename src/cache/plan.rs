@@ -4,9 +4,10 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::inputs::BaseInputs;
-use crate::digest::Reading;
+use super::offer::PinnedEntry;
+use crate::digest::{Digest, Reading};
 use crate::manifest::{Duration, LayerName, RootfsPath};
-use crate::plan::{EntryId, Layer, StorageMode, Target, Upstream};
+use crate::plan::{Layer, StorageMode, Target, Upstream};
 
 /// What a caller wants of the layer store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,12 +20,30 @@ pub struct Wanted {
     pub since: Option<u64>,
     /// Whether the role is held to its lock: what that pins is never rebuilt.
     pub locked: bool,
+    /// Whether what is not stored is looked for in a registry.
+    pub pulling: Pulling,
+    /// Whether that is taken even if nobody vouches for it.
+    pub trusts_all: bool,
+}
+
+/// Whether what is not stored is looked for in a registry, and what is done about what is not there either.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Pulling {
+    /// It is not.
+    #[default]
+    No,
+    /// What is not there is built.
+    First,
+    /// What is not there ends the run.
+    Only,
 }
 
 impl Wanted {
     /// Tells whether nothing can be done without the store.
     pub fn needs_store(&self) -> bool {
-        self.locked || matches!(self.mode, StorageMode::Overlay | StorageMode::Fill)
+        self.locked
+            || self.pulling == Pulling::Only
+            || matches!(self.mode, StorageMode::Overlay | StorageMode::Fill)
     }
 
     /// Tells whether nothing is wanted but to fill it: there is no container.
@@ -68,7 +87,7 @@ impl Cache {
     }
 
     /// Holds it to a lock: what slots have to be, from the innermost on.
-    pub(crate) fn hold_to(&mut self, pins: Vec<Option<EntryId>>) {
+    pub(crate) fn hold_to(&mut self, pins: Vec<Option<PinnedEntry>>) {
         match self {
             Self::Off => {}
             Self::Unusable { wanted, .. } => wanted.locked = true,
@@ -104,7 +123,7 @@ pub struct CachePlan {
     /// Why nothing more is.
     pub end: Option<String>,
     /// What slots have to be, from the innermost on; `None`, or nothing, where it is not said.
-    pub pins: Vec<Option<EntryId>>,
+    pub pins: Vec<Option<PinnedEntry>>,
     /// What defines a stored upstream besides its call.
     pub inputs: BaseInputs,
     /// The files of arguments that were read, and that need not be read again.
@@ -184,6 +203,11 @@ impl CachePlan {
     /// Returns the call of the upstream as it is made for the store.
     pub fn upstream(&self) -> &Upstream {
         self.twin.upstream()
+    }
+
+    /// Returns what the lock pins of a key.
+    pub(crate) fn pin_of(&self, key: Digest) -> Option<PinnedEntry> {
+        self.pins.iter().flatten().find(|pin| pin.entry.key == key).copied()
     }
 
     /// Returns the slot of a layer itself.

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::act::{BuildBase, CacheAct, CheckSees};
 use super::ladder::Ladder;
+use super::offer::Vouched;
 use crate::plan::{Detail, Plan, StorageMode};
 use crate::shell;
 
@@ -49,7 +50,13 @@ impl Ladder {
 
     fn uses_store(&self) -> bool {
         let is_of_store = |act: &CacheAct| {
-            matches!(act, CacheAct::Take { .. } | CacheAct::Build { .. } | CacheAct::Install { .. })
+            matches!(
+                act,
+                CacheAct::Take { .. }
+                    | CacheAct::Pull { .. }
+                    | CacheAct::Build { .. }
+                    | CacheAct::Install { .. }
+            )
         };
         self.acts.iter().any(|planned| is_of_store(&planned.act))
     }
@@ -62,8 +69,25 @@ fn shown(act: &CacheAct) -> (bool, Vec<Line>) {
     let line = |kind, text: String| vec![(kind, text)];
     match act {
         // They stand at the head of the plan.
-        CacheAct::Without { .. } | CacheAct::Refuse { .. } => (false, Vec::new()),
+        CacheAct::Without { .. } | CacheAct::Refuse { .. } | CacheAct::Distrust { .. } => {
+            (false, Vec::new())
+        }
         CacheAct::Take { what, entry } => (false, line("take", format!("{what}: {entry}"))),
+        CacheAct::Pull { what, entry, size, repository, vouched, .. } => {
+            let vouched = match vouched {
+                Vouched::Lock => "pinned by the lock".to_owned(),
+                Vouched::Signature { principal } => format!("signed by {principal}"),
+                Vouched::Nobody { .. } => "nobody vouches for it".to_owned(),
+            };
+            let size = bytes(*size);
+            (
+                true,
+                line(
+                    "pull",
+                    format!("{what}: {size} from {repository}, {vouched} ({})", entry.name()),
+                ),
+            )
+        }
         CacheAct::Build { what, on, .. } => {
             let on = match on {
                 BuildBase::Nothing => "",
@@ -107,6 +131,19 @@ fn shown(act: &CacheAct) -> (bool, Vec<Line>) {
             (false, line("check", format!("on the host, {sees}")))
         }
     }
+}
+
+/// Writes a number of bytes for people: `12.3 MB`.
+pub(crate) fn bytes(count: u64) -> String {
+    const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
+    if count < 1000 {
+        return format!("{count} bytes");
+    }
+    let (mut tenths, mut unit) = (count / 100, 0);
+    while tenths >= 10_000 && unit + 1 < UNITS.len() {
+        (tenths, unit) = (tenths / 1000, unit + 1);
+    }
+    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
 }
 
 fn path_of(file: &[u8]) -> String {

@@ -16,14 +16,18 @@ impl Ladder {
         let Some(wanted) = cache.wanted() else { return plan };
         let unused = self.acts.iter().find_map(|planned| match &planned.act {
             CacheAct::Without { why } => Some(why.clone()),
-            CacheAct::Refuse { why } => Some(format!("{why}; the run would end here")),
+            CacheAct::Refuse { why } | CacheAct::Distrust { why } => {
+                Some(format!("{why}; the run would end here"))
+            }
             _ => None,
         });
         plan.storage = Storage { mode: wanted.mode, rebuild: wanted.rebuild, unused };
         let Cache::Usable(cache) = cache else { return plan };
         let mut statuses = self.statuses();
-        let refuses =
-            matches!(self.acts.last(), Some(Planned { act: CacheAct::Refuse { .. }, .. }));
+        let refuses = matches!(
+            self.acts.last(),
+            Some(Planned { act: CacheAct::Refuse { .. } | CacheAct::Distrust { .. }, .. })
+        );
         // What a run that only fills the store leaves out is made where a container is.
         let always = || CacheStatus::Always { why: cache.end.clone().unwrap_or_default() };
         let mut layer = &mut plan.layer;
@@ -53,6 +57,9 @@ impl Ladder {
         let status = |act: &CacheAct| match act {
             CacheAct::Take { what, entry } => {
                 Some((what.clone(), CacheStatus::Stored { entry: *entry }))
+            }
+            CacheAct::Pull { what, entry, size, .. } => {
+                Some((what.clone(), CacheStatus::Pulled { entry: *entry, size: *size }))
             }
             CacheAct::Build { what, decided_by: Some(by), .. } => {
                 Some((what.clone(), CacheStatus::Decided { by: by.clone() }))

@@ -30,6 +30,8 @@ impl Cli {
             Verb::Plan(arguments) => (arguments.verbose, false),
             Verb::Create(arguments) => (arguments.run.talk.verbose, arguments.run.talk.quiet),
             Verb::Build(arguments) => (arguments.run.talk.verbose, arguments.run.talk.quiet),
+            Verb::Pull(arguments) => (arguments.run.talk.verbose, arguments.run.talk.quiet),
+            Verb::Push(arguments) => (arguments.run.talk.verbose, arguments.run.talk.quiet),
             _ => (0, false),
         };
         if quiet { -1 } else { i8::try_from(verbose).unwrap_or(i8::MAX) }
@@ -47,6 +49,11 @@ pub(crate) enum Verb {
     Create(CreateArguments),
     /// Fill the layer store without a container: build each layer of the manifests once.
     Build(BuildArguments),
+    /// Push a role to a registry: as an image, and each stored layer by its key. Build what is missing
+    /// first.
+    Push(PushArguments),
+    /// Fill the layer store from a registry, and build nothing.
+    Pull(PullArguments),
     /// Write what a role is made from, and what was built of it, beside its manifest.
     Lock(LockArguments),
     /// Enter the rootfs of a failed run or of a container, in the sandbox of its steps.
@@ -142,12 +149,26 @@ pub(crate) enum StorageChoice {
     None,
 }
 
+/// Where layers are pulled from that are not stored.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct RemoteArguments {
+    /// Pull layers that are not stored from this repository of a registry [default: `from` of
+    /// remote.toml].
+    #[arg(long, value_name = "REGISTRY/REPO")]
+    pub(crate) from: Option<String>,
+    /// Build nothing: a layer that is neither stored nor in the registry is a failure.
+    #[arg(long)]
+    pub(crate) only_pull: bool,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct PlanArguments {
     #[command(flatten)]
     pub(crate) manifest: ManifestArgument,
     #[command(flatten)]
     pub(crate) values: ValueArguments,
+    #[command(flatten)]
+    pub(crate) remote: RemoteArguments,
     /// The name of the container [default: the manifest's].
     #[arg(long, short, value_name = "NAME")]
     pub(crate) name: Option<String>,
@@ -212,6 +233,8 @@ pub(crate) struct CreateArguments {
     pub(crate) manifest: ManifestArgument,
     #[command(flatten)]
     pub(crate) values: ValueArguments,
+    #[command(flatten)]
+    pub(crate) remote: RemoteArguments,
     /// The name of the container.
     #[arg(long, short, value_name = "NAME")]
     pub(crate) name: String,
@@ -238,6 +261,8 @@ pub(crate) struct BuildArguments {
     pub(crate) manifests: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) values: ValueArguments,
+    #[command(flatten)]
+    pub(crate) remote: RemoteArguments,
     /// The file that the containers' config starts with; its id map decides which part of the store is
     /// filled [default: LXC's default.conf, if there is one].
     #[arg(long, short = 'f', value_name = "FILE")]
@@ -256,6 +281,60 @@ pub(crate) struct BuildArguments {
     /// whose layers can be stored.
     #[arg(long, short, value_name = "TARGET")]
     pub(crate) output: Vec<OsString>,
+    #[command(flatten)]
+    pub(crate) run: RunArguments,
+    /// Arguments for the upstream template.
+    #[arg(last = true, value_name = "ARGUMENTS")]
+    pub(crate) args: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PullArguments {
+    /// The manifests.
+    #[arg(required = true, value_name = "MANIFEST")]
+    pub(crate) manifests: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) values: ValueArguments,
+    /// The repository of a registry to pull from [default: `from` of remote.toml].
+    #[arg(long, value_name = "REGISTRY/REPO")]
+    pub(crate) from: Option<String>,
+    /// The file that the containers' config starts with; its id map decides which part of the store is
+    /// filled [default: LXC's default.conf, if there is one].
+    #[arg(long, short = 'f', value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Hold the roles to their locks, and pull what these pin.
+    #[arg(long)]
+    pub(crate) locked: bool,
+    #[command(flatten)]
+    pub(crate) run: RunArguments,
+    /// Arguments for the upstream template.
+    #[arg(last = true, value_name = "ARGUMENTS")]
+    pub(crate) args: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PushArguments {
+    /// The manifest.
+    #[arg(value_name = "MANIFEST")]
+    pub(crate) manifest: PathBuf,
+    /// Where to push it: a registry, a repository of it, and the tag of the image [default tag: latest].
+    #[arg(value_name = "REGISTRY/REPO[:TAG]")]
+    pub(crate) to: String,
+    /// Sign each layer with this key of SSH: a private key, or the public key of one that an agent has.
+    #[arg(long, value_name = "KEYFILE")]
+    pub(crate) sign: Option<PathBuf>,
+    /// Hold the role to its lock: refuse what is not as it was locked, and rebuild nothing of that.
+    #[arg(long)]
+    pub(crate) locked: bool,
+    /// Take blobs from this repository of the same registry instead of sending them.
+    #[arg(long, value_name = "REPO")]
+    pub(crate) mount_from: Option<String>,
+    #[command(flatten)]
+    pub(crate) values: ValueArguments,
+    /// The file that the container's config starts with; its id map decides which part of the store is
+    /// used [default: LXC's default.conf, if there is one].
+    #[arg(long, short = 'f', value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) run: RunArguments,
     /// Arguments for the upstream template.
@@ -293,7 +372,7 @@ pub(crate) struct RunArguments {
     #[arg(long)]
     pub(crate) keep_failed: bool,
     /// As root, take files that others could have written, and give steps the host's network even where
-    /// nothing keeps them from the host's containers.
+    /// nothing keeps them from the host's containers. Take layers of a registry that nobody vouches for.
     #[arg(long)]
     pub(crate) allow_untrusted: bool,
     #[command(flatten)]

@@ -1,18 +1,22 @@
 //! `build`: fills the layer store, so that containers are made quickly.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::Duration;
 
-use super::arguments::BuildArguments;
+use super::arguments::{BuildArguments, PullArguments, RemoteArguments, ValueArguments};
 use super::create::{Shell, enter};
 use super::mapping::{IN_PIECES, Mapping};
 use super::prepare::Prepared;
+use super::remote::RemoteChoice;
 use super::request::{LockUse, Request, check, target, wanted, wanted_since};
 use super::run::{Options, run};
 use super::start::InitialConfig;
 use super::{load, output};
-use crate::cache::CacheAct;
+use crate::cache::{CacheAct, Wanted};
 use crate::chain::Secrets;
 use crate::execute::{Filled, status};
 use crate::export::{Image, Output, Target};
@@ -24,6 +28,7 @@ use crate::host::trust::{Policy, Trust};
 use crate::host::userns::Ids;
 use crate::observe::secret;
 use crate::plan::{self, EntryId, StorageMode};
+use crate::registry::Remote;
 use crate::store::{self, Store};
 use crate::tree::Interrupt;
 
@@ -35,6 +40,23 @@ pub(super) fn main(arguments: &BuildArguments) -> u8 {
             status::USAGE
         }
     }
+}
+
+/// `pull`: fills the layer store from a registry alone.
+pub(super) fn pull(arguments: &PullArguments) -> u8 {
+    let PullArguments { manifests, values, from, config, locked, run, args } = arguments;
+    main(&BuildArguments {
+        manifests: manifests.clone(),
+        values: values.clone(),
+        remote: RemoteArguments { from: from.clone(), only_pull: true },
+        config: config.clone(),
+        rebuild: false,
+        older_than: None,
+        locked: *locked,
+        output: Vec::new(),
+        run: *run,
+        args: args.clone(),
+    })
 }
 
 fn build(arguments: &BuildArguments) -> Result<u8, String> {
@@ -53,31 +75,33 @@ fn build(arguments: &BuildArguments) -> Result<u8, String> {
     if start.mapping == Mapping::Pieces {
         return Err(IN_PIECES.to_owned());
     }
-    let scratch = RunDirectory::make_temporary("build", None)
-        .map_err(|error| format!("no directory to build in can be made: {error}"))?;
-    let lxcpath = scratch.place("lxc");
-    std::fs::create_dir(&lxcpath)
-        .map_err(|error| format!("`{}` cannot be made: {error}", lxcpath.display()))?;
+    let (_scratch, lxcpath) = scratch("build")?;
     // What is built from now on is new for all roles.
-    let wanted = match arguments.older_than {
+    let mut wanted = match arguments.older_than {
         Some(age) => wanted_since(StorageMode::Fill, age.into()),
         None => wanted(StorageMode::Fill, arguments.rebuild),
     };
+    let choice = RemoteChoice {
+        from: arguments.remote.from.as_deref(),
+        only_pull: arguments.remote.only_pull,
+        allow_untrusted: arguments.run.allow_untrusted,
+    };
+    let remote = match choice.open(&mut wanted) {
+        Ok(remote) => remote,
+        Err(status) => return Ok(status),
+    };
     // One that cannot be used is found out before anything is made.
     let roles = arguments.manifests.iter().map(|manifest| {
-        let name = load::name_of(manifest);
-        let mapped = start.mapping.mapped();
-        let target = target(&name, &lxcpath.join(&name), mapped, arguments.args.clone());
-        Role::prepare(Request {
-            manifest: manifest.clone(),
-            values: arguments.values.clone(),
-            trust: Trust::observe(Policy::Refuse.unless(arguments.run.allow_untrusted)),
-            config: start.config(&target.rootfs),
-            ids: start.ids(&caller),
+        let asked = Asked {
+            manifest,
+            values: &arguments.values,
+            args: &arguments.args,
+            allow_untrusted: arguments.run.allow_untrusted,
             wanted,
             lock: LockUse::Ignore.unless(arguments.locked),
-            target,
-        })
+            remote: remote.clone(),
+        };
+        Role::prepare(asked.request(&start, &lxcpath, &caller))
     });
     let roles: Vec<_> = roles.collect();
     let roles = match roles.into_iter().collect::<Result<Vec<Role>, u8>>() {
@@ -89,9 +113,14 @@ fn build(arguments: &BuildArguments) -> Result<u8, String> {
     let mut signals =
         Signals::keep().map_err(|error| format!("signals cannot be kept: {error}"))?;
     let options = Options::of(arguments.run, false);
-    let mut sum = Sum { roles: roles.len(), ..Sum::default() };
+    let mut sum = Sum::of(roles.len());
     for role in roles {
-        let ended = role.fill(options, &outputs, &mut signals, &mut sum)?;
+        let container = role.prepared.plan.container.clone();
+        let is_written = !outputs.targets.is_empty();
+        let (mut ended, entries) = role.fill(options, is_written, &mut sum)?;
+        if ended == 0 && is_written {
+            ended = outputs.write(&entries, &container, &mut signals);
+        }
         if ended > status::SIGNAL {
             return Ok(ended);
         }
@@ -103,46 +132,93 @@ fn build(arguments: &BuildArguments) -> Result<u8, String> {
     Ok(sum.tell())
 }
 
+/// Makes a directory of containers that goes again.
+pub(super) fn scratch(name: &str) -> Result<(RunDirectory, PathBuf), String> {
+    let scratch = RunDirectory::make_temporary(name, None)
+        .map_err(|error| format!("no directory to build in can be made: {error}"))?;
+    let lxcpath = scratch.place("lxc");
+    std::fs::create_dir(&lxcpath)
+        .map_err(|error| format!("`{}` cannot be made: {error}", lxcpath.display()))?;
+    Ok((scratch, lxcpath))
+}
+
+/// What is asked of a role that no container is made of.
+pub(super) struct Asked<'a> {
+    pub(super) manifest: &'a Path,
+    pub(super) values: &'a ValueArguments,
+    pub(super) args: &'a [OsString],
+    pub(super) allow_untrusted: bool,
+    pub(super) wanted: Wanted,
+    pub(super) lock: LockUse,
+    pub(super) remote: Option<Rc<Remote>>,
+}
+
+impl Asked<'_> {
+    /// Returns the request, for a container in a directory of containers.
+    pub(super) fn request(
+        &self,
+        start: &InitialConfig,
+        lxcpath: &Path,
+        caller: &Caller,
+    ) -> Request {
+        let name = load::name_of(self.manifest);
+        let mapped = start.mapping.mapped();
+        let target = target(&name, &lxcpath.join(&name), mapped, self.args.to_vec());
+        Request {
+            manifest: self.manifest.to_path_buf(),
+            values: self.values.clone(),
+            trust: Trust::observe(Policy::Refuse.unless(self.allow_untrusted)),
+            config: start.config(&target.rootfs),
+            ids: start.ids(caller),
+            wanted: self.wanted,
+            lock: self.lock,
+            remote: self.remote.clone(),
+            target,
+        }
+    }
+}
+
 /// A role whose layers are to be stored.
-struct Role {
-    request: Request,
-    prepared: Prepared,
+pub(super) struct Role {
+    pub(super) request: Request,
+    pub(super) prepared: Prepared,
     secrets: Secrets,
 }
 
 impl Role {
     /// Plans it, or says why it cannot be used, and returns the exit status.
-    fn prepare(request: Request) -> Result<Self, u8> {
+    pub(super) fn prepare(request: Request) -> Result<Self, u8> {
         let prepared = request.prepare()?;
         // Mapped ids may not read what the caller may.
         let secrets = secret::read(&prepared.chain).map_err(|report| output::refused(&report))?;
         Ok(Self { request, prepared, secrets })
     }
 
-    /// Builds what the store lacks of it, in the directory of a container that goes again.
-    fn fill(
+    /// Builds what the store lacks of it, in the directory of a container that goes again. Returns the exit
+    /// status, and the entries that it has come to. A role that is to be `written` must be stored as a
+    /// whole.
+    pub(super) fn fill(
         self,
         options: Options,
-        outputs: &Outputs,
-        signals: &mut Signals,
+        written: bool,
         sum: &mut Sum,
-    ) -> Result<u8, String> {
+    ) -> Result<(u8, Vec<EntryId>), String> {
         let Self { request, prepared, secrets } = self;
         if let Some(cache) = prepared.cache.plan().filter(|cache| cache.slots.is_empty()) {
             let (manifest, why) = (request.manifest.display(), cache.end.as_deref());
             let why = why.unwrap_or("it leaves nothing");
-            if !outputs.targets.is_empty() {
+            if written {
                 return Err(format!(
                     "`{manifest}` cannot be written: nothing of it is stored: {why}"
                 ));
             }
             output::say(&format!("warning: {manifest}: nothing of it is stored: {why}"));
-            return Ok(0);
+            return Ok((0, Vec::new()));
         }
         let path = &request.target.path;
         let _shell = Shell::make(path, &request.config, request.target.mapped)
             .map_err(|error| format!("`{}` cannot be made: {error}", path.display()))?;
-        let ended = run(&prepared.plan, &prepared.cache, secrets, options);
+        let ended = run(&prepared, secrets, options);
         let filled = Filled::read(path);
         sum.add(&filled, ended);
         let mut left = None;
@@ -155,18 +231,16 @@ impl Role {
                 }
             }
         }
-        if ended != 0 || outputs.targets.is_empty() {
-            return Ok(ended);
-        }
-        if let Some(layer) = left {
+        if ended == 0
+            && let Some(layer) = left.filter(|_| written)
+        {
             output::error(
                 &format!("the role cannot be written: layer `{layer}` is made in each container"),
                 Some("a host `post` keeps a layer out of the store: run it inside the rootfs"),
             );
-            return Ok(status::STORE);
+            return Ok((status::STORE, Vec::new()));
         }
-        let entries: Vec<EntryId> = filled.iter().map(|filled| filled.entry).collect();
-        Ok(outputs.write(&entries, &prepared.plan.container, signals))
+        Ok((ended, filled.iter().map(|filled| filled.entry).collect()))
     }
 }
 
@@ -182,10 +256,7 @@ impl Outputs {
     fn write(&self, entries: &[EntryId], container: &plan::Target, signals: &mut Signals) -> u8 {
         let output = self.output.of(container.mapped.map(|mapped| (mapped.uid, mapped.gid)));
         let written = || -> std::io::Result<()> {
-            let top = store::directory(&Caller::observe())
-                .ok_or_else(|| std::io::Error::other(store::NO_DIRECTORY))?;
-            let store = Store::new(&top, &store::map_of(Ids::of_this_process()));
-            let image = Image::open(&store, entries, container)?;
+            let image = image(entries, container)?;
             for target in &self.targets {
                 let warnings = image.write(target, output, Interrupt::of(signals.as_fd()))?;
                 for line in warnings.to_string().lines() {
@@ -200,21 +271,33 @@ impl Outputs {
             Ok(()) => 0,
             Err(error) => {
                 // What a signal has ended besides, such as `xz`, fails in a way of its own.
-                if let Ok(Some(Received { signal, .. })) = signals.receive() {
-                    let name = signals::name(signal);
-                    output::error(&format!("the role is not written: interrupted by {name}"), None);
-                    return status::SIGNAL + u8::try_from(signal.as_raw()).unwrap_or_default();
-                }
-                output::error(&format!("the role cannot be written: {error}"), None);
-                status::STORE
+                interrupted(signals, "the role is not written").unwrap_or_else(|| {
+                    output::error(&format!("the role cannot be written: {error}"), None);
+                    status::STORE
+                })
             }
         }
     }
 }
 
+/// Opens what is stored of a role.
+pub(super) fn image(entries: &[EntryId], container: &plan::Target) -> std::io::Result<Image> {
+    let top = store::directory(&Caller::observe())
+        .ok_or_else(|| std::io::Error::other(store::NO_DIRECTORY))?;
+    let store = Store::new(&top, &store::map_of(Ids::of_this_process()));
+    Image::open(&store, entries, container)
+}
+
+/// Tells that a signal has ended what was done, where one has, and returns the exit status.
+pub(super) fn interrupted(signals: &mut Signals, what: &str) -> Option<u8> {
+    let Ok(Some(Received { signal, .. })) = signals.receive() else { return None };
+    let name = signals::name(signal);
+    output::error(&format!("{what}: interrupted by {name}"), None);
+    Some(status::SIGNAL + u8::try_from(signal.as_raw()).unwrap_or_default())
+}
+
 /// What was done for all roles.
-#[derive(Default)]
-struct Sum {
+pub(super) struct Sum {
     roles: usize,
     failed: usize,
     /// The status of the first that failed.
@@ -222,12 +305,40 @@ struct Sum {
     told: BTreeSet<EntryId>,
     /// The layers that are not stored, and why.
     left: BTreeSet<(String, String)>,
-    made: usize,
+    built: Made,
+    pulled: Made,
     there: usize,
+}
+
+/// Layers that were not there.
+struct Made {
+    verb: &'static str,
+    count: usize,
     took: Duration,
 }
 
+impl Default for Sum {
+    fn default() -> Self {
+        let made = |verb| Made { verb, count: 0, took: Duration::ZERO };
+        Self {
+            roles: 0,
+            failed: 0,
+            status: 0,
+            told: BTreeSet::new(),
+            left: BTreeSet::new(),
+            built: made("built"),
+            pulled: made("pulled"),
+            there: 0,
+        }
+    }
+}
+
 impl Sum {
+    /// That of so many roles, of which nothing is done yet.
+    pub(super) fn of(roles: usize) -> Self {
+        Self { roles, ..Self::default() }
+    }
+
     /// Tells of the layers of a role that were not told of yet.
     fn add(&mut self, filled: &[Filled], ended: u8) {
         if ended != 0 {
@@ -243,10 +354,15 @@ impl Sum {
                 self.there += 1;
                 "already stored".to_owned()
             } else {
-                let took = took.iter().sum();
-                self.took += took;
-                self.made += 1;
-                format!("built in {:.1} s", took.as_secs_f64())
+                let took: Duration = took.iter().sum();
+                // What was built on something pulled was built.
+                let made = match new.iter().all(|part| part.is_pulled || part.took.is_none()) {
+                    true => &mut self.pulled,
+                    false => &mut self.built,
+                };
+                made.count += 1;
+                made.took += took;
+                format!("{} in {:.1} s", made.verb, took.as_secs_f64())
             };
             // Nobody who listens no more is kept from the store.
             let _ = output::print(|to| writeln!(to, "{}  {outcome}", part.layer));
@@ -265,10 +381,17 @@ impl Sum {
     fn tell(&self) -> u8 {
         let layers =
             |count| if count == 1 { "1 layer".to_owned() } else { format!("{count} layers") };
-        let built = match self.made {
-            0 if self.failed > 0 => "nothing built".to_owned(),
-            0 => "nothing to build".to_owned(),
-            count => format!("{} built in {:.1} s", layers(count), self.took.as_secs_f64()),
+        let made = [&self.pulled, &self.built].into_iter().filter(|made| made.count > 0);
+        let made: Vec<_> = made
+            .map(|made| {
+                let (count, seconds) = (layers(made.count), made.took.as_secs_f64());
+                format!("{count} {} in {seconds:.1} s", made.verb)
+            })
+            .collect();
+        let built = match made.is_empty() {
+            true if self.failed > 0 => "nothing built".to_owned(),
+            true => "nothing to build".to_owned(),
+            false => made.join(", "),
         };
         let there = match self.there {
             0 => String::new(),

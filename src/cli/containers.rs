@@ -240,6 +240,7 @@ impl Judge {
             ids: start.ids(&self.caller),
             config: container.config(),
             lock: LockUse::Ignore,
+            remote: None,
         };
         let prepared = request.look(loaded).map_err(|report| first_of(&report))?;
         let now = Record::of(&prepared.plan, Outcome::default());

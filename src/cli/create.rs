@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use super::arguments::CreateArguments;
 use super::mapping::{IN_PIECES, Mapping};
 use super::output;
+use super::remote::RemoteChoice;
 use super::request::{LockUse, Request, check, target, wanted};
 use super::run::{Options, run};
 use super::start::InitialConfig;
@@ -49,13 +50,24 @@ fn create(arguments: CreateArguments) -> Result<u8, String> {
     }
     let mapped = start.mapping.mapped();
     let target = target(&name, &lxcpath.join(&name), mapped, arguments.args);
+    let mut wanted = wanted(arguments.storage.storage.into(), arguments.storage.rebuild);
+    let choice = RemoteChoice {
+        from: arguments.remote.from.as_deref(),
+        only_pull: arguments.remote.only_pull,
+        allow_untrusted: arguments.run.allow_untrusted,
+    };
+    let remote = match choice.open(&mut wanted) {
+        Ok(remote) => remote,
+        Err(status) => return Ok(status),
+    };
     let request = Request {
         manifest: arguments.manifest.path(),
         values: arguments.values,
         trust: Trust::observe(Policy::Refuse.unless(arguments.run.allow_untrusted)),
         config: start.config(&target.rootfs),
         ids: start.ids(&caller),
-        wanted: wanted(arguments.storage.storage.into(), arguments.storage.rebuild),
+        wanted,
+        remote,
         lock: LockUse::Ignore.unless(arguments.storage.locked),
         target,
     };
@@ -77,7 +89,7 @@ fn create(arguments: CreateArguments) -> Result<u8, String> {
     let shell = Shell::make(path, &request.config, mapped)
         .map_err(|error| format!("`{}` cannot be made: {error}", path.display()))?;
     let options = Options::of(arguments.run, false);
-    let status = run(&prepared.plan, &prepared.cache, secrets, options);
+    let status = run(&prepared, secrets, options);
     if status == 0
         && let Err(error) = shell.keep()
     {

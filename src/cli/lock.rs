@@ -112,6 +112,7 @@ impl Role {
             ids: start.ids(caller),
             wanted: wanted(StorageMode::Fill, false),
             lock: if arguments.check { LockUse::Compare } else { LockUse::Renew },
+            remote: None,
             target,
         };
         let prepared = request.prepare()?;
@@ -156,8 +157,10 @@ impl Role {
             let before = before.filter(|before| before.key == Some(key)).unwrap_or_default();
             let stored = index.find(key, None, None);
             let entry = stored.or(before.entry);
-            let content = before.content.filter(|_| before.entry == entry);
-            self.lock.set_slot(slot, LockedSlot { key: Some(key), entry, content });
+            let is_same = before.entry == entry;
+            let content = before.content.filter(|_| is_same);
+            let document = before.document.filter(|_| is_same);
+            self.lock.set_slot(slot, LockedSlot { key: Some(key), entry, content, document });
             if let Some(stored) = stored.filter(|_| self.stored.len() == number) {
                 self.stored.push((slot.clone(), stored));
             }
@@ -184,7 +187,8 @@ impl Role {
     }
 
     fn lacks_content(&self, slot: &Slot) -> bool {
-        self.lock.slot(slot).is_some_and(|locked| locked.content.is_none())
+        let is_whole = |locked: &LockedSlot| locked.content.is_some() && locked.document.is_some();
+        self.lock.slot(slot).is_some_and(|locked| !is_whole(&locked))
     }
 
     /// Adds the digests of what the stored layers hold.
@@ -195,10 +199,14 @@ impl Role {
         let entries: Vec<EntryId> = self.stored.iter().map(|(_, entry)| *entry).collect();
         let image = Image::open(&self.store, &entries, &self.target)?;
         for (number, (slot, _)) in std::mem::take(&mut self.stored).iter().enumerate() {
-            if let Some(locked) = self.lock.slot(slot).filter(|locked| locked.content.is_none()) {
-                let content = Some(image.content(number, interrupt)?);
-                let locked = LockedSlot { content, ..locked };
-                self.lock.set_slot(slot, locked);
+            if let Some(locked) = self.lock.slot(slot).filter(|_| self.lacks_content(slot)) {
+                let content = match locked.content {
+                    Some(content) => content,
+                    None => image.content(number, interrupt)?,
+                };
+                let document = Some(image.told(number, content)?);
+                let content = Some(content);
+                self.lock.set_slot(slot, LockedSlot { content, document, ..locked });
             }
         }
         Ok(self)

@@ -1,6 +1,7 @@
 //! `plan`: shows what a run would do.
 
 use super::arguments::{PlanArguments, PlanFormat};
+use super::remote::RemoteChoice;
 use super::request::{LockUse, Request, check, target, wanted};
 use super::start::InitialConfig;
 use super::{load, output};
@@ -13,7 +14,8 @@ use crate::plan::{self, Detail, Plan, Template};
 
 pub(super) fn main(arguments: &PlanArguments) -> u8 {
     let request = match request(arguments) {
-        Ok(request) => request,
+        Ok(Ok(request)) => request,
+        Ok(Err(status)) => return status,
         Err(message) => {
             output::error(&message, None);
             return status::USAGE;
@@ -23,10 +25,10 @@ pub(super) fn main(arguments: &PlanArguments) -> u8 {
         Ok(prepared) => prepared,
         Err(status) => return status,
     };
-    let ladder = prepared.ladder();
+    let ladder = prepared.ladder_with_registry();
     let plan = ladder.annotate(&prepared.plan, &prepared.cache);
     let ends_with = match pin_holds(&plan) {
-        _ if prepared.is_untrusted => status::TRUST,
+        _ if prepared.is_untrusted || ladder.distrusts() => status::TRUST,
         true => 0,
         false => status::UPSTREAM,
     };
@@ -45,7 +47,7 @@ pub(super) fn main(arguments: &PlanArguments) -> u8 {
     }
 }
 
-fn request(arguments: &PlanArguments) -> Result<Request, String> {
+fn request(arguments: &PlanArguments) -> Result<Result<Request, u8>, String> {
     let manifest = arguments.manifest.path();
     let name = arguments.name.clone().unwrap_or_else(|| load::name_of(&manifest));
     check(Some(&name), &arguments.args)?;
@@ -57,16 +59,27 @@ fn request(arguments: &PlanArguments) -> Result<Request, String> {
     let start = InitialConfig::read(arguments.config.as_deref(), &caller)?;
     let path = lxcpath.join(&name);
     let target = target(&name, &path, start.mapping.mapped(), arguments.args.clone());
-    Ok(Request {
+    let mut wanted = wanted(arguments.storage.storage.into(), arguments.storage.rebuild);
+    let choice = RemoteChoice {
+        from: arguments.remote.from.as_deref(),
+        only_pull: arguments.remote.only_pull,
+        allow_untrusted: arguments.allow_untrusted,
+    };
+    let remote = match choice.open(&mut wanted) {
+        Ok(remote) => remote,
+        Err(status) => return Ok(Err(status)),
+    };
+    Ok(Ok(Request {
         manifest,
         values: arguments.values.clone(),
         trust: Trust::observe(Policy::Warn.unless(arguments.allow_untrusted)),
         config: start.config(&target.rootfs),
         ids: start.ids(&caller),
-        wanted: wanted(arguments.storage.storage.into(), arguments.storage.rebuild),
+        wanted,
+        remote,
         lock: LockUse::Tell.unless(arguments.storage.locked),
         target,
-    })
+    }))
 }
 
 /// Tells whether the template is the one that the manifest pins.

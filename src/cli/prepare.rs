@@ -3,17 +3,18 @@
 use std::env;
 use std::io;
 use std::mem;
+use std::rc::Rc;
 
 use super::load::Loaded;
 use super::lock_file::LockFile;
 use super::output;
 use super::request::{ContainerIds, LockUse, Request};
 use crate::cache::{
-    self, Cache, Index, Ladder, LadderContext, Observed, OverlayHost, PLACEHOLDER, Progress,
+    self, Answer, Cache, Index, Ladder, LadderContext, Observed, OverlayHost, PLACEHOLDER, Progress,
 };
 use crate::chain::Chain;
 use crate::diagnostic::Report;
-use crate::digest::Stamp;
+use crate::digest::{Digest, Stamp};
 use crate::execute::status;
 use crate::host::caller::Caller;
 use crate::host::passage::{self, Passer};
@@ -21,8 +22,10 @@ use crate::lock::{Held, Lock, RoleInputs};
 use crate::observe::base_inputs;
 use crate::observe::probe::Probe;
 use crate::plan::{self, Facts, Plan, StorageMode};
+use crate::registry::Remote;
 use crate::shell;
 use crate::store::{self, Store};
+use crate::tree::Interrupt;
 
 /// A plan that can be run.
 #[derive(Debug)]
@@ -39,6 +42,8 @@ pub(super) struct Prepared {
     pub(super) held: Held,
     /// What defines the role.
     pub(super) inputs: Lock,
+    /// What layers are pulled from that are not stored.
+    pub(super) remote: Option<Rc<Remote>>,
 }
 
 impl Request {
@@ -163,7 +168,8 @@ impl Request {
             inputs = Lock::inputs(role);
         }
         let (is_untrusted, lock) = (false, None);
-        Some(Prepared { plan, chain, cache, store, is_untrusted, lock, held, inputs })
+        let remote = self.remote.clone();
+        Some(Prepared { plan, chain, cache, store, is_untrusted, lock, held, inputs, remote })
     }
 
     /// Finds out what of a plan the store can have, or why it cannot be used.
@@ -208,7 +214,30 @@ impl Request {
 
 impl Prepared {
     /// Returns what a run would do about the store, as far as that is known before it.
+    /// Nothing is asked of a registry.
     pub(super) fn ladder(&self) -> Ladder {
+        self.ladder_with(None)
+    }
+
+    /// Likewise, and asks the registry for what is not stored.
+    pub(super) fn ladder_with_registry(&self) -> Ladder {
+        let Some(remote) = &self.remote else { return self.ladder() };
+        let mut told = false;
+        self.ladder_with(Some(&mut |index: &Index, key| {
+            let cache = self.cache.plan();
+            let pinned = cache.and_then(|cache| cache.pin_of(key));
+            let stored = index.newest_generation(key);
+            let answer = remote.answer(key, pinned, stored, Interrupt::NEVER);
+            if let Answer::Unreachable(why) = &answer
+                && !mem::replace(&mut told, true)
+            {
+                output::say(&format!("warning: what is missing is built, since {why}"));
+            }
+            answer
+        }))
+    }
+
+    fn ladder_with(&self, registry: Option<&mut dyn FnMut(&Index, Digest) -> Answer>) -> Ladder {
         let index = self.store.as_ref().map(Store::index);
         let mut index = index.and_then(Result::ok).unwrap_or_default();
         let config = self.cache.plan().map(|cache| cache.config.as_slice()).unwrap_or_default();
@@ -218,7 +247,7 @@ impl Prepared {
             Ladder::of(&self.plan, &self.cache, &context)
         };
         match &self.store {
-            Some(store) => store.ladder(&self.plan.manifest.absolute, &mut index, ask),
+            Some(store) => store.ladder(&self.plan.manifest.absolute, &mut index, ask, registry),
             None => ask(&index),
         }
     }

@@ -2,14 +2,16 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::arguments::ValueArguments;
-use crate::cache::Wanted;
+use crate::cache::{Pulling, Wanted};
 use crate::host::trust::Trust;
 use crate::lxc::call::{Mapped, is_container_name};
 use crate::observe::probe;
 use crate::plan::{StorageMode, Target};
+use crate::registry::Remote;
 use crate::shell;
 
 /// A request to make a container, to look how one would be made, or to fill the store.
@@ -26,6 +28,8 @@ pub(super) struct Request {
     pub(super) config: Vec<u8>,
     /// What its lock is for.
     pub(super) lock: LockUse,
+    /// What layers are pulled from that are not stored.
+    pub(super) remote: Option<Rc<Remote>>,
 }
 
 /// What the lock beside a manifest is for.
@@ -61,12 +65,26 @@ pub(super) struct ContainerIds {
 
 /// Returns what is wanted of the store from now on.
 pub(super) fn wanted(mode: StorageMode, rebuild: bool) -> Wanted {
-    Wanted { mode, rebuild, since: rebuild.then(now), locked: false }
+    Wanted {
+        mode,
+        rebuild,
+        since: rebuild.then(now),
+        locked: false,
+        pulling: Pulling::No,
+        trusts_all: false,
+    }
 }
 
 /// Returns what is wanted of the store where all that is older is rebuilt.
 pub(super) fn wanted_since(mode: StorageMode, older_than: Duration) -> Wanted {
-    Wanted { mode, rebuild: false, since: ago(older_than), locked: false }
+    Wanted {
+        mode,
+        rebuild: false,
+        since: ago(older_than),
+        locked: false,
+        pulling: Pulling::No,
+        trusts_all: false,
+    }
 }
 
 /// Returns the time so long ago, in milliseconds since 1970; nothing, where that is before.

@@ -5,6 +5,7 @@ use std::io;
 use super::arguments::{LogFormat, RunArguments, TalkArguments};
 use super::at_work::AtWork;
 use super::output::Look;
+use super::prepare::Prepared;
 use super::{output, progress, report};
 use crate::cache::Cache;
 use crate::chain::Secrets;
@@ -17,6 +18,7 @@ use crate::host::state::{self, RunDirectory};
 use crate::host::trust;
 use crate::host::{child, contain, privacy};
 use crate::plan::Plan;
+use crate::registry::Remote;
 
 /// How a run is told of, and what is kept of it.
 #[derive(Debug, Clone, Copy)]
@@ -38,7 +40,8 @@ impl Options {
 }
 
 /// Runs a plan in namespaces of its own, and returns the exit status.
-pub(super) fn run(plan: &Plan, cache: &Cache, secrets: Secrets, options: Options) -> u8 {
+pub(super) fn run(prepared: &Prepared, secrets: Secrets, options: Options) -> u8 {
+    let plan = &prepared.plan;
     // As LXC has it; `create` may be called with another.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     if !secrets.is_empty()
@@ -48,14 +51,14 @@ pub(super) fn run(plan: &Plan, cache: &Cache, secrets: Secrets, options: Options
         return status::FILES;
     }
     let directory = run_directory(plan);
-    contained((plan, cache), secrets, options, directory).unwrap_or_else(|error| {
+    contained(prepared, secrets, options, directory).unwrap_or_else(|error| {
         output::error(&format!("the run cannot begin: {error}"), None);
         status::FILES
     })
 }
 
 fn contained(
-    (plan, cache): (&Plan, &Cache),
+    prepared: &Prepared,
     secrets: Secrets,
     options: Options,
     directory: Option<RunDirectory>,
@@ -66,7 +69,9 @@ fn contained(
     let at_work = AtWork::new()?;
     let mut signals = Signals::keep()?;
     let (output, mut writer, reader) = Output::begin(LeftOut { log: log.clone(), line })?;
-    let told = Told { plan, cache, options, look, output: &output };
+    let Prepared { plan, cache, remote, .. } = prepared;
+    let remote = remote.as_deref();
+    let told = Told { plan, cache, remote, options, look, output: &output };
     let work = |signals| {
         let events = EventLoop::new(signals, output.clone());
         let result = events.map(|events| told.run(secrets, directory, events, &at_work));
@@ -96,6 +101,7 @@ fn contained(
 struct Told<'a> {
     plan: &'a Plan,
     cache: &'a Cache,
+    remote: Option<&'a Remote>,
     options: Options,
     look: Look,
     output: &'a Output,
@@ -118,6 +124,7 @@ impl Told<'_> {
             directory,
             keep_failed: self.options.keep_failed,
             allow_untrusted: self.options.allow_untrusted,
+            remote: self.remote,
         };
         let status = match execute::run(self.plan, self.cache, context) {
             Ok(()) => 0,

@@ -129,9 +129,10 @@ fn supply(supply: Option<&Supply>) -> String {
     match supply {
         None => String::new(),
         Some(Supply { by: SuppliedBy::Store, .. }) => "  [from the store]".to_owned(),
-        Some(Supply { by: SuppliedBy::Build, took_ms, .. }) => {
+        Some(Supply { by, took_ms, .. }) => {
             let took = took_ms.map(|took| format!(" in {}", seconds(took))).unwrap_or_default();
-            format!("  [built{took}]")
+            let verb = if *by == SuppliedBy::Registry { "pulled" } else { "built" };
+            format!("  [{verb}{took}]")
         }
     }
 }

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use super::arguments::{LogFormat, TalkArguments, ValueArguments};
 use super::load::Loaded;
+use super::remote::RemoteChoice;
 use super::request::{self, ContainerIds, LockUse, Request, wanted};
 use super::run::{Options, run};
 use super::{output, plan};
@@ -36,6 +37,8 @@ layered-template makes a container from a manifest: ordered layers around an LXC
   --vars-file FILE         set variables from a TOML file
   --storage HOW            how to use the layer store: `copy` it into the container, which is the
                            default, share it through overlayfs (`overlay`), or do not use it (`none`)
+  --from REGISTRY/REPO     pull layers that are not stored from a registry
+  --only-pull              build nothing: a layer that is neither stored nor there is a failure
   --rebuild                rebuild everything that is stored
   --locked                 hold the role to its lock: refuse what is not as it was locked
   --keep-failed            keep the rootfs of a failed run for people to look at
@@ -76,13 +79,16 @@ pub(super) fn main(words: &[OsString]) -> u8 {
         Ok(call) => call,
         Err(error) => return usage(&error.to_string()),
     };
-    let request = request((&manifest, trust), &arguments, &call);
+    let request = match request((&manifest, trust), &arguments, &call) {
+        Ok(request) => request,
+        Err(status) => return status,
+    };
     let prepared = match request.prepare_loaded(loaded.as_ref(), report) {
         Ok(prepared) => prepared,
         Err(status) => return status,
     };
     match secret::read(&prepared.chain) {
-        Ok(secrets) => run(&prepared.plan, &prepared.cache, secrets, options(&arguments)),
+        Ok(secrets) => run(&prepared, secrets, options(&arguments)),
         Err(report) => output::refused(&report),
     }
 }
@@ -108,29 +114,38 @@ fn options(arguments: &Arguments) -> Options {
 
 /// Returns what a call asks for. What cannot be read of the container's config is told when the run
 /// comes to it.
+///
+/// # Errors
+///
+/// With the exit status, where a registry cannot be used.
 fn request(
     (manifest, trust): (&Path, Trust),
     arguments: &Arguments,
     call: &TemplateCall,
-) -> Request {
+) -> Result<Request, u8> {
     let mode = match arguments.storage.as_deref() {
         Some("overlay") => StorageMode::Overlay,
         Some("none") => StorageMode::None,
         _ => StorageMode::Copy,
     };
+    let mut wanted = wanted(mode, arguments.rebuild);
+    let Arguments { only_pull, allow_untrusted, .. } = *arguments;
+    let remote = RemoteChoice { from: arguments.from.as_deref(), only_pull, allow_untrusted };
+    let remote = remote.open(&mut wanted)?;
     let config = files::read_regular(&call.path.join("config"), lxc::config::LARGEST);
     let map = (!Ids::are_in_pieces()).then(|| store::map_of(Ids::of_this_process()));
     let is_mapped = Caller::observe().is_mapped_root();
-    Request {
+    Ok(Request {
         manifest: manifest.to_path_buf(),
         values: values(arguments),
         trust,
         target: target(call),
-        wanted: wanted(mode, arguments.rebuild),
+        wanted,
+        remote,
         ids: ContainerIds { map, is_mapped },
         config: config.unwrap_or_default(),
         lock: LockUse::Ignore.unless(arguments.locked),
-    }
+    })
 }
 
 fn target(call: &TemplateCall) -> Target {
@@ -198,6 +213,7 @@ fn answer(
         ids: ContainerIds { map: None, is_mapped: false },
         config: Vec::new(),
         lock: LockUse::Ignore,
+        remote: None,
     };
     let plan = match request.prepare_loaded(loaded, report) {
         Ok(prepared) => prepared.plan,

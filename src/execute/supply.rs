@@ -9,6 +9,7 @@ mod build;
 mod filled;
 mod install;
 mod personalise;
+mod pull;
 mod session;
 mod view;
 
@@ -25,7 +26,7 @@ use super::failure::{Failure, status};
 use super::observe::{Doing, Event, Subject};
 use super::{Handed, Run, full_disk};
 use crate::cache::{
-    Cache, CacheAct, CheckSees, Index, Ladder, LadderContext, Planned, Progress, Wanted,
+    Cache, CacheAct, CheckSees, Index, Ladder, LadderContext, Planned, Progress, Pulling, Wanted,
 };
 use crate::host::files;
 use crate::plan::{Act, EntryId, Layer};
@@ -139,7 +140,10 @@ impl<'a> Run<'a> {
         self.uninterrupted()?;
         // What is built may turn out to be there, or not to be stored, and what is taken to be gone: that
         // is told when it is.
-        if !matches!(planned.act, CacheAct::Build { .. } | CacheAct::Take { .. }) {
+        if !matches!(
+            planned.act,
+            CacheAct::Build { .. } | CacheAct::Pull { .. } | CacheAct::Take { .. }
+        ) {
             self.context.observer.event(&Event::Act(&planned));
         }
         let wanted = session.cache.wanted;
@@ -147,8 +151,9 @@ impl<'a> Run<'a> {
             CacheAct::Without { why } | CacheAct::Refuse { why } => {
                 self.without_store(layer, &wanted, &why, session.progress.done)
             }
+            CacheAct::Distrust { why } => Err(distrusted(layer, &why)),
             CacheAct::Take { entry, .. } => self.take(session, &planned, entry),
-            CacheAct::Build { .. } => self.build(session),
+            CacheAct::Build { .. } | CacheAct::Pull { .. } => self.build(session),
             CacheAct::Make { .. } => self.act_in_container(layer, handed, &planned),
             CacheAct::Install { entry: Some(entry), by, .. } => self.install(session, entry, by),
             CacheAct::WriteName { files, names } => self.write_name(session, &names, &files),
@@ -219,6 +224,10 @@ impl<'a> Run<'a> {
             let failure = |reason: String| Failure::of(status::STORE, subject, &layer.at, reason);
             if wanted.locked {
                 let hint = "`--from` pulls it from a registry; without `--locked` it is built";
+                return Err(Box::new(failure(why.to_owned()).hint(hint)));
+            }
+            if wanted.pulling == Pulling::Only {
+                let hint = "without `--only-pull` it is built";
                 return Err(Box::new(failure(why.to_owned()).hint(hint)));
             }
             return Err(Box::new(if wanted.fills() {
@@ -304,6 +313,15 @@ impl<'a> Run<'a> {
     fn heard(&mut self, error: &io::Error) -> Result<(), Failure> {
         if error.kind() == io::ErrorKind::Interrupted { self.uninterrupted() } else { Ok(()) }
     }
+}
+
+/// Returns the failure of a layer that nobody vouches for.
+fn distrusted(layer: &Layer, why: &str) -> Box<Failure> {
+    let subject = Subject { layer: layer.name.clone(), doing: Doing::Store };
+    let reason = format!("cannot be pulled: {why}");
+    Box::new(Failure::of(status::TRUST, subject, &layer.at, reason).hint(
+        "`lock` pins it, `push --sign` signs it; `--allow-untrusted` takes what nobody vouches for",
+    ))
 }
 
 /// Returns a failure of the store at a layer.

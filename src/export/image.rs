@@ -8,33 +8,41 @@ use std::path::{Path, PathBuf};
 
 use super::archive::{Archive, write};
 use super::digested::Digested;
+use super::oci_config::{self, LayerBlob};
 use super::output::Output;
 use super::target::{Target, TargetKind};
 use super::{archive, directory, incus, oci, proxmox};
-use crate::cache::Names;
+use crate::cache::{Names, PLACEHOLDER};
 use crate::digest::Digest;
 use crate::host::caller::Caller;
 use crate::host::rootfs::Rootfs;
 use crate::host::{files, lxcpath};
 use crate::plan::{self, EntryId};
-use crate::store::{Entry, Pin, Pinned, Store, stored_marks};
-use crate::tree::{Interrupt, Listing, Reader, steps};
+use crate::store::{Entry, Pin, Pinned, Portable, Store, stored_marks};
+use crate::tree::{Interrupt, Listing, Reader, Step, steps, steps_of};
 
 /// The name that stands where a container's own would.
 const NEUTRAL: &str = "localhost";
 
+/// The directory of containers that layers seem to be built in: where they were does not show.
+const LXCPATH: &str = "/var/lib/lxc";
+
 /// A role as it is stored.
 #[derive(Debug)]
 pub(crate) struct Image {
-    store: Store,
+    pub(super) store: Store,
     /// The layers, the innermost first, and what they hold.
     pub(super) layers: Vec<(Entry, Listing)>,
-    pub(super) names: Names,
+    /// What stands in it for the container's own name and path.
+    names: Names,
+    /// What stands in its layers for these: the placeholder, as if they had been built where LXC has its
+    /// containers.
+    stored_names: Names,
     target: plan::Target,
     /// The group that LXC gives a rootfs here.
     group: u32,
     /// The latest time that stands in it, in seconds since 1970.
-    latest: Option<i64>,
+    pub(super) latest: Option<i64>,
     /// What keeps gc from the layers.
     _pins: Vec<Pin>,
 }
@@ -46,15 +54,19 @@ impl Image {
         entries: &[EntryId],
         container: &plan::Target,
     ) -> io::Result<Self> {
-        let path = PathBuf::from("/var/lib/lxc").join(NEUTRAL);
-        let target = plan::Target {
-            name: NEUTRAL.to_owned(),
-            arch: container.arch.clone(),
-            rootfs: path.join("rootfs"),
-            path,
-            mapped: None,
-            args: Vec::new(),
+        let target = |name: &str| {
+            let path = Path::new(LXCPATH).join(name);
+            plan::Target {
+                name: name.to_owned(),
+                arch: container.arch.clone(),
+                rootfs: path.join("rootfs"),
+                path,
+                mapped: None,
+                args: Vec::new(),
+            }
         };
+        let stored = target(PLACEHOLDER);
+        let target = target(NEUTRAL);
         let (mut layers, mut pins) = (Vec::new(), Vec::new());
         for id in entries {
             match store.pin(*id)? {
@@ -70,9 +82,19 @@ impl Image {
         let lxcpaths =
             layers.last().map(|(entry, _)| entry.lxcpaths.as_slice()).unwrap_or_default();
         let names = Names::of(lxcpaths, &target);
+        let stored_names = Names::of(lxcpaths, &stored);
         let latest = crate::host::clock::given();
         let group = lxcpath::group(&Caller::observe(), container.mapped);
-        Ok(Self { store: store.clone(), layers, names, target, group, latest, _pins: pins })
+        Ok(Self {
+            store: store.clone(),
+            layers,
+            names,
+            stored_names,
+            target,
+            group,
+            latest,
+            _pins: pins,
+        })
     }
 
     /// Writes it, and returns what could not be written. `output` says whom files belong to.
@@ -125,10 +147,12 @@ impl Image {
         interrupt: Interrupt<'_>,
     ) -> io::Result<()> {
         let last = self.layers.len().saturating_sub(1);
-        self.write_steps(last, None, "./", to, warnings, interrupt)
+        let steps = steps(None, &self.layers[last].1, self.latest);
+        let form = (&self.names, "./", false);
+        self.write_steps(last, &steps, form, to, warnings, interrupt)
     }
 
-    /// Writes what a layer lays over the one below.
+    /// Writes what a layer lays over the one below, as it is stored: with the placeholder.
     pub(super) fn write_layer(
         &self,
         layer: usize,
@@ -137,35 +161,81 @@ impl Image {
         interrupt: Interrupt<'_>,
     ) -> io::Result<()> {
         let base = layer.checked_sub(1).map(|below| &self.layers[below].1);
-        self.write_steps(layer, base, "", to, warnings, interrupt)
+        let steps = steps(base, &self.layers[layer].1, self.latest);
+        let form = (&self.stored_names, "", base.is_some());
+        self.write_steps(layer, &steps, form, to, warnings, interrupt)
     }
 
-    fn write_steps(
+    /// Writes what lays the neutral name over the placeholder in the outermost layer.
+    pub(super) fn write_names(
         &self,
-        layer: usize,
-        base: Option<&Listing>,
-        prefix: &str,
         to: &mut dyn Write,
         warnings: &mut Warnings,
         interrupt: Interrupt<'_>,
     ) -> io::Result<()> {
-        let (entry, listing) = &self.layers[layer];
-        let tree = files::open_directory(&self.store.rootfs(entry.id))?;
-        let named: HashSet<&[u8]> =
-            entry.places.iter().map(|place| place.path.as_slice()).collect();
+        let last = self.layers.len().saturating_sub(1);
+        let steps = steps_of(&self.layers[last].1, &self.named(last));
+        self.write_steps(last, &steps, (&self.names, "", true), to, warnings, interrupt)
+    }
+
+    /// Tells whether the placeholder stands anywhere in the outermost layer.
+    pub(super) fn has_names(&self) -> bool {
+        self.layers.last().is_some_and(|(entry, _)| !entry.places.is_empty())
+    }
+
+    /// Returns the files and links that hold the placeholder.
+    fn named(&self, layer: usize) -> HashSet<&[u8]> {
+        self.layers[layer].0.places.iter().map(|place| place.path.as_slice()).collect()
+    }
+
+    /// Writes steps to a layer's tree, with these `names`, and with a `prefix` before each path; `is_over` says
+    /// whether they are laid over another tree.
+    fn write_steps(
+        &self,
+        layer: usize,
+        steps: &[Step<'_>],
+        (names, prefix, is_over): (&Names, &str, bool),
+        to: &mut dyn Write,
+        warnings: &mut Warnings,
+        interrupt: Interrupt<'_>,
+    ) -> io::Result<()> {
+        let tree = files::open_directory(&self.store.rootfs(self.layers[layer].0.id))?;
         let mut archive = Archive {
             reader: Reader::new(tree.as_fd(), stored_marks()),
             prefix: prefix.as_bytes(),
-            named,
-            names: &self.names,
+            named: self.named(layer),
+            names,
             group: self.group,
             latest: self.latest,
             to,
             warnings,
             interrupt,
-            is_over: base.is_some(),
+            is_over,
         };
-        write(&mut archive, &steps(base, listing, self.latest))
+        write(&mut archive, steps)
+    }
+
+    /// Returns the entries that it is of, the innermost first.
+    pub(crate) fn stored(&self) -> impl Iterator<Item = &Entry> {
+        self.layers.iter().map(|(entry, _)| entry)
+    }
+
+    /// Returns what is told of a layer to other hosts, but for what stands beside its rootfs.
+    pub(crate) fn portable(&self, entry: &Entry, diff_id: Digest) -> Portable {
+        entry.portable(diff_id, &[PathBuf::from(LXCPATH)], |text| self.stored_names.put_into(text))
+    }
+
+    /// Returns the digest of that, of a layer whose archive has the digest `content`.
+    pub(crate) fn told(&self, layer: usize, content: Digest) -> io::Result<Digest> {
+        Ok(Digest::of(&self.portable(&self.layers[layer].0, content).text()?))
+    }
+
+    /// Returns the texts of its config and of its manifest, by its blobs.
+    pub(crate) fn documents(&self, layers: &[LayerBlob]) -> io::Result<(Vec<u8>, Vec<u8>)> {
+        let config = serde_json::to_vec(&oci_config::config(self.arch(), layers, &self.config()))?;
+        let described = (Digest::of(&config), config.len() as u64);
+        let manifest = serde_json::to_vec(&oci_config::manifest(described, layers))?;
+        Ok((config, manifest))
     }
 
     /// Returns the digest of what a layer lays over the one below: of the archive that
@@ -213,15 +283,27 @@ impl Image {
 /// What could not be written, by kinds.
 #[derive(Debug, Default)]
 pub(crate) struct Warnings {
-    paths: BTreeMap<&'static str, Vec<Vec<u8>>>,
+    paths: BTreeMap<String, Vec<Vec<u8>>>,
     words: BTreeMap<&'static str, Vec<String>>,
     lines: Vec<String>,
 }
 
 impl Warnings {
+    /// Returns the paths by kinds.
+    pub(super) fn by_kind(self) -> BTreeMap<String, Vec<Vec<u8>>> {
+        self.paths
+    }
+
+    /// Adds all paths of each kind.
+    pub(super) fn add_all(&mut self, of_kinds: &BTreeMap<String, Vec<Vec<u8>>>) {
+        for (kind, paths) in of_kinds {
+            paths.iter().for_each(|path| self.add(kind, path));
+        }
+    }
+
     /// Adds a path to those of a kind.
-    pub(super) fn add(&mut self, kind: &'static str, path: &[u8]) {
-        let paths = self.paths.entry(kind).or_default();
+    pub(super) fn add(&mut self, kind: &str, path: &[u8]) {
+        let paths = self.paths.entry(kind.to_owned()).or_default();
         if !paths.iter().any(|known| known == path) {
             paths.push(path.to_vec());
         }

@@ -1,7 +1,7 @@
-//! Writes an image into an OCI layout: one layer for each that is stored.
+//! Writes an image into an OCI layout.
 
-use std::fs::File;
-use std::io::{self, BufWriter};
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
@@ -10,14 +10,11 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use serde_json::{Value, json};
 
-use super::digested::Digested;
-use super::gzip::Gzip;
 use super::image::{Image, Warnings};
-use super::oci_config::{self, LayerBlob};
+use super::oci_config;
 use super::output::Output;
 use super::room::{BLOBS, LAYOUT};
 use crate::digest::Digest;
-use crate::host::clock;
 use crate::host::files;
 use crate::host::new_file::NewFile;
 use crate::tree::Interrupt;
@@ -50,25 +47,30 @@ pub(super) fn write(
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(error),
     };
+    let made = image.blobs(warnings, interrupt)?;
     let mut layers = Vec::new();
     let into = files::open_directory(&blobs)?;
-    for (number, (entry, _)) in image.layers.iter().enumerate() {
-        let created = clock::format(image.made_at(number));
-        let by = entry.made.slot.replace('`', "");
-        let new = NewFile::create(into.as_fd(), output.mode())?;
-        let (digest, size, diff_id) =
-            write_layer(image, number, new.file(), output, warnings, interrupt)?;
-        new.put(hex(digest).as_ref())?;
-        layers.push(LayerBlob { digest, size, diff_id, created, by });
+    for (layer, mut from) in made {
+        let name = hex(layer.digest);
+        // A blob is named by what is in it.
+        let is_there = fs::symlink_metadata(blobs.join(&name))
+            .is_ok_and(|there| there.is_file() && there.len() == layer.size);
+        if !is_there {
+            let new = NewFile::create(into.as_fd(), output.mode())?;
+            output.give(new.file())?;
+            copy(&mut from, new.file(), interrupt)?;
+            new.put(name.as_ref())?;
+        }
+        layers.push(layer);
     }
-    let put = |value: &Value| -> io::Result<(Digest, u64)> {
-        let text = serde_json::to_vec(value)?;
-        let digest = Digest::of(&text);
-        replace(&blobs, &hex(digest), &text, output)?;
+    let put = |text: &[u8]| -> io::Result<(Digest, u64)> {
+        let digest = Digest::of(text);
+        replace(&blobs, &hex(digest), text, output)?;
         Ok((digest, text.len() as u64))
     };
-    let config = put(&oci_config::config(image.arch(), &layers, &image.config()))?;
-    let manifest = put(&oci_config::manifest(config, &layers))?;
+    let (config, manifest) = image.documents(&layers)?;
+    put(&config)?;
+    let manifest = put(&manifest)?;
     let version = serde_json::to_vec(&json!({ "imageLayoutVersion": "1.0.0" }))?;
     replace(layout, LAYOUT, &version, output)?;
     // Nobody finds the image before it is whole, on the disk.
@@ -78,25 +80,17 @@ pub(super) fn write(
     File::open(layout)?.sync_all()
 }
 
-/// Writes the archive of a layer, compressed, and returns the digest and the size of that, and the digest of the
-/// archive.
-fn write_layer(
-    image: &Image,
-    number: usize,
-    file: &File,
-    output: Output,
-    warnings: &mut Warnings,
-    interrupt: Interrupt<'_>,
-) -> io::Result<(Digest, u64, Digest)> {
-    output.give(file)?;
-    let gzip = Gzip::new(Digested::new(file))?;
-    let mut to = BufWriter::with_capacity(1 << 20, Digested::new(gzip));
-    image.write_layer(number, &mut to, warnings, interrupt)?;
-    let Digested { to: gzip, digest, .. } =
-        to.into_inner().map_err(io::IntoInnerError::into_error)?;
-    let diff_id = digest.finish();
-    let Digested { digest, size, .. } = gzip.finish()?;
-    Ok((digest.finish(), size, diff_id))
+/// How many bytes are copied before it is looked whether a signal has come.
+const PIECE: u64 = 64 << 20;
+
+/// Copies a blob.
+fn copy(from: &mut File, mut to: &File, interrupt: Interrupt<'_>) -> io::Result<()> {
+    loop {
+        interrupt.check()?;
+        if io::copy(&mut Read::by_ref(from).take(PIECE), &mut to)? == 0 {
+            return Ok(());
+        }
+    }
 }
 
 fn hex(digest: Digest) -> String {

@@ -16,7 +16,7 @@ const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin
 /// The kinds of documents. Source: the image specification of OCI 1.1.
 pub(super) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub(super) const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
-pub(super) const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+pub(crate) const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 pub(super) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 /// What names the tag of an image in an index.
@@ -24,7 +24,7 @@ pub(super) const TAG: &str = "org.opencontainers.image.ref.name";
 
 /// A layer of an image.
 #[derive(Debug, Clone)]
-pub(super) struct LayerBlob {
+pub(crate) struct LayerBlob {
     /// The digest of its bytes as they are stored.
     pub digest: Digest,
     /// Their number.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{Lock, LockedSlot, RoleInputs};
+use crate::cache::PinnedEntry;
 use crate::digest::Digest;
-use crate::plan::EntryId;
 
 /// A role that was compared with its lock.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub(crate) struct Held {
     pub differences: Vec<String>,
     /// What each slot of the plan has to be, from the innermost on; `None`, or nothing, where the lock does
     /// not say.
-    pub pins: Vec<Option<EntryId>>,
+    pub pins: Vec<Option<PinnedEntry>>,
 }
 
 impl Lock {
@@ -44,7 +44,7 @@ impl Lock {
         // Where a run decides what a layer is made of, its key is known only then.
         let slots = cache.slots.iter().take_while(|slot| slot.decided_by.is_none());
         for (number, slot) in slots.enumerate() {
-            let Some(LockedSlot { key: Some(key), entry, .. }) = self.slot(slot) else {
+            let Some(LockedSlot { key: Some(key), entry, document, .. }) = self.slot(slot) else {
                 // One that stands on what was not built has no key yet.
                 if parent.is_some() || number == 0 {
                     held.differences.push(format!("{} is not in the lock", slot.label()));
@@ -59,7 +59,7 @@ impl Lock {
                 }
                 break;
             }
-            held.pins.push(entry);
+            held.pins.push(entry.map(|entry| PinnedEntry { entry, document }));
             parent = entry;
             if parent.is_none() {
                 break;

@@ -60,6 +60,10 @@ pub struct Arguments {
     pub storage: Option<String>,
     /// `--rebuild`.
     pub rebuild: bool,
+    /// `--from`.
+    pub from: Option<String>,
+    /// `--only-pull`.
+    pub only_pull: bool,
     /// `--locked`.
     pub locked: bool,
     /// `--keep-failed`.
@@ -133,6 +137,10 @@ impl Arguments {
                 parsed.rebuild = true;
                 continue;
             }
+            if word == "--only-pull" {
+                parsed.only_pull = true;
+                continue;
+            }
             if word == "--locked" {
                 parsed.locked = true;
                 continue;
@@ -166,6 +174,10 @@ impl Arguments {
                 parsed.set.push(value.into_string().map_err(unfit)?);
             } else if let Some(value) = take("--vars-file")? {
                 parsed.vars_files.push(value.into());
+            } else if let Some(value) = take("--from")? {
+                let reason = "it is not UTF-8";
+                let unfit = |word| CallError::Unfit("--from", shell::word(word), reason);
+                once("--from", &mut parsed.from, value.into_string().map_err(unfit)?)?;
             } else if let Some(value) = take("--storage")? {
                 let text = value.to_string_lossy().into_owned();
                 if !["copy", "overlay", "none"].contains(&text.as_str()) {

@@ -96,6 +96,16 @@ impl Config {
         })
     }
 
+    /// Returns it with what the layer has written gone through `write`.
+    #[must_use]
+    pub fn rewritten(&self, write: impl Fn(&[u8]) -> Vec<u8>) -> Self {
+        let parts = self.parts.iter().map(|part| match part {
+            Part::Text(text) => Part::Text(write(text)),
+            other => other.clone(),
+        });
+        Self { parts: parts.collect() }
+    }
+
     /// Returns the config of a container that was given the lines `own`. What the layer has written goes
     /// through `written`.
     ///

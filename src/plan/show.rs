@@ -101,6 +101,9 @@ impl Show<'_> {
             Some(CacheStatus::Stored { entry }) => {
                 self.more("stored", format_args!("{entry}"))?;
             }
+            Some(CacheStatus::Pulled { entry, .. }) => {
+                self.more("pulled", format_args!("{entry}"))?;
+            }
             Some(CacheStatus::Built { why, .. }) => {
                 for line in why {
                     self.more("misses", format_args!("{}", shell::one_line(line)))?;
@@ -343,6 +346,7 @@ fn place(inside: &Inside) -> String {
 fn standing(standing: Option<&CacheStatus>) -> String {
     match standing {
         Some(CacheStatus::Stored { .. }) => "  [stored]".to_owned(),
+        Some(CacheStatus::Pulled { .. }) => "  [in registry]".to_owned(),
         Some(CacheStatus::Built { .. }) => "  [to build]".to_owned(),
         Some(CacheStatus::Decided { by }) => format!("  [decided by pre of {by}]"),
         Some(CacheStatus::Always { .. }) => "  [always runs]".to_owned(),

@@ -53,6 +53,14 @@ pub enum CacheStatus {
         #[cfg_attr(test, schemars(with = "String"))]
         entry: EntryId,
     },
+    /// From a registry.
+    Pulled {
+        /// The entry.
+        #[cfg_attr(test, schemars(with = "String"))]
+        entry: EntryId,
+        /// How many bytes are fetched.
+        size: u64,
+    },
     /// It is built, and stored.
     Built {
         /// Its key; `None` where a layer inside it is built too, since its entry is part of the key.
@@ -77,7 +85,10 @@ pub enum CacheStatus {
 impl CacheStatus {
     /// Tells whether it is in the store, or will be.
     pub fn is_stored(&self) -> bool {
-        matches!(self, Self::Stored { .. } | Self::Built { .. } | Self::Decided { .. })
+        matches!(
+            self,
+            Self::Stored { .. } | Self::Pulled { .. } | Self::Built { .. } | Self::Decided { .. }
+        )
     }
 }
 

@@ -104,6 +104,11 @@ impl Build {
         Ok(build)
     }
 
+    /// Returns the directory of the rootfs that a layer is laid over, where another host has made it.
+    pub(crate) fn open_rootfs(&self) -> io::Result<OwnedFd> {
+        open(&self.shown().join("rootfs"))
+    }
+
     /// Returns the path that its rootfs seems to have.
     pub(super) fn seeming_rootfs(&self) -> PathBuf {
         self.lxcpath.join(&self.name).join("rootfs")

@@ -14,9 +14,10 @@ use super::entry::{Entry, Made};
 use super::flush::Flush;
 use super::layout::{form, now, open, stored_marks};
 use super::pin::Pin;
+use super::portable::Portable;
 use super::scrub::{is_identity, scrub};
 use super::write::write_whole;
-use crate::cache::{IdentityKeys, KeyInputs};
+use crate::cache::{IdentityKeys, KeyInputs, Provenance};
 use crate::digest::Digest;
 use crate::host::files;
 use crate::host::rootfs::Rootfs;
@@ -52,6 +53,8 @@ pub(crate) struct About<'a> {
     pub placeholder: &'a str,
     /// Whether it is stored even where that name stands in a form that cannot be replaced.
     pub keeps_name: bool,
+    /// What another host tells of it, and whence that came, where it was made there.
+    pub pulled: Option<(&'a Portable, Provenance)>,
 }
 
 /// What became of a layer that was built.
@@ -121,11 +124,10 @@ impl Build {
         let mut written = Vec::new();
         list.listing.write(&mut written)?;
         let parent = self.parent.as_ref();
-        let key = about.document.key();
-        let newest = self.store.entries()?.into_iter().rfind(|id| id.key == key);
-        // The clock may have been put back.
-        let after = newest.and_then(|id| id.generation.checked_add(1)).unwrap_or(0);
-        let id = EntryId { key, generation: now().max(after) };
+        let id = match &about.pulled {
+            Some((portable, _)) => portable.entry,
+            None => self.new_id(about.document.key())?,
+        };
         let mut entry = Entry::new(id, parent.map(|parent| parent.id), about.made, about.document);
         entry.lxcpaths = parent.map(|parent| parent.lxcpaths.clone()).unwrap_or_default();
         if !entry.lxcpaths.contains(&self.lxcpath) {
@@ -138,16 +140,21 @@ impl Build {
         entry.keys.leave_out(about.removed);
         entry.keys.add(keys);
         entry.keys.leave_out(&entry.kept);
+        match about.pulled {
+            Some((portable, origin)) => entry.take_pulled(portable, origin),
+            None => {
+                let unclear = || io::Error::other("its config does not show what was given to it");
+                entry.config = self.config()?.ok_or_else(unclear)?;
+                entry.record = self.record(parent);
+            }
+        }
         let tree = Rootfs::open(&rootfs)?;
         entry.makers = entry.keys.makers(|path| has(&tree, path));
-        let unclear = || io::Error::other("its config does not show what was given to it");
-        entry.config = self.config()?.ok_or_else(unclear)?;
         let is_new = parent.is_none_or(|parent| parent.config != entry.config);
         if is_new && entry.config.written().any(|text| search.is_taken_apart_in(text)) {
             entry.fixed.push(b"../config".to_vec());
         }
         entry.whiteout = list.listing.first_whiteout();
-        entry.record = self.record(parent);
         let text = entry.record.as_ref().map(serde_json::to_vec).transpose()?;
         if text.is_some_and(|text| search.is_taken_apart_in(&text)) {
             entry.fixed.push([b"../", record::NAME.as_bytes()].concat());
@@ -166,6 +173,14 @@ impl Build {
         }
         let pin = self.publish(&made, &entry, &written, flush)?;
         Ok(Committed::Stored(Box::new(entry), pin))
+    }
+
+    /// Returns the name of a new entry.
+    fn new_id(&self, key: Digest) -> io::Result<EntryId> {
+        let newest = self.store.entries()?.into_iter().rfind(|id| id.key == key);
+        // The clock may have been put back.
+        let after = newest.and_then(|id| id.generation.checked_add(1)).unwrap_or(0);
+        Ok(EntryId { key, generation: now().max(after) })
     }
 
     /// Makes the whole tree, takes out of it what makes a container itself, and lists it.
@@ -195,6 +210,10 @@ impl Build {
         let mut kept = self.inherited_kept(rootfs, merged.as_ref())?;
         kept.retain(|path| !about.removed.contains(&path.as_path()));
         kept.extend(about.kept.iter().filter(|path| is_identity(path)).map(PathBuf::from));
+        // Whoever made it knew what its layers have dropped.
+        if let Some((portable, _)) = &about.pulled {
+            kept.clone_from(&portable.kept);
+        }
         let scrubbed = scrub(rootfs, about.identity, &kept, about.kept)?;
         kept.extend(scrubbed.kept);
         if let Some(changes) = &mut merged {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::layout::{Store, now, unique};
 use super::paths;
 use super::write::{put, write_whole};
-use crate::cache::{IdentityKeys, KeyInputs, KeyMaker, StoredEntry};
+use crate::cache::{IdentityKeys, KeyInputs, KeyMaker, Provenance, StoredEntry};
 use crate::digest::Digest;
 use crate::host::files;
 use crate::lxc::given;
@@ -68,6 +68,9 @@ pub(crate) struct Entry {
     pub sidecar: Option<Digest>,
     /// Where the placeholder's name stands in that.
     pub sidecar_places: Vec<Occurrence>,
+    /// Whence it came, where it was not made here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Provenance>,
 }
 
 #[derive(Deserialize)]
@@ -116,6 +119,7 @@ impl Entry {
             listing: Digest::of(b""),
             sidecar: None,
             sidecar_places: Vec::new(),
+            origin: None,
         }
     }
 
@@ -181,6 +185,7 @@ impl Entry {
             kept_names: self.fixed.clone(),
             whiteout: self.whiteout.clone(),
             makers: self.makers.clone(),
+            origin: self.origin.clone(),
         }
     }
 

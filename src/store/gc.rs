@@ -130,6 +130,21 @@ pub(crate) fn clean(
     discard(&store.roles(), forgotten, &mut cleaned.stuck);
     // Who waits for a lock whose file is gone takes the next one.
     discard(&store.locks(), |_| true, &mut cleaned.stuck);
+    // Documents first: a blob that none names is needed by nobody.
+    let is_gone = |file: &fs::DirEntry| {
+        let name = file.file_name();
+        let entry = name.to_str().and_then(Store::entry_of_blob);
+        entry.is_some_and(|entry| !known.contains(&entry.to_string()))
+    };
+    discard(&store.blobs(), is_gone, &mut cleaned.stuck);
+    let named = store.named_blobs().unwrap_or_default();
+    let is_rubbish = |file: &fs::DirEntry| {
+        let name = file.file_name();
+        name.to_str().is_none_or(|name| {
+            Store::entry_of_blob(name).is_none() && !named.iter().any(|blob| blob == name)
+        })
+    };
+    discard(&store.blobs(), is_rubbish, &mut cleaned.stuck);
     let now = now();
     let is_old = |file: &fs::DirEntry| garbage.keeps_nothing || refused::is_old(&file.path(), now);
     discard(&store.refused(), is_old, &mut cleaned.stuck);

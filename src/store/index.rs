@@ -8,7 +8,7 @@ use std::path::Path;
 use super::entry::{Entry, LARGEST_NAME};
 use super::layout::{Store, now, open};
 use super::refused;
-use crate::cache::{BadEntry, Fault, Index, KeyInputs, Ladder};
+use crate::cache::{Answer, BadEntry, Fault, Index, KeyInputs, Ladder};
 use crate::digest::Digest;
 use crate::host::fault::is_shortage;
 use crate::host::files;
@@ -52,17 +52,24 @@ impl Store {
     }
 
     /// Asks for a ladder until the index knows all that it needs to: what is in the entries that the
-    /// ladder takes, which of them cannot be used, and what defined before what is missing now.
+    /// ladder takes, which of them cannot be used, what a `registry` has of what is missing, and what defined
+    /// that before.
     pub(crate) fn ladder(
         &self,
         manifest: &Path,
         index: &mut Index,
         ask: impl Fn(&Index) -> Ladder,
+        mut registry: Option<&mut dyn FnMut(&Index, Digest) -> Answer>,
     ) -> Ladder {
         loop {
             let ladder = ask(index);
             let unknown = ladder.unknown(index);
             if unknown.is_empty() {
+                if let (Some(key), Some(registry)) = (ladder.unasked, &mut registry) {
+                    let answer = registry(index, key);
+                    index.offers.insert(key, answer);
+                    continue;
+                }
                 let Some(label) = ladder.unexplained(index) else { return ladder };
                 let earlier = self.earlier(manifest, &label);
                 index.earlier.insert(label, earlier);

@@ -196,6 +196,7 @@ impl Store {
             (self.locks(), owner),
             (self.readings(), owner),
             (self.refused(), owner),
+            (self.blobs(), owner),
             (self.roots(), owner),
         ] {
             match make_one(&path, 0o700, owner) {
@@ -299,6 +300,11 @@ impl Store {
 
     pub(super) fn refused(&self) -> PathBuf {
         self.meta().join("refused")
+    }
+
+    /// Returns where blobs of images are, those that are on their way among them.
+    pub(crate) fn blobs(&self) -> PathBuf {
+        self.meta().join("blobs")
     }
 
     pub(super) fn locks(&self) -> PathBuf {

@@ -115,8 +115,16 @@ impl Shelf {
         let field = Field::new(what, [("", "")]);
         let document = KeyInputs { fields: vec![field] };
         let (identity, kept, removed) = (&[], &[], &[]);
-        let about =
-            About { made, document, identity, kept, removed, placeholder: NAME, keeps_name: true };
+        let about = About {
+            made,
+            document,
+            identity,
+            kept,
+            removed,
+            placeholder: NAME,
+            keeps_name: true,
+            pulled: None,
+        };
         match build.commit(about, Interrupt::NEVER).unwrap() {
             Committed::Stored(entry, _) => *entry,
             Committed::NameLeft(files) => panic!("{files:?}"),

@@ -21,6 +21,11 @@ impl<'a> Interrupt<'a> {
         Self(Some(descriptor))
     }
 
+    /// Returns the descriptor, for whoever waits for something else as well.
+    pub(crate) fn descriptor(self) -> Option<BorrowedFd<'a>> {
+        self.0
+    }
+
     /// Fails with [`io::ErrorKind::Interrupted`] once the work should stop.
     pub(crate) fn check(self) -> io::Result<()> {
         self.sleep(Duration::ZERO)

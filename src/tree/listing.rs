@@ -24,7 +24,7 @@ use super::stamps::Stamps;
 
 use crate::digest::Digest;
 
-pub(crate) use delta::{LONGEST_HIDDEN, Step, WHITEOUT, steps};
+pub(crate) use delta::{LONGEST_HIDDEN, Step, WHITEOUT, steps, steps_of};
 pub(crate) use difference::{Change, Difference};
 pub(crate) use drift::{Drift, Made, drift};
 pub(crate) use reading::LONGEST_TEXT;

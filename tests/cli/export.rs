@@ -150,6 +150,39 @@ fn an_image_unpacks_to_what_is_stored() {
 }
 
 #[test]
+fn an_image_is_made_once() {
+    if !root() {
+        return;
+    }
+    let sandbox = role();
+    let words = ["build", "m.toml", "-o", "oci:../image:web"];
+    let first = sandbox.run(words).exits(0).stderr();
+    let blobs = sandbox.path("store/host.meta/blobs");
+    let listed = || judge(&["sh", "-c", "ls -i | sort -k2"], &blobs);
+    let before = listed();
+    assert_eq!(before.lines().count(), 2 * 4, "{before}");
+    fs::remove_dir_all(sandbox.path("image")).unwrap();
+    // What no archive can hold is told again.
+    let again = sandbox.run(words).exits(0).stderr();
+    let warnings = |text: &str| text.lines().filter(|line| line.starts_with("warning")).count();
+    assert_eq!((warnings(&again), listed()), (warnings(&first), before.clone()));
+    // One that is gone, or damaged, is made again.
+    let largest = judge(&["sh", "-c", "ls -S | head -1"], &blobs);
+    fs::write(blobs.join(largest.trim()), "").unwrap();
+    fs::remove_dir_all(sandbox.path("image")).unwrap();
+    sandbox.run(words).exits(0);
+    judge(&["umoci", "unpack", "--image", "image:web", "bundle"], &sandbox.path(""));
+    assert_stored(&sandbox, &sandbox.path("bundle/rootfs"));
+    // They go with the entries that they were made of.
+    fs::write(blobs.join("new-killed"), "").unwrap();
+    sandbox.run(["store", "gc"]).exits(0);
+    assert!(!blobs.join("new-killed").exists());
+    assert_eq!(judge(&["ls"], &blobs).lines().count(), 2 * 4);
+    sandbox.run(["store", "gc", "--keep=0"]).exits(0);
+    assert_eq!(judge(&["ls"], &blobs), "");
+}
+
+#[test]
 fn what_is_written_is_the_same_byte_for_byte() {
     if !root() {
         return;
@@ -165,7 +198,7 @@ fn what_is_written_is_the_same_byte_for_byte() {
             judge(&["sh", "-c", "sha256sum image/index.json image/blobs/sha256/* w.tar.*"], &at)
         })
         .collect();
-    assert_eq!(outputs[0].lines().count(), 1 + 5 + 3, "{}", outputs[0]);
+    assert_eq!(outputs[0].lines().count(), 1 + 6 + 3, "{}", outputs[0]);
     assert_eq!(outputs[0], outputs[1]);
 }
 
@@ -212,7 +245,7 @@ fn a_signal_ends_the_writing_and_nothing_is_left() {
     }
     // Zeros for a long time.
     let sandbox = Sandbox::new().upstream("truncate -s 60G \"$rootfs/zeros\"").layers("");
-    let out = sandbox.path("out");
+    let (out, blobs) = (sandbox.path("out"), sandbox.path("store/host.meta/blobs"));
     fs::create_dir(&out).unwrap();
     for (signal, status, target) in [
         ("TERM", Some(143), "tar:../out/w.tar.gz"),
@@ -228,7 +261,8 @@ fn a_signal_ends_the_writing_and_nothing_is_left() {
             let opened = fs::read_dir(format!("/proc/{}/fd", run.id())).unwrap().flatten();
             let mut opened = opened.map(|entry| entry.path());
             opened.any(|path| {
-                let is_below = fs::read_link(&path).is_ok_and(|file| file.starts_with(&out));
+                let is_below = fs::read_link(&path)
+                    .is_ok_and(|file| file.starts_with(&out) || file.starts_with(&blobs));
                 is_below && fs::metadata(&path).is_ok_and(|file| file.len() > 100_000)
             })
         };
@@ -239,8 +273,9 @@ fn a_signal_ends_the_writing_and_nothing_is_left() {
         }
         judge(&["kill", &format!("-{signal}"), &run.id().to_string()], &out);
         assert_eq!(run.wait().unwrap().code(), status, "{target}");
-        let left = judge(&["find", ".", "-type", "f"], &out);
-        assert_eq!(left, "", "{target}");
+        for place in [&out, &blobs] {
+            assert_eq!(judge(&["find", ".", "-type", "f"], place), "", "{target}");
+        }
     }
 }
 

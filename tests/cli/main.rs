@@ -47,6 +47,7 @@ mod power_cuts;
 mod processes;
 mod readers;
 mod record;
+mod registry;
 mod secrets;
 mod set_id;
 mod signals;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use layered_template::cache::{
-    self, BaseInputs, CachePlan, KeyInputs, Observed, OverlayHost, PLACEHOLDER, Wanted,
+    self, BaseInputs, CachePlan, KeyInputs, Observed, OverlayHost, PLACEHOLDER, Pulling, Wanted,
 };
 use layered_template::chain::{self, BindContext, Chain, Container, Role};
 use layered_template::digest::Digest;
@@ -120,7 +120,14 @@ pub(crate) fn planned(example: &str, host: &Host) -> (Plan, CachePlan) {
         host: OverlayHost { is_mapped: host.mapped.is_some(), ..OverlayHost::default() },
         config: host.config.as_bytes().to_vec(),
     };
-    let wanted = Wanted { mode: host.mode, rebuild: false, since: None, locked: false };
+    let wanted = Wanted {
+        mode: host.mode,
+        rebuild: false,
+        since: None,
+        locked: false,
+        pulling: Pulling::No,
+        trusts_all: false,
+    };
     let cache = cache::cache(&plan, (&chain, &twin), &facts, wanted, observed);
     let cache = cache.expect("it can be stored");
     assert_eq!(cache.end, None, "all of an example is stored");

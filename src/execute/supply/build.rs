@@ -11,7 +11,7 @@ use super::super::workspace::Workspace;
 use super::super::{Run, config};
 use super::fault;
 use super::session::Session;
-use crate::cache::{BuildBase, CacheAct, PLACEHOLDER, Planned, Refusal, SlotKind};
+use crate::cache::{BuildBase, CacheAct, PLACEHOLDER, Planned, Provenance, Refusal, SlotKind};
 use crate::digest::Digest;
 use crate::host::caller::Caller;
 use crate::host::files::Ownership;
@@ -19,7 +19,7 @@ use crate::host::lxcpath;
 use crate::manifest::LayerName;
 use crate::observe::base_inputs;
 use crate::plan::{Act, Content, Layer, Target};
-use crate::store::{self, About, Build, BuildOn, Committed, Entry, Made, Setting, Store};
+use crate::store::{self, About, Build, BuildOn, Committed, Entry, Made, Portable, Setting, Store};
 use crate::tree::{Interrupt, Patience};
 
 impl<'a> Run<'a> {
@@ -31,7 +31,11 @@ impl<'a> Run<'a> {
         let fail = |error: io::Error| fault(layer, "cannot be looked for in the store", &error);
         let handed = |name: &LayerName| self.handed_of(session.cache, name);
         let (done, base) = (session.progress.done, session.progress.base);
-        let (_, key) = session.cache.lookup(done, base, &handed);
+        // What a lock pins may have another key than what is here would give.
+        let key = match session.next_pull(done) {
+            Some(entry) => entry.key,
+            None => session.cache.lookup(done, base, &handed).1,
+        };
         let lock = match session.store.lock_of(key) {
             Ok(lock) => lock,
             Err(error) => {
@@ -58,11 +62,14 @@ impl<'a> Run<'a> {
         }
         session.look_again(self).map_err(fail)?;
         // With `--rebuild`, what was built while this run waited is new too.
-        let Some((planned, on)) = session.next_build(done) else { return Ok(()) };
+        let Some(planned) = session.next_made(done) else { return Ok(()) };
         // Its file may have been made anew meanwhile.
         let token = lock.token().map_err(fail)?;
         self.tokens.push(token.clone());
-        let result = self.build_missing(session, (layer, key), &planned, on);
+        let result = match planned.act {
+            CacheAct::Build { on, .. } => self.build_missing(session, (layer, key), &planned, on),
+            _ => self.pull(session, layer, &planned),
+        };
         self.tokens.retain(|held| *held != token);
         result
     }
@@ -109,7 +116,7 @@ impl<'a> Run<'a> {
                 return Ok(());
             }
         }
-        match self.commit(session, layer, build)? {
+        match self.commit(session, layer, build, None)? {
             Committed::Stored(entry, pin) => {
                 let id = entry.id;
                 self.tell_of_names_kept(&label, &entry.fixed);
@@ -148,12 +155,13 @@ impl<'a> Run<'a> {
         session.ask(self);
     }
 
-    /// Stores what was built.
-    fn commit(
+    /// Stores what was built, or `pulled`.
+    pub(super) fn commit(
         &mut self,
         session: &Session<'a>,
         layer: &Layer,
         build: Build,
+        pulled: Option<(&Portable, Provenance)>,
     ) -> Result<Committed, Box<Failure>> {
         let slot = session.slot();
         let made = Made {
@@ -170,12 +178,16 @@ impl<'a> Run<'a> {
         let (done, base) = (session.progress.done, session.progress.base);
         let about = About {
             made,
-            document: session.cache.lookup(done, base, &handed).0,
+            document: match &pulled {
+                Some((portable, _)) => portable.inputs.clone(),
+                None => session.cache.lookup(done, base, &handed).0,
+            },
             identity: &identity,
             kept: &kept,
             removed: &removed,
             placeholder: PLACEHOLDER,
             keeps_name: slot.keeps_name,
+            pulled,
         };
         let started = Instant::now();
         let interrupt = Interrupt::of(self.context.events.as_fd());
@@ -212,7 +224,11 @@ impl<'a> Run<'a> {
     }
 
     /// Makes a place for a layer on what is done so far.
-    fn place(&mut self, session: &Session<'a>, on: BuildBase) -> io::Result<(Build, Workspace)> {
+    pub(super) fn place(
+        &mut self,
+        session: &Session<'a>,
+        on: BuildBase,
+    ) -> io::Result<(Build, Workspace)> {
         let base = session.progress.base;
         let parent = base.map(|id| Entry::read(&session.store, id)).transpose()?;
         let target = &session.cache.target;

@@ -21,8 +21,10 @@ pub(crate) struct Filled {
     pub layer: String,
     /// The entry.
     pub entry: EntryId,
-    /// How long it took to make it; nothing, where it was there.
+    /// How long it took to make or to pull it; nothing, where it was there.
     pub took: Option<Duration>,
+    /// Whether it was pulled.
+    pub is_pulled: bool,
 }
 
 impl Filled {

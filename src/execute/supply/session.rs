@@ -3,14 +3,15 @@
 use std::collections::VecDeque;
 use std::io;
 use std::mem;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use super::super::failure::{Failure, status};
 use super::super::{Handed, Run, config};
 use super::filled::Filled;
 use crate::cache::{
-    BuildBase, Cache, CacheAct, CachePlan, Fault, Index, Ladder, LadderContext, Limit, Planned,
-    Progress, Slot, SlotKind,
+    Answer, Cache, CacheAct, CachePlan, Fault, Index, Ladder, LadderContext, Limit, Planned,
+    Progress, Provenance, Slot, SlotKind, Vouched,
 };
 use crate::host::caller::Caller;
 use crate::host::clock;
@@ -21,6 +22,7 @@ use crate::manifest::LayerName;
 use crate::plan::{EntryId, Layer, Plan, StorageMode};
 use crate::record::{self, SuppliedBy, Supply};
 use crate::store::{self, Entry, Overlay, Pin, Pinned, Store};
+use crate::tree::Interrupt;
 
 /// A run's use of the store.
 #[derive(Debug)]
@@ -41,6 +43,8 @@ pub(in crate::execute) struct Session<'a> {
     acts: VecDeque<Planned>,
     /// What keeps gc from the entries that are done.
     pins: Vec<Pin>,
+    /// Whether it was told that the registry cannot be asked.
+    told_unreachable: bool,
 }
 
 /// Whether an entry is kept from gc.
@@ -101,7 +105,11 @@ impl<'a> Session<'a> {
             limit: None,
             acts: VecDeque::new(),
             pins: Vec::new(),
+            told_unreachable: false,
         };
+        if let Some(remote) = run.context.remote {
+            remote.reconnect();
+        }
         session.ask(run);
         Ok(session)
     }
@@ -112,11 +120,31 @@ impl<'a> Session<'a> {
         let handed = |name: &LayerName| run.handed_of(self.cache, name);
         let (progress, limit) = (self.progress, self.limit.as_ref());
         let (plan, cache, config): (&Plan, &Cache, _) = (run.plan, run.cache, &self.initial);
-        let ladder = self.store.ladder(&run.plan.manifest.absolute, &mut self.index, |index| {
+        let interrupt = Interrupt::of(run.context.events.as_fd());
+        let mut unreachable = None;
+        let mut registry = run.context.remote.map(|remote| {
+            |index: &Index, key| {
+                let (pinned, stored) = (self.cache.pin_of(key), index.newest_generation(key));
+                let answer = remote.answer(key, pinned, stored, interrupt);
+                if let Answer::Unreachable(why) = &answer {
+                    unreachable.get_or_insert_with(|| why.clone());
+                }
+                answer
+            }
+        });
+        let ask = |index: &Index| {
             let handed = Some(&handed as _);
             Ladder::of(plan, cache, &LadderContext { index, handed, progress, limit, config })
-        });
+        };
+        let registry = registry.as_mut().map(|registry| registry as &mut _);
+        let manifest = &run.plan.manifest.absolute;
+        let ladder = self.store.ladder(manifest, &mut self.index, ask, registry);
         self.acts = ladder.acts.into();
+        if let Some(why) = unreachable
+            && !mem::replace(&mut self.told_unreachable, true)
+        {
+            run.note(&format!("what is missing is built, since {why}"));
+        }
         for note in self.new_faults(&known) {
             run.note(&note);
         }
@@ -154,7 +182,8 @@ impl<'a> Session<'a> {
         let earlier = mem::take(&mut self.index.earlier);
         let faults = mem::take(&mut self.index.faults);
         let looked_at = mem::take(&mut self.index.looked_at);
-        self.index = Index { earlier, faults, looked_at, ..index };
+        let offers = mem::take(&mut self.index.offers);
+        self.index = Index { earlier, faults, looked_at, offers, ..index };
         self.ask(run);
         Ok(())
     }
@@ -162,7 +191,7 @@ impl<'a> Session<'a> {
     /// Takes what was built for what is done.
     pub(super) fn has_built(&mut self, (entry, pin): (Entry, Pin), took: Duration) {
         self.pins.push(pin);
-        self.index.entries.insert(entry.id.key, entry.id.generation);
+        self.index.store(entry.id);
         self.index.looked_at.insert(entry.id, entry.contents());
         self.has_done(entry.id, Some(took));
     }
@@ -195,11 +224,20 @@ impl<'a> Session<'a> {
         self.next_if(|planned| planned.at <= at)
     }
 
-    /// Takes the next act, if it is to build this slot; also returns what on.
-    pub(super) fn next_build(&mut self, slot: usize) -> Option<(Planned, BuildBase)> {
-        let CacheAct::Build { slot: next, on, .. } = self.acts.front()?.act else { return None };
-        let planned = self.next_if(|_| next == slot)?;
-        Some((planned, on))
+    /// Returns the entry that is pulled next, if that is for this slot.
+    pub(super) fn next_pull(&self, slot: usize) -> Option<EntryId> {
+        match self.acts.front()?.act {
+            CacheAct::Pull { slot: next, entry, .. } if next == slot => Some(entry),
+            _ => None,
+        }
+    }
+
+    /// Takes the next act, if it is to build or to pull this slot.
+    pub(super) fn next_made(&mut self, slot: usize) -> Option<Planned> {
+        self.next_if(|planned| match planned.act {
+            CacheAct::Build { slot: next, .. } | CacheAct::Pull { slot: next, .. } => next == slot,
+            _ => false,
+        })
     }
 
     /// Takes the next act, if it is what is wanted.
@@ -215,9 +253,15 @@ impl<'a> Session<'a> {
     /// Takes an entry for what is done; what was built took `took`.
     pub(super) fn has_done(&mut self, entry: EntryId, took: Option<Duration>) {
         let layer = self.slot().layer.to_string();
-        self.filled.push(Filled { layer, entry, took });
+        let is_pulled = took.is_some() && self.origin_of(entry).is_some();
+        self.filled.push(Filled { layer, entry, took, is_pulled });
         self.progress.done += 1;
         self.progress.base = Some(entry);
+    }
+
+    /// Returns whence an entry came, where that is another host.
+    fn origin_of(&self, entry: EntryId) -> Option<&Provenance> {
+        self.index.looked_at.get(&entry)?.origin.as_ref()
     }
 
     /// Sees that gc leaves an entry. Where it is not there any more, it is forgotten.
@@ -256,10 +300,16 @@ impl<'a> Session<'a> {
             return supplies;
         }
         for (filled, slot) in self.filled.iter().zip(&self.cache.slots) {
-            let by = if filled.took.is_some() { SuppliedBy::Build } else { SuppliedBy::Store };
+            let by = match (filled.took, filled.is_pulled) {
+                (None, _) => SuppliedBy::Store,
+                (Some(_), false) => SuppliedBy::Build,
+                (Some(_), true) => SuppliedBy::Registry,
+            };
+            let pulled = self.origin_of(filled.entry).map(pulled);
             let took = filled.took.filter(|_| clock::given().is_none());
             let entry = filled.entry.to_string();
-            let supply = Supply { by, entry, took_ms: took.map(record::milliseconds) };
+            let took_ms = took.map(record::milliseconds);
+            let supply = Supply { by, entry, took_ms, pulled };
             match slot.kind {
                 SlotKind::Upstream => supplies.template = Some(supply),
                 SlotKind::Layer => {
@@ -279,6 +329,17 @@ impl<'a> Session<'a> {
             layer: last.layer.clone(),
         })
     }
+}
+
+/// Returns what a record tells of whence an entry came.
+fn pulled(origin: &Provenance) -> record::Pulled {
+    let Provenance { repository, manifest, vouched } = origin.clone();
+    let (vouched_by, signer) = match vouched {
+        Vouched::Lock => (record::VouchedBy::Lock, None),
+        Vouched::Signature { principal } => (record::VouchedBy::Signature, Some(principal)),
+        Vouched::Nobody { .. } => (record::VouchedBy::Nobody, None),
+    };
+    record::Pulled { repository, manifest, vouched_by, signer }
 }
 
 impl Run<'_> {

@@ -1,6 +1,6 @@
 //! What has to be laid over one tree to get another, by their listings: the content of an image's layer.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::difference::{Pair, Pairs, changed};
 use super::{ListedFile, ListedKind, Listing, Way};
@@ -43,7 +43,6 @@ pub(crate) fn steps<'a>(
     latest: Option<i64>,
 ) -> Vec<Step<'a>> {
     let entries = &tree.entries;
-    let above = parents(tree);
     let mut is_put = vec![base.is_none(); entries.len()];
     let mut removed: BTreeMap<usize, Vec<&[u8]>> = BTreeMap::new();
     if let Some(base) = base {
@@ -87,6 +86,26 @@ pub(crate) fn steps<'a>(
     for directory in removed.keys() {
         is_put[*directory] = true;
     }
+    put(tree, is_put, &removed, &emptied)
+}
+
+/// Returns the steps that put what is at these paths of a tree over the same tree.
+pub(crate) fn steps_of<'a>(tree: &'a Listing, wanted: &HashSet<&[u8]>) -> Vec<Step<'a>> {
+    let mut way = Way::default();
+    let is_put = tree.entries.iter().map(|file| wanted.contains(way.step(file))).collect();
+    put(tree, is_put, &BTreeMap::new(), &[])
+}
+
+/// Returns the steps that put some entries of a tree, with all that they need, and take away what is `removed`
+/// from directories, those that are `emptied` as a whole.
+fn put<'a>(
+    tree: &'a Listing,
+    mut is_put: Vec<bool>,
+    removed: &BTreeMap<usize, Vec<&[u8]>>,
+    emptied: &[usize],
+) -> Vec<Step<'a>> {
+    let entries = &tree.entries;
+    let above = parents(tree);
     put_all_names(entries, &mut is_put);
     for entry in (1..entries.len()).rev() {
         if is_put[entry] {

@@ -402,11 +402,6 @@ fn kind(directory: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> io::Result<Liste
     })
 }
 
-fn entry(name: &CStr, stat: &Stat, kind: ListedKind, holder: Holder<'_>) -> io::Result<ListedFile> {
-    let look = Look { search: &Search::NOTHING, marks: Marks::Plain };
-    Ok(entry_with(name, stat, kind, holder, look)?.0)
-}
-
 /// What is looked for in extended attributes, and how the tree has them.
 #[derive(Debug, Clone, Copy)]
 struct Look<'a> {

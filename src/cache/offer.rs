@@ -1,0 +1,164 @@
+//! A layer that a registry has, and who vouches for it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::plan::EntryId;
+
+/// What a registry says to a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// It has this.
+    Offered(Offer),
+    /// It has something that must not be used; why.
+    Unfit(String),
+    /// It has nothing.
+    Nothing,
+    /// It cannot be asked; why.
+    Unreachable(String),
+}
+
+/// A layer that a registry has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offer {
+    /// The entry.
+    pub entry: EntryId,
+    /// How many bytes have to be fetched.
+    pub size: u64,
+    /// Where it is: a registry and a repository of it.
+    pub repository: String,
+    /// The digest of its manifest there.
+    pub manifest: Digest,
+    /// Who vouches for it.
+    pub vouched: Vouched,
+}
+
+/// Who vouches for a layer of a registry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(tag = "by", rename_all = "lowercase")]
+pub enum Vouched {
+    /// The role's lock pins it.
+    Lock,
+    /// Somebody has signed it whose signatures count on this host.
+    Signature {
+        /// Who.
+        principal: String,
+    },
+    /// Nobody.
+    Nobody {
+        /// Why not, in words that follow what it is called.
+        why: String,
+    },
+}
+
+/// Whence a stored layer came, where that is another host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Provenance {
+    /// The registry, and the repository of it.
+    pub repository: String,
+    /// The digest of its manifest there.
+    pub manifest: Digest,
+    /// Who vouched for it.
+    pub vouched: Vouched,
+}
+
+/// What must vouch for a layer, where not either will do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Required {
+    /// The role's lock.
+    Lock,
+    /// A signature.
+    Signature,
+}
+
+/// A layer that a lock pins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PinnedEntry {
+    /// The entry.
+    pub entry: EntryId,
+    /// The digest of all that is told of it to other hosts; `None` where the lock does not say.
+    pub document: Option<Digest>,
+}
+
+/// What is known of a layer that a registry has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Evidence {
+    /// The layer.
+    pub entry: EntryId,
+    /// The digest of all that is told of it.
+    pub document: Digest,
+    /// What the lock pins in its place.
+    pub pinned: Option<PinnedEntry>,
+    /// Who has signed it, of those whose signatures count.
+    pub signed_by: Option<String>,
+    /// Whether any signatures count.
+    pub has_signers: bool,
+    /// The newest generation of its key that is stored here.
+    pub stored: Option<u64>,
+}
+
+impl Evidence {
+    /// Decides who vouches for the layer.
+    pub fn judge(self, required: Option<Required>) -> Vouched {
+        let nobody = |why: &str| Vouched::Nobody { why: why.to_owned() };
+        let is_pinned = self
+            .pinned
+            .is_some_and(|pin| pin.entry == self.entry && pin.document == Some(self.document));
+        // What a lock pins may be older than what is stored: that is what locks are for.
+        if is_pinned && required != Some(Required::Signature) {
+            return Vouched::Lock;
+        }
+        if self.stored.is_some_and(|stored| stored > self.entry.generation) {
+            return nobody("is older than what is stored here");
+        }
+        match (self.signed_by, required) {
+            (_, Some(Required::Lock)) => nobody("is not what the lock pins"),
+            (Some(principal), _) => Vouched::Signature { principal },
+            (None, _) if self.has_signers => nobody("has no signature that counts here"),
+            (None, _) => nobody("is pinned by no lock, and no signatures count here"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn either_a_lock_or_a_signature_vouches() {
+        let entry = |generation| EntryId { key: Digest::of(b"k"), generation };
+        let (right, wrong) = (Digest::of(b"d"), Digest::of(b"x"));
+        let pin = |generation, document| Some(PinnedEntry { entry: entry(generation), document });
+        let signature = Vouched::Signature { principal: "ci".to_owned() };
+        let nobody = Vouched::Nobody { why: String::new() };
+        let (lock, sign) = (Some(Required::Lock), Some(Required::Signature));
+        let table = [
+            (pin(5, Some(right)), None, None, None, Vouched::Lock),
+            (pin(5, Some(right)), None, Some(9), None, Vouched::Lock),
+            (pin(5, Some(right)), None, None, sign, nobody.clone()),
+            (pin(5, Some(right)), Some("ci"), None, sign, signature.clone()),
+            (pin(5, Some(wrong)), None, None, None, nobody.clone()),
+            (pin(5, None), None, None, None, nobody.clone()),
+            (pin(4, Some(right)), None, None, None, nobody.clone()),
+            (None, Some("ci"), None, None, signature.clone()),
+            (None, Some("ci"), Some(5), None, signature.clone()),
+            (None, Some("ci"), Some(6), None, nobody.clone()),
+            (None, Some("ci"), None, lock, nobody.clone()),
+            (None, None, None, None, nobody),
+        ];
+        for (row, (pinned, signed_by, stored, required, expected)) in table.into_iter().enumerate()
+        {
+            let signed_by = signed_by.map(str::to_owned);
+            let (entry, document) = (entry(5), right);
+            let evidence =
+                Evidence { entry, document, pinned, signed_by, has_signers: true, stored };
+            match (evidence.judge(required), expected) {
+                (Vouched::Nobody { .. }, Vouched::Nobody { .. }) => {}
+                (found, expected) => assert_eq!(found, expected, "row {row}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! `push`: brings a role to a registry.
+
+use std::os::fd::AsFd;
+
+use super::arguments::PushArguments;
+use super::build::{Asked, Role, Sum, image, interrupted, scratch};
+use super::create::enter;
+use super::mapping::{IN_PIECES, Mapping};
+use super::output;
+use super::request::{LockUse, check, wanted};
+use super::run::Options;
+use super::start::InitialConfig;
+use crate::execute::status;
+use crate::host::caller::Caller;
+use crate::host::signals::Signals;
+use crate::plan::{self, EntryId, StorageMode};
+use crate::registry::{Client, Push, Reference, RegistryError, Repository, Signer, Version};
+use crate::tree::Interrupt;
+
+/// The tag of an image where none is given.
+const LATEST: &str = "latest";
+
+pub(super) fn main(arguments: &PushArguments) -> u8 {
+    match push(arguments) {
+        Ok(status) => status,
+        Err(message) => {
+            output::error(&message, None);
+            status::USAGE
+        }
+    }
+}
+
+fn push(arguments: &PushArguments) -> Result<u8, String> {
+    check(None, &arguments.args)?;
+    let (repository, tag) = destination(&arguments.to)?;
+    let mount_from = arguments.mount_from.as_deref();
+    let mount_from = mount_from.map(|from| other_repository(&repository, from)).transpose()?;
+    let caller = Caller::observe();
+    let start = InitialConfig::read(arguments.config.as_deref(), &caller)?;
+    if start.mapping == Mapping::Pieces {
+        return Err(IN_PIECES.to_owned());
+    }
+    let signer = arguments.sign.as_deref().map(Signer::open).transpose();
+    let signer = signer.map_err(|error| error.to_string())?;
+    // Mapped ids may not read what the caller may.
+    let client = Client::new(&repository).map_err(|error| error.to_string())?;
+    let (_scratch, lxcpath) = scratch("push")?;
+    let asked = Asked {
+        manifest: &arguments.manifest,
+        values: &arguments.values,
+        args: &arguments.args,
+        allow_untrusted: arguments.run.allow_untrusted,
+        wanted: wanted(StorageMode::Fill, false),
+        lock: LockUse::Ignore.unless(arguments.locked),
+        remote: None,
+    };
+    let role = match Role::prepare(asked.request(&start, &lxcpath, &caller)) {
+        Ok(role) => role,
+        Err(status) => return Ok(status),
+    };
+    enter(start.mapping)?;
+    let mut signals =
+        Signals::keep().map_err(|error| format!("signals cannot be kept: {error}"))?;
+    let container = role.prepared.plan.container.clone();
+    let mut sum = Sum::of(1);
+    let (ended, entries) = role.fill(Options::of(arguments.run, false), true, &mut sum)?;
+    if ended != 0 {
+        return Ok(ended);
+    }
+    let push = Push { tag: &tag, mount_from: mount_from.as_deref(), signer: signer.as_ref() };
+    match pushed((&client, push), (&entries, &container), &signals) {
+        Ok(()) => Ok(0),
+        Err(error) => {
+            Ok(interrupted(&mut signals, "the role is not pushed").unwrap_or_else(|| {
+                output::error(&format!("the role cannot be pushed: {error}"), None);
+                status::STORE
+            }))
+        }
+    }
+}
+
+fn pushed(
+    (client, push): (&Client, Push<'_>),
+    (entries, container): (&[EntryId], &plan::Target),
+    signals: &Signals,
+) -> Result<(), RegistryError> {
+    let image = image(entries, container).map_err(RegistryError::of_image)?;
+    let pushed = client.push(&image, push, Interrupt::of(signals.as_fd()))?;
+    for line in pushed.warnings.to_string().lines() {
+        output::say(&format!("warning: {line}"));
+    }
+    for slot in &pushed.older {
+        output::say(&format!(
+            "warning: {} has a newer generation of {slot}, which stays",
+            client.repository()
+        ));
+    }
+    let (repository, digest) = (client.repository(), pushed.image);
+    let mounted = match pushed.mounted {
+        0 => String::new(),
+        1 => ", 1 blob mounted".to_owned(),
+        count => format!(", {count} blobs mounted"),
+    };
+    let _ = output::print(|to| {
+        writeln!(to, "{} bytes sent{mounted}", pushed.bytes)?;
+        writeln!(to, "{repository}@{digest}")
+    });
+    Ok(())
+}
+
+/// Returns the repository and the tag that somebody has named.
+fn destination(text: &str) -> Result<(Repository, String), String> {
+    let reference = Reference::parse(text).map_err(|error| format!("`{text}`: {error}"))?;
+    match reference.what {
+        None => Ok((reference.repository, LATEST.to_owned())),
+        Some(Version::Tag(tag)) => Ok((reference.repository, tag)),
+        Some(Version::Digest(_)) => Err(format!("`{text}`: an image is pushed by a tag")),
+    }
+}
+
+/// Returns the name of another repository of a registry.
+fn other_repository(repository: &Repository, name: &str) -> Result<String, String> {
+    let whole = format!("{}/{name}", repository.host);
+    let other =
+        Repository::parse(&whole).map_err(|error| format!("`--mount-from={name}`: {error}"))?;
+    Ok(other.name)
+}

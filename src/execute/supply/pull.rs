@@ -1,0 +1,155 @@
+//! Has from a registry what the store lacks: the layer is laid over what is below it, and stored as if it had
+//! been built.
+
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::time::Instant;
+
+use super::super::Run;
+use super::super::failure::{Failure, status};
+use super::super::observe::{Doing, Event, Subject};
+use super::distrusted;
+use super::session::Session;
+use crate::cache::{Answer, BuildBase, CacheAct, Planned, Pulling, bytes};
+use crate::digest::Hasher;
+use crate::plan::Layer;
+use crate::registry::{Pulled, RegistryError, Remote};
+use crate::store::Committed;
+use crate::tree::{Devices, Interrupt, Limits, decoded, unpack};
+
+impl<'a> Run<'a> {
+    /// Pulls the next slot.
+    pub(super) fn pull(
+        &mut self,
+        session: &mut Session<'a>,
+        layer: &Layer,
+        planned: &Planned,
+    ) -> Result<(), Box<Failure>> {
+        let CacheAct::Pull { entry, size, repository, .. } = &planned.act else { return Ok(()) };
+        let Some(remote) = self.context.remote else { return Ok(()) };
+        let begun = Instant::now();
+        self.context.observer.event(&Event::Act(planned));
+        let text = format!("pulling {} from {repository}", bytes(*size));
+        let blobs = session.store.blobs();
+        let wanted = session.cache.wanted;
+        let can_build = wanted.pulling == Pulling::First && !wanted.locked;
+        let (mut unfit, mut down) = (None, None);
+        let pulled = self.store_act(layer, &text, status::STORE, |run| {
+            let interrupt = Interrupt::of(run.context.events.as_fd());
+            match remote.fetch(*entry, &blobs, interrupt) {
+                Err(error @ RegistryError::Digest { .. }) => {
+                    unfit = Some(error.to_string());
+                    Ok(None)
+                }
+                Err(error) if error.is_unreachable() && can_build => {
+                    down = Some(error.to_string());
+                    Ok(None)
+                }
+                fetched => Ok(Some(fetched?)),
+            }
+        })?;
+        if let Some(why) = down {
+            self.note(&format!("what is missing is built, since {why}"));
+            session.index.offers.insert(entry.key, Answer::Unreachable(why));
+            session.ask(self);
+            return Ok(());
+        }
+        let Some(mut pulled) = pulled else {
+            return Err(distrusted(layer, &unfit.unwrap_or_default()));
+        };
+        if pulled.portable.parent != session.progress.base {
+            return Err(distrusted(layer, "it stands on another layer than it should"));
+        }
+        self.lay(session, layer, &mut pulled, begun, remote)
+    }
+
+    /// Lays what was pulled over what is below it, and stores that.
+    fn lay(
+        &mut self,
+        session: &mut Session<'a>,
+        layer: &Layer,
+        pulled: &mut Pulled,
+        begun: Instant,
+        remote: &Remote,
+    ) -> Result<(), Box<Failure>> {
+        let label = session.slot().label();
+        let base = session.progress.base;
+        let inside = base.and_then(|base| session.index.looked_at.get(&base));
+        // An overlay would hide it.
+        let on = match base {
+            None => BuildBase::Nothing,
+            Some(_) if inside.is_some_and(|inside| inside.whiteout.is_some()) => BuildBase::Copy,
+            Some(_) => BuildBase::Overlay,
+        };
+        let fail = |error: &io::Error| {
+            let subject = Subject { layer: layer.name.clone(), doing: Doing::Store };
+            let reason = format!("cannot be laid over what is below it: {error}");
+            Box::new(Failure::of(status::STORE, subject, &layer.at, reason))
+        };
+        let (build, workspace) = match self.place(session, on) {
+            Ok(place) => place,
+            Err(error) => {
+                self.heard(&error)?;
+                return Err(fail(&error));
+            }
+        };
+        // Nothing works there, and whoever has it open is in the way.
+        drop(workspace);
+        let interrupt = Interrupt::of(self.context.events.as_fd());
+        let laid = || -> io::Result<(String, bool)> {
+            let rootfs = build.open_rootfs()?;
+            let mut archive =
+                Digesting { from: decoded(&pulled.blob.file)?, hasher: Hasher::default() };
+            let limits = Limits::default();
+            let unpacked =
+                unpack(&mut archive, rootfs.as_fd(), &limits, Devices::LeaveOut, interrupt)?;
+            io::copy(&mut archive, &mut io::sink())?;
+            let is_right = archive.hasher.finish() == pulled.portable.diff_id;
+            Ok((unpacked.left_out.to_string(), is_right))
+        };
+        let (left_out, is_right) = match laid() {
+            Ok(laid) => laid,
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                return Err(distrusted(layer, &format!("what it holds cannot be taken: {error}")));
+            }
+            Err(error) => {
+                self.heard(&error)?;
+                return Err(fail(&error));
+            }
+        };
+        if !is_right {
+            let why = format!("{} has sent what is not what is told of it", remote.repository());
+            return Err(distrusted(layer, &why));
+        }
+        for line in left_out.lines() {
+            self.note(&format!("{label}: {line}"));
+        }
+        let pulled = Some((&pulled.portable, pulled.origin.clone()));
+        match self.commit(session, layer, build, pulled)? {
+            Committed::Stored(entry, pin) => {
+                self.tell_of_names_kept(&label, &entry.fixed);
+                session.has_built((*entry, pin), begun.elapsed());
+            }
+            Committed::NameLeft(files) => {
+                let why = format!("it holds the container's name in {}", files.join(", "));
+                return Err(distrusted(layer, &why));
+            }
+        }
+        session.ask(self);
+        Ok(())
+    }
+}
+
+/// Digests what is read through it.
+struct Digesting<R> {
+    from: R,
+    hasher: Hasher,
+}
+
+impl<R: Read> Read for Digesting<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.from.read(buffer)?;
+        self.hasher.update(&buffer[..read]);
+        Ok(read)
+    }
+}

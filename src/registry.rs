@@ -1,0 +1,30 @@
+//! Brings stored layers to a registry, and has them from there.
+//!
+//! A role is pushed as an ordinary OCI image. Beside it each layer is found by its key: the tag `key-` and the
+//! digits of the key. What is pulled enters the store only if somebody vouches for it.
+
+mod authorization;
+mod base64;
+mod client;
+mod credentials;
+mod download;
+mod entry;
+mod fault;
+mod manifest;
+mod push;
+mod reference;
+mod remote;
+mod settings;
+mod signature;
+#[cfg(feature = "registry")]
+mod socket;
+mod transport;
+mod upload;
+
+pub(crate) use client::Client;
+pub(crate) use fault::RegistryError;
+pub(crate) use push::Push;
+pub(crate) use reference::{Reference, Repository, Version};
+pub(crate) use remote::{Pulled, Remote};
+pub(crate) use settings::Settings;
+pub(crate) use signature::Signer;

@@ -1,0 +1,373 @@
+//! Requests to a registry: tried again where that may help, and with what the registry wants to know of who
+//! asks.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::io;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::authorization::{Challenge, query};
+use super::credentials::Credentials;
+use super::fault::RegistryError;
+use super::reference::{Repository, is_loopback};
+use super::transport::{Method, Request, Response, SendError, Transport};
+use crate::tree::Interrupt;
+
+/// How often something is tried.
+const TRIES: u32 = 5;
+
+/// How long is waited before the second try; before each further one twice as long.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+
+/// The longest wait that a registry may ask for.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// The largest answer of a token service, and the longest word of a refusal, in bytes.
+const LARGEST_TOKEN: usize = 1 << 20;
+const LARGEST_WORD: usize = 64 * 1024;
+
+/// The host behind Docker's name for its registry.
+const DOCKER: (&str, &str) = ("docker.io", "registry-1.docker.io");
+
+/// What may be done in a repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Right {
+    Pull,
+    Push,
+}
+
+/// A repository of a registry, and whoever asks there.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(super) repository: Repository,
+    credentials: Credentials,
+    transport: RefCell<Transport>,
+    /// `https` or `http`, once that is known.
+    scheme: Cell<Option<&'static str>>,
+    /// The headers that were found to be wanted, by what they are for.
+    authorizations: RefCell<BTreeMap<String, String>>,
+}
+
+/// What is asked of a repository.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ask<'a> {
+    pub method: Method,
+    /// Below the repository, or a whole URL.
+    pub path: &'a str,
+    pub right: Right,
+    /// Another repository of the registry, of which something is taken.
+    pub from: Option<&'a str>,
+    pub headers: &'a [(&'a str, &'a str)],
+    pub body: Option<&'a [u8]>,
+    /// What it is for, in words that follow "refuses to".
+    pub what: &'a str,
+}
+
+impl<'a> Ask<'a> {
+    /// Asks for something.
+    pub(super) fn get(method: Method, path: &'a str, what: &'a str) -> Self {
+        let (headers, body) = (&[][..], None);
+        Self { method, path, right: Right::Pull, from: None, headers, body, what }
+    }
+}
+
+impl Client {
+    /// Returns one for a repository, and finds out who the caller is there. Nothing is asked yet.
+    ///
+    /// # Errors
+    ///
+    /// Where a file of credentials, or a helper for them, cannot be used.
+    pub(crate) fn new(repository: &Repository) -> Result<Self, RegistryError> {
+        Ok(Self {
+            credentials: Credentials::find(repository)?,
+            repository: repository.clone(),
+            transport: RefCell::new(Transport::new()),
+            // A name that leads elsewhere is never asked in the clear.
+            scheme: Cell::new((!repository.is_local()).then_some("https")),
+            authorizations: RefCell::default(),
+        })
+    }
+
+    /// Returns the repository.
+    pub(crate) fn repository(&self) -> &Repository {
+        &self.repository
+    }
+
+    /// Forgets its connections: another process may have them too.
+    pub(crate) fn reconnect(&self) {
+        self.transport.replace(Transport::new());
+    }
+
+    /// Asks, and tries again while the registry is out of order.
+    ///
+    /// # Errors
+    ///
+    /// Where no answer comes. An answer of another kind than was hoped for is an answer.
+    pub(super) fn ask(
+        &self,
+        ask: Ask<'_>,
+        interrupt: Interrupt<'_>,
+    ) -> Result<Response, RegistryError> {
+        let mut wait = FIRST_WAIT;
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            let (why, longer) = match self.authorized(ask, interrupt)? {
+                Ok(response) if response.status == 429 || response.status >= 500 => {
+                    let longer = response.header("retry-after").and_then(|text| text.parse().ok());
+                    (format!("status {}", response.status), longer.map(Duration::from_secs))
+                }
+                Ok(response) => return Ok(response),
+                Err(error) => (error.to_string(), None),
+            };
+            if tried == TRIES {
+                return Err(RegistryError::Unreachable { host: self.repository.host.clone(), why });
+            }
+            tracing::debug!(why, tried, "the registry is asked again");
+            let pause = longer.unwrap_or(wait).min(LONGEST_WAIT);
+            interrupt.sleep(pause).map_err(|_| RegistryError::Interrupted)?;
+            wait *= 2;
+        }
+    }
+
+    /// Asks once.
+    ///
+    /// # Errors
+    ///
+    /// Where no answer comes.
+    pub(super) fn ask_once(
+        &self,
+        ask: Ask<'_>,
+        interrupt: Interrupt<'_>,
+    ) -> Result<Response, RegistryError> {
+        self.authorized(ask, interrupt)?.map_err(|error| RegistryError::Unreachable {
+            host: self.repository.host.clone(),
+            why: error.to_string(),
+        })
+    }
+
+    /// Returns the URL of a path of the registry.
+    pub(super) fn url(&self, path: &str) -> String {
+        let scheme = self.scheme.get().unwrap_or("https");
+        format!("{scheme}://{}{path}", self.authority())
+    }
+
+    /// Asks once, and again with what the registry wants to know of who asks.
+    fn authorized(
+        &self,
+        ask: Ask<'_>,
+        interrupt: Interrupt<'_>,
+    ) -> Result<io::Result<Response>, RegistryError> {
+        let scope = self.scope(ask);
+        let url = if ask.path.contains("://") {
+            ask.path.to_owned()
+        } else {
+            let scheme = match self.scheme(interrupt)? {
+                Ok(scheme) => scheme,
+                Err(error) => return Ok(Err(error)),
+            };
+            format!("{scheme}://{}/v2/{}/{}", self.authority(), self.repository.name, ask.path)
+        };
+        let own = self.is_own(&url);
+        let mut is_new = false;
+        loop {
+            let header = self.authorizations.borrow().get(&scope).cloned();
+            let mut headers = ask.headers.to_vec();
+            if let Some(header) = header.as_deref().filter(|_| own) {
+                headers.push(("Authorization", header));
+            }
+            let request =
+                Request { method: ask.method, url: &url, headers: &headers, body: ask.body };
+            let response = match self.send(request, interrupt)? {
+                Ok(response) => response,
+                Err(error) => return Ok(Err(error)),
+            };
+            if response.status != 401 || is_new || !own {
+                return Ok(Ok(response));
+            }
+            let challenge = response.all("www-authenticate").find_map(Challenge::parse);
+            let header = match self.answer(challenge, &scope, interrupt)? {
+                Ok(Some(header)) => header,
+                Ok(None) => return Ok(Ok(response)),
+                Err(error) => return Ok(Err(error)),
+            };
+            self.authorizations.borrow_mut().insert(scope.clone(), header);
+            is_new = true;
+        }
+    }
+
+    /// Sends a request. What cannot be helped by trying again is the outer error.
+    fn send(
+        &self,
+        request: Request<'_>,
+        interrupt: Interrupt<'_>,
+    ) -> Result<io::Result<Response>, RegistryError> {
+        check(interrupt)?;
+        let sent = self.transport.borrow().send(request, interrupt);
+        match sent {
+            Ok(response) => Ok(Ok(response)),
+            Err(SendError::NoClient) => Err(RegistryError::NoClient),
+            Err(SendError::Certificate(why)) => Err(RegistryError::malformed(
+                format!("the certificate of {}", self.repository.host),
+                why,
+            )),
+            Err(SendError::NotTls) => Ok(Err(io::Error::other("it does not speak TLS"))),
+            Err(SendError::Io(error)) => {
+                check(interrupt)?;
+                Ok(Err(error))
+            }
+        }
+    }
+
+    /// Finds out how a registry of this machine is to be spoken with.
+    fn scheme(&self, interrupt: Interrupt<'_>) -> Result<io::Result<&'static str>, RegistryError> {
+        if let Some(scheme) = self.scheme.get() {
+            return Ok(Ok(scheme));
+        }
+        let url = format!("https://{}/v2/", self.authority());
+        let request = Request { method: Method::Get, url: &url, headers: &[], body: None };
+        check(interrupt)?;
+        let sent = self.transport.borrow().send(request, interrupt);
+        let scheme = match sent {
+            Ok(_) | Err(SendError::Certificate(_)) => "https",
+            Err(SendError::NotTls) => "http",
+            Err(SendError::NoClient) => return Err(RegistryError::NoClient),
+            Err(SendError::Io(error)) => {
+                check(interrupt)?;
+                return Ok(Err(error));
+            }
+        };
+        self.scheme.set(Some(scheme));
+        Ok(Ok(scheme))
+    }
+
+    fn authority(&self) -> &str {
+        if self.repository.host == DOCKER.0 { DOCKER.1 } else { &self.repository.host }
+    }
+
+    /// Tells whether a URL is of the registry itself: nobody else is told who asks.
+    fn is_own(&self, url: &str) -> bool {
+        let scheme = self.scheme.get().unwrap_or("https");
+        url.starts_with(&format!("{scheme}://{}/", self.authority()))
+    }
+
+    /// Returns what is asked for, as token services name it.
+    fn scope(&self, ask: Ask<'_>) -> String {
+        let rights = match ask.right {
+            Right::Pull => "pull",
+            Right::Push => "pull,push",
+        };
+        let own = format!("repository:{}:{rights}", self.repository.name);
+        match ask.from {
+            Some(from) => format!("{own} repository:{from}:pull"),
+            None => own,
+        }
+    }
+
+    /// Returns the header that a registry wants; nothing, where there is none that would help.
+    fn answer(
+        &self,
+        challenge: Option<Challenge>,
+        scope: &str,
+        interrupt: Interrupt<'_>,
+    ) -> Result<io::Result<Option<String>>, RegistryError> {
+        let (realm, service) = match challenge {
+            Some(Challenge::Basic) => return Ok(Ok(self.credentials.basic())),
+            Some(Challenge::Bearer { realm, service, .. }) => (realm, service),
+            None => return Ok(Ok(None)),
+        };
+        let host = realm.split_once("://").map(|(_, rest)| rest.split('/').next().unwrap_or(rest));
+        let is_safe = realm.starts_with("https://")
+            || (self.repository.is_local()
+                && realm.starts_with("http://")
+                && host.is_some_and(is_loopback));
+        if !is_safe {
+            let what = format!("the token service of {}", self.repository.host);
+            return Err(RegistryError::malformed(what, "it is not asked by https"));
+        }
+        let mut asked: Vec<String> = Vec::new();
+        asked.extend(service.map(|service| format!("service={}", query(&service))));
+        let response = match &self.credentials {
+            Credentials::Token(token) => {
+                asked.push(format!("scope={}", query(scope)));
+                asked.push("grant_type=refresh_token".to_owned());
+                asked.push("client_id=layered-template".to_owned());
+                asked.push(format!("refresh_token={}", query(token)));
+                let body = asked.join("&");
+                let headers = [("Content-Type", "application/x-www-form-urlencoded")];
+                let (method, body) = (Method::Post, Some(body.as_bytes()));
+                self.send(Request { method, url: &realm, headers: &headers, body }, interrupt)?
+            }
+            credentials => {
+                asked.extend(scope.split(' ').map(|scope| format!("scope={}", query(scope))));
+                let mark = if realm.contains('?') { '&' } else { '?' };
+                let url = format!("{realm}{mark}{}", asked.join("&"));
+                let basic = credentials.basic();
+                let headers: Vec<_> =
+                    basic.iter().map(|header| ("Authorization", header.as_str())).collect();
+                let method = Method::Get;
+                self.send(Request { method, url: &url, headers: &headers, body: None }, interrupt)?
+            }
+        };
+        let response = match response {
+            Ok(response) => response,
+            Err(error) => return Ok(Err(error)),
+        };
+        if response.status >= 500 || response.status == 429 {
+            let message = format!("its token service: status {}", response.status);
+            return Ok(Err(io::Error::other(message)));
+        }
+        if response.status != 200 {
+            return Err(self.refused("give a token", response));
+        }
+        let text = match response.read(LARGEST_TOKEN) {
+            Ok(text) => text,
+            Err(error) => return Ok(Err(error)),
+        };
+        // The words of the parser may be a piece of the token.
+        let answer: Option<Answer> = serde_json::from_slice(&text).ok();
+        let token = answer.and_then(|answer| answer.token.or(answer.access_token));
+        match token {
+            Some(token) => Ok(Ok(Some(format!("Bearer {token}")))),
+            None => {
+                let what = format!("the token service of {}", self.repository.host);
+                Err(RegistryError::malformed(what, "its answer has no token"))
+            }
+        }
+    }
+
+    /// Returns the failure of an answer that was not hoped for.
+    pub(super) fn refused(&self, what: &str, response: Response) -> RegistryError {
+        let status = response.status;
+        let (host, what) = (self.repository.host.clone(), what.to_owned());
+        let said = response.read(LARGEST_WORD).ok();
+        let said = said.and_then(|text| serde_json::from_slice::<serde_json::Value>(&text).ok());
+        let said = said.and_then(|said| {
+            let first = &said["errors"][0];
+            let word = first["message"].as_str().filter(|text| !text.is_empty());
+            Some(crate::shell::one_line(word.or_else(|| first["code"].as_str())?))
+        });
+        let why = match (said, status, &self.credentials) {
+            (said, 401 | 403, Credentials::Nobody) => {
+                let said = said.unwrap_or_else(|| format!("status {status}"));
+                format!("{said} (nothing in `auth.json` says who you are there)")
+            }
+            (Some(said), ..) => format!("{said} (status {status})"),
+            (None, ..) => format!("status {status}"),
+        };
+        RegistryError::Refused { host, what, why }
+    }
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    token: Option<String>,
+    access_token: Option<String>,
+}
+
+/// Fails once a signal has asked for the end.
+pub(super) fn check(interrupt: Interrupt<'_>) -> Result<(), RegistryError> {
+    interrupt.check().map_err(|_| RegistryError::Interrupted)
+}

@@ -1,0 +1,71 @@
+//! A stored layer in a registry: found by its key, with all that a store needs to know of it.
+
+use super::client::Client;
+use super::fault::RegistryError;
+use super::manifest::{Descriptor, Manifest};
+use super::reference::Version;
+use crate::digest::Digest;
+use crate::export::LAYER;
+use crate::store::Portable;
+use crate::tree::Interrupt;
+
+/// The media type of what is told of an entry.
+const ENTRY: &str = "application/vnd.layered-template.entry.v1+json";
+
+/// The largest document that is read, in bytes.
+const LARGEST: usize = 16 << 20;
+
+/// A stored layer in a registry.
+#[derive(Debug, Clone)]
+pub(crate) struct RemoteEntry {
+    /// What is told of it.
+    pub portable: Portable,
+    /// The digest of the text that tells it.
+    pub document: Digest,
+    /// The digest of its manifest: nothing of it can change without that.
+    pub manifest: Digest,
+    /// Its blob.
+    pub layer: Descriptor,
+}
+
+/// Returns the tag of a key.
+pub(super) fn tag(key: Digest) -> Version {
+    Version::Tag(format!("key-{}", super::download::hex(key)))
+}
+
+/// Returns the manifest of an entry, by the text that is told of it.
+pub(super) fn manifest(document: &[u8], (digest, size): (Digest, u64)) -> Manifest {
+    let layer = Descriptor::new(LAYER, digest, size);
+    Manifest::new(Descriptor::of(ENTRY, document), vec![layer])
+}
+
+impl Client {
+    /// Looks for the newest entry of a key.
+    ///
+    /// # Errors
+    ///
+    /// Also where what is there is no entry, or one of another key.
+    pub(crate) fn entry(
+        &self,
+        key: Digest,
+        interrupt: Interrupt<'_>,
+    ) -> Result<Option<RemoteEntry>, RegistryError> {
+        let version = tag(key);
+        let Some((manifest, digest)) = self.manifest(&version, interrupt)? else {
+            return Ok(None);
+        };
+        let malformed = |why: String| {
+            RegistryError::malformed(format!("the layer {version} of {}", self.repository()), why)
+        };
+        let [layer] = &manifest.layers[..] else {
+            return Err(malformed("it has not one blob".to_owned()));
+        };
+        if manifest.config.media_type != ENTRY || layer.media_type != LAYER {
+            return Err(malformed("it is none of this program's".to_owned()));
+        }
+        let text = self.small_blob(&manifest.config, LARGEST, interrupt)?;
+        let portable = Portable::parse(&text, key).map_err(malformed)?;
+        let (document, layer) = (manifest.config.digest, layer.clone());
+        Ok(Some(RemoteEntry { portable, document, manifest: digest, layer }))
+    }
+}

@@ -1,0 +1,98 @@
+//! Why something could not be had from a registry, or brought to it.
+
+use std::io;
+
+use thiserror::Error;
+
+use crate::digest::Digest;
+
+/// Why something could not be had from a registry, or brought to it.
+#[derive(Debug, Error)]
+pub(crate) enum RegistryError {
+    /// No answer came, or only such that says to come again later.
+    #[error("{host} does not answer: {why}")]
+    Unreachable {
+        /// The registry.
+        host: String,
+        /// What was seen last.
+        why: String,
+    },
+    /// It has refused what was asked.
+    #[error("{host} refuses to {what}: {why}")]
+    Refused {
+        /// The registry.
+        host: String,
+        /// What was asked.
+        what: String,
+        /// Its words.
+        why: String,
+    },
+    /// It has answered in a way that no registry should.
+    #[error("{what} cannot be used: {why}")]
+    Malformed {
+        /// What it has sent.
+        what: String,
+        /// What is wrong with that.
+        why: String,
+    },
+    /// Bytes are not those that were asked for.
+    #[error("{what} is not what was asked for: its digest is {found}, not {wanted}")]
+    Digest {
+        /// What was sent.
+        what: String,
+        /// The digest that it should have.
+        wanted: Digest,
+        /// The digest that it has.
+        found: Digest,
+    },
+    /// The host's own files, or a program of the host, have failed.
+    #[error("{what}: {source}")]
+    Host {
+        /// What was done.
+        what: String,
+        /// Why it has failed.
+        source: io::Error,
+    },
+    /// A signal asks for the end.
+    #[error("it was interrupted")]
+    Interrupted,
+    /// This program was built without a client.
+    #[error("this build has no registry client (cargo feature `registry`)")]
+    NoClient,
+}
+
+impl RegistryError {
+    /// Returns one of what the host has failed to do.
+    pub(super) fn host(what: impl Into<String>, source: io::Error) -> Self {
+        if source.kind() == io::ErrorKind::Interrupted {
+            return Self::Interrupted;
+        }
+        Self::Host { what: what.into(), source }
+    }
+
+    /// Returns one of what is stored of a role.
+    pub(crate) fn of_image(error: io::Error) -> Self {
+        Self::host("what is stored", error)
+    }
+
+    /// Returns one of an answer that no registry should give.
+    pub(super) fn malformed(what: impl Into<String>, why: impl Into<String>) -> Self {
+        Self::Malformed { what: what.into(), why: why.into() }
+    }
+
+    /// Tells whether the registry is why, and may be well another time.
+    pub(crate) fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Unreachable { .. })
+    }
+}
+
+impl From<RegistryError> for io::Error {
+    fn from(error: RegistryError) -> Self {
+        let kind = match &error {
+            RegistryError::Interrupted => io::ErrorKind::Interrupted,
+            RegistryError::Host { source, .. } => source.kind(),
+            _ => io::ErrorKind::Other,
+        };
+        Self::new(kind, error)
+    }
+}

@@ -1,0 +1,216 @@
+//! Signatures of stored layers, made and verified by the host's `ssh-keygen`.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::json;
+
+use super::client::Client;
+use super::download::hex;
+use super::fault::RegistryError;
+use super::manifest::{Descriptor, EMPTY, EMPTY_TEXT, Manifest};
+use super::reference::{Repository, Version};
+use crate::digest::Digest;
+use crate::host::state::RunDirectory;
+use crate::plan::EntryId;
+use crate::tree::Interrupt;
+
+/// What signatures are for: one that was made for something else is none.
+const NAMESPACE: &str = "layered-template";
+
+/// The media type of a signature.
+const SIGNATURE: &str = "application/vnd.layered-template.signature.v1+ssh";
+
+/// The annotation of a signature that tells whose it is.
+const SIGNER: &str = "org.layered-template.signer";
+
+/// The largest signature, in bytes, and the most of them that are looked at.
+const LARGEST: usize = 64 * 1024;
+const MOST: usize = 16;
+
+/// The program.
+const PROGRAM: &str = "ssh-keygen";
+
+/// What a signature says of a stored layer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Statement<'a> {
+    /// Where it is.
+    pub repository: &'a Repository,
+    /// Which it is.
+    pub entry: EntryId,
+    /// The digest of its manifest.
+    pub manifest: Digest,
+}
+
+impl Statement<'_> {
+    /// Returns the text that is signed: JSON with sorted keys and no space.
+    fn text(&self) -> Vec<u8> {
+        let Self { repository, entry, manifest } = self;
+        let document = json!({
+            "repository": repository.to_string(),
+            "key": entry.key,
+            "digest": manifest,
+            "generation": entry.generation,
+        });
+        document.to_string().into_bytes()
+    }
+}
+
+/// A key that layers are signed with.
+#[derive(Debug)]
+pub(crate) struct Signer {
+    key: PathBuf,
+    /// What it is known by.
+    fingerprint: String,
+}
+
+impl Signer {
+    /// Opens a key: a private one, or the public one of a key that an agent has.
+    pub(crate) fn open(key: &Path) -> Result<Self, RegistryError> {
+        let what = format!("the key `{}`", key.display());
+        let mut command = Command::new(PROGRAM);
+        command.arg("-l").arg("-f").arg(key);
+        let output = run(command, b"", &what)?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        match said.split(' ').nth(1) {
+            Some(fingerprint) if output.status.success() => {
+                Ok(Self { key: key.to_path_buf(), fingerprint: fingerprint.to_owned() })
+            }
+            _ => Err(failed(&what, &output)),
+        }
+    }
+
+    fn sign(&self, statement: &Statement<'_>) -> Result<Vec<u8>, RegistryError> {
+        let mut command = Command::new(PROGRAM);
+        command.args(["-Y", "sign", "-n", NAMESPACE, "-f"]).arg(&self.key);
+        let what = format!("signing with `{}`", self.key.display());
+        let output = run(command, &statement.text(), &what)?;
+        if output.status.success() { Ok(output.stdout) } else { Err(failed(&what, &output)) }
+    }
+}
+
+/// Whose signatures count: a file as `ssh-keygen` reads it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Signers(pub(crate) PathBuf);
+
+impl Signers {
+    /// Verifies a signature, and returns whose it is; `None` where it is nobody's, or of something else.
+    fn verify(
+        &self,
+        statement: &Statement<'_>,
+        signature: &[u8],
+    ) -> Result<Option<String>, RegistryError> {
+        let fail = |error| RegistryError::host("a signature cannot be verified", error);
+        let scratch = RunDirectory::make_temporary("signature", None).map_err(fail)?;
+        let file = scratch.place("signature");
+        std::fs::write(&file, signature).map_err(fail)?;
+        let what = format!("`{PROGRAM} -Y`");
+        let command = |verb: &str| {
+            let mut command = Command::new(PROGRAM);
+            command.args(["-Y", verb, "-f"]).arg(&self.0).arg("-s").arg(&file);
+            command.args(["-n", NAMESPACE]);
+            command
+        };
+        let output = run(command("find-principals"), b"", &what)?;
+        if !output.status.success() {
+            return Ok(None);
+        }
+        let principals = String::from_utf8_lossy(&output.stdout).into_owned();
+        for principal in principals.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            let mut verify = command("verify");
+            verify.arg("-I").arg(principal);
+            if run(verify, &statement.text(), &what)?.status.success() {
+                return Ok(Some(principal.to_owned()));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Returns the tag of the signatures of a manifest.
+fn tag(manifest: Digest) -> Version {
+    Version::Tag(format!("sha256-{}.lt-sig", hex(manifest)))
+}
+
+impl Client {
+    /// Sees that a layer is signed.
+    pub(super) fn sign(
+        &self,
+        signer: &Signer,
+        statement: &Statement<'_>,
+        interrupt: Interrupt<'_>,
+    ) -> Result<(), RegistryError> {
+        let version = tag(statement.manifest);
+        let mut layers = match self.manifest(&version, interrupt)? {
+            Some((there, _)) => there.layers,
+            None => Vec::new(),
+        };
+        let is_own =
+            |layer: &Descriptor| layer.annotations.get(SIGNER) == Some(&signer.fingerprint);
+        if layers.iter().any(is_own) {
+            return Ok(());
+        }
+        let signature = signer.sign(statement)?;
+        let mut layer = Descriptor::of(SIGNATURE, &signature);
+        layer.annotations.insert(SIGNER.to_owned(), signer.fingerprint.clone());
+        for (blob, text) in
+            [(&layer, &signature[..]), (&Descriptor::of(EMPTY, EMPTY_TEXT), EMPTY_TEXT)]
+        {
+            let mut source = io::Cursor::new(text);
+            self.upload((blob.digest, blob.size), &mut source, None, interrupt)?;
+        }
+        layers.push(layer);
+        let manifest = Manifest::new(Descriptor::of(EMPTY, EMPTY_TEXT), layers);
+        self.put_manifest(&version, &manifest.text()?, interrupt)?;
+        Ok(())
+    }
+
+    /// Finds out who has signed a layer; `None` where nobody has whose signature counts.
+    pub(crate) fn signed_by(
+        &self,
+        signers: &Signers,
+        statement: &Statement<'_>,
+        interrupt: Interrupt<'_>,
+    ) -> Result<Option<String>, RegistryError> {
+        let Some((manifest, _)) = self.manifest(&tag(statement.manifest), interrupt)? else {
+            return Ok(None);
+        };
+        let is_signature = |layer: &&Descriptor| layer.media_type == SIGNATURE;
+        for layer in manifest.layers.iter().filter(is_signature).take(MOST) {
+            let signature = self.small_blob(layer, LARGEST, interrupt)?;
+            if let Some(principal) = signers.verify(statement, &signature)? {
+                return Ok(Some(principal));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Runs the program to its end. A person may be asked for the word that opens a key.
+fn run(mut command: Command, input: &[u8], what: &str) -> Result<Output, RegistryError> {
+    let fail = |error: io::Error| {
+        let message = match error.kind() {
+            io::ErrorKind::NotFound => format!("`{PROGRAM}` is not installed"),
+            _ => error.to_string(),
+        };
+        RegistryError::host(what, io::Error::new(error.kind(), message))
+    };
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(fail)?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // One that does not read it is judged by how it ends.
+        let _ = stdin.write_all(input);
+    }
+    child.wait_with_output().map_err(fail)
+}
+
+fn failed(what: &str, output: &Output) -> RegistryError {
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let said = crate::shell::one_line(said.trim());
+    RegistryError::host(what, io::Error::other(format!("`{PROGRAM}`: {said}")))
+}

@@ -1,0 +1,163 @@
+//! A connection that a signal can interrupt: whoever waits for the other side waits for signals too.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with, sockopt};
+use ureq::Error;
+use ureq::unversioned::transport::{
+    Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport,
+};
+
+use crate::tree::Interrupt;
+
+/// How long one address may take to answer.
+const LONGEST_CONNECT: Duration = Duration::from_secs(15);
+
+/// How long nothing may come or go on a connection: a registry digests large blobs before it answers.
+const LONGEST_STALL: Duration = Duration::from_secs(120);
+
+/// What ends the waiting of all connections.
+#[derive(Debug, Default)]
+pub(super) struct Wake(Mutex<Option<OwnedFd>>);
+
+impl Wake {
+    /// Ends what waits from now on once the interrupt comes.
+    pub(super) fn listen(&self, interrupt: Interrupt<'_>) -> io::Result<()> {
+        let descriptor = interrupt.descriptor().map(|fd| fd.try_clone_to_owned()).transpose()?;
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = descriptor;
+        Ok(())
+    }
+
+    /// Waits until something can be done with a socket.
+    fn wait(&self, socket: impl AsFd, wanted: PollFlags, longest: Duration) -> io::Result<()> {
+        let wake = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let longest = Timespec::try_from(longest).ok();
+        loop {
+            let mut polled = vec![PollFd::new(&socket, wanted)];
+            polled.extend(wake.as_ref().map(|wake| PollFd::new(wake, PollFlags::IN)));
+            match poll(&mut polled, longest.as_ref()) {
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+                Ok(0) => return Err(io::Error::new(io::ErrorKind::TimedOut, "nothing comes")),
+                // Of the kind `Interrupted` it would be tried again.
+                Ok(_) if polled.get(1).is_some_and(|wake| !wake.revents().is_empty()) => {
+                    return Err(io::Error::other("it was interrupted"));
+                }
+                Ok(_) => return Ok(()),
+            }
+        }
+    }
+}
+
+/// What makes connections.
+#[derive(Debug)]
+pub(super) struct SocketConnector {
+    pub(super) wake: Arc<Wake>,
+}
+
+impl<In: Transport> Connector<In> for SocketConnector {
+    type Out = Either<In, Socket>;
+
+    fn connect(
+        &self,
+        details: &ConnectionDetails<'_>,
+        chained: Option<In>,
+    ) -> Result<Option<Self::Out>, Error> {
+        // A proxy has made one already.
+        if let Some(chained) = chained {
+            return Ok(Some(Either::A(chained)));
+        }
+        let mut failed = io::Error::from(io::ErrorKind::AddrNotAvailable);
+        for address in &details.addrs {
+            match self.dial(address) {
+                Ok(stream) => {
+                    let (input, output) =
+                        (details.config.input_buffer_size(), details.config.output_buffer_size());
+                    let buffers = LazyBuffers::new(input, output);
+                    let wake = Arc::clone(&self.wake);
+                    return Ok(Some(Either::B(Socket { stream, buffers, wake })));
+                }
+                Err(error) => failed = error,
+            }
+        }
+        Err(Error::Io(failed))
+    }
+}
+
+impl SocketConnector {
+    fn dial(&self, address: &SocketAddr) -> io::Result<TcpStream> {
+        let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = socket_with(family, SocketType::STREAM, flags, None)?;
+        match connect(&socket, address) {
+            Ok(()) => {}
+            Err(Errno::INPROGRESS) => {
+                self.wake.wait(&socket, PollFlags::OUT, LONGEST_CONNECT)?;
+                sockopt::socket_error(&socket)??;
+            }
+            Err(error) => return Err(error.into()),
+        }
+        let stream = TcpStream::from(socket);
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+}
+
+/// A connection.
+#[derive(Debug)]
+pub(super) struct Socket {
+    /// It never blocks.
+    stream: TcpStream,
+    buffers: LazyBuffers,
+    wake: Arc<Wake>,
+}
+
+impl Transport for Socket {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), Error> {
+        let mut left = &self.buffers.output()[..amount];
+        while !left.is_empty() {
+            match (&self.stream).write(left) {
+                Ok(0) => return Err(Error::Io(io::ErrorKind::WriteZero.into())),
+                Ok(written) => left = &left[written..],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.wake.wait(&self.stream, PollFlags::OUT, LONGEST_STALL)?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn await_input(&mut self, _: NextTimeout) -> Result<bool, Error> {
+        let input = self.buffers.input_append_buf();
+        let amount = loop {
+            match (&self.stream).read(input) {
+                Ok(amount) => break amount,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.wake.wait(&self.stream, PollFlags::IN, LONGEST_STALL)?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        };
+        self.buffers.input_appended(amount);
+        Ok(amount > 0)
+    }
+
+    fn is_open(&mut self) -> bool {
+        let mut byte = [0];
+        matches!(self.stream.peek(&mut byte),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+}

@@ -1,0 +1,207 @@
+//! One request and its answer: HTTP, TLS and proxies. It is all that differs in a build without a client.
+
+use std::io::{self, Read};
+
+/// What is asked with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Method {
+    Get,
+    Head,
+    Post,
+    Patch,
+    Put,
+}
+
+/// A request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Request<'a> {
+    pub method: Method,
+    pub url: &'a str,
+    pub headers: &'a [(&'a str, &'a str)],
+    /// `None` where the method has none.
+    pub body: Option<&'a [u8]>,
+}
+
+/// An answer, its body yet to be read.
+pub(super) struct Response {
+    pub status: u16,
+    /// Names are in lower case.
+    pub headers: Vec<(String, String)>,
+    pub body: Box<dyn Read>,
+}
+
+impl Response {
+    /// Returns the first header of a name in lower case.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Returns all headers of a name in lower case.
+    pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.headers.iter().filter(move |(other, _)| other == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Reads the body; fails where it is longer than `most` bytes.
+    pub(super) fn read(self, most: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.body.take(most as u64 + 1).read_to_end(&mut bytes)?;
+        if bytes.len() > most {
+            return Err(io::Error::other(format!("it has more than {most} bytes")));
+        }
+        Ok(bytes)
+    }
+}
+
+/// Why no answer came.
+#[derive(Debug)]
+pub(super) enum SendError {
+    /// The other side does not speak TLS.
+    NotTls,
+    /// The certificate of the other side is not one that this host trusts.
+    Certificate(String),
+    /// Anything else.
+    Io(io::Error),
+    /// There is no client in this build.
+    #[cfg_attr(feature = "registry", expect(dead_code, reason = "this build has a client"))]
+    NoClient,
+}
+
+#[cfg(feature = "registry")]
+pub(super) use self::with_client::Transport;
+
+#[cfg(feature = "registry")]
+mod with_client {
+    use std::sync::Arc;
+
+    use ureq::tls::{RootCerts, TlsConfig};
+    use ureq::unversioned::resolver::DefaultResolver;
+    use ureq::unversioned::transport::{ConnectProxyConnector, Connector, RustlsConnector};
+    use ureq::{Agent, http};
+
+    use super::super::socket::{SocketConnector, Wake};
+    use super::{Method, Request, Response, SendError};
+    use crate::tree::Interrupt;
+
+    /// How many bytes of headers an answer may have.
+    const MOST_HEADERS: usize = 64 * 1024;
+
+    /// How often a registry may send on to another place.
+    const MOST_REDIRECTS: u32 = 5;
+
+    /// What sends requests; it keeps connections for the next ones.
+    #[derive(Debug)]
+    pub(in crate::registry) struct Transport {
+        agent: Agent,
+        wake: Arc<Wake>,
+    }
+
+    impl Transport {
+        pub(in crate::registry) fn new() -> Self {
+            let wake = Arc::new(Wake::default());
+            let provider = Arc::new(rustls::crypto::ring::default_provider());
+            let tls = TlsConfig::builder()
+                .root_certs(RootCerts::PlatformVerifier)
+                .unversioned_rustls_crypto_provider(provider)
+                .build();
+            let config = Agent::config_builder()
+                .tls_config(tls)
+                .http_status_as_error(false)
+                .max_redirects(MOST_REDIRECTS)
+                .max_response_header_size(MOST_HEADERS)
+                .user_agent(concat!("layered-template/", env!("CARGO_PKG_VERSION")))
+                .build();
+            let connector =
+                ().chain(ConnectProxyConnector::default())
+                    .chain(SocketConnector { wake: Arc::clone(&wake) })
+                    .chain(RustlsConnector::default());
+            let agent = Agent::with_parts(config, connector, DefaultResolver::default());
+            Self { agent, wake }
+        }
+
+        /// Sends a request, and returns the answer once its headers are there.
+        pub(in crate::registry) fn send(
+            &self,
+            request: Request<'_>,
+            interrupt: Interrupt<'_>,
+        ) -> Result<Response, SendError> {
+            self.wake.listen(interrupt).map_err(SendError::Io)?;
+            let is_secret = request.url.starts_with("https://");
+            let mut builder =
+                http::Request::builder().uri(request.url).method(match request.method {
+                    Method::Get => http::Method::GET,
+                    Method::Head => http::Method::HEAD,
+                    Method::Post => http::Method::POST,
+                    Method::Patch => http::Method::PATCH,
+                    Method::Put => http::Method::PUT,
+                });
+            for (name, value) in request.headers {
+                builder = builder.header(*name, *value);
+            }
+            let invalid = |error: http::Error| SendError::Io(std::io::Error::other(error));
+            let agent = &self.agent;
+            let answer = match request.body {
+                None => {
+                    let request = builder.body(()).map_err(invalid)?;
+                    agent.run(agent.configure_request(request).https_only(is_secret).build())
+                }
+                Some(body) => {
+                    let request = builder.body(body).map_err(invalid)?;
+                    agent.run(agent.configure_request(request).https_only(is_secret).build())
+                }
+            };
+            let answer = answer.map_err(|error| what_failed(error.into_io()))?;
+            let (parts, body) = answer.into_parts();
+            let headers = parts.headers.iter().map(|(name, value)| {
+                (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+            });
+            Ok(Response {
+                status: parts.status.as_u16(),
+                headers: headers.collect(),
+                body: Box::new(body.into_reader()),
+            })
+        }
+    }
+
+    fn what_failed(error: std::io::Error) -> SendError {
+        let inner = error.get_ref().and_then(|inner| {
+            let direct = inner.downcast_ref::<rustls::Error>();
+            direct.or_else(|| match inner.downcast_ref::<ureq::Error>()? {
+                ureq::Error::Rustls(error) => Some(error),
+                _ => None,
+            })
+        });
+        match inner {
+            Some(rustls::Error::InvalidMessage(_)) => SendError::NotTls,
+            Some(rustls::Error::InvalidCertificate(why)) => SendError::Certificate(why.to_string()),
+            _ => SendError::Io(error),
+        }
+    }
+}
+
+#[cfg(not(feature = "registry"))]
+pub(super) use self::without_client::Transport;
+
+#[cfg(not(feature = "registry"))]
+mod without_client {
+    use super::{Request, Response, SendError};
+    use crate::tree::Interrupt;
+
+    /// What sends nothing.
+    #[derive(Debug)]
+    pub(in crate::registry) struct Transport;
+
+    impl Transport {
+        pub(in crate::registry) fn new() -> Self {
+            Self
+        }
+
+        /// Always fails.
+        pub(in crate::registry) fn send(
+            &self,
+            _: Request<'_>,
+            _: Interrupt<'_>,
+        ) -> Result<Response, SendError> {
+            Err(SendError::NoClient)
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Compressed archives of layers, kept so that the next image need not make them.
+//!
+//! They can be made again, byte for byte, from what is stored: nothing is lost with them.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Seek};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::layout::Store;
+use super::write::write_whole;
+use crate::digest::Digest;
+use crate::host::files;
+use crate::host::new_file::NewFile;
+use crate::plan::EntryId;
+
+/// The largest document, in bytes.
+const LARGEST: usize = 4 << 20;
+
+/// What stands between an entry's name and the rest of that of a document.
+const MARK: char = '+';
+
+/// What is known of a blob.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Blob {
+    /// The digest of the archive in it.
+    pub diff_id: Digest,
+    /// That of the blob.
+    pub digest: Digest,
+    /// The length of the blob in bytes.
+    pub size: u64,
+    /// What no archive can carry of the layer, by what is said of it.
+    pub left_out: BTreeMap<String, Vec<Vec<u8>>>,
+}
+
+impl Store {
+    /// Returns the blob that was made of an entry; `None` where it has to be made. `form` is all that decides about
+    /// its bytes besides the entry.
+    pub(crate) fn blob(&self, entry: EntryId, form: &str) -> io::Result<Option<(Blob, File)>> {
+        let text = match files::read_regular(&self.blob_document(entry, form), LARGEST) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            text => text?,
+        };
+        let Ok(blob) = serde_json::from_slice::<Blob>(&text) else { return Ok(None) };
+        let file = match File::open(self.blobs().join(hex(blob.digest))) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => file?,
+        };
+        Ok((file.metadata()?.len() == blob.size).then_some((blob, file)))
+    }
+
+    /// Keeps a blob that was made of an entry.
+    pub(crate) fn keep_blob(
+        &self,
+        entry: EntryId,
+        form: &str,
+        blob: &Blob,
+        new: NewFile<'_>,
+    ) -> io::Result<File> {
+        let mut file = new.file().try_clone()?;
+        file.sync_all()?;
+        // A blob that no document names is rubbish.
+        write_whole(&self.blob_document(entry, form), &serde_json::to_vec(blob)?)?;
+        new.put(hex(blob.digest).as_ref())?;
+        file.rewind()?;
+        Ok(file)
+    }
+
+    fn blob_document(&self, entry: EntryId, form: &str) -> PathBuf {
+        let form = Digest::of(form.as_bytes()).short();
+        self.blobs().join(format!("{entry}{MARK}{form}"))
+    }
+
+    /// Returns the entry that a document is of, by its name.
+    pub(super) fn entry_of_blob(name: &str) -> Option<EntryId> {
+        EntryId::parse(name.rsplit_once(MARK)?.0)
+    }
+
+    /// Returns the names of the blobs that documents name.
+    pub(super) fn named_blobs(&self) -> io::Result<Vec<String>> {
+        let mut named = Vec::new();
+        for file in fs::read_dir(self.blobs())? {
+            let file = file?;
+            if file.file_name().to_str().and_then(Self::entry_of_blob).is_some()
+                && let Ok(text) = files::read_regular(&file.path(), LARGEST)
+                && let Ok(blob) = serde_json::from_slice::<Blob>(&text)
+            {
+                named.push(hex(blob.digest));
+            }
+        }
+        Ok(named)
+    }
+}
+
+fn hex(digest: Digest) -> String {
+    digest.to_string().split_off("sha256:".len())
+}

@@ -1,0 +1,185 @@
+//! What `pull` and `--from` have from a registry.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::counter::Counter;
+use super::pushing::role;
+use super::server::Registry;
+use crate::listing;
+use crate::sandbox::Sandbox;
+
+/// Makes a key that layers are signed with, and a file that it counts by.
+pub(super) fn key(sandbox: &Sandbox, name: &str) -> (PathBuf, PathBuf) {
+    let key = sandbox.path(name);
+    let words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f"];
+    let mut command = Command::new(words[0]);
+    assert!(command.args(&words[1..]).arg(&key).status().unwrap().success());
+    let public = fs::read_to_string(key.with_extension("pub")).unwrap();
+    let signers = sandbox.path(format!("{name}-signers"));
+    fs::write(&signers, format!("{name}@ci {public}")).unwrap();
+    (key, signers)
+}
+
+/// Lets a host take what these signers have signed, and more that stands in `remote.toml`.
+pub(super) fn trust(sandbox: &Sandbox, signers: &Path, more: &str) {
+    let directory = sandbox.path("home/.config/layered-template");
+    fs::create_dir_all(&directory).unwrap();
+    let text = format!("signers = {:?}\n{more}", signers.display().to_string());
+    fs::write(directory.join("remote.toml"), text).unwrap();
+}
+
+/// Returns what the store of a host holds, but for when its directories were made.
+pub(super) fn stored(sandbox: &Sandbox) -> Vec<String> {
+    let trees = sandbox.path("store/host/trees");
+    let mut names: Vec<_> =
+        fs::read_dir(trees).unwrap().map(|tree| tree.unwrap().file_name()).collect();
+    names.sort();
+    names.iter().map(|name| name.to_str().unwrap().to_owned()).collect()
+}
+
+/// A registry with a signed role, and the host that has pushed it.
+pub(super) struct Pushed {
+    pub(super) registry: Registry,
+    pub(super) builder: Sandbox,
+    pub(super) key: PathBuf,
+    pub(super) signers: PathBuf,
+    pub(super) repository: String,
+}
+
+pub(super) fn pushed() -> Option<Pushed> {
+    let registry = Registry::start()?;
+    let builder = role();
+    let (key, signers) = key(&builder, "ci");
+    let repository = registry.repository("web");
+    let words = ["push", "m.toml", &repository, "--sign", key.to_str().unwrap()];
+    builder.run(words).exits(0);
+    Some(Pushed { registry, builder, key, signers, repository })
+}
+
+/// Another host that is to have the same role.
+pub(super) fn puller(pushed: &Pushed) -> Sandbox {
+    let sandbox = role();
+    trust(&sandbox, &pushed.signers, "");
+    sandbox
+}
+
+#[test]
+fn what_is_pulled_is_what_was_built() {
+    let Some(pushed) = pushed() else { return };
+    let host = puller(&pushed);
+    let ran = host.run(["pull", "m.toml", "--from", &pushed.repository]);
+    ran.exits(0).shows("os  pulled in").shows("3 layers pulled in");
+    assert_eq!(stored(&host), stored(&pushed.builder));
+    // Nothing is missing any more, and nobody is asked.
+    drop(pushed.registry);
+    host.run(["pull", "m.toml", "--from", &pushed.repository]).exits(0).shows("3 layers already");
+    let make = |sandbox: &Sandbox| {
+        sandbox.create(["--storage=overlay"]).exits(0);
+        let config = sandbox.config();
+        assert!(config.contains("lxc.tty.max = 4\n"), "{config}");
+        assert!(config.contains("lxc.environment = STAGE=test\n"), "{config}");
+    };
+    make(&host);
+    make(&pushed.builder);
+    host.run(["store", "verify"]).exits(0);
+    for id in stored(&host) {
+        let tree = |sandbox: &Sandbox| sandbox.path(format!("store/host/trees/{id}/rootfs"));
+        let list = |sandbox: &Sandbox| {
+            let listed = listing::of(&tree(sandbox));
+            // Device nodes are each host's own, and where it was built does not show.
+            let is_own = |line: &&str| line.contains("dev/null") || line.contains("etc/hostname");
+            listed.lines().filter(|line| !is_own(line)).map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(list(&host), list(&pushed.builder), "{id}");
+    }
+}
+
+#[test]
+fn only_what_is_missing_travels() {
+    let Some(pushed) = pushed() else { return };
+    let host = puller(&pushed);
+    let counter = Counter::to(pushed.registry.port());
+    let from = counter.repository("web");
+    // The name of the way to it is another repository to those who sign.
+    let words = ["pull", "m.toml", "--allow-untrusted", "--from", &from];
+    host.run(words).exits(0);
+    let (_, _, received) = counter.take();
+    assert!(received > 300_000, "{received}");
+    for sandbox in [&host, &pushed.builder] {
+        let manifest = sandbox.role().join("m.toml");
+        let text = fs::read_to_string(&manifest).unwrap().replace("echo app", "echo more");
+        fs::write(&manifest, text).unwrap();
+    }
+    pushed.builder.run(["push", "m.toml", &pushed.repository]).exits(0);
+    host.run(words).exits(0).shows("app  pulled in").shows("1 layer pulled in");
+    let (requests, _, received) = counter.take();
+    let blobs = requests.iter().filter(|line| line.contains("/blobs/")).count();
+    // What is told of the layer, and the layer.
+    assert_eq!(blobs, 2, "{requests:#?}");
+    assert!(received < 20_000, "{received}");
+    host.create([] as [&str; 0]).exits(0);
+    assert_eq!(host.read("etc/app"), "more\n");
+}
+
+#[test]
+fn a_plan_says_what_is_in_the_registry_and_changes_nothing() {
+    let Some(pushed) = pushed() else { return };
+    let host = puller(&pushed);
+    let ran = host.run(["plan", "m.toml", "--from", &pushed.repository]);
+    ran.exits(0).shows("[in registry]").shows("kB from 127.0.0.1:").shows("signed by ci@ci");
+    assert!(!host.path("store").exists());
+    let ran = host.run(["plan", "m.toml", "--from", &pushed.repository, "--format", "json"]);
+    let plan: serde_json::Value = serde_json::from_slice(&ran.exits(0).output.stdout).unwrap();
+    let pulls: Vec<_> =
+        plan["ladder"].as_array().unwrap().iter().filter(|act| act["act"] == "pull").collect();
+    assert_eq!(pulls.len(), 3, "{plan:#}");
+    assert!(pulls.iter().all(|act| act["vouched"]["principal"] == "ci@ci"), "{pulls:#?}");
+}
+
+#[test]
+fn a_container_is_made_of_what_is_pulled_or_built() {
+    let Some(pushed) = pushed() else { return };
+    // What the registry does not have is built on what it has.
+    let host = puller(&pushed);
+    let manifest = host.role().join("m.toml");
+    let text = fs::read_to_string(&manifest).unwrap().replace("echo app", "echo own");
+    fs::write(&manifest, text).unwrap();
+    let ran = host.create(["--from", &pushed.repository, "--only-pull"]);
+    ran.exits(8).mentions("layer `app` is not stored, and nothing is built: the registry does not");
+    host.create(["--from", &pushed.repository]).exits(0);
+    assert_eq!(host.read("etc/app"), "own\n");
+    let both = stored(&host);
+    assert_eq!(both.iter().filter(|id| stored(&pushed.builder).contains(id)).count(), 2);
+
+    // As LXC calls it, with what the host's file says.
+    let host = puller(&pushed);
+    trust(&host, &pushed.signers, &format!("from = {:?}\n", pushed.repository));
+    host.template(["--manifest", "m.toml", "--only-pull"]).exits(0);
+    assert_eq!(host.read("etc/app"), "app\n");
+    assert_eq!(stored(&host), stored(&pushed.builder));
+}
+
+#[test]
+fn a_registry_that_is_down_is_a_warning_unless_nothing_may_be_built() {
+    let Some(mut pushed) = pushed() else { return };
+    pushed.registry.kill();
+    let host = puller(&pushed);
+    let ran = host.create(["--from", &pushed.repository, "--only-pull"]);
+    ran.exits(8).mentions("does not answer: ");
+    let ran = host.create(["--from", &pushed.repository]);
+    ran.exits(0).mentions("what is missing is built, since 127.0.0.1:");
+    assert_eq!(host.read("etc/app"), "app\n");
+    let ran = host.run(["pull", "m.toml"]);
+    ran.exits(2).mentions("no registry is named");
+}
+
+#[test]
+fn what_was_pulled_can_be_pushed_again() {
+    let Some(pushed) = pushed() else { return };
+    let host = puller(&pushed);
+    host.run(["pull", "m.toml", "--from", &pushed.repository]).exits(0);
+    let ran = host.run(["push", "m.toml", &pushed.repository]);
+    ran.exits(0).shows("0 bytes sent\n");
+}

@@ -1,0 +1,277 @@
+//! What is not taken from a registry.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use super::pulling::{Pushed, key, puller, pushed, stored, trust};
+use super::pushing::role;
+use crate::sandbox::{Ran, Sandbox};
+
+/// Changes what a registry has, as whoever may write there can. It prints a manifest, or puts one there: `get REPO
+/// TAG`, `put REPO TAG TEXT BLOB...`, each blob as hexadecimal digits.
+const WRITER: &str = r#"
+import hashlib, sys, urllib.request as u
+verb, repo, tag = sys.argv[1:4]
+base = 'http://' + repo.replace('/', '/v2/', 1)
+kind = 'application/vnd.oci.image.manifest.v1+json'
+def ask(method, url, data=None, **headers):
+    return u.urlopen(u.Request(url, data, headers, method=method))
+if verb == 'get':
+    sys.stdout.write(ask('GET', base + '/manifests/' + tag, Accept=kind).read().decode())
+else:
+    for blob in map(bytes.fromhex, sys.argv[5:]):
+        place = ask('POST', base + '/blobs/uploads/', b'').headers['Location']
+        digest = hashlib.sha256(blob).hexdigest()
+        ask('PUT', place + '&digest=sha256:' + digest, blob, **{'Content-Type': 'application/octet-stream'})
+    ask('PUT', base + '/manifests/' + tag, sys.argv[4].encode(), **{'Content-Type': kind})
+"#;
+
+#[track_caller]
+fn writer(words: &[&str]) -> String {
+    let output = Command::new("python3").args(["-c", WRITER]).args(words).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+impl Pushed {
+    /// Returns the keys of its layers, the innermost first, and their generations.
+    fn entries(&self) -> Vec<(String, u64)> {
+        let ids = stored(&self.builder);
+        let mut entries: Vec<(String, u64)> = ids
+            .iter()
+            .map(|id| id.split_once('.').unwrap())
+            .map(|(key, generation)| (key.to_owned(), generation.parse().unwrap()))
+            .collect();
+        entries.sort_by_key(|(_, generation)| *generation);
+        entries
+    }
+
+    fn manifest(&self, tag: &str) -> (Value, String) {
+        let text = writer(&["get", &self.repository, tag]);
+        let digest = digest(text.as_bytes());
+        (serde_json::from_str(&text).unwrap(), digest)
+    }
+
+    fn put(&self, tag: &str, manifest: &Value, blobs: &[&[u8]]) {
+        let hex = |blob: &&[u8]| blob.iter().map(|byte| format!("{byte:02x}")).collect();
+        let blobs: Vec<String> = blobs.iter().map(hex).collect();
+        let text = manifest.to_string();
+        let words = ["put", &self.repository, tag, &text];
+        writer(&words.into_iter().chain(blobs.iter().map(String::as_str)).collect::<Vec<_>>());
+    }
+
+    /// Puts a signature of something in the place of that of the innermost layer.
+    fn sign(&self, key: &Path, namespace: &str, statement: &Value) {
+        let (name, _) = &self.entries()[0];
+        let (_, digest) = self.manifest(&format!("key-{name}"));
+        let tag = format!("sha256-{}.lt-sig", digest.trim_start_matches("sha256:"));
+        let (mut manifest, _) = self.manifest(&tag);
+        let signature = signature(key, namespace, &statement.to_string());
+        let layer = &mut manifest["layers"][0];
+        layer["digest"] = self::digest(&signature).into();
+        layer["size"] = signature.len().into();
+        self.put(&tag, &manifest, &[&signature]);
+    }
+
+    /// Returns what the signature of the innermost layer says.
+    fn statement(&self) -> Value {
+        let (name, generation) = &self.entries()[0];
+        let (_, digest) = self.manifest(&format!("key-{name}"));
+        json!({
+            "digest": digest,
+            "generation": generation,
+            "key": format!("sha256:{name}"),
+            "repository": self.repository,
+        })
+    }
+
+    fn pull(&self, host: &Sandbox, more: &[&str]) -> Ran {
+        let words = ["pull", "m.toml", "--from", &self.repository];
+        host.run(words.into_iter().chain(more.iter().copied()))
+    }
+}
+
+fn digest(bytes: &[u8]) -> String {
+    layered_template::digest::Digest::of(bytes).to_string()
+}
+
+fn signature(key: &Path, namespace: &str, text: &str) -> Vec<u8> {
+    let mut command = Command::new("ssh-keygen");
+    command.args(["-Y", "sign", "-n", namespace, "-f"]).arg(key);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), text.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    output.stdout
+}
+
+/// Returns what the record of a container tells of layers that another host has made.
+#[track_caller]
+fn pulled(host: &Sandbox) -> Vec<Value> {
+    let record = host.record();
+    let layers = record["layers"].as_array().unwrap().iter();
+    let supplies: Vec<Value> =
+        layers.chain([&record["upstream"]]).map(|part| part["supply"].clone()).collect();
+    let by = supplies.iter().filter(|supply| supply["by"] == "registry").count();
+    assert_eq!(by, 3, "{record:#}");
+    let pulled = supplies.iter().map(|supply| supply["pulled"].clone());
+    pulled.filter(|pulled| !pulled.is_null()).collect()
+}
+
+/// Sees that a host takes nothing.
+#[track_caller]
+fn refuses(pushed: &Pushed, host: &Sandbox, why: &str) {
+    pushed.pull(host, &[]).exits(10).mentions(why);
+    nothing_is_stored(host);
+}
+
+#[track_caller]
+fn nothing_is_stored(host: &Sandbox) {
+    assert_eq!(stored(host), [] as [String; 0]);
+    let blobs = fs::read_dir(host.path("store/host.meta/blobs")).unwrap();
+    assert_eq!(blobs.count(), 0);
+}
+
+#[test]
+fn only_a_signature_of_just_this_by_a_known_key_counts() {
+    let Some(pushed) = pushed() else { return };
+    let host = puller(&pushed);
+    let right = pushed.statement();
+    let with = |name: &str, value: Value| {
+        let mut statement = right.clone();
+        statement[name] = value;
+        statement
+    };
+    let (other, other_signers) = key(&pushed.builder, "other");
+    let own = pushed.key.clone();
+    let unknown = "has no signature that counts here";
+    let other_digest = digest(b"other");
+    for (key, namespace, statement) in [
+        (&other, "layered-template", right.clone()),
+        (&own, "file", right.clone()),
+        (&own, "layered-template", with("repository", "127.0.0.1:1/web".into())),
+        (&own, "layered-template", with("key", other_digest.clone().into())),
+        (&own, "layered-template", with("digest", other_digest.into())),
+        (&own, "layered-template", with("generation", 1.into())),
+    ] {
+        pushed.sign(key, namespace, &statement);
+        refuses(&pushed, &host, unknown);
+    }
+    // A key that another host takes is none here.
+    pushed.sign(&other, "layered-template", &right);
+    let elsewhere = role();
+    trust(&elsewhere, &other_signers, "");
+    let ran = pushed.pull(&elsewhere, &[]);
+    ran.exits(10).mentions("layer `libs`");
+    assert_eq!(stored(&elsewhere).len(), 1);
+    pushed.sign(&own, "layered-template", &right);
+    pushed.pull(&host, &[]).exits(0);
+}
+
+#[test]
+fn what_nobody_vouches_for_is_taken_only_where_that_is_said() {
+    let Some(pushed) = pushed() else { return };
+    let host = role();
+    refuses(&pushed, &host, "is pinned by no lock, and no signatures count here");
+    let ran = host.create(["--from", &pushed.repository]);
+    ran.exits(10).mentions("`--allow-untrusted` takes what nobody vouches for");
+    host.run(["plan", "m.toml", "--from", &pushed.repository]).exits(10);
+    trust(&host, &pushed.signers, "require = \"lock\"\n");
+    refuses(&pushed, &host, "is not what the lock pins");
+    host.create(["--from", &pushed.repository, "--allow-untrusted"]).exits(0);
+    for pulled in pulled(&host) {
+        assert_eq!(pulled["vouched_by"], "nobody");
+        assert_eq!(pulled["repository"], pushed.repository);
+    }
+}
+
+#[test]
+fn what_the_lock_pins_is_taken_without_a_signature_and_nothing_else_is() {
+    let Some(pushed) = pushed() else { return };
+    pushed.builder.run(["lock", "m.toml"]).exits(0);
+    let lock = fs::read(pushed.builder.role().join("m.toml.lock")).unwrap();
+    let host = role().file("m.toml.lock", &lock);
+    let words = ["--from", &pushed.repository, "--locked"];
+    host.create(words).exits(0);
+    assert!(pulled(&host).iter().all(|pulled| pulled["vouched_by"] == "lock"));
+    assert_eq!(host.read("etc/app"), "app\n");
+
+    // Another build of the same role is not what is pinned.
+    pushed.builder.run(["build", "m.toml", "--rebuild"]).exits(0);
+    pushed.builder.run(["push", "m.toml", &pushed.repository]).exits(0);
+    let host = role().file("m.toml.lock", &lock);
+    host.create(words).exits(8).mentions("in its place");
+    // Nor is that of which something else is told.
+    pushed.builder.run(["lock", "m.toml"]).exits(0);
+    let text = fs::read_to_string(pushed.builder.role().join("m.toml.lock")).unwrap();
+    let changed: String = text
+        .lines()
+        .map(|line| match line.starts_with("document") {
+            true => format!("document = \"{}\"\n", digest(b"other")),
+            false => format!("{line}\n"),
+        })
+        .collect();
+    let host = role().file("m.toml.lock", changed);
+    host.create(words).exits(10).mentions("is pinned by no lock");
+    role().file("m.toml.lock", text).create(words).exits(0);
+}
+
+#[test]
+fn what_is_older_than_what_was_stored_is_refused() {
+    let Some(pushed) = pushed() else { return };
+    let host = puller(&pushed);
+    host.run(["build", "m.toml"]).exits(0);
+    // Its own are newer, but damaged.
+    for id in stored(&host) {
+        fs::remove_dir_all(host.path(format!("store/host/trees/{id}/rootfs"))).unwrap();
+    }
+    pushed.pull(&host, &[]).exits(10).mentions("is older than what is stored here");
+}
+
+#[test]
+fn what_was_changed_in_the_registry_is_refused() {
+    let Some(pushed) = pushed() else { return };
+    let host = puller(&pushed);
+    let entries = pushed.entries();
+    let tag = format!("key-{}", entries[0].0);
+    let text = writer(&["get", &pushed.repository, &tag]);
+    let manifest: Value = serde_json::from_str(&text).unwrap();
+    let of = |value: &Value| value["digest"].as_str().unwrap().to_owned();
+    let (document, layer) = (of(&manifest["config"]), of(&manifest["layers"][0]));
+    for (blob, why) in
+        [(&document, "is not what was asked for"), (&layer, "is not what was asked for")]
+    {
+        let file = pushed.registry.blob(blob);
+        let before = fs::read(&file).unwrap();
+        let mut changed = before.clone();
+        let middle = changed.len() / 2;
+        changed[middle] ^= 1;
+        fs::write(&file, &changed).unwrap();
+        refuses(&pushed, &host, why);
+        pushed.pull(&host, &["--allow-untrusted"]).exits(10);
+        nothing_is_stored(&host);
+        fs::write(&file, &before).unwrap();
+    }
+
+    // A manifest that names the blob of another layer has no signature, and is found out without one.
+    let (other, _) = pushed.manifest(&format!("key-{}", entries[1].0));
+    let mut mixed = manifest.clone();
+    mixed["layers"] = other["layers"].clone();
+    pushed.put(&tag, &mixed, &[]);
+    refuses(&pushed, &host, "has no signature that counts here");
+    let ran = pushed.pull(&host, &["--allow-untrusted"]);
+    ran.exits(10).mentions("has sent what is not what is told of it");
+    nothing_is_stored(&host);
+    // Of another key, or of something else, nothing is even looked at.
+    pushed.put(&tag, &other, &[]);
+    refuses(&pushed, &host, "it is of another key");
+    let (image, _) = pushed.manifest("latest");
+    pushed.put(&tag, &image, &[]);
+    refuses(&pushed, &host, "it has not one blob");
+    writer(&["put", &pushed.repository, &tag, &text]);
+    pushed.pull(&host, &[]).exits(0);
+}
