@@ -22,7 +22,7 @@ use crate::store::random::Random;
 use crate::tree::overlaid::{self, differences};
 use crate::tree::scratch::{Scratch, is_root, listing, open, skipped};
 use crate::tree::{
-    self, Devices, Form, Interrupt, LeftOutKind, Limits, Marks, Reader, Unpacked, decoded, steps,
+    self, Devices, Form, Interrupt, Limits, Marks, OmittedKind, Reader, Unpacked, decoded, steps,
     torture, unpack,
 };
 
@@ -291,6 +291,6 @@ fn what_gnu_tar_writes_is_read() {
         // A label of another distribution is left out.
         differing.retain(|found| !["many/8 ", "z "].iter().any(|name| found.starts_with(name)));
         assert_eq!(differing, [""; 0], "{format}");
-        assert_eq!(unpacked.left_out.count(LeftOutKind::Device), 0);
+        assert_eq!(unpacked.left_out.count(OmittedKind::Device), 0);
     }
 }
