@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn records_keep_to_their_form() {
         let read = |records: &str| Extended::default().read(records.as_bytes());
-        for records in ["", "6 a=b\n", "5 a=\n", "6 a=b\n6 c=d\n", "8 a=b\nc\n", "007 a=b\n"] {
+        for records in ["", "6 a=b\n", "5 a=\n", "6 a=b\n6 c=d\n", "8 a=b\nc\n", "008 a=b\n"] {
             assert!(read(records).is_ok(), "{records:?}");
         }
         for records in [
