@@ -60,7 +60,7 @@ pub(crate) use remove::remove;
 pub(crate) use stamps::Stamps;
 #[cfg(test)]
 pub(crate) use tests::{overlaid, scratch, torture};
-pub(crate) use unpack::{
-    Devices, LeftOut, LeftOutKind, UnpackError, UnpackFault, Unpacked, unpack,
-};
+pub(crate) use unpack::{Devices, Omitted, unpack};
+#[cfg(test)]
+pub(crate) use unpack::{OmittedKind, UnpackError, Unpacked};
 pub(crate) use usage::usage;

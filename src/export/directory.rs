@@ -10,7 +10,7 @@ use std::thread;
 use super::archive::{directory_above, hidden_names};
 use super::image::{Image, Warnings};
 use crate::host::{fault, files};
-use crate::tree::{self, Devices, Interrupt, LeftOut, Limits, unpack};
+use crate::tree::{self, Devices, Interrupt, Limits, Omitted, unpack};
 
 /// Writes the rootfs as a directory that is not there yet, or is empty. It is whole or not there at all.
 ///
@@ -102,7 +102,7 @@ fn fill(
     tree::make_durable(opened.as_fd())
 }
 
-fn note(left_out: &LeftOut, warnings: &mut Warnings) {
+fn note(left_out: &Omitted, warnings: &mut Warnings) {
     for line in left_out.to_string().lines() {
         warnings.tell(line);
     }

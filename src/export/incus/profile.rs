@@ -66,8 +66,9 @@ impl Profile {
     /// Takes a line, if it can.
     fn take(&mut self, key: &str, value: &str) -> bool {
         match (key, value) {
-            // Incus has its own in their place.
-            ("lxc.arch" | "lxc.uts.name", _) => true,
+            // Incus has its own in their place; and the last is no limit.
+            ("lxc.arch" | "lxc.uts.name", _)
+            | ("lxc.cgroup2.memory.max" | "lxc.cgroup2.pids.max", "max") => true,
             ("lxc.include", path) if path.starts_with(BASE) => true,
             // What stood before is gone.
             ("lxc.environment", "") => {
@@ -85,8 +86,6 @@ impl Profile {
             ("lxc.apparmor.allow_nesting", value) => {
                 self.set("security.nesting".to_owned(), if value == "1" { "true" } else { "false" })
             }
-            // That is no limit.
-            ("lxc.cgroup2.memory.max" | "lxc.cgroup2.pids.max", "max") => true,
             _ => {
                 let native = NATIVE.iter().find(|(lxc, _)| *lxc == key);
                 if let Some((_, native)) = native {

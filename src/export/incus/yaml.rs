@@ -47,8 +47,7 @@ impl Yaml {
             !line.starts_with([' ', '\t']) && line.chars().all(|letter| !letter.is_control())
         };
         if !lines.iter().all(is_plain) {
-            return self
-                .pair(key, &lines.iter().map(|line| format!("{line}\n")).collect::<String>());
+            return self.pair(key, &(lines.join("\n") + "\n"));
         }
         self.line(key, "|");
         for line in lines {
