@@ -1,5 +1,6 @@
 //! Roles that are pushed to a registry, and pulled from one.
 
+mod access;
 mod counter;
 mod pulling;
 mod pushing;
