@@ -2,6 +2,7 @@
 
 mod access;
 mod counter;
+mod faults;
 mod pulling;
 mod pushing;
 mod refusing;

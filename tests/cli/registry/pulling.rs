@@ -183,3 +183,16 @@ fn what_was_pulled_can_be_pushed_again() {
     let ran = host.run(["push", "m.toml", &pushed.repository]);
     ran.exits(0).shows("0 bytes sent\n");
 }
+
+#[test]
+fn a_host_without_the_template_has_what_is_locked() {
+    let Some(pushed) = pushed() else { return };
+    pushed.builder.run(["lock", "m.toml"]).exits(0);
+    let lock = fs::read(pushed.builder.role().join("m.toml.lock")).unwrap();
+    let host = role().file("m.toml.lock", &lock);
+    fs::remove_file(host.path("templates/lxc-fake")).unwrap();
+    host.create(["--from", &pushed.repository]).exits(2).mentions("there is no `lxc-fake`");
+    host.create(["--from", &pushed.repository, "--locked", "--only-pull"]).exits(0);
+    assert_eq!(host.read("etc/app"), "app\n");
+    assert_eq!(stored(&host), stored(&pushed.builder));
+}
