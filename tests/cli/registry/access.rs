@@ -94,7 +94,7 @@ fn a_registry_with_a_certificate_is_spoken_with_by_tls_alone() {
     shell(CERTIFICATES, places.path());
     let top = places.path().display();
     let http = format!("  tls:\n    certificate: {top}/server.pem\n    key: {top}/server.key\n");
-    let Some(registry) = Registry::with(&http, "") else { return };
+    let Some(registry) = super::start_with(&http, "") else { return };
     let repository = registry.repository("web");
     let stranger = role();
     let ran = stranger.run(["push", "m.toml", &repository]);
@@ -108,7 +108,7 @@ fn a_registry_with_a_certificate_is_spoken_with_by_tls_alone() {
 #[test]
 fn a_password_comes_from_the_files_of_other_programs() {
     let auth = "auth:\n  htpasswd:\n    realm: test\n    path: @/htpasswd\n";
-    let Some(mut registry) = Registry::with("", auth) else { return };
+    let Some(mut registry) = super::start_with("", auth) else { return };
     fs::write(registry.path("htpasswd"), PASSWORDS).unwrap();
     assert!(registry.run());
     let (host, repository) = (registry.host(), registry.repository("web"));
@@ -189,7 +189,7 @@ fn tokens_are_asked_for_just_what_is_done() {
         tokens.port,
         places.path().display()
     );
-    let Some(registry) = Registry::with("", &auth) else { return };
+    let Some(registry) = super::start_with("", &auth) else { return };
     let (host, repository) = (registry.host(), registry.repository("web"));
     let nobody = role();
     let ran = nobody.run(["push", "m.toml", &repository]);

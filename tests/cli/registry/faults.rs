@@ -53,7 +53,7 @@ fn part(host: &Sandbox) -> u64 {
 
 #[test]
 fn a_registry_that_is_killed_while_blobs_come_has_them_in_the_end() {
-    let Some(mut registry) = Registry::start() else { return };
+    let Some(mut registry) = super::start() else { return };
     let sandbox = large();
     sandbox.run(["build", "m.toml", "-o", "oci:../image:x"]).exits(0);
     let repository = registry.repository("web");
@@ -77,7 +77,7 @@ fn a_registry_that_is_killed_while_blobs_come_has_them_in_the_end() {
 
 #[test]
 fn a_download_goes_on_where_it_broke_off_and_wrong_bytes_are_thrown_away() {
-    let Some(registry) = Registry::start() else { return };
+    let Some(registry) = super::start() else { return };
     let sandbox = large();
     sandbox.run(["push", "m.toml", &registry.repository("web")]).exits(0);
     let host = large();
@@ -121,7 +121,7 @@ fn a_download_goes_on_where_it_broke_off_and_wrong_bytes_are_thrown_away() {
 
 #[test]
 fn two_pulls_at_once_fetch_each_layer_once() {
-    let Some(registry) = Registry::start() else { return };
+    let Some(registry) = super::start() else { return };
     let sandbox = large();
     sandbox.run(["push", "m.toml", &registry.repository("web")]).exits(0);
     let counter = Counter::to(registry.port());
@@ -138,7 +138,7 @@ fn two_pulls_at_once_fetch_each_layer_once() {
 
 #[test]
 fn a_pull_that_is_killed_leaves_nothing_that_the_next_one_minds() {
-    let Some(registry) = Registry::start() else { return };
+    let Some(registry) = super::start() else { return };
     let sandbox = large();
     sandbox.run(["push", "m.toml", &registry.repository("web")]).exits(0);
     let host = large();
@@ -164,7 +164,7 @@ fn a_pull_that_is_killed_leaves_nothing_that_the_next_one_minds() {
 
 #[test]
 fn a_full_disk_ends_a_pull_and_leaves_it_empty() {
-    let Some(registry) = Registry::start() else { return };
+    let Some(registry) = super::start() else { return };
     let sandbox = large();
     sandbox.run(["push", "m.toml", &registry.repository("web")]).exits(0);
     // There is no room for the blob, or for what is in it.
@@ -209,7 +209,7 @@ fn a_signal_ends_the_waiting_for_a_registry_that_is_silent() {
 
 #[test]
 fn memory_does_not_grow_with_the_image() {
-    let Some(registry) = Registry::start() else { return };
+    let Some(registry) = super::start() else { return };
     let sandbox = large();
     let host = large();
     let measure = "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stdout=2); \
