@@ -19,6 +19,8 @@ openssl openssl
 python3 python3
 pip python3-pip
 skopeo skopeo
+docker-registry docker-registry
+ssh-keygen openssh-client
 umoci umoci
 jq jq
 strace strace

@@ -40,6 +40,7 @@ mod order;
 mod packages;
 mod power_cuts;
 mod provision;
+mod registry;
 mod roles;
 mod sandbox;
 mod shell;

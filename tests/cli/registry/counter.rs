@@ -23,6 +23,11 @@ pub(super) struct Counter {
 impl Counter {
     /// Opens a way to a port.
     pub(super) fn to(port: u16) -> Self {
+        Self::cutting(port, u64::MAX)
+    }
+
+    /// Opens one on which each connection ends after so many bytes were received.
+    pub(super) fn cutting(port: u16, most: u64) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let own = listener.local_addr().unwrap().port();
         let counts = Arc::new(Counts::default());
@@ -36,14 +41,14 @@ impl Counter {
                 let (from, to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
                 let counts = Arc::clone(&seen);
                 std::thread::spawn(move || {
-                    pass(from, to, |bytes| {
+                    pass(from, to, u64::MAX, |bytes| {
                         counts.sent.fetch_add(bytes.len() as u64, Ordering::Relaxed);
                         note(bytes, &counts.requests);
                     });
                 });
                 let counts = Arc::clone(&seen);
                 std::thread::spawn(move || {
-                    pass(server, client, |bytes| {
+                    pass(server, client, most, |bytes| {
                         counts.received.fetch_add(bytes.len() as u64, Ordering::Relaxed);
                     });
                 });
@@ -71,15 +76,18 @@ impl Drop for Counter {
     }
 }
 
-fn pass(mut from: TcpStream, mut to: TcpStream, mut seen: impl FnMut(&[u8])) {
+fn pass(mut from: TcpStream, mut to: TcpStream, most: u64, mut seen: impl FnMut(&[u8])) {
     let mut buffer = vec![0; 64 * 1024];
+    let mut left = most;
     while let Ok(read) = from.read(&mut buffer) {
-        if read == 0 || to.write_all(&buffer[..read]).is_err() {
+        let gone = to.write_all(&buffer[..read]).is_err();
+        seen(&buffer[..read]);
+        left = left.saturating_sub(read as u64);
+        if read == 0 || gone || left == 0 {
             break;
         }
-        seen(&buffer[..read]);
     }
-    let _ = to.shutdown(Shutdown::Both);
+    let _ = (to.shutdown(Shutdown::Both), from.shutdown(Shutdown::Both));
 }
 
 /// Notes the first lines of requests. The client sends each in a piece of its own.

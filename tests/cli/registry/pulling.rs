@@ -49,7 +49,7 @@ pub(super) struct Pushed {
 }
 
 pub(super) fn pushed() -> Option<Pushed> {
-    let registry = Registry::start()?;
+    let registry = super::start()?;
     let builder = role();
     let (key, signers) = key(&builder, "ci");
     let repository = registry.repository("web");
@@ -182,4 +182,48 @@ fn what_was_pulled_can_be_pushed_again() {
     host.run(["pull", "m.toml", "--from", &pushed.repository]).exits(0);
     let ran = host.run(["push", "m.toml", &pushed.repository]);
     ran.exits(0).shows("0 bytes sent\n");
+}
+
+#[test]
+fn a_host_without_the_template_has_what_is_locked() {
+    let Some(pushed) = pushed() else { return };
+    pushed.builder.run(["lock", "m.toml"]).exits(0);
+    let lock = fs::read(pushed.builder.role().join("m.toml.lock")).unwrap();
+    let host = role().file("m.toml.lock", &lock);
+    fs::remove_file(host.path("templates/lxc-fake")).unwrap();
+    host.create(["--from", &pushed.repository]).exits(2).mentions("there is no `lxc-fake`");
+    host.create(["--from", &pushed.repository, "--locked", "--only-pull"]).exits(0);
+    assert_eq!(host.read("etc/app"), "app\n");
+    assert_eq!(stored(&host), stored(&pushed.builder));
+}
+
+#[test]
+fn one_layer_serves_every_id_map() {
+    let Some(pushed) = pushed() else { return };
+    let host = puller(&pushed);
+    let map = "lxc.idmap = u 0 100000 65536\nlxc.idmap = g 0 200000 65536\n";
+    fs::write(host.path("start.conf"), map).unwrap();
+    let start = host.path("start.conf");
+    let start = start.to_str().unwrap();
+    host.run(["pull", "m.toml", "-f", start, "--from", &pushed.repository]).exits(0);
+    let trees = host.path("store/u100000-65536-g200000-65536/trees");
+    for id in stored(&pushed.builder) {
+        let own = pushed.builder.path(format!("store/host/trees/{id}/rootfs"));
+        let mapped = trees.join(&id).join("rootfs");
+        let walk = "find . -printf '%P %y %m %U %G\\n' | grep -v '^dev/null' | sort";
+        let listed = |at: &Path| super::pushing::judge(&["sh", "-c", walk], at);
+        let shifted: String = listed(&own)
+            .lines()
+            .map(|line| {
+                let mut words: Vec<_> = line.rsplitn(3, ' ').collect();
+                let shift = |word: &str, by: u32| (word.parse::<u32>().unwrap() + by).to_string();
+                let (uid, gid) = (shift(words[1], 100_000), shift(words[0], 200_000));
+                (words[1], words[0]) = (&uid, &gid);
+                format!("{} {} {}\n", words[2], words[1], words[0])
+            })
+            .collect();
+        assert_eq!(listed(&mapped), shifted, "{id}");
+    }
+    host.create(["-f", start, "--from", &pushed.repository, "--only-pull"]).exits(0);
+    assert_eq!(host.read("etc/app"), "app\n");
 }

@@ -46,7 +46,7 @@ pub(super) fn judge(words: &[&str], at: &Path) -> String {
 
 #[test]
 fn what_is_pushed_is_an_image_that_others_can_take() {
-    let Some(registry) = Registry::start() else { return };
+    let Some(registry) = super::start() else { return };
     let sandbox = role();
     let repository = registry.repository("team/web");
     let ran = sandbox.run(["push", "m.toml", &format!("{repository}:v1")]);
@@ -78,7 +78,7 @@ fn what_is_pushed_is_an_image_that_others_can_take() {
 
 #[test]
 fn an_unchanged_role_is_not_sent_again_and_a_changed_layer_alone_is() {
-    let Some(registry) = Registry::start() else { return };
+    let Some(registry) = super::start() else { return };
     let counter = Counter::to(registry.port());
     let sandbox = role();
     let repository = counter.repository("web");
@@ -107,7 +107,7 @@ fn an_unchanged_role_is_not_sent_again_and_a_changed_layer_alone_is() {
 
 #[test]
 fn blobs_of_another_repository_are_not_sent() {
-    let Some(registry) = Registry::start() else { return };
+    let Some(registry) = super::start() else { return };
     let counter = Counter::to(registry.port());
     let sandbox = role();
     sandbox.run(["push", "m.toml", &counter.repository("one")]).exits(0);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::requirement::{root, skip};
+use crate::requirement::skip;
 
 /// Runs the registry, and ends it with whoever holds the standard input, so that it cannot
 /// outlive a test that is killed.
@@ -16,23 +16,16 @@ const KEEPER: &str =
     "docker-registry serve config.yml >log 2>&1 & cat >/dev/null; kill -9 $!; wait";
 
 /// A registry; dropped, it is killed, and all that it has goes.
-pub(super) struct Registry {
+pub(crate) struct Registry {
     directory: TempDir,
     keeper: Option<Child>,
     port: u16,
 }
 
 impl Registry {
-    /// Nothing, with the reason told, where the host has none.
-    pub(super) fn start() -> Option<Self> {
-        Self::with("", "")
-    }
-
-    /// Starts one with more lines in the part `http` of its configuration, and more parts. `@` is its directory.
-    pub(super) fn with(http: &str, parts: &str) -> Option<Self> {
-        if !root() {
-            return None;
-        }
+    /// Starts one with more lines in the part `http` of its configuration, and more parts. `@` is its directory. Nothing,
+    /// with the reason told, where the host has none.
+    pub(crate) fn with(http: &str, parts: &str) -> Option<Self> {
         if Command::new("docker-registry").arg("--version").output().is_err() {
             skip("docker-registry is not installed");
             return None;
@@ -62,7 +55,7 @@ impl Registry {
     }
 
     /// Starts it again where it was; false, where it ends at once.
-    pub(super) fn run(&mut self) -> bool {
+    pub(crate) fn run(&mut self) -> bool {
         self.kill();
         let keeper = Command::new("sh")
             .args(["-c", KEEPER])
@@ -89,33 +82,33 @@ impl Registry {
     }
 
     /// Ends it without a warning.
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(mut keeper) = self.keeper.take() {
             drop(keeper.stdin.take());
             let _ = keeper.wait();
         }
     }
 
-    pub(super) fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
     /// Returns `host:port`.
-    pub(super) fn host(&self) -> String {
+    pub(crate) fn host(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
     /// Returns a repository of it.
-    pub(super) fn repository(&self, name: &str) -> String {
+    pub(crate) fn repository(&self, name: &str) -> String {
         format!("{}/{name}", self.host())
     }
 
-    pub(super) fn path(&self, relative: &str) -> PathBuf {
+    pub(crate) fn path(&self, relative: &str) -> PathBuf {
         self.directory.path().join(relative)
     }
 
     /// Returns where it keeps a blob.
-    pub(super) fn blob(&self, digest: &str) -> PathBuf {
+    pub(crate) fn blob(&self, digest: &str) -> PathBuf {
         let hex = digest.trim_start_matches("sha256:");
         self.path(&format!("data/docker/registry/v2/blobs/sha256/{}/{hex}/data", &hex[..2]))
     }
