@@ -6,6 +6,7 @@ mod build;
 mod clone_hook;
 mod containers;
 mod create;
+mod diff;
 mod doctor;
 mod init;
 mod install;
@@ -90,6 +91,7 @@ pub fn main() -> ExitCode {
         Verb::Lock(arguments) => lock::main(&arguments),
         Verb::Shell(arguments) => shell::main(&arguments),
         Verb::Status(arguments) => containers::main(&arguments),
+        Verb::Diff(arguments) => diff::main(&arguments),
         Verb::Show(arguments) => show::main(&arguments),
         Verb::Doctor(arguments) => doctor::main(&arguments),
         Verb::Layer(verb) => layer::main(&verb),

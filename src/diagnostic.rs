@@ -57,7 +57,7 @@ impl Diagnostic {
     pub fn error(at: &At, message: impl Into<String>) -> Self {
         Self {
             severity: Severity::Error,
-            message: excerpt::cut(&message.into(), LONGEST),
+            message: excerpt::cut(&shell::reason(&message.into()), LONGEST),
             at: Some(at.clone()),
             file: at.source.path.clone(),
             label: None,
@@ -76,7 +76,7 @@ impl Diagnostic {
     pub fn of_file(file: impl Into<PathBuf>, message: impl Into<String>) -> Self {
         Self {
             severity: Severity::Error,
-            message: excerpt::cut(&message.into(), LONGEST),
+            message: excerpt::cut(&shell::reason(&message.into()), LONGEST),
             at: None,
             file: file.into(),
             label: None,

@@ -7,7 +7,6 @@
 mod busybox;
 mod config;
 mod drop;
-mod ended;
 mod failure;
 mod fetch;
 mod full_disk;
@@ -107,16 +106,11 @@ pub(crate) fn run<'a>(
     let result =
         run.pinned().and_then(|()| run.layer(&plan.layer, &Vec::new()).map_err(|failure| *failure));
     run.note_role();
-    let result = if cache.fills() {
-        let left = run.leave_word();
-        result.and(left)
-    } else {
-        result.and_then(|()| run.record())
+    let result = match cache.fills() {
+        true => result.and(run.leave_word()),
+        false => result,
     };
-    let result = result.map_err(|failure| {
-        let failure = run.dated(run.on_full_disk(failure));
-        run.kept(failure)
-    });
+    let result = result.map_err(|failure| run.kept_of(failure));
     if run.context.events.has_left_out()
         && let Some(directory) = &mut run.context.directory
     {
@@ -130,7 +124,13 @@ pub(crate) fn run<'a>(
         )),
         _ => result,
     };
-    let ended = if cache.fills() { ended } else { ended.and_then(|()| run.reach_disk()) };
+    // Nothing of the container is changed after its record: what is later is drift.
+    let ended = match cache.fills() {
+        true => ended,
+        false => ended
+            .and_then(|()| run.record().map_err(|failure| run.kept_of(failure)))
+            .and_then(|()| run.reach_disk()),
+    };
     if let Some(Err(error)) = run.context.directory.take().map(RunDirectory::remove) {
         run.note(&error.to_string());
     }
@@ -267,6 +267,7 @@ impl Run<'_> {
             took: clock::given().is_none().then(|| self.begun.elapsed()),
             upstream_record: self.upstream_record.take(),
             stored: self.of_store(),
+            config: self.effective_config(),
             supplies: self.supplies(),
         };
         let record = Record::of(self.plan, outcome);
@@ -282,6 +283,14 @@ impl Run<'_> {
         .map_err(|error| {
             Failure::of_run(status::FILES, format!("the record cannot be written: {error}"))
         })
+    }
+
+    /// Returns the lines of the container's config; nothing, where it cannot be read.
+    fn effective_config(&self) -> Option<Vec<String>> {
+        let text = config::read(&self.workspace.container).ok()?;
+        let lines = crate::lxc::config::effective(&String::from_utf8_lossy(&text));
+        let lines = lines.iter().map(|line| self.context.secrets.mask(line).into_owned());
+        Some(lines.collect())
     }
 
     /// Brings the container to the disk: from now on it may be told of as made.
@@ -319,6 +328,7 @@ impl Run<'_> {
     }
 
     fn note(&mut self, text: &str) {
+        let text = &crate::shell::reason(text);
         self.log(format!("{text}\n").as_bytes());
         self.context.observer.event(&Event::Note(&self.context.secrets.mask(text)));
     }
@@ -329,6 +339,13 @@ impl Run<'_> {
             let text = self.context.secrets.mask(&text);
             directory.write(crate::shell::printable(&text).as_bytes());
         }
+    }
+
+    /// Adds to a failure what a full disk or what it stands on has to do with it, and keeps what there is to look
+    /// at.
+    fn kept_of(&mut self, failure: Failure) -> Failure {
+        let failure = self.dated(self.on_full_disk(failure));
+        self.kept(failure)
     }
 
     /// Keeps what there is to look at after a failure, and says where it is.

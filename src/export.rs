@@ -8,11 +8,15 @@
 mod archive;
 mod blob;
 mod digested;
+mod directory;
 mod gzip;
 mod image;
+mod incus;
 mod oci;
 mod oci_config;
+mod os_release;
 mod output;
+mod proxmox;
 mod room;
 mod tar;
 mod target;

@@ -12,6 +12,7 @@ pub(crate) mod child;
 pub(crate) mod clock;
 pub(crate) mod contain;
 pub(crate) mod elf;
+pub(crate) mod ended;
 pub(crate) mod event_loop;
 pub(crate) mod fault;
 pub(crate) mod files;

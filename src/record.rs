@@ -4,6 +4,7 @@
 //! with them. A field is added with a new [`FORMAT`]; none changes its meaning.
 
 mod comparison;
+mod volatile;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,6 +13,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+pub(crate) use volatile::is_volatile;
 
 use crate::chain::Origin;
 use crate::digest::Digest;
@@ -54,6 +57,9 @@ pub(crate) struct Record {
     /// What of it came from the layer store; nothing, where all was made in the container itself.
     /// New in format 2.
     pub stored: Option<Stored>,
+    /// The lines of the container's config when the run ended, as LXC reads them. New in format 3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<Vec<String>>,
     /// The template that was called.
     pub upstream: Upstream,
     /// The layers, the innermost first.
@@ -295,6 +301,8 @@ pub(crate) struct Outcome {
     pub upstream_record: Option<serde_json::Value>,
     /// What came from the layer store.
     pub stored: Option<Stored>,
+    /// The lines of the container's config.
+    pub config: Option<Vec<String>>,
     /// Where each layer came from.
     pub supplies: Supplies,
 }
@@ -325,7 +333,7 @@ impl Record {
 
     /// Returns the record of a plan that was run to its end.
     pub(crate) fn of(plan: &Plan, outcome: Outcome) -> Self {
-        let Outcome { created, took, upstream_record, stored, mut supplies } = outcome;
+        let Outcome { created, took, upstream_record, stored, config, mut supplies } = outcome;
         let mut layers: Vec<_> = plan
             .layers()
             .map(|layer| self::layer(layer, supplies.layers.remove(layer.name.as_str())))
@@ -352,6 +360,7 @@ impl Record {
             name: plan.container.name.clone(),
             arch: plan.container.arch.clone(),
             stored,
+            config,
             upstream: Upstream {
                 template: call.template.clone(),
                 program: program.to_string_lossy().into_owned(),

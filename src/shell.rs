@@ -23,6 +23,27 @@ pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
+/// Returns why something failed without the number that the standard library puts behind what the system calls an
+/// error: ` (os error 2)`.
+pub(crate) fn reason(text: &str) -> Cow<'_, str> {
+    const BEFORE: &str = " (os error ";
+    let mut found = text.match_indices(BEFORE).peekable();
+    if found.peek().is_none() {
+        return Cow::Borrowed(text);
+    }
+    let (mut told, mut rest) = (String::with_capacity(text.len()), 0);
+    for (at, _) in found {
+        let behind = &text[at + BEFORE.len()..];
+        let digits = behind.bytes().take_while(u8::is_ascii_digit).count();
+        if digits > 0 && behind[digits..].starts_with(')') {
+            told.push_str(&text[rest..at]);
+            rest = at + BEFORE.len() + digits + 1;
+        }
+    }
+    told.push_str(&text[rest..]);
+    Cow::Owned(told)
+}
+
 /// Returns a JSON text in which each such character is an escape of JSON's: what it says is the same.
 pub(crate) fn json(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_hostile) {
@@ -173,6 +194,18 @@ mod tests {
         let shown = json(&written);
         assert_eq!(shown, r#""é\u009b\u202e\u007f\udb40\udc41\n\u001b""#);
         assert_eq!(serde_json::from_str::<String>(&shown).unwrap(), text);
+    }
+
+    #[test]
+    fn an_error_of_the_system_has_no_number() {
+        for (text, expected) in [
+            ("`/a`: No such file or directory (os error 2)", "`/a`: No such file or directory"),
+            ("`a`: b (os error 28): and c (os error 5) as well", "`a`: b: and c as well"),
+            ("(os error 2", "(os error 2"),
+            ("é (os error x) (os error )", "é (os error x) (os error )"),
+        ] {
+            assert_eq!(reason(text), expected);
+        }
     }
 
     #[test]

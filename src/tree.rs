@@ -48,8 +48,8 @@ pub(crate) use interrupt::Interrupt;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use listing::seal;
 pub(crate) use listing::{
-    Baseline, Difference, LONGEST_TEXT, Listed, ListedFile, ListedKind, Listing, Occurrence,
-    OccurrenceKind, Search, Step, steps, steps_of,
+    Baseline, Difference, Drift, LONGEST_HIDDEN, LONGEST_TEXT, Listed, ListedFile, ListedKind,
+    Listing, Made, Occurrence, OccurrenceKind, Search, Step, WHITEOUT, drift, steps, steps_of,
 };
 pub(crate) use marks::{Form, Marks};
 pub(crate) use merge::{Changes, merge};
@@ -60,7 +60,7 @@ pub(crate) use remove::remove;
 pub(crate) use stamps::Stamps;
 #[cfg(test)]
 pub(crate) use tests::{overlaid, scratch, torture};
-pub(crate) use unpack::{
-    Devices, LeftOut, LeftOutKind, UnpackError, UnpackFault, Unpacked, unpack,
-};
+pub(crate) use unpack::{Devices, Omitted, unpack};
+#[cfg(test)]
+pub(crate) use unpack::{OmittedKind, UnpackError, Unpacked};
 pub(crate) use usage::usage;

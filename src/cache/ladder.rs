@@ -352,7 +352,7 @@ impl Maker<'_> {
 
     fn template(&mut self) {
         if self.progress.done == 0 {
-            let fills = self.cache.wanted.mode == StorageMode::Fill;
+            let fills = self.cache.wanted.fills();
             if self.end == 0 && fills && self.context.limit.is_none() {
                 self.leave(SlotKind::Upstream);
                 return;
@@ -368,7 +368,7 @@ impl Maker<'_> {
     }
 
     fn layer(&mut self, layer: &Layer) {
-        let fills = self.cache.wanted.mode == StorageMode::Fill;
+        let fills = self.cache.wanted.fills();
         if self.end == 0 && !fills {
             // Nothing of the container comes from the store, and its checks see it as it is.
             self.make_in_container(self.progress.at);
@@ -488,7 +488,7 @@ impl Maker<'_> {
     fn install(&mut self) {
         let Some(last) = self.progress.done.checked_sub(1) else { return };
         let by = self.cache.wanted.mode;
-        if by == StorageMode::Fill {
+        if self.cache.wanted.fills() {
             return;
         }
         self.progress.installed = true;

@@ -45,6 +45,11 @@ impl Wanted {
             || self.pulling == Pulling::Only
             || matches!(self.mode, StorageMode::Overlay | StorageMode::Fill)
     }
+
+    /// Tells whether nothing is wanted but to fill it: there is no container.
+    pub fn fills(&self) -> bool {
+        self.mode == StorageMode::Fill
+    }
 }
 
 /// How a run uses the layer store.
@@ -95,7 +100,7 @@ impl Cache {
 
     /// Tells whether a run only fills the store.
     pub fn fills(&self) -> bool {
-        self.wanted().is_some_and(|wanted| wanted.mode == StorageMode::Fill)
+        self.wanted().is_some_and(Wanted::fills)
     }
 }
 

@@ -62,6 +62,8 @@ pub(crate) enum Verb {
     Status(StatusArguments),
     /// Show what a container was made from, or what a role is made of.
     Show(ShowArguments),
+    /// Show what has changed in a container since it was made, or what a manifest would make otherwise.
+    Diff(DiffArguments),
     /// Report what this host and this user can and cannot do.
     Doctor(DoctorArguments),
     /// List the reusable layers, or show one.
@@ -274,8 +276,9 @@ pub(crate) struct BuildArguments {
     /// Hold the roles to their locks: refuse what is not as it was locked, and rebuild nothing of that.
     #[arg(long, conflicts_with_all = ["rebuild", "older_than"])]
     pub(crate) locked: bool,
-    /// Write the role for other programs as well: `tar:FILE` (`.gz`, `.xz`, `.zst`), `oci:DIR:TAG`, or
-    /// `lxc-local:DIR`; may be repeated. It needs a single manifest, all of whose layers can be stored.
+    /// Write the role for other programs as well: `dir:DIR`, `tar:FILE` (`.gz`, `.xz`, `.zst`),
+    /// `oci:DIR:TAG`, `lxc-local:DIR`, or `incus:DIR`; may be repeated. It needs a single manifest, all of
+    /// whose layers can be stored.
     #[arg(long, short, value_name = "TARGET")]
     pub(crate) output: Vec<OsString>,
     #[command(flatten)]
@@ -526,6 +529,28 @@ pub(crate) struct ShowArguments {
     /// The name or the directory of a container, or a manifest.
     #[arg(value_name = "CONTAINER|MANIFEST")]
     pub(crate) what: PathBuf,
+    /// Look for containers in this directory too; may be repeated.
+    #[arg(long, short = 'P', value_name = "DIR")]
+    pub(crate) lxcpath: Vec<PathBuf>,
+    /// Output format.
+    #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
+    pub(crate) format: ReportFormat,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DiffArguments {
+    /// The name or the directory of a container.
+    #[arg(value_name = "CONTAINER")]
+    pub(crate) container: PathBuf,
+    /// Compare with what this manifest would make, instead of with what is there.
+    #[arg(value_name = "MANIFEST")]
+    pub(crate) manifest: Option<PathBuf>,
+    /// Show how the lines of texts have changed.
+    #[arg(long, short)]
+    pub(crate) patch: bool,
+    /// Show also what every running system writes: logs, caches, leases and the like.
+    #[arg(long, short)]
+    pub(crate) all: bool,
     /// Look for containers in this directory too; may be repeated.
     #[arg(long, short = 'P', value_name = "DIR")]
     pub(crate) lxcpath: Vec<PathBuf>,

@@ -69,7 +69,7 @@ fn build(arguments: &BuildArguments) -> Result<u8, String> {
     if !targets.is_empty() && arguments.manifests.len() != 1 {
         return Err("`--output` needs a single manifest".to_owned());
     }
-    let output_as = Output::observe();
+    let outputs = Outputs { targets, output: Output::observe() };
     let caller = Caller::observe();
     let start = InitialConfig::read(arguments.config.as_deref(), &caller)?;
     if start.mapping == Mapping::Pieces {
@@ -116,9 +116,10 @@ fn build(arguments: &BuildArguments) -> Result<u8, String> {
     let mut sum = Sum::of(roles.len());
     for role in roles {
         let container = role.prepared.plan.container.clone();
-        let (mut ended, entries) = role.fill(options, !targets.is_empty(), &mut sum)?;
-        if ended == 0 && !targets.is_empty() {
-            ended = write(&entries, &container, (&targets, output_as), &mut signals);
+        let is_written = !outputs.targets.is_empty();
+        let (mut ended, entries) = role.fill(options, is_written, &mut sum)?;
+        if ended == 0 && is_written {
+            ended = outputs.write(&entries, &container, &mut signals);
         }
         if ended > status::SIGNAL {
             return Ok(ended);
@@ -243,44 +244,48 @@ impl Role {
     }
 }
 
-/// Writes what is stored of a role, and returns the exit status.
-fn write(
-    entries: &[EntryId],
-    container: &plan::Target,
-    (targets, output_as): (&[Target], Output),
-    signals: &mut Signals,
-) -> u8 {
-    let output_as = output_as.of(container.mapped.map(|mapped| (mapped.uid, mapped.gid)));
-    let written = || -> std::io::Result<()> {
-        let image = image(entries, &container.arch)?;
-        for target in targets {
-            let warnings = image.write(target, output_as, Interrupt::of(signals.as_fd()))?;
-            for line in warnings.to_string().lines() {
-                output::say(&format!("warning: {line}"));
+/// What a role is written as besides the store.
+struct Outputs {
+    targets: Vec<Target>,
+    /// How the files are made.
+    output: Output,
+}
+
+impl Outputs {
+    /// Writes what is stored of a role, and returns the exit status.
+    fn write(&self, entries: &[EntryId], container: &plan::Target, signals: &mut Signals) -> u8 {
+        let output = self.output.of(container.mapped.map(|mapped| (mapped.uid, mapped.gid)));
+        let written = || -> std::io::Result<()> {
+            let image = image(entries, container)?;
+            for target in &self.targets {
+                let warnings = image.write(target, output, Interrupt::of(signals.as_fd()))?;
+                for line in warnings.to_string().lines() {
+                    output::say(&format!("warning: {line}"));
+                }
+                let path = target.path.display();
+                let _ = output::print(|to| writeln!(to, "written to {path}"));
             }
-            let path = target.path.display();
-            let _ = output::print(|to| writeln!(to, "written to {path}"));
-        }
-        Ok(())
-    };
-    match written() {
-        Ok(()) => 0,
-        Err(error) => {
-            // What a signal has ended besides, such as `xz`, fails in a way of its own.
-            interrupted(signals, "the role is not written").unwrap_or_else(|| {
-                output::error(&format!("the role cannot be written: {error}"), None);
-                status::STORE
-            })
+            Ok(())
+        };
+        match written() {
+            Ok(()) => 0,
+            Err(error) => {
+                // What a signal has ended besides, such as `xz`, fails in a way of its own.
+                interrupted(signals, "the role is not written").unwrap_or_else(|| {
+                    output::error(&format!("the role cannot be written: {error}"), None);
+                    status::STORE
+                })
+            }
         }
     }
 }
 
 /// Opens what is stored of a role.
-pub(super) fn image(entries: &[EntryId], arch: &str) -> std::io::Result<Image> {
+pub(super) fn image(entries: &[EntryId], container: &plan::Target) -> std::io::Result<Image> {
     let top = store::directory(&Caller::observe())
         .ok_or_else(|| std::io::Error::other(store::NO_DIRECTORY))?;
     let store = Store::new(&top, &store::map_of(Ids::of_this_process()));
-    Image::open(&store, entries, arch)
+    Image::open(&store, entries, container)
 }
 
 /// Tells that a signal has ended what was done, where one has, and returns the exit status.

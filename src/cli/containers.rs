@@ -40,7 +40,7 @@ pub(super) fn main(arguments: &StatusArguments) -> u8 {
             return status::USAGE;
         }
     };
-    let mut judge = Judge { caller, roles: BTreeMap::new(), indexes: BTreeMap::new() };
+    let mut judge = Judge::new(caller);
     let rows: Vec<Row> = found.iter().map(|container| judge.row(container)).collect();
     let is_outdated = rows.iter().any(|row| row.state == State::Outdated);
     let ends_with = if arguments.exit_code && is_outdated { FINDINGS } else { 0 };
@@ -98,6 +98,28 @@ pub(super) fn find(
     Ok(all.into_iter().filter(|container| names.contains(&container.name)).collect())
 }
 
+/// Finds a container by its name or its directory.
+pub(super) fn named(
+    what: &Path,
+    lxcpaths: &[PathBuf],
+    caller: &Caller,
+) -> Result<Container, String> {
+    let at = std::path::absolute(what).ok().filter(|path| path.is_dir());
+    if let Some(container) = at.and_then(|path| Container::at(&path)) {
+        return Ok(container);
+    }
+    let name = what.to_string_lossy().into_owned();
+    let mut found = find(&[name], lxcpaths, caller)?;
+    match found.len() {
+        1 => Ok(found.remove(0)),
+        _ => Err(format!(
+            "there are {} of this name: name one by its directory, such as `{}`",
+            found.len(),
+            shell::word(&found[0].path)
+        )),
+    }
+}
+
 /// What is shown of a container.
 #[derive(Debug, Serialize)]
 struct Row {
@@ -139,7 +161,7 @@ impl State {
 type RoleKey = (PathBuf, Vec<String>, Vec<PathBuf>);
 
 /// Judges containers, and remembers what several of them have in common.
-struct Judge {
+pub(super) struct Judge {
     caller: Caller,
     /// What was read of a role, by its manifest and what gives it values.
     roles: BTreeMap<RoleKey, Result<Loaded, String>>,
@@ -148,10 +170,14 @@ struct Judge {
 }
 
 impl Judge {
+    pub(super) fn new(caller: Caller) -> Self {
+        Self { caller, roles: BTreeMap::new(), indexes: BTreeMap::new() }
+    }
+
     fn row(&mut self, container: &Container) -> Row {
         let (state, why) = match &container.record {
             Err(error) => (State::Unknown, vec![format!("its record cannot be used: {error}")]),
-            Ok(record) => match self.changes(container, record) {
+            Ok(record) => match self.changes(container, record, Path::new(&record.manifest.path)) {
                 Err(why) => (State::Unknown, vec![why]),
                 Ok(changes) if changes.is_empty() => (State::Current, Vec::new()),
                 Ok(changes) => (State::Outdated, changes),
@@ -177,13 +203,18 @@ impl Judge {
         }
     }
 
-    /// Says what a new run would do otherwise.
+    /// Says what a new run of a manifest would do otherwise than what a container was made by.
     ///
     /// # Errors
     ///
     /// Why that cannot be told.
-    fn changes(&mut self, container: &Container, record: &Record) -> Result<Vec<String>, String> {
-        let manifest = PathBuf::from(&record.manifest.path);
+    pub(super) fn changes(
+        &mut self,
+        container: &Container,
+        record: &Record,
+        manifest: &Path,
+    ) -> Result<Vec<String>, String> {
+        let manifest = manifest.to_path_buf();
         if !manifest.exists() {
             return Err(format!("its manifest `{}` is gone", manifest.display()));
         }

@@ -22,7 +22,7 @@ use crate::host::lxcpath;
 use crate::host::signals::Signals;
 use crate::host::trust::{Policy, Trust};
 use crate::lock::{Held, Lock, LockedSlot};
-use crate::plan::{EntryId, StorageMode};
+use crate::plan::{EntryId, StorageMode, Target};
 use crate::store::Store;
 use crate::tree::Interrupt;
 
@@ -86,7 +86,7 @@ struct Role {
     held: Held,
     lock: Lock,
     store: Store,
-    arch: String,
+    target: Target,
     /// What is stored of it, and the slots that those are of, the innermost first.
     stored: Vec<(Slot, EntryId)>,
     /// What of it is not locked to anything that was built, and why.
@@ -104,7 +104,6 @@ impl Role {
         let name = load::name_of(manifest);
         let path = lxcpath::default(caller).join(&name);
         let target = target(&name, &path, start.mapping.mapped(), arguments.args.clone());
-        let arch = target.arch.clone();
         let request = Request {
             manifest: manifest.to_path_buf(),
             values: arguments.values.clone(),
@@ -136,7 +135,7 @@ impl Role {
             held: prepared.held,
             lock: prepared.inputs,
             store,
-            arch,
+            target: prepared.plan.container.clone(),
             stored: Vec::new(),
             open: None,
         };
@@ -198,7 +197,7 @@ impl Role {
             return Ok(self);
         }
         let entries: Vec<EntryId> = self.stored.iter().map(|(_, entry)| *entry).collect();
-        let image = Image::open(&self.store, &entries, &self.arch)?;
+        let image = Image::open(&self.store, &entries, &self.target)?;
         for (number, (slot, _)) in std::mem::take(&mut self.stored).iter().enumerate() {
             if let Some(locked) = self.lock.slot(slot).filter(|_| self.lacks_content(slot)) {
                 let content = match locked.content {

@@ -64,7 +64,7 @@ pub(super) fn line(text: &str) -> String {
 
 /// Says something on standard error, ended by a line feed.
 pub(super) fn say(text: &str) {
-    say_styled(&crate::shell::printable(text));
+    say_styled(&crate::shell::printable(&crate::shell::reason(text)));
 }
 
 /// Says something in which nothing but the program's own colours can drive a terminal.
@@ -84,7 +84,7 @@ pub(super) fn words(error: &clap::Error) {
 /// Returns the line that says what is wrong.
 pub(super) fn fault(message: &str, styled: bool) -> String {
     let title = if styled { "\x1b[1;31merror\x1b[0m" } else { "error" };
-    line(&format!("{title}: {}", crate::shell::printable(message)))
+    line(&format!("{title}: {}", crate::shell::printable(&crate::shell::reason(message))))
 }
 
 /// Says what is wrong, in one line and perhaps a hint.

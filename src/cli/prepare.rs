@@ -24,6 +24,7 @@ use crate::observe::base_inputs;
 use crate::observe::probe::Probe;
 use crate::plan::{self, Facts, Plan, StorageMode};
 use crate::registry::Remote;
+use crate::shell;
 use crate::store::{self, Store};
 use crate::tree::Interrupt;
 
@@ -153,7 +154,10 @@ impl Request {
             StorageMode::None => (Cache::Off, None),
             _ => match self.cache(loaded, &plan, &chain, &facts) {
                 Ok((cache, store)) => (cache, Some(store)),
-                Err(why) => (Cache::Unusable { wanted: self.wanted, why }, None),
+                Err(why) => {
+                    let why = shell::reason(&why).into_owned();
+                    (Cache::Unusable { wanted: self.wanted, why }, None)
+                }
             },
         };
         let twin = (self.lock != LockUse::Ignore).then(|| loaded.bind_twin(PLACEHOLDER)).flatten();

@@ -13,7 +13,7 @@ use super::start::InitialConfig;
 use crate::execute::status;
 use crate::host::caller::Caller;
 use crate::host::signals::Signals;
-use crate::plan::{EntryId, StorageMode};
+use crate::plan::{self, EntryId, StorageMode};
 use crate::registry::{Client, Push, Reference, RegistryError, Repository, Signer, Version};
 use crate::tree::Interrupt;
 
@@ -61,14 +61,14 @@ fn push(arguments: &PushArguments) -> Result<u8, String> {
     enter(start.mapping)?;
     let mut signals =
         Signals::keep().map_err(|error| format!("signals cannot be kept: {error}"))?;
-    let arch = role.prepared.plan.container.arch.clone();
+    let container = role.prepared.plan.container.clone();
     let mut sum = Sum::of(1);
     let (ended, entries) = role.fill(Options::of(arguments.run, false), true, &mut sum)?;
     if ended != 0 {
         return Ok(ended);
     }
     let push = Push { tag: &tag, mount_from: mount_from.as_deref(), signer: signer.as_ref() };
-    match pushed((&client, push), (&entries, &arch), &signals) {
+    match pushed((&client, push), (&entries, &container), &signals) {
         Ok(()) => Ok(0),
         Err(error) => {
             Ok(interrupted(&mut signals, "the role is not pushed").unwrap_or_else(|| {
@@ -81,10 +81,10 @@ fn push(arguments: &PushArguments) -> Result<u8, String> {
 
 fn pushed(
     (client, push): (&Client, Push<'_>),
-    (entries, arch): (&[EntryId], &str),
+    (entries, container): (&[EntryId], &plan::Target),
     signals: &Signals,
 ) -> Result<(), RegistryError> {
-    let image = image(entries, arch).map_err(RegistryError::of_image)?;
+    let image = image(entries, container).map_err(RegistryError::of_image)?;
     let pushed = client.push(&image, push, Interrupt::of(signals.as_fd()))?;
     for line in pushed.warnings.to_string().lines() {
         output::say(&format!("warning: {line}"));

@@ -10,7 +10,6 @@ use crate::execute::status;
 use crate::host::caller::Caller;
 use crate::host::trust::Trust;
 use crate::manifest::LayerEntry;
-use crate::observe::container::Container;
 use crate::plan::StorageMode;
 use crate::record::{FileKind, Layer, Record, SuppliedBy, Supply};
 use crate::shell;
@@ -20,24 +19,13 @@ pub(super) fn main(arguments: &ShowArguments) -> u8 {
     if what.is_file() {
         return role(what, arguments.format);
     }
-    let container = if what.is_dir() {
-        std::path::absolute(what).ok().and_then(|path| Container::at(&path))
-    } else {
-        None
-    };
-    let container = match container {
-        Some(container) => container,
-        None => {
-            let names = [what.to_string_lossy().into_owned()];
-            match containers::find(&names, &arguments.lxcpath, &Caller::observe()) {
-                Ok(mut found) => found.remove(0),
-                Err(message) => {
-                    let hint = "`layered-template status` lists containers; a manifest is named by \
-                                its path";
-                    output::error(&message, Some(hint));
-                    return status::USAGE;
-                }
-            }
+    let container = match containers::named(what, &arguments.lxcpath, &Caller::observe()) {
+        Ok(container) => container,
+        Err(message) => {
+            let hint =
+                "`layered-template status` lists containers; a manifest is named by its path";
+            output::error(&message, Some(hint));
+            return status::USAGE;
         }
     };
     let record = match &container.record {

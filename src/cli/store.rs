@@ -201,7 +201,9 @@ fn verify(store: &Store, given: &[String], names: &ShownNames) -> io::Result<u8>
         status = FINDINGS;
         output::print(|to| {
             let shown = findings.iter().take(MOST_FINDINGS);
-            shown.into_iter().try_for_each(|line| writeln!(to, "{}  {line}", names.name(id)))?;
+            shown
+                .into_iter()
+                .try_for_each(|line| writeln!(to, "{}  {}", names.name(id), shell::reason(line)))?;
             match findings.len().saturating_sub(MOST_FINDINGS) {
                 0 => Ok(()),
                 more => writeln!(to, "{}  and {more} more", names.name(id)),

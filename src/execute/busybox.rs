@@ -8,11 +8,11 @@ use std::path::Path;
 use std::process::Stdio;
 
 use super::Run;
-use super::ended::describe;
 use super::failure::{Cause, Failure, status};
 use super::observe::{Event, Subject};
 use super::step::host_command;
 use crate::host::child::End;
+use crate::host::ended::describe;
 use crate::host::event_loop::EventLoop;
 use crate::host::kernel::LONGEST_HOST_NAME;
 use crate::host::rootfs::{Attributes, Rootfs, copy};

@@ -9,10 +9,11 @@ use std::process::ExitStatus;
 use rustix::process::Signal;
 use serde::Serialize;
 
-use super::ended::describe;
 use super::observe::Subject;
 use crate::chain::Secrets;
+use crate::host::ended::describe;
 use crate::host::{child, fault, files, kernel};
+use crate::shell;
 use crate::source::At;
 
 /// The exit statuses of a run. They are part of the program's contract.
@@ -126,7 +127,7 @@ impl Failure {
             subject: None,
             at: None,
             cause: Cause::Other,
-            reason: reason.into(),
+            reason: shell::reason(&reason.into()).into_owned(),
             command: None,
             tail: String::new(),
             hint: None,

@@ -88,7 +88,7 @@ impl fmt::Display for Subject {
             }
             Doing::Drop(path) => write!(formatter, "file `{path}` of layer `{layer}`"),
             Doing::Config => write!(formatter, "config of layer `{layer}`"),
-            Doing::Store => write!(formatter, "store of layer `{layer}`"),
+            Doing::Store => write!(formatter, "layer `{layer}`"),
         }
     }
 }

@@ -7,13 +7,13 @@ use std::time::Instant;
 
 use rustix::process::Signal;
 
-use super::ended::describe;
 use super::failure::{Cause, Failure, status};
 use super::observe::{Doing, Event, Observer, Subject};
 use super::output_tail::OutputTail;
 use super::{Handed, Run};
 use crate::chain::{MaskedStream, Secret};
 use crate::host::child::{self, End, SpawnOptions, Watcher};
+use crate::host::ended::describe;
 use crate::host::event_loop::EventLoop;
 use crate::host::interrupts::Work;
 use crate::host::state::RunDirectory;

@@ -29,7 +29,7 @@ use crate::cache::{
     Cache, CacheAct, CheckSees, Index, Ladder, LadderContext, Planned, Progress, Pulling, Wanted,
 };
 use crate::host::files;
-use crate::plan::{Act, EntryId, Layer, StorageMode};
+use crate::plan::{Act, EntryId, Layer};
 use crate::record;
 use crate::tree::{Interrupt, Patience};
 
@@ -192,7 +192,7 @@ impl<'a> Run<'a> {
                 let layer = session.cache.twin_of(&slot.layer);
                 return session
                     .look_again(self)
-                    .map_err(|error| fault(layer, "cannot be looked for", &error));
+                    .map_err(|error| fault(layer, "cannot be looked for in the store", &error));
             }
             Err(error) => {
                 self.heard(&error)?;
@@ -230,10 +230,11 @@ impl<'a> Run<'a> {
                 let hint = "without `--only-pull` it is built";
                 return Err(Box::new(failure(why.to_owned()).hint(hint)));
             }
-            return Err(Box::new(match wanted.mode {
-                StorageMode::Fill => failure(format!("cannot keep it: {why}")),
-                _ => failure(format!("cannot have an overlay: {why}"))
-                    .hint("`--storage=copy` gives the container a rootfs of its own"),
+            return Err(Box::new(if wanted.fills() {
+                failure(format!("cannot be stored: {why}"))
+            } else {
+                failure(format!("cannot have an overlay: {why}"))
+                    .hint("`--storage=copy` gives the container a rootfs of its own")
             }));
         }
         let used = if done > 0 { "used no further" } else { "not used" };

@@ -1,11 +1,12 @@
 //! A tree as a tar archive: what of it is written, and how it is compressed.
 
 use std::collections::HashSet;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Seek, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::gzip::Gzip;
@@ -15,9 +16,12 @@ use super::room::LXC_LOCAL;
 use super::tar::{Kind, Member, write_end, write_header, write_padding};
 use super::target::Compression;
 use crate::cache::Names;
+use crate::host::ended::describe;
 use crate::host::files;
 use crate::host::new_file::NewFile;
-use crate::tree::{Interrupt, LONGEST_TEXT, ListedFile, ListedKind, Reader, Step};
+use crate::tree::{
+    Interrupt, LONGEST_HIDDEN, LONGEST_TEXT, ListedFile, ListedKind, Reader, Step, WHITEOUT,
+};
 
 /// How many bytes of holes a file may have: in an archive they are zeros.
 const MOST_HOLES: u64 = 64 << 30;
@@ -25,14 +29,10 @@ const MOST_HOLES: u64 = 64 << 30;
 /// How many bytes of a file are written before it is looked whether a signal has come.
 const PIECE: u64 = 16 << 20;
 
-/// What stands before the name of what was removed, and the name that empties a directory.
+/// The name that empties a directory.
 ///
 /// Source: the image specification of OCI 1.1.
-const WHITEOUT: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
-
-/// The longest name, in bytes, before which that still makes a name.
-const LONGEST_HIDDEN: usize = 255 - WHITEOUT.len();
 
 /// An archive that is being written.
 pub(super) struct Archive<'a, 'tree> {
@@ -42,6 +42,8 @@ pub(super) struct Archive<'a, 'tree> {
     /// The files and links that hold the placeholder.
     pub named: HashSet<&'a [u8]>,
     pub names: &'a Names,
+    /// The group that LXC gives a rootfs: root's is written in its place.
+    pub group: u32,
     /// The latest time that is written, in seconds since 1970.
     pub latest: Option<i64>,
     pub to: &'a mut dyn Write,
@@ -194,7 +196,9 @@ impl Archive<'_, '_> {
             _ => (seconds, nanoseconds),
         };
         let mode = if matches!(kind, Kind::Symlink(_)) { 0o777 } else { file.mode };
-        let (uid, gid, attributes) = (file.uid, file.gid, &attributes[..]);
+        let is_given = path.is_empty() && file.gid == self.group;
+        let gid = if is_given { 0 } else { file.gid };
+        let (uid, attributes) = (file.uid, &attributes[..]);
         write_header(&Member { name: &name, kind, mode, uid, gid, time, attributes }, self.to)
     }
 
@@ -250,7 +254,22 @@ pub(super) fn write_file(
     written().map_err(about)
 }
 
-fn directory_above(path: &Path) -> &Path {
+/// Returns paths beside one, which nobody lists.
+pub(super) fn hidden_names(path: &Path) -> impl Iterator<Item = PathBuf> {
+    let name = path.file_name().unwrap_or_default();
+    (0..MOST_TRIES).map(move |number| {
+        let mut hidden = OsString::from(".");
+        hidden.push(name);
+        hidden.push(format!(".{}-{number}", std::process::id()));
+        path.with_file_name(hidden)
+    })
+}
+
+/// How many names are tried.
+const MOST_TRIES: u32 = 64;
+
+/// Returns the directory that a path is in.
+pub(super) fn directory_above(path: &Path) -> &Path {
     path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
@@ -307,7 +326,8 @@ fn piped(
     }
     let said = String::from_utf8_lossy(&ended.stderr);
     let said = said.lines().map(str::trim).rfind(|line| !line.is_empty());
-    let why = said.map_or_else(|| ended.status.to_string().into(), crate::shell::printable);
+    let why = said
+        .map_or_else(|| format!("it {}", describe(ended.status)).into(), crate::shell::printable);
     Err(io::Error::other(format!("`{program}` failed: {why}")))
 }
 

@@ -11,10 +11,12 @@ use super::digested::Digested;
 use super::oci_config::{self, LayerBlob};
 use super::output::Output;
 use super::target::{Target, TargetKind};
-use super::{archive, oci};
+use super::{archive, directory, incus, oci, proxmox};
 use crate::cache::{Names, PLACEHOLDER};
 use crate::digest::Digest;
-use crate::host::files;
+use crate::host::caller::Caller;
+use crate::host::rootfs::Rootfs;
+use crate::host::{files, lxcpath};
 use crate::plan::{self, EntryId};
 use crate::store::{Entry, Pin, Pinned, Portable, Store, stored_marks};
 use crate::tree::{Interrupt, Listing, Reader, Step, steps, steps_of};
@@ -37,6 +39,8 @@ pub(crate) struct Image {
     /// containers.
     stored_names: Names,
     target: plan::Target,
+    /// The group that LXC gives a rootfs here.
+    group: u32,
     /// The latest time that stands in it, in seconds since 1970.
     pub(super) latest: Option<i64>,
     /// What keeps gc from the layers.
@@ -44,13 +48,17 @@ pub(crate) struct Image {
 }
 
 impl Image {
-    /// Reads what is stored by these entries, the innermost first.
-    pub(crate) fn open(store: &Store, entries: &[EntryId], arch: &str) -> io::Result<Self> {
+    /// Reads what is stored by these entries, the innermost first. They were built for `container`.
+    pub(crate) fn open(
+        store: &Store,
+        entries: &[EntryId],
+        container: &plan::Target,
+    ) -> io::Result<Self> {
         let target = |name: &str| {
             let path = Path::new(LXCPATH).join(name);
             plan::Target {
                 name: name.to_owned(),
-                arch: arch.to_owned(),
+                arch: container.arch.clone(),
                 rootfs: path.join("rootfs"),
                 path,
                 mapped: None,
@@ -76,7 +84,17 @@ impl Image {
         let names = Names::of(lxcpaths, &target);
         let stored_names = Names::of(lxcpaths, &stored);
         let latest = crate::host::clock::given();
-        Ok(Self { store: store.clone(), layers, names, stored_names, target, latest, _pins: pins })
+        let group = lxcpath::group(&Caller::observe(), container.mapped);
+        Ok(Self {
+            store: store.clone(),
+            layers,
+            names,
+            stored_names,
+            target,
+            group,
+            latest,
+            _pins: pins,
+        })
     }
 
     /// Writes it, and returns what could not be written. `output` says whom files belong to.
@@ -97,7 +115,16 @@ impl Image {
             }
         }
         match &target.kind {
+            TargetKind::Directory => {
+                directory::write(self, &target.path, &mut warnings, interrupt)?;
+            }
+            TargetKind::Incus => {
+                incus::write(self, &target.path, output, &mut warnings, interrupt)?;
+            }
             TargetKind::Tar(compression) => {
+                if let Some((_, listing)) = self.layers.last() {
+                    proxmox::warn(listing, &self.rootfs()?, &mut warnings);
+                }
                 archive::write_file(&target.path, *compression, output, |to| {
                     self.write_whole(to, &mut warnings, interrupt)
                 })?;
@@ -178,6 +205,7 @@ impl Image {
             prefix: prefix.as_bytes(),
             named: self.named(layer),
             names,
+            group: self.group,
             latest: self.latest,
             to,
             warnings,
@@ -226,6 +254,20 @@ impl Image {
         String::from_utf8_lossy(&text).into_owned()
     }
 
+    /// Opens the stored tree of the last layer.
+    pub(super) fn rootfs(&self) -> io::Result<Rootfs> {
+        let entry = self.layers.last().map(|(entry, _)| entry).ok_or(io::ErrorKind::NotFound)?;
+        Rootfs::open(&self.store.rootfs(entry.id))
+    }
+
+    /// Tells whether a file of that tree holds the name of a container, and nothing else.
+    pub(super) fn has_name_alone(&self, rootfs: &Rootfs, path: &str) -> bool {
+        let text = rootfs.read(&Path::new("/").join(path), 4096).unwrap_or_default();
+        let places = self.layers.last().map(|(entry, _)| &entry.places);
+        places.into_iter().flatten().any(|place| place.path == path.as_bytes())
+            && self.names.put_into(&text).trim_ascii() == NEUTRAL.as_bytes()
+    }
+
     /// Returns when a layer was made, in seconds since 1970.
     pub(super) fn made_at(&self, layer: usize) -> u64 {
         let made = self.layers[layer].0.made_at / 1000;
@@ -242,6 +284,8 @@ impl Image {
 #[derive(Debug, Default)]
 pub(crate) struct Warnings {
     paths: BTreeMap<String, Vec<Vec<u8>>>,
+    words: BTreeMap<&'static str, Vec<String>>,
+    lines: Vec<String>,
 }
 
 impl Warnings {
@@ -266,6 +310,18 @@ impl Warnings {
             paths.push(path.to_vec());
         }
     }
+
+    /// Adds what is no path to that of a kind. All of it is shown.
+    pub(super) fn add_words(&mut self, kind: &'static str, words: &str) {
+        self.words.entry(kind).or_default().push(format!("`{words}`"));
+    }
+
+    /// Adds a line as it is, once.
+    pub(super) fn tell(&mut self, line: &str) {
+        if !self.lines.iter().any(|known| known == line) {
+            self.lines.push(line.to_owned());
+        }
+    }
 }
 
 /// How many paths of a kind are shown.
@@ -286,6 +342,9 @@ impl fmt::Display for Warnings {
             };
             writeln!(formatter, "{kind} {shown}{more}")?;
         }
-        Ok(())
+        for (kind, words) in &self.words {
+            writeln!(formatter, "{kind} {}", words.join(", "))?;
+        }
+        self.lines.iter().try_for_each(|line| writeln!(formatter, "{line}"))
     }
 }

@@ -17,6 +17,9 @@ pub(super) const BLOBS: &str = "blobs";
 /// The files that make a directory one for `lxc-create -t local`.
 pub(super) const LXC_LOCAL: [&str; 2] = ["rootfs.tar.xz", "meta.tar.xz"];
 
+/// The files that make a directory one for Incus.
+pub(super) const INCUS: [&str; 3] = ["incus.tar.xz", "rootfs.tar.xz", "profile.yaml"];
+
 impl Target {
     /// Sees that its directory is not there, is empty, or is one of its kind. A file is always replaced.
     ///
@@ -26,6 +29,8 @@ impl Target {
     pub(crate) fn has_room(&self) -> Result<(), String> {
         let (marks, expected): (&[&str], _) = match self.kind {
             TargetKind::Tar(_) => return Ok(()),
+            TargetKind::Directory => (&[], "a rootfs is written into none that holds anything"),
+            TargetKind::Incus => (&INCUS, "none for Incus: it has no `incus.tar.xz`"),
             TargetKind::Oci(_) => (&[LAYOUT], "no OCI layout: it has no `oci-layout`"),
             TargetKind::LxcLocal => {
                 (&LXC_LOCAL, "none for `lxc-create -t local`: it has no `rootfs.tar.xz`")

@@ -24,6 +24,10 @@ pub(crate) enum TargetKind {
     Tar(Compression),
     /// An image in an OCI layout, by this tag.
     Oci(String),
+    /// The rootfs as a directory.
+    Directory,
+    /// An image of Incus, and a profile.
+    Incus,
     /// A root filesystem and its metadata, as `lxc-create -t local` takes them.
     LxcLocal,
 }
@@ -37,8 +41,12 @@ pub(crate) struct Target {
     pub path: PathBuf,
 }
 
+/// What a target looks like.
+const EXPECTED: &str =
+    "expected `dir:DIR`, `tar:FILE`, `oci:DIR:TAG`, `lxc-local:DIR` or `incus:DIR`";
+
 impl Target {
-    /// Reads one: `tar:FILE`, `oci:DIR:TAG` or `lxc-local:DIR`.
+    /// Reads one: `dir:DIR`, `tar:FILE`, `oci:DIR:TAG`, `lxc-local:DIR` or `incus:DIR`.
     ///
     /// # Errors
     ///
@@ -50,6 +58,8 @@ impl Target {
         let path = |bytes: &[u8]| PathBuf::from(OsString::from_vec(bytes.to_vec()));
         let (kind, path) = match kind {
             b"tar" => (TargetKind::Tar(compression(&path(rest))?), path(rest)),
+            b"dir" => (TargetKind::Directory, path(rest)),
+            b"incus" => (TargetKind::Incus, path(rest)),
             b"lxc-local" => (TargetKind::LxcLocal, path(rest)),
             b"oci" => {
                 let end = rest.iter().rposition(|byte| *byte == b':');
@@ -61,7 +71,7 @@ impl Target {
                 )?;
                 (TargetKind::Oci(tag.to_owned()), path(&rest[..end]))
             }
-            _ => return Err("expected `tar:FILE`, `oci:DIR:TAG` or `lxc-local:DIR`".to_owned()),
+            _ => return Err(EXPECTED.to_owned()),
         };
         if path.as_os_str().is_empty() {
             return Err("it names no file or directory".to_owned());
@@ -115,6 +125,8 @@ mod tests {
             ("oci:images:web", target(oci("web"), "images")),
             ("oci:/a:b:1.0_x-y", target(oci("1.0_x-y"), "/a:b")),
             ("lxc-local:out", target(TargetKind::LxcLocal, "out")),
+            ("dir:/a:b/out", target(TargetKind::Directory, "/a:b/out")),
+            ("incus:out", target(TargetKind::Incus, "out")),
         ] {
             assert_eq!(Target::parse(text.as_ref()), expected, "{text}");
         }
@@ -122,6 +134,8 @@ mod tests {
             "",
             "web.tar",
             "tar:",
+            "dir:",
+            "incus:",
             "oci:",
             "oci:dir",
             "oci:dir:",

@@ -67,23 +67,30 @@ impl Signals {
     }
 }
 
+/// The names of the signals from 1 on. Source: `signal(7)` of Linux.
+const NAMES: [&str; 31] = [
+    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2",
+    "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG",
+    "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
+];
+
+/// The first signal that the C library leaves to programs, and the last.
+const REAL_TIME: std::ops::RangeInclusive<i32> = 34..=64;
+
 /// Returns the name of a signal as people write it.
 pub(crate) fn name(signal: Signal) -> String {
-    let name = match signal {
-        Signal::HUP => "SIGHUP",
-        Signal::INT => "SIGINT",
-        Signal::QUIT => "SIGQUIT",
-        Signal::ILL => "SIGILL",
-        Signal::ABORT => "SIGABRT",
-        Signal::BUS => "SIGBUS",
-        Signal::KILL => "SIGKILL",
-        Signal::SEGV => "SIGSEGV",
-        Signal::PIPE => "SIGPIPE",
-        Signal::ALARM => "SIGALRM",
-        Signal::TERM => "SIGTERM",
-        _ => return format!("signal {}", signal.as_raw()),
-    };
-    name.to_owned()
+    name_of(signal.as_raw())
+}
+
+/// Returns the name of a signal by its number.
+pub(crate) fn name_of(number: i32) -> String {
+    let index = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
+    match index.and_then(|index| NAMES.get(index)) {
+        Some(name) => format!("SIG{name}"),
+        None if number == *REAL_TIME.start() => "SIGRTMIN".to_owned(),
+        None if REAL_TIME.contains(&number) => format!("SIGRTMIN+{}", number - REAL_TIME.start()),
+        None => format!("signal {number}"),
+    }
 }
 
 /// Passes a signal on to a child that listens. A signal proper would be ignored where the child has
@@ -98,5 +105,25 @@ pub(super) fn pass_on(to: &OwnedFd, signal: Signal) {
 impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.either.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_signal_has_the_name_that_people_know() {
+        assert_eq!(name(Signal::TERM), "SIGTERM");
+        for (number, expected) in [
+            (1, "SIGHUP"),
+            (10, "SIGUSR1"),
+            (31, "SIGSYS"),
+            (34, "SIGRTMIN"),
+            (40, "SIGRTMIN+6"),
+            (33, "signal 33"),
+        ] {
+            assert_eq!(name_of(number), expected);
+        }
     }
 }

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::account::{self, Range};
 use super::caller::{Caller, id_map};
+use super::ended::describe;
 use super::kernel::{self, ForkResult};
 use crate::lxc::call::Mapped;
 
@@ -105,7 +106,8 @@ pub(crate) fn enter(ids: Option<Ids>) -> io::Result<()> {
             drop(tell_ready);
             let written = write_maps(parent, &ready, ids, (uid, gid));
             if let Err(error) = &written {
-                let _ = writeln!(io::stderr(), "error: {error}");
+                let _ =
+                    writeln!(io::stderr(), "error: {}", crate::shell::reason(&error.to_string()));
             }
             u8::from(written.is_err())
         }),
@@ -146,7 +148,8 @@ pub(crate) fn run_in(
                 work()
             }
             Err(error) => {
-                let _ = writeln!(io::stderr(), "error: no user namespace can be entered: {error}");
+                let why = format!("error: no user namespace can be entered: {error}");
+                let _ = writeln!(io::stderr(), "{}", crate::shell::reason(&why));
                 refused
             }
         }),
@@ -191,7 +194,7 @@ fn map(program: &str, parent: Pid, range: Range, own: u32) -> io::Result<()> {
     if status.success() {
         return Ok(());
     }
-    Err(io::Error::other(format!("`{program}` ended with {status}")))
+    Err(io::Error::other(format!("`{program}` {}", describe(status))))
 }
 
 fn become_root() -> io::Result<()> {

@@ -54,6 +54,12 @@ pub fn unquoted(value: &str) -> &str {
     within('"').or_else(|| within('\'')).unwrap_or(value)
 }
 
+/// Returns the lines that say something, each as it is without the blanks around it.
+pub fn effective(config: &str) -> Vec<String> {
+    let lines = config.lines().map(str::trim);
+    lines.filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect()
+}
+
 /// Returns the last value of a key: the one that counts, where a key has one value.
 pub fn last_value<'a>(config: &'a str, key: &str) -> Option<&'a str> {
     config.lines().rev().filter_map(pair).find_map(|(name, value)| (name == key).then_some(value))

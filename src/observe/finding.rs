@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
+use crate::shell;
+
 /// What there is to say of one thing.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Finding {
@@ -59,5 +61,6 @@ pub(crate) fn fault(
     says: impl Into<String>,
     advice: impl Into<String>,
 ) -> Finding {
-    Finding { verdict, subject, says: says.into(), advice: Some(advice.into()) }
+    let says = shell::reason(&says.into()).into_owned();
+    Finding { verdict, subject, says, advice: Some(advice.into()) }
 }

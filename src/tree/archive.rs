@@ -13,7 +13,7 @@ mod pax;
 
 use std::io::{self, BufRead, BufReader, Read};
 
-pub(crate) use decoded::{Decoded, decoded};
+pub(crate) use decoded::decoded;
 pub(crate) use fault::{ArchiveError, ArchiveFault, Place, shown};
 use header::{BLOCK, Header};
 pub(crate) use limits::Limits;
@@ -131,7 +131,7 @@ impl<R: Read> ArchiveReader<R> {
             if !self.block(&mut block)? {
                 return Err(ArchiveFault::NoEnd);
             }
-            let Some(header) = Header::read(block)? else {
+            let Some(header) = Header::read(&block)? else {
                 if !extended.is_empty() {
                     return Err(ArchiveFault::Dangling);
                 }

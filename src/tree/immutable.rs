@@ -20,13 +20,11 @@ pub(crate) fn loosened<T>(
     name: &CStr,
     act: impl Fn() -> io::Result<T>,
 ) -> io::Result<T> {
-    let refused = match act() {
-        Err(error) if Errno::from_io_error(&error) == Some(Errno::PERM) => error,
-        done => return done,
-    };
-    // What is of no such kind has no such attributes, or cannot have them set.
-    let loosened = [loosen(directory, c"."), loosen(directory, name)];
-    if loosened.iter().any(|opened| matches!(opened, Ok(Some(_)))) { act() } else { Err(refused) }
+    unless_permitted(act, |act| {
+        // What is of no such kind has no such attributes, or cannot have them set.
+        let loosened = [loosen(directory, c"."), loosen(directory, name)];
+        loosened.iter().any(|opened| matches!(opened, Ok(Some(_)))).then(act)
+    })
 }
 
 /// Does something with a file that stays. If that is not permitted, the file is opened to changes, and is
@@ -36,14 +34,25 @@ pub(crate) fn reopened<T>(
     name: &CStr,
     act: impl Fn() -> io::Result<T>,
 ) -> io::Result<T> {
-    let refused = match act() {
-        Err(error) if Errno::from_io_error(&error) == Some(Errno::PERM) => error,
-        done => return done,
-    };
-    let Ok(Some((file, flags))) = loosen(directory, name) else { return Err(refused) };
-    let done = act();
-    ioctl_setflags(file, flags)?;
-    done
+    unless_permitted(act, |act| {
+        let (file, flags) = loosen(directory, name).ok().flatten()?;
+        let done = act();
+        Some(ioctl_setflags(file, flags).map_err(io::Error::from).and(done))
+    })
+}
+
+/// Does something. If that is not permitted, `otherwise` may do it another way; where it does not, the refusal
+/// stands.
+fn unless_permitted<T, A: Fn() -> io::Result<T>>(
+    act: A,
+    otherwise: impl FnOnce(A) -> Option<io::Result<T>>,
+) -> io::Result<T> {
+    match act() {
+        Err(refused) if Errno::from_io_error(&refused) == Some(Errno::PERM) => {
+            otherwise(act).unwrap_or(Err(refused))
+        }
+        done => done,
+    }
 }
 
 /// Shuts something new as what it is like is shut, where this process may do that: root of a user

@@ -2,6 +2,7 @@
 
 mod delta;
 mod difference;
+mod drift;
 mod reading;
 mod search;
 mod text;
@@ -23,8 +24,9 @@ use super::stamps::Stamps;
 
 use crate::digest::Digest;
 
-pub(crate) use delta::{Step, steps, steps_of};
+pub(crate) use delta::{LONGEST_HIDDEN, Step, WHITEOUT, steps, steps_of};
 pub(crate) use difference::{Change, Difference};
+pub(crate) use drift::{Drift, Made, drift};
 pub(crate) use reading::LONGEST_TEXT;
 pub(crate) use search::Search;
 #[cfg(any(test, feature = "fuzzing"))]

@@ -320,7 +320,7 @@ fn marks(holder: Holder<'_>, form: Form) -> io::Result<Vec<CString>> {
 }
 
 /// Tells whether nothing of the base shows in a directory.
-fn opaque(holder: Holder<'_>, form: Form) -> io::Result<bool> {
+pub(super) fn opaque(holder: Holder<'_>, form: Form) -> io::Result<bool> {
     let is_opaque = |mark: &CString| mark.to_bytes().ends_with(b".opaque");
     Ok(marks(holder, form)?.iter().any(is_opaque))
 }

@@ -7,9 +7,9 @@
 
 mod descent;
 mod fault;
-mod left_out;
 mod member_path;
 mod metadata;
+mod omitted;
 mod whiteout;
 mod written;
 
@@ -30,9 +30,9 @@ use super::descriptors::Raised;
 use super::interrupt::Interrupt;
 use descent::Descent;
 pub(crate) use fault::{UnpackError, UnpackFault};
-pub(crate) use left_out::{LeftOut, LeftOutKind};
 use member_path::{MemberPath, is_mark};
 use metadata::Metadata;
+pub(crate) use omitted::{Omitted, OmittedKind};
 use written::Written;
 
 /// How many bytes of a file are read at once: whole blocks of a filesystem.
@@ -48,6 +48,7 @@ const PATIENCE: usize = 1 << 20;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Devices {
     /// They are made where this process may make them.
+    #[cfg_attr(not(test), expect(dead_code, reason = "layers are pushed without them"))]
     Make,
     /// All are left out.
     LeaveOut,
@@ -61,7 +62,7 @@ pub(crate) struct Unpacked {
     /// How many names were taken away because the layer says so.
     pub removed: u64,
     /// What could not be put there.
-    pub left_out: LeftOut,
+    pub left_out: Omitted,
 }
 
 /// Lays a layer over the tree below `root`: `archive` is a tar archive that is not compressed, read to its
@@ -295,7 +296,7 @@ impl Layer<'_> {
         member: &ArchiveMember,
     ) -> Result<(), UnpackFault> {
         self.clear(path, name, false)?;
-        self.unpacked.left_out.add(LeftOutKind::Device, &member.path);
+        self.unpacked.left_out.add(OmittedKind::Device, &member.path);
         self.absent.add(self.absent.key(path.names()))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{FileTypeExt, symlink};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -209,7 +209,7 @@ fn what_cannot_be_written_is_told_and_leaves_nothing() {
     }
     let sandbox = role();
     for (target, why) in [
-        ("zip:x", "expected `tar:FILE`, `oci:DIR:TAG` or `lxc-local:DIR`"),
+        ("zip:x", "expected `dir:DIR`, `tar:FILE`, `oci:DIR:TAG`, `lxc-local:DIR` or `incus:DIR`"),
         ("oci:x", "needs a tag"),
         ("tar:", "names no file"),
     ] {
@@ -395,5 +395,143 @@ fn a_directory_of_others_is_refused_before_anything_is_built() {
     for target in ["oci:../empty:web", "oci:../empty:other", "lxc-local:../new", "lxc-local:../new"]
     {
         sandbox.run(["build", "m.toml", "-o", target]).exits(0);
+    }
+}
+
+#[test]
+fn a_directory_is_what_is_stored() {
+    if !root() {
+        return;
+    }
+    let sandbox = role();
+    let (out, rootfs) = (sandbox.path("out"), sandbox.path("out/rootfs"));
+    fs::create_dir(&out).unwrap();
+    let ran = sandbox.run(["build", "m.toml", "-o", "dir:../out/rootfs"]);
+    ran.exits(0).shows("written to ../out/rootfs\n");
+    ran.mentions("device nodes are left out: /d/device, /usr/turns\n");
+    let hole = fs::metadata(rootfs.join("var/log/hole")).unwrap();
+    assert_eq!((hole.len(), hole.blocks()), (20 << 20, 0));
+    assert_stored(&sandbox, &rootfs);
+    let names = || judge(&["ls", "-A", "."], &out);
+    assert_eq!(names(), "rootfs\n");
+    // What is there stays as it is.
+    sandbox
+        .run(["build", "m.toml", "-o", "dir:../out/rootfs"])
+        .exits(2)
+        .mentions("`../out/rootfs` is not empty, and a rootfs is written into none that holds");
+    fs::write(out.join("file"), "").unwrap();
+    symlink("rootfs", out.join("link")).unwrap();
+    sandbox
+        .run(["build", "m.toml", "-o", "dir:../out/file"])
+        .exits(2)
+        .mentions("`../out/file` is no directory");
+    sandbox.run(["build", "m.toml", "-o", "dir:../out/link"]).exits(2).mentions("is not empty");
+    for target in ["dir:..", "dir:/"] {
+        sandbox.run(["build", "m.toml", "-o", target]).exits(2).mentions("is not empty");
+    }
+    // An empty directory is taken, and both are the same.
+    fs::create_dir(out.join("empty")).unwrap();
+    sandbox.run(["build", "m.toml", "-o", "dir:../out/empty/"]).exits(0);
+    assert_eq!(listed(&out.join("empty")), listed(&rootfs));
+    assert_eq!(names(), "empty\nfile\nlink\nrootfs\n");
+}
+
+#[test]
+fn a_directory_that_is_interrupted_is_not_there() {
+    if !root() {
+        return;
+    }
+    let sandbox = Sandbox::new().upstream("truncate -s 60G \"$rootfs/zeros\"").layers("");
+    let out = sandbox.path("out");
+    fs::create_dir(&out).unwrap();
+    let mut command = sandbox.command(sandbox.program_path());
+    command.args(["build", "m.toml", "-o", "dir:../out/rootfs"]);
+    let mut run = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let begun = Instant::now();
+    while !judge(&["find", "."], &out).contains("/zeros") {
+        assert!(begun.elapsed() < Duration::from_secs(60), "it does not begin");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    judge(&["kill", "-TERM", &run.id().to_string()], &out);
+    assert_eq!(run.wait().unwrap().code(), Some(143));
+    assert_eq!(judge(&["find", "."], &out), ".\n");
+}
+
+#[test]
+fn an_image_of_incus_has_what_incus_asks_for() {
+    if !root() {
+        return;
+    }
+    let upstream = "mkdir -p \"$rootfs/etc\" \"$rootfs/usr/lib\"; echo $name >\"$rootfs/etc/hostname\"
+        printf 'ID=debian\\nVERSION_ID=\"12\"\\nPRETTY_NAME=\"Debian 12\"\\n' >\"$rootfs/usr/lib/os-release\"
+        ln -s ../usr/lib/os-release \"$rootfs/etc/os-release\"";
+    let layers = "[[layer]]\nname = \"app\"\n[layer.config]\nlxc.environment = [\"STAGE=a: b\"]\n\
+                  lxc.tty.max = 2\nlxc.prlimit.nofile = 64\nlxc.hook.start = \"/sbin/x\"\n\
+                  lxc.mount.entry = \"/srv srv none bind,optional 0 0\"\nlxc.cgroup2.cpu.weight = 50\n";
+    let written: Vec<_> = (0..2)
+        .map(|_| {
+            let sandbox = Sandbox::new().upstream(upstream).layers(layers);
+            let sandbox = sandbox.env("SOURCE_DATE_EPOCH", "1700000000");
+            let ran = sandbox.run(["build", "m.toml", "-o", "incus:../web"]);
+            ran.exits(0).shows("written to ../web\n");
+            ran.mentions(
+                "warning: Incus takes no such lines of the config: `lxc.cgroup2.cpu.weight = 50`\n",
+            );
+            ran.mentions("warning: the profile mounts what must be on each host of Incus: `/srv`\n");
+            let at = sandbox.path("web");
+            let members = judge(&["tar", "-tf", "incus.tar.xz"], &at);
+            assert_eq!(members, "metadata.yaml\ntemplates/\ntemplates/hostname.tpl\n");
+            let metadata = judge(&["tar", "-xOf", "incus.tar.xz", "metadata.yaml"], &at);
+            let expected = "architecture: \"x86_64\"\ncreation_date: 1700000000\nproperties:\n  \
+                architecture: \"x86_64\"\n  description: \"Debian 12\"\n  os: \"debian\"\n  \
+                release: \"12\"\ntemplates:\n  /etc/hostname:\n    when: [\"create\", \"copy\"]\n    \
+                template: \"hostname.tpl\"\n";
+            assert_eq!(metadata, expected);
+            let profile = judge(&["cat", "profile.yaml"], &at);
+            let expected = "description: \"The config of a role\"\nconfig:\n  \
+                environment.STAGE: \"a: b\"\n  limits.kernel.nofile: \"64\"\n  raw.lxc: |\n    \
+                lxc.tty.max = 2\n    lxc.hook.start = /sbin/x\n    \
+                lxc.mount.entry = /srv srv none bind,optional 0 0\n\
+                devices: {}\n";
+            assert_eq!(profile, expected);
+            let members = judge(&["tar", "-tf", "rootfs.tar.xz"], &at);
+            assert!(members.starts_with("./\n./etc/\n./etc/hostname\n"), "{members}");
+            judge(&["sha256sum", "incus.tar.xz", "rootfs.tar.xz", "profile.yaml"], &at)
+        })
+        .collect();
+    assert_eq!(written[0], written[1]);
+}
+
+#[test]
+fn what_proxmox_does_not_take_is_told() {
+    if !root() {
+        return;
+    }
+    let release =
+        |text: &str| format!("mkdir \"$rootfs/etc\"; echo {text} >\"$rootfs/etc/os-release\"");
+    let owner = "touch \"$rootfs/x\"; chown 65536:0 \"$rootfs/x\"";
+    let unknown = "Proxmox does not know the system, and needs `--ostype unmanaged`; it looks at \
+                   /etc/os-release\n";
+    let version = "Proxmox needs, for its version of Debian, /etc/debian_version\n";
+    let ids = "an unprivileged container of 65536 ids has no owner such as that of /x\n";
+    for (upstream, warning) in [
+        (release("ID=void"), Some(unknown)),
+        (release("NAME=x"), Some(unknown)),
+        (release("ID=debian"), Some(version)),
+        (owner.to_owned(), Some(ids)),
+        (release("'ID=\"alpine\"'"), None),
+        ("true".to_owned(), None),
+    ] {
+        let sandbox = Sandbox::new().upstream(&upstream).layers("");
+        let ran = sandbox.run(["build", "m.toml", "-o", "tar:../web.tar"]);
+        ran.exits(0);
+        match warning {
+            Some(warning) => {
+                ran.mentions(&format!("warning: {warning}"));
+            }
+            None => assert!(!ran.stderr().contains("warning"), "{upstream}: {}", ran.stderr()),
+        }
+        let members = judge(&["tar", "-tf", "web.tar"], &sandbox.path(""));
+        assert!(members.lines().all(|name| name.starts_with("./")), "{members}");
     }
 }

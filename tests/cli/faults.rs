@@ -24,7 +24,7 @@ const FAULTS: [&str; 11] =
 const STRUCK: &str = "struck-container";
 const NEXT: &str = "whole-container";
 
-/// How many points are tried of each command and fault.
+/// How many points are tried of each command and fault, of most commands.
 const POINTS: usize = 4;
 
 const ROLE: &str = r#"
@@ -54,6 +54,10 @@ finally = "true"
 enum Struck {
     /// A `create`: how it uses the store, and whether that holds all by then.
     Create { storage: &'static str, is_warm: bool },
+    /// The same by an ordinary user, whose store is empty.
+    User { storage: &'static str },
+    /// A call of the template, as `lxc-create` makes it, where the store is empty.
+    Template { storage: &'static str },
     /// A `create` that rebuilds what the store holds.
     Rebuild,
     /// `store gc`, where there is something to be removed.
@@ -63,29 +67,64 @@ enum Struck {
 }
 
 impl Struck {
-    fn words(self) -> Vec<String> {
-        let create = |storage: &str| {
-            let words = format!("create m.toml --quiet --name {STRUCK} --lxcpath ../lxc --storage");
-            words.split(' ').chain([storage]).map(str::to_owned).collect::<Vec<_>>()
-        };
+    fn words(self, sandbox: &Sandbox) -> Vec<String> {
         match self {
-            Self::Create { storage, .. } => create(storage),
-            Self::Rebuild => [create("overlay"), vec!["--rebuild".to_owned()]].concat(),
+            Self::Create { .. } | Self::User { .. } | Self::Template { .. } => {
+                self.making(sandbox, STRUCK)
+            }
+            Self::Rebuild => [self.making(sandbox, STRUCK), vec!["--rebuild".to_owned()]].concat(),
             Self::Gc => ["store", "gc", "--forget", "--keep", "0"].map(str::to_owned).to_vec(),
             Self::Verify => ["store", "verify"].map(str::to_owned).to_vec(),
         }
     }
 
+    /// Returns what makes a container through the same door.
+    fn making(self, sandbox: &Sandbox, name: &str) -> Vec<String> {
+        let storage = format!("--storage={}", self.storage());
+        if matches!(self, Self::Template { .. }) {
+            let path = sandbox.path("lxc").join(name).display().to_string();
+            let three = [
+                format!("--path={path}"),
+                format!("--name={name}"),
+                format!("--rootfs={path}/rootfs"),
+            ];
+            return [&three[..], &["m.toml".to_owned(), storage]].concat();
+        }
+        let words = format!("create m.toml --quiet --name {name} --lxcpath ../lxc {storage}");
+        words.split(' ').map(str::to_owned).collect()
+    }
+
     /// Whether it makes a container.
     fn makes(self) -> bool {
-        matches!(self, Self::Create { .. } | Self::Rebuild)
+        !matches!(self, Self::Gc | Self::Verify)
+    }
+
+    /// Whether the store is empty when it begins.
+    fn is_cold(self) -> bool {
+        match self {
+            Self::Create { is_warm, .. } => !is_warm,
+            Self::User { .. } | Self::Template { .. } => true,
+            Self::Rebuild | Self::Gc | Self::Verify => false,
+        }
     }
 
     fn storage(self) -> &'static str {
         match self {
-            Self::Create { storage, .. } => storage,
-            _ => "overlay",
+            Self::Create { storage, .. } | Self::User { storage } | Self::Template { storage } => {
+                storage
+            }
+            Self::Rebuild | Self::Gc | Self::Verify => "overlay",
         }
+    }
+
+    /// How many points are tried of each fault: most of what these do the others do as well.
+    fn points(self) -> usize {
+        if matches!(self, Self::User { .. } | Self::Template { .. }) { POINTS / 2 } else { POINTS }
+    }
+
+    /// The name of the id map of what it stores.
+    fn map(self) -> &'static str {
+        if matches!(self, Self::User { .. }) { "u65534-1-g65534-1" } else { "host" }
     }
 }
 
@@ -124,18 +163,54 @@ impl Range {
             skip("no C compiler is installed");
             return None;
         };
-        let sandbox = Sandbox::new().manifest(&format!("manifest = 1\n{ROLE}"));
-        let mut range = Self { sandbox, struck, strike, whole: String::new() };
+        let sandbox = Sandbox::new();
+        let sandbox =
+            if matches!(struck, Struck::User { .. }) { sandbox.nobody() } else { sandbox };
+        let sandbox = sandbox.manifest(&format!("manifest = 1\n{ROLE}"));
+        // Also a user who may not pass the directory of the first runs it.
+        let own = sandbox.path("strike");
+        fs::copy(strike, &own).unwrap();
+        let mut range = Self { sandbox, struck, strike: own, whole: String::new() };
+        if matches!(struck, Struck::User { .. }) && !range.belongs_to_user() {
+            return None;
+        }
         range.whole = range.next();
         range.clear();
         Some(range)
     }
 
+    /// Gives the sandbox to its user; false, where this host lets none make a user namespace.
+    fn belongs_to_user(&self) -> bool {
+        let top = self.sandbox.path("");
+        let mut chown = Command::new("chown");
+        assert!(chown.args(["-R", "65534:65534"]).arg(top).status().unwrap().success());
+        let mut command = self.sandbox.command("unshare");
+        let can_be = self.sandbox.ran({
+            command.args(["--user", "--map-root-user", "true"]);
+            command
+        });
+        let can_be = can_be.output.status.success();
+        if !can_be {
+            skip("this host lets no ordinary user make a user namespace");
+        }
+        can_be
+    }
+
+    /// Makes what LXC has made of a container when it calls a template.
+    fn prepare(&self, name: &str) {
+        if matches!(self.struck, Struck::Template { .. }) {
+            let container = self.sandbox.path("lxc").join(name);
+            fs::create_dir_all(container.join("rootfs")).unwrap();
+            let config = format!("lxc.rootfs.path = dir:{}/rootfs\n", container.display());
+            fs::write(container.join("config"), config).unwrap();
+        }
+    }
+
     /// Makes a container undisturbed, and returns what it is.
     #[track_caller]
     fn next(&self) -> String {
-        let words = format!("create m.toml --quiet --name {NEXT} --lxcpath ../lxc --storage");
-        let ran = self.sandbox.run(words.split(' ').chain([self.struck.storage()]));
+        self.prepare(NEXT);
+        let ran = self.sandbox.run(self.struck.making(&self.sandbox, NEXT));
         ran.exits(0);
         let whole = self.look(NEXT);
         fs::remove_dir_all(self.sandbox.path("lxc").join(NEXT)).unwrap();
@@ -168,7 +243,7 @@ impl Range {
                 fs::remove_dir_all(self.sandbox.path(directory).join(name)).unwrap();
             }
         }
-        if matches!(self.struck, Struck::Create { is_warm: false, .. }) {
+        if self.struck.is_cold() {
             let _ = fs::remove_dir_all(self.sandbox.path("store"));
         }
         // What gc has taken is there again.
@@ -179,12 +254,14 @@ impl Range {
 
     /// Runs the command, struck at a point, and returns how it ended, and how many points there are.
     fn strike(&self, fault: &str, point: usize) -> (Ran, usize, String) {
+        let sandbox = &self.sandbox;
+        self.prepare(STRUCK);
         let out = self.sandbox.path("struck");
         let mut command = self.sandbox.command("timeout");
         command.args(["--kill-after=5", "60"]).arg(&self.strike).arg(&out);
         command.args([fault, &point.to_string()]).arg(self.sandbox.program_path());
         let ran = self.sandbox.ran({
-            command.args(self.struck.words());
+            command.args(self.struck.words(sandbox));
             command
         });
         let told = fs::read_to_string(out).unwrap_or_default();
@@ -239,7 +316,8 @@ impl Range {
             let is = self.look(STRUCK);
             see(is == self.whole, format!("it is no success:\n{}", difference(&self.whole, &is)));
             see(!partial.exists(), "it shows as unfinished".to_owned());
-        } else if container.exists() {
+        } else if container.exists() && !matches!(self.struck, Struck::Template { .. }) {
+            // Of a template's call, LXC removes it.
             let is_told = is_killed || said.contains("could not be removed");
             see(is_told, "the container is still there".to_owned());
             let is_whole = || self.look(STRUCK) == self.whole;
@@ -248,7 +326,7 @@ impl Range {
         }
         let verified = sandbox.run(["store", "verify"]);
         let is_sound = [Some(0)].contains(&verified.output.status.code());
-        let has_store = sandbox.path("store/host.meta").exists();
+        let has_store = sandbox.path(format!("store/{}.meta", self.struck.map())).exists();
         see(is_sound || !has_store, format!("the store: {}", verified.stderr()));
         let next = self.next();
         see(next == self.whole, format!("the next run:\n{}", difference(&self.whole, &next)));
@@ -260,7 +338,7 @@ impl Range {
         let cleaned = self.sandbox.run(["store", "gc", "--forget", "--keep", "0"]);
         let left: Vec<_> = ["work", "trees"]
             .into_iter()
-            .flat_map(|path| names(&self.sandbox.path("store/host").join(path)))
+            .flat_map(|path| names(&self.sandbox.path("store").join(self.struck.map()).join(path)))
             .collect();
         self.next();
         let is_clean = cleaned.output.status.code() == Some(0) && left.is_empty();
@@ -309,7 +387,7 @@ fn withstands(test: &str, struck: Struck) {
         range.clear();
         let points = match &*wanted {
             "all" => count,
-            wanted => wanted.parse().unwrap_or(POINTS).min(count),
+            wanted => wanted.parse().unwrap_or(struck.points()).min(count),
         };
         for number in 0..points {
             // Another fault strikes elsewhere.
@@ -375,6 +453,19 @@ fn a_warm_overlay_withstands() {
     withstands(
         "faults::a_warm_overlay_withstands",
         Struck::Create { storage: "overlay", is_warm: true },
+    );
+}
+
+#[test]
+fn an_ordinary_user_s_copy_withstands() {
+    withstands("faults::an_ordinary_user_s_copy_withstands", Struck::User { storage: "copy" });
+}
+
+#[test]
+fn a_call_of_the_template_withstands() {
+    withstands(
+        "faults::a_call_of_the_template_withstands",
+        Struck::Template { storage: "overlay" },
     );
 }
 

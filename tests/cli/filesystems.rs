@@ -116,5 +116,5 @@ fn what_the_disk_did_not_take_is_not_stored() {
     if ran.output.status.code() == Some(77) {
         return skip("no ext4 can be made here");
     }
-    ran.exits(8).mentions("error: store of layer `os` could not be stored in `[DIR]/");
+    ran.exits(8).mentions("error: layer `os` could not be stored in `[DIR]/");
 }

@@ -32,7 +32,7 @@ fn what_is_no_file_is_refused() {
     refused(&sandbox, "error: m.toml: it is not a regular file\n");
     let sandbox = Sandbox::new();
     std::os::unix::fs::symlink("m.toml", sandbox.role().join("m.toml")).unwrap();
-    refused(&sandbox, "error: m.toml: Too many levels of symbolic links (os error 40)\n");
+    refused(&sandbox, "error: m.toml: Too many levels of symbolic links\n");
 }
 
 #[test]
@@ -43,10 +43,7 @@ fn what_may_not_be_read_is_refused() {
     let sandbox = Sandbox::new().layers("").nobody();
     let path = sandbox.role().join("m.toml");
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
-    sandbox
-        .run(["plan", "m.toml"])
-        .exits(2)
-        .says("error: m.toml: Permission denied (os error 13)\n");
+    sandbox.run(["plan", "m.toml"]).exits(2).says("error: m.toml: Permission denied\n");
 }
 
 #[test]

@@ -79,7 +79,7 @@ fn doctor_knows_the_template_that_a_user_has_installed_for_oneself() {
 fn a_directory_that_cannot_be_is_told() {
     let sandbox = Sandbox::new().file("file", "");
     let ran = sandbox.run(["install-template", "--directory", "file/x"]);
-    ran.exits(1).says("error: `file/x`: Not a directory (os error 20)\n");
+    ran.exits(1).says("error: `file/x`: Not a directory\n");
 }
 
 #[test]

@@ -22,6 +22,7 @@ mod config;
 mod containers;
 mod create;
 mod depth;
+mod diff;
 mod disk;
 mod drops;
 mod escapes;

@@ -117,3 +117,105 @@ fn what_was_reported_as_made_is_on_the_disk() {
         ran.exits(0).prints("");
     }
 }
+
+/// Cuts the power at random moments, while containers are made and while gc goes on. The disk's image lies on a
+/// filesystem that clones a file at one moment. Prints what is wrong then.
+const AT_RANDOM: &str = r#"
+set -eu
+program=$1
+here=$(cd .. && pwd)
+PATH=$PATH:/usr/sbin:/sbin
+mkdir ../disk ../outer ../mnt ../seen
+mount -t tmpfs tmpfs ../disk
+command -v mkfs.xfs >/dev/null && command -v mkfs.ext4 >/dev/null || exit 77
+truncate -s 4G ../disk/outer
+mkfs.xfs -q ../disk/outer >/dev/null 2>&1 || exit 77
+mount -o loop ../disk/outer ../outer 2>/dev/null || exit 77
+truncate -s 256M ../outer/image
+mkfs.ext4 -q ../outer/image
+cp --reflink=always ../outer/image ../outer/clone 2>/dev/null || exit 77
+rm ../outer/clone
+mount -o loop ../outer/image ../mnt
+mkdir -p ../mnt/lxc
+sync -f ../mnt
+export LAYERED_TEMPLATE_STORE="$here/mnt/store"
+
+seen() {
+    (cd "$1" && find . -printf '%P %y %m %U:%G %s %l %T@\n' | sort
+        find . -type f -exec sha256sum {} + | sort)
+}
+cuts() {
+    number=0
+    while :; do
+        sleep "0.0$(printf %02d "$(($(od -An -N1 -tu1 /dev/urandom) % 50))")"
+        cp --reflink=always ../outer/image "../outer/$1.$number.cut"
+        number=$((number + 1))
+        [ ! -e ../done ] || break
+    done
+}
+# Does something, and cuts the power meanwhile.
+during() {
+    name=$1
+    shift
+    cuts "$name" & cutter=$!
+    "$@" >../said 2>&1 || { cat ../said; touch ../done; exit 9; }
+    touch ../done
+    wait "$cutter"
+    rm ../done
+}
+make() {
+    during "$1" "$program" create m.toml --quiet --name "$@" --lxcpath ../mnt/lxc
+    seen "../mnt/lxc/$1" >"../seen/$1"
+}
+make overlay --storage=overlay
+make copy --storage=copy
+make rebuilt --storage=overlay --rebuild
+during gc "$program" store gc --keep=0
+umount ../mnt
+
+for image in ../outer/*.cut; do
+    moment=${image##*/}
+    mount -o loop "$image" ../mnt || { echo "$moment: no filesystem"; continue; }
+    for name in overlay copy rebuilt; do
+        at=../mnt/lxc/$name
+        [ -e "$at" ] && [ ! -e "$at/partial" ] && [ -n "$(ls -A "$at")" ] || continue
+        seen "$at" >../is
+        diff "../seen/$name" ../is >../differs ||
+            { echo "$moment: $name shows as finished"; head -n 5 ../differs; }
+        for lower in $(sed -n 's/^lxc.rootfs.path = overlay:\([^:]*\):.*/\1/p' "$at/config"); do
+            [ -e "$lower/etc/hostname" ] || echo "$moment: what $name stands on is gone"
+        done
+    done
+    if [ -e ../mnt/store ]; then
+        "$program" store verify >../said 2>&1 || { echo "$moment: the store"; cat ../said; }
+        "$program" store gc --keep=0 --forget >../said 2>&1 || { echo "$moment: gc"; cat ../said; }
+    fi
+    "$program" create m.toml --quiet --name next --lxcpath ../mnt/lxc || echo "$moment: next"
+    umount ../mnt
+    rm "$image"
+    echo "$moment" >>../cut
+done
+[ "$(wc -l <../cut)" -ge 4 ] || echo "no more than $(wc -l <../cut) moments"
+"#;
+
+#[test]
+fn a_cut_at_any_moment_leaves_whole_containers_and_a_whole_store() {
+    if !root() {
+        return;
+    }
+    let upstream = "mkdir -p \"$rootfs/etc\" \"$rootfs/usr/lib\"; echo \"$name\" >\"$rootfs/etc/hostname\"; \
+                    for i in $(seq 50); do echo \"$i\" >\"$rootfs/usr/lib/$i\"; done";
+    let layers = "\n[[layer]]\nname = \"app\"\n\
+                  [[layer.file]]\npath = \"/etc/app\"\ncontent = \"{{ lxc.name }}\"\nrender = true\n";
+    let sandbox = Sandbox::new().upstream(upstream).layers(layers);
+    let mut command = sandbox.command("unshare");
+    command.args(["--mount", "--", "/bin/sh", "-c", AT_RANDOM, "sh"]);
+    let ran = sandbox.ran({
+        command.arg(sandbox.program_path());
+        command
+    });
+    if ran.output.status.code() == Some(77) {
+        return skip("no filesystem that clones files can be made here");
+    }
+    ran.exits(0).prints("");
+}

@@ -11,7 +11,7 @@ const MERGED: &str = "[[layer.file]]\npath = \"/etc\"\nsource = \"files\"\n";
 
 #[test]
 fn a_source_that_is_not_as_planned_ends_the_run_and_leaves_nothing() {
-    let gone = "its source `[DIR]/role/files/f`: No such file or directory (os error 2)";
+    let gone = "its source `[DIR]/role/files/f`: No such file or directory";
     let changed = "its source `[DIR]/role/files/f` changed after it was planned";
     let no_file = "its source `[DIR]/role/files/f`: it is no longer a file";
     let table = [

@@ -149,7 +149,7 @@ error: `post` of layer `app` ended with status 4
     let expected = "template of layer `os`: misses: nothing is stored of it
 template `fake` of layer `os` (m.toml:5): fake
 template of layer `os`: stored in [TIME AND NAME]
-store of layer `os`: copying what is stored
+layer `os`: copying what is stored
 `post` of layer `app` (m.toml:9): echo one
 exit 4
 

@@ -52,7 +52,7 @@ fn a_host_that_has_no_overlay_goes_on_without_the_store() {
             0,
             "warning: the layer store is used no further: nothing can be built for it here: ",
         ),
-        ("overlay", 8, "error: store of layer `app` cannot have an overlay: nothing can be built"),
+        ("overlay", 8, "error: layer `app` cannot have an overlay: nothing can be built"),
     ] {
         let mut command = sandbox.command("unshare");
         command.args(["--mount", "--", "/bin/sh", "-c", script]).arg(sandbox.program_path());

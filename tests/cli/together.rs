@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -36,11 +36,16 @@ fn role() -> Sandbox {
 }
 
 fn start(sandbox: &Sandbox, number: usize) -> Child {
+    let mut command = create(sandbox, "m.toml", &format!("c{number}"));
+    command.stderr(Stdio::null()).spawn().unwrap()
+}
+
+/// Returns the command that makes a container of a role.
+fn create(sandbox: &Sandbox, manifest: &str, name: &str) -> Command {
     let mut command = sandbox.command(sandbox.program_path());
-    let name = format!("c{number}");
-    command.args(["create", "m.toml", "--quiet", "--name", &name, "--lxcpath"]);
-    command.arg(sandbox.path("lxc")).stdout(Stdio::null()).stderr(Stdio::null());
-    command.spawn().unwrap()
+    command.args(["create", manifest, "--quiet", "--name", name, "--lxcpath"]);
+    command.arg(sandbox.path("lxc")).stdout(Stdio::null());
+    command
 }
 
 /// Sees that a container has all that its role says.
@@ -193,9 +198,7 @@ fn until(what: &str, is_there: impl Fn() -> bool) {
 
 /// Makes a role that waits, once its template has begun, for a file `go`; returns when it does.
 fn slow(sandbox: &Sandbox) -> Child {
-    let mut command = sandbox.command(sandbox.program_path());
-    command.args(["create", "slow.toml", "--quiet", "--name", "slow", "--lxcpath", "../lxc"]);
-    let run = command.stdout(Stdio::null()).spawn().unwrap();
+    let run = create(sandbox, "slow.toml", "slow").spawn().unwrap();
     until("the template begins", || sandbox.role().join("begun").exists());
     run
 }
@@ -258,12 +261,9 @@ fn what_is_removed_while_a_run_begins_is_built_again() {
     while begun.elapsed() < Duration::from_secs(4) || number < 20 {
         let mut runs: Vec<_> = (0..4)
             .map(|of| {
-                let mut command = sandbox.command(sandbox.program_path());
-                let name = format!("c{number}-{of}");
-                command.args(["create", "m.toml", "--quiet", "--name", &name]);
-                command.args(["--lxcpath", "../lxc", "--storage"]);
-                command.arg(if of % 2 == 0 { "copy" } else { "overlay" });
-                command.stdout(Stdio::null()).spawn().unwrap()
+                let mut command = create(&sandbox, "m.toml", &format!("c{number}-{of}"));
+                let storage = if of % 2 == 0 { "copy" } else { "overlay" };
+                command.args(["--storage", storage]).spawn().unwrap()
             })
             .collect();
         while runs.iter_mut().any(|run| run.try_wait().unwrap().is_none()) {

@@ -81,3 +81,36 @@ fn lxc_makes_containers_of_what_is_written() {
         }
     }
 }
+
+#[test]
+fn a_directory_is_the_rootfs_of_a_container() {
+    for caller in [Caller::Root, Caller::User, Caller::Mapped] {
+        let Some(lab) = Lab::open(caller, &[]) else { continue };
+        let manifest = lab.write("work/role.toml", ROLE);
+        let name = lab.name("dir");
+        let container = lab.directory(lab.container(&name, ""));
+        let rootfs = container.join("rootfs");
+        let build = lab.call([lab.program()]).arg("build").arg(&manifest);
+        let build = build.arg("-f").arg(lab.path("default.conf"));
+        build.args(["-o", &format!("dir:{}", rootfs.display())]).outcome().success();
+        for (path, uid, gid) in [("", 0, 0), ("etc/app", 7, 8), ("srv/new", 0, 0)] {
+            let found = fs::metadata(rootfs.join(path)).unwrap();
+            let expected = (lab.id(uid), lab.id(gid));
+            assert_eq!((found.uid(), found.gid()), expected, "{caller:?}: {path}");
+        }
+        assert!(!rootfs.join("mnt").exists());
+        let names: Vec<_> = fs::read_dir(&container).unwrap().collect();
+        assert_eq!(names.len(), 1, "{names:?}");
+        let config = format!(
+            "{}\nlxc.rootfs.path = dir:{}\nlxc.uts.name = {name}\n",
+            lab.read("default.conf"),
+            rootfs.display()
+        );
+        lab.write(container.join("config"), &config);
+        if lab.start(&name) {
+            assert_eq!(lab.inside(&name, &["/bin/cat", "/etc/app"]), "made\n");
+            lab.stop(&name);
+        }
+        lab.destroy(&name);
+    }
+}

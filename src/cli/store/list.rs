@@ -16,10 +16,11 @@ use crate::tree;
 /// The least room for the name of an entry, for a layer and for a role, in characters.
 const LEAST_NAME: usize = 8;
 const LEAST_LAYER: usize = 8;
-const LEAST_ROLE: usize = SUPERSEDED.len();
+const LEAST_ROLE: usize = 8;
 
-/// The most room for a layer.
-const MOST_LAYER: usize = 20;
+/// The room for a role where a layer has enough, and the most room for a layer.
+const USUAL_ROLE: usize = 18;
+const MOST_LAYER: usize = 24;
 
 /// What is said of an entry that runs do not find.
 const SUPERSEDED: &str = "(superseded)";
@@ -51,8 +52,8 @@ impl ShownNames {
         let name = longest(&mut shown.values(), "ENTRY").max(LEAST_NAME);
         let map = longest(&mut maps.values(), "MAP");
         let room = output::columns().saturating_sub(name + 2 + 2 + NUMBERS + 2 + map + 2);
-        let layer = room.saturating_sub(LEAST_ROLE).clamp(LEAST_LAYER, MOST_LAYER);
-        let role = room.saturating_sub(layer).max(LEAST_LAYER);
+        let layer = room.saturating_sub(USUAL_ROLE).clamp(LEAST_LAYER, MOST_LAYER);
+        let role = room.saturating_sub(layer).max(LEAST_ROLE);
         Self { shown, maps, widths: [name, layer, map, role] }
     }
 
@@ -80,7 +81,7 @@ impl ShownNames {
         let role = if shown.role.is_empty() { &shown.manifest } else { &shown.role };
         let role = match room.saturating_sub(SUPERSEDED.len() + 1) {
             _ if !shown.superseded => fitted(role, room),
-            left if left < LEAST_NAME => SUPERSEDED.to_owned(),
+            left if left < LEAST_ROLE => SUPERSEDED.to_owned(),
             left => format!("{SUPERSEDED} {}", fitted(role, left)),
         };
         write!(to, "{:name$}  {layer:layer_width$}  {alone:>6}  {shared:>6}  ", self.name(id))?;
@@ -165,7 +166,9 @@ pub(super) fn list(
                 entry.made.role.clone().unwrap_or_default(),
                 entry.made.manifest.display().to_string(),
             ),
-            Err(error) => (format!("({error})"), String::new(), String::new()),
+            Err(error) => {
+                (shell::reason(&format!("({error})")).into_owned(), String::new(), String::new())
+            }
         };
         let shown = Shown {
             entry: id.to_string(),

@@ -28,7 +28,7 @@ impl<'a> Run<'a> {
     pub(super) fn build(&mut self, session: &mut Session<'a>) -> Result<(), Box<Failure>> {
         let slot = session.slot();
         let layer = session.cache.twin_of(&slot.layer);
-        let fail = |error: io::Error| fault(layer, "cannot be looked for", &error);
+        let fail = |error: io::Error| fault(layer, "cannot be looked for in the store", &error);
         let handed = |name: &LayerName| self.handed_of(session.cache, name);
         let (done, base) = (session.progress.done, session.progress.base);
         // What a lock pins may have another key than what is here would give.

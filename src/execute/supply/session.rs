@@ -215,6 +215,7 @@ impl<'a> Session<'a> {
 
     /// Asks again, where this host has shown that no more can be stored.
     pub(super) fn stop(&mut self, run: &mut Run<'a>, why: String, can_show: bool) {
+        let why = crate::shell::reason(&why).into_owned();
         self.limit = Some(Limit { slots: self.progress.done, why, can_show });
         self.ask(run);
     }
@@ -406,6 +407,6 @@ impl Run<'_> {
 
     /// Tells whether a run only fills the store.
     pub(in crate::execute) fn fills(&self) -> bool {
-        self.cache.wanted().is_some_and(|wanted| wanted.mode == StorageMode::Fill)
+        self.cache.fills()
     }
 }

@@ -14,8 +14,8 @@ pub(super) struct Header {
 
 impl Header {
     /// Reads one; `None` for the empty block that ends an archive.
-    pub(super) fn read(block: [u8; BLOCK]) -> Result<Option<Self>, ArchiveFault> {
-        if block == [0; BLOCK] {
+    pub(super) fn read(block: &[u8; BLOCK]) -> Result<Option<Self>, ArchiveFault> {
+        if *block == [0; BLOCK] {
             return Ok(None);
         }
         let sum = |bytes: &[u8]| bytes.iter().map(|byte| u32::from(*byte)).sum::<u32>();
@@ -23,7 +23,7 @@ impl Header {
         let computed = sum(&block[..148]) + sum(&[b' '; 8]) + sum(&block[156..]);
         let found = number(&block[148..156], "checksum")?;
         match found {
-            Some(found) if found == i128::from(computed) => Ok(Some(Self { block })),
+            Some(found) if found == i128::from(computed) => Ok(Some(Self { block: *block })),
             found => Err(ArchiveFault::Checksum { found: found.unwrap_or_default(), computed }),
         }
     }

@@ -16,6 +16,9 @@ const SPARSE: [&[u8]; 2] = [b"GNU.sparse.", b"SCHILY.realsize"];
 const LONGEST_NAME: usize = 255;
 const LONGEST_VALUE: usize = 64 * 1024;
 
+/// The name and the value of an extended attribute.
+pub(super) type Attribute = (Vec<u8>, Vec<u8>);
+
 /// What the headers before that of a member say of it.
 #[derive(Debug, Default)]
 pub(super) struct Extended {
@@ -26,7 +29,7 @@ pub(super) struct Extended {
     pub(super) gid: Option<u32>,
     pub(super) time: Option<(i64, u32)>,
     pub(super) has_text_lists: bool,
-    attributes: Vec<(Vec<u8>, Vec<u8>)>,
+    attributes: Vec<Attribute>,
     /// Whether there was any.
     is_there: bool,
 }
@@ -83,7 +86,7 @@ impl Extended {
     }
 
     /// Returns the attributes, sorted by their names.
-    pub(super) fn attributes(mut self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, ArchiveFault> {
+    pub(super) fn attributes(mut self) -> Result<Vec<Attribute>, ArchiveFault> {
         self.attributes.sort();
         let twice = self.attributes.windows(2).find(|pair| pair[0].0 == pair[1].0);
         match twice {
@@ -149,7 +152,7 @@ fn plain(value: &[u8], what: &'static str) -> Result<Vec<u8>, ArchiveFault> {
     if value.contains(&0) { Err(ArchiveFault::Nul(what)) } else { Ok(value.to_vec()) }
 }
 
-fn attribute(name: &[u8], value: &[u8]) -> Result<(Vec<u8>, Vec<u8>), ArchiveFault> {
+fn attribute(name: &[u8], value: &[u8]) -> Result<Attribute, ArchiveFault> {
     let fault = |fault| Err(ArchiveFault::Attribute { name: name.to_vec(), fault });
     match (name, value) {
         (b"", _) => fault("has no name"),
@@ -171,8 +174,7 @@ fn decimal(text: &[u8]) -> Option<i128> {
         Some(digits) => (-1, digits),
         None => (1, text),
     };
-    let is_number =
-        (1..=20).contains(&digits.len()) && digits.iter().all(|digit| digit.is_ascii_digit());
+    let is_number = (1..=20).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
     if !is_number {
         return None;
     }
@@ -230,7 +232,7 @@ mod tests {
     #[test]
     fn records_keep_to_their_form() {
         let read = |records: &str| Extended::default().read(records.as_bytes());
-        for records in ["", "6 a=b\n", "5 a=\n", "6 a=b\n6 c=d\n", "8 a=b\nc\n", "007 a=b\n"] {
+        for records in ["", "6 a=b\n", "5 a=\n", "6 a=b\n6 c=d\n", "8 a=b\nc\n", "008 a=b\n"] {
             assert!(read(records).is_ok(), "{records:?}");
         }
         for records in [

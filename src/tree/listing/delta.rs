@@ -5,8 +5,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use super::difference::{Pair, Pairs, changed};
 use super::{ListedFile, ListedKind, Listing, Way};
 
-/// The longest name, in bytes, that can be taken away by a name before which `.wh.` stands.
-const LONGEST_REMOVED: usize = 251;
+/// What stands before the name of what is not there any more.
+///
+/// Source: the image specification of OCI 1.1.
+pub(crate) const WHITEOUT: &[u8] = b".wh.";
+
+/// The longest name, in bytes, before which that still makes a name.
+pub(crate) const LONGEST_HIDDEN: usize = 255 - WHITEOUT.len();
 
 /// A step from one tree to another, in the order of a listing: a directory comes before what is in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +75,7 @@ pub(crate) fn steps<'a>(
         }
     }
     let is_emptied =
-        |directory: &usize| removed[directory].iter().any(|name| name.len() > LONGEST_REMOVED);
+        |directory: &usize| removed[directory].iter().any(|name| name.len() > LONGEST_HIDDEN);
     let emptied: Vec<usize> = removed.keys().copied().filter(is_emptied).collect();
     for directory in &emptied {
         let depth = entries[*directory].depth;

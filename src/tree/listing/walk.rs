@@ -354,18 +354,34 @@ impl Walk<'_> {
 /// Reads one name of a directory, as [`ListedFile::read`] says.
 pub(super) fn one(directory: BorrowedFd<'_>, name: &CStr) -> io::Result<ListedFile> {
     let stat = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    one_of(directory, name, &stat, Marks::Plain)
+}
+
+/// Reads one name of a directory, or the directory itself where the name is empty, of a tree that has `marks`.
+pub(super) fn one_of(
+    directory: BorrowedFd<'_>,
+    name: &CStr,
+    stat: &Stat,
+    marks: Marks,
+) -> io::Result<ListedFile> {
     let kind = match FileType::from_raw_mode(stat.st_mode) {
         FileType::Directory => ListedKind::Directory,
-        FileType::RegularFile => {
-            let file = directory::open_to_read(directory, name, OFlags::NONBLOCK)?;
-            let mut buffer = vec![0; ONE_BUFFER];
-            let read =
-                FileReading::of(file.as_fd(), &Search::NOTHING, &mut buffer, Interrupt::NEVER)?;
-            ListedKind::File { size: read.size, digest: read.digest }
-        }
-        _ => kind(directory, name, &stat)?,
+        FileType::RegularFile => read_file(directory, name)?,
+        _ => kind(directory, name, stat)?,
     };
-    entry(name, &stat, kind, Holder::Named(directory, name))
+    let holder = match name.is_empty() {
+        true => Holder::Open(directory),
+        false => Holder::Named(directory, name),
+    };
+    let look = Look { search: &Search::NOTHING, marks };
+    Ok(entry_with(name, stat, kind, holder, look)?.0)
+}
+
+fn read_file(directory: BorrowedFd<'_>, name: &CStr) -> io::Result<ListedKind> {
+    let file = directory::open_to_read(directory, name, OFlags::NONBLOCK)?;
+    let mut buffer = vec![0; ONE_BUFFER];
+    let read = FileReading::of(file.as_fd(), &Search::NOTHING, &mut buffer, Interrupt::NEVER)?;
+    Ok(ListedKind::File { size: read.size, digest: read.digest })
 }
 
 /// Returns what something is that is not a directory; a file's bytes are not looked at.
@@ -384,11 +400,6 @@ fn kind(directory: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> io::Result<Liste
         FileType::Socket => ListedKind::Socket,
         _ => return Err(io::Error::other("it is no longer what it was")),
     })
-}
-
-fn entry(name: &CStr, stat: &Stat, kind: ListedKind, holder: Holder<'_>) -> io::Result<ListedFile> {
-    let look = Look { search: &Search::NOTHING, marks: Marks::Plain };
-    Ok(entry_with(name, stat, kind, holder, look)?.0)
 }
 
 /// What is looked for in extended attributes, and how the tree has them.

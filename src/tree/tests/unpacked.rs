@@ -12,7 +12,7 @@ use super::scratch::{Scratch, is_root, open, skipped};
 use super::tarball::Tarball;
 use super::torture;
 use crate::store::namespace::{self, Who};
-use crate::tree::{Devices, Interrupt, LeftOutKind, Limits, UnpackError, Unpacked, unpack};
+use crate::tree::{Devices, Interrupt, Limits, OmittedKind, UnpackError, Unpacked, unpack};
 
 fn laid(root: &Path, archive: Tarball, devices: Devices) -> Result<Unpacked, UnpackError> {
     let limits = Limits::default();
@@ -158,7 +158,7 @@ fn mapped_root_makes_no_devices() {
         assert!(error.starts_with(expected), "{error}");
         let layer = Tarball::default().pax(&[("SCHILY.xattr.trusted.x", b"x")]).file("file", "x");
         let unpacked = laid(place, layer, Devices::Make).unwrap();
-        assert_eq!(unpacked.left_out.count(LeftOutKind::Forbidden), 1);
+        assert_eq!(unpacked.left_out.count(OmittedKind::Forbidden), 1);
     });
 }
 
@@ -166,7 +166,7 @@ fn devices(place: &Path) -> u64 {
     let layer = Tarball::default().edited(b'3', "null", b"", |block| {
         block.octal(100, 7, 0o666).octal(329, 7, 1).octal(337, 7, 3);
     });
-    laid(place, layer, Devices::Make).unwrap().left_out.count(LeftOutKind::Device)
+    laid(place, layer, Devices::Make).unwrap().left_out.count(OmittedKind::Device)
 }
 
 #[test]

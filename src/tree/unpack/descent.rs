@@ -15,8 +15,8 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::UnpackFault;
-use super::left_out::LeftOut;
 use super::metadata::Metadata;
+use super::omitted::Omitted;
 use super::written::{Key, Written};
 use crate::host::{fault, rootfs};
 use crate::tree::archive::shown;
@@ -38,11 +38,10 @@ pub(super) struct Frame {
     name: CString,
     directory: OwnedFd,
     key: Key,
-    /// The times that it had.
-    before: Timestamps,
+    /// The times that it had; `None` of a new one.
+    before: Option<Timestamps>,
     /// Whether something was made in it, or taken away.
     is_touched: bool,
-    is_new: bool,
     /// Whether the layer is known to have put something in it.
     is_written: bool,
     /// What it gets when it is left.
@@ -55,10 +54,9 @@ impl Frame {
     fn open(name: &CStr, directory: OwnedFd, key: Key, is_new: bool) -> io::Result<Self> {
         Ok(Self {
             name: name.to_owned(),
-            before: times(&fstat(&directory)?),
+            before: if is_new { None } else { Some(times(&fstat(&directory)?)) },
             key,
             is_touched: false,
-            is_new,
             is_written: false,
             metadata: None,
             has_default_list: !is_new && has_default_list(directory.as_fd())?,
@@ -112,13 +110,13 @@ impl Frame {
         Ok(directory)
     }
 
-    fn leave(&self, left_out: &mut LeftOut) -> io::Result<()> {
+    fn leave(&self, left_out: &mut Omitted) -> io::Result<()> {
         let directory = self.directory();
-        match &self.metadata {
-            Some(metadata) if self.is_new => metadata.give(directory, left_out),
-            Some(metadata) => metadata.give_anew(directory, left_out),
-            None if self.is_touched => Ok(futimens(directory, &self.before)?),
-            None => Ok(()),
+        match (&self.metadata, &self.before) {
+            (Some(metadata), None) => metadata.give(directory, left_out),
+            (Some(metadata), Some(_)) => metadata.give_anew(directory, left_out),
+            (None, Some(before)) if self.is_touched => Ok(futimens(directory, before)?),
+            (None, _) => Ok(()),
         }
     }
 }
@@ -143,14 +141,14 @@ fn has_default_list(directory: BorrowedFd<'_>) -> io::Result<bool> {
 #[derive(Debug)]
 pub(super) struct Descent {
     frames: Vec<Frame>,
-    left_out: LeftOut,
+    left_out: Omitted,
 }
 
 impl Descent {
     /// Begins at the top of a tree.
     pub(super) fn new(top: BorrowedFd<'_>) -> io::Result<Self> {
         let frame = Frame::open(c"", directory::reopen(top)?, 0, false)?;
-        Ok(Self { frames: vec![frame], left_out: LeftOut::default() })
+        Ok(Self { frames: vec![frame], left_out: Omitted::default() })
     }
 
     /// Returns the directory that it has come to.
@@ -173,8 +171,7 @@ impl Descent {
         written: &mut Written,
     ) -> Result<(), UnpackFault> {
         self.go_towards(names, written)?;
-        for number in self.frames.len() - 1..names.len() {
-            let name = &names[number];
+        for name in names.iter().skip(self.frames.len() - 1) {
             let last = self.last_mut();
             last.touch();
             let directory = last.make(name)?;
@@ -255,7 +252,7 @@ impl Descent {
     }
 
     /// Leaves all directories, the deepest first.
-    pub(super) fn finish(mut self) -> Result<LeftOut, UnpackFault> {
+    pub(super) fn finish(mut self) -> Result<Omitted, UnpackFault> {
         self.leave(0)?;
         Ok(self.left_out)
     }
@@ -292,6 +289,6 @@ fn obstacle(above: &Frame, name: &CStr, names: &[CString], error: io::Error) -> 
 
 /// Returns the path that names lead along.
 fn path(names: &[CString]) -> Vec<u8> {
-    let names: Vec<_> = names.iter().map(|name| name.as_bytes()).collect();
+    let names: Vec<_> = names.iter().map(CString::as_bytes).collect();
     names.join(&b'/')
 }

@@ -22,11 +22,6 @@ impl UnpackError {
         let source = io::Error::new(io::ErrorKind::Interrupted, "it was interrupted");
         Self { place: place.clone(), fault: UnpackFault::System(source) }
     }
-
-    /// Tells whether it was interrupted.
-    pub(crate) fn is_interrupted(&self) -> bool {
-        matches!(&self.fault, UnpackFault::System(source) if source.kind() == io::ErrorKind::Interrupted)
-    }
 }
 
 impl From<UnpackError> for io::Error {

@@ -10,7 +10,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::left_out::{LeftOut, LeftOutKind};
+use super::omitted::{Omitted, OmittedKind};
 use crate::host::fault;
 use crate::tree::archive::ArchiveMember;
 use crate::tree::marks::Form;
@@ -55,16 +55,16 @@ pub(super) struct Metadata {
 
 impl Metadata {
     /// Takes from a member what is set; what is not set of any member is noted.
-    pub(super) fn of(member: &ArchiveMember, left_out: &mut LeftOut) -> Self {
+    pub(super) fn of(member: &ArchiveMember, left_out: &mut Omitted) -> Self {
         let mut attributes = Vec::new();
         for (name, value) in &member.attributes {
             match CString::new(name.as_slice()) {
                 Ok(name) if is_carried(&name) => attributes.push((name, value.clone())),
-                _ => left_out.add(LeftOutKind::Attribute, &member.path),
+                _ => left_out.add(OmittedKind::Attribute, &member.path),
             }
         }
         if member.has_text_lists {
-            left_out.add(LeftOutKind::TextLists, &member.path);
+            left_out.add(OmittedKind::TextLists, &member.path);
         }
         let ArchiveMember { path, mode, uid, gid, time, .. } = member;
         Self { path: path.clone(), mode: *mode, uid: *uid, gid: *gid, time: *time, attributes }
@@ -83,7 +83,7 @@ impl Metadata {
     }
 
     /// Gives all of it to something that is open.
-    pub(super) fn give(&self, to: BorrowedFd<'_>, left_out: &mut LeftOut) -> io::Result<()> {
+    pub(super) fn give(&self, to: BorrowedFd<'_>, left_out: &mut Omitted) -> io::Result<()> {
         // In this order: a new owner takes capabilities and set-id bits away.
         let (uid, gid) = self.owner();
         fchown(to, uid, gid).map_err(|error| self.about_owner(error))?;
@@ -93,7 +93,7 @@ impl Metadata {
     }
 
     /// Gives it to a directory that had attributes before.
-    pub(super) fn give_anew(&self, to: BorrowedFd<'_>, left_out: &mut LeftOut) -> io::Result<()> {
+    pub(super) fn give_anew(&self, to: BorrowedFd<'_>, left_out: &mut Omitted) -> io::Result<()> {
         let holder = Holder::Open(to);
         let is_given = |name: &CString| self.attributes.iter().any(|(given, _)| given == name);
         for name in holder.all()?.iter().filter(|name| is_carried(name) && !is_given(name)) {
@@ -108,7 +108,7 @@ impl Metadata {
         directory: BorrowedFd<'_>,
         name: &CStr,
         is_link: bool,
-        left_out: &mut LeftOut,
+        left_out: &mut Omitted,
     ) -> io::Result<()> {
         let nofollow = AtFlags::SYMLINK_NOFOLLOW;
         let (uid, gid) = self.owner();
@@ -131,12 +131,12 @@ impl Metadata {
         fault::about(format!("its owner {uid}:{gid}{hint}"), error.into())
     }
 
-    fn set_attributes(&self, holder: Holder<'_>, left_out: &mut LeftOut) -> io::Result<()> {
+    fn set_attributes(&self, holder: Holder<'_>, left_out: &mut Omitted) -> io::Result<()> {
         for (name, value) in &self.attributes {
             match holder.set(name, value) {
                 // Root of a container is not always let, and links have few.
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                    left_out.add(LeftOutKind::Forbidden, &self.path);
+                    left_out.add(OmittedKind::Forbidden, &self.path);
                 }
                 set => set?,
             }

@@ -180,7 +180,7 @@ fn a_role_of_which_nothing_is_stored_is_told_of() {
     let outcome =
         build(&lab, &roles, &[]).env("LAYERED_TEMPLATE_STORE", "/dev/null/store").outcome();
     assert_eq!(outcome.status.code(), Some(8), "{outcome}");
-    assert!(outcome.stderr.contains("store of layer `os` cannot keep it"), "{outcome}");
+    assert!(outcome.stderr.contains("layer `os` cannot be stored"), "{outcome}");
     assert!(!outcome.stderr.contains("--storage"), "{outcome}");
     assert_no_container(&lab);
 }

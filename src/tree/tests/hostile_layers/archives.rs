@@ -1,5 +1,10 @@
 //! Archives that are not what they say.
 
+use std::io::Write;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
 use super::super::tarball::{BLOCK, Block, Tarball, record};
 use super::{Case, Laid, Refused, tar};
 
@@ -262,5 +267,48 @@ pub(super) fn cases() -> Vec<Case> {
             Laid(&["a=x", "a@7"]),
         ),
         ("an empty path", pax(&[("path", b"")]), Laid(&["x=text"])),
+        ("compressed", gzipped(&whole), Laid(&["new=text"])),
+        (
+            "compressed in two parts",
+            Tarball([gzipped(&tar().file("new", "text")).0, gzipped(&tar().end()).0].concat()),
+            Laid(&["new=text"]),
+        ),
+        ("compressed twice", gzipped(&gzipped(&whole)), Refused("ends within a block")),
+        ("compressed, cut", cut(gzipped(&whole), 40), Refused("cannot be read")),
+        (
+            "compressed, cut in its checksum",
+            {
+                let archive = gzipped(&whole);
+                let length = archive.0.len();
+                cut(archive, length - 3)
+            },
+            Refused("cannot be read"),
+        ),
+        (
+            "compressed, with another checksum",
+            {
+                let mut archive = gzipped(&whole);
+                let length = archive.0.len();
+                archive.0[length - 6] ^= 1;
+                archive
+            },
+            Refused("cannot be read"),
+        ),
+        (
+            "compressed, and something behind it",
+            gzipped(&whole).raw(b"x"),
+            Refused("cannot be read"),
+        ),
+        (
+            "compressed, another archive behind it",
+            Tarball([gzipped(&whole).0, gzipped(&tar().file("../x", "x").end()).0].concat()),
+            Refused("behind the end"),
+        ),
     ]
+}
+
+fn gzipped(archive: &Tarball) -> Tarball {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(&archive.0).unwrap();
+    Tarball(encoder.finish().unwrap())
 }

@@ -3,15 +3,13 @@
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
-use rustix::process::Signal;
-
-use crate::host::signals;
+use super::signals;
 
 /// Says how a command ended: `ended with status 1`.
-pub(super) fn describe(own: ExitStatus) -> String {
-    match (own.code(), own.signal().and_then(Signal::from_named_raw)) {
+pub(crate) fn describe(own: ExitStatus) -> String {
+    match (own.code(), own.signal()) {
         (Some(code), _) => format!("ended with status {code}"),
-        (None, Some(signal)) => format!("was ended by {}", signals::name(signal)),
+        (None, Some(signal)) => format!("was ended by {}", signals::name_of(signal)),
         (None, None) => format!("ended with {own}"),
     }
 }

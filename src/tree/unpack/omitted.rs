@@ -13,7 +13,7 @@ const LONGEST: usize = 4096;
 
 /// Why something is left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum LeftOutKind {
+pub(crate) enum OmittedKind {
     /// Device nodes, and other names of them.
     Device,
     /// An attribute that this process may not set.
@@ -24,7 +24,7 @@ pub(crate) enum LeftOutKind {
     TextLists,
 }
 
-impl fmt::Display for LeftOutKind {
+impl fmt::Display for OmittedKind {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Device => "device nodes are left out:",
@@ -37,12 +37,12 @@ impl fmt::Display for LeftOutKind {
 
 /// What of a layer could not be put into a tree: how much of each kind, and the first paths.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct LeftOut {
-    kinds: BTreeMap<LeftOutKind, (u64, Vec<Vec<u8>>)>,
+pub(crate) struct Omitted {
+    kinds: BTreeMap<OmittedKind, (u64, Vec<Vec<u8>>)>,
 }
 
-impl LeftOut {
-    pub(super) fn add(&mut self, kind: LeftOutKind, path: &[u8]) {
+impl Omitted {
+    pub(super) fn add(&mut self, kind: OmittedKind, path: &[u8]) {
         let (count, paths) = self.kinds.entry(kind).or_default();
         *count += 1;
         if paths.len() < MOST {
@@ -61,13 +61,14 @@ impl LeftOut {
     }
 
     /// Tells how much of a kind was left out.
-    pub(crate) fn count(&self, kind: LeftOutKind) -> u64 {
+    #[cfg(test)]
+    pub(crate) fn count(&self, kind: OmittedKind) -> u64 {
         self.kinds.get(&kind).map_or(0, |(count, _)| *count)
     }
 }
 
 /// One line a kind.
-impl fmt::Display for LeftOut {
+impl fmt::Display for Omitted {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (kind, (count, paths)) in &self.kinds {
             let names: Vec<_> = paths.iter().map(|path| shown(path)).collect();

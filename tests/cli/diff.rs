@@ -1,0 +1,187 @@
+//! `diff`: what has changed in a container since it was made.
+
+use std::fs;
+use std::process::Command;
+use std::thread::sleep;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::requirement::root;
+use crate::sandbox::{Ran, Sandbox};
+
+const UPSTREAM: &str = r#"
+cd "$rootfs"; mkdir -p etc srv/old/deep var/log usr/bin
+echo "$name" >etc/hostname; printf 'one\ntwo\nthree\n' >etc/text; echo x >srv/old/deep/f; echo gone >etc/gone
+echo bin >usr/bin/tool; chmod 755 usr/bin/tool; ln -s tool usr/bin/link; echo same >etc/same
+"#;
+
+/// A role with a layer that is stored, and one that is made in each container.
+const LAYERS: &str = r#"
+[layer.config]
+"lxc.tty.max" = 2
+[[layer]]
+name = "own"
+post = "echo own >$LXC_ROOTFS/etc/own; rm $LXC_ROOTFS/usr/bin/link"
+"#;
+
+fn role() -> Sandbox {
+    Sandbox::new().upstream(UPSTREAM).layers(LAYERS)
+}
+
+fn diff(sandbox: &Sandbox, words: &[&str]) -> Ran {
+    let container = sandbox.container();
+    sandbox.run([&["diff", container.to_str().unwrap()], words].concat())
+}
+
+/// Runs commands in the rootfs, as a running container would.
+fn within(sandbox: &Sandbox, storage: &str, commands: &str) {
+    // Times of files come from a clock that ticks a few hundred times a second.
+    sleep(Duration::from_millis(30));
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation=private", "sh", "-euc"]);
+    let mount = match storage {
+        "overlay" => {
+            let config = sandbox.config();
+            let value = |key: &str| {
+                let line = config.lines().rev().find(|line| line.starts_with(key)).unwrap();
+                line.split_once('=').unwrap().1.trim().to_owned()
+            };
+            let path = value("lxc.rootfs.path");
+            let mut parts = path.strip_prefix("overlay:").unwrap().split(':');
+            let (lower, upper) = (parts.next().unwrap(), parts.next().unwrap());
+            let work = sandbox.path("work");
+            fs::create_dir_all(&work).unwrap();
+            format!(
+                "mount -t overlay overlay -o lowerdir={lower},upperdir={upper},workdir={} {}; ",
+                work.display(),
+                sandbox.rootfs().display()
+            )
+        }
+        _ => String::new(),
+    };
+    let commands = format!("{mount} cd {}; {commands}", sandbox.rootfs().display());
+    let output = command.arg(commands).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn each_storage(judge: impl Fn(&Sandbox, &str)) {
+    if !root() {
+        return;
+    }
+    for storage in ["copy", "overlay", "none"] {
+        let sandbox = role();
+        sandbox.create([format!("--storage={storage}")]).exits(0);
+        judge(&sandbox, storage);
+    }
+}
+
+#[test]
+fn a_container_that_was_just_made_has_not_changed() {
+    each_storage(|sandbox, _| {
+        diff(sandbox, &[]).exits(0).prints("");
+        diff(sandbox, &["--all", "--patch"]).exits(0).prints("");
+    });
+}
+
+#[test]
+fn every_kind_of_change_is_found() {
+    each_storage(|sandbox, storage| {
+        within(
+            sandbox,
+            storage,
+            "printf 'one\nTWO\nthree\n' >etc/text; chmod 700 usr/bin/tool; rm etc/gone; mkdir srv/new; \
+             echo n >srv/new/n; rm -r srv/old; mkdir srv/old; echo again >srv/old/f; echo l >var/log/l; \
+             chown 5:6 etc/same; ln -s x etc/l; echo more >>etc/own; touch etc/hostname; setfattr -n user.x -v 1 usr",
+        );
+        let found = diff(sandbox, &[]).exits(1).stdout();
+        let mut expected = vec![
+            "A  /etc/l",
+            "D  /etc/gone",
+            "M  /etc/own",
+            "M  /etc/same: owner 0:0 → 5:6",
+            "M  /etc/text: bytes",
+            "A  /srv/new/",
+            "A  /srv/new/n",
+            "D  /srv/old/deep/",
+            "A  /srv/old/f",
+            "M  /usr/: attributes",
+            "M  /usr/bin/tool: mode 0755 → 0700",
+            "1 file that every system writes left out; `--all` shows it",
+        ];
+        if storage == "none" {
+            // Nobody knows what was there: what has changed since is shown, and what is gone is not.
+            for line in ["A  /etc/l\n", "M  /etc/own\n", "M  /etc/text\n", "A  /srv/new/n\n"] {
+                assert!(found.contains(line), "{line} is not in\n{found}");
+            }
+            return;
+        }
+        let mut lines: Vec<&str> = found.lines().collect();
+        expected.sort_unstable();
+        lines.sort_unstable();
+        assert_eq!(lines, expected, "{storage}\n{found}");
+        let all = diff(sandbox, &["--all"]).exits(1).stdout();
+        assert!(all.contains("A  /var/log/l\n") && !all.contains("left out"), "{all}");
+        let patch = diff(sandbox, &["--patch"]).exits(1).stdout();
+        let text = "M  /etc/text: bytes\n--- a/etc/text\n+++ b/etc/text\n@@ -1,3 +1,3 @@\n one\n-two\n+TWO\n three\n";
+        assert!(patch.contains(text), "{patch}");
+        assert!(
+            patch.contains("\n--- a/etc/gone\n+++ b/etc/gone\n@@ -1 +0,0 @@\n-gone\n"),
+            "{patch}"
+        );
+        let json: Value =
+            serde_json::from_str(&diff(sandbox, &["--format=json"]).stdout()).unwrap();
+        let files = json["files"].as_array().unwrap();
+        assert_eq!(files.len(), expected.len() - 1);
+        let tool = files.iter().find(|file| file["path"] == "/usr/bin/tool").unwrap();
+        assert_eq!(
+            (&tool["before"]["mode"], &tool["now"]["mode"]),
+            (&"0755".into(), &"0700".into())
+        );
+        assert_eq!(json["left_out"], 1);
+    });
+}
+
+#[test]
+fn what_is_put_back_as_it_was_has_not_changed() {
+    each_storage(|sandbox, storage| {
+        if storage == "none" {
+            return;
+        }
+        within(
+            sandbox,
+            storage,
+            "cp -a etc/text /tmp/lt-text-$$; echo x >etc/text; cat /tmp/lt-text-$$ >etc/text; \
+             rm /tmp/lt-text-$$; chmod 700 etc/same; chmod 644 etc/same; touch etc/same",
+        );
+        diff(sandbox, &[]).exits(0).prints("");
+    });
+}
+
+#[test]
+fn lines_of_config_are_compared() {
+    each_storage(|sandbox, _| {
+        let config = sandbox.container().join("config");
+        let text = fs::read_to_string(&config).unwrap();
+        fs::write(&config, text.replace("lxc.tty.max = 2", "# a note\nlxc.tty.max = 3")).unwrap();
+        diff(sandbox, &[])
+            .exits(1)
+            .prints("D  config: lxc.tty.max = 2\nA  config: lxc.tty.max = 3\n");
+    });
+}
+
+#[test]
+fn a_manifest_is_compared_with_what_was_made() {
+    each_storage(|sandbox, storage| {
+        diff(sandbox, &["m.toml"]).exits(0).prints("");
+        let path = sandbox.role().join("m.toml");
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(sandbox.role().join("n.toml"), text.replace("max\" = 2", "max\" = 4")).unwrap();
+        diff(sandbox, &["n.toml"]).exits(1).prints(
+            "layer os: config lxc.tty.max = 4 is new\nlayer os: config lxc.tty.max = 2 is gone\n",
+        );
+        diff(sandbox, &["nowhere.toml"]).exits(2).mentions("`nowhere.toml` is gone");
+        diff(sandbox, &[]).exits(0).prints("");
+        let _ = storage;
+    });
+}
