@@ -22,6 +22,7 @@ mod twin;
 
 pub use act::{BuildBase, CacheAct, CheckSees, Key, Planned};
 pub use config::{CONFIG_NAME, DELTA, WORK, with_addresses};
+pub(crate) use index::AskRegistry;
 pub use index::{BadEntry, Fault, Index, Refusal, StoredEntry, in_largest_unit};
 pub use inputs::{BaseInputs, Input};
 pub use key::{Field, KeyInputs, SEMANTICS};

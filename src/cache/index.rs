@@ -43,6 +43,9 @@ pub struct Index {
     pub looked_at: BTreeMap<EntryId, StoredEntry>,
 }
 
+/// What asks a registry for a key that is not stored.
+pub(crate) type AskRegistry<'a> = &'a mut dyn FnMut(&Index, Digest) -> Answer;
+
 /// That something was built once, and could not be stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {

@@ -10,11 +10,12 @@ use super::lock_file::LockFile;
 use super::output;
 use super::request::{ContainerIds, LockUse, Request};
 use crate::cache::{
-    self, Answer, Cache, Index, Ladder, LadderContext, Observed, OverlayHost, PLACEHOLDER, Progress,
+    self, Answer, AskRegistry, Cache, Index, Ladder, LadderContext, Observed, OverlayHost,
+    PLACEHOLDER, Progress, Pulling,
 };
 use crate::chain::Chain;
 use crate::diagnostic::Report;
-use crate::digest::{Digest, Stamp};
+use crate::digest::Stamp;
 use crate::execute::status;
 use crate::host::caller::Caller;
 use crate::host::passage::{self, Passer};
@@ -229,6 +230,7 @@ impl Prepared {
             let stored = index.newest_generation(key);
             let answer = remote.answer(key, pinned, stored, Interrupt::NEVER);
             if let Answer::Unreachable(why) = &answer
+                && self.wanted_pulling() == Pulling::First
                 && !mem::replace(&mut told, true)
             {
                 output::say(&format!("warning: what is missing is built, since {why}"));
@@ -237,7 +239,11 @@ impl Prepared {
         }))
     }
 
-    fn ladder_with(&self, registry: Option<&mut dyn FnMut(&Index, Digest) -> Answer>) -> Ladder {
+    fn wanted_pulling(&self) -> Pulling {
+        self.cache.wanted().map(|wanted| wanted.pulling).unwrap_or_default()
+    }
+
+    fn ladder_with(&self, registry: Option<AskRegistry<'_>>) -> Ladder {
         let index = self.store.as_ref().map(Store::index);
         let mut index = index.and_then(Result::ok).unwrap_or_default();
         let config = self.cache.plan().map(|cache| cache.config.as_slice()).unwrap_or_default();

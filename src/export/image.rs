@@ -297,7 +297,9 @@ impl Warnings {
     /// Adds all paths of each kind.
     pub(super) fn add_all(&mut self, of_kinds: &BTreeMap<String, Vec<Vec<u8>>>) {
         for (kind, paths) in of_kinds {
-            paths.iter().for_each(|path| self.add(kind, path));
+            for path in paths {
+                self.add(kind, path);
+            }
         }
     }
 

@@ -1,5 +1,7 @@
 //! What a registry wants to be told of who asks: the header `WWW-Authenticate`, and its answer.
 
+use std::fmt::Write;
+
 /// What a registry wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Challenge {
@@ -81,7 +83,7 @@ pub(super) fn query(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             written.push(char::from(byte));
         } else {
-            written.push_str(&format!("%{byte:02X}"));
+            let _ = write!(written, "%{byte:02X}");
         }
     }
     written

@@ -12,7 +12,7 @@ use super::reference::Repository;
 use super::signature::Signers;
 use crate::cache::Required;
 use crate::host::files;
-use crate::host::trust::Trust;
+use crate::host::trust::{Trust, Untrusted};
 
 /// The host's own file, and what signatures count where no file says.
 const OF_HOST: &str = "/etc/layered-template/remote.toml";
@@ -95,7 +95,7 @@ fn read(path: &Path, trust: &Trust) -> Result<Option<String>, RegistryError> {
         }
         opened => opened.map_err(about)?,
     };
-    if let Some(untrusted) = opened.untrusted.filter(|untrusted| untrusted.is_refused()) {
+    if let Some(untrusted) = opened.untrusted.filter(Untrusted::is_refused) {
         let why = untrusted.of_file(path).message;
         return Err(RegistryError::malformed(format!("`{}`", path.display()), why));
     }

@@ -227,7 +227,7 @@ impl Client {
 /// What is asked for with a blob.
 const WHAT: &str = "take a blob";
 
-fn push<'a>(method: Method, path: &'a str) -> Ask<'a> {
+fn push(method: Method, path: &str) -> Ask<'_> {
     let body = Some(&[][..]);
     Ask { right: Right::Push, body, ..Ask::get(method, path, WHAT) }
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use super::entry::{Entry, LARGEST_NAME};
 use super::layout::{Store, now, open};
 use super::refused;
-use crate::cache::{Answer, BadEntry, Fault, Index, KeyInputs, Ladder};
+use crate::cache::{AskRegistry, BadEntry, Fault, Index, KeyInputs, Ladder};
 use crate::digest::Digest;
 use crate::host::fault::is_shortage;
 use crate::host::files;
@@ -59,7 +59,7 @@ impl Store {
         manifest: &Path,
         index: &mut Index,
         ask: impl Fn(&Index) -> Ladder,
-        mut registry: Option<&mut dyn FnMut(&Index, Digest) -> Answer>,
+        mut registry: Option<AskRegistry<'_>>,
     ) -> Ladder {
         loop {
             let ladder = ask(index);

@@ -11,7 +11,7 @@ use super::super::{Handed, Run, config};
 use super::filled::Filled;
 use crate::cache::{
     Answer, Cache, CacheAct, CachePlan, Fault, Index, Ladder, LadderContext, Limit, Planned,
-    Progress, Provenance, Slot, SlotKind, Vouched,
+    Progress, Provenance, Pulling, Slot, SlotKind, Vouched,
 };
 use crate::host::caller::Caller;
 use crate::host::clock;
@@ -141,6 +141,7 @@ impl<'a> Session<'a> {
         let ladder = self.store.ladder(manifest, &mut self.index, ask, registry);
         self.acts = ladder.acts.into();
         if let Some(why) = unreachable
+            && self.cache.wanted.pulling == Pulling::First
             && !mem::replace(&mut self.told_unreachable, true)
         {
             run.note(&format!("what is missing is built, since {why}"));
@@ -183,7 +184,7 @@ impl<'a> Session<'a> {
         let faults = mem::take(&mut self.index.faults);
         let looked_at = mem::take(&mut self.index.looked_at);
         let offers = mem::take(&mut self.index.offers);
-        self.index = Index { earlier, faults, looked_at, offers, ..index };
+        self.index = Index { earlier, faults, offers, looked_at, ..index };
         self.ask(run);
         Ok(())
     }

@@ -6,7 +6,6 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use super::pushing::role;
-use super::server::Registry;
 use crate::sandbox::Sandbox;
 
 /// Makes an authority of a test's own, and what it vouches for: `ca.pem`, `server.pem` and `server.key`.

@@ -11,7 +11,6 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::counter::Counter;
 use super::pulling::stored;
-use super::server::Registry;
 use crate::requirement::root;
 use crate::sandbox::Sandbox;
 
@@ -82,14 +81,14 @@ fn a_download_goes_on_where_it_broke_off_and_wrong_bytes_are_thrown_away() {
     sandbox.run(["push", "m.toml", &registry.repository("web")]).exits(0);
     let host = large();
     // Each connection ends after so many bytes.
-    let counter = Counter::cutting(registry.port(), 15_000_000);
+    let counter = Counter::cutting(registry.port, 15_000_000);
     host.run(["pull", "m.toml", "--from", &counter.repository("web"), "--allow-untrusted"])
         .exits(0);
     let (_, _, received) = counter.take();
     assert!((40_000_000..50_000_000).contains(&received), "{received}");
 
     // Another run's, and another's that was killed.
-    let counter = Counter::to(registry.port());
+    let counter = Counter::to(registry.port);
     let from = counter.repository("web");
     for spoil in [false, true] {
         let host = large();
@@ -124,7 +123,7 @@ fn two_pulls_at_once_fetch_each_layer_once() {
     let Some(registry) = super::start() else { return };
     let sandbox = large();
     sandbox.run(["push", "m.toml", &registry.repository("web")]).exits(0);
-    let counter = Counter::to(registry.port());
+    let counter = Counter::to(registry.port);
     let host = large();
     let runs: Vec<_> = (0..4).map(|_| pull(&host, &counter.repository("web"))).collect();
     for mut run in runs {

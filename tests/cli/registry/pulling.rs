@@ -100,7 +100,7 @@ fn what_is_pulled_is_what_was_built() {
 fn only_what_is_missing_travels() {
     let Some(pushed) = pushed() else { return };
     let host = puller(&pushed);
-    let counter = Counter::to(pushed.registry.port());
+    let counter = Counter::to(pushed.registry.port);
     let from = counter.repository("web");
     // The name of the way to it is another repository to those who sign.
     let words = ["pull", "m.toml", "--allow-untrusted", "--from", &from];
@@ -212,17 +212,17 @@ fn one_layer_serves_every_id_map() {
         let mapped = trees.join(&id).join("rootfs");
         let walk = "find . -printf '%P %y %m %U %G\\n' | grep -v '^dev/null' | sort";
         let listed = |at: &Path| super::pushing::judge(&["sh", "-c", walk], at);
-        let shifted: String = listed(&own)
+        let shifted: Vec<String> = listed(&own)
             .lines()
             .map(|line| {
                 let mut words: Vec<_> = line.rsplitn(3, ' ').collect();
                 let shift = |word: &str, by: u32| (word.parse::<u32>().unwrap() + by).to_string();
                 let (uid, gid) = (shift(words[1], 100_000), shift(words[0], 200_000));
                 (words[1], words[0]) = (&uid, &gid);
-                format!("{} {} {}\n", words[2], words[1], words[0])
+                format!("{} {} {}", words[2], words[1], words[0])
             })
             .collect();
-        assert_eq!(listed(&mapped), shifted, "{id}");
+        assert_eq!(listed(&mapped).lines().collect::<Vec<_>>(), shifted, "{id}");
     }
     host.create(["-f", start, "--from", &pushed.repository, "--only-pull"]).exits(0);
     assert_eq!(host.read("etc/app"), "app\n");

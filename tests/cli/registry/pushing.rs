@@ -5,7 +5,6 @@ use std::path::Path;
 use std::process::Command;
 
 use super::counter::Counter;
-use super::server::Registry;
 use crate::sandbox::Sandbox;
 
 /// A role of three layers, each with what the others have not.
@@ -79,7 +78,7 @@ fn what_is_pushed_is_an_image_that_others_can_take() {
 #[test]
 fn an_unchanged_role_is_not_sent_again_and_a_changed_layer_alone_is() {
     let Some(registry) = super::start() else { return };
-    let counter = Counter::to(registry.port());
+    let counter = Counter::to(registry.port);
     let sandbox = role();
     let repository = counter.repository("web");
     sandbox.run(["push", "m.toml", &repository]).exits(0);
@@ -108,7 +107,7 @@ fn an_unchanged_role_is_not_sent_again_and_a_changed_layer_alone_is() {
 #[test]
 fn blobs_of_another_repository_are_not_sent() {
     let Some(registry) = super::start() else { return };
-    let counter = Counter::to(registry.port());
+    let counter = Counter::to(registry.port);
     let sandbox = role();
     sandbox.run(["push", "m.toml", &counter.repository("one")]).exits(0);
     counter.take();

@@ -1,18 +1,20 @@
 //! What is not taken from a registry.
 
+use std::fmt::Write;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
 use super::pulling::{Pushed, key, puller, pushed, stored, trust};
 use super::pushing::role;
+use super::server::Registry;
 use crate::sandbox::{Ran, Sandbox};
 
 /// Changes what a registry has, as whoever may write there can. It prints a manifest, or puts one there: `get REPO
 /// TAG`, `put REPO TAG TEXT BLOB...`, each blob as hexadecimal digits.
-const WRITER: &str = r#"
+const WRITER: &str = r"
 import hashlib, sys, urllib.request as u
 verb, repo, tag = sys.argv[1:4]
 base = 'http://' + repo.replace('/', '/v2/', 1)
@@ -27,7 +29,7 @@ else:
         digest = hashlib.sha256(blob).hexdigest()
         ask('PUT', place + '&digest=sha256:' + digest, blob, **{'Content-Type': 'application/octet-stream'})
     ask('PUT', base + '/manifests/' + tag, sys.argv[4].encode(), **{'Content-Type': kind})
-"#;
+";
 
 #[track_caller]
 fn writer(words: &[&str]) -> String {
@@ -56,7 +58,12 @@ impl Pushed {
     }
 
     fn put(&self, tag: &str, manifest: &Value, blobs: &[&[u8]]) {
-        let hex = |blob: &&[u8]| blob.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = |blob: &&[u8]| {
+            blob.iter().fold(String::new(), |mut hex, byte| {
+                let _ = write!(hex, "{byte:02x}");
+                hex
+            })
+        };
         let blobs: Vec<String> = blobs.iter().map(hex).collect();
         let text = manifest.to_string();
         let words = ["put", &self.repository, tag, &text];
@@ -92,6 +99,12 @@ impl Pushed {
         let words = ["pull", "m.toml", "--from", &self.repository];
         host.run(words.into_iter().chain(more.iter().copied()))
     }
+}
+
+/// Returns where a registry keeps a blob.
+fn blob_of(registry: &Registry, digest: &str) -> PathBuf {
+    let hex = digest.trim_start_matches("sha256:");
+    registry.path(&format!("data/docker/registry/v2/blobs/sha256/{}/{hex}/data", &hex[..2]))
 }
 
 fn digest(bytes: &[u8]) -> String {
@@ -245,7 +258,7 @@ fn what_was_changed_in_the_registry_is_refused() {
     for (blob, why) in
         [(&document, "is not what was asked for"), (&layer, "is not what was asked for")]
     {
-        let file = pushed.registry.blob(blob);
+        let file = blob_of(&pushed.registry, blob);
         let before = fs::read(&file).unwrap();
         let mut changed = before.clone();
         let middle = changed.len() / 2;

@@ -19,7 +19,7 @@ const KEEPER: &str =
 pub(crate) struct Registry {
     directory: TempDir,
     keeper: Option<Child>,
-    port: u16,
+    pub(crate) port: u16,
 }
 
 impl Registry {
@@ -89,10 +89,6 @@ impl Registry {
         }
     }
 
-    pub(crate) fn port(&self) -> u16 {
-        self.port
-    }
-
     /// Returns `host:port`.
     pub(crate) fn host(&self) -> String {
         format!("127.0.0.1:{}", self.port)
@@ -105,12 +101,6 @@ impl Registry {
 
     pub(crate) fn path(&self, relative: &str) -> PathBuf {
         self.directory.path().join(relative)
-    }
-
-    /// Returns where it keeps a blob.
-    pub(crate) fn blob(&self, digest: &str) -> PathBuf {
-        let hex = digest.trim_start_matches("sha256:");
-        self.path(&format!("data/docker/registry/v2/blobs/sha256/{}/{hex}/data", &hex[..2]))
     }
 }
 
