@@ -22,6 +22,7 @@ skopeo skopeo
 docker-registry docker-registry
 ssh-keygen openssh-client
 umoci umoci
+runc runc
 jq jq
 strace strace
 cc gcc
