@@ -45,7 +45,8 @@ hyperfine hyperfine
 debootstrap debootstrap
 mkfs.ext4 e2fsprogs
 mkfs.xfs xfsprogs
-buildah buildah"
+buildah buildah
+pigz pigz"
 
 case ${1:-} in
     demo) wanted=$demo ;;
