@@ -24,7 +24,7 @@ mod upload;
 pub(crate) use client::Client;
 pub(crate) use fault::RegistryError;
 pub(crate) use push::Push;
-pub(crate) use reference::{Reference, Repository, Version};
+pub(crate) use reference::{LATEST, Reference, Repository, Version};
 pub(crate) use remote::{Pulled, Remote};
 pub(crate) use settings::Settings;
 pub(crate) use signature::Signer;

@@ -10,6 +10,9 @@ use crate::digest::{Digest, Hasher};
 /// is raised whenever the same layer would come out otherwise. A test compares the code that decides it.
 pub const SEMANTICS: &str = "4";
 
+/// What the field of the template is called.
+pub(super) const TEMPLATE: &str = "template";
+
 /// All that defines a stored layer.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyInputs {
@@ -63,6 +66,14 @@ impl KeyInputs {
             }
         }
         hasher.finish()
+    }
+
+    /// Returns the digest of the template, or of the busybox that one copies, where it is of those that make
+    /// the innermost layer.
+    pub(crate) fn template(&self) -> Option<Digest> {
+        let field = self.fields.iter().find(|field| field.what == TEMPLATE)?;
+        // Behind that of the busybox is the version of the program.
+        Digest::parse(field.values.get("digest")?.split(' ').next()?)
     }
 
     /// Says what is different from an earlier document, field by field.

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
-use super::key::{Field, KeyInputs};
+use super::key::{Field, KeyInputs, TEMPLATE};
 use super::plan::{CachePlan, Handed, SlotKind};
 use crate::digest::Digest;
 use crate::lxc::config;
@@ -62,7 +62,7 @@ impl CachePlan {
                 format!("{busybox} by {}", env!("CARGO_PKG_VERSION"))
             }
         };
-        let mut template = Field::new("template", [("digest", program)]);
+        let mut template = Field::new(TEMPLATE, [("digest", program)]);
         template.label = Some(format!("template {}", call.template));
         fields.push(template);
         fields.push(numbered("arguments", self.arguments.iter().map(exact)));

@@ -98,6 +98,18 @@ impl Cache {
         }
     }
 
+    /// Builds nothing, where layers are pulled: there is no template to begin with.
+    pub(crate) fn pull_only(&mut self) {
+        let wanted = match self {
+            Self::Off => return,
+            Self::Unusable { wanted, .. } => wanted,
+            Self::Usable(cache) => &mut cache.wanted,
+        };
+        if wanted.pulling == Pulling::First {
+            wanted.pulling = Pulling::Only;
+        }
+    }
+
     /// Tells whether a run only fills the store.
     pub fn fills(&self) -> bool {
         self.wanted().is_some_and(Wanted::fills)

@@ -15,7 +15,7 @@ use crate::cache::{
 };
 use crate::chain::Chain;
 use crate::diagnostic::Report;
-use crate::digest::Stamp;
+use crate::digest::{Digest, Stamp};
 use crate::execute::status;
 use crate::host::caller::Caller;
 use crate::host::passage::{self, Passer};
@@ -139,6 +139,7 @@ impl Request {
         let chain = chain?;
         let held_to = lock.filter(|_| self.lock != LockUse::Tell);
         let known = held_to.and_then(|lock| lock.lock.template_of(&chain));
+        let known = known.or_else(|| self.template_in_registry(&chain));
         let (facts, faults) = Probe::new(&self.trust).knowing(known).all(&chain, &self.target.args);
         report.extend(faults);
         if let Some(lxcpath) = self.target.path.parent()
@@ -160,6 +161,10 @@ impl Request {
                 }
             },
         };
+        let mut cache = cache;
+        if facts.is_absent {
+            cache.pull_only();
+        }
         let twin = (self.lock != LockUse::Ignore).then(|| loaded.bind_twin(PLACEHOLDER)).flatten();
         let (mut held, mut inputs) = (Held::default(), Lock::new());
         if let Some(twin) = twin {
@@ -171,6 +176,15 @@ impl Request {
         let (is_untrusted, lock) = (false, None);
         let remote = self.remote.clone();
         Some(Prepared { plan, chain, cache, store, is_untrusted, lock, held, inputs, remote })
+    }
+
+    /// Returns the digest of a template that is not on this host, where a registry has what it made.
+    fn template_in_registry(&self, chain: &Chain) -> Option<Digest> {
+        let remote = self.remote.as_ref().filter(|_| Probe::lacks_template(chain))?;
+        remote.template(Interrupt::NEVER).unwrap_or_else(|error| {
+            output::say(&format!("warning: the template is not known: {error}"));
+            None
+        })
     }
 
     /// Finds out what of a plan the store can have, or why it cannot be used.

@@ -14,11 +14,10 @@ use crate::execute::status;
 use crate::host::caller::Caller;
 use crate::host::signals::Signals;
 use crate::plan::{self, EntryId, StorageMode};
-use crate::registry::{Client, Push, Reference, RegistryError, Repository, Signer, Version};
+use crate::registry::{
+    Client, LATEST, Push, Reference, RegistryError, Repository, Signer, Version,
+};
 use crate::tree::Interrupt;
-
-/// The tag of an image where none is given.
-const LATEST: &str = "latest";
 
 pub(super) fn main(arguments: &PushArguments) -> u8 {
     match push(arguments) {

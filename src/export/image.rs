@@ -5,6 +5,7 @@ use std::fmt;
 use std::io::{self, BufWriter, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use super::archive::{Archive, write};
 use super::digested::Digested;
@@ -31,8 +32,8 @@ const LXCPATH: &str = "/var/lib/lxc";
 #[derive(Debug)]
 pub(crate) struct Image {
     pub(super) store: Store,
-    /// The layers, the innermost first, and what they hold.
-    pub(super) layers: Vec<(Entry, Listing)>,
+    /// The layers, the innermost first, and what they hold, once that was read.
+    pub(super) layers: Vec<(Entry, OnceLock<Listing>)>,
     /// What stands in it for the container's own name and path.
     names: Names,
     /// What stands in its layers for these: the placeholder, as if they had been built where LXC has its
@@ -76,8 +77,7 @@ impl Image {
                 }
             }
             let entry = Entry::read(store, *id)?;
-            let listing = entry.list(store)?;
-            layers.push((entry, listing));
+            layers.push((entry, OnceLock::new()));
         }
         let lxcpaths =
             layers.last().map(|(entry, _)| entry.lxcpaths.as_slice()).unwrap_or_default();
@@ -122,8 +122,8 @@ impl Image {
                 incus::write(self, &target.path, output, &mut warnings, interrupt)?;
             }
             TargetKind::Tar(compression) => {
-                if let Some((_, listing)) = self.layers.last() {
-                    proxmox::warn(listing, &self.rootfs()?, &mut warnings);
+                if let Some(last) = self.layers.len().checked_sub(1) {
+                    proxmox::warn(self.listing(last)?, &self.rootfs()?, &mut warnings);
                 }
                 archive::write_file(&target.path, *compression, output, |to| {
                     self.write_whole(to, &mut warnings, interrupt)
@@ -147,7 +147,7 @@ impl Image {
         interrupt: Interrupt<'_>,
     ) -> io::Result<()> {
         let last = self.layers.len().saturating_sub(1);
-        let steps = steps(None, &self.layers[last].1, self.latest);
+        let steps = steps(None, self.listing(last)?, self.latest);
         let form = (&self.names, "./", false);
         self.write_steps(last, &steps, form, to, warnings, interrupt)
     }
@@ -160,8 +160,8 @@ impl Image {
         warnings: &mut Warnings,
         interrupt: Interrupt<'_>,
     ) -> io::Result<()> {
-        let base = layer.checked_sub(1).map(|below| &self.layers[below].1);
-        let steps = steps(base, &self.layers[layer].1, self.latest);
+        let base = layer.checked_sub(1).map(|below| self.listing(below)).transpose()?;
+        let steps = steps(base, self.listing(layer)?, self.latest);
         let form = (&self.stored_names, "", base.is_some());
         self.write_steps(layer, &steps, form, to, warnings, interrupt)
     }
@@ -174,13 +174,25 @@ impl Image {
         interrupt: Interrupt<'_>,
     ) -> io::Result<()> {
         let last = self.layers.len().saturating_sub(1);
-        let steps = steps_of(&self.layers[last].1, &self.named(last));
+        let steps = steps_of(self.listing(last)?, &self.named(last));
         self.write_steps(last, &steps, (&self.names, "", true), to, warnings, interrupt)
     }
 
     /// Tells whether the placeholder stands anywhere in the outermost layer.
     pub(super) fn has_names(&self) -> bool {
         self.layers.last().is_some_and(|(entry, _)| !entry.places.is_empty())
+    }
+
+    /// Returns what a layer holds. It is read where something is made of it alone.
+    fn listing(&self, layer: usize) -> io::Result<&Listing> {
+        let (entry, listing) = &self.layers[layer];
+        match listing.get() {
+            Some(listing) => Ok(listing),
+            None => {
+                let read = entry.list(&self.store)?;
+                Ok(listing.get_or_init(|| read))
+            }
+        }
     }
 
     /// Returns the files and links that hold the placeholder.

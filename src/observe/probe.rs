@@ -64,6 +64,15 @@ impl Probe {
         Self { known: template, ..self }
     }
 
+    /// Tells whether the template of a chain, or the busybox that one copies, is not on this host.
+    pub(crate) fn lacks_template(chain: &Chain) -> bool {
+        match &chain.upstream.template {
+            TemplateRef::BuiltinBusybox => busybox().is_none(),
+            TemplateRef::Path(path) => template::executable(path).is_err(),
+            TemplateRef::Name(name) => template::find(name).is_err(),
+        }
+    }
+
     /// Observes all that the plan of a chain depends on; `args` are the user's words for the template.
     ///
     /// The facts are there if no diagnostic of the report is an error.

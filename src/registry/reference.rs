@@ -9,6 +9,9 @@ use crate::digest::Digest;
 const LONGEST_REPOSITORY: usize = 255;
 const LONGEST_TAG: usize = 128;
 
+/// The tag of an image where none is given.
+pub(crate) const LATEST: &str = "latest";
+
 /// A registry's repository.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Repository {

@@ -8,11 +8,12 @@ use super::client::Client;
 use super::download::Download;
 use super::entry::RemoteEntry;
 use super::fault::RegistryError;
-use super::reference::Repository;
+use super::reference::{LATEST, Repository, Version};
 use super::settings::Settings;
 use super::signature::{Signers, Statement};
 use crate::cache::{Answer, Evidence, Offer, PinnedEntry, Provenance, Required, Vouched};
 use crate::digest::Digest;
+use crate::export::ENTRY;
 use crate::plan::EntryId;
 use crate::store::Portable;
 use crate::tree::Interrupt;
@@ -102,6 +103,20 @@ impl Remote {
         };
         self.found.borrow_mut().insert(entry, (found, vouched));
         Ok(Some(offer))
+    }
+
+    /// Returns the digest of the template that the role's image was made by, as its innermost layer tells. It says
+    /// what to look for, and vouches for nothing.
+    pub(crate) fn template(
+        &self,
+        interrupt: Interrupt<'_>,
+    ) -> Result<Option<Digest>, RegistryError> {
+        let tag = Version::Tag(LATEST.to_owned());
+        let Some((image, _)) = self.client.manifest(&tag, interrupt)? else { return Ok(None) };
+        let first = image.layers.first().and_then(|layer| layer.annotations.get(ENTRY));
+        let Some(entry) = first.and_then(|text| EntryId::parse(text)) else { return Ok(None) };
+        let found = self.client.entry(entry.key, interrupt)?;
+        Ok(found.and_then(|found| found.portable.inputs.template()))
     }
 
     /// Downloads an entry that was offered, into a file of `directory`.

@@ -1,9 +1,11 @@
 //! How a registry is spoken with: certificates, passwords and tokens.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 
 use super::pushing::role;
 use crate::sandbox::Sandbox;
@@ -102,6 +104,43 @@ fn a_registry_with_a_certificate_is_spoken_with_by_tls_alone() {
     host.run(["push", "m.toml", &repository]).exits(0);
     let other = role().env("SSL_CERT_FILE", places.path().join("ca.pem").to_str().unwrap());
     other.run(["pull", "m.toml", "--from", &repository, "--allow-untrusted"]).exits(0);
+
+    // By a proxy, which sees no more than where to.
+    let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = proxy.local_addr().unwrap();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let by_proxy = Arc::clone(&seen);
+    std::thread::spawn(move || {
+        proxy.incoming().flatten().for_each(|client| connect(client, &by_proxy))
+    });
+    let other = role()
+        .env("SSL_CERT_FILE", places.path().join("ca.pem").to_str().unwrap())
+        .env("HTTPS_PROXY", format!("http://{address}"));
+    other.run(["pull", "m.toml", "--from", &repository, "--allow-untrusted"]).exits(0);
+    let seen = seen.lock().unwrap();
+    let expected = format!("CONNECT {} HTTP/1.1", registry.host());
+    assert!(!seen.is_empty() && seen.iter().all(|line| *line == expected), "{seen:?}");
+}
+
+/// Connects somebody to what is asked for, as a proxy does, and notes the request.
+fn connect(client: TcpStream, seen: &Mutex<Vec<String>>) {
+    let mut reader = BufReader::new(client.try_clone().unwrap());
+    let mut lines = Vec::new();
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).unwrap_or_default() == 0 || line == "\r\n" {
+            break;
+        }
+        lines.push(line.trim_end().to_owned());
+    }
+    let Some(first) = lines.first() else { return };
+    seen.lock().unwrap().push(first.clone());
+    let Ok(server) = TcpStream::connect(first.split(' ').nth(1).unwrap()) else { return };
+    let mut answer = client.try_clone().unwrap();
+    answer.write_all(b"HTTP/1.1 200 Connected\r\n\r\n").unwrap();
+    let (mut to, mut from) = (server.try_clone().unwrap(), server);
+    std::thread::spawn(move || std::io::copy(&mut reader, &mut to));
+    std::thread::spawn(move || std::io::copy(&mut from, &mut answer));
 }
 
 #[test]

@@ -26,8 +26,17 @@ impl Counter {
         Self::cutting(port, u64::MAX)
     }
 
+    /// Opens one on which the first requests are refused as by a registry that is out of order.
+    pub(super) fn failing(port: u16, times: usize) -> Self {
+        Self::open(port, u64::MAX, times)
+    }
+
     /// Opens one on which each connection ends after so many bytes were received.
     pub(super) fn cutting(port: u16, most: u64) -> Self {
+        Self::open(port, most, 0)
+    }
+
+    fn open(port: u16, most: u64, mut failures: usize) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let own = listener.local_addr().unwrap().port();
         let counts = Arc::new(Counts::default());
@@ -36,6 +45,11 @@ impl Counter {
             for client in listener.incoming().flatten() {
                 if seen.ended.load(Ordering::Relaxed) {
                     return;
+                }
+                if failures > 0 {
+                    // What asks whether it speaks TLS is no request.
+                    failures -= usize::from(fail(client, failures));
+                    continue;
                 }
                 let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else { continue };
                 let (from, to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
@@ -74,6 +88,18 @@ impl Drop for Counter {
         self.counts.ended.store(true, Ordering::Relaxed);
         let _ = TcpStream::connect(("127.0.0.1", self.port));
     }
+}
+
+/// Answers a request as a registry that is out of order; false, where it was none.
+fn fail(mut client: TcpStream, number: usize) -> bool {
+    let mut buffer = vec![0; 64 * 1024];
+    let read = client.read(&mut buffer).unwrap_or_default();
+    let status = if number % 2 == 0 { "503 Out of order" } else { "429 Too many" };
+    let answer = format!(
+        "HTTP/1.1 {status}\r\nRetry-After: 0\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    );
+    let _ = client.write_all(answer.as_bytes());
+    buffer[..read].starts_with(b"GET ") || buffer[..read].starts_with(b"HEAD ")
 }
 
 fn pass(mut from: TcpStream, mut to: TcpStream, most: u64, mut seen: impl FnMut(&[u8])) {

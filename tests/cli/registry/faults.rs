@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::counter::Counter;
-use super::pulling::stored;
+use super::pulling::{puller, pushed, stored};
 use crate::requirement::root;
 use crate::sandbox::Sandbox;
 
@@ -229,4 +229,20 @@ fn memory_does_not_grow_with_the_image() {
         let kilobytes: u64 = ran.exits(0).stdout().trim().parse().unwrap();
         assert!(kilobytes < 64 * 1024, "{words:?}: {kilobytes} kB");
     }
+}
+
+#[test]
+fn a_registry_out_of_order_is_asked_again_but_not_for_ever() {
+    let Some(pushed) = pushed() else { return };
+    let words = |counter: &Counter| {
+        ["pull", "m.toml", "--allow-untrusted", "--from"]
+            .map(str::to_owned)
+            .into_iter()
+            .chain([counter.repository("web")])
+    };
+    let host = puller(&pushed);
+    host.run(words(&Counter::failing(pushed.registry.port, 4))).exits(0);
+    let host = puller(&pushed);
+    let ran = host.run(words(&Counter::failing(pushed.registry.port, 1000)));
+    ran.exits(8).mentions("does not answer: status ");
 }

@@ -185,16 +185,34 @@ fn what_was_pulled_can_be_pushed_again() {
 }
 
 #[test]
-fn a_host_without_the_template_has_what_is_locked() {
+fn a_host_without_the_template_has_what_it_made_elsewhere() {
     let Some(pushed) = pushed() else { return };
     pushed.builder.run(["lock", "m.toml"]).exits(0);
     let lock = fs::read(pushed.builder.role().join("m.toml.lock")).unwrap();
-    let host = role().file("m.toml.lock", &lock);
-    fs::remove_file(host.path("templates/lxc-fake")).unwrap();
-    host.create(["--from", &pushed.repository]).exits(2).mentions("there is no `lxc-fake`");
-    host.create(["--from", &pushed.repository, "--locked", "--only-pull"]).exits(0);
-    assert_eq!(host.read("etc/app"), "app\n");
-    assert_eq!(stored(&host), stored(&pushed.builder));
+    let without = |host: Sandbox| {
+        fs::remove_file(host.path("templates/lxc-fake")).unwrap();
+        host.create([] as [&str; 0]).exits(2).mentions("there is no `lxc-fake`");
+        host
+    };
+    // The lock says what it was, or the role's image does.
+    let locked = without(role().file("m.toml.lock", &lock));
+    locked.create(["--from", &pushed.repository, "--locked", "--only-pull"]).exits(0);
+    let signed = without(puller(&pushed));
+    signed.create(["--from", &pushed.repository]).exits(0);
+    for host in [&locked, &signed] {
+        assert_eq!(host.read("etc/app"), "app\n");
+        assert_eq!(stored(host), stored(&pushed.builder));
+    }
+    // What nobody vouches for is no better for that, and what is not there cannot be built.
+    let stranger = without(role());
+    stranger.create(["--from", &pushed.repository]).exits(10);
+    let elsewhere = pushed.registry.repository("none");
+    without(puller(&pushed))
+        .create(["--from", &elsewhere])
+        .exits(2)
+        .mentions("there is no `lxc-fake`");
+    let words = ["--from", &pushed.repository, "--", "--release", "other"];
+    without(puller(&pushed)).create(words).exits(8).mentions("the registry does not have it");
 }
 
 #[test]
