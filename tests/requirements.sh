@@ -22,6 +22,7 @@ skopeo skopeo
 docker-registry docker-registry
 ssh-keygen openssh-client
 umoci umoci
+runc runc
 jq jq
 strace strace
 cc gcc
@@ -44,7 +45,8 @@ hyperfine hyperfine
 debootstrap debootstrap
 mkfs.ext4 e2fsprogs
 mkfs.xfs xfsprogs
-buildah buildah"
+buildah buildah
+pigz pigz"
 
 case ${1:-} in
     demo) wanted=$demo ;;

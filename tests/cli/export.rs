@@ -337,6 +337,30 @@ fn several_tags_of_a_layout_are_written_at_once() {
 }
 
 #[test]
+fn runc_runs_an_image() {
+    if !root() {
+        return;
+    }
+    let sandbox = Sandbox::new().manifest(
+        "manifest = 1\n[[layer]]\nname = \"os\"\ntemplate = \"builtin:busybox\"\n[[layer]]\n\
+         name = \"app\"\nconfig = { \"lxc.environment\" = [\"STAGE=test\"] }\n\
+         post = { in = \"rootfs\", run = \"echo built >/etc/built\" }\n",
+    );
+    sandbox.run(["build", "m.toml", "-o", "oci:../image:web"]).exits(0);
+    let at = sandbox.path("");
+    judge(&["umoci", "unpack", "--image", "image:web", "bundle"], &at);
+    let path = at.join("bundle/config.json");
+    let mut config: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    assert_eq!(config["process"]["args"], serde_json::json!(["/sbin/init"]));
+    config["process"]["terminal"] = false.into();
+    config["process"]["args"] = serde_json::json!(["/bin/sh", "-c", "cat /etc/built; echo $STAGE"]);
+    fs::write(&path, config.to_string()).unwrap();
+    let name = format!("lt-{}", std::process::id());
+    let said = judge(&["runc", "--root", "state", "run", "--bundle", "bundle", &name], &at);
+    assert_eq!(said, "built\ntest\n");
+}
+
+#[test]
 fn a_full_disk_is_the_reason_that_is_told() {
     if !root() {
         return;

@@ -26,6 +26,7 @@ mod apt;
 mod boundary;
 mod classic;
 mod config_values;
+mod containers;
 mod create;
 mod debian;
 mod debian_store;

@@ -43,7 +43,7 @@ fn flip(path: &Path, at: usize) {
 #[track_caller]
 fn findings(lab: &Lab, id: &str) -> Vec<String> {
     let outcome = store(lab, &["verify", id]).outcome().code(1);
-    let short = &id[..12];
+    let short = &id[..8];
     let lines = outcome.stdout.lines().map(|line| {
         line.strip_prefix(short).unwrap_or_else(|| panic!("{outcome}")).trim().to_owned()
     });
@@ -158,7 +158,7 @@ fn a_damaged_entry_is_made_anew() {
         flip(&shelf::meta(lab).join("entries").join(&damaged), 200);
         let name = lab.name("second");
         let outcome = make(lab, &name, &manifest, &["--storage=overlay"]);
-        assert!(outcome.stderr.contains(&damaged[..12]), "{outcome}");
+        assert!(outcome.stderr.contains(&damaged[..8]), "{outcome}");
         assert_whole(lab, &name);
         let newest = stored(lab).pop().expect("something is stored").id;
         assert_ne!(newest, damaged);

@@ -107,7 +107,7 @@ impl<'lab> Shelf<'lab> {
         let verify = tend(&["verify"]);
         let is_named = |outcome: &Outcome| {
             let text = format!("{}{}", outcome.stdout, outcome.stderr);
-            text.contains(&id[..12])
+            text.contains(&id[..8])
         };
         let truth = match damage {
             Damage::OfNone => verify.status.code() == Some(0),

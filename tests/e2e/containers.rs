@@ -1,0 +1,75 @@
+//! `status` and `diff` of containers that `lxc-create` made, before and after they have run.
+
+use crate::caller::Caller;
+use crate::lab::Lab;
+
+const ROLE: &str = r#"manifest = 1
+description = "a host"
+[[layer]]
+name = "os"
+template = "builtin:busybox"
+[[layer]]
+name = "app"
+config = { "lxc.environment" = ["STAGE=test"] }
+post = { in = "rootfs", run = "echo made >/etc/app; chown 7:8 /etc/app" }
+[[layer.file]]
+path = "/etc/name"
+content = "{{ lxc.name }}"
+render = true
+[[layer]]
+name = "own"
+store = false
+[[layer.file]]
+path = "/etc/own"
+content = "own"
+"#;
+
+/// Makes a container, runs it, and changes something in it.
+fn drifts(caller: Caller, storage: &str) {
+    let Some(lab) = Lab::open(caller, &[]) else { return };
+    let manifest = lab.write("work/role.toml", ROLE);
+    let name = lab.name("drift");
+    lab.create(&name, &manifest).arg(format!("--storage={storage}")).outcome().success();
+    let tool = |words: &[&str]| {
+        let call = lab.call([lab.program()]).args(words).arg("-P").arg(lab.lxcpath());
+        call.outcome()
+    };
+    let about = format!("{caller:?}, {storage}");
+    let made = tool(&["diff", &name, "--all"]).success();
+    assert_eq!(made.stdout, "", "{about}: nothing has changed yet");
+    let listed = tool(&["status", &name]).success().stdout;
+    assert!(listed.contains("  no  ") && listed.contains("  current\n"), "{about}: {listed}");
+    if lab.start(&name) {
+        let listed = tool(&["status", &name]).success().stdout;
+        assert!(listed.contains("  yes  "), "{about}: {listed}");
+        lab.inside(
+            &name,
+            &["/bin/sh", "-c", "echo more >>/etc/app; rm /etc/name; echo n >/etc/new"],
+        );
+        lab.stop(&name);
+        let found = tool(&["diff", &name, "--patch"]).code(1).stdout;
+        for line in ["M  /etc/app: bytes\n", "\n made\n+more\n", "D  /etc/name\n", "A  /etc/new\n"]
+        {
+            assert!(found.contains(line), "{about}: {line} is not in\n{found}");
+        }
+        let files = found
+            .lines()
+            .filter(|line| ["A  ", "M  ", "D  "].contains(&line.get(..3).unwrap_or_default()));
+        assert_eq!(files.count(), 3, "{about}: {found}");
+    }
+    lab.destroy(&name);
+}
+
+#[test]
+fn a_copy_drifts() {
+    for caller in [Caller::Root, Caller::User, Caller::Mapped] {
+        drifts(caller, "copy");
+    }
+}
+
+#[test]
+fn an_overlay_drifts() {
+    for caller in [Caller::Root, Caller::User, Caller::Mapped] {
+        drifts(caller, "overlay");
+    }
+}
