@@ -227,7 +227,7 @@ impl<'a> Run<'a> {
                 return Err(Box::new(failure(why.to_owned()).hint(hint)));
             }
             if wanted.pulling == Pulling::Only {
-                let hint = if wanted.mode == crate::plan::StorageMode::Fill {
+                let hint = if wanted.fills() {
                     "`layered-template build` builds it"
                 } else {
                     "without `--only-pull` it is built"
