@@ -227,7 +227,11 @@ impl<'a> Run<'a> {
                 return Err(Box::new(failure(why.to_owned()).hint(hint)));
             }
             if wanted.pulling == Pulling::Only {
-                let hint = "without `--only-pull` it is built";
+                let hint = if wanted.fills() {
+                    "`layered-template build` builds it"
+                } else {
+                    "without `--only-pull` it is built"
+                };
                 return Err(Box::new(failure(why.to_owned()).hint(hint)));
             }
             return Err(Box::new(if wanted.fills() {

@@ -13,6 +13,7 @@ pub(super) enum Method {
 }
 
 /// A request.
+#[cfg_attr(not(feature = "registry"), expect(dead_code, reason = "nothing is sent"))]
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Request<'a> {
     pub method: Method,
@@ -53,6 +54,7 @@ impl Response {
 }
 
 /// Why no answer came.
+#[cfg_attr(not(feature = "registry"), expect(dead_code, reason = "nothing is sent"))]
 #[derive(Debug)]
 pub(super) enum SendError {
     /// The other side does not speak TLS.

@@ -111,7 +111,7 @@ fn a_registry_with_a_certificate_is_spoken_with_by_tls_alone() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let by_proxy = Arc::clone(&seen);
     std::thread::spawn(move || {
-        proxy.incoming().flatten().for_each(|client| connect(client, &by_proxy))
+        proxy.incoming().flatten().for_each(|client| connect(client, &by_proxy));
     });
     let other = role()
         .env("SSL_CERT_FILE", places.path().join("ca.pem").to_str().unwrap())

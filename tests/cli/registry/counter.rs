@@ -94,7 +94,7 @@ impl Drop for Counter {
 fn fail(mut client: TcpStream, number: usize) -> bool {
     let mut buffer = vec![0; 64 * 1024];
     let read = client.read(&mut buffer).unwrap_or_default();
-    let status = if number % 2 == 0 { "503 Out of order" } else { "429 Too many" };
+    let status = if number.is_multiple_of(2) { "503 Out of order" } else { "429 Too many" };
     let answer = format!(
         "HTTP/1.1 {status}\r\nRetry-After: 0\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
     );
