@@ -264,6 +264,7 @@ impl Run<'_> {
     fn record(&mut self) -> Result<(), Failure> {
         let outcome = Outcome {
             created: clock::now(),
+            ended: clock::given().is_none().then(clock::since_1970),
             took: clock::given().is_none().then(|| self.begun.elapsed()),
             upstream_record: self.upstream_record.take(),
             stored: self.of_store(),

@@ -23,7 +23,7 @@ mod target;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use image::{Image, Warnings};
+pub(crate) use image::{Image, Warnings, told};
 pub(crate) use oci_config::{ENTRY, LAYER, LayerBlob};
 pub(crate) use output::Output;
 #[cfg(any(test, feature = "fuzzing"))]

@@ -45,6 +45,9 @@ pub(crate) struct Lock {
     /// The reusable layers that it uses, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub used: BTreeMap<String, Digest>,
+    /// The values of variables that are no secrets, by their names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub variables: BTreeMap<String, Digest>,
     /// The template, by its name; for the built-in one, the host's busybox.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub template: BTreeMap<String, Digest>,
@@ -112,6 +115,7 @@ impl Lock {
             format: FORMAT,
             manifests: BTreeMap::new(),
             used: BTreeMap::new(),
+            variables: BTreeMap::new(),
             template: BTreeMap::new(),
             inputs: BTreeMap::new(),
             sources: BTreeMap::new(),

@@ -42,6 +42,11 @@ pub(crate) struct Record {
     /// New in format 3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub took_ms: Option<u64>,
+    /// When the record was written, in seconds since 1970 with nanoseconds behind a point: what of the container
+    /// is later than that was changed since. Nothing where `SOURCE_DATE_EPOCH` stands in for its time. New in
+    /// format 3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<String>,
     /// The manifest.
     pub manifest: Manifest,
     /// What the run was called with. New in format 3.
@@ -295,6 +300,8 @@ impl fmt::Display for FileKind {
 pub(crate) struct Outcome {
     /// When it ended.
     pub created: String,
+    /// The same since 1970, where nothing stands in for it.
+    pub ended: Option<Duration>,
     /// How long it took.
     pub took: Option<Duration>,
     /// The record that the upstream left.
@@ -311,6 +318,17 @@ impl Record {
     /// Returns how the container uses the layer store.
     pub(crate) fn storage(&self) -> StorageMode {
         self.stored.as_ref().map_or(StorageMode::None, |stored| stored.storage)
+    }
+
+    /// Returns when the run began and when it ended, as far as that is known, since 1970.
+    pub(crate) fn times(&self) -> (Option<Duration>, Option<Duration>) {
+        let ended = self.ended.as_deref().and_then(|text| {
+            let (seconds, nanoseconds) = text.split_once('.')?;
+            let nanoseconds = nanoseconds.parse().ok().filter(|parsed| *parsed < 1_000_000_000)?;
+            Some(Duration::new(seconds.parse().ok()?, nanoseconds))
+        });
+        let took = self.took_ms.map(Duration::from_millis);
+        (ended.zip(took).and_then(|(ended, took)| ended.checked_sub(took)), ended)
     }
 
     /// Reads one, of this format or an older one.
@@ -333,7 +351,8 @@ impl Record {
 
     /// Returns the record of a plan that was run to its end.
     pub(crate) fn of(plan: &Plan, outcome: Outcome) -> Self {
-        let Outcome { created, took, upstream_record, stored, config, mut supplies } = outcome;
+        let Outcome { created, ended, took, upstream_record, stored, config, mut supplies } =
+            outcome;
         let mut layers: Vec<_> = plan
             .layers()
             .map(|layer| self::layer(layer, supplies.layers.remove(layer.name.as_str())))
@@ -349,6 +368,7 @@ impl Record {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             created,
             took_ms: took.map(milliseconds),
+            ended: ended.map(|time| format!("{}.{:09}", time.as_secs(), time.subsec_nanos())),
             call: call_of(plan),
             variables: plan.variables.iter().map(variable).collect(),
             manifest: Manifest {

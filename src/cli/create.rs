@@ -13,7 +13,7 @@ use super::arguments::CreateArguments;
 use super::mapping::{IN_PIECES, Mapping};
 use super::output;
 use super::remote::RemoteChoice;
-use super::request::{LockUse, Request, check, target, wanted};
+use super::request::{LockUse, Request, check, check_lxcpath, target, wanted};
 use super::run::{Options, run};
 use super::start::InitialConfig;
 use crate::execute::status;
@@ -44,6 +44,7 @@ fn create(arguments: CreateArguments) -> Result<u8, String> {
     let caller = Caller::observe();
     let lxcpath = arguments.lxcpath.unwrap_or_else(|| lxcpath::default(&caller));
     let lxcpath = std::path::absolute(&lxcpath).map_err(|error| error.to_string())?;
+    check_lxcpath(&lxcpath)?;
     let start = InitialConfig::read(arguments.config.as_deref(), &caller)?;
     if start.mapping == Mapping::Pieces {
         return Err(IN_PIECES.to_owned());

@@ -5,11 +5,13 @@ use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::{Value, json};
-use similar::TextDiff;
+use similar::{ChangeTag, TextDiff};
 
 use super::arguments::{DiffArguments, ReportFormat};
+use super::build::interrupted;
 use super::containers::{self, Judge};
 use super::create::enter;
 use super::mapping::{IN_PIECES, Mapping};
@@ -63,10 +65,20 @@ fn diff(arguments: &DiffArguments) -> Result<u8, String> {
     }
     let place = Place::find(&container, record, &caller)?;
     enter(place.mapping)?;
-    let signals = Signals::keep().map_err(|error| format!("signals cannot be kept: {error}"))?;
+    let mut signals =
+        Signals::keep().map_err(|error| format!("signals cannot be kept: {error}"))?;
     let found = place.drift(Interrupt::of(signals.as_fd()));
-    let found = found.map_err(|error| format!("`{path}` cannot be compared: {error}"))?;
-    let is_left_out = |drift: &Drift| !arguments.all && is_volatile(&drift.path);
+    let found = match found {
+        Ok(found) => found,
+        Err(error) => {
+            let why = format!("`{path}` is not compared");
+            return match interrupted(&mut signals, &why) {
+                Some(status) => Ok(status),
+                None => Err(format!("`{path}` cannot be compared: {error}")),
+            };
+        }
+    };
+    let is_left_out = |drift: &Drift| !arguments.all && is_of_every_system(drift);
     let left_out = found.iter().filter(|drift| is_left_out(drift)).count();
     let found: Vec<Drift> = found.into_iter().filter(|drift| !is_left_out(drift)).collect();
     let lines = config_changes(record, &container.config());
@@ -117,6 +129,12 @@ fn diff(arguments: &DiffArguments) -> Result<u8, String> {
     })
 }
 
+/// Tells whether every running system changes something so: not what it is, nor who may do what by it.
+fn is_of_every_system(drift: &Drift) -> bool {
+    let sets_id = drift.now.as_ref().is_some_and(|now| now.mode & 0o6000 != 0);
+    is_volatile(&drift.path) && !sets_id && !drift.changed.contains(&"kind")
+}
+
 /// Tells what a new run would make otherwise, and returns the exit status.
 fn tell_of_role(changes: &[String], format: ReportFormat) -> u8 {
     let ends_with = if changes.is_empty() { 0 } else { DIFFERS };
@@ -136,7 +154,8 @@ struct Place {
     /// The tree that changes: of a container on an overlay, its upper directory.
     tree: PathBuf,
     upper: Option<Form>,
-    /// When the container was made.
+    /// When its making began, where that is known, and ended.
+    begun: Option<(i64, i64)>,
     since: (i64, i64),
     mapping: Mapping,
     /// What it was made of, where that is still stored.
@@ -157,8 +176,14 @@ impl Place {
         if start.mapping == Mapping::Pieces {
             return Err(IN_PIECES.to_owned());
         }
-        let made = fs::symlink_metadata(container.path.join(record::NAME));
-        let made = made.map_err(|error| format!("its record: {error}"))?;
+        let written = fs::symlink_metadata(container.path.join(record::NAME));
+        let written = written.map_err(|error| format!("its record: {error}"))?;
+        let (begun, ended) = record.times();
+        let stamp = |time: Duration| {
+            let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+            (seconds, i64::from(time.subsec_nanos()))
+        };
+        let since = ended.map_or((written.ctime(), written.ctime_nsec()), stamp);
         let is_overlay = record.storage() == StorageMode::Overlay;
         let is_mapped = start.mapping != Mapping::None || caller.is_mapped_root();
         let form = if is_mapped { Form::User } else { Form::Trusted };
@@ -183,16 +208,18 @@ impl Place {
         Ok(Self {
             tree,
             upper: is_overlay.then_some(form),
-            since: (made.ctime(), made.ctime_nsec()),
+            begun: begun.map(stamp),
+            since,
             mapping: start.mapping,
             base,
         })
     }
 
     fn drift(&self, interrupt: Interrupt<'_>) -> io::Result<Vec<Drift>> {
-        let tree = files::open_directory(&self.tree)?;
+        let tree = files::open_real_directory(&self.tree)?;
         let base = self.base.as_ref().map(|base| &base.listing);
-        let made = Made { base, upper: self.upper, since: self.since };
+        let Self { upper, begun, since, .. } = *self;
+        let made = Made { base, upper, begun, since };
         let mut found = drift(tree.as_fd(), made, interrupt)?;
         // Of a container that was put back from elsewhere, everything is later than its record.
         found.retain(|drift| !self.is_only_named(drift));
@@ -251,7 +278,7 @@ impl Place {
         if before.contains('\0') || now.contains('\0') {
             return Ok(());
         }
-        let path = String::from_utf8_lossy(&drift.path);
+        let path = shell::one_line(&String::from_utf8_lossy(&drift.path));
         let side = |letter: char, is_there: bool| match is_there {
             true => format!("{letter}/{path}"),
             false => "/dev/null".to_owned(),
@@ -272,7 +299,7 @@ fn read(
     if !matches!(listed.kind, ListedKind::File { size, .. } if size <= LONGEST) {
         return Ok(None);
     }
-    let tree = files::open_directory(tree)?;
+    let tree = files::open_real_directory(tree)?;
     let file = Reader::new(tree.as_fd(), marks).file(path)?;
     if !file.metadata()?.is_file() {
         return Ok(None);
@@ -297,9 +324,16 @@ fn rootfs_of(container: &Container) -> PathBuf {
 fn config_changes(record: &Record, now: &[u8]) -> Vec<(char, String)> {
     let Some(before) = &record.config else { return Vec::new() };
     let now = config::effective(&String::from_utf8_lossy(now));
-    let gone = before.iter().filter(|line| !now.contains(line)).map(|line| ('-', line.clone()));
-    let come = now.iter().filter(|line| !before.contains(line)).map(|line| ('+', line.clone()));
-    gone.chain(come).collect()
+    // The order counts: the last of several lines is the one that holds.
+    let before: Vec<&str> = before.iter().map(String::as_str).collect();
+    let now: Vec<&str> = now.iter().map(String::as_str).collect();
+    let lines = TextDiff::from_slices(&before, &now);
+    let changes = lines.iter_all_changes().filter_map(|change| match change.tag() {
+        ChangeTag::Equal => None,
+        ChangeTag::Delete => Some(('-', change.value().to_owned())),
+        ChangeTag::Insert => Some(('+', change.value().to_owned())),
+    });
+    changes.collect()
 }
 
 fn line(drift: &Drift, to: &mut dyn Write) -> io::Result<()> {

@@ -222,8 +222,11 @@ impl Role {
         let shown = path.display();
         let is_new = self.file.as_ref().is_none_or(|file| file.text != text);
         if is_new {
-            let ownership = match path.metadata() {
-                Ok(old) => Ownership { uid: old.uid(), gid: old.gid(), mode: old.mode() & 0o7777 },
+            let ownership = match path.symlink_metadata() {
+                Ok(old) if !old.is_file() => {
+                    return Err(io::Error::other("it is there, and no regular file"));
+                }
+                Ok(old) => Ownership { uid: old.uid(), gid: old.gid(), mode: old.mode() & 0o777 },
                 Err(_) => output_as.ownership(),
             };
             let directory = path.parent().filter(|above| !above.as_os_str().is_empty());

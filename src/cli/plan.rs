@@ -2,7 +2,7 @@
 
 use super::arguments::{PlanArguments, PlanFormat};
 use super::remote::RemoteChoice;
-use super::request::{LockUse, Request, check, target, wanted};
+use super::request::{LockUse, Request, check, check_lxcpath, target, wanted};
 use super::start::InitialConfig;
 use super::{load, output};
 use crate::cache::PlanDocument;
@@ -56,6 +56,7 @@ fn request(arguments: &PlanArguments) -> Result<Result<Request, u8>, String> {
         Some(path) => std::path::absolute(path).unwrap_or_else(|_| path.clone()),
         None => lxcpath::default(&caller),
     };
+    check_lxcpath(&lxcpath)?;
     let start = InitialConfig::read(arguments.config.as_deref(), &caller)?;
     let path = lxcpath.join(&name);
     let target = target(&name, &path, start.mapping.mapped(), arguments.args.clone());

@@ -110,6 +110,15 @@ pub(super) fn check(name: Option<&str>, arguments: &[OsString]) -> Result<(), St
     }
 }
 
+/// Says what is wrong with a directory of containers: LXC reads its path in every container's config, line by
+/// line.
+pub(super) fn check_lxcpath(lxcpath: &Path) -> Result<(), String> {
+    match shell::has_control(lxcpath) {
+        false => Ok(()),
+        true => Err(format!("the path {} contains a control character", shell::word(lxcpath))),
+    }
+}
+
 /// Returns the target that LXC would make of a container's directory.
 pub(super) fn target(
     name: &str,

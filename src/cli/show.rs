@@ -55,19 +55,27 @@ fn head(record: &Record, to: &mut dyn Write) -> io::Result<()> {
     let manifest = shell::one_line(&record.manifest.path);
     writeln!(to, "  manifest {manifest}  sha256:{}", record.manifest.digest.short())?;
     let took = record.took_ms.map(|took| format!(", in {}", seconds(took))).unwrap_or_default();
-    writeln!(to, "  made     {}{took}, by layered-template {}", record.created, record.version)?;
+    let (created, version) = (shell::one_line(&record.created), shell::one_line(&record.version));
+    writeln!(to, "  made     {created}{took}, by layered-template {version}")?;
     match (&record.stored, record.storage()) {
         (Some(stored), StorageMode::Overlay) => {
-            writeln!(to, "  storage  an overlay on {}", stored.entry)?;
+            writeln!(to, "  storage  an overlay on {}", shell::one_line(&stored.entry))?;
         }
-        (Some(stored), _) => writeln!(to, "  storage  a copy of {}", stored.entry)?,
+        (Some(stored), _) => {
+            writeln!(to, "  storage  a copy of {}", shell::one_line(&stored.entry))?
+        }
         (None, _) => writeln!(to, "  storage  none: all was made in the container")?,
     }
     for variable in &record.variables {
         let value = variable.value.as_ref().map(|value| format!(" = {}", shell::word(value)));
         let origin = variable.origin.as_ref().map(|origin| format!("  ({origin})"));
         let (value, origin) = (value.unwrap_or_default(), origin.unwrap_or_default());
-        writeln!(to, "  variable {}{value}{}", variable.name, shell::one_line(&origin))?;
+        writeln!(
+            to,
+            "  variable {}{value}{}",
+            shell::one_line(&variable.name),
+            shell::one_line(&origin)
+        )?;
     }
     Ok(())
 }
@@ -82,7 +90,7 @@ pub(super) fn nest(record: &Record, to: &mut dyn Write) -> io::Result<()> {
             to,
             "{}layer    {}{supply}  ({})",
             bars(depth),
-            layer.name,
+            shell::one_line(&layer.name),
             shell::one_line(&layer.at)
         )?;
     }
@@ -110,15 +118,15 @@ pub(super) fn nest(record: &Record, to: &mut dyn Write) -> io::Result<()> {
                 FileKind::Remove => "remove",
             };
             let path = shell::word(&file.path);
-            let mode = file.mode.iter().map(|mode| format!(" {mode}"));
-            let owner = file.owner.iter().map(|owner| format!(" {owner}"));
+            let mode = file.mode.iter().map(|mode| format!(" {}", shell::one_line(mode)));
+            let owner = file.owner.iter().map(|owner| format!(" {}", shell::one_line(owner)));
             let digest = file.digest.iter().map(|digest| format!(" sha256:{}", digest.short()));
             let target = file.target.iter().map(|target| format!(" -> {}", shell::word(target)));
             let more: String = mode.chain(owner).chain(digest).chain(target).collect();
             writeln!(to, "{bar}{kind:8} {path}{more}")?;
         }
         for step in &layer.steps {
-            let (phase, at) = (&step.phase, shell::one_line(&step.at));
+            let (phase, at) = (shell::one_line(&step.phase), shell::one_line(&step.at));
             writeln!(to, "{bar}{phase:8} sha256:{}  ({at})", step.digest.short())?;
         }
     }

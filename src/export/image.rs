@@ -55,19 +55,8 @@ impl Image {
         entries: &[EntryId],
         container: &plan::Target,
     ) -> io::Result<Self> {
-        let target = |name: &str| {
-            let path = Path::new(LXCPATH).join(name);
-            plan::Target {
-                name: name.to_owned(),
-                arch: container.arch.clone(),
-                rootfs: path.join("rootfs"),
-                path,
-                mapped: None,
-                args: Vec::new(),
-            }
-        };
-        let stored = target(PLACEHOLDER);
-        let target = target(NEUTRAL);
+        let stored = neutral(PLACEHOLDER, &container.arch);
+        let target = neutral(NEUTRAL, &container.arch);
         let (mut layers, mut pins) = (Vec::new(), Vec::new());
         for id in entries {
             match store.pin(*id)? {
@@ -289,6 +278,27 @@ impl Image {
 
     pub(super) fn arch(&self) -> &str {
         &self.target.arch
+    }
+}
+
+/// Returns the digest of what is told of an entry to other hosts, where its archive has the digest `content`.
+pub(crate) fn told(entry: &Entry, content: Digest, arch: &str) -> io::Result<Digest> {
+    let names = Names::of(&entry.lxcpaths, &neutral(PLACEHOLDER, arch));
+    let lxcpaths = [PathBuf::from(LXCPATH)];
+    let portable = entry.portable(content, &lxcpaths, |text| names.put_into(text));
+    Ok(Digest::of(&portable.text()?))
+}
+
+/// Returns a container of this name where LXC has them.
+fn neutral(name: &str, arch: &str) -> plan::Target {
+    let path = Path::new(LXCPATH).join(name);
+    plan::Target {
+        name: name.to_owned(),
+        arch: arch.to_owned(),
+        rootfs: path.join("rootfs"),
+        path,
+        mapped: None,
+        args: Vec::new(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The time of day.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Returns the present time in UTC as RFC 3339 has it, to the second; `SOURCE_DATE_EPOCH` stands in
 /// for it where it is set, so that a run can be repeated byte for byte.
@@ -10,6 +10,11 @@ pub(crate) fn now() -> String {
         SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
     });
     format(seconds)
+}
+
+/// Returns the present time, since 1970; of a clock that is before that, nothing.
+pub(crate) fn since_1970() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// Returns the time that `SOURCE_DATE_EPOCH` gives, in seconds since 1970.

@@ -39,6 +39,7 @@ impl Lock {
             compare("template", &self.template, &now.template, &mut differences);
         }
         compare("template's", &self.inputs, &now.inputs, &mut differences);
+        compare("variable", &self.variables, &now.variables, &mut differences);
         held.differences = differences;
         let mut parent = None;
         // Where a run decides what a layer is made of, its key is known only then.
@@ -57,6 +58,12 @@ impl Lock {
                 if held.differences.is_empty() {
                     held.differences.push(changed(&slot.label(), "key", key, now));
                 }
+                break;
+            }
+            // Somebody has put two locks together, and not whole.
+            if let Some(entry) = entry.filter(|entry| entry.key != key) {
+                let (label, name) = (slot.label(), entry.name());
+                held.differences.push(format!("{label}: the lock names {name}, of another key"));
                 break;
             }
             held.pins.push(entry.map(|entry| PinnedEntry { entry, document }));

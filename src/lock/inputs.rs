@@ -35,6 +35,14 @@ impl Lock {
         lock.add_manifests(role.levels, &directory);
         lock.add_files(role, &directory);
         lock.add_template(role);
+        for variable in &role.chain.variables {
+            let Some(value) = &variable.value else { continue };
+            let text = match variable.is_path {
+                true => name_of(Path::new(&value.to_string()), &directory),
+                false => value.to_string(),
+            };
+            lock.variables.insert(variable.name.clone(), Digest::of(text.as_bytes()));
+        }
         lock
     }
 

@@ -18,9 +18,10 @@ impl Record {
         } else if let (Some(before), Some(now)) = (self.upstream.digest, now.upstream.digest) {
             changed(&template, "digest", before, now, &mut lines);
         }
-        if self.upstream.args != now.upstream.args {
-            let words = |args: &[String]| crate::shell::command(args);
-            let (before, now) = (words(&self.upstream.args), words(&now.upstream.args));
+        let (before, after) = (own(&self.upstream.args), own(&now.upstream.args));
+        if before != after {
+            let words = |args: &[&String]| crate::shell::command(args);
+            let (before, now) = (words(&before), words(&after));
             lines.push(format!("{template}: arguments {before} → {now}"));
         }
         for layer in &now.layers {
@@ -41,6 +42,13 @@ impl Record {
         }
         lines
     }
+}
+
+/// Returns the arguments of a template besides those that LXC gives: a container may be moved or copied.
+fn own(args: &[String]) -> Vec<&String> {
+    let given = ["--path=", "--name=", "--rootfs="];
+    let is_given = |word: &String| given.iter().any(|given| word.starts_with(given));
+    args.iter().filter(|word| !is_given(word)).collect()
 }
 
 fn changes_of(before: &Layer, now: &Layer, lines: &mut Vec<String>) {

@@ -3,7 +3,7 @@
 /// Directories whose contents come and go, and files, each without a slash in front.
 ///
 /// Source: file-hierarchy(7), hier(7), and what Debian, Alpine and Fedora write at a boot.
-const PATHS: [&str; 33] = [
+const PATHS: [&str; 43] = [
     "dev",
     "etc/.pwd.lock",
     "etc/.updated",
@@ -32,10 +32,20 @@ const PATHS: [&str; 33] = [
     "var/lib/dhcp",
     "var/lib/dhcpcd",
     "var/lib/logrotate",
-    "var/lib/systemd",
+    "var/lib/systemd/backlight",
+    "var/lib/systemd/catalog",
+    "var/lib/systemd/coredump",
+    "var/lib/systemd/ephemeral-trees",
+    "var/lib/systemd/random-seed",
+    "var/lib/systemd/rfkill",
+    "var/lib/systemd/timers",
+    "var/lib/systemd/timesync",
     "var/log",
     "var/run",
-    "var/spool",
+    "var/spool/anacron",
+    "var/spool/exim4",
+    "var/spool/postfix",
+    "var/spool/rsyslog",
     "var/tmp",
 ];
 

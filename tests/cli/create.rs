@@ -235,3 +235,15 @@ fn what_has_come_to_the_place_of_a_failed_container_stays() {
     assert!(!run.wait().unwrap().success());
     assert!(sandbox.path("precious/config").exists() && sandbox.path("precious/rootfs").is_dir());
 }
+
+#[test]
+fn a_directory_of_containers_cannot_write_lines_of_config() {
+    let sandbox = Sandbox::new().layers("");
+    let lxcpath = sandbox.path("lxc\nlxc.hook.start-host = evil");
+    for verb in ["create", "plan"] {
+        let mut command = sandbox.command(sandbox.program_path());
+        command.args([verb, "m.toml", "--name", "web1", "--lxcpath"]).arg(&lxcpath);
+        sandbox.ran(command).exits(2).mentions("contains a control character");
+    }
+    assert!(!lxcpath.exists());
+}

@@ -110,7 +110,7 @@ fn every_kind_of_change_is_found() {
         let mut expected = vec![
             "A  /etc/l",
             "D  /etc/gone",
-            "M  /etc/own",
+            "A  /etc/own",
             "M  /etc/same: owner 0:0 → 5:6",
             "M  /etc/text: bytes",
             "A  /srv/new/",
@@ -198,5 +198,87 @@ fn a_manifest_is_compared_with_what_was_made() {
         );
         diff(sandbox, &["nowhere.toml"]).exits(2).mentions("there is no such file `nowhere.toml`");
         diff(sandbox, &[]).exits(0).prints(note_of(storage));
+    });
+}
+
+#[test]
+fn what_was_moved_in_is_seen_though_it_is_old() {
+    if !root() {
+        return;
+    }
+    let elsewhere = role();
+    let old = elsewhere.path("old");
+    fs::create_dir_all(old.join("deep")).unwrap();
+    for (name, text) in [("text", "one\nTWO\nthree\n"), ("new", "n\n"), ("deep/new", "n\n")] {
+        fs::write(old.join(name), text).unwrap();
+    }
+    sleep(Duration::from_millis(30));
+    let sandbox = role();
+    sandbox.create(["--storage=copy"]).exits(0);
+    fs::remove_dir_all(sandbox.rootfs().join("etc")).unwrap();
+    fs::rename(&old, sandbox.rootfs().join("etc")).unwrap();
+    let found = diff(&sandbox, &[]).exits(1).stdout();
+    for line in ["M  /etc/text: bytes\n", "A  /etc/new\n", "A  /etc/deep/new\n", "D  /etc/gone\n"] {
+        assert!(found.contains(line), "{line} is not in\n{found}");
+    }
+    fs::rename(sandbox.rootfs(), sandbox.container().join("away")).unwrap();
+    std::os::unix::fs::symlink("/etc", sandbox.rootfs()).unwrap();
+    diff(&sandbox, &[]).exits(2).mentions("cannot be compared");
+}
+
+#[test]
+fn nobody_hides_a_change_by_touching_the_record() {
+    each_storage(|sandbox, storage| {
+        within(sandbox, storage, "echo evil >etc/text");
+        let record = sandbox.container().join("layered-template.json");
+        let bytes = fs::read(&record).unwrap();
+        fs::write(&record, bytes).unwrap();
+        diff(sandbox, &[]).exits(1).shows("M  /etc/text");
+    });
+}
+
+#[test]
+fn a_tree_of_any_depth_is_compared() {
+    each_storage(|sandbox, storage| {
+        let deep = "python3 -c 'import os\nfor _ in range(3000): os.mkdir(\"d\"); os.chdir(\"d\")'";
+        within(sandbox, storage, &format!("cd srv; {deep}"));
+        let found = diff(sandbox, &[]).exits(1).stdout();
+        assert!(
+            found.lines().filter(|line| line.starts_with("A  /srv/d")).count() >= 3000,
+            "{storage}"
+        );
+    });
+}
+
+#[test]
+fn what_is_like_a_log_and_is_none_is_not_left_out() {
+    each_storage(|sandbox, storage| {
+        if storage == "none" {
+            return;
+        }
+        within(
+            sandbox,
+            storage,
+            "mkdir -p var/spool/cron tmp; echo j >var/spool/cron/root; cp usr/bin/tool tmp/tool; \
+             chmod 4755 tmp/tool; rm -r var/log; ln -s /etc var/log",
+        );
+        let found = diff(sandbox, &[]).exits(1).stdout();
+        for line in
+            ["A  /var/spool/cron/root\n", "A  /tmp/tool\n", "M  /var/log: directory → symlink"]
+        {
+            assert!(found.contains(line), "{storage}: {line} is not in\n{found}");
+        }
+    });
+}
+
+#[test]
+fn the_order_of_config_counts() {
+    each_storage(|sandbox, _| {
+        let config = sandbox.container().join("config");
+        let text = fs::read_to_string(&config).unwrap();
+        fs::write(&config, format!("lxc.tty.max = 9\n{text}")).unwrap();
+        diff(sandbox, &[]).exits(1).shows("A  config: lxc.tty.max = 9\n");
+        fs::write(&config, format!("{text}\nlxc.tty.max = 2\n")).unwrap();
+        diff(sandbox, &[]).exits(1).shows("A  config: lxc.tty.max = 2\n");
     });
 }

@@ -316,3 +316,75 @@ fn two_hosts_and_two_maps_lock_the_same_content() {
     let map = "lxc.idmap = u 0 100000 65536\nlxc.idmap = g 0 100000 65536\n";
     assert_eq!(content(Some(map), "/b"), host);
 }
+
+#[test]
+fn an_entry_that_only_has_the_name_of_the_locked_one_is_refused() {
+    let sandbox = built();
+    let documents = sandbox.path("store").join("host.meta/entries");
+    let documents = if documents.exists() {
+        documents
+    } else {
+        let maps = fs::read_dir(sandbox.path("store")).unwrap().map(|map| map.unwrap().path());
+        maps.map(|map| map.join("entries")).find(|path| path.exists()).unwrap()
+    };
+    let last = fs::read_dir(&documents).unwrap().map(|entry| entry.unwrap().path());
+    let path = last
+        .filter(|path| fs::read_to_string(path).unwrap().contains("\"layer `app`\""))
+        .next()
+        .unwrap();
+    let text = fs::read_to_string(&path).unwrap();
+    let (_, document) = text.split_once('\n').unwrap();
+    let mut document: serde_json::Value = serde_json::from_str(document).unwrap();
+    document["made_at"] = 7.into();
+    let document = serde_json::to_vec(&document).unwrap();
+    let sealed = format!("{}\n", layered_template::digest::Digest::of(&document));
+    fs::write(&path, [sealed.as_bytes(), &document].concat()).unwrap();
+    sandbox.create(["--storage=none"]).exits(0);
+    fs::remove_dir_all(sandbox.container()).unwrap();
+    let said = "layer `app`: what is stored here as ";
+    sandbox.create(["--locked"]).exits(REFUSED).mentions(said);
+    sandbox.run(["lock", "--check", "m.toml"]).exits(1).mentions(said);
+    sandbox.create([] as [&str; 0]).exits(0);
+}
+
+#[test]
+fn a_lock_whose_parts_do_not_belong_together_is_refused() {
+    let sandbox = built();
+    let text = locked(&sandbox);
+    let entry_of = |layer: &str| {
+        let own = text.split(&format!("[layers.{layer}]")).nth(1).unwrap();
+        own.split("entry = \"").nth(1).unwrap().split('"').next().unwrap().to_owned()
+    };
+    let (app, extra) = (entry_of("app"), entry_of("extra"));
+    fs::write(sandbox.role().join("m.toml.lock"), text.replace(&app, &extra)).unwrap();
+    let said = "layer `app`: the lock names ";
+    sandbox.create(["--locked"]).exits(REFUSED).mentions(said);
+    sandbox.run(["lock", "--check", "m.toml"]).exits(1).mentions(said);
+    sandbox.run(["lock", "m.toml"]).exits(0);
+    assert_eq!(locked(&sandbox), text);
+}
+
+#[test]
+fn a_variable_of_what_is_not_stored_is_locked_too() {
+    let sandbox = Sandbox::new().manifest(
+        "manifest = 1\n[vars]\nnet = \"a\"\n[[layer]]\nname = \"os\"\ntemplate = \"fake\"\n[[layer]]\n\
+         name = \"own\"\nstore = false\n[layer.config]\nlxc.environment = \"NET={{ net }}\"\n",
+    );
+    sandbox.run(["build", "m.toml"]).exits(0);
+    sandbox.run(["lock", "m.toml"]).exits(0);
+    let said = "variable net: digest ";
+    sandbox.create(["--locked", "--set", "net=b"]).exits(REFUSED).mentions(said);
+    sandbox.run(["lock", "--check", "m.toml", "--set=net=b"]).exits(1).mentions(said);
+    sandbox.create(["--locked"]).exits(0);
+}
+
+#[test]
+fn a_lock_is_written_through_no_link() {
+    let sandbox = built();
+    let path = sandbox.role().join("m.toml.lock");
+    fs::rename(&path, sandbox.role().join("other")).unwrap();
+    std::os::unix::fs::symlink("other", &path).unwrap();
+    fs::write(sandbox.role().join("files/app.conf"), "new\n").unwrap();
+    sandbox.run(["lock", "m.toml"]).exits(2).mentions("it is there, and no regular file");
+    assert!(path.symlink_metadata().unwrap().is_symlink());
+}

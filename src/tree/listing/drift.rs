@@ -1,16 +1,21 @@
 //! What has changed in a tree since it was made of a listed one.
 //!
-//! Nobody can set the time at which a file's inode changed: what is older than the making of the tree is as the
-//! making left it, and is not read.
+//! Nobody can set the time at which a file's inode changed: what is older than the end of the making is as the
+//! making left it, and is not read. That does not hold below a directory that came from elsewhere: whoever
+//! moves one leaves what is in it as old as it is. There all is compared, as far as stamps tell.
 
+use std::cmp::Ordering;
 use std::ffi::CStr;
 use std::io;
+use std::iter::Peekable;
 use std::ops::Range;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::vec::IntoIter;
 
 use rustix::fs::{AtFlags, FileType, Stat, StatxFlags, fstat, major, minor, statat, statx};
 
 use super::{ListedFile, ListedKind, Listing, difference, walk};
+use crate::tree::descriptors::Raised;
 use crate::tree::directory::{self, Name};
 use crate::tree::interrupt::Interrupt;
 use crate::tree::marks::{Form, Marks};
@@ -40,7 +45,9 @@ pub(crate) struct Made<'a> {
     pub base: Option<&'a Listing>,
     /// The overlay's own marks, where the tree is the upper directory of one.
     pub upper: Option<Form>,
-    /// When the making ended: seconds since 1970, and nanoseconds.
+    /// When the making began, where that is known: seconds since 1970, and nanoseconds.
+    pub begun: Option<(i64, i64)>,
+    /// When the making ended.
     pub since: (i64, i64),
 }
 
@@ -50,92 +57,152 @@ pub(crate) fn drift(
     made: Made<'_>,
     interrupt: Interrupt<'_>,
 ) -> io::Result<Vec<Drift>> {
+    let _raised = Raised::new();
     let top = directory::reopen(tree)?;
+    let stat = fstat(&top)?;
+    let mut walk = Walk { made, interrupt, device: stat.st_dev, found: Vec::new() };
     let base = made.base.map(|base| 0..base.entries.len());
-    let mut walk = Walk { made, interrupt, found: Vec::new() };
-    if let Some(before) = made.base.and_then(|base| base.entries.first()) {
-        walk.compare(&[], Some(before), top.as_fd(), c"", &fstat(&top)?)?;
+    let before = made.base.and_then(|base| base.entries.first());
+    if before.is_some() {
+        walk.compare(&[], before, top.as_fd(), c"", &stat, false)?;
     }
-    walk.directory(&[], top.as_fd(), base)?;
+    let mut open = vec![walk.open(top, Vec::new(), base, false)?];
+    while let Some(level) = open.last_mut() {
+        interrupt.check()?;
+        match level.next(made.base) {
+            None => {
+                open.pop();
+            }
+            Some((before, now)) => {
+                if let Some(below) = walk.name(level, before, now)? {
+                    open.push(below);
+                }
+            }
+        }
+    }
     Ok(walk.found)
+}
+
+/// A directory that is being compared.
+struct Level {
+    descriptor: OwnedFd,
+    path: Vec<u8>,
+    /// What the base has in it, each with all that is below.
+    before: Peekable<IntoIter<Range<usize>>>,
+    /// What is in it.
+    now: Peekable<IntoIter<Name>>,
+    /// Whether what is not there is as in the base.
+    shows_base: bool,
+    /// Whether it was changed since the making.
+    is_later: bool,
+    /// Whether it came from elsewhere, so that the times of what is in it tell nothing.
+    is_foreign: bool,
+}
+
+impl Level {
+    /// Returns the next name, as the base and as the tree has it.
+    fn next(&mut self, base: Option<&Listing>) -> Option<(Option<Range<usize>>, Option<Name>)> {
+        let order = match (self.before.peek(), self.now.peek()) {
+            (None, None) => return None,
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(range), Some(now)) => {
+                let before = base.map(|base| base.entries[range.start].name.as_slice());
+                before.unwrap_or_default().cmp(now.name.to_bytes())
+            }
+        };
+        let before = if order.is_le() { self.before.next() } else { None };
+        let now = if order.is_ge() { self.now.next() } else { None };
+        Some((before, now))
+    }
 }
 
 struct Walk<'a> {
     made: Made<'a>,
     interrupt: Interrupt<'a>,
+    /// The tree's filesystem.
+    device: u64,
     found: Vec<Drift>,
 }
 
 impl Walk<'_> {
-    /// Looks at what is in a directory. `base` is what the listing has of it: itself, and all below.
-    fn directory(
-        &mut self,
-        path: &[u8],
-        directory: BorrowedFd<'_>,
+    /// Begins with a directory. `base` is what the listing has of it: itself, and all below.
+    fn open(
+        &self,
+        descriptor: OwnedFd,
+        path: Vec<u8>,
         base: Option<Range<usize>>,
-    ) -> io::Result<()> {
-        self.interrupt.check()?;
-        let stat = fstat(directory)?;
-        let mut names = directory::names(directory)?;
+        is_foreign: bool,
+    ) -> io::Result<Level> {
+        let stat = fstat(&descriptor)?;
+        let mut names = directory::names(descriptor.as_fd())?;
         names.sort_by(|a, b| a.name.cmp(&b.name));
-        let children = base.map(|base| self.children(base)).unwrap_or_default();
-        // In an upper directory, what is not there is as in the base.
         let shows_base = match self.made.upper {
-            Some(form) => !opaque(Holder::Open(directory), form)?,
+            Some(form) => !opaque(Holder::Open(descriptor.as_fd()), form)?,
             None => false,
         };
-        let (mut left, mut right) = (children.into_iter().peekable(), names.into_iter().peekable());
-        loop {
-            let name_of = |range: &Range<usize>| {
-                self.made.base.map(|base| base.entries[range.start].name.as_slice())
-            };
-            let order = match (left.peek(), right.peek()) {
-                (None, None) => return Ok(()),
-                (Some(_), None) => std::cmp::Ordering::Less,
-                (None, Some(_)) => std::cmp::Ordering::Greater,
-                (Some(range), Some(name)) => {
-                    name_of(range).unwrap_or_default().cmp(name.name.to_bytes())
-                }
-            };
-            let before = if order.is_le() { left.next() } else { None };
-            let now = if order.is_ge() { right.next() } else { None };
-            match (before, now) {
-                (before, Some(name)) => self.name(path, directory, &name, before)?,
-                (Some(range), None) if !shows_base && self.is_later(&stat) => {
-                    self.removed(path, range);
-                }
-                _ => {}
+        let before = base.map(|base| self.children(base)).unwrap_or_default();
+        Ok(Level {
+            path,
+            before: before.into_iter().peekable(),
+            now: names.into_iter().peekable(),
+            shows_base,
+            is_later: is_foreign || self.is_later(&stat),
+            is_foreign,
+            descriptor,
+        })
+    }
+
+    /// Compares one name of a directory, and returns what is below it.
+    fn name(
+        &mut self,
+        level: &Level,
+        before: Option<Range<usize>>,
+        now: Option<Name>,
+    ) -> io::Result<Option<Level>> {
+        let Some(Name { name, kind }) = now else {
+            if let Some(range) = before.filter(|_| !level.shows_base && level.is_later) {
+                self.removed(&level.path, range);
             }
+            return Ok(None);
+        };
+        match self.there(level, before, &name, kind) {
+            // A running system removes files all the time.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            other => other,
         }
     }
 
-    fn name(
+    fn there(
         &mut self,
-        path: &[u8],
-        directory: BorrowedFd<'_>,
-        Name { name, kind }: &Name,
+        level: &Level,
         before: Option<Range<usize>>,
-    ) -> io::Result<()> {
-        let path = below(path, name.to_bytes());
+        name: &CStr,
+        kind: FileType,
+    ) -> io::Result<Option<Level>> {
+        let directory = level.descriptor.as_fd();
+        let path = below(&level.path, name.to_bytes());
         let stat = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
         if self.made.upper.is_some() && is_whiteout(&stat) {
-            if let Some(range) = before.filter(|_| self.is_later(&stat)) {
-                self.removed(&path[..path.len() - name.to_bytes().len()], range);
+            if let Some(range) = before.filter(|_| level.is_foreign || self.is_later(&stat)) {
+                self.removed(&level.path, range);
             }
-            return Ok(());
+            return Ok(None);
         }
         let entry = before.as_ref().and_then(|range| Some(&self.made.base?.entries[range.start]));
-        self.compare(&path, entry, directory, name, &stat)?;
-        if *kind != FileType::Directory {
-            return Ok(());
+        self.compare(&path, entry, directory, name, &stat, level.is_foreign)?;
+        // What is on another filesystem is none of the tree.
+        if kind != FileType::Directory || stat.st_dev != self.device {
+            return Ok(None);
         }
-        let is_directory = entry.is_some_and(|entry| entry.kind == ListedKind::Directory);
-        let opened = directory::open(directory, name)?;
-        // What is below another filesystem's top is none of the tree.
-        if fstat(&opened)?.st_dev != fstat(directory)?.st_dev {
-            return Ok(());
-        }
-        self.directory(&path, opened.as_fd(), before.filter(|_| is_directory))
+        let opened = match directory::open(directory, name) {
+            // Something else has come to its place.
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(None),
+            opened => opened?,
+        };
+        let is_foreign = level.is_foreign || self.is_foreign(opened.as_fd(), &stat);
+        let was_directory = entry.is_some_and(|entry| entry.kind == ListedKind::Directory);
+        self.open(opened, path, before.filter(|_| was_directory), is_foreign).map(Some)
     }
 
     /// Compares what is there with what was.
@@ -146,12 +213,14 @@ impl Walk<'_> {
         directory: BorrowedFd<'_>,
         name: &CStr,
         stat: &Stat,
+        is_foreign: bool,
     ) -> io::Result<()> {
-        if !self.is_later(stat) {
+        let is_as_before = before.is_some_and(|before| before.looks_like(stat));
+        if !self.is_later(stat) && (!is_foreign || is_as_before) {
             return Ok(());
         }
         let marks = self.made.upper.map_or(Marks::Plain, Marks::Escaped);
-        let now = walk::one_of(directory, name, stat, marks)?;
+        let now = walk::one_of(directory, name, stat, marks, self.interrupt)?;
         let changed: Vec<_> = match before {
             None => Vec::new(),
             Some(before) => {
@@ -160,7 +229,10 @@ impl Walk<'_> {
             }
         };
         if before.is_none() || !changed.is_empty() {
-            let is_new = before.is_none() && !self.is_older(directory, name);
+            // Where nothing tells what there was, the birth of a file says whether it was there.
+            let is_new = before.is_none()
+                && (self.made.base.is_some()
+                    || born(directory, name).is_none_or(|born| born > self.made.since));
             let (path, before) = (path.to_vec(), before.cloned());
             self.found.push(Drift { path, before, is_new, now: Some(now), changed });
         }
@@ -171,7 +243,6 @@ impl Walk<'_> {
     fn removed(&mut self, above: &[u8], range: Range<usize>) {
         let Some(base) = self.made.base else { return };
         let before = base.entries[range.start].clone();
-        let above = above.strip_suffix(b"/").unwrap_or(above);
         let path = below(above, &before.name);
         let (before, changed) = (Some(before), Vec::new());
         self.found.push(Drift { path, before, is_new: false, now: None, changed });
@@ -181,13 +252,12 @@ impl Walk<'_> {
         (stat.st_ctime, i64::try_from(stat.st_ctime_nsec).unwrap_or_default()) > self.made.since
     }
 
-    /// Tells whether something was there when the tree was made, as far as its filesystem knows.
-    fn is_older(&self, directory: BorrowedFd<'_>, name: &CStr) -> bool {
-        let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH;
-        let Ok(found) = statx(directory, name, flags, StatxFlags::BTIME) else { return false };
-        let born = (found.stx_btime.tv_sec, i64::from(found.stx_btime.tv_nsec));
-        StatxFlags::from_bits_retain(found.stx_mask).contains(StatxFlags::BTIME)
-            && born <= self.made.since
+    /// Tells whether a directory is not the one that was made there: it was born at another time.
+    fn is_foreign(&self, directory: BorrowedFd<'_>, stat: &Stat) -> bool {
+        self.is_later(stat)
+            && born(directory, c"").is_some_and(|born| {
+                born > self.made.since || self.made.begun.is_some_and(|begun| born < begun)
+            })
     }
 
     /// Returns what is in a directory of the base, each with all that is below it.
@@ -203,6 +273,14 @@ impl Walk<'_> {
         }
         children
     }
+}
+
+/// Returns when something was born, where its filesystem knows that.
+fn born(directory: BorrowedFd<'_>, name: &CStr) -> Option<(i64, i64)> {
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH;
+    let found = statx(directory, name, flags, StatxFlags::BTIME).ok()?;
+    let is_known = StatxFlags::from_bits_retain(found.stx_mask).contains(StatxFlags::BTIME);
+    is_known.then(|| (found.stx_btime.tv_sec, i64::from(found.stx_btime.tv_nsec)))
 }
 
 fn below(directory: &[u8], name: &[u8]) -> Vec<u8> {

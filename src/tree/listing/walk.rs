@@ -354,7 +354,7 @@ impl Walk<'_> {
 /// Reads one name of a directory, as [`ListedFile::read`] says.
 pub(super) fn one(directory: BorrowedFd<'_>, name: &CStr) -> io::Result<ListedFile> {
     let stat = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
-    one_of(directory, name, &stat, Marks::Plain)
+    one_of(directory, name, &stat, Marks::Plain, Interrupt::NEVER)
 }
 
 /// Reads one name of a directory, or the directory itself where the name is empty, of a tree that has `marks`.
@@ -363,10 +363,11 @@ pub(super) fn one_of(
     name: &CStr,
     stat: &Stat,
     marks: Marks,
+    interrupt: Interrupt<'_>,
 ) -> io::Result<ListedFile> {
     let kind = match FileType::from_raw_mode(stat.st_mode) {
         FileType::Directory => ListedKind::Directory,
-        FileType::RegularFile => read_file(directory, name)?,
+        FileType::RegularFile => read_file(directory, name, interrupt)?,
         _ => kind(directory, name, stat)?,
     };
     let holder = match name.is_empty() {
@@ -377,10 +378,14 @@ pub(super) fn one_of(
     Ok(entry_with(name, stat, kind, holder, look)?.0)
 }
 
-fn read_file(directory: BorrowedFd<'_>, name: &CStr) -> io::Result<ListedKind> {
+fn read_file(
+    directory: BorrowedFd<'_>,
+    name: &CStr,
+    interrupt: Interrupt<'_>,
+) -> io::Result<ListedKind> {
     let file = directory::open_to_read(directory, name, OFlags::NONBLOCK)?;
     let mut buffer = vec![0; ONE_BUFFER];
-    let read = FileReading::of(file.as_fd(), &Search::NOTHING, &mut buffer, Interrupt::NEVER)?;
+    let read = FileReading::of(file.as_fd(), &Search::NOTHING, &mut buffer, interrupt)?;
     Ok(ListedKind::File { size: read.size, digest: read.digest })
 }
 
