@@ -21,6 +21,7 @@ mod plan;
 mod prepare;
 mod progress;
 mod push;
+mod refusal;
 mod remote;
 mod report;
 mod request;

@@ -403,6 +403,11 @@ fn a_directory_of_others_is_refused_before_anything_is_built() {
             "lxc-local:../others",
             "`../others` is not empty, and none for `lxc-create -t local`: it has no `rootfs.tar.xz`",
         ),
+        (
+            "tar:../nowhere/web.tar",
+            "there is no directory `[DIR]/nowhere`\n\nhint: `mkdir -p [DIR]/nowhere` makes it",
+        ),
+        ("tar:../others", "`../others` is a directory"),
         ("oci:../others/precious:web", "`../others/precious` is no directory"),
         ("lxc-local:../others/precious", "`../others/precious` is no directory"),
     ] {
