@@ -33,6 +33,7 @@ mod start;
 mod store;
 mod template;
 mod validate;
+mod wrap;
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;

@@ -405,7 +405,8 @@ fn a_directory_of_others_is_refused_before_anything_is_built() {
         ),
         (
             "tar:../nowhere/web.tar",
-            "there is no directory `[DIR]/nowhere`\n\nhint: `mkdir -p [DIR]/nowhere` makes it",
+            "there is no directory `[DIR]/role/../nowhere`\n\n\
+             hint: `mkdir -p [DIR]/role/../nowhere` makes it",
         ),
         ("tar:../others", "`../others` is a directory"),
         ("oci:../others/precious:web", "`../others/precious` is no directory"),
