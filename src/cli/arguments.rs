@@ -12,7 +12,7 @@ use crate::manifest::Duration;
 #[command(name = "layered-template", version, max_term_width = 100)]
 #[command(after_help = "\
 As a template of LXC's, after `layered-template install-template`:
-  lxc-create -t layered-template -n NAME -- --manifest ROLE.toml [ARGUMENTS OF THE TEMPLATE...]
+  lxc-create -t layered-template -n NAME -- --manifest ROLE.toml [ARGUMENTS...]
 
 Exit status:
   0 done; 1 findings; 2 unusable command line or manifest; 10 untrusted files; failure of

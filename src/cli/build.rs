@@ -257,6 +257,7 @@ impl Role {
         if ended == 0
             && let Some(layer) = left.filter(|_| written)
         {
+            sum.tell();
             output::error(
                 &format!("the role cannot be written: layer `{layer}` is made in each container"),
                 Some("a host `post` keeps a layer out of the store: run it inside the rootfs"),
@@ -342,6 +343,8 @@ pub(super) struct Sum {
     roles: usize,
     /// Whether nothing is told.
     is_quiet: bool,
+    /// Whether all was told: an error comes last.
+    is_told: bool,
     failed: usize,
     /// The status of the first that failed.
     status: u8,
@@ -366,6 +369,7 @@ impl Default for Sum {
         Self {
             roles: 0,
             is_quiet: false,
+            is_told: false,
             failed: 0,
             status: 0,
             told: BTreeSet::new(),
@@ -427,9 +431,9 @@ impl Sum {
         }
     }
 
-    /// Tells of all, and returns the exit status.
-    fn tell(&self) -> u8 {
-        if self.is_quiet {
+    /// Tells of all, once, and returns the exit status.
+    fn tell(&mut self) -> u8 {
+        if std::mem::replace(&mut self.is_told, true) || self.is_quiet {
             return self.status;
         }
         let layers =

@@ -267,6 +267,14 @@ Its template: fake
         .run(["show", "nowhere.toml"])
         .exits(2)
         .says("error: `nowhere.toml`: there is no such file\n");
+    faulty
+        .run(["layer", "show", "nowhere"])
+        .exits(2)
+        .mentions("help: `layered-template layer list` lists them\n");
+    faulty
+        .run(["shell", "nowhere"])
+        .exits(2)
+        .mentions("\nhint: `lxc-ls`, or `layered-template status`");
     let sandbox = faulty;
     sandbox.run(["show", "nowhere"]).exits(2).mentions("no container `nowhere`");
 }
