@@ -391,7 +391,7 @@ fn remove(
                     shown(&root.config)
                 ),
                 (by, _) => {
-                    let by = by.map(|path| user(path)).unwrap_or_else(|| "a container".to_owned());
+                    let by = by.map_or_else(|| "a container".to_owned(), |path| user(path));
                     format!("{name} is in use by {by}, and stays")
                 }
             };
