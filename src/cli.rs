@@ -21,6 +21,7 @@ mod plan;
 mod prepare;
 mod progress;
 mod push;
+mod refusal;
 mod remote;
 mod report;
 mod request;
@@ -32,6 +33,7 @@ mod start;
 mod store;
 mod template;
 mod validate;
+mod wrap;
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;

@@ -164,6 +164,12 @@ fn syntax_help(message: &str, at: &At) -> Option<String> {
     if is_config && message.contains("cannot extend value") {
         return Some(quoting(key));
     }
+    if message.contains("leading zero") {
+        return octal(at).map(|(key, digits)| {
+            let what = if key == "mode" { "the mode" } else { "it" };
+            format!("write {what} as a string: `{key} = \"{digits}\"`")
+        });
+    }
     if !message.contains("duplicate key") {
         return None;
     }
@@ -176,4 +182,24 @@ fn syntax_help(message: &str, at: &At) -> Option<String> {
         || "a key stands once in a table; give several values as a list".to_owned(),
         quoting,
     ))
+}
+
+/// Returns the octal number that begins or goes on at a place, and its key.
+fn octal(at: &At) -> Option<(&str, &str)> {
+    let (lines, _) = at.source.lines_of(&at.span);
+    let (before, after) = at
+        .source
+        .text
+        .get(lines.start..lines.end)?
+        .split_at_checked(at.span.start.checked_sub(lines.start)?)?;
+    let is_digit = |letter: char| ('0'..='7').contains(&letter);
+    let begun = before.len() - before.trim_end_matches(is_digit).len();
+    let rest = after.len() - after.trim_start_matches(is_digit).len();
+    let start = lines.start + before.len() - begun;
+    let digits = &at.source.text[start..start + begun + rest];
+    let ends = after[rest..].chars().next().is_none_or(|next| !next.is_alphanumeric());
+    let key = at.source.text[lines.start..start].trim_end().strip_suffix('=')?.trim_end();
+    let key = key.rsplit([' ', '\t', ',', '{']).next()?;
+    let is_key = key.len() <= 64 && LayerName::parse(key).is_some();
+    (is_key && ends && (2..=8).contains(&digits.len())).then_some((key, digits))
 }

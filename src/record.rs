@@ -341,12 +341,12 @@ impl Record {
         struct Version {
             record: u32,
         }
-        let Version { record } = serde_json::from_slice(bytes)?;
+        let Version { record } = serde_json::from_slice(bytes).map_err(damaged)?;
         if record > FORMAT {
             let message = format!("its format is {record}, and this program reads up to {FORMAT}");
             return Err(io::Error::new(io::ErrorKind::Unsupported, message));
         }
-        Ok(serde_json::from_slice(bytes)?)
+        serde_json::from_slice(bytes).map_err(damaged)
     }
 
     /// Returns the record of a plan that was run to its end.
@@ -393,6 +393,12 @@ impl Record {
             layers,
         }
     }
+}
+
+/// Returns the fault of a record that is not what was written.
+fn damaged(error: serde_json::Error) -> io::Error {
+    tracing::debug!(%error, "a record cannot be read");
+    io::Error::new(io::ErrorKind::InvalidData, format!("`{NAME}` is damaged"))
 }
 
 fn layer(layer: &plan::Layer, supply: Option<Supply>) -> Layer {

@@ -12,7 +12,7 @@ use crate::manifest::Duration;
 #[command(name = "layered-template", version, max_term_width = 100)]
 #[command(after_help = "\
 As a template of LXC's, after `layered-template install-template`:
-  lxc-create -t layered-template -n NAME -- --manifest ROLE.toml [ARGUMENTS OF THE TEMPLATE...]
+  lxc-create -t layered-template -n NAME -- --manifest ROLE.toml [ARGUMENTS...]
 
 Exit status:
   0 done; 1 findings; 2 unusable command line or manifest; 10 untrusted files; failure of
@@ -41,11 +41,15 @@ impl Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Show what a run would do, without doing it: every step, file and line.
+    #[command(override_usage = "layered-template plan [OPTIONS] MANIFEST [-- ARGUMENTS...]")]
     Plan(PlanArguments),
     /// Check manifests.
     Validate(ValidateArguments),
     /// Make a container without LXC: the same run into a plain directory, with a config that LXC
     /// loads.
+    #[command(
+        override_usage = "layered-template create [OPTIONS] -n NAME MANIFEST [-- ARGUMENTS...]"
+    )]
     Create(CreateArguments),
     /// Fill the layer store without a container: build each layer of the manifests once.
     Build(BuildArguments),
@@ -133,7 +137,7 @@ pub(crate) struct StorageArguments {
     /// Rebuild everything that is stored.
     #[arg(long)]
     pub(crate) rebuild: bool,
-    /// Hold the role to its lock: refuse what is not as it was locked, and rebuild nothing of that.
+    /// Hold the role to its lock: refuse what has changed since, and rebuild nothing of that.
     #[arg(long, conflicts_with = "rebuild")]
     pub(crate) locked: bool,
 }
@@ -273,7 +277,7 @@ pub(crate) struct BuildArguments {
     /// Rebuild what is older than this: a number and `s`, `m`, `h` or `d`, as in `7d`.
     #[arg(long, value_name = "DURATION", conflicts_with = "rebuild", value_parser = duration)]
     pub(crate) older_than: Option<Duration>,
-    /// Hold the roles to their locks: refuse what is not as it was locked, and rebuild nothing of that.
+    /// Hold the roles to their locks: refuse what has changed since, and rebuild nothing of that.
     #[arg(long, conflicts_with_all = ["rebuild", "older_than"])]
     pub(crate) locked: bool,
     /// Write the role for other programs as well: `dir:DIR`, `tar:FILE` (`.gz`, `.xz`, `.zst`),
@@ -323,7 +327,7 @@ pub(crate) struct PushArguments {
     /// Sign each layer with this key of SSH: a private key, or the public key of one that an agent has.
     #[arg(long, value_name = "KEYFILE")]
     pub(crate) sign: Option<PathBuf>,
-    /// Hold the role to its lock: refuse what is not as it was locked, and rebuild nothing of that.
+    /// Hold the role to its lock: refuse what has changed since, and rebuild nothing of that.
     #[arg(long)]
     pub(crate) locked: bool,
     /// Take blobs from this repository of the same registry instead of sending them.

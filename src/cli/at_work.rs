@@ -53,7 +53,11 @@ impl Observer for Noted<'_> {
         match event {
             Event::Begun { subject, at, .. } => self.at_work.note(&format!("{subject} ({at})")),
             Event::Ended { .. } => self.at_work.note(""),
-            Event::Tick | Event::Output { .. } | Event::Act(_) | Event::Note(_) => {}
+            Event::Tick
+            | Event::Output { .. }
+            | Event::Interrupted(_)
+            | Event::Act(_)
+            | Event::Note(_) => {}
         }
         self.observer.event(event);
     }

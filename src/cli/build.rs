@@ -1,7 +1,7 @@
 //! `build`: fills the layer store, so that containers are made quickly.
 
 use std::collections::BTreeSet;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -11,6 +11,7 @@ use super::arguments::{BuildArguments, PullArguments, RemoteArguments, ValueArgu
 use super::create::{Shell, enter};
 use super::mapping::{IN_PIECES, Mapping};
 use super::prepare::Prepared;
+use super::refusal::Refusal;
 use super::remote::RemoteChoice;
 use super::request::{LockUse, Request, check, target, wanted, wanted_since};
 use super::run::{Options, run};
@@ -29,14 +30,15 @@ use crate::host::userns::Ids;
 use crate::observe::secret;
 use crate::plan::{self, EntryId, StorageMode};
 use crate::registry::Remote;
+use crate::shell;
 use crate::store::{self, Store};
 use crate::tree::Interrupt;
 
 pub(super) fn main(arguments: &BuildArguments) -> u8 {
     match build(arguments) {
         Ok(status) => status,
-        Err(message) => {
-            output::error(&message, None);
+        Err(refusal) => {
+            refusal.say();
             status::USAGE
         }
     }
@@ -59,21 +61,18 @@ pub(super) fn pull(arguments: &PullArguments) -> u8 {
     })
 }
 
-fn build(arguments: &BuildArguments) -> Result<u8, String> {
+fn build(arguments: &BuildArguments) -> Result<u8, Refusal> {
     check(None, &arguments.args)?;
-    let targets = arguments.output.iter().map(|text| {
-        let target = Target::parse(text).and_then(|target| target.has_room().map(|()| target));
-        target.map_err(|why| format!("`--output={}`: {why}", text.display()))
-    });
+    let targets = arguments.output.iter().map(|text| output_target(text));
     let targets: Vec<Target> = targets.collect::<Result<_, _>>()?;
     if !targets.is_empty() && arguments.manifests.len() != 1 {
-        return Err("`--output` needs a single manifest".to_owned());
+        return Err("`--output` needs a single manifest".to_owned().into());
     }
     let outputs = Outputs { targets, output: Output::observe() };
     let caller = Caller::observe();
     let start = InitialConfig::read(arguments.config.as_deref(), &caller)?;
     if start.mapping == Mapping::Pieces {
-        return Err(IN_PIECES.to_owned());
+        return Err(IN_PIECES.to_owned().into());
     }
     let (_scratch, lxcpath) = scratch("build")?;
     // What is built from now on is new for all roles.
@@ -114,14 +113,19 @@ fn build(arguments: &BuildArguments) -> Result<u8, String> {
         Signals::keep().map_err(|error| format!("signals cannot be kept: {error}"))?;
     let options = Options::of(arguments.run, false);
     let mut sum = Sum::of(roles.len());
+    let mut unwritten = None;
     for role in roles {
         let container = role.prepared.plan.container.clone();
         let is_written = !outputs.targets.is_empty();
         let (mut ended, entries) = role.fill(options, is_written, &mut sum)?;
         if ended == 0 && is_written {
-            ended = outputs.write(&entries, &container, &mut signals);
+            unwritten = outputs.write(&entries, &container, &mut signals, sum.is_quiet).err();
+            ended = unwritten.as_ref().map_or(0, |unwritten| unwritten.status);
         }
         if ended > status::SIGNAL {
+            if let Some(unwritten) = unwritten {
+                output::error(&unwritten.message, None);
+            }
             return Ok(ended);
         }
         // What is stored may still not be written.
@@ -129,7 +133,25 @@ fn build(arguments: &BuildArguments) -> Result<u8, String> {
             sum.status = ended;
         }
     }
-    Ok(sum.tell())
+    let told = sum.tell();
+    // What is said last is what was not done.
+    if let Some(unwritten) = unwritten {
+        output::error(&unwritten.message, None);
+    }
+    Ok(told)
+}
+
+/// Reads where a role is written to, and sees that it can be.
+fn output_target(text: &OsStr) -> Result<Target, Refusal> {
+    let fault = |why: String| format!("`--output={}`: {why}", text.display());
+    let target = Target::parse(text).map_err(fault)?;
+    if let Some(missing) = target.missing_parent() {
+        let message = fault(format!("there is no directory `{}`", missing.display()));
+        let hint = format!("`mkdir -p {}` makes it", shell::word(&missing));
+        return Err(Refusal::with_hint(message, hint));
+    }
+    target.has_room().map_err(fault)?;
+    Ok(target)
 }
 
 /// Makes a directory of containers that goes again.
@@ -204,6 +226,7 @@ impl Role {
         sum: &mut Sum,
     ) -> Result<(u8, Vec<EntryId>), String> {
         let Self { request, prepared, secrets } = self;
+        sum.is_quiet = options.talk.quiet;
         if let Some(cache) = prepared.cache.plan().filter(|cache| cache.slots.is_empty()) {
             let (manifest, why) = (request.manifest.display(), cache.end.as_deref());
             let why = why.unwrap_or("it leaves nothing");
@@ -234,6 +257,7 @@ impl Role {
         if ended == 0
             && let Some(layer) = left.filter(|_| written)
         {
+            sum.tell();
             output::error(
                 &format!("the role cannot be written: layer `{layer}` is made in each container"),
                 Some("a host `post` keeps a layer out of the store: run it inside the rootfs"),
@@ -252,8 +276,14 @@ struct Outputs {
 }
 
 impl Outputs {
-    /// Writes what is stored of a role, and returns the exit status.
-    fn write(&self, entries: &[EntryId], container: &plan::Target, signals: &mut Signals) -> u8 {
+    /// Writes what is stored of a role, and tells where it is, unless it `is_quiet`.
+    fn write(
+        &self,
+        entries: &[EntryId],
+        container: &plan::Target,
+        signals: &mut Signals,
+        is_quiet: bool,
+    ) -> Result<(), Unwritten> {
         let output = self.output.of(container.mapped.map(|mapped| (mapped.uid, mapped.gid)));
         let written = || -> std::io::Result<()> {
             let image = image(entries, container)?;
@@ -262,22 +292,28 @@ impl Outputs {
                 for line in warnings.to_string().lines() {
                     output::say(&format!("warning: {line}"));
                 }
-                let path = target.path.display();
-                let _ = output::print(|to| writeln!(to, "written to {path}"));
+                if !is_quiet {
+                    let path = target.path.display();
+                    let _ = output::print(|to| writeln!(to, "written to {path}"));
+                }
             }
             Ok(())
         };
-        match written() {
-            Ok(()) => 0,
-            Err(error) => {
-                // What a signal has ended besides, such as `xz`, fails in a way of its own.
-                interrupted(signals, "the role is not written").unwrap_or_else(|| {
-                    output::error(&format!("the role cannot be written: {error}"), None);
-                    status::STORE
-                })
-            }
-        }
+        written().map_err(|error| {
+            // What a signal has ended besides, such as `xz`, fails in a way of its own.
+            ended_by(signals, "the role is not written").unwrap_or_else(|| Unwritten {
+                message: format!("the role cannot be written: {error}"),
+                status: status::STORE,
+            })
+        })
     }
+}
+
+/// Why a role was not written.
+struct Unwritten {
+    message: String,
+    /// The exit status.
+    status: u8,
 }
 
 /// Opens what is stored of a role.
@@ -290,15 +326,25 @@ pub(super) fn image(entries: &[EntryId], container: &plan::Target) -> std::io::R
 
 /// Tells that a signal has ended what was done, where one has, and returns the exit status.
 pub(super) fn interrupted(signals: &mut Signals, what: &str) -> Option<u8> {
+    let Unwritten { message, status } = ended_by(signals, what)?;
+    output::error(&message, None);
+    Some(status)
+}
+
+fn ended_by(signals: &mut Signals, what: &str) -> Option<Unwritten> {
     let Ok(Some(Received { signal, .. })) = signals.receive() else { return None };
-    let name = signals::name(signal);
-    output::error(&format!("{what}: interrupted by {name}"), None);
-    Some(status::SIGNAL + u8::try_from(signal.as_raw()).unwrap_or_default())
+    let message = format!("{what}: interrupted by {}", signals::name(signal));
+    let status = status::SIGNAL + u8::try_from(signal.as_raw()).unwrap_or_default();
+    Some(Unwritten { message, status })
 }
 
 /// What was done for all roles.
 pub(super) struct Sum {
     roles: usize,
+    /// Whether nothing is told.
+    is_quiet: bool,
+    /// Whether all was told: an error comes last.
+    is_told: bool,
     failed: usize,
     /// The status of the first that failed.
     status: u8,
@@ -322,6 +368,8 @@ impl Default for Sum {
         let made = |verb| Made { verb, count: 0, took: Duration::ZERO };
         Self {
             roles: 0,
+            is_quiet: false,
+            is_told: false,
             failed: 0,
             status: 0,
             told: BTreeSet::new(),
@@ -364,21 +412,30 @@ impl Sum {
                 made.took += took;
                 format!("{} in {:.1} s", made.verb, took.as_secs_f64())
             };
-            // Nobody who listens no more is kept from the store.
-            let _ = output::print(|to| writeln!(to, "{}  {outcome}", part.layer));
+            self.say(&format!("{}  {outcome}", part.layer));
         }
     }
 
     /// Tells of a layer that is not stored, once for all roles that have it.
     fn leave(&mut self, layer: &str, why: &str) {
         if self.left.insert((layer.to_owned(), why.to_owned())) {
-            let why = crate::shell::one_line(why);
-            let _ = output::print(|to| writeln!(to, "{layer}  not stored: {why}"));
+            let why = shell::one_line(why);
+            self.say(&format!("{layer}  not stored: {why}"));
         }
     }
 
-    /// Tells of all, and returns the exit status.
-    fn tell(&self) -> u8 {
+    fn say(&self, line: &str) {
+        if !self.is_quiet {
+            // Nobody who listens no more is kept from the store.
+            let _ = output::print(|to| writeln!(to, "{line}"));
+        }
+    }
+
+    /// Tells of all, once, and returns the exit status.
+    fn tell(&mut self) -> u8 {
+        if std::mem::replace(&mut self.is_told, true) || self.is_quiet {
+            return self.status;
+        }
         let layers =
             |count| if count == 1 { "1 layer".to_owned() } else { format!("{count} layers") };
         let made = [&self.pulled, &self.built].into_iter().filter(|made| made.count > 0);

@@ -31,6 +31,13 @@ const FINDINGS: u8 = 1;
 /// How many reasons of a container are shown in the table.
 const MOST_REASONS: usize = 3;
 
+/// What stands beside a name and a role, with what separates it: storage, age, whether it runs, size, state.
+const OTHER_COLUMNS: usize = 2 + 2 + 7 + 2 + 4 + 2 + 7 + 2 + 6 + 2 + 8;
+
+/// The least room for a name, and for a role beside a long name, in characters.
+const LEAST_NAME: usize = 8;
+const LEAST_ROLE: usize = 14;
+
 pub(super) fn main(arguments: &StatusArguments) -> u8 {
     let caller = Caller::observe();
     let found = match find(&arguments.containers, &arguments.lxcpath, &caller) {
@@ -82,6 +89,11 @@ pub(super) fn find(
     lxcpaths: &[PathBuf],
     caller: &Caller,
 ) -> Result<Vec<Container>, String> {
+    for given in lxcpaths {
+        if let Err(error) = std::fs::read_dir(given) {
+            return Err(format!("{}: {error}", shell::word(given)));
+        }
+    }
     let all = Container::all(&known_lxcpaths(lxcpaths, caller))
         .map_err(|(path, error)| format!("`{}` cannot be read: {error}", path.display()))?;
     if names.is_empty() {
@@ -307,15 +319,20 @@ fn ago(seconds: u64) -> String {
 }
 
 fn table(rows: &[Row], is_short: bool, to: &mut dyn Write) -> io::Result<()> {
-    let longest = |texts: &mut dyn Iterator<Item = usize>, title: &str, most: usize| {
-        texts.max().unwrap_or_default().max(title.len()).min(most)
+    let longest = |texts: &mut dyn Iterator<Item = usize>, title: &str| {
+        texts.max().unwrap_or_default().max(title.len())
     };
     let role = |row: &Row| shell::one_line(row.role.as_deref().unwrap_or("-"));
-    let name_width = longest(&mut rows.iter().map(|row| row.name.chars().count()), "NAME", 24);
-    let role_width = longest(&mut rows.iter().map(|row| role(row).chars().count()), "ROLE", 24);
+    let name = |row: &Row| shell::one_line(&row.name);
+    let room = output::columns().saturating_sub(OTHER_COLUMNS);
+    let role_width = longest(&mut rows.iter().map(|row| role(row).chars().count()), "ROLE");
+    let name_width = longest(&mut rows.iter().map(|row| name(row).chars().count()), "NAME");
+    let name_width =
+        name_width.min(room.saturating_sub(role_width.min(LEAST_ROLE)).max(LEAST_NAME));
+    let role_width = role_width.min(room.saturating_sub(name_width).max(LEAST_NAME));
     writeln!(
         to,
-        "{:name_width$}  {:role_width$}  STORAGE   AGE  RUNNING      SIZE  STATE",
+        "{:name_width$}  {:role_width$}  STORAGE   AGE  RUNNING    SIZE  STATE",
         "NAME", "ROLE"
     )?;
     for row in rows {
@@ -327,12 +344,12 @@ fn table(rows: &[Row], is_short: bool, to: &mut dyn Write) -> io::Result<()> {
         };
         let age = row.age.map_or_else(|| "?".to_owned(), store_verb::age);
         let running = if row.running { "yes" } else { "no" };
-        let size = row.size.map_or_else(|| "-".to_owned(), store_verb::bytes);
-        let role: String = role(row).chars().take(role_width).collect();
-        let name = shell::one_line(&row.name);
+        let size = row.size.map_or_else(|| "-".to_owned(), store_verb::short_bytes);
+        let role = store_verb::fitted(&role(row), role_width);
+        let name = store_verb::fitted(&row.name, name_width);
         writeln!(
             to,
-            "{name:name_width$}  {role:role_width$}  {storage:7}  {age:>4}  {running:7}  {size:>8}  {}",
+            "{name:name_width$}  {role:role_width$}  {storage:7}  {age:>4}  {running:7}  {size:>6}  {}",
             row.state.word()
         )?;
         let shown = if is_short { MOST_REASONS } else { row.why.len() };

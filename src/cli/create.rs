@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use super::arguments::CreateArguments;
 use super::mapping::{IN_PIECES, Mapping};
 use super::output;
+use super::refusal::Refusal;
 use super::remote::RemoteChoice;
 use super::request::{LockUse, Request, check, check_lxcpath, target, wanted};
 use super::run::{Options, run};
@@ -25,19 +26,19 @@ use crate::host::trust::{Policy, Trust};
 use crate::host::userns;
 use crate::lxc::call::Mapped;
 use crate::observe::secret;
-use crate::tree;
+use crate::{shell, tree};
 
 pub(super) fn main(arguments: CreateArguments) -> u8 {
     match create(arguments) {
         Ok(status) => status,
-        Err(message) => {
-            output::error(&message, None);
+        Err(refusal) => {
+            refusal.say();
             status::USAGE
         }
     }
 }
 
-fn create(arguments: CreateArguments) -> Result<u8, String> {
+fn create(arguments: CreateArguments) -> Result<u8, Refusal> {
     let name = arguments.name;
     check(Some(&name), &arguments.args)?;
     // What depends on who calls is found out before that is changed.
@@ -47,7 +48,7 @@ fn create(arguments: CreateArguments) -> Result<u8, String> {
     check_lxcpath(&lxcpath)?;
     let start = InitialConfig::read(arguments.config.as_deref(), &caller)?;
     if start.mapping == Mapping::Pieces {
-        return Err(IN_PIECES.to_owned());
+        return Err(IN_PIECES.to_owned().into());
     }
     let mapped = start.mapping.mapped();
     let target = target(&name, &lxcpath.join(&name), mapped, arguments.args);
@@ -87,8 +88,10 @@ fn create(arguments: CreateArguments) -> Result<u8, String> {
     // One that comes while the directory is made is heard when the run begins, which ends at it.
     let _kept = Signals::keep().map_err(|error| format!("signals cannot be kept: {error}"))?;
     let path = &request.target.path;
-    let shell = Shell::make(path, &request.config, mapped)
-        .map_err(|error| format!("`{}` cannot be made: {error}", path.display()))?;
+    let shell = Shell::make(path, &request.config, mapped).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => exists(&name, &lxcpath, &caller),
+        _ => format!("`{}` cannot be made: {error}", path.display()).into(),
+    })?;
     let options = Options::of(arguments.run, false);
     let status = run(&prepared, secrets, options);
     if status == 0
@@ -98,6 +101,18 @@ fn create(arguments: CreateArguments) -> Result<u8, String> {
         return Ok(status::FILES);
     }
     Ok(status)
+}
+
+/// Says that there is such a container, and how it is removed.
+fn exists(name: &str, lxcpath: &Path, caller: &Caller) -> Refusal {
+    let message = format!("container `{name}` exists already in {}", lxcpath.display());
+    let name = shell::word(name);
+    let place = match lxcpath == lxcpath::default(caller) {
+        true => String::new(),
+        false => format!("-P {} ", shell::word(lxcpath)),
+    };
+    let hint = format!("choose another name, or `lxc-destroy {place}-n {name}` removes it");
+    Refusal::with_hint(message, hint)
 }
 
 /// Enters the user namespace that a container's ids are mapped in.
@@ -157,9 +172,9 @@ impl Shell {
         DirBuilder::new().mode(0o770).create(path).map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists if is_unfinished(path) => io::Error::other(format!(
                 "it exists already, and was never finished: `{}`, then create it again",
-                crate::shell::command(["rm".as_ref(), "-r".as_ref(), path.as_os_str()])
+                shell::command(["rm".as_ref(), "-r".as_ref(), path.as_os_str()])
             )),
-            io::ErrorKind::AlreadyExists => io::Error::other("it exists already"),
+            io::ErrorKind::AlreadyExists => io::Error::new(error.kind(), "it exists already"),
             _ => error,
         })?;
         let directory = files::open_directory(path)?;

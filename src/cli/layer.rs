@@ -47,7 +47,12 @@ fn show(name: &str, directories: &[PathBuf]) -> u8 {
             output::printed(0, |to| to.write_all(describe(name, &layer, &source).as_bytes()))
         }
         Ok(None) => {
-            output::diagnostics(&library::missing(name, directories).into());
+            let missing = library::missing(name, directories);
+            let missing = match missing.help {
+                None => missing.help("`layered-template layer list` lists them"),
+                Some(_) => missing,
+            };
+            output::diagnostics(&missing.into());
             status::USAGE
         }
         Err(report) => {

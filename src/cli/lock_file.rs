@@ -44,7 +44,7 @@ impl LockFile {
         status::USAGE
     }
 
-    /// Says what is not as it was locked, and returns the exit status.
+    /// Says what has changed since it was locked, and returns the exit status.
     ///
     /// # Errors
     ///
@@ -54,7 +54,7 @@ impl LockFile {
             return Ok(());
         }
         let manifest = self.manifest.display();
-        let mut message = format!("`{manifest}` is not as it was locked:");
+        let mut message = format!("`{manifest}` has changed since it was locked:");
         for difference in differences {
             message.push_str("\n  ");
             message.push_str(difference);

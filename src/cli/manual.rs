@@ -19,6 +19,12 @@ pub(super) fn main(arguments: &ManArguments) -> u8 {
     let Some(directory) = &arguments.output else {
         return output::printed_data(0, |to| clap_mangen::Man::new(command).render(to));
     };
+    if !directory.is_dir() {
+        let what = if directory.exists() { "is not a directory" } else { "does not exist" };
+        let hint = "`--output` names a directory for one page per subcommand; without it the page is printed";
+        output::error(&format!("`{}` {what}", directory.display()), Some(hint));
+        return 1;
+    }
     match clap_mangen::generate_to(command, directory) {
         Ok(()) => 0,
         Err(error) => {

@@ -7,6 +7,7 @@ use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use super::wrap::wrapped;
 use crate::diagnostic::Report;
 use crate::execute::status;
 use crate::shell::{Json, Printable};
@@ -69,7 +70,7 @@ pub(super) fn say(text: &str) {
 
 /// Says something in which nothing but the program's own colours can drive a terminal.
 fn say_styled(text: &str) {
-    let _ = io::stderr().lock().write_all(line(text).as_bytes());
+    let _ = io::stderr().lock().write_all(wrapped(&line(text)).as_bytes());
 }
 
 /// Says what is wrong with the words of the command line, or shows the help that they ask for.

@@ -281,7 +281,11 @@ impl Prepared {
 pub(super) fn warn_of_variable() {
     if store::is_variable_ignored() {
         let variable = store::VARIABLE;
-        output::say(&format!("warning: `{variable}` is not an absolute path, and is ignored"));
+        let instead = match store::directory(&Caller::observe()) {
+            Some(top) => format!("{} is used instead", shell::word(&top)),
+            None => "it is ignored".to_owned(),
+        };
+        output::say(&format!("warning: `{variable}` must be an absolute path; {instead}"));
     }
 }
 

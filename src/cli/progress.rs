@@ -3,8 +3,11 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
+
 use super::arguments::{LogFormat, TalkArguments};
 use super::output::{Look, json_line, line};
+use super::wrap;
 use crate::execute::{Doing, Event, Observer, Subject};
 use crate::host::output::Output;
 use crate::shell;
@@ -26,6 +29,7 @@ pub(super) fn observer(talk: TalkArguments, look: Look, output: Output) -> Box<d
             look,
             verbose: talk.verbose > 0,
             begun: None,
+            is_interrupted: false,
             last: Line::Whole,
         }),
     }
@@ -40,7 +44,7 @@ struct Quiet {
 impl Observer for Quiet {
     fn event(&mut self, event: &Event<'_>) {
         if let Event::Note(text) = event {
-            self.output.say(&warning(text));
+            self.output.say(&wrap::wrapped(&warning(text)));
         }
     }
 }
@@ -51,10 +55,36 @@ struct Text {
     output: Output,
     look: Look,
     verbose: bool,
-    /// The line of what goes on, and since when it does.
-    begun: Option<(String, Instant)>,
+    /// What goes on, and since when it does.
+    begun: Option<(Begun, Instant)>,
+    /// Whether a signal ends it.
+    is_interrupted: bool,
     /// How the last line stands there.
     last: Line,
+}
+
+/// What is said of something that goes on.
+#[derive(Debug)]
+struct Begun {
+    head: String,
+    /// The text of a step or of an act of the store's, and where the manifest has it.
+    tail: String,
+}
+
+impl Begun {
+    fn line(&self) -> String {
+        format!("{}{}", self.head, self.tail)
+    }
+
+    /// Returns the line of its end. What has failed is the whole, and not its last command.
+    fn ended(&self, outcome: &str, succeeded: bool) -> String {
+        let Self { head, tail } = self;
+        if succeeded {
+            format!("{head}{tail} {outcome}")
+        } else {
+            format!("{head} {outcome}{tail}")
+        }
+    }
 }
 
 /// How the last line of a terminal or a log stands there.
@@ -75,10 +105,11 @@ impl Observer for Text {
             Event::Tick => self.draw(),
             Event::Act(_) => {}
             Event::Output { subject, bytes } => self.output(subject, bytes),
+            Event::Interrupted(signal) => self.interrupt(*signal),
             Event::Ended { succeeded, elapsed, .. } => self.end(*succeeded, *elapsed),
             Event::Note(text) => {
                 self.close();
-                self.say(&warning(text));
+                self.say(&wrap::wrapped(&warning(text)));
             }
         }
     }
@@ -98,23 +129,23 @@ impl Text {
             _ => String::new(),
         };
         let at = if self.verbose { format!(" ({at})") } else { String::new() };
-        let begun = format!("{head}{text}{at}");
+        let begun = Begun { head, tail: format!("{text}{at}") };
         if self.look.live {
-            self.say(&begun);
+            self.say(&begun.line());
             self.last = Line::Open;
         } else {
-            self.say(&line(&begun));
+            self.say(&line(&begun.line()));
         }
         self.begun = Some((begun, Instant::now()));
     }
 
     /// Shows the time that has passed, where the line is still the last one.
     fn draw(&mut self) {
-        let Some((line, since)) = &self.begun else { return };
+        let Some((begun, since)) = &self.begun else { return };
         // Who does not look needs no clock.
         let looked_at = !self.output.is_waiting();
         if looked_at && self.last == Line::Open && since.elapsed() >= SOON {
-            self.say(&format!("\r\x1b[K{line} {} s", since.elapsed().as_secs()));
+            self.say(&format!("\r\x1b[K{} {} s", begun.line(), since.elapsed().as_secs()));
         }
     }
 
@@ -139,17 +170,32 @@ impl Text {
         self.output.write(&shown);
     }
 
+    /// Notes that what goes on ends by a signal.
+    fn interrupt(&mut self, signal: Signal) {
+        self.is_interrupted = true;
+        // The terminal has echoed the key where the next line begins.
+        if self.look.live && signal == Signal::INT && self.last == Line::Whole {
+            self.say("\n");
+        }
+    }
+
     fn end(&mut self, succeeded: bool, elapsed: Duration) {
+        let is_interrupted = std::mem::take(&mut self.is_interrupted);
         let Some((begun, _)) = self.begun.take() else { return };
         let worth = elapsed >= SOON || !succeeded;
-        let outcome = if succeeded { "done" } else { "failed" };
+        let outcome = match succeeded {
+            true => "done",
+            false if is_interrupted => "interrupted",
+            false => "failed",
+        };
         let time = format!("{outcome} after {:.1} s", elapsed.as_secs_f64());
+        let ended = begun.ended(&time, succeeded);
         if self.last == Line::Open && worth {
-            self.say(&format!("\r\x1b[K{begun} {time}\n"));
+            self.say(&format!("\r\x1b[K{ended}\n"));
             self.last = Line::Whole;
         } else if worth && elapsed >= SOON {
             self.close();
-            self.say(&line(&format!("{begun} {time}")));
+            self.say(&line(&ended));
         } else {
             self.close();
         }
@@ -235,7 +281,7 @@ impl Observer for Json {
                 "at": at,
                 "text": text,
             }),
-            Event::Tick => return,
+            Event::Tick | Event::Interrupted(_) => return,
             Event::Output { subject, bytes } => {
                 self.open.extend_from_slice(bytes);
                 return self.output(subject, self.open.len() - unfinished(&self.open));
@@ -303,6 +349,19 @@ fn what(subject: &Subject) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_fails_is_the_step_and_not_its_last_command() {
+        let begun = Begun { head: "slow: post".into(), tail: ": echo started; sleep 30".into() };
+        assert_eq!(
+            begun.ended("failed after 1.5 s", false),
+            "slow: post failed after 1.5 s: echo started; sleep 30"
+        );
+        assert_eq!(
+            begun.ended("done after 1.5 s", true),
+            "slow: post: echo started; sleep 30 done after 1.5 s"
+        );
+    }
 
     #[test]
     fn an_unfinished_character_is_known() {

@@ -28,7 +28,7 @@ pub(super) fn text(failure: &Failure, plan: &Plan, under_lxc: bool, styled: bool
         }
     }
     if let Some(stored) = &failure.stands_on {
-        let _ = writeln!(text, "  stands on: {stored}; `--rebuild` rebuilds it");
+        let _ = writeln!(text, "  built on: {stored}; `--rebuild` rebuilds it");
     }
     if let Some(rootfs) = &failure.rootfs {
         let _ = writeln!(text, "  rootfs: {}", shell::word(rootfs));

@@ -6,6 +6,7 @@ use super::arguments::{LogFormat, RunArguments, TalkArguments};
 use super::at_work::AtWork;
 use super::output::Look;
 use super::prepare::Prepared;
+use super::wrap::wrapped;
 use super::{output, progress, report};
 use crate::cache::Cache;
 use crate::chain::Secrets;
@@ -145,7 +146,10 @@ impl Told<'_> {
     fn tell(&self, failure: &Failure) {
         let under_lxc = self.options.under_lxc;
         self.output.say(&match self.options.talk.log_format {
-            LogFormat::Text => report::text(failure, self.plan, under_lxc, self.look.styled),
+            LogFormat::Text => {
+                let text = report::text(failure, self.plan, under_lxc, self.look.styled);
+                wrapped(&text).into_owned()
+            }
             LogFormat::Json => report::json(failure, self.plan, under_lxc),
         });
     }

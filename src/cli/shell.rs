@@ -10,6 +10,7 @@ use rustix::stdio::{stderr, stdin, stdout};
 use rustix::thread::CapabilitySet;
 
 use super::arguments::ShellArguments;
+use super::refusal::Refusal;
 use super::{mapping, output};
 use crate::execute::status;
 use crate::host::caller::Caller;
@@ -40,14 +41,14 @@ struct ShellTarget {
 pub(super) fn main(arguments: &ShellArguments) -> u8 {
     match enter(arguments) {
         Ok(status) => status,
-        Err(message) => {
-            output::error(&message, None);
+        Err(refusal) => {
+            refusal.say();
             status::USAGE
         }
     }
 }
 
-fn enter(arguments: &ShellArguments) -> Result<u8, String> {
+fn enter(arguments: &ShellArguments) -> Result<u8, Refusal> {
     let caller = Caller::observe();
     let target = find(arguments, &caller)?;
     let ids = target.ids.or_else(|| Ids::subordinate(&caller));
@@ -127,30 +128,33 @@ fn within(
 
 /// Finds what is meant: the directory of a failed run, a container, or the last failed run that was
 /// to make a container of this name.
-fn find(arguments: &ShellArguments, caller: &Caller) -> Result<ShellTarget, String> {
+fn find(arguments: &ShellArguments, caller: &Caller) -> Result<ShellTarget, Refusal> {
     let given = &arguments.place;
     let state = state::directory(caller);
     if given.components().count() > 1 {
         let path = std::path::absolute(given).map_err(|error| error.to_string())?;
-        return failed_run(&path);
+        return Ok(failed_run(&path)?);
     }
     let lxcpath = arguments.lxcpath.clone().unwrap_or_else(|| lxcpath::default(caller));
     let lxcpath = std::path::absolute(&lxcpath).map_err(|error| error.to_string())?;
     let name = given.to_string_lossy();
     let sound = is_container_name(&name);
     if sound && lxcpath.join(given).join("config").exists() {
-        return container(&lxcpath.join(given), &name);
+        return Ok(container(&lxcpath.join(given), &name)?);
     }
     if sound && let Some(run) = state.as_deref().and_then(|state| KeptRun::last(state, &name)) {
-        return failed_run(&run);
+        return Ok(failed_run(&run)?);
     }
-    Err(format!(
+    let message = format!(
         "there is neither a container `{}` in `{}` nor a kept rootfs of a failed run of that name \
          in the state directory{}",
         shell::word(given),
         lxcpath.display(),
         state.map(|state| format!(" `{}`", state.display())).unwrap_or_default()
-    ))
+    );
+    let hint = "`lxc-ls`, or `layered-template status`, lists containers; `--keep-failed` keeps the rootfs of \
+                a failed run";
+    Err(Refusal::with_hint(message, hint.to_owned()))
 }
 
 fn failed_run(path: &Path) -> Result<ShellTarget, String> {

@@ -21,6 +21,13 @@ pub(super) fn main(arguments: &ShowArguments) -> u8 {
     }
     let container = match containers::named(what, &arguments.lxcpath, &Caller::observe()) {
         Ok(container) => container,
+        Err(_) if is_missing_file(what) => {
+            output::error(
+                &format!("`{}`: there is no such file", containers::shown_path(what)),
+                None,
+            );
+            return status::USAGE;
+        }
         Err(message) => {
             let hint =
                 "`layered-template status` lists containers; a manifest is named by its path";
@@ -47,6 +54,12 @@ pub(super) fn main(arguments: &ShowArguments) -> u8 {
             nest(record, to)
         }),
     }
+}
+
+/// Tells whether a manifest must be meant, and there is none.
+fn is_missing_file(what: &Path) -> bool {
+    let is_file = what.extension().is_some_and(|extension| extension == "toml");
+    is_file && !what.exists()
 }
 
 fn head(record: &Record, to: &mut dyn Write) -> io::Result<()> {
@@ -154,6 +167,7 @@ fn role(manifest: &Path, format: ReportFormat) -> u8 {
     let (loaded, report) = Loaded::read(manifest, &ValueArguments::default(), &Trust::default());
     let Some(loaded) = loaded else { return output::refused(&report) };
     output::diagnostics(&report);
+    let status = if report.has_errors() { status::USAGE } else { 0 };
     let levels = loaded.levels();
     let description = levels.iter().rev().find_map(|level| level.manifest.description.as_deref());
     let variables = || levels.iter().rev().flat_map(|level| &level.manifest.variables);
@@ -177,12 +191,12 @@ fn role(manifest: &Path, format: ReportFormat) -> u8 {
                 "at": entry.at(),
             })).collect::<Vec<_>>(),
         });
-        return output::printed_data(0, |to| {
+        return output::printed_data(status, |to| {
             serde_json::to_writer_pretty(&mut *to, &document)?;
             to.write_all(b"\n")
         });
     }
-    output::printed(0, |to| {
+    output::printed(status, |to| {
         let path = containers::shown_path(manifest);
         writeln!(to, "{path}: {}", shell::one_line(description.unwrap_or("a container")))?;
         for base in &bases {

@@ -19,8 +19,8 @@ use crate::plan::EntryId;
 use crate::shell;
 use crate::store::{self, Garbage, GcRoot, Pinned, Referrers, Removed, Retention, Store};
 use crate::tree;
-pub(super) use list::age;
 use list::{ShownNames, list};
+pub(super) use list::{age, fitted, short_bytes};
 
 /// The exit status of findings.
 const FINDINGS: u8 = 1;
@@ -391,8 +391,8 @@ fn remove(
                     shown(&root.config)
                 ),
                 (by, _) => {
-                    let by = by.map(|path| format!(": {}", shown(path))).unwrap_or_default();
-                    format!("{name} stays: a container stands on it{by}")
+                    let by = by.map_or_else(|| "a container".to_owned(), |path| user(path));
+                    format!("{name} is in use by {by}, and stays")
                 }
             };
             return Err(io::Error::other(message));
@@ -407,6 +407,17 @@ fn remove(
         }
     }
     Ok(0)
+}
+
+/// Returns a user of an entry: the container whose config it is, or what runs on it.
+fn user(path: &Path) -> String {
+    let name = path.parent().and_then(Path::file_name);
+    match name.filter(|_| path.ends_with("config")) {
+        Some(name) => {
+            format!("container `{}` ({})", shell::one_line(&name.to_string_lossy()), shown(path))
+        }
+        None => shown(path),
+    }
 }
 
 fn is_given(id: EntryId, given: &[String]) -> bool {

@@ -28,28 +28,33 @@ use crate::plan::{Plan, StorageMode, Target, Template};
 use crate::{shell, store};
 
 const HELP: &str = "\
-layered-template makes a container from a manifest: ordered layers around an LXC template.
+layered-template makes a container from a manifest: ordered layers around an LXC
+template.
 
-  lxc-create -t layered-template -n NAME -- --manifest ROLE.toml [ARGUMENTS OF THE TEMPLATE...]
+  lxc-create -t layered-template -n NAME -- --manifest ROLE.toml [ARGUMENTS...]
 
-  --manifest FILE          use this manifest; a first argument that is no option means the same
+  --manifest FILE          use this manifest; a first argument that is no option
+                           means the same
   --set NAME=VALUE         set a variable of the manifest
   --vars-file FILE         set variables from a TOML file
-  --storage HOW            how to use the layer store: `copy` it into the container, which is the
-                           default, share it through overlayfs (`overlay`), or do not use it (`none`)
+  --storage HOW            how to use the layer store: `copy` it into the
+                           container, which is the default, share it through
+                           overlayfs (`overlay`), or do not use it (`none`)
   --from REGISTRY/REPO     pull layers that are not stored from a registry
-  --only-pull              build nothing: a layer that is neither stored nor there is a failure
+  --only-pull              build nothing: a layer that is neither stored nor
+                           there is a failure
   --rebuild                rebuild everything that is stored
-  --locked                 hold the role to its lock: refuse what is not as it was locked
+  --locked                 hold the role to its lock: refuse what has changed
   --keep-failed            keep the rootfs of a failed run for people to look at
-  --allow-untrusted        as root, take files that others could have written, and give steps the
-                           host's network even where nothing keeps them from the host's containers
+  --allow-untrusted        as root, take files that others could have written,
+                           and give steps the host's network even where nothing
+                           keeps them from the host's containers
   --log-format text|json   progress output format
-  -h, --help               show this help; with a manifest, its role, its layers, and its template's
-                           own help
+  -h, --help               show this help; with a manifest, its role, its
+                           layers, and its template's own help
 
-All other arguments go to the template that the manifest wraps. To see what a run would do, use
-`layered-template plan ROLE.toml`.
+All other arguments go to the template that the manifest wraps. To see what a
+run would do, use `layered-template plan ROLE.toml`.
 ";
 
 /// Runs the program as a template, and returns the exit status.
@@ -301,4 +306,16 @@ fn scratch() -> Option<(RunDirectory, PathBuf)> {
     let path = directory.place("NAME");
     std::fs::create_dir_all(path.join("rootfs")).ok()?;
     Some((directory, path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_help_fits_every_terminal() {
+        for line in HELP.lines() {
+            assert!(line.chars().count() <= 80, "{line}");
+        }
+    }
 }

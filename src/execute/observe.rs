@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use rustix::process::Signal;
+
 use crate::cache::Planned;
 use crate::manifest::{LayerName, Phase};
 use crate::source::At;
@@ -39,6 +41,8 @@ pub(crate) enum Event<'a> {
         /// A piece of its output, not always a whole line.
         bytes: &'a [u8],
     },
+    /// A signal asks for its end, which follows.
+    Interrupted(Signal),
     /// It has come to its end.
     Ended {
         /// What.

@@ -132,6 +132,11 @@ impl Run<'_> {
             }
         };
         let succeeded = failure.is_none();
+        let is_interrupted =
+            failure.as_ref().is_some_and(|failure| failure.cause == Cause::Interrupted);
+        if let Some(signal) = self.context.events.asked().filter(|_| is_interrupted) {
+            self.context.observer.event(&Event::Interrupted(signal));
+        }
         self.context.observer.event(&Event::Ended { subject: &subject, succeeded, elapsed });
         self.unmount(&subject);
         let Some(failure) = failure else { return Ok(()) };

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{self, Path, PathBuf};
 
 use super::target::{Target, TargetKind};
 use crate::host::new_file;
@@ -21,6 +21,13 @@ pub(super) const LXC_LOCAL: [&str; 2] = ["rootfs.tar.xz", "meta.tar.xz"];
 pub(super) const INCUS: [&str; 3] = ["incus.tar.xz", "rootfs.tar.xz", "profile.yaml"];
 
 impl Target {
+    /// Returns the directory that it would be made in, as an absolute path, where there is none.
+    pub(crate) fn missing_parent(&self) -> Option<PathBuf> {
+        let path = path::absolute(&self.path).ok()?;
+        let parent = path.parent().filter(|parent| !parent.exists())?;
+        Some(parent.to_path_buf())
+    }
+
     /// Sees that its directory is not there, is empty, or is one of its kind. A file is always replaced.
     ///
     /// # Errors
@@ -28,6 +35,9 @@ impl Target {
     /// What is there instead, for people.
     pub(crate) fn has_room(&self) -> Result<(), String> {
         let (marks, expected): (&[&str], _) = match self.kind {
+            TargetKind::Tar(_) if self.path.is_dir() => {
+                return Err(format!("`{}` is a directory", self.path.display()));
+            }
             TargetKind::Tar(_) => return Ok(()),
             TargetKind::Directory => (&[], "a rootfs is written into none that holds anything"),
             TargetKind::Incus => (&INCUS, "none for Incus: it has no `incus.tar.xz`"),

@@ -1,4 +1,4 @@
-//! What of a role is not as it was locked.
+//! What of a role has changed since it was locked.
 
 use std::collections::BTreeMap;
 

@@ -35,6 +35,17 @@ impl Decoder {
     pub(super) fn manifest(&mut self, document: &Spanned<DeTable<'_>>) -> Manifest {
         let start = self.start();
         let mut table = self.document(document);
+        if let Some(layer) = table.peek("layer").filter(|layer| is_reusable(&layer.node)) {
+            let name = self.source.path.file_stem().map(shell::word);
+            let help = format!(
+                "`layered-template layer show {}` shows it; validate a manifest that uses it",
+                name.unwrap_or_default()
+            );
+            let message = "it is a reusable layer, not a manifest";
+            self.report.push(Diagnostic::error(&layer.node.at, message).help(help));
+            self.lost = true;
+            return self.nothing();
+        }
         let version = table.take("manifest");
         self.format(version, &start, true);
         let description = table.take("description").and_then(|entry| self.string(&entry.node));
@@ -62,6 +73,18 @@ impl Decoder {
             variables: variables.unwrap_or_default(),
             layers,
             whole: !self.lost,
+        }
+    }
+
+    /// Returns a manifest that says nothing.
+    fn nothing(&self) -> Manifest {
+        Manifest {
+            source: Arc::clone(&self.source),
+            description: None,
+            extends: None,
+            variables: Vec::new(),
+            layers: Vec::new(),
+            whole: false,
         }
     }
 
@@ -207,6 +230,13 @@ impl Decoder {
         }
         !found
     }
+}
+
+/// Tells whether what stands as `layer` makes a file a reusable layer. A slip of a manifest's names what no
+/// reusable layer has.
+fn is_reusable(layer: &Node<'_>) -> bool {
+    let DeValue::Table(layer) = layer.value else { return false };
+    !["name", "template", "use"].iter().any(|key| layer.contains_key(*key))
 }
 
 /// Explains a key of a layer that stands at the top of the file.

@@ -113,6 +113,11 @@ impl<'a> Table<'a> {
         Some(self.entries.remove(index))
     }
 
+    /// Returns the value of a key, which stays.
+    pub(super) fn peek(&self, key: &str) -> Option<&KeyValue<'a>> {
+        self.entries.iter().find(|entry| entry.key == key)
+    }
+
     /// Takes a key that has no place here, so that a message can say where it has one.
     pub(super) fn take_foreign(&mut self, key: &str) -> Option<KeyValue<'a>> {
         let index = self.entries.iter().position(|entry| entry.key == key)?;

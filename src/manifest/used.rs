@@ -12,6 +12,9 @@ use super::variable::no_pre;
 use super::{LayerFile, Text, Use, VariableSource, With, WithValue};
 use crate::diagnostic::Diagnostic;
 
+/// How many keys are named that do not stand beside `use`.
+const MOST_KEYS: usize = 8;
+
 impl Decoder {
     /// Decodes the file of a reusable layer.
     ///
@@ -79,13 +82,16 @@ impl Decoder {
             None => used.clone(),
         };
         let with = table.take("with").map(|entry| self.with(&entry)).unwrap_or_default();
-        for other in table.take_all() {
-            self.report.push_error(|| {
-                let message = format!("`{}` beside `use`", other.key);
-                let help = "only `name` and `with` stand there: the layer is what its file says; \
-                            write another layer around it for more";
-                Diagnostic::error(&other.key_at, message).help(help)
-            });
+        let others = table.take_all();
+        if let Some(first) = others.first() {
+            let message = "a layer with `use` takes only `name` and `with`";
+            let keys = others.iter().take(MOST_KEYS).map(|other| format!("`{}`", other.key));
+            let keys = keys.collect::<Vec<_>>().join(", ");
+            let more = if others.len() > MOST_KEYS { ", ..." } else { "" };
+            let help = format!(
+                "the layer is what its file says: write another layer around it for {keys}{more}"
+            );
+            self.report.push(Diagnostic::error(&first.key_at, message).help(help));
         }
         Some(Use { name: name?, at, used: used?, used_at: entry.node.at.clone(), with })
     }

@@ -163,7 +163,11 @@ fn a_role_that_cannot_be_planned_is_unknown_and_says_why() {
         fs::write(sandbox.container().join("layered-template.json"), record).unwrap();
         let (now, why) = state(&sandbox);
         assert_eq!(now, "unknown");
-        assert!(why[0].starts_with("its record cannot be used: "), "{why:?}");
+        let said = match record {
+            "" | "{}" => "its record cannot be used: `layered-template.json` is damaged",
+            _ => "its record cannot be used: its format is 999, and ",
+        };
+        assert!(why[0].starts_with(said), "{why:?}");
     }
 }
 
@@ -177,6 +181,26 @@ fn a_container_that_is_not_there_is_no_container() {
     let rows: Value = serde_json::from_str(&rows).unwrap();
     assert!(rows.as_array().unwrap().iter().all(|row| row["name"] != "other"));
     status(&sandbox, &["web2"]).exits(2).mentions("did you mean `web1`?");
+    status(&sandbox, &["-P", "/nope"]).exits(2).mentions("error: /nope: No such file or directory");
+}
+
+#[test]
+fn a_long_name_leaves_room_for_all_else() {
+    let sandbox = role();
+    sandbox.create(["--set=port=81"]).exits(0);
+    let name = "a-name-that-is-longer-than-all-that-a-terminal-has-room-for-in-one-line";
+    fs::create_dir(sandbox.path("lxc").join(name)).unwrap();
+    let record = sandbox.container().join("layered-template.json");
+    fs::copy(record, sandbox.path("lxc").join(name).join("layered-template.json")).unwrap();
+    let table = status(&sandbox, &[]);
+    let table = table.exits(0).stdout();
+    assert!(table.starts_with("NAME "), "{table}");
+    for start in
+        ["a-name-that-is-longer-th...  Front end ", "web1                         Front end "]
+    {
+        let row = table.lines().find(|line| line.starts_with(start)).expect(&table);
+        assert!(row.chars().count() <= 80, "{table}");
+    }
 }
 
 #[test]
@@ -237,5 +261,20 @@ Its template: fake
     let json: Value = serde_json::from_str(&json.exits(0).stdout()).unwrap();
     assert_eq!(json["variables"][0]["default"], "80");
     assert_eq!(json["layers"][0]["name"], "app");
+    let faulty = sandbox.file("faulty.toml", "manifest = 1\n[[layer]]\nname = \"os\"\n");
+    faulty.run(["show", "faulty.toml"]).exits(2).mentions("error: ");
+    faulty
+        .run(["show", "nowhere.toml"])
+        .exits(2)
+        .says("error: `nowhere.toml`: there is no such file\n");
+    faulty
+        .run(["layer", "show", "nowhere"])
+        .exits(2)
+        .mentions("help: `layered-template layer list` lists them\n");
+    faulty
+        .run(["shell", "nowhere"])
+        .exits(2)
+        .mentions("\nhint: `lxc-ls`, or `layered-template status`");
+    let sandbox = faulty;
     sandbox.run(["show", "nowhere"]).exits(2).mentions("no container `nowhere`");
 }

@@ -10,6 +10,11 @@ use crate::listing;
 use crate::requirement::{root, skip};
 use crate::sandbox::Sandbox;
 
+const EXISTS: &str = "error: container `web1` exists already in [DIR]/lxc
+
+hint: choose another name, or `lxc-destroy -P [DIR]/lxc -n web1` removes it
+";
+
 #[test]
 fn a_container_is_made_as_lxc_would_make_it() {
     if !root() {
@@ -46,10 +51,7 @@ fn what_exists_is_left_alone() {
         .create(["--config", "/dev/null"])
         .exits(2)
         .mentions("error: the config `/dev/null`: it is not a regular file\n");
-    sandbox
-        .create([""; 0])
-        .exits(2)
-        .says("error: `[DIR]/lxc/web1` cannot be made: it exists already\n");
+    sandbox.create([""; 0]).exits(2).says(EXISTS);
     assert_eq!(listing::of(&sandbox.path("lxc")), before);
     assert!(!sandbox.role().join("ran").exists());
 }
@@ -116,6 +118,11 @@ fn quiet_says_nothing_and_verbose_more() {
     }
     let sandbox = Sandbox::new().layers("post = \"echo hi\"\n");
     sandbox.create(["--quiet"]).exits(0).says("");
+    sandbox.run(["build", "m.toml", "-q"]).exits(0).prints("").says("");
+    sandbox.run(["build", "m.toml", "-q", "--rebuild"]).exits(0).prints("").says("");
+    let whole = Sandbox::new().upstream("mkdir \"$rootfs/etc\"").layers("");
+    whole.run(["build", "m.toml", "-q", "-o", "tar:../web.tar"]).exits(0).prints("").says("");
+    assert!(whole.path("web.tar").is_file());
     fs::remove_dir_all(sandbox.container()).unwrap();
     sandbox.create(["-v"]).exits(0).mentions(
         "os: store: copying what is stored (m.toml:4)\nos: post: echo hi (m.toml:6)\n  os| hi\n",
@@ -139,7 +146,7 @@ fn a_run_that_is_killed_leaves_what_nobody_takes_for_whole() {
     }
     // As long as it is made, nobody is told to remove it.
     let ran = sandbox.create([""; 0]);
-    ran.exits(2).says("error: `[DIR]/lxc/web1` cannot be made: it exists already\n");
+    ran.exits(2).says(EXISTS);
     run.kill().unwrap();
     run.wait().unwrap();
     let partial = sandbox.container().join("partial");

@@ -102,5 +102,8 @@ fn completions_and_pages_come_from_the_command_line_itself() {
     fs::create_dir(sandbox.path("man")).unwrap();
     sandbox.run(["man", "--output", "../man"]).exits(0).says("");
     assert!(sandbox.path("man/layered-template-plan.1").is_file());
-    sandbox.run(["man", "--output", "../no"]).exits(1).mentions("error: `../no`: No such file");
+    sandbox.run(["man", "--output", "../no"]).exits(1).mentions("error: `../no` does not exist\n");
+    fs::write(sandbox.path("file"), "").unwrap();
+    let ran = sandbox.run(["man", "--output", "../file"]);
+    ran.exits(1).mentions("error: `../file` is not a directory\n");
 }

@@ -172,7 +172,7 @@ fn whatever_has_changed_is_refused_and_named() {
         change(&sandbox);
         let with = |start: &[&'static str]| -> Vec<&'static str> { [start, words].concat() };
         let checked = sandbox.run(with(&["lock", "--check", "m.toml"]));
-        checked.exits(1).mentions(said).mentions("`m.toml` is not as it was locked:\n");
+        checked.exits(1).mentions(said).mentions("`m.toml` has changed since it was locked:\n");
         sandbox.run(with(&["plan", "m.toml", "--locked"])).exits(REFUSED).mentions(said);
         sandbox.run(with(&["build", "m.toml", "--locked"])).exits(REFUSED).mentions(said);
         for storage in ["--storage=copy", "--storage=overlay"] {

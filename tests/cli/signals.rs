@@ -56,6 +56,17 @@ fn a_second_term_or_hup_cuts_no_finally() {
 }
 
 #[test]
+fn a_step_that_is_interrupted_has_not_failed() {
+    let sandbox = Sandbox::new().layers(WAITING);
+    let running = waiting(&sandbox, ":");
+    sleep(Duration::from_millis(1200));
+    running.signal(Signal::TERM);
+    let ended = running.ended(Duration::from_secs(9));
+    let expected = "\nos: post interrupted after [TIME]: touch begun; sleep 60\n";
+    assert!(ended.said.contains(expected), "{}", ended.said);
+}
+
+#[test]
 fn many_terms_in_a_row_are_told_of_once() {
     let sandbox = Sandbox::new().layers(WAITING);
     let running = waiting(&sandbox, ":");

@@ -91,7 +91,7 @@ impl ShownNames {
 }
 
 /// Returns a text on one line, in so many characters at the most.
-fn fitted(text: &str, most: usize) -> String {
+pub(in crate::cli) fn fitted(text: &str, most: usize) -> String {
     let text = shell::one_line(text);
     if text.chars().count() <= most {
         return text;
@@ -108,7 +108,7 @@ fn short_label(label: &str) -> String {
 }
 
 /// Shows a number of bytes in five characters at the most.
-fn short_bytes(bytes: u64) -> String {
+pub(in crate::cli) fn short_bytes(bytes: u64) -> String {
     super::bytes(bytes).replace("iB", "").replace(' ', "")
 }
 

@@ -98,7 +98,7 @@ fn a_failure_above_a_stored_layer_says_what_it_stands_on() {
         made(lab, &role(""), &[]);
         redate(lab, now() - 3 * DAY);
         let line =
-            "  stands on: template of layer `os`, stored 3 days ago; `--rebuild` rebuilds it\n";
+            "  built on: template of layer `os`, stored 3 days ago; `--rebuild` rebuilds it\n";
         let failing = [
             "post = { in = \"rootfs\", run = \"exit 3\" }",
             "post = \"exit 3\"",
@@ -113,8 +113,8 @@ fn a_failure_above_a_stored_layer_says_what_it_stands_on() {
                 assert_eq!(said.contains(line), storage != "--storage=none", "{storage}: {said}");
             }
         }
-        assert!(!failed(lab, &app("pre = \"exit 3\""), &[]).contains("stands on"));
-        assert!(!failed(lab, &app(failing[0]), &["--rebuild"]).contains("stands on"));
+        assert!(!failed(lab, &app("pre = \"exit 3\""), &[]).contains("built on: "));
+        assert!(!failed(lab, &app(failing[0]), &["--rebuild"]).contains("built on: "));
     });
 }
 

@@ -207,7 +207,10 @@ fn what_a_container_stands_on_is_not_removed() {
         let config = lab.container(&name, "config").display().to_string();
         assert_eq!(outermost.users, std::slice::from_ref(&config), "{:?}", lab.caller);
         let outcome = store(lab, &["remove", &outermost.id[..8]]).outcome().code(8);
-        assert!(outcome.stderr.contains("a container stands on it"), "{outcome}");
+        assert!(
+            outcome.stderr.contains(&format!("is in use by container `{name}` (")),
+            "{outcome}"
+        );
         assert!(outcome.stderr.contains(&config), "{outcome}");
         assert_eq!(stored(lab), entries);
         lab.destroy(&name);

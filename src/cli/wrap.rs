@@ -1,0 +1,98 @@
+//! Lines for people, broken at words where a terminal would break them anywhere.
+
+use std::borrow::Cow;
+
+/// What the lines begin with that are words from there on.
+const TITLES: [&str; 6] = ["error: ", "warning: ", "hint: ", "note: ", "= help: ", "= note: "];
+
+/// The least room for words that is worth a break, in characters.
+const LEAST: usize = 20;
+
+/// Breaks the lines of a text for the terminal that standard error is. Anywhere else they stay whole.
+pub(super) fn wrapped(text: &str) -> Cow<'_, str> {
+    let size = rustix::termios::tcgetwinsize(rustix::stdio::stderr());
+    match size.map_or(0, |size| usize::from(size.ws_col)) {
+        0 => Cow::Borrowed(text),
+        columns => {
+            Cow::Owned(text.split_inclusive('\n').map(|line| broken(line, columns)).collect())
+        }
+    }
+}
+
+/// Breaks one line of words. Lines of other kinds, such as those of a file, stay whole.
+fn broken(line: &str, columns: usize) -> String {
+    let shown: String = visible(line.trim_end()).collect();
+    let start = shown.len() - shown.trim_start().len();
+    let title = TITLES.iter().find(|title| shown[start..].starts_with(**title));
+    let indent = title.map_or(0, |title| start + title.len());
+    if title.is_none() || shown.chars().count() <= columns || indent + LEAST > columns {
+        return line.to_owned();
+    }
+    let mut text = String::with_capacity(line.len() + indent);
+    let mut column = 0;
+    for (index, word) in line.split(' ').enumerate() {
+        let width = visible(word.trim_end()).count();
+        if index > 0 && column > indent && column + 1 + width > columns {
+            text.push('\n');
+            text.extend(std::iter::repeat_n(' ', indent));
+            column = indent;
+        } else if index > 0 {
+            text.push(' ');
+            column += 1;
+        }
+        text.push_str(word);
+        column += width;
+    }
+    text
+}
+
+/// Returns the characters that a terminal shows: colours take no room.
+fn visible(text: &str) -> impl Iterator<Item = char> {
+    let mut is_colour = false;
+    text.chars().filter(move |letter| {
+        let is_shown = !is_colour && *letter != '\u{1b}';
+        is_colour = *letter == '\u{1b}' || (is_colour && *letter != 'm');
+        is_shown
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_kept_whole_below_their_title() {
+        let hint = "hint: choose another name, or `lxc-destroy -n web1` removes it\n";
+        let expected =
+            "hint: choose another name, or\n      `lxc-destroy -n web1` removes\n      it\n";
+        assert_eq!(broken(hint, 36), expected);
+        assert_eq!(broken(hint, 80), hint);
+        let help = "  = help: one two three four five six\n";
+        assert_eq!(broken(help, 30), "  = help: one two three four\n          five six\n");
+        let long = format!("error: {} is a word\n", "x".repeat(40));
+        assert_eq!(broken(&long, 30), format!("error: {}\n       is a word\n", "x".repeat(40)));
+    }
+
+    #[test]
+    fn colours_take_no_room() {
+        let plain = "error: one two three four five six";
+        let styled = plain.replace("error", "\u{1b}[1;31merror\u{1b}[0m");
+        assert_eq!(broken(&styled, plain.len()), styled);
+        let shown: String = visible(&broken(&styled, 28)).collect();
+        assert_eq!(shown, broken(plain, 28));
+        assert_eq!(shown, "error: one two three four\n       five six");
+    }
+
+    #[test]
+    fn lines_of_a_file_stay_whole() {
+        for line in
+            ["3 | text = \"a long text of a manifest, with words\"\n", "  log: /a/b c d e f g h\n"]
+        {
+            assert_eq!(broken(line, 20), line);
+        }
+        assert_eq!(
+            broken("hint: a b c d e f g h i j k l m\n", 16),
+            "hint: a b c d e f g h i j k l m\n"
+        );
+    }
+}
