@@ -71,7 +71,7 @@ fn push(arguments: &PushArguments) -> Result<u8, String> {
         Ok(()) => Ok(0),
         Err(error) => {
             Ok(interrupted(&mut signals, "the role is not pushed").unwrap_or_else(|| {
-                output::error(&format!("the role cannot be pushed: {error}"), None);
+                output::error(&format!("the role cannot be pushed: {error}"), error.hint());
                 status::STORE
             }))
         }

@@ -209,10 +209,10 @@ impl Client {
         match sent {
             Ok(response) => Ok(Ok(response)),
             Err(SendError::NoClient) => Err(RegistryError::NoClient),
-            Err(SendError::Certificate(why)) => Err(RegistryError::malformed(
-                format!("the certificate of {}", self.repository.host),
-                why,
-            )),
+            Err(SendError::Certificate { why, is_of_unknown_ca }) => {
+                let host = self.repository.host.clone();
+                Err(RegistryError::Certificate { host, why, is_of_unknown_ca })
+            }
             Err(SendError::NotTls) => Ok(Err(io::Error::other("it does not speak TLS"))),
             Err(SendError::Io(error)) => {
                 check(interrupt)?;
@@ -231,7 +231,7 @@ impl Client {
         check(interrupt)?;
         let sent = self.transport.borrow().send(request, interrupt);
         let scheme = match sent {
-            Ok(_) | Err(SendError::Certificate(_)) => "https",
+            Ok(_) | Err(SendError::Certificate { .. }) => "https",
             Err(SendError::NotTls) => "http",
             Err(SendError::NoClient) => return Err(RegistryError::NoClient),
             Err(SendError::Io(error)) => {
@@ -284,8 +284,10 @@ impl Client {
                 && realm.starts_with("http://")
                 && host.is_some_and(is_loopback));
         if !is_safe {
-            let what = format!("the token service of {}", self.repository.host);
-            return Err(RegistryError::malformed(what, "it is not asked by https"));
+            return Err(RegistryError::Unsafe(format!(
+                "{} asks for a token from a URL that is not https; no credentials are sent",
+                self.repository.host
+            )));
         }
         let mut asked: Vec<String> = Vec::new();
         asked.extend(service.map(|service| format!("service={}", query(&service))));
@@ -331,10 +333,10 @@ impl Client {
         let token = answer.and_then(|answer| answer.token.or(answer.access_token));
         match token {
             Some(token) => Ok(Ok(Some(format!("Bearer {token}")))),
-            None => {
-                let what = format!("the token service of {}", self.repository.host);
-                Err(RegistryError::malformed(what, "its answer has no token"))
-            }
+            None => Err(RegistryError::Unsafe(format!(
+                "the token service of {} gives no token",
+                self.repository.host
+            ))),
         }
     }
 

@@ -4,6 +4,7 @@ use std::io;
 
 use thiserror::Error;
 
+use crate::cache::Unfit;
 use crate::digest::Digest;
 
 /// Why something could not be had from a registry, or brought to it.
@@ -35,8 +36,24 @@ pub(crate) enum RegistryError {
         /// What is wrong with that.
         why: String,
     },
+    /// Nobody whom this host trusts says that it is the registry.
+    #[error("the certificate of {host} {why}")]
+    Certificate {
+        /// The registry.
+        host: String,
+        /// What is wrong with it, in words that follow it.
+        why: String,
+        /// Whether another CA would help.
+        is_of_unknown_ca: bool,
+    },
+    /// It wants something that would not be safe, or without which it cannot be asked.
+    #[error("{0}")]
+    Unsafe(String),
     /// Bytes are not those that were asked for.
-    #[error("{what} is not what was asked for: its digest is {found}, not {wanted}")]
+    #[error(
+        "{what} is not what was asked for, but damaged or altered: its digest is {found}, not \
+         {wanted}"
+    )]
     Digest {
         /// What was sent.
         what: String,
@@ -78,6 +95,21 @@ impl RegistryError {
     /// Returns one of an answer that no registry should give.
     pub(super) fn malformed(what: impl Into<String>, why: impl Into<String>) -> Self {
         Self::Malformed { what: what.into(), why: why.into() }
+    }
+
+    /// Returns what must not be used because of it, if anything is.
+    pub(crate) fn unfit(&self) -> Option<Unfit> {
+        match self {
+            Self::Digest { .. } | Self::Malformed { .. } => Some(Unfit::Altered),
+            Self::Certificate { is_of_unknown_ca: true, .. } => Some(Unfit::UnknownCa),
+            Self::Certificate { .. } | Self::Unsafe(_) => Some(Unfit::Registry),
+            _ => None,
+        }
+    }
+
+    /// Returns what to do about it, where that is known.
+    pub(crate) fn hint(&self) -> Option<&'static str> {
+        self.unfit().and_then(Unfit::hint)
     }
 
     /// Tells whether the registry is why, and may be well another time.

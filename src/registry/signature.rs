@@ -166,24 +166,27 @@ impl Client {
         Ok(())
     }
 
-    /// Finds out who has signed a layer; `None` where nobody has whose signature counts.
+    /// Finds out whether anybody has signed a layer, and who; `None` where nobody has whose signature counts.
     pub(crate) fn signed_by(
         &self,
-        signers: &Signers,
+        signers: Option<&Signers>,
         statement: &Statement<'_>,
         interrupt: Interrupt<'_>,
-    ) -> Result<Option<String>, RegistryError> {
+    ) -> Result<(bool, Option<String>), RegistryError> {
         let Some((manifest, _)) = self.manifest(&tag(statement.manifest), interrupt)? else {
-            return Ok(None);
+            return Ok((false, None));
         };
         let is_signature = |layer: &&Descriptor| layer.media_type == SIGNATURE;
+        let mut is_signed = false;
         for layer in manifest.layers.iter().filter(is_signature).take(MOST) {
+            is_signed = true;
+            let Some(signers) = signers else { break };
             let signature = self.small_blob(layer, LARGEST, interrupt)?;
             if let Some(principal) = signers.verify(statement, &signature)? {
-                return Ok(Some(principal));
+                return Ok((true, Some(principal)));
             }
         }
-        Ok(None)
+        Ok((is_signed, None))
     }
 }
 

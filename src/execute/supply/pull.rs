@@ -8,9 +8,9 @@ use std::time::Instant;
 use super::super::Run;
 use super::super::failure::{Failure, status};
 use super::super::observe::{Doing, Event, Subject};
-use super::distrusted;
 use super::session::Session;
-use crate::cache::{Answer, BuildBase, CacheAct, Planned, Pulling, bytes};
+use super::unfit_for;
+use crate::cache::{Answer, BuildBase, CacheAct, Planned, Pulling, Unfit, bytes};
 use crate::digest::Hasher;
 use crate::plan::Layer;
 use crate::registry::{Pulled, RegistryError, Remote};
@@ -55,10 +55,14 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         let Some(mut pulled) = pulled else {
-            return Err(distrusted(layer, &unfit.unwrap_or_default()));
+            return Err(unfit_for(layer, &unfit.unwrap_or_default(), Unfit::Altered));
         };
         if pulled.portable.parent != session.progress.base {
-            return Err(distrusted(layer, "it stands on another layer than it should"));
+            return Err(unfit_for(
+                layer,
+                "it stands on another layer than it should",
+                Unfit::Altered,
+            ));
         }
         self.lay(session, layer, &mut pulled, begun, remote)
     }
@@ -110,7 +114,11 @@ impl<'a> Run<'a> {
         let (left_out, is_right) = match laid() {
             Ok(laid) => laid,
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                return Err(distrusted(layer, &format!("what it holds cannot be taken: {error}")));
+                return Err(unfit_for(
+                    layer,
+                    &format!("what it holds cannot be taken: {error}"),
+                    Unfit::Altered,
+                ));
             }
             Err(error) => {
                 self.heard(&error)?;
@@ -119,7 +127,7 @@ impl<'a> Run<'a> {
         };
         if !is_right {
             let why = format!("{} has sent what is not what is told of it", remote.repository());
-            return Err(distrusted(layer, &why));
+            return Err(unfit_for(layer, &why, Unfit::Altered));
         }
         for line in left_out.lines() {
             self.note(&format!("{label}: {line}"));
@@ -132,7 +140,7 @@ impl<'a> Run<'a> {
             }
             Committed::NameLeft(files) => {
                 let why = format!("it holds the container's name in {}", files.join(", "));
-                return Err(distrusted(layer, &why));
+                return Err(unfit_for(layer, &why, Unfit::Altered));
             }
         }
         session.ask(self);
