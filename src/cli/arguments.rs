@@ -15,9 +15,10 @@ As a template of LXC's, after `layered-template install-template`:
   lxc-create -t layered-template -n NAME -- --manifest ROLE.toml [ARGUMENTS OF THE TEMPLATE...]
 
 Exit status:
-  0 done; 1 findings; 2 unusable command line or manifest; 10 untrusted files; failure of
+  0 done; 1 findings; 2 unusable command line or manifest;
+  10 untrusted files, or a layer of a registry that nobody vouches for; failure of
   3 a pre step; 4 the upstream template; 5 files or config; 6 a post step;
-  7 a check; 8 the layer store; 128+N ended by signal N")]
+  7 a check; 8 the layer store or a registry; 128+N ended by signal N")]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) verb: Verb,
@@ -31,7 +32,7 @@ impl Cli {
             Verb::Create(arguments) => (arguments.run.talk.verbose, arguments.run.talk.quiet),
             Verb::Build(arguments) => (arguments.run.talk.verbose, arguments.run.talk.quiet),
             Verb::Pull(arguments) => (arguments.run.talk.verbose, arguments.run.talk.quiet),
-            Verb::Push(arguments) => (arguments.run.talk.verbose, arguments.run.talk.quiet),
+            Verb::Push(arguments) => (arguments.talk.verbose, arguments.talk.quiet),
             _ => (0, false),
         };
         if quiet { -1 } else { i8::try_from(verbose).unwrap_or(i8::MAX) }
@@ -153,7 +154,7 @@ pub(crate) enum StorageChoice {
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct RemoteArguments {
     /// Pull layers that are not stored from this repository of a registry [default: `from` of
-    /// remote.toml].
+    /// /etc/layered-template/remote.toml, or of ~/.config/layered-template/remote.toml].
     #[arg(long, value_name = "REGISTRY/REPO")]
     pub(crate) from: Option<String>,
     /// Build nothing: a layer that is neither stored nor in the registry is a failure.
@@ -335,11 +336,26 @@ pub(crate) struct PushArguments {
     /// used [default: LXC's default.conf, if there is one].
     #[arg(long, short = 'f', value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+    /// Keep the rootfs of a failed run for people to look at.
+    #[arg(long)]
+    pub(crate) keep_failed: bool,
+    /// As root, take files that others could have written, and give steps the host's network even where
+    /// nothing keeps them from the host's containers.
+    #[arg(long)]
+    pub(crate) allow_untrusted: bool,
     #[command(flatten)]
-    pub(crate) run: RunArguments,
+    pub(crate) talk: TalkArguments,
     /// Arguments for the upstream template.
     #[arg(last = true, value_name = "ARGUMENTS")]
     pub(crate) args: Vec<OsString>,
+}
+
+impl PushArguments {
+    /// Returns how its run is reported; nothing is pulled in it.
+    pub(crate) fn run(&self) -> RunArguments {
+        let Self { keep_failed, allow_untrusted, talk, .. } = *self;
+        RunArguments { keep_failed, allow_untrusted, talk }
+    }
 }
 
 #[derive(Debug, Args)]

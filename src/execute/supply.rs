@@ -235,14 +235,19 @@ impl<'a> Run<'a> {
                 Said::OfElse => why.to_owned(),
             };
             if wanted.locked {
-                let hint = "`--from` pulls it from a registry; without `--locked` it is built";
+                let hint = match self.context.remote {
+                    None => "`--from` pulls it from a registry; without `--locked` it is built",
+                    Some(remote) if remote.is_down() => "without `--locked` it is built",
+                    Some(_) => "push the locked layer there, or lock again and review",
+                };
                 return Err(Box::new(failure(why).hint(hint)));
             }
             if wanted.pulling == Pulling::Only {
                 let hint = if wanted.fills() {
-                    "`layered-template build` builds it"
+                    let manifest = crate::shell::word(&self.plan.manifest.path);
+                    format!("`layered-template build {manifest}` builds it")
                 } else {
-                    "without `--only-pull` it is built"
+                    "without `--only-pull` it is built".to_owned()
                 };
                 return Err(Box::new(failure(why).hint(hint)));
             }
@@ -322,7 +327,9 @@ impl<'a> Run<'a> {
         };
         self.heard(&error)?;
         let reason = format!("failed ({text}): {error}");
-        Err(Box::new(Failure::of(status, subject, &layer.at, reason)))
+        let failure = Failure::of(status, subject, &layer.at, reason);
+        let is_full_store = status == status::STORE && files::is_full(&error);
+        Err(Box::new(if is_full_store { failure.hint(full_disk::HINT) } else { failure }))
     }
 
     /// Fails by the signal that has ended what failed with `error`, if one has.

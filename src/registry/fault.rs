@@ -1,17 +1,19 @@
 //! Why something could not be had from a registry, or brought to it.
 
 use std::io;
+use std::path::PathBuf;
 
 use thiserror::Error;
 
 use crate::cache::Unfit;
 use crate::digest::Digest;
+use crate::host::files;
 
 /// Why something could not be had from a registry, or brought to it.
 #[derive(Debug, Error)]
 pub(crate) enum RegistryError {
     /// No answer came, or only such that says to come again later.
-    #[error("{host} does not answer: {why}")]
+    #[error("{host} does not answer ({why})")]
     Unreachable {
         /// The registry.
         host: String,
@@ -62,6 +64,9 @@ pub(crate) enum RegistryError {
         /// The digest that it has.
         found: Digest,
     },
+    /// There is no such key to sign with.
+    #[error("there is no key `{}`", .0.display())]
+    NoKey(PathBuf),
     /// The host's own files, or a program of the host, have failed.
     #[error("{what}: {source}")]
     Host {
@@ -95,6 +100,11 @@ impl RegistryError {
     /// Returns one of an answer that no registry should give.
     pub(super) fn malformed(what: impl Into<String>, why: impl Into<String>) -> Self {
         Self::Malformed { what: what.into(), why: why.into() }
+    }
+
+    /// Tells whether a disk of this host is full.
+    pub(crate) fn is_of_full_disk(&self) -> bool {
+        matches!(self, Self::Host { source, .. } if files::is_full(source))
     }
 
     /// Returns what must not be used because of it, if anything is.

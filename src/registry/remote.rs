@@ -8,6 +8,7 @@ use super::client::Client;
 use super::download::Download;
 use super::entry::RemoteEntry;
 use super::fault::RegistryError;
+use super::notice::Notice;
 use super::reference::{LATEST, Repository, Version};
 use super::settings::Settings;
 use super::signature::{Signers, Statement};
@@ -47,6 +48,16 @@ impl Remote {
     /// Forgets its connections: another process may have them too.
     pub(crate) fn reconnect(&self) {
         self.client.reconnect();
+    }
+
+    /// From now on, tells of what takes long.
+    pub(crate) fn tell(&self, notice: Notice) {
+        self.client.tell(notice);
+    }
+
+    /// Tells whether it could not be asked.
+    pub(crate) fn is_down(&self) -> bool {
+        self.down.borrow().is_some()
     }
 
     /// Asks for a key, of which the lock pins `pinned`, and `stored` is the newest generation here.

@@ -69,6 +69,11 @@ impl Signer {
     /// Opens a key: a private one, or the public one of a key that an agent has.
     pub(crate) fn open(key: &Path) -> Result<Self, RegistryError> {
         let what = format!("the key `{}`", key.display());
+        let mut public = key.as_os_str().to_owned();
+        public.push(".pub");
+        if !key.exists() && !Path::new(&public).exists() {
+            return Err(RegistryError::NoKey(key.to_path_buf()));
+        }
         let mut command = Command::new(PROGRAM);
         command.arg("-l").arg("-f").arg(key);
         let output = run(command, b"", &what)?;

@@ -7,11 +7,12 @@ use std::time::Instant;
 
 use super::super::Run;
 use super::super::failure::{Failure, status};
-use super::super::observe::{Doing, Event, Subject};
+use super::super::observe::Event;
 use super::session::Session;
-use super::unfit_for;
+use super::{fault, unfit_for};
 use crate::cache::{Answer, BuildBase, CacheAct, Planned, Pulling, Unfit, bytes};
 use crate::digest::Hasher;
+use crate::host::files;
 use crate::plan::Layer;
 use crate::registry::{Pulled, RegistryError, Remote};
 use crate::store::Committed;
@@ -49,7 +50,7 @@ impl<'a> Run<'a> {
             }
         })?;
         if let Some(why) = down {
-            self.note(&format!("what is missing is built, since {why}"));
+            self.note(&format!("{why}: the missing layers are built instead"));
             session.index.offers.insert(entry.key, Answer::Unreachable(why));
             session.ask(self);
             return Ok(());
@@ -85,10 +86,12 @@ impl<'a> Run<'a> {
             Some(_) if inside.is_some_and(|inside| inside.whiteout.is_some()) => BuildBase::Copy,
             Some(_) => BuildBase::Overlay,
         };
+        let top = session.store.top().display().to_string();
         let fail = |error: &io::Error| {
-            let subject = Subject { layer: layer.name.clone(), doing: Doing::Store };
-            let reason = format!("cannot be laid over what is below it: {error}");
-            Box::new(Failure::of(status::STORE, subject, &layer.at, reason))
+            if let Some(full) = files::without_place(error) {
+                return fault(layer, &format!("could not be stored in `{top}`"), &full);
+            }
+            fault(layer, "cannot be laid over what is below it", error)
         };
         let (build, workspace) = match self.place(session, on) {
             Ok(place) => place,

@@ -100,6 +100,10 @@ fn a_registry_with_a_certificate_is_spoken_with_by_tls_alone() {
     let stranger = role();
     let ran = stranger.run(["push", "m.toml", &repository]);
     ran.exits(8).mentions("the certificate of 127.0.0.1:");
+    ran.mentions("is not signed by a CA that this host trusts").mentions("update-ca-certificates");
+    let ran = stranger.run(["pull", "m.toml", "--from", &repository, "--allow-untrusted"]);
+    ran.exits(8).mentions("is not signed by a CA that this host trusts");
+    ran.mentions("name it in `SSL_CERT_FILE`").mentions("nothing pulled; 1 of 1 role failed");
     let host = role().env("SSL_CERT_FILE", places.path().join("ca.pem").to_str().unwrap());
     host.run(["push", "m.toml", &repository]).exits(0);
     let other = role().env("SSL_CERT_FILE", places.path().join("ca.pem").to_str().unwrap());

@@ -244,5 +244,5 @@ fn a_registry_out_of_order_is_asked_again_but_not_for_ever() {
     host.run(words(&Counter::failing(pushed.registry.port, 4))).exits(0);
     let host = puller(&pushed);
     let ran = host.run(words(&Counter::failing(pushed.registry.port, 1000)));
-    ran.exits(8).mentions("does not answer: status ");
+    ran.exits(8).mentions("does not answer (status 50");
 }
