@@ -24,7 +24,7 @@ mod target;
 mod tests;
 
 pub(crate) use image::{Image, Warnings};
-pub(crate) use oci_config::{ENTRY, LAYER, LayerBlob};
+pub(crate) use oci_config::{LAYER, LayerBlob};
 pub(crate) use output::Output;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use tar::{Kind, Member, write_end, write_header, write_padding};

@@ -216,7 +216,10 @@ impl Judge {
     ) -> Result<Vec<String>, String> {
         let manifest = manifest.to_path_buf();
         if !manifest.exists() {
-            return Err(format!("its manifest `{}` is gone", manifest.display()));
+            return Err(match manifest == Path::new(&record.manifest.path) {
+                true => format!("its manifest `{}` is gone", manifest.display()),
+                false => format!("there is no such file `{}`", manifest.display()),
+            });
         }
         let set = record.call.set.clone();
         let vars_files: Vec<PathBuf> = record.call.vars_files.iter().map(PathBuf::from).collect();

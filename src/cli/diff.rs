@@ -95,6 +95,16 @@ fn diff(arguments: &DiffArguments) -> Result<u8, String> {
                 let change = if *sign == '+' { "A" } else { "D" };
                 writeln!(to, "{change}  config: {}", shell::one_line(line))?;
             }
+            if place.base.is_none() {
+                let why = match record.stored {
+                    None => "all of it was made in the container",
+                    Some(_) => "what it was made of is not stored any more",
+                };
+                writeln!(
+                    to,
+                    "{why}: only what was written since is known, and not what was there"
+                )?;
+            }
             if left_out > 0 {
                 let (are, it) = if left_out == 1 { ("file", "it") } else { ("files", "them") };
                 writeln!(
@@ -214,6 +224,10 @@ impl Place {
 
     /// Writes how the lines of a text have changed.
     fn patch(&self, drift: &Drift, to: &mut dyn Write) -> io::Result<()> {
+        // What was there before is not known.
+        if drift.before.is_none() && !drift.is_new {
+            return Ok(());
+        }
         let is_text_changed = drift.before.is_none()
             || drift.now.is_none()
             || drift.changed.iter().any(|what| ["bytes", "kind"].contains(what));
@@ -238,8 +252,13 @@ impl Place {
             return Ok(());
         }
         let path = String::from_utf8_lossy(&drift.path);
+        let side = |letter: char, is_there: bool| match is_there {
+            true => format!("{letter}/{path}"),
+            false => "/dev/null".to_owned(),
+        };
+        let (old, new) = (side('a', drift.before.is_some()), side('b', drift.now.is_some()));
         let lines = TextDiff::from_lines(&before, &now);
-        write!(to, "{}", lines.unified_diff().header(&format!("a/{path}"), &format!("b/{path}")))
+        write!(to, "{}", lines.unified_diff().header(&old, &new))
     }
 }
 

@@ -23,6 +23,7 @@ use crate::host::signals::Signals;
 use crate::host::trust::{Policy, Trust};
 use crate::lock::{Held, Lock, LockedSlot};
 use crate::plan::{EntryId, StorageMode, Target};
+use crate::shell;
 use crate::store::Store;
 use crate::tree::Interrupt;
 
@@ -91,6 +92,8 @@ struct Role {
     stored: Vec<(Slot, EntryId)>,
     /// What of it is not locked to anything that was built, and why.
     open: Option<String>,
+    /// The first part of it that is not built yet.
+    unbuilt: Option<String>,
 }
 
 impl Role {
@@ -138,6 +141,7 @@ impl Role {
             target: prepared.plan.container.clone(),
             stored: Vec::new(),
             open: None,
+            unbuilt: None,
         };
         role.add_slots(cache, &index);
         Ok(role)
@@ -165,7 +169,8 @@ impl Role {
                 self.stored.push((slot.clone(), stored));
             }
             if entry.is_none() {
-                self.open = Some(format!("{} is not built yet", slot.label()));
+                self.unbuilt = Some(slot.label());
+                self.open = None;
                 return;
             }
             parent = entry;
@@ -231,6 +236,13 @@ impl Role {
         let _ = output::print(|to| writeln!(to, "{shown}  {state}"));
         if let Some(why) = &self.open {
             output::say(&format!("note: {shown}: no further layer is locked: {why}"));
+        }
+        if let Some(unbuilt) = &self.unbuilt {
+            let manifest = shell::word(&self.manifest);
+            output::say(&format!(
+                "warning: {shown} does not pin {unbuilt}, which is not built yet\n\
+                 hint: `layered-template build {manifest}`, and then lock again"
+            ));
         }
         Ok(())
     }

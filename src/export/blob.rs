@@ -65,8 +65,7 @@ impl Image {
         };
         let created = clock::format(self.made_at(number));
         let Blob { diff_id, digest, size, .. } = blob;
-        let entry = matches!(part, Part::Layer(_)).then_some(entry.id);
-        Ok((LayerBlob { digest, size, diff_id, created, by, entry }, file))
+        Ok((LayerBlob { digest, size, diff_id, created, by }, file))
     }
 
     /// Returns all that decides about the bytes of a blob besides the entry.

@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 
 use crate::digest::Digest;
 use crate::lxc;
-use crate::plan::EntryId;
 
 /// The label with the lines of LXC's config.
 const CONFIG_LABEL: &str = "org.layered-template.lxc-config";
@@ -19,9 +18,6 @@ pub(super) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub(super) const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 pub(crate) const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 pub(super) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
-
-/// What names the stored layer that a layer of an image is.
-pub(crate) const ENTRY: &str = "org.layered-template.entry";
 
 /// What names the tag of an image in an index.
 pub(super) const TAG: &str = "org.opencontainers.image.ref.name";
@@ -39,8 +35,6 @@ pub(crate) struct LayerBlob {
     pub created: String,
     /// What made it, for people.
     pub by: String,
-    /// The stored layer that it is, where it is one.
-    pub entry: Option<EntryId>,
 }
 
 /// Returns the config of an image.
@@ -83,14 +77,8 @@ pub(super) fn config(arch: &str, layers: &[LayerBlob], lxc_config: &str) -> Valu
 
 /// Returns the manifest of an image whose config has this digest and size.
 pub(super) fn manifest(config: (Digest, u64), layers: &[LayerBlob]) -> Value {
-    let described = |layer: &LayerBlob| {
-        let mut described = descriptor(LAYER, layer.digest, layer.size);
-        if let Some(entry) = layer.entry {
-            described["annotations"] = json!({ ENTRY: entry });
-        }
-        described
-    };
-    let layers: Vec<_> = layers.iter().map(described).collect();
+    let layers: Vec<_> =
+        layers.iter().map(|layer| descriptor(LAYER, layer.digest, layer.size)).collect();
     json!({
         "schemaVersion": 2,
         "mediaType": MANIFEST,

@@ -1,16 +1,22 @@
 //! A stored layer in a registry: found by its key, with all that a store needs to know of it.
 
+use std::io;
+
 use super::client::Client;
 use super::fault::RegistryError;
-use super::manifest::{Descriptor, Manifest};
+use super::manifest::{Descriptor, EMPTY, EMPTY_TEXT, Manifest};
 use super::reference::Version;
 use crate::digest::Digest;
 use crate::export::LAYER;
+use crate::plan::EntryId;
 use crate::store::Portable;
 use crate::tree::Interrupt;
 
 /// The media type of what is told of an entry.
 const ENTRY: &str = "application/vnd.layered-template.entry.v1+json";
+
+/// The annotation that names the innermost entry of a role.
+const INNERMOST: &str = "org.layered-template.innermost";
 
 /// The largest document that is read, in bytes.
 const LARGEST: usize = 16 << 20;
@@ -39,7 +45,45 @@ pub(super) fn manifest(document: &[u8], (digest, size): (Digest, u64)) -> Manife
     Manifest::new(Descriptor::of(ENTRY, document), vec![layer])
 }
 
+/// Returns the tag of what is told of a role, beside the tag of its image.
+fn role_tag(tag: &str) -> Version {
+    Version::Tag(format!("{tag}.lt-role"))
+}
+
 impl Client {
+    /// Sees that it is told which entry is the innermost of a role. No image can tell that: it would be
+    /// another one for each build.
+    pub(super) fn tell_innermost(
+        &self,
+        tag: &str,
+        entry: EntryId,
+        interrupt: Interrupt<'_>,
+    ) -> Result<(), RegistryError> {
+        let empty = Descriptor::of(EMPTY, EMPTY_TEXT);
+        let mut manifest = Manifest::new(empty.clone(), vec![empty]);
+        manifest.annotations.insert(INNERMOST.to_owned(), entry.to_string());
+        let text = manifest.text()?;
+        let version = role_tag(tag);
+        if self.manifest_digest(&version, interrupt)? == Some(Digest::of(&text)) {
+            return Ok(());
+        }
+        let blob = (Digest::of(EMPTY_TEXT), EMPTY_TEXT.len() as u64);
+        self.upload(blob, &mut io::Cursor::new(EMPTY_TEXT), None, interrupt)?;
+        self.put_manifest(&version, &text, interrupt)?;
+        Ok(())
+    }
+
+    /// Returns the innermost entry of a role.
+    pub(super) fn innermost(
+        &self,
+        tag: &str,
+        interrupt: Interrupt<'_>,
+    ) -> Result<Option<EntryId>, RegistryError> {
+        let found = self.manifest(&role_tag(tag), interrupt)?;
+        let text = found.as_ref().and_then(|(manifest, _)| manifest.annotations.get(INNERMOST));
+        Ok(text.and_then(|text| EntryId::parse(text)))
+    }
+
     /// Looks for the newest entry of a key.
     ///
     /// # Errors

@@ -89,6 +89,9 @@ impl Client {
                 self.sign(signer, &statement, interrupt)?;
             }
         }
+        if let Some(innermost) = image.stored().next() {
+            self.tell_innermost(push.tag, innermost.id, interrupt)?;
+        }
         Ok(pushed)
     }
 

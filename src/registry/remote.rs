@@ -9,12 +9,11 @@ use super::download::Download;
 use super::entry::RemoteEntry;
 use super::fault::RegistryError;
 use super::notice::Notice;
-use super::reference::{LATEST, Repository, Version};
+use super::reference::{LATEST, Repository};
 use super::settings::Settings;
 use super::signature::{Signers, Statement};
 use crate::cache::{Answer, Evidence, Offer, PinnedEntry, Provenance, Required, Vouched};
 use crate::digest::Digest;
-use crate::export::ENTRY;
 use crate::plan::EntryId;
 use crate::store::Portable;
 use crate::tree::Interrupt;
@@ -121,16 +120,13 @@ impl Remote {
         Ok(Some(offer))
     }
 
-    /// Returns the digest of the template that the role's image was made by, as its innermost layer tells. It says
+    /// Returns the digest of the template that the role was made by, as its innermost layer tells. It says
     /// what to look for, and vouches for nothing.
     pub(crate) fn template(
         &self,
         interrupt: Interrupt<'_>,
     ) -> Result<Option<Digest>, RegistryError> {
-        let tag = Version::Tag(LATEST.to_owned());
-        let Some((image, _)) = self.client.manifest(&tag, interrupt)? else { return Ok(None) };
-        let first = image.layers.first().and_then(|layer| layer.annotations.get(ENTRY));
-        let Some(entry) = first.and_then(|text| EntryId::parse(text)) else { return Ok(None) };
+        let Some(entry) = self.client.innermost(LATEST, interrupt)? else { return Ok(None) };
         let found = self.client.entry(entry.key, interrupt)?;
         Ok(found.and_then(|found| found.portable.inputs.template()))
     }

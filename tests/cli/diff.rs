@@ -65,6 +65,17 @@ fn within(sandbox: &Sandbox, storage: &str, commands: &str) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// What is said where nobody knows what there was.
+fn note_of(storage: &str) -> &'static str {
+    match storage {
+        "none" => {
+            "all of it was made in the container: only what was written since is known, and not \
+             what was there\n"
+        }
+        _ => "",
+    }
+}
+
 fn each_storage(judge: impl Fn(&Sandbox, &str)) {
     if !root() {
         return;
@@ -78,9 +89,10 @@ fn each_storage(judge: impl Fn(&Sandbox, &str)) {
 
 #[test]
 fn a_container_that_was_just_made_has_not_changed() {
-    each_storage(|sandbox, _| {
-        diff(sandbox, &[]).exits(0).prints("");
-        diff(sandbox, &["--all", "--patch"]).exits(0).prints("");
+    each_storage(|sandbox, storage| {
+        let note = note_of(storage);
+        diff(sandbox, &[]).exits(0).prints(note);
+        diff(sandbox, &["--all", "--patch"]).exits(0).prints(note);
     });
 }
 
@@ -111,6 +123,9 @@ fn every_kind_of_change_is_found() {
         ];
         if storage == "none" {
             // Nobody knows what was there: what has changed since is shown, and what is gone is not.
+            let patch = diff(sandbox, &["--patch"]).exits(1).stdout();
+            assert!(patch.contains("M  /etc/text\n") && !patch.contains("etc/text\n@@"), "{patch}");
+            assert!(patch.contains("\n--- /dev/null\n+++ b/srv/new/n\n"), "{patch}");
             for line in ["A  /etc/l\n", "M  /etc/own\n", "M  /etc/text\n", "A  /srv/new/n\n"] {
                 assert!(found.contains(line), "{line} is not in\n{found}");
             }
@@ -126,7 +141,7 @@ fn every_kind_of_change_is_found() {
         let text = "M  /etc/text: bytes\n--- a/etc/text\n+++ b/etc/text\n@@ -1,3 +1,3 @@\n one\n-two\n+TWO\n three\n";
         assert!(patch.contains(text), "{patch}");
         assert!(
-            patch.contains("\n--- a/etc/gone\n+++ b/etc/gone\n@@ -1 +0,0 @@\n-gone\n"),
+            patch.contains("\n--- a/etc/gone\n+++ /dev/null\n@@ -1 +0,0 @@\n-gone\n"),
             "{patch}"
         );
         let json: Value =
@@ -160,13 +175,14 @@ fn what_is_put_back_as_it_was_has_not_changed() {
 
 #[test]
 fn lines_of_config_are_compared() {
-    each_storage(|sandbox, _| {
+    each_storage(|sandbox, storage| {
         let config = sandbox.container().join("config");
         let text = fs::read_to_string(&config).unwrap();
         fs::write(&config, text.replace("lxc.tty.max = 2", "# a note\nlxc.tty.max = 3")).unwrap();
-        diff(sandbox, &[])
-            .exits(1)
-            .prints("D  config: lxc.tty.max = 2\nA  config: lxc.tty.max = 3\n");
+        diff(sandbox, &[]).exits(1).prints(&format!(
+            "D  config: lxc.tty.max = 2\nA  config: lxc.tty.max = 3\n{}",
+            note_of(storage)
+        ));
     });
 }
 
@@ -180,8 +196,7 @@ fn a_manifest_is_compared_with_what_was_made() {
         diff(sandbox, &["n.toml"]).exits(1).prints(
             "layer os: config lxc.tty.max = 4 is new\nlayer os: config lxc.tty.max = 2 is gone\n",
         );
-        diff(sandbox, &["nowhere.toml"]).exits(2).mentions("`nowhere.toml` is gone");
-        diff(sandbox, &[]).exits(0).prints("");
-        let _ = storage;
+        diff(sandbox, &["nowhere.toml"]).exits(2).mentions("there is no such file `nowhere.toml`");
+        diff(sandbox, &[]).exits(0).prints(note_of(storage));
     });
 }

@@ -64,7 +64,7 @@ fn built() -> Sandbox {
 #[test]
 fn a_lock_is_sorted_and_comes_out_the_same_each_time() {
     let sandbox = role();
-    sandbox.run(["lock", "m.toml"]).exits(0).mentions("template of layer `os` is not built yet");
+    sandbox.run(["lock", "m.toml"]).exits(0).mentions("does not pin template of layer `os`, which is not built yet\nhint: `layered-template build m.toml`");
     assert!(!locked(&sandbox).contains("entry = "));
     sandbox.run(["build", "m.toml"]).exits(0);
     sandbox.run(["lock", "m.toml"]).exits(0);
