@@ -15,8 +15,7 @@ As a template of LXC's, after `layered-template install-template`:
   lxc-create -t layered-template -n NAME -- --manifest ROLE.toml [ARGUMENTS OF THE TEMPLATE...]
 
 Exit status:
-  0 done; 1 findings; 2 unusable command line or manifest;
-  10 untrusted files, or a layer of a registry that nobody vouches for; failure of
+  0 done; 1 findings; 2 unusable command line or manifest; 10 untrusted files or layers; failure of
   3 a pre step; 4 the upstream template; 5 files or config; 6 a post step;
   7 a check; 8 the layer store or a registry; 128+N ended by signal N")]
 pub(crate) struct Cli {
@@ -45,13 +44,11 @@ pub(crate) enum Verb {
     Plan(PlanArguments),
     /// Check manifests.
     Validate(ValidateArguments),
-    /// Make a container without LXC: the same run into a plain directory, with a config that LXC
-    /// loads.
+    /// Make a container without LXC: the same run into a plain directory, with a config that LXC loads.
     Create(CreateArguments),
     /// Fill the layer store without a container: build each layer of the manifests once.
     Build(BuildArguments),
-    /// Push a role to a registry: as an image, and each stored layer by its key. Build what is missing
-    /// first.
+    /// Push a role to a registry: as an image, and each layer by its key. Build what is missing first.
     Push(PushArguments),
     /// Fill the layer store from a registry, and build nothing.
     Pull(PullArguments),
@@ -296,7 +293,8 @@ pub(crate) struct PullArguments {
     pub(crate) manifests: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) values: ValueArguments,
-    /// The repository of a registry to pull from [default: `from` of remote.toml].
+    /// The repository of a registry to pull from [default: `from` of
+    /// /etc/layered-template/remote.toml, or of ~/.config/layered-template/remote.toml].
     #[arg(long, value_name = "REGISTRY/REPO")]
     pub(crate) from: Option<String>,
     /// The file that the containers' config starts with; its id map decides which part of the store is
@@ -339,8 +337,7 @@ pub(crate) struct PushArguments {
     /// Keep the rootfs of a failed run for people to look at.
     #[arg(long)]
     pub(crate) keep_failed: bool,
-    /// As root, take files that others could have written, and give steps the host's network even where
-    /// nothing keeps them from the host's containers.
+    /// As root, take files that others could have written, and let steps have the host's network anyway.
     #[arg(long)]
     pub(crate) allow_untrusted: bool,
     #[command(flatten)]
@@ -348,14 +345,6 @@ pub(crate) struct PushArguments {
     /// Arguments for the upstream template.
     #[arg(last = true, value_name = "ARGUMENTS")]
     pub(crate) args: Vec<OsString>,
-}
-
-impl PushArguments {
-    /// Returns how its run is reported; nothing is pulled in it.
-    pub(crate) fn run(&self) -> RunArguments {
-        let Self { keep_failed, allow_untrusted, talk, .. } = *self;
-        RunArguments { keep_failed, allow_untrusted, talk }
-    }
 }
 
 #[derive(Debug, Args)]

@@ -63,7 +63,7 @@ fn push(arguments: &PushArguments) -> Result<u8, String> {
         Signals::keep().map_err(|error| format!("signals cannot be kept: {error}"))?;
     let container = role.prepared.plan.container.clone();
     let mut sum = Sum::of(1);
-    let (ended, entries) = role.fill(Options::of(arguments.run(), false), true, &mut sum)?;
+    let (ended, entries) = role.fill(options(arguments), true, &mut sum)?;
     if ended != 0 {
         return Ok(ended);
     }
@@ -112,6 +112,12 @@ fn pushed(
         writeln!(to, "{repository}@{digest}")
     });
     Ok(())
+}
+
+/// Returns how the run that builds the role is told of.
+fn options(arguments: &PushArguments) -> Options {
+    let PushArguments { keep_failed, allow_untrusted, talk, .. } = *arguments;
+    Options { talk, keep_failed, allow_untrusted, under_lxc: false }
 }
 
 /// Returns the repository and the tag that somebody has named.

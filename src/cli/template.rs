@@ -37,7 +37,8 @@ layered-template makes a container from a manifest: ordered layers around an LXC
   --vars-file FILE         set variables from a TOML file
   --storage HOW            how to use the layer store: `copy` it into the container, which is the
                            default, share it through overlayfs (`overlay`), or do not use it (`none`)
-  --from REGISTRY/REPO     pull layers that are not stored from a registry
+  --from REGISTRY/REPO     pull layers that are not stored from a registry; by default from that of
+                           /etc/layered-template/remote.toml, or of the user's
   --only-pull              build nothing: a layer that is neither stored nor there is a failure
   --rebuild                rebuild everything that is stored
   --locked                 hold the role to its lock: refuse what is not as it was locked
