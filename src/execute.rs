@@ -29,6 +29,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 pub(crate) use failure::{Failure, status};
+pub(crate) use full_disk::HINT as FULL_DISK_HINT;
 pub(crate) use observe::{Doing, Event, Observer, Subject};
 use rustix::fs::fstat;
 pub(crate) use supply::Filled;
@@ -359,6 +360,13 @@ impl Run<'_> {
             KeptRootfs::NotTried => None,
             KeptRootfs::Tried(kept) => kept,
         };
+        // What steps and templates have said stands there already.
+        if failure.subject.as_ref().is_none_or(|subject| subject.doing == Doing::Store) {
+            self.log(format!("{failure}\n").as_bytes());
+            if let Some(hint) = &failure.hint {
+                self.log(format!("hint: {hint}\n").as_bytes());
+            }
+        }
         let Some(directory) = &mut self.context.directory else { return failure };
         directory.keep();
         let log = Some(directory.log());

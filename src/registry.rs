@@ -11,6 +11,7 @@ mod download;
 mod entry;
 mod fault;
 mod manifest;
+mod notice;
 mod push;
 mod reference;
 mod remote;
@@ -23,8 +24,9 @@ mod upload;
 
 pub(crate) use client::Client;
 pub(crate) use fault::RegistryError;
+pub(crate) use notice::Notice;
 pub(crate) use push::Push;
-pub(crate) use reference::{LATEST, Reference, Repository, Version};
+pub(crate) use reference::{LATEST, Reference, ReferenceError, Repository, Version};
 pub(crate) use remote::{Pulled, Remote};
 pub(crate) use settings::Settings;
 pub(crate) use signature::Signer;

@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 
 use super::keys::KeyMaker;
 use super::names::Names;
-use super::offer::Vouched;
+use super::offer::{Unfit, Vouched};
 use crate::digest::Digest;
 use crate::manifest::LayerName;
 use crate::plan::{EntryId, StorageMode};
@@ -68,10 +68,13 @@ pub enum CacheAct {
         /// Who vouches for it.
         vouched: Vouched,
     },
-    /// The run ends with a failure: nobody vouches for what a registry has.
+    /// The run ends with a failure: what a registry has must not be used.
     Distrust {
         /// Why.
         why: String,
+        /// What kind of thing is wrong.
+        #[serde(skip)]
+        unfit: Unfit,
     },
     /// Something is built in a place of its own, and stored.
     Build {

@@ -7,7 +7,7 @@ use super::config::{lower, no_overlay, on_overlay};
 use super::index::Index;
 use super::key::KeyInputs;
 use super::names::Names;
-use super::offer::{Answer, Offer, Vouched};
+use super::offer::{Answer, Offer, Unfit, Vouched};
 use super::plan::{Cache, CachePlan, Handed, Pulling, SlotKind, label};
 use crate::digest::Digest;
 use crate::manifest::LayerName;
@@ -116,10 +116,13 @@ impl Ladder {
         Self { acts, unasked }
     }
 
-    /// Tells whether the run ends since nobody vouches for what a registry has.
+    /// Tells whether the run ends since a layer that a registry has must not be used.
     pub fn distrusts(&self) -> bool {
         let last = self.acts.last();
-        last.is_some_and(|planned| matches!(planned.act, CacheAct::Distrust { .. }))
+        last.is_some_and(|planned| match planned.act {
+            CacheAct::Distrust { unfit, .. } => unfit.is_of_layer(),
+            _ => false,
+        })
     }
 
     /// Returns the first slot that has to be built and of which the index does not know yet what defined
@@ -227,6 +230,11 @@ impl Maker<'_> {
         self.acts.push(Planned { at, after, layer, act });
     }
 
+    /// Adds an act of the next slot, which may be of another layer than it is at.
+    fn push_of_next(&mut self, act: CacheAct) {
+        self.push_of(self.cache.slots[self.progress.done].layer.clone(), act);
+    }
+
     /// Adds an act of the slot that was done last.
     fn push_of_last(&mut self, act: CacheAct) {
         let last = self.progress.done.saturating_sub(1);
@@ -287,11 +295,13 @@ impl Maker<'_> {
                 self.unasked.get_or_insert(pin.key);
                 "which is not stored here".to_owned()
             }
-            Some(Answer::Unfit(why)) => {
-                self.push(CacheAct::Distrust { why: why.clone() });
+            Some(Answer::Unfit { why, unfit }) => {
+                let (why, unfit) = (why.clone(), *unfit);
+                self.push_of_next(CacheAct::Distrust { why, unfit });
                 return false;
             }
             Some(Answer::Unreachable(why)) => format!("which is not stored here, and {why}"),
+            Some(Answer::Interrupted) => "which is not stored here".to_owned(),
             Some(Answer::Offered(other)) => format!(
                 "which is not stored here, and {} has {} in its place",
                 other.repository,
@@ -300,7 +310,8 @@ impl Maker<'_> {
             Some(Answer::Nothing) => "which is neither stored here nor in the registry".to_owned(),
             None => "which is not stored here".to_owned(),
         };
-        self.push(CacheAct::Refuse { why: format!("{what} is locked to {name}, {missing}") });
+        let why = format!("{what} is locked to {name}, {missing}");
+        self.push_of_next(CacheAct::Refuse { why });
         false
     }
 
@@ -308,10 +319,10 @@ impl Maker<'_> {
     fn pull(&mut self, offer: &Offer) -> bool {
         let slot = self.progress.done;
         let what = self.cache.slots[slot].label();
-        let Offer { entry, size, repository, vouched, .. } = offer.clone();
+        let Offer { entry, size, repository, vouched, is_signed, .. } = offer.clone();
         if let (Vouched::Nobody { why }, false) = (&vouched, self.cache.wanted.trusts_all) {
-            let why = format!("{what} in {repository} {why}");
-            self.push(CacheAct::Distrust { why });
+            let why = format!("{what} {why} (in {repository})");
+            self.push_of_next(CacheAct::Distrust { why, unfit: Unfit::Unvouched { is_signed } });
             return false;
         }
         self.progress.done += 1;
@@ -328,8 +339,9 @@ impl Maker<'_> {
     fn refuse_to_build(&mut self, what: &str, key: Option<Digest>) {
         let answer = key.and_then(|key| self.context.index.offers.get(&key));
         let why = match answer {
-            Some(Answer::Unfit(why)) => {
-                self.push(CacheAct::Distrust { why: why.clone() });
+            Some(Answer::Unfit { why, unfit }) => {
+                let (why, unfit) = (why.clone(), *unfit);
+                self.push_of_next(CacheAct::Distrust { why, unfit });
                 return;
             }
             _ if self.cache.wanted.pulling != Pulling::Only => return,
@@ -337,10 +349,11 @@ impl Maker<'_> {
             None if key.is_some() => return,
             Some(Answer::Unreachable(why)) => why.clone(),
             Some(Answer::Offered(_)) => "what the registry has is too old".to_owned(),
+            Some(Answer::Interrupted) => "the registry was not asked".to_owned(),
             Some(Answer::Nothing) | None => "the registry does not have it".to_owned(),
         };
         let why = format!("{what} is not stored, and nothing is built: {why}");
-        self.push(CacheAct::Refuse { why });
+        self.push_of_next(CacheAct::Refuse { why });
     }
 
     /// Returns what defines the next slot, and its key.

@@ -10,12 +10,62 @@ use crate::plan::EntryId;
 pub enum Answer {
     /// It has this.
     Offered(Offer),
-    /// It has something that must not be used; why.
-    Unfit(String),
+    /// It has something that must not be used, or is none to ask.
+    Unfit {
+        /// Why.
+        why: String,
+        /// What kind of thing is wrong.
+        unfit: Unfit,
+    },
     /// It has nothing.
     Nothing,
     /// It cannot be asked; why.
     Unreachable(String),
+    /// A signal has come before its answer.
+    Interrupted,
+}
+
+/// What is wrong with what a registry has, or with the registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unfit {
+    /// Nobody vouches for a layer.
+    Unvouched {
+        /// Whether somebody has signed it.
+        is_signed: bool,
+    },
+    /// A layer is not what was pushed.
+    Altered,
+    /// This host trusts nobody who vouches for the registry.
+    UnknownCa,
+    /// The registry cannot be spoken with in a safe way.
+    Registry,
+}
+
+impl Unfit {
+    /// Tells whether the layer is at fault, and not the way to it.
+    pub fn is_of_layer(self) -> bool {
+        matches!(self, Self::Unvouched { .. } | Self::Altered)
+    }
+
+    /// Returns what to do about it.
+    pub fn hint(self) -> Option<&'static str> {
+        match self {
+            Self::Unvouched { is_signed: false } => Some(
+                "`lock` pins it, `push --sign` signs it; `--allow-untrusted` takes what nobody \
+                 vouches for",
+            ),
+            Self::Unvouched { is_signed: true } => Some(
+                "to trust a signer, add the key to /etc/layered-template/allowed_signers (`man \
+                 ssh-keygen`, ALLOWED SIGNERS), or pin the layers by `layered-template lock` where \
+                 they are pushed, and use `--locked`",
+            ),
+            Self::UnknownCa => Some(
+                "add the CA of this registry to the host's trust store \
+                 (`update-ca-certificates`), or name it in `SSL_CERT_FILE`",
+            ),
+            Self::Altered | Self::Registry => None,
+        }
+    }
 }
 
 /// A layer that a registry has.
@@ -31,6 +81,8 @@ pub struct Offer {
     pub manifest: Digest,
     /// Who vouches for it.
     pub vouched: Vouched,
+    /// Whether somebody has signed it, whose signatures may not count here.
+    pub is_signed: bool,
 }
 
 /// Who vouches for a layer of a registry.
@@ -94,6 +146,8 @@ pub struct Evidence {
     pub pinned: Option<PinnedEntry>,
     /// Who has signed it, of those whose signatures count.
     pub signed_by: Option<String>,
+    /// Whether anybody has signed it.
+    pub is_signed: bool,
     /// Whether any signatures count.
     pub has_signers: bool,
     /// The newest generation of its key that is stored here.
@@ -117,6 +171,7 @@ impl Evidence {
         match (self.signed_by, required) {
             (_, Some(Required::Lock)) => nobody("is not what the lock pins"),
             (Some(principal), _) => Vouched::Signature { principal },
+            (None, _) if !self.is_signed => nobody("is neither signed nor pinned by a lock"),
             (None, _) if self.has_signers => nobody("has no signature that counts here"),
             (None, _) => nobody("is pinned by no lock, and no signatures count here"),
         }
@@ -153,8 +208,9 @@ mod tests {
         {
             let signed_by = signed_by.map(str::to_owned);
             let (entry, document) = (entry(5), right);
+            let (has_signers, is_signed) = (true, signed_by.is_some());
             let evidence =
-                Evidence { entry, document, pinned, signed_by, has_signers: true, stored };
+                Evidence { entry, document, pinned, signed_by, is_signed, has_signers, stored };
             match (evidence.judge(required), expected) {
                 (Vouched::Nobody { .. }, Vouched::Nobody { .. }) => {}
                 (found, expected) => assert_eq!(found, expected, "row {row}"),

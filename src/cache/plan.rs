@@ -196,7 +196,7 @@ impl Slot {
 }
 
 /// Returns what a person calls a part of a layer.
-pub(super) fn label(layer: &LayerName, kind: SlotKind) -> String {
+pub fn label(layer: &LayerName, kind: SlotKind) -> String {
     match kind {
         SlotKind::Upstream => format!("template of layer `{layer}`"),
         SlotKind::Layer => format!("layer `{layer}`"),

@@ -15,9 +15,9 @@ As a template of LXC's, after `layered-template install-template`:
   lxc-create -t layered-template -n NAME -- --manifest ROLE.toml [ARGUMENTS...]
 
 Exit status:
-  0 done; 1 findings; 2 unusable command line or manifest; 10 untrusted files; failure of
+  0 done; 1 findings; 2 unusable command line or manifest; 10 untrusted files or layers; failure of
   3 a pre step; 4 the upstream template; 5 files or config; 6 a post step;
-  7 a check; 8 the layer store; 128+N ended by signal N")]
+  7 a check; 8 the layer store or a registry; 128+N ended by signal N")]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) verb: Verb,
@@ -31,7 +31,7 @@ impl Cli {
             Verb::Create(arguments) => (arguments.run.talk.verbose, arguments.run.talk.quiet),
             Verb::Build(arguments) => (arguments.run.talk.verbose, arguments.run.talk.quiet),
             Verb::Pull(arguments) => (arguments.run.talk.verbose, arguments.run.talk.quiet),
-            Verb::Push(arguments) => (arguments.run.talk.verbose, arguments.run.talk.quiet),
+            Verb::Push(arguments) => (arguments.talk.verbose, arguments.talk.quiet),
             _ => (0, false),
         };
         if quiet { -1 } else { i8::try_from(verbose).unwrap_or(i8::MAX) }
@@ -53,8 +53,7 @@ pub(crate) enum Verb {
     Create(CreateArguments),
     /// Fill the layer store without a container: build each layer of the manifests once.
     Build(BuildArguments),
-    /// Push a role to a registry: as an image, and each stored layer by its key. Build what is missing
-    /// first.
+    /// Push a role to a registry: as an image, and each layer by its key. Build what is missing first.
     Push(PushArguments),
     /// Fill the layer store from a registry, and build nothing.
     Pull(PullArguments),
@@ -157,7 +156,7 @@ pub(crate) enum StorageChoice {
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct RemoteArguments {
     /// Pull layers that are not stored from this repository of a registry [default: `from` of
-    /// remote.toml].
+    /// /etc/layered-template/remote.toml, or of ~/.config/layered-template/remote.toml].
     #[arg(long, value_name = "REGISTRY/REPO")]
     pub(crate) from: Option<String>,
     /// Build nothing: a layer that is neither stored nor in the registry is a failure.
@@ -299,7 +298,8 @@ pub(crate) struct PullArguments {
     pub(crate) manifests: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) values: ValueArguments,
-    /// The repository of a registry to pull from [default: `from` of remote.toml].
+    /// The repository of a registry to pull from [default: `from` of
+    /// /etc/layered-template/remote.toml, or of ~/.config/layered-template/remote.toml].
     #[arg(long, value_name = "REGISTRY/REPO")]
     pub(crate) from: Option<String>,
     /// The file that the containers' config starts with; its id map decides which part of the store is
@@ -339,8 +339,14 @@ pub(crate) struct PushArguments {
     /// used [default: LXC's default.conf, if there is one].
     #[arg(long, short = 'f', value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+    /// Keep the rootfs of a failed run for people to look at.
+    #[arg(long)]
+    pub(crate) keep_failed: bool,
+    /// As root, take files that others could have written, and let steps have the host's network anyway.
+    #[arg(long)]
+    pub(crate) allow_untrusted: bool,
     #[command(flatten)]
-    pub(crate) run: RunArguments,
+    pub(crate) talk: TalkArguments,
     /// Arguments for the upstream template.
     #[arg(last = true, value_name = "ARGUMENTS")]
     pub(crate) args: Vec<OsString>,

@@ -112,7 +112,7 @@ fn build(arguments: &BuildArguments) -> Result<u8, Refusal> {
     let mut signals =
         Signals::keep().map_err(|error| format!("signals cannot be kept: {error}"))?;
     let options = Options::of(arguments.run, false);
-    let mut sum = Sum::of(roles.len());
+    let mut sum = Sum { only_pulls: arguments.remote.only_pull, ..Sum::of(roles.len()) };
     let mut unwritten = None;
     for role in roles {
         let container = role.prepared.plan.container.clone();
@@ -346,6 +346,8 @@ pub(super) struct Sum {
     /// Whether all was told: an error comes last.
     is_told: bool,
     failed: usize,
+    /// Whether nothing is built.
+    only_pulls: bool,
     /// The status of the first that failed.
     status: u8,
     told: BTreeSet<EntryId>,
@@ -371,6 +373,7 @@ impl Default for Sum {
             is_quiet: false,
             is_told: false,
             failed: 0,
+            only_pulls: false,
             status: 0,
             told: BTreeSet::new(),
             left: BTreeSet::new(),
@@ -445,10 +448,12 @@ impl Sum {
                 format!("{count} {} in {seconds:.1} s", made.verb)
             })
             .collect();
-        let built = match made.is_empty() {
-            true if self.failed > 0 => "nothing built".to_owned(),
-            true => "nothing to build".to_owned(),
-            false => made.join(", "),
+        let built = match (made.is_empty(), self.failed > 0, self.only_pulls) {
+            (false, ..) => made.join(", "),
+            (true, true, true) => "nothing pulled".to_owned(),
+            (true, true, false) => "nothing built".to_owned(),
+            (true, false, true) => "nothing to pull".to_owned(),
+            (true, false, false) => "nothing to build".to_owned(),
         };
         let there = match self.there {
             0 => String::new(),

@@ -10,6 +10,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use super::wrap::wrapped;
 use crate::diagnostic::Report;
 use crate::execute::status;
+use crate::registry::Notice;
 use crate::shell::{Json, Printable};
 
 /// The variable that sets how much is traced: `error` to `trace`.
@@ -66,6 +67,11 @@ pub(super) fn line(text: &str) -> String {
 /// Says something on standard error, ended by a line feed.
 pub(super) fn say(text: &str) {
     say_styled(&crate::shell::printable(&crate::shell::reason(text)));
+}
+
+/// Returns what says something while something is waited for.
+pub(super) fn notice() -> Notice {
+    Notice::by(|text| say(&format!("warning: {text}")))
 }
 
 /// Says something in which nothing but the program's own colours can drive a terminal.

@@ -251,7 +251,7 @@ impl Prepared {
                 && self.wanted_pulling() == Pulling::First
                 && !mem::replace(&mut told, true)
             {
-                output::say(&format!("warning: what is missing is built, since {why}"));
+                output::say(&format!("warning: {why}: the missing layers are built instead"));
             }
             answer
         }))

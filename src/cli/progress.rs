@@ -10,6 +10,7 @@ use super::output::{Look, json_line, line};
 use super::wrap;
 use crate::execute::{Doing, Event, Observer, Subject};
 use crate::host::output::Output;
+use crate::registry::Notice;
 use crate::shell;
 use crate::source::At;
 
@@ -33,6 +34,18 @@ pub(super) fn observer(talk: TalkArguments, look: Look, output: Output) -> Box<d
             last: Line::Whole,
         }),
     }
+}
+
+/// Returns what tells of something that an observer does not see, as it was asked to.
+pub(super) fn notice(talk: TalkArguments, look: Look, output: Output) -> Notice {
+    Notice::by(move |text| {
+        output.say(&match talk.log_format {
+            LogFormat::Json => json_line(&serde_json::json!({ "event": "note", "text": text })),
+            // The line of what goes on may stand there; it is drawn again.
+            LogFormat::Text if look.live => format!("\r\x1b[K{}", warning(text)),
+            LogFormat::Text => warning(text),
+        });
+    })
 }
 
 /// Tells nothing but what a person should know.

@@ -10,7 +10,7 @@ use super::output;
 use super::request::{LockUse, check, wanted};
 use super::run::Options;
 use super::start::InitialConfig;
-use crate::execute::status;
+use crate::execute::{FULL_DISK_HINT, status};
 use crate::host::caller::Caller;
 use crate::host::signals::Signals;
 use crate::plan::{self, EntryId, StorageMode};
@@ -43,12 +43,13 @@ fn push(arguments: &PushArguments) -> Result<u8, String> {
     let signer = signer.map_err(|error| error.to_string())?;
     // Mapped ids may not read what the caller may.
     let client = Client::new(&repository).map_err(|error| error.to_string())?;
+    client.tell(output::notice());
     let (_scratch, lxcpath) = scratch("push")?;
     let asked = Asked {
         manifest: &arguments.manifest,
         values: &arguments.values,
         args: &arguments.args,
-        allow_untrusted: arguments.run.allow_untrusted,
+        allow_untrusted: arguments.allow_untrusted,
         wanted: wanted(StorageMode::Fill, false),
         lock: LockUse::Ignore.unless(arguments.locked),
         remote: None,
@@ -62,7 +63,7 @@ fn push(arguments: &PushArguments) -> Result<u8, String> {
         Signals::keep().map_err(|error| format!("signals cannot be kept: {error}"))?;
     let container = role.prepared.plan.container.clone();
     let mut sum = Sum::of(1);
-    let (ended, entries) = role.fill(Options::of(arguments.run, false), true, &mut sum)?;
+    let (ended, entries) = role.fill(options(arguments), true, &mut sum)?;
     if ended != 0 {
         return Ok(ended);
     }
@@ -71,7 +72,13 @@ fn push(arguments: &PushArguments) -> Result<u8, String> {
         Ok(()) => Ok(0),
         Err(error) => {
             Ok(interrupted(&mut signals, "the role is not pushed").unwrap_or_else(|| {
-                output::error(&format!("the role cannot be pushed: {error}"), None);
+                let (why, hint) = if error.is_of_full_disk() {
+                    let why = "the disk of the layer store is full: no room for its blobs";
+                    (why.to_owned(), Some(FULL_DISK_HINT))
+                } else {
+                    (error.to_string(), error.hint())
+                };
+                output::error(&format!("the role cannot be pushed: {why}"), hint);
                 status::STORE
             }))
         }
@@ -105,6 +112,12 @@ fn pushed(
         writeln!(to, "{repository}@{digest}")
     });
     Ok(())
+}
+
+/// Returns how the run that builds the role is told of.
+fn options(arguments: &PushArguments) -> Options {
+    let PushArguments { keep_failed, allow_untrusted, talk, .. } = *arguments;
+    Options { talk, keep_failed, allow_untrusted, under_lxc: false }
 }
 
 /// Returns the repository and the tag that somebody has named.

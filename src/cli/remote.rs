@@ -6,7 +6,7 @@ use super::output;
 use crate::cache::{Pulling, Wanted};
 use crate::execute::status;
 use crate::host::trust::{Policy, Trust};
-use crate::registry::{Remote, Repository, Settings};
+use crate::registry::{ReferenceError, Remote, Repository, Settings};
 
 /// What a caller says of registries.
 #[derive(Debug, Clone, Copy)]
@@ -32,8 +32,15 @@ impl RemoteChoice<'_> {
             status
         };
         let given = self.from.map(|text| {
-            Repository::parse(text)
-                .map_err(|error| fail(format!("`--from={text}`: {error}"), status::USAGE))
+            Repository::parse(text).map_err(|error| {
+                let message = match error {
+                    ReferenceError::TooMuch(what) => {
+                        format!("`--from` takes no {what}: layers are found by their keys")
+                    }
+                    error => format!("`--from={text}`: {error}"),
+                };
+                fail(message, status::USAGE)
+            })
         });
         let given = given.transpose()?;
         let trust = Trust::observe(Policy::Refuse.unless(self.allow_untrusted));
@@ -52,7 +59,10 @@ impl RemoteChoice<'_> {
         wanted.pulling = if self.only_pull { Pulling::Only } else { Pulling::First };
         wanted.trusts_all = self.allow_untrusted;
         match Remote::open(&repository, settings) {
-            Ok(remote) => Ok(Some(Rc::new(remote))),
+            Ok(remote) => {
+                remote.tell(output::notice());
+                Ok(Some(Rc::new(remote)))
+            }
             Err(error) => Err(fail(error.to_string(), status::USAGE)),
         }
     }

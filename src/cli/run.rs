@@ -118,6 +118,9 @@ impl Told<'_> {
     ) -> u8 {
         let mut observer = progress::observer(self.options.talk, self.look, self.output.clone());
         let mut observer = at_work.noted(&mut *observer);
+        if let Some(remote) = self.remote {
+            remote.tell(progress::notice(self.options.talk, self.look, self.output.clone()));
+        }
         let context = RunContext {
             observer: &mut observer,
             events: &mut events,

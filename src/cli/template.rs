@@ -40,7 +40,9 @@ template.
   --storage HOW            how to use the layer store: `copy` it into the
                            container, which is the default, share it through
                            overlayfs (`overlay`), or do not use it (`none`)
-  --from REGISTRY/REPO     pull layers that are not stored from a registry
+  --from REGISTRY/REPO     pull layers that are not stored from a registry; by
+                           default from that of remote.toml in
+                           /etc/layered-template, or of the user's
   --only-pull              build nothing: a layer that is neither stored nor
                            there is a failure
   --rebuild                rebuild everything that is stored

@@ -7,7 +7,7 @@ use super::failure::{Cause, Failure, status};
 use crate::host::files;
 
 /// What to do about a full disk of the layer store.
-pub(super) const HINT: &str =
+pub(crate) const HINT: &str =
     "`layered-template store gc --keep=0` removes all that no container uses";
 
 /// Makes a failure of a layer that was made in the store at `top` one of the store, where that has a full

@@ -26,7 +26,8 @@ use super::failure::{Failure, status};
 use super::observe::{Doing, Event, Subject};
 use super::{Handed, Run, full_disk};
 use crate::cache::{
-    Cache, CacheAct, CheckSees, Index, Ladder, LadderContext, Planned, Progress, Pulling, Wanted,
+    self, Cache, CacheAct, CheckSees, Index, Ladder, LadderContext, Planned, Progress, Pulling,
+    SlotKind, Unfit, Wanted,
 };
 use crate::host::files;
 use crate::plan::{Act, EntryId, Layer};
@@ -148,10 +149,16 @@ impl<'a> Run<'a> {
         }
         let wanted = session.cache.wanted;
         match planned.act {
-            CacheAct::Without { why } | CacheAct::Refuse { why } => {
+            CacheAct::Without { why } => {
                 self.without_store(layer, &wanted, &why, session.progress.done)
             }
-            CacheAct::Distrust { why } => Err(distrusted(layer, &why)),
+            CacheAct::Refuse { why } => {
+                let layer = session.cache.twin_of(&planned.layer);
+                self.without_store(layer, &wanted, &why, session.progress.done)
+            }
+            CacheAct::Distrust { why, unfit } => {
+                Err(unfit_for(session.cache.twin_of(&planned.layer), &why, unfit))
+            }
             CacheAct::Take { entry, .. } => self.take(session, &planned, entry),
             CacheAct::Build { .. } | CacheAct::Pull { .. } => self.build(session),
             CacheAct::Make { .. } => self.act_in_container(layer, handed, &planned),
@@ -222,17 +229,27 @@ impl<'a> Run<'a> {
         if wanted.needs_store() {
             let subject = Subject { layer: layer.name.clone(), doing: Doing::Store };
             let failure = |reason: String| Failure::of(status::STORE, subject, &layer.at, reason);
+            let why = match said_of(layer, why) {
+                Said::OfLayer(rest) => rest.to_owned(),
+                Said::OfTemplate(rest) => format!("cannot be made: its template {rest}"),
+                Said::OfElse => why.to_owned(),
+            };
             if wanted.locked {
-                let hint = "`--from` pulls it from a registry; without `--locked` it is built";
-                return Err(Box::new(failure(why.to_owned()).hint(hint)));
+                let hint = match self.context.remote {
+                    None => "`--from` pulls it from a registry; without `--locked` it is built",
+                    Some(remote) if remote.is_down() => "without `--locked` it is built",
+                    Some(_) => "push the locked layer there, or lock again and review",
+                };
+                return Err(Box::new(failure(why).hint(hint)));
             }
             if wanted.pulling == Pulling::Only {
                 let hint = if wanted.fills() {
-                    "`layered-template build` builds it"
+                    let manifest = crate::shell::word(&self.plan.manifest.path);
+                    format!("`layered-template build {manifest}` builds it")
                 } else {
-                    "without `--only-pull` it is built"
+                    "without `--only-pull` it is built".to_owned()
                 };
-                return Err(Box::new(failure(why.to_owned()).hint(hint)));
+                return Err(Box::new(failure(why).hint(hint)));
             }
             return Err(Box::new(if wanted.fills() {
                 failure(format!("cannot be stored: {why}"))
@@ -310,7 +327,9 @@ impl<'a> Run<'a> {
         };
         self.heard(&error)?;
         let reason = format!("failed ({text}): {error}");
-        Err(Box::new(Failure::of(status, subject, &layer.at, reason)))
+        let failure = Failure::of(status, subject, &layer.at, reason);
+        let is_full_store = status == status::STORE && files::is_full(&error);
+        Err(Box::new(if is_full_store { failure.hint(full_disk::HINT) } else { failure }))
     }
 
     /// Fails by the signal that has ended what failed with `error`, if one has.
@@ -319,13 +338,39 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Returns the failure of a layer that nobody vouches for.
-fn distrusted(layer: &Layer, why: &str) -> Box<Failure> {
+/// Returns the failure of a layer that a registry has and that must not be used.
+fn unfit_for(layer: &Layer, why: &str, unfit: Unfit) -> Box<Failure> {
     let subject = Subject { layer: layer.name.clone(), doing: Doing::Store };
-    let reason = format!("cannot be pulled: {why}");
-    Box::new(Failure::of(status::TRUST, subject, &layer.at, reason).hint(
-        "`lock` pins it, `push --sign` signs it; `--allow-untrusted` takes what nobody vouches for",
-    ))
+    let why = match said_of(layer, why) {
+        Said::OfLayer(rest) => format!("it {rest}"),
+        Said::OfTemplate(rest) => format!("its template {rest}"),
+        Said::OfElse => why.to_owned(),
+    };
+    let status = if unfit.is_of_layer() { status::TRUST } else { status::STORE };
+    let failure = Failure::of(status, subject, &layer.at, format!("cannot be pulled: {why}"));
+    Box::new(match unfit.hint() {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    })
+}
+
+/// What is said of a layer, without its name.
+enum Said<'a> {
+    OfLayer(&'a str),
+    OfTemplate(&'a str),
+    OfElse,
+}
+
+/// Returns what a text says of a layer, whose name its reader knows.
+fn said_of<'a>(layer: &Layer, why: &'a str) -> Said<'a> {
+    let label = |kind| format!("{} ", cache::label(&layer.name, kind));
+    if let Some(rest) = why.strip_prefix(&label(SlotKind::Layer)) {
+        Said::OfLayer(rest)
+    } else if let Some(rest) = why.strip_prefix(&label(SlotKind::Upstream)) {
+        Said::OfTemplate(rest)
+    } else {
+        Said::OfElse
+    }
 }
 
 /// Returns a failure of the store at a layer.

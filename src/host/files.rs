@@ -153,6 +153,15 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
+/// Returns the error of a full disk alone, without what was written there.
+pub(crate) fn without_place(error: &io::Error) -> Option<io::Error> {
+    match error.kind() {
+        io::ErrorKind::StorageFull => Some(rustix::io::Errno::NOSPC.into()),
+        io::ErrorKind::QuotaExceeded => Some(rustix::io::Errno::DQUOT.into()),
+        _ => None,
+    }
+}
+
 /// A disk with less space than this is taken for a full one, in bytes.
 const LEAST_SPACE: u64 = 256 * 1024;
 

@@ -11,12 +11,16 @@ use serde::Deserialize;
 use super::authorization::{Challenge, query};
 use super::credentials::Credentials;
 use super::fault::RegistryError;
+use super::notice::Notice;
 use super::reference::{Repository, is_loopback};
 use super::transport::{Method, Request, Response, SendError, Transport};
 use crate::tree::Interrupt;
 
 /// How often something is tried.
 const TRIES: u32 = 5;
+
+/// How often where nothing will change soon.
+const HOPELESS_TRIES: u32 = 2;
 
 /// How long is waited before the second try; before each further one twice as long.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
@@ -48,6 +52,10 @@ pub(crate) struct Client {
     scheme: Cell<Option<&'static str>>,
     /// The headers that were found to be wanted, by what they are for.
     authorizations: RefCell<BTreeMap<String, String>>,
+    /// Who is told that something takes long.
+    notice: RefCell<Option<Notice>>,
+    /// Whether that was told.
+    is_told: Cell<bool>,
 }
 
 /// What is asked of a repository.
@@ -87,6 +95,8 @@ impl Client {
             // A name that leads elsewhere is never asked in the clear.
             scheme: Cell::new((!repository.is_local()).then_some("https")),
             authorizations: RefCell::default(),
+            notice: RefCell::default(),
+            is_told: Cell::default(),
         })
     }
 
@@ -98,6 +108,11 @@ impl Client {
     /// Forgets its connections: another process may have them too.
     pub(crate) fn reconnect(&self) {
         self.transport.replace(Transport::new());
+    }
+
+    /// From now on, tells of what takes long.
+    pub(crate) fn tell(&self, notice: Notice) {
+        self.notice.replace(Some(notice));
     }
 
     /// Asks, and tries again while the registry is out of order.
@@ -114,18 +129,28 @@ impl Client {
         let mut tried = 0;
         loop {
             tried += 1;
-            let (why, longer) = match self.authorized(ask, interrupt)? {
+            let (why, longer, tries) = match self.authorized(ask, interrupt)? {
                 Ok(response) if response.status == 429 || response.status >= 500 => {
                     let longer = response.header("retry-after").and_then(|text| text.parse().ok());
-                    (format!("status {}", response.status), longer.map(Duration::from_secs))
+                    (format!("status {}", response.status), longer.map(Duration::from_secs), TRIES)
                 }
                 Ok(response) => return Ok(response),
-                Err(error) => (error.to_string(), None),
+                Err(error) => {
+                    let (why, may_come) = no_answer(&error, self.repository.is_local());
+                    (why, None, if may_come { TRIES } else { HOPELESS_TRIES })
+                }
             };
-            if tried == TRIES {
+            if tried >= tries {
                 return Err(RegistryError::Unreachable { host: self.repository.host.clone(), why });
             }
             tracing::debug!(why, tried, "the registry is asked again");
+            if tries == TRIES
+                && !self.is_told.replace(true)
+                && let Some(notice) = &*self.notice.borrow()
+            {
+                let host = &self.repository.host;
+                notice.tell(&format!("{host} does not answer ({why}); trying again"));
+            }
             let pause = longer.unwrap_or(wait).min(LONGEST_WAIT);
             interrupt.sleep(pause).map_err(|_| RegistryError::Interrupted)?;
             wait *= 2;
@@ -144,7 +169,7 @@ impl Client {
     ) -> Result<Response, RegistryError> {
         self.authorized(ask, interrupt)?.map_err(|error| RegistryError::Unreachable {
             host: self.repository.host.clone(),
-            why: error.to_string(),
+            why: no_answer(&error, false).0,
         })
     }
 
@@ -209,10 +234,10 @@ impl Client {
         match sent {
             Ok(response) => Ok(Ok(response)),
             Err(SendError::NoClient) => Err(RegistryError::NoClient),
-            Err(SendError::Certificate(why)) => Err(RegistryError::malformed(
-                format!("the certificate of {}", self.repository.host),
-                why,
-            )),
+            Err(SendError::Certificate { why, is_of_unknown_ca }) => {
+                let host = self.repository.host.clone();
+                Err(RegistryError::Certificate { host, why, is_of_unknown_ca })
+            }
             Err(SendError::NotTls) => Ok(Err(io::Error::other("it does not speak TLS"))),
             Err(SendError::Io(error)) => {
                 check(interrupt)?;
@@ -231,7 +256,7 @@ impl Client {
         check(interrupt)?;
         let sent = self.transport.borrow().send(request, interrupt);
         let scheme = match sent {
-            Ok(_) | Err(SendError::Certificate(_)) => "https",
+            Ok(_) | Err(SendError::Certificate { .. }) => "https",
             Err(SendError::NotTls) => "http",
             Err(SendError::NoClient) => return Err(RegistryError::NoClient),
             Err(SendError::Io(error)) => {
@@ -284,8 +309,10 @@ impl Client {
                 && realm.starts_with("http://")
                 && host.is_some_and(is_loopback));
         if !is_safe {
-            let what = format!("the token service of {}", self.repository.host);
-            return Err(RegistryError::malformed(what, "it is not asked by https"));
+            return Err(RegistryError::Unsafe(format!(
+                "{} asks for a token from a URL that is not https; no credentials are sent",
+                self.repository.host
+            )));
         }
         let mut asked: Vec<String> = Vec::new();
         asked.extend(service.map(|service| format!("service={}", query(&service))));
@@ -331,10 +358,10 @@ impl Client {
         let token = answer.and_then(|answer| answer.token.or(answer.access_token));
         match token {
             Some(token) => Ok(Ok(Some(format!("Bearer {token}")))),
-            None => {
-                let what = format!("the token service of {}", self.repository.host);
-                Err(RegistryError::malformed(what, "its answer has no token"))
-            }
+            None => Err(RegistryError::Unsafe(format!(
+                "the token service of {} gives no token",
+                self.repository.host
+            ))),
         }
     }
 
@@ -365,6 +392,34 @@ impl Client {
 struct Answer {
     token: Option<String>,
     access_token: Option<String>,
+}
+
+/// Says why no answer came, and tells whether one may come soon. `is_local` is of a registry of this machine.
+pub(super) fn no_answer(error: &io::Error, is_local: bool) -> (String, bool) {
+    if error.kind() == io::ErrorKind::ConnectionRefused {
+        return ("connection refused".to_owned(), !is_local);
+    }
+    let text = error.to_string();
+    if let Some(why) = text.strip_prefix("failed to lookup address information: ") {
+        let why = match why {
+            "Name or service not known" | "No address associated with hostname" => {
+                "no host has that name".to_owned()
+            }
+            why => in_lower_case(why),
+        };
+        return (why, false);
+    }
+    if text == "host not found" {
+        return ("no host has that name".to_owned(), false);
+    }
+    let words = text.split(" (os error ").next().unwrap_or(&text);
+    (in_lower_case(words), true)
+}
+
+/// Lets a text begin with a small letter, so that it can stand within a sentence.
+fn in_lower_case(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
 }
 
 /// Fails once a signal has asked for the end.

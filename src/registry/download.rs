@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 
-use super::client::{Ask, Client, check};
+use super::client::{Ask, Client, check, no_answer};
 use super::fault::RegistryError;
 use super::manifest::Descriptor;
 use super::transport::Method;
@@ -206,7 +206,7 @@ impl Client {
     }
 
     fn broken(&self, error: &io::Error) -> RegistryError {
-        let (host, why) = (self.repository.host.clone(), error.to_string());
+        let (host, why) = (self.repository.host.clone(), no_answer(error, false).0);
         RegistryError::Unreachable { host, why }
     }
 }

@@ -1,16 +1,19 @@
 //! Why something could not be had from a registry, or brought to it.
 
 use std::io;
+use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::cache::Unfit;
 use crate::digest::Digest;
+use crate::host::files;
 
 /// Why something could not be had from a registry, or brought to it.
 #[derive(Debug, Error)]
 pub(crate) enum RegistryError {
     /// No answer came, or only such that says to come again later.
-    #[error("{host} does not answer: {why}")]
+    #[error("{host} does not answer ({why})")]
     Unreachable {
         /// The registry.
         host: String,
@@ -35,8 +38,24 @@ pub(crate) enum RegistryError {
         /// What is wrong with that.
         why: String,
     },
+    /// Nobody whom this host trusts says that it is the registry.
+    #[error("the certificate of {host} {why}")]
+    Certificate {
+        /// The registry.
+        host: String,
+        /// What is wrong with it, in words that follow it.
+        why: String,
+        /// Whether another CA would help.
+        is_of_unknown_ca: bool,
+    },
+    /// It wants something that would not be safe, or without which it cannot be asked.
+    #[error("{0}")]
+    Unsafe(String),
     /// Bytes are not those that were asked for.
-    #[error("{what} is not what was asked for: its digest is {found}, not {wanted}")]
+    #[error(
+        "{what} is not what was asked for, but damaged or altered: its digest is {found}, not \
+         {wanted}"
+    )]
     Digest {
         /// What was sent.
         what: String,
@@ -45,6 +64,9 @@ pub(crate) enum RegistryError {
         /// The digest that it has.
         found: Digest,
     },
+    /// There is no such key to sign with.
+    #[error("there is no key `{}`", .0.display())]
+    NoKey(PathBuf),
     /// The host's own files, or a program of the host, have failed.
     #[error("{what}: {source}")]
     Host {
@@ -78,6 +100,26 @@ impl RegistryError {
     /// Returns one of an answer that no registry should give.
     pub(super) fn malformed(what: impl Into<String>, why: impl Into<String>) -> Self {
         Self::Malformed { what: what.into(), why: why.into() }
+    }
+
+    /// Tells whether a disk of this host is full.
+    pub(crate) fn is_of_full_disk(&self) -> bool {
+        matches!(self, Self::Host { source, .. } if files::is_full(source))
+    }
+
+    /// Returns what must not be used because of it, if anything is.
+    pub(crate) fn unfit(&self) -> Option<Unfit> {
+        match self {
+            Self::Digest { .. } | Self::Malformed { .. } => Some(Unfit::Altered),
+            Self::Certificate { is_of_unknown_ca: true, .. } => Some(Unfit::UnknownCa),
+            Self::Certificate { .. } | Self::Unsafe(_) => Some(Unfit::Registry),
+            _ => None,
+        }
+    }
+
+    /// Returns what to do about it, where that is known.
+    pub(crate) fn hint(&self) -> Option<&'static str> {
+        self.unfit().and_then(Unfit::hint)
     }
 
     /// Tells whether the registry is why, and may be well another time.

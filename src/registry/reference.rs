@@ -40,8 +40,25 @@ pub(crate) enum Version {
 }
 
 /// Why a text is no reference.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ReferenceError {
+    /// It begins as a URL does.
+    #[error("write it without `{scheme}://`: {rest}")]
+    Scheme {
+        /// What it begins with.
+        scheme: &'static str,
+        /// What follows.
+        rest: String,
+    },
+    /// The registry's port is none.
+    #[error("{0} is no port")]
+    Port(String),
+    /// It has a registry alone.
+    #[error("it names no repository: write HOST/NAME")]
+    NoRepository,
+    /// It names one image, where all of a repository is meant.
+    #[error("it takes no {0}: layers are found by their keys")]
+    TooMuch(&'static str),
     /// It has no registry in front.
     #[error("it names no registry: write REGISTRY/REPOSITORY, as in `registry.example/team/web`")]
     NoRegistry,
@@ -64,13 +81,30 @@ pub(crate) enum ReferenceError {
 impl Reference {
     /// Reads a reference.
     pub(crate) fn parse(text: &str) -> Result<Self, ReferenceError> {
-        let (host, rest) = text.split_once('/').ok_or(ReferenceError::NoRegistry)?;
+        for scheme in ["https", "http"] {
+            let rest = text.strip_prefix(scheme).and_then(|rest| rest.strip_prefix("://"));
+            if let Some(rest) = rest.map(str::to_owned) {
+                return Err(ReferenceError::Scheme { scheme, rest });
+            }
+        }
+        let (host, rest) = text.split_once('/').unwrap_or((text, ""));
         let is_host = host.contains(['.', ':']) || host == "localhost";
         if !is_host {
             return Err(ReferenceError::NoRegistry);
         }
+        if let Some((name, port)) = host.rsplit_once(':')
+            && !name.is_empty()
+            && port.bytes().all(|byte| byte.is_ascii_digit())
+            && port.parse::<u16>().ok().is_none_or(|port| port == 0)
+            && !port.is_empty()
+        {
+            return Err(ReferenceError::Port(port.to_owned()));
+        }
         if !is_authority(host) {
             return Err(ReferenceError::Host);
+        }
+        if rest.is_empty() {
+            return Err(ReferenceError::NoRepository);
         }
         let (name, what) = if let Some((name, digest)) = rest.split_once('@') {
             let digest = digest
@@ -100,7 +134,10 @@ impl Repository {
     pub(crate) fn parse(text: &str) -> Result<Self, ReferenceError> {
         match Reference::parse(text)? {
             Reference { repository, what: None } => Ok(repository),
-            _ => Err(ReferenceError::Name),
+            Reference { what: Some(Version::Tag(_)), .. } => Err(ReferenceError::TooMuch("tag")),
+            Reference { what: Some(Version::Digest(_)), .. } => {
+                Err(ReferenceError::TooMuch("digest"))
+            }
         }
     }
 
@@ -206,14 +243,14 @@ mod tests {
             ("web", ReferenceError::NoRegistry),
             ("team/web", ReferenceError::NoRegistry),
             ("r.example/Web", ReferenceError::Name),
-            ("r.example/", ReferenceError::Name),
+            ("r.example/", ReferenceError::NoRepository),
             ("r.example/a//b", ReferenceError::Name),
             ("r.example/../b", ReferenceError::Name),
             ("r.example/a:", ReferenceError::Tag),
             ("r.example/a:-x", ReferenceError::Tag),
             ("r.example/a@sha256:12", ReferenceError::Digest),
             ("r.example:x/a", ReferenceError::Host),
-            ("r.example:0/a", ReferenceError::Host),
+            ("r.example:0/a", ReferenceError::Port("0".to_owned())),
             ("user@r.example/a", ReferenceError::Host),
             ("[r.example]/a", ReferenceError::Host),
         ] {

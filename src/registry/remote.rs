@@ -8,6 +8,7 @@ use super::client::Client;
 use super::download::Download;
 use super::entry::RemoteEntry;
 use super::fault::RegistryError;
+use super::notice::Notice;
 use super::reference::{LATEST, Repository};
 use super::settings::Settings;
 use super::signature::{Signers, Statement};
@@ -48,6 +49,16 @@ impl Remote {
         self.client.reconnect();
     }
 
+    /// From now on, tells of what takes long.
+    pub(crate) fn tell(&self, notice: Notice) {
+        self.client.tell(notice);
+    }
+
+    /// Tells whether it could not be asked.
+    pub(crate) fn is_down(&self) -> bool {
+        self.down.borrow().is_some()
+    }
+
     /// Asks for a key, of which the lock pins `pinned`, and `stored` is the newest generation here.
     pub(crate) fn answer(
         &self,
@@ -62,8 +73,9 @@ impl Remote {
         match self.look(key, pinned, stored, interrupt) {
             Ok(None) => Answer::Nothing,
             Ok(Some(offer)) => Answer::Offered(offer),
-            Err(error @ (RegistryError::Digest { .. } | RegistryError::Malformed { .. })) => {
-                Answer::Unfit(error.to_string())
+            Err(RegistryError::Interrupted) => Answer::Interrupted,
+            Err(error) if let Some(unfit) = error.unfit() => {
+                Answer::Unfit { why: error.to_string(), unfit }
             }
             // One key more would take as long.
             Err(error) => {
@@ -82,16 +94,19 @@ impl Remote {
         let Some(found) = self.client.entry(key, interrupt)? else { return Ok(None) };
         let entry = found.portable.entry;
         let document = found.document;
-        let evidence = |signed_by| {
+        let evidence = |signed_by, is_signed| {
             let has_signers = self.signers.is_some();
-            Evidence { entry, document, pinned, signed_by, has_signers, stored }
+            Evidence { entry, document, pinned, signed_by, is_signed, has_signers, stored }
         };
-        let mut vouched = evidence(None).judge(self.required);
-        if let (Vouched::Nobody { .. }, Some(signers)) = (&vouched, &self.signers) {
+        let mut is_signed = false;
+        let mut vouched = evidence(None, is_signed).judge(self.required);
+        if let Vouched::Nobody { .. } = vouched {
             let (repository, manifest) = (self.repository(), found.manifest);
             let statement = Statement { repository, entry, manifest };
-            let signed_by = self.client.signed_by(signers, &statement, interrupt)?;
-            vouched = evidence(signed_by).judge(self.required);
+            let signed_by;
+            (is_signed, signed_by) =
+                self.client.signed_by(self.signers.as_ref(), &statement, interrupt)?;
+            vouched = evidence(signed_by, is_signed).judge(self.required);
         }
         let offer = Offer {
             entry,
@@ -99,6 +114,7 @@ impl Remote {
             repository: self.repository().to_string(),
             manifest: found.manifest,
             vouched: vouched.clone(),
+            is_signed,
         };
         self.found.borrow_mut().insert(entry, (found, vouched));
         Ok(Some(offer))

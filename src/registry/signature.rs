@@ -69,6 +69,11 @@ impl Signer {
     /// Opens a key: a private one, or the public one of a key that an agent has.
     pub(crate) fn open(key: &Path) -> Result<Self, RegistryError> {
         let what = format!("the key `{}`", key.display());
+        let mut public = key.as_os_str().to_owned();
+        public.push(".pub");
+        if !key.exists() && !Path::new(&public).exists() {
+            return Err(RegistryError::NoKey(key.to_path_buf()));
+        }
         let mut command = Command::new(PROGRAM);
         command.arg("-l").arg("-f").arg(key);
         let output = run(command, b"", &what)?;
@@ -166,24 +171,27 @@ impl Client {
         Ok(())
     }
 
-    /// Finds out who has signed a layer; `None` where nobody has whose signature counts.
+    /// Finds out whether anybody has signed a layer, and who; `None` where nobody has whose signature counts.
     pub(crate) fn signed_by(
         &self,
-        signers: &Signers,
+        signers: Option<&Signers>,
         statement: &Statement<'_>,
         interrupt: Interrupt<'_>,
-    ) -> Result<Option<String>, RegistryError> {
+    ) -> Result<(bool, Option<String>), RegistryError> {
         let Some((manifest, _)) = self.manifest(&tag(statement.manifest), interrupt)? else {
-            return Ok(None);
+            return Ok((false, None));
         };
         let is_signature = |layer: &&Descriptor| layer.media_type == SIGNATURE;
+        let mut is_signed = false;
         for layer in manifest.layers.iter().filter(is_signature).take(MOST) {
+            is_signed = true;
+            let Some(signers) = signers else { break };
             let signature = self.small_blob(layer, LARGEST, interrupt)?;
             if let Some(principal) = signers.verify(statement, &signature)? {
-                return Ok(Some(principal));
+                return Ok((true, Some(principal)));
             }
         }
-        Ok(None)
+        Ok((is_signed, None))
     }
 }
 

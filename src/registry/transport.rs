@@ -60,7 +60,14 @@ pub(super) enum SendError {
     /// The other side does not speak TLS.
     NotTls,
     /// The certificate of the other side is not one that this host trusts.
-    Certificate(String),
+    Certificate {
+        /// What is wrong with it, in words that follow it.
+        #[cfg_attr(not(feature = "registry"), expect(dead_code, reason = "nothing is sent"))]
+        why: String,
+        /// Whether another CA would help.
+        #[cfg_attr(not(feature = "registry"), expect(dead_code, reason = "nothing is sent"))]
+        is_of_unknown_ca: bool,
+    },
     /// Anything else.
     Io(io::Error),
     /// There is no client in this build.
@@ -174,9 +181,46 @@ mod with_client {
         });
         match inner {
             Some(rustls::Error::InvalidMessage(_)) => SendError::NotTls,
-            Some(rustls::Error::InvalidCertificate(why)) => SendError::Certificate(why.to_string()),
+            Some(rustls::Error::InvalidCertificate(error)) => what_is_wrong(error),
             _ => SendError::Io(error),
         }
+    }
+
+    /// Says what is wrong with a certificate.
+    fn what_is_wrong(error: &rustls::CertificateError) -> SendError {
+        use rustls::CertificateError as Error;
+
+        let mut is_of_unknown_ca = false;
+        let why = match error {
+            // A CA of the same name, but with another key, is another one.
+            Error::UnknownIssuer | Error::BadSignature => {
+                is_of_unknown_ca = true;
+                "is not signed by a CA that this host trusts".to_owned()
+            }
+            Error::NotValidForNameContext { expected, presented } => {
+                // They are shown as `DnsName("example.org")` and the like.
+                let name = |text: &String| {
+                    text.split('"').nth(1).map_or_else(|| text.clone(), str::to_owned)
+                };
+                let presented: Vec<_> = presented.iter().map(name).collect();
+                let presented = match presented.is_empty() {
+                    true => "no host".to_owned(),
+                    false => presented.join(", "),
+                };
+                format!("is for {presented}, not {}", expected.to_str())
+            }
+            Error::NotValidForName => "is for another host".to_owned(),
+            Error::Expired | Error::ExpiredContext { .. } => "has expired".to_owned(),
+            Error::NotValidYet | Error::NotValidYetContext { .. } => "is not valid yet".to_owned(),
+            Error::Revoked => "was revoked".to_owned(),
+            // What another crate has found has no other name here.
+            Error::Other(other) if format!("{other:?}").contains("CaUsedAsEndEntity") => {
+                "is a CA's certificate, not a server's".to_owned()
+            }
+            Error::Other(other) => format!("cannot be used: {}", other.0),
+            other => format!("cannot be used: {other}"),
+        };
+        SendError::Certificate { why, is_of_unknown_ca }
     }
 }
 

@@ -7,11 +7,12 @@ use std::time::Instant;
 
 use super::super::Run;
 use super::super::failure::{Failure, status};
-use super::super::observe::{Doing, Event, Subject};
-use super::distrusted;
+use super::super::observe::Event;
 use super::session::Session;
-use crate::cache::{Answer, BuildBase, CacheAct, Planned, Pulling, bytes};
+use super::{fault, unfit_for};
+use crate::cache::{Answer, BuildBase, CacheAct, Planned, Pulling, Unfit, bytes};
 use crate::digest::Hasher;
+use crate::host::files;
 use crate::plan::Layer;
 use crate::registry::{Pulled, RegistryError, Remote};
 use crate::store::Committed;
@@ -49,16 +50,20 @@ impl<'a> Run<'a> {
             }
         })?;
         if let Some(why) = down {
-            self.note(&format!("what is missing is built, since {why}"));
+            self.note(&format!("{why}: the missing layers are built instead"));
             session.index.offers.insert(entry.key, Answer::Unreachable(why));
             session.ask(self);
             return Ok(());
         }
         let Some(mut pulled) = pulled else {
-            return Err(distrusted(layer, &unfit.unwrap_or_default()));
+            return Err(unfit_for(layer, &unfit.unwrap_or_default(), Unfit::Altered));
         };
         if pulled.portable.parent != session.progress.base {
-            return Err(distrusted(layer, "it stands on another layer than it should"));
+            return Err(unfit_for(
+                layer,
+                "it stands on another layer than it should",
+                Unfit::Altered,
+            ));
         }
         self.lay(session, layer, &mut pulled, begun, remote)
     }
@@ -81,10 +86,12 @@ impl<'a> Run<'a> {
             Some(_) if inside.is_some_and(|inside| inside.whiteout.is_some()) => BuildBase::Copy,
             Some(_) => BuildBase::Overlay,
         };
+        let top = session.store.top().display().to_string();
         let fail = |error: &io::Error| {
-            let subject = Subject { layer: layer.name.clone(), doing: Doing::Store };
-            let reason = format!("cannot be laid over what is below it: {error}");
-            Box::new(Failure::of(status::STORE, subject, &layer.at, reason))
+            if let Some(full) = files::without_place(error) {
+                return fault(layer, &format!("could not be stored in `{top}`"), &full);
+            }
+            fault(layer, "cannot be laid over what is below it", error)
         };
         let (build, workspace) = match self.place(session, on) {
             Ok(place) => place,
@@ -110,7 +117,11 @@ impl<'a> Run<'a> {
         let (left_out, is_right) = match laid() {
             Ok(laid) => laid,
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                return Err(distrusted(layer, &format!("what it holds cannot be taken: {error}")));
+                return Err(unfit_for(
+                    layer,
+                    &format!("what it holds cannot be taken: {error}"),
+                    Unfit::Altered,
+                ));
             }
             Err(error) => {
                 self.heard(&error)?;
@@ -119,7 +130,7 @@ impl<'a> Run<'a> {
         };
         if !is_right {
             let why = format!("{} has sent what is not what is told of it", remote.repository());
-            return Err(distrusted(layer, &why));
+            return Err(unfit_for(layer, &why, Unfit::Altered));
         }
         for line in left_out.lines() {
             self.note(&format!("{label}: {line}"));
@@ -132,7 +143,7 @@ impl<'a> Run<'a> {
             }
             Committed::NameLeft(files) => {
                 let why = format!("it holds the container's name in {}", files.join(", "));
-                return Err(distrusted(layer, &why));
+                return Err(unfit_for(layer, &why, Unfit::Altered));
             }
         }
         session.ask(self);

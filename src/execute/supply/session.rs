@@ -144,7 +144,7 @@ impl<'a> Session<'a> {
             && self.cache.wanted.pulling == Pulling::First
             && !mem::replace(&mut self.told_unreachable, true)
         {
-            run.note(&format!("what is missing is built, since {why}"));
+            run.note(&format!("{why}: the missing layers are built instead"));
         }
         for note in self.new_faults(&known) {
             run.note(&note);

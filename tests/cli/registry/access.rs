@@ -1,7 +1,7 @@
 //! How a registry is spoken with: certificates, passwords and tokens.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -18,6 +18,13 @@ openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=registr
     -keyout server.key -out server.csr
 printf 'subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth\n' >ext
 openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile ext -out server.pem
+";
+
+/// Certificates with which no registry is believed, besides `ca.pem`.
+const WRONG_CERTIFICATES: &str = r"
+printf 'subjectAltName=DNS:other.example\nextendedKeyUsage=serverAuth\n' >other
+openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile other -out other.pem
+openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days -1 -extfile ext -out old.pem
 ";
 
 /// Makes a key that tokens are signed with, and its certificate.
@@ -100,6 +107,10 @@ fn a_registry_with_a_certificate_is_spoken_with_by_tls_alone() {
     let stranger = role();
     let ran = stranger.run(["push", "m.toml", &repository]);
     ran.exits(8).mentions("the certificate of 127.0.0.1:");
+    ran.mentions("is not signed by a CA that this host trusts").mentions("update-ca-certificates");
+    let ran = role().run(["pull", "m.toml", "--from", &repository, "--allow-untrusted"]);
+    ran.exits(8).mentions("is not signed by a CA that this host trusts");
+    ran.mentions("name it in `SSL_CERT_FILE`").shows("nothing pulled; 1 of 1 role failed");
     let host = role().env("SSL_CERT_FILE", places.path().join("ca.pem").to_str().unwrap());
     host.run(["push", "m.toml", &repository]).exits(0);
     let other = role().env("SSL_CERT_FILE", places.path().join("ca.pem").to_str().unwrap());
@@ -120,6 +131,48 @@ fn a_registry_with_a_certificate_is_spoken_with_by_tls_alone() {
     let seen = seen.lock().unwrap();
     let expected = format!("CONNECT {} HTTP/1.1", registry.host());
     assert!(!seen.is_empty() && seen.iter().all(|line| *line == expected), "{seen:?}");
+}
+
+#[test]
+fn what_is_wrong_with_a_certificate_is_said_in_words() {
+    let places = tempfile::Builder::new().prefix("layered-tls-").tempdir().unwrap();
+    shell(CERTIFICATES, places.path());
+    shell(WRONG_CERTIFICATES, places.path());
+    let top = places.path().display();
+    for (certificate, key, why) in [
+        ("other.pem", "server.key", "is for other.example, not 127.0.0.1"),
+        ("old.pem", "server.key", "has expired"),
+        ("ca.pem", "ca.key", "is a CA's certificate, not a server's"),
+    ] {
+        let http = format!("  tls:\n    certificate: {top}/{certificate}\n    key: {top}/{key}\n");
+        let Some(registry) = super::start_with(&http, "") else { return };
+        let host = role().env("SSL_CERT_FILE", places.path().join("ca.pem").to_str().unwrap());
+        let ran = host.run(["pull", "m.toml", "--from", &registry.repository("web")]);
+        ran.exits(8).mentions(&format!("the certificate of {} {why}", registry.host()));
+        assert!(!ran.stderr().contains("hint: "), "{}", ran.stderr());
+    }
+}
+
+#[test]
+fn nobody_is_told_who_asks_without_tls() {
+    if !crate::requirement::root() {
+        return;
+    }
+    let registry = TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = registry.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut client in registry.incoming().flatten() {
+            let _ = client.read(&mut [0; 4096]);
+            let _ = client.write_all(
+                b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer \
+                  realm=\"http://tokens.example/\"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+            );
+        }
+    });
+    let ran = role().run(["pull", "m.toml", "--from", &format!("{host}/web")]);
+    ran.exits(8).mentions(&format!(
+        "{host} asks for a token from a URL that is not https; no credentials are sent"
+    ));
 }
 
 /// Connects somebody to what is asked for, as a proxy does, and notes the request.

@@ -179,7 +179,8 @@ fn a_full_disk_ends_a_pull_and_leaves_it_empty() {
         let from = registry.repository("web");
         command.args(["pull", "m.toml", "--from", &from, "--allow-untrusted"]);
         let ran = host.ran(command);
-        ran.exits(8).mentions("No space left on device");
+        ran.exits(8).mentions("No space left on device").mentions("store gc --keep=0");
+        assert!(!ran.stderr().contains("member "), "{}", ran.stderr());
         assert!(!ran.stdout().contains("../store/"), "{}", ran.stdout());
     }
 }
@@ -203,6 +204,17 @@ fn a_signal_ends_the_waiting_for_a_registry_that_is_silent() {
         assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
         let status = ended.code().or(ended.signal().map(|signal| 128 + signal));
         assert_eq!(status, Some(128 + signal.as_raw()));
+
+        // What is interrupted is no reason to build.
+        let mut command = host.command(host.program_path());
+        command.args(["create", "m.toml", "--name=web1", "--lxcpath=containers", "--from", &from]);
+        let run = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let (_connection, _) = silent.accept().unwrap();
+        sleep(Duration::from_millis(100));
+        kill_process(Pid::from_child(&run), signal).unwrap();
+        let output = run.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("interrupted") && !said.contains("built"), "{said}");
     }
 }
 
@@ -244,5 +256,5 @@ fn a_registry_out_of_order_is_asked_again_but_not_for_ever() {
     host.run(words(&Counter::failing(pushed.registry.port, 4))).exits(0);
     let host = puller(&pushed);
     let ran = host.run(words(&Counter::failing(pushed.registry.port, 1000)));
-    ran.exits(8).mentions("does not answer: status ");
+    ran.exits(8).mentions("does not answer (status 50");
 }

@@ -128,11 +128,18 @@ fn what_cannot_be_pushed_is_told() {
         ("web", "it names no registry"),
         ("r.example/Web", "lower-case letters"),
         ("r.example/web@sha256:0", "no `sha256:` digest"),
+        ("http://r.example/web", "write it without `http://`: r.example/web"),
+        ("r.example:99999/web", "99999 is no port"),
+        ("r.example", "it names no repository: write HOST/NAME"),
     ] {
         sandbox.run(["push", "m.toml", to]).exits(2).mentions(why);
     }
+    let ran = sandbox.run(["pull", "m.toml", "--from", "r.example/web:tag"]);
+    ran.exits(2).mentions("`--from` takes no tag: layers are found by their keys");
     let ran = sandbox.run(["push", "m.toml", "r.example/web", "--mount-from", "A"]);
     ran.exits(2).mentions("--mount-from=A");
     let ran = sandbox.run(["push", "m.toml", "r.example/web", "--sign", "/nowhere/key"]);
-    ran.exits(2).mentions("/nowhere/key");
+    ran.exits(2).mentions("error: there is no key `/nowhere/key`\n");
+    let help = sandbox.run(["push", "--help"]);
+    assert!(!help.exits(0).stdout().contains("vouches"));
 }

@@ -179,7 +179,8 @@ fn only_a_signature_of_just_this_by_a_known_key_counts() {
     let elsewhere = role();
     trust(&elsewhere, &other_signers, "");
     let ran = pushed.pull(&elsewhere, &[]);
-    ran.exits(10).mentions("layer `libs`");
+    ran.exits(10).mentions("error: layer `libs` cannot be pulled: it has no signature that counts");
+    ran.mentions("m.toml:");
     assert_eq!(stored(&elsewhere).len(), 1);
     pushed.sign(&own, "layered-template", &right);
     pushed.pull(&host, &[]).exits(0);
@@ -191,7 +192,14 @@ fn what_nobody_vouches_for_is_taken_only_where_that_is_said() {
     let host = role();
     refuses(&pushed, &host, "is pinned by no lock, and no signatures count here");
     let ran = host.create(["--from", &pushed.repository]);
-    ran.exits(10).mentions("`--allow-untrusted` takes what nobody vouches for");
+    ran.exits(10)
+        .mentions("layer `os` cannot be pulled: its template is pinned by no lock, and no");
+    ran.mentions("add the key to /etc/layered-template/allowed_signers");
+    // What the log holds is what was said.
+    let runs = fs::read_dir(host.path("state")).unwrap();
+    let logs = runs.map(|run| fs::read_to_string(run.unwrap().path().join("log")).unwrap());
+    let log = logs.collect::<String>();
+    assert!(log.contains("cannot be pulled") && log.contains("hint: to trust a signer"), "{log}");
     host.run(["plan", "m.toml", "--from", &pushed.repository]).exits(10);
     trust(&host, &pushed.signers, "require = \"lock\"\n");
     refuses(&pushed, &host, "is not what the lock pins");
@@ -217,7 +225,9 @@ fn what_the_lock_pins_is_taken_without_a_signature_and_nothing_else_is() {
     pushed.builder.run(["build", "m.toml", "--rebuild"]).exits(0);
     pushed.builder.run(["push", "m.toml", &pushed.repository]).exits(0);
     let host = role().file("m.toml.lock", &lock);
-    host.create(words).exits(8).mentions("in its place");
+    let ran = host.create(words);
+    ran.exits(8).mentions("layer `os` cannot be made: its template is locked to ");
+    ran.mentions("in its place").mentions("push the locked layer there, or lock again and review");
     // Nor is that of which something else is told.
     pushed.builder.run(["lock", "m.toml"]).exits(0);
     let text = fs::read_to_string(pushed.builder.role().join("m.toml.lock")).unwrap();
@@ -229,7 +239,7 @@ fn what_the_lock_pins_is_taken_without_a_signature_and_nothing_else_is() {
         })
         .collect();
     let host = role().file("m.toml.lock", changed);
-    host.create(words).exits(10).mentions("is pinned by no lock");
+    host.create(words).exits(10).mentions("is neither signed nor pinned by a lock");
     role().file("m.toml.lock", text).create(words).exits(0);
 }
 
@@ -265,7 +275,9 @@ fn what_was_changed_in_the_registry_is_refused() {
         changed[middle] ^= 1;
         fs::write(&file, &changed).unwrap();
         refuses(&pushed, &host, why);
-        pushed.pull(&host, &["--allow-untrusted"]).exits(10);
+        let ran = pushed.pull(&host, &["--allow-untrusted"]);
+        ran.exits(10).mentions("damaged or altered");
+        assert!(!ran.stderr().contains("hint: "), "{}", ran.stderr());
         nothing_is_stored(&host);
         fs::write(&file, &before).unwrap();
     }
@@ -275,7 +287,7 @@ fn what_was_changed_in_the_registry_is_refused() {
     let mut mixed = manifest.clone();
     mixed["layers"] = other["layers"].clone();
     pushed.put(&tag, &mixed, &[]);
-    refuses(&pushed, &host, "has no signature that counts here");
+    refuses(&pushed, &host, "is neither signed nor pinned by a lock");
     let ran = pushed.pull(&host, &["--allow-untrusted"]);
     ran.exits(10).mentions("has sent what is not what is told of it");
     nothing_is_stored(&host);
