@@ -221,7 +221,7 @@ fn what_is_locked_is_taken_and_never_rebuilt() {
         fs::remove_dir_all(sandbox.container()).unwrap();
     }
     fs::remove_dir_all(sandbox.path("store")).unwrap();
-    let said = "template of layer `os` is locked to ";
+    let said = "its template is locked to ";
     for storage in ["--storage=copy", "--storage=overlay"] {
         sandbox.create(["--locked", storage]).exits(STORE).mentions(said);
         assert!(!sandbox.container().exists());
