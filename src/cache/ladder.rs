@@ -301,14 +301,13 @@ impl Maker<'_> {
                 return false;
             }
             Some(Answer::Unreachable(why)) => format!("which is not stored here, and {why}"),
-            Some(Answer::Interrupted) => "which is not stored here".to_owned(),
             Some(Answer::Offered(other)) => format!(
                 "which is not stored here, and {} has {} in its place",
                 other.repository,
                 other.entry.name()
             ),
             Some(Answer::Nothing) => "which is neither stored here nor in the registry".to_owned(),
-            None => "which is not stored here".to_owned(),
+            Some(Answer::Interrupted) | None => "which is not stored here".to_owned(),
         };
         let why = format!("{what} is locked to {name}, {missing}");
         self.push_of_next(CacheAct::Refuse { why });

@@ -230,9 +230,9 @@ impl<'a> Run<'a> {
             let subject = Subject { layer: layer.name.clone(), doing: Doing::Store };
             let failure = |reason: String| Failure::of(status::STORE, subject, &layer.at, reason);
             let why = match said_of(layer, why) {
-                Said::OfLayer(rest) => rest.to_owned(),
-                Said::OfTemplate(rest) => format!("cannot be made: its template {rest}"),
-                Said::OfElse => why.to_owned(),
+                Said::Layer(rest) => rest.to_owned(),
+                Said::Template(rest) => format!("cannot be made: its template {rest}"),
+                Said::Else => why.to_owned(),
             };
             if wanted.locked {
                 let hint = match self.context.remote {
@@ -342,9 +342,9 @@ impl<'a> Run<'a> {
 fn unfit_for(layer: &Layer, why: &str, unfit: Unfit) -> Box<Failure> {
     let subject = Subject { layer: layer.name.clone(), doing: Doing::Store };
     let why = match said_of(layer, why) {
-        Said::OfLayer(rest) => format!("it {rest}"),
-        Said::OfTemplate(rest) => format!("its template {rest}"),
-        Said::OfElse => why.to_owned(),
+        Said::Layer(rest) => format!("it {rest}"),
+        Said::Template(rest) => format!("its template {rest}"),
+        Said::Else => why.to_owned(),
     };
     let status = if unfit.is_of_layer() { status::TRUST } else { status::STORE };
     let failure = Failure::of(status, subject, &layer.at, format!("cannot be pulled: {why}"));
@@ -356,20 +356,20 @@ fn unfit_for(layer: &Layer, why: &str, unfit: Unfit) -> Box<Failure> {
 
 /// What is said of a layer, without its name.
 enum Said<'a> {
-    OfLayer(&'a str),
-    OfTemplate(&'a str),
-    OfElse,
+    Layer(&'a str),
+    Template(&'a str),
+    Else,
 }
 
 /// Returns what a text says of a layer, whose name its reader knows.
 fn said_of<'a>(layer: &Layer, why: &'a str) -> Said<'a> {
     let label = |kind| format!("{} ", cache::label(&layer.name, kind));
     if let Some(rest) = why.strip_prefix(&label(SlotKind::Layer)) {
-        Said::OfLayer(rest)
+        Said::Layer(rest)
     } else if let Some(rest) = why.strip_prefix(&label(SlotKind::Upstream)) {
-        Said::OfTemplate(rest)
+        Said::Template(rest)
     } else {
-        Said::OfElse
+        Said::Else
     }
 }
 

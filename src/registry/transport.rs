@@ -62,10 +62,8 @@ pub(super) enum SendError {
     /// The certificate of the other side is not one that this host trusts.
     Certificate {
         /// What is wrong with it, in words that follow it.
-        #[cfg_attr(not(feature = "registry"), expect(dead_code, reason = "nothing is sent"))]
         why: String,
         /// Whether another CA would help.
-        #[cfg_attr(not(feature = "registry"), expect(dead_code, reason = "nothing is sent"))]
         is_of_unknown_ca: bool,
     },
     /// Anything else.

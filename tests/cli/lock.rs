@@ -221,13 +221,13 @@ fn what_is_locked_is_taken_and_never_rebuilt() {
         fs::remove_dir_all(sandbox.container()).unwrap();
     }
     fs::remove_dir_all(sandbox.path("store")).unwrap();
-    let said = "template of layer `os` is locked to ";
+    let said = "its template is locked to ";
     for storage in ["--storage=copy", "--storage=overlay"] {
         sandbox.create(["--locked", storage]).exits(STORE).mentions(said);
         assert!(!sandbox.container().exists());
     }
     sandbox.run(["build", "--locked", "m.toml"]).exits(STORE).mentions(said);
-    sandbox.run(["plan", "--locked", "m.toml"]).exits(0).shows(said);
+    sandbox.run(["plan", "--locked", "m.toml"]).exits(0).shows("template of layer `os` is locked");
     assert_eq!(calls(&sandbox), 2, "nothing is rebuilt");
     for words in [["--locked", "--storage=none"], ["--locked", "--rebuild"]] {
         sandbox.template([&["m.toml"], &words[..]].concat()).exits(2).mentions("`--locked` ");
