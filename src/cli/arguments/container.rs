@@ -1,0 +1,58 @@
+//! The options of the subcommands that look at containers.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::ReportFormat;
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusArguments {
+    /// The containers, by name [default: all].
+    #[arg(value_name = "CONTAINER")]
+    pub(crate) containers: Vec<String>,
+    /// Look for containers in this directory too; may be repeated.
+    #[arg(long, short = 'P', value_name = "DIR")]
+    pub(crate) lxcpath: Vec<PathBuf>,
+    /// List output format.
+    #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
+    pub(crate) format: ReportFormat,
+    /// End with 1, if any is outdated.
+    #[arg(long)]
+    pub(crate) exit_code: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShowArguments {
+    /// The name or the directory of a container, or a manifest.
+    #[arg(value_name = "CONTAINER|MANIFEST")]
+    pub(crate) what: PathBuf,
+    /// Look for containers in this directory too; may be repeated.
+    #[arg(long, short = 'P', value_name = "DIR")]
+    pub(crate) lxcpath: Vec<PathBuf>,
+    /// Output format.
+    #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
+    pub(crate) format: ReportFormat,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DiffArguments {
+    /// The name or the directory of a container.
+    #[arg(value_name = "CONTAINER")]
+    pub(crate) container: PathBuf,
+    /// Compare with what this manifest would make, instead of with what is there.
+    #[arg(value_name = "MANIFEST")]
+    pub(crate) manifest: Option<PathBuf>,
+    /// Show how the lines of texts have changed.
+    #[arg(long, short)]
+    pub(crate) patch: bool,
+    /// Show also what every running system writes: logs, caches, leases and the like.
+    #[arg(long, short)]
+    pub(crate) all: bool,
+    /// Look for containers in this directory too; may be repeated.
+    #[arg(long, short = 'P', value_name = "DIR")]
+    pub(crate) lxcpath: Vec<PathBuf>,
+    /// Output format.
+    #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
+    pub(crate) format: ReportFormat,
+}
