@@ -75,7 +75,7 @@ fn head(record: &Record, to: &mut dyn Write) -> io::Result<()> {
             writeln!(to, "  storage  an overlay on {}", shell::one_line(&stored.entry))?;
         }
         (Some(stored), _) => {
-            writeln!(to, "  storage  a copy of {}", shell::one_line(&stored.entry))?
+            writeln!(to, "  storage  a copy of {}", shell::one_line(&stored.entry))?;
         }
         (None, _) => writeln!(to, "  storage  none: all was made in the container")?,
     }
