@@ -18,6 +18,7 @@ mod settings;
 mod signature;
 #[cfg(feature = "registry")]
 mod socket;
+mod target;
 mod transport;
 mod upload;
 
