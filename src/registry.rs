@@ -11,6 +11,7 @@ mod download;
 mod entry;
 mod fault;
 mod manifest;
+mod pace;
 mod push;
 mod reference;
 mod remote;

@@ -80,6 +80,11 @@ impl RegistryError {
         Self::Malformed { what: what.into(), why: why.into() }
     }
 
+    /// Tells whether what was sent is not what it should be, and would be the same another time.
+    pub(crate) fn is_unfit(&self) -> bool {
+        matches!(self, Self::Digest { .. } | Self::Malformed { .. })
+    }
+
     /// Tells whether the registry is why, and may be well another time.
     pub(crate) fn is_unreachable(&self) -> bool {
         matches!(self, Self::Unreachable { .. })

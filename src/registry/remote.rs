@@ -63,9 +63,7 @@ impl Remote {
         match self.look(key, pinned, stored, interrupt) {
             Ok(None) => Answer::Nothing,
             Ok(Some(offer)) => Answer::Offered(offer),
-            Err(error @ (RegistryError::Digest { .. } | RegistryError::Malformed { .. })) => {
-                Answer::Unfit(error.to_string())
-            }
+            Err(error) if error.is_unfit() => Answer::Unfit(error.to_string()),
             // One key more would take as long.
             Err(error) => {
                 Answer::Unreachable(self.down.borrow_mut().insert(error.to_string()).clone())
