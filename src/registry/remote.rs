@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::path::Path;
 
 use super::client::Client;
@@ -89,8 +90,11 @@ impl Remote {
         if let (Vouched::Nobody { .. }, Some(signers)) = (&vouched, &self.signers) {
             let (repository, manifest) = (self.repository(), found.manifest);
             let statement = Statement { repository, entry, manifest };
-            let signed_by = self.client.signed_by(signers, &statement, interrupt)?;
+            let (signed_by, more) = self.client.signed_by(signers, &statement, interrupt)?;
             vouched = evidence(signed_by).judge(self.required);
+            if let (Vouched::Nobody { why }, 1..) = (&mut vouched, more) {
+                let _ = write!(why, " among the first; {more} more were not looked at");
+            }
         }
         let offer = Offer {
             entry,

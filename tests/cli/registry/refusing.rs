@@ -193,6 +193,53 @@ fn only_a_signature_of_just_this_by_a_known_key_counts() {
 }
 
 #[test]
+fn signatures_that_are_none_hide_no_good_one() {
+    let Some(pushed) = pushed() else { return };
+    let right = pushed.statement();
+    let host = puller(&pushed);
+    let (tag, good) = pushed.signatures();
+    let mark = &good["layers"][0]["annotations"];
+    let (other, _) = key(&pushed.builder, "other");
+    let own = pushed.key.to_str().unwrap();
+    let sign = ["push", "m.toml", &pushed.repository, "--sign", own];
+    let with = |junk: Vec<Vec<u8>>, last: Option<&Value>| {
+        let mut manifest = good.clone();
+        let describe = |text: &Vec<u8>| {
+            json!({
+                "mediaType": good["layers"][0]["mediaType"],
+                "digest": digest(text),
+                "size": text.len(),
+                "annotations": mark,
+            })
+        };
+        let layers: Vec<Value> = junk.iter().map(describe).chain(last.cloned()).collect();
+        manifest["layers"] = layers.into();
+        pushed.put(&tag, &manifest, &junk.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    };
+
+    // Whoever may write there can say of anything that it is somebody's.
+    let foreign = signature(&other, "layered-template", &right.to_string());
+    with(vec![b"junk".to_vec(), foreign.clone()], None);
+    refuses(&pushed, &host, "has no signature that counts here");
+    pushed.builder.run(sign).exits(0);
+    let (_, signed) = pushed.signatures();
+    let digests: Vec<_> = signed["layers"].as_array().unwrap().iter().collect();
+    assert_eq!(digests.len(), 2, "{signed:#}");
+    assert_eq!(digests[1]["digest"], digest(&foreign));
+    pushed.pull(&puller(&pushed), &[]).exits(0);
+
+    // Nor can so many stand in front that nobody finds the good one.
+    let junk = || (0..20).map(|number| format!("junk {number}").into_bytes()).collect();
+    with(junk(), Some(&good["layers"][0]));
+    refuses(&pushed, &host, "has no signature that counts here among the first; 5 more");
+    pushed.builder.run(sign).exits(0);
+    assert_eq!(pushed.signatures().1["layers"].as_array().unwrap().len(), 1);
+    pushed.pull(&host, &[]).exits(0);
+    // What is good already stays as it is.
+    pushed.builder.run(sign).exits(0).shows("0 bytes sent");
+}
+
+#[test]
 fn what_nobody_vouches_for_is_taken_only_where_that_is_said() {
     let Some(pushed) = pushed() else { return };
     let host = role();
