@@ -235,6 +235,10 @@ impl Client {
             url = next;
             response =
                 self.send_once(Request { url: &url, headers: &headers, ..request }, interrupt)?;
+            // Whoever else asks who is there gets no answer.
+            if let Ok(response) = &mut response {
+                response.headers.retain(|(name, _)| name != "www-authenticate");
+            }
         }
         Ok(response)
     }

@@ -67,10 +67,18 @@ fn a_registry_of_this_machine_sends_nobody_elsewhere_in_the_clear() {
     if !root() {
         return;
     }
-    let elsewhere = Fake::start(|_| "404 Nothing\r\nContent-Length: 0".to_owned());
+    let tokens =
+        Fake::start(|_| "200 OK\r\nContent-Length: 13\r\n\r\n{\"token\":\"a\"}".to_owned());
+    let realm = format!("http://{}/token", tokens.host());
+    let elsewhere = Fake::start(move |_| {
+        format!("401 Who\r\nWWW-Authenticate: Bearer realm=\"{realm}\"\r\nContent-Length: 0")
+    });
     let (here, far) = (elsewhere.host(), ELSEWHERE.to_owned());
     let leading = |to: String| {
         Fake::start(move |head| {
+            if !head.to_lowercase().contains("authorization: basic") {
+                return "401 Who\r\nWWW-Authenticate: Basic\r\nContent-Length: 0".to_owned();
+            }
             if head.starts_with("HEAD ") {
                 return "404 Nothing\r\nContent-Length: 0".to_owned();
             }
@@ -90,4 +98,5 @@ fn a_registry_of_this_machine_sends_nobody_elsewhere_in_the_clear() {
     assert!(elsewhere.heads().iter().any(|head| head.starts_with("GET /next ")));
     let heads = elsewhere.heads();
     assert!(!heads.iter().any(|head| head.to_lowercase().contains("authorization")), "{heads:?}");
+    assert_eq!(tokens.heads(), [""; 0]);
 }
