@@ -50,7 +50,7 @@ pub(crate) enum Verb {
     /// Fill the layer store without a container: build each layer of the manifests once.
     Build(BuildArguments),
     /// Push a role to a registry: as an image, and each stored layer by its key. Build what is missing
-    /// first.
+    /// first. Whoever may pull it reads the texts of its steps and the values of its variables.
     Push(PushArguments),
     /// Fill the layer store from a registry, and build nothing.
     Pull(PullArguments),
