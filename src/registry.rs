@@ -12,6 +12,7 @@ mod entry;
 mod fault;
 mod manifest;
 mod notice;
+mod pace;
 mod push;
 mod reference;
 mod remote;
@@ -19,6 +20,7 @@ mod settings;
 mod signature;
 #[cfg(feature = "registry")]
 mod socket;
+mod target;
 mod transport;
 mod upload;
 

@@ -57,7 +57,8 @@ pub(crate) enum Verb {
     Create(CreateArguments),
     /// Fill the layer store without a container: build each layer of the manifests once.
     Build(BuildArguments),
-    /// Push a role to a registry: as an image, and each layer by its key. Build what is missing first.
+    /// Push a role to a registry: as an image, and each stored layer by its key. Build what is missing
+    /// first. Whoever may pull it reads the texts of its steps and the values of its variables.
     Push(PushArguments),
     /// Fill the layer store from a registry, and build nothing.
     Pull(PullArguments),

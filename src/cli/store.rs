@@ -261,13 +261,17 @@ fn clean(
     for id in &cleaned.in_use {
         output::say(&format!("{} stays: a run uses it", names.name(*id)));
     }
+    let downloads = match cleaned.downloads {
+        0 => String::new(),
+        size => format!(", and {} of downloads that broke off", bytes(size)),
+    };
     let (count, bytes) = (entries(cleaned.entries.len()), bytes(cleaned.bytes));
     let rubbish = match cleaned.rubbish {
         0 => String::new(),
         1 => ", and what a run that was killed has left".to_owned(),
         count => format!(", and what {count} runs that were killed have left"),
     };
-    output::print(|to| writeln!(to, "removed {count}, {bytes}{rubbish}"))?;
+    output::print(|to| writeln!(to, "removed {count}, {bytes}{rubbish}{downloads}"))?;
     for error in &cleaned.stuck {
         output::error(&format!("what nobody needs cannot be removed: {error}"), None);
     }

@@ -165,11 +165,17 @@ pub(crate) fn without_place(error: &io::Error) -> Option<io::Error> {
 /// A disk with less space than this is taken for a full one, in bytes.
 const LEAST_SPACE: u64 = 256 * 1024;
 
-/// Tells whether nothing more than the smallest files has a place on the disk of a path.
-pub(crate) fn is_on_full_disk(path: &Path) -> io::Result<bool> {
+/// Returns how many bytes have room on the disk of a path.
+pub(crate) fn free_bytes(path: &Path) -> io::Result<u64> {
     let disk = rustix::fs::statvfs(path)?;
     // What is kept for root is root's.
     let is_root = Caller::observe().has_host_root();
     let free = if is_root { disk.f_bfree } else { disk.f_bavail };
-    Ok(free.saturating_mul(disk.f_frsize) < LEAST_SPACE || (disk.f_files > 0 && disk.f_favail == 0))
+    Ok(free.saturating_mul(disk.f_frsize))
+}
+
+/// Tells whether nothing more than the smallest files has a place on the disk of a path.
+pub(crate) fn is_on_full_disk(path: &Path) -> io::Result<bool> {
+    let disk = rustix::fs::statvfs(path)?;
+    Ok(free_bytes(path)? < LEAST_SPACE || (disk.f_files > 0 && disk.f_favail == 0))
 }

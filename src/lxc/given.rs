@@ -9,6 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 /// A line that is neither LXC's nor a network's.
 const COMMENT: &str = "# lines of the container";
@@ -47,6 +48,32 @@ const GIVEN: [Part; 3] = [Part::Comments, Part::Network, Part::Keys];
 
 /// The order in which `lxc-download` and `lxc-local` leave it.
 const MOVED: [Part; 3] = [Part::Comments, Part::Keys, Part::Network];
+
+/// The most parts that a config has: its three kinds of given lines, and what is written around each.
+const MOST_PARTS: usize = 2 * MOVED.len() + 1;
+
+/// Why nobody takes a config that another host tells of.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ConfigFault {
+    /// It is longer than LXC's own may be.
+    #[error("its config has more than {} bytes", super::config::LARGEST)]
+    TooLong,
+    /// It does not say where the lines of a container belong, or says so more than once.
+    #[error("its config has no one place for the lines of a container")]
+    NoPlace,
+    /// A piece ends in the middle of a line.
+    #[error("its config has a line that does not end")]
+    OpenLine,
+    /// It has bytes that are no text.
+    #[error("its config has control characters")]
+    Control,
+    /// It says what this program decides.
+    #[error("its config sets `{0}`")]
+    Key(String),
+    /// It includes what nobody on this host has written.
+    #[error("its config includes `{0}`")]
+    Include(String),
+}
 
 /// Returns the config that a stored layer is made with, for this rootfs.
 pub(crate) fn config(rootfs: &Path) -> Vec<u8> {
@@ -106,6 +133,38 @@ impl Config {
         Self { parts: parts.collect() }
     }
 
+    /// Sees that another host may tell this config: that a template and a manifest can have led to it. `is_rootfs`
+    /// tells whether a value of `lxc.rootfs.path` is that which it was made with.
+    ///
+    /// # Errors
+    ///
+    /// What no template and no manifest leads to.
+    pub fn check(&self, is_rootfs: impl Fn(&str) -> bool) -> Result<(), ConfigFault> {
+        let given = || self.parts.iter().filter(|part| !matches!(part, Part::Text(_)));
+        if self.parts.len() > MOST_PARTS || !(given().eq(&[Part::All]) || given().eq(&MOVED)) {
+            return Err(ConfigFault::NoPlace);
+        }
+        if self.written().map(<[u8]>::len).sum::<usize>() > super::config::LARGEST {
+            return Err(ConfigFault::TooLong);
+        }
+        let before = self.parts.split_last().map_or(&[][..], |(_, before)| before);
+        let is_open = |part: &Part| matches!(part, Part::Text(text) if !text.ends_with(b"\n"));
+        if before.iter().any(is_open) {
+            return Err(ConfigFault::OpenLine);
+        }
+        for text in self.written() {
+            if text.iter().any(|byte| byte.is_ascii_control() && !b"\n\t".contains(byte)) {
+                return Err(ConfigFault::Control);
+            }
+            let text = String::from_utf8_lossy(text);
+            text.lines().filter_map(super::config::pair).try_for_each(|(key, value)| {
+                let value = super::config::unquoted(value);
+                check_line(key, value, &is_rootfs)
+            })?;
+        }
+        Ok(())
+    }
+
     /// Returns the config of a container that was given the lines `own`. What the layer has written goes
     /// through `written`.
     ///
@@ -131,6 +190,25 @@ impl Config {
         }
         Ok(text)
     }
+}
+
+/// Sees that a line is one that a template or a manifest can write. Some versions of LXC take a longer key for the one
+/// that it begins with.
+fn check_line(key: &str, value: &str, is_rootfs: impl Fn(&str) -> bool) -> Result<(), ConfigFault> {
+    // A template may say where the rootfs is once more.
+    if key == "lxc.rootfs.path" && is_rootfs(value.strip_prefix("dir:").unwrap_or(value)) {
+        return Ok(());
+    }
+    if ["lxc.rootfs", "lxc.idmap", "lxc.id_map"].iter().any(|owned| key.starts_with(owned)) {
+        return Err(ConfigFault::Key(key.to_owned()));
+    }
+    // What a layer brings in its rootfs could say there what it may not say here.
+    let is_bad = |part: &str| part == ".." || part == "rootfs";
+    let is_odd = !value.is_empty() && !value.starts_with('/') || value.split('/').any(is_bad);
+    if key.starts_with("lxc.include") && is_odd {
+        return Err(ConfigFault::Include(value.to_owned()));
+    }
+    Ok(())
 }
 
 /// Tells of which kind a line is, as the templates that move them do.
@@ -200,6 +278,56 @@ mod tests {
                         lxc.rootfs.path = dir:/l/web/rootfs\nlxc.uts.name = NAME\n\n# Network\n\
                         lxc.net.0.type = veth\n#lxc.net.0.link = br0\n";
         assert_eq!(found.as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn what_no_template_and_no_manifest_can_have_written_is_refused() {
+        let text = |text: &[u8]| Part::Text(text.to_vec());
+        let check = |parts: Vec<Part>| Config { parts }.check(|path| path == "/p/rootfs");
+        let line = |line: &str| check(vec![Part::All, text(line.as_bytes())]);
+        for written in [
+            "",
+            "lxc.tty.max = 4\n\tlxc.include = /usr/share/lxc/config/common.conf\n",
+            "lxc.rootfs.path = dir:/p/rootfs\nlxc.uts.name = p\n",
+            "lxc.rootfs.path = /p/rootfs",
+            "# lxc.idmap = u 0 0 1\njunk\n",
+            "lxc.include =",
+        ] {
+            assert_eq!(line(written), Ok(()), "{written}");
+        }
+        assert_eq!(check(vec![Part::All, text(b"# \xff")]), Ok(()));
+        let [comments, keys, network] = MOVED;
+        let moved = vec![comments.clone(), text(b"\n"), keys.clone(), network.clone()];
+        assert_eq!(check(moved), Ok(()));
+        for parts in [vec![], vec![Part::All; 2], vec![keys, comments, network], {
+            let mut parts = vec![text(b"a\n"); 1000];
+            parts.push(Part::All);
+            parts
+        }] {
+            assert_eq!(check(parts), Err(ConfigFault::NoPlace));
+        }
+        assert_eq!(check(vec![text(b"a"), Part::All]), Err(ConfigFault::OpenLine));
+        let long = vec![b'a'; super::super::config::LARGEST + 1];
+        assert_eq!(check(vec![Part::All, text(&long)]), Err(ConfigFault::TooLong));
+        for written in ["a\0", "a\x1b[2J", "a\rlxc.idmap = x", "a\x7f"] {
+            assert_eq!(line(written), Err(ConfigFault::Control), "{written}");
+        }
+        for key in [
+            "lxc.rootfs.path",
+            "lxc.rootfs.options",
+            "lxc.rootfs",
+            "lxc.idmap",
+            "lxc.idmapped",
+            "lxc.id_map",
+        ] {
+            let fault = Err(ConfigFault::Key(key.to_owned()));
+            assert_eq!(line(&format!("# a\n \t{key}\t=dir:/q/rootfs\n")), fault);
+        }
+        for path in ["common.conf", "/p/rootfs/a", "/usr/../a"] {
+            let fault = Err(ConfigFault::Include(path.to_owned()));
+            assert_eq!(line(&format!("lxc.include = {path}")), fault);
+            assert_eq!(line(&format!("lxc.include = '{path}'")), fault);
+        }
     }
 
     #[test]

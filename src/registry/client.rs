@@ -12,7 +12,8 @@ use super::authorization::{Challenge, query};
 use super::credentials::Credentials;
 use super::fault::RegistryError;
 use super::notice::Notice;
-use super::reference::{Repository, is_loopback};
+use super::reference::Repository;
+use super::target::{Target, located};
 use super::transport::{Method, Request, Response, SendError, Transport};
 use crate::tree::Interrupt;
 
@@ -27,6 +28,9 @@ const FIRST_WAIT: Duration = Duration::from_millis(500);
 
 /// The longest wait that a registry may ask for.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// How often a registry may send on to another place.
+const MOST_REDIRECTS: u32 = 5;
 
 /// The largest answer of a token service, and the longest word of a refusal, in bytes.
 const LARGEST_TOKEN: usize = 1 << 20;
@@ -223,8 +227,49 @@ impl Client {
         }
     }
 
-    /// Sends a request. What cannot be helped by trying again is the outer error.
+    /// Sends a request, and follows the answer to where it leads. Nobody else is told who asks.
     fn send(
+        &self,
+        request: Request<'_>,
+        interrupt: Interrupt<'_>,
+    ) -> Result<io::Result<Response>, RegistryError> {
+        let mut response = self.send_once(request, interrupt)?;
+        if !matches!(request.method, Method::Get | Method::Head) {
+            return Ok(response);
+        }
+        let headers: Vec<_> =
+            request.headers.iter().filter(|(name, _)| *name != "Authorization").copied().collect();
+        let mut url = request.url.to_owned();
+        for _ in 0..MOST_REDIRECTS {
+            let location = match &response {
+                Ok(Response { status: 301 | 302 | 303 | 307 | 308, headers, .. }) => headers,
+                _ => return Ok(response),
+            };
+            let location = location.iter().find(|(name, _)| name == "location");
+            let Some((_, location)) = location else { return Ok(response) };
+            let next = located(&url, location);
+            let from = Target::parse(&url);
+            let leads =
+                |next: &String| from.zip(Target::parse(next)).is_some_and(|(a, b)| a.leads_to(b));
+            let Some(next) = next.filter(leads) else {
+                let what = format!("an answer of {}", self.repository.host);
+                let location = crate::shell::one_line(location);
+                let why = format!("it leads to `{location}`, where others could listen");
+                return Err(RegistryError::malformed(what, why));
+            };
+            url = next;
+            response =
+                self.send_once(Request { url: &url, headers: &headers, ..request }, interrupt)?;
+            // Whoever else asks who is there gets no answer.
+            if let Ok(response) = &mut response {
+                response.headers.retain(|(name, _)| name != "www-authenticate");
+            }
+        }
+        Ok(response)
+    }
+
+    /// Sends a request. What cannot be helped by trying again is the outer error.
+    fn send_once(
         &self,
         request: Request<'_>,
         interrupt: Interrupt<'_>,
@@ -303,11 +348,9 @@ impl Client {
             Some(Challenge::Bearer { realm, service, .. }) => (realm, service),
             None => return Ok(Ok(None)),
         };
-        let host = realm.split_once("://").map(|(_, rest)| rest.split('/').next().unwrap_or(rest));
-        let is_safe = realm.starts_with("https://")
-            || (self.repository.is_local()
-                && realm.starts_with("http://")
-                && host.is_some_and(is_loopback));
+        let place = Target::parse(&realm);
+        let is_local = |place: Target<'_>| self.repository.is_local() && place.is_local();
+        let is_safe = place.is_some_and(|place| place.is_secret || is_local(place));
         if !is_safe {
             return Err(RegistryError::Unsafe(format!(
                 "{} asks for a token from a URL that is not https; no credentials are sent",

@@ -5,7 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
@@ -13,15 +13,16 @@ use rustix::io::Errno;
 use super::client::{Ask, Client, check, no_answer};
 use super::fault::RegistryError;
 use super::manifest::Descriptor;
-use super::transport::Method;
+use super::pace::Pace;
+use super::transport::{Method, Response};
 use crate::digest::{Digest, Hasher};
 use crate::host::files;
-use crate::tree::Interrupt;
+use crate::tree::{Interrupt, Limits};
 
 /// How many bytes are read at once.
 const PIECE: usize = 128 * 1024;
 
-/// How often a download goes on that broke off without a single byte.
+/// How often a download goes on that broke off without a single byte, and how often one begins again.
 const TRIES: u32 = 5;
 
 /// How long is waited before it goes on.
@@ -52,7 +53,7 @@ impl Client {
         most: usize,
         interrupt: Interrupt<'_>,
     ) -> Result<Vec<u8>, RegistryError> {
-        let what = || format!("the blob {} of {}", blob.digest, self.repository);
+        let what = || self.name(blob);
         if blob.size > most as u64 {
             let why = format!("it has {} bytes, and at most {most} are taken", blob.size);
             return Err(RegistryError::malformed(what(), why));
@@ -83,7 +84,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Where the bytes are others than were asked for, also when they are asked for once more.
+    /// Where the bytes are others than were asked for, also when they are asked for once more; where there are more
+    /// of them than a layer may have, or than the disk has room for.
     pub(crate) fn download(
         &self,
         blob: &Descriptor,
@@ -91,10 +93,19 @@ impl Client {
         progress: &mut dyn FnMut(u64),
         interrupt: Interrupt<'_>,
     ) -> Result<Download, RegistryError> {
+        let most = Limits::default().bytes;
+        if blob.size > most {
+            let why = format!("it has {} bytes, and at most {most} are taken", blob.size);
+            return Err(RegistryError::malformed(self.name(blob), why));
+        }
         let path = directory.join(format!("{}.part", hex(blob.digest)));
         let about = |error| RegistryError::host(format!("`{}`", path.display()), error);
         let file = lock(&path, interrupt)?.ok_or(RegistryError::Interrupted)?;
         let mut download = Download { file, path: path.clone() };
+        let there = download.file.metadata().map_err(about)?.len();
+        if files::free_bytes(directory).map_err(about)?.saturating_add(there) < blob.size {
+            return Err(about(Errno::NOSPC.into()));
+        }
         let mut is_again = false;
         loop {
             let found = match self.complete(blob, &mut download.file, progress, interrupt) {
@@ -114,7 +125,7 @@ impl Client {
                 return Ok(download);
             }
             if is_again {
-                let what = format!("the blob {} of {}", blob.digest, self.repository);
+                let what = self.name(blob);
                 return Err(RegistryError::Digest { what, wanted: blob.digest, found });
             }
             tracing::debug!(%found, "what was downloaded is thrown away, and asked for again");
@@ -149,7 +160,8 @@ impl Client {
                 }
             }
         }
-        let mut tries = 0;
+        let (mut tries, mut begun) = (0, 0);
+        let mut pace = Pace::begin(Instant::now());
         while there < blob.size {
             tries += 1;
             let response = self.blob(blob, there, interrupt)?;
@@ -157,12 +169,18 @@ impl Client {
             if response.status == 200 && there > 0 {
                 file.set_len(0).map_err(about)?;
                 (hasher, there) = (Hasher::default(), 0);
+                begun += 1;
             }
+            let ends_with_it = ends_with_blob(&response, blob);
             file.seek(SeekFrom::Start(there)).map_err(about)?;
             let mut body = response.body.take(blob.size - there);
             let broken = loop {
                 check(interrupt)?;
                 match body.read(&mut piece) {
+                    Ok(0) if ends_with_it && there < blob.size => {
+                        let why = format!("it has {there} bytes, not {}", blob.size);
+                        return Err(RegistryError::malformed(self.name(blob), why));
+                    }
                     Ok(0) => break io::Error::from(io::ErrorKind::UnexpectedEof),
                     Ok(read) => {
                         file.write_all(&piece[..read]).map_err(about)?;
@@ -170,13 +188,15 @@ impl Client {
                         there += read as u64;
                         tries = 0;
                         progress(there);
+                        let paced = pace.count(Instant::now(), read as u64);
+                        paced.map_err(|error| self.broken(&error))?;
                     }
                     Err(error) => break error,
                 }
             };
             if there < blob.size {
                 check(interrupt)?;
-                if tries == TRIES {
+                if tries == TRIES || begun == TRIES {
                     return Err(self.broken(&broken));
                 }
                 tracing::debug!(error = %broken, there, "a download goes on");
@@ -191,7 +211,7 @@ impl Client {
         blob: &Descriptor,
         from: u64,
         interrupt: Interrupt<'_>,
-    ) -> Result<super::transport::Response, RegistryError> {
+    ) -> Result<Response, RegistryError> {
         let path = format!("blobs/{}", blob.digest);
         let range = format!("bytes={from}-");
         let headers = [("Range", range.as_str())];
@@ -205,10 +225,25 @@ impl Client {
         }
     }
 
+    fn name(&self, blob: &Descriptor) -> String {
+        format!("the blob {} of {}", blob.digest, self.repository)
+    }
+
     fn broken(&self, error: &io::Error) -> RegistryError {
         let (host, why) = (self.repository.host.clone(), no_answer(error, false).0);
         RegistryError::Unreachable { host, why }
     }
+}
+
+/// Tells whether an answer ends where the registry's blob does: not one that only ends with its connection, nor a
+/// piece of a blob of the right length.
+fn ends_with_blob(answer: &Response, blob: &Descriptor) -> bool {
+    if answer.status == 206 {
+        let range = answer.header("content-range").and_then(|range| range.rsplit('/').next());
+        let total: Option<u64> = range.and_then(|total| total.parse().ok());
+        return total.is_some_and(|total| total != blob.size);
+    }
+    answer.header("content-length").is_some() || answer.header("transfer-encoding").is_some()
 }
 
 /// Opens a file that nobody else downloads into; `None` where a signal has come first.
@@ -252,4 +287,81 @@ fn pause(interrupt: Interrupt<'_>) -> Result<(), RegistryError> {
 /// Returns the digits of a digest.
 pub(super) fn hex(digest: Digest) -> String {
     digest.to_string().split_off("sha256:".len())
+}
+
+#[cfg(all(test, feature = "registry"))]
+mod tests {
+    use std::io::{BufRead, BufReader};
+    use std::net::TcpListener;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::super::reference::Repository;
+    use super::*;
+
+    /// Downloads a blob of a registry that knows no ranges, sends so many bytes of `a` each time, and says that there
+    /// are `told`. Returns why that fails, and how often the blob was asked for.
+    fn fails(sent: usize, told: usize, wanted: u64) -> (String, u32) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let host = format!("127.0.0.1:{}", listener.local_addr().unwrap().port());
+        let asked = AtomicU32::new(0);
+        let blob = Descriptor::new("x/y", Digest::of(b"other"), wanted);
+        let directory = tempfile::tempdir().unwrap();
+        let error = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for mut client in listener.incoming().flatten() {
+                    let mut reader = BufReader::new(client.try_clone().unwrap());
+                    match reader.fill_buf().unwrap_or_default().first() {
+                        // It speaks no TLS.
+                        Some(0x16) => {
+                            let _ = client.write_all(b"HTTP/1.1 400 Bad\r\n\r\n");
+                            continue;
+                        }
+                        Some(_) => {}
+                        None => return,
+                    }
+                    let mut head = String::new();
+                    while reader.read_line(&mut head).is_ok_and(|read| read > 2) {}
+                    asked.fetch_add(1, Ordering::Relaxed);
+                    let _ = write!(client, "HTTP/1.1 200 OK\r\nContent-Length: {told}\r\n\r\n");
+                    let _ = client.write_all(&vec![b'a'; sent]);
+                }
+            });
+            let repository = Repository { host: host.clone(), name: "web".to_owned() };
+            let client = Client::new(&repository).unwrap();
+            let error = client
+                .download(&blob, directory.path(), &mut |_| {}, Interrupt::NEVER)
+                .unwrap_err();
+            drop(std::net::TcpStream::connect(&host));
+            error
+        });
+        (error.to_string().replace(&host, "HOST"), asked.into_inner())
+    }
+
+    #[test]
+    fn a_blob_that_is_shorter_than_it_should_be_is_asked_for_once() {
+        let (why, asked) = fails(100, 100, 1000);
+        assert!(why.ends_with("of HOST/web cannot be used: it has 100 bytes, not 1000"), "{why}");
+        assert_eq!(asked, 1);
+    }
+
+    #[test]
+    fn a_blob_that_always_breaks_off_is_not_asked_for_for_ever() {
+        let (why, asked) = fails(600, 1000, 1000);
+        assert!(why.starts_with("HOST does not answer: "), "{why}");
+        assert_eq!(asked, TRIES + 1);
+    }
+
+    #[test]
+    fn a_blob_larger_than_any_layer_or_than_the_disk_is_not_asked_for() {
+        for (wanted, expected) in [(1 << 62, "are taken"), (256 << 30, "No space left on device")] {
+            let directory = Path::new("/");
+            if files::free_bytes(directory).is_ok_and(|free| free >= 256 << 30) && wanted < 1 << 62
+            {
+                continue;
+            }
+            let (why, asked) = fails(600, 1000, wanted);
+            assert!(why.contains(expected), "{why}");
+            assert_eq!(asked, 0);
+        }
+    }
 }

@@ -122,6 +122,11 @@ impl RegistryError {
         self.unfit().and_then(Unfit::hint)
     }
 
+    /// Tells whether what was sent is not what it should be, and would be the same another time.
+    pub(crate) fn is_unfit(&self) -> bool {
+        matches!(self, Self::Digest { .. } | Self::Malformed { .. })
+    }
+
     /// Tells whether the registry is why, and may be well another time.
     pub(crate) fn is_unreachable(&self) -> bool {
         matches!(self, Self::Unreachable { .. })

@@ -157,7 +157,7 @@ pub(super) fn is_loopback(authority: &str) -> bool {
 }
 
 /// Tells whether a text is a host with or without a port.
-fn is_authority(text: &str) -> bool {
+pub(super) fn is_authority(text: &str) -> bool {
     let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, port)) => {
             if address.parse::<std::net::Ipv6Addr>().is_err() {

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::path::Path;
 
 use super::client::Client;
@@ -74,13 +75,13 @@ impl Remote {
             Ok(None) => Answer::Nothing,
             Ok(Some(offer)) => Answer::Offered(offer),
             Err(RegistryError::Interrupted) => Answer::Interrupted,
-            Err(error) if let Some(unfit) = error.unfit() => {
-                Answer::Unfit { why: error.to_string(), unfit }
-            }
-            // One key more would take as long.
-            Err(error) => {
-                Answer::Unreachable(self.down.borrow_mut().insert(error.to_string()).clone())
-            }
+            Err(error) => match error.unfit() {
+                Some(unfit) => Answer::Unfit { why: error.to_string(), unfit },
+                // One key more would take as long.
+                None => {
+                    Answer::Unreachable(self.down.borrow_mut().insert(error.to_string()).clone())
+                }
+            },
         }
     }
 
@@ -103,10 +104,14 @@ impl Remote {
         if let Vouched::Nobody { .. } = vouched {
             let (repository, manifest) = (self.repository(), found.manifest);
             let statement = Statement { repository, entry, manifest };
-            let signed_by;
-            (is_signed, signed_by) =
-                self.client.signed_by(self.signers.as_ref(), &statement, interrupt)?;
-            vouched = evidence(signed_by, is_signed).judge(self.required);
+            let signatures =
+                self.client.signatures(self.signers.as_ref(), &statement, interrupt)?;
+            is_signed = signatures.is_signed;
+            vouched = evidence(signatures.principal, is_signed).judge(self.required);
+            if let (Vouched::Nobody { why }, 1..) = (&mut vouched, signatures.unread) {
+                let _ =
+                    write!(why, " among the first; {} more were not looked at", signatures.unread);
+            }
         }
         let offer = Offer {
             entry,

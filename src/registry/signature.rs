@@ -29,6 +29,9 @@ const SIGNER: &str = "org.layered-template.signer";
 const LARGEST: usize = 64 * 1024;
 const MOST: usize = 16;
 
+/// How many of those that others have made are looked at before one is added: what is none is left out then.
+const MOST_OTHERS: usize = 64;
+
 /// The program.
 const PROGRAM: &str = "ssh-keygen";
 
@@ -86,6 +89,11 @@ impl Signer {
         }
     }
 
+    /// Tells whether a signature is this key's.
+    fn has_made(&self, statement: &Statement<'_>, signature: &[u8]) -> Result<bool, RegistryError> {
+        Ok(maker(statement, signature)?.is_some_and(|maker| maker == self.fingerprint))
+    }
+
     fn sign(&self, statement: &Statement<'_>) -> Result<Vec<u8>, RegistryError> {
         let mut command = Command::new(PROGRAM);
         command.args(["-Y", "sign", "-n", NAMESPACE, "-f"]).arg(&self.key);
@@ -106,10 +114,7 @@ impl Signers {
         statement: &Statement<'_>,
         signature: &[u8],
     ) -> Result<Option<String>, RegistryError> {
-        let fail = |error| RegistryError::host("a signature cannot be verified", error);
-        let scratch = RunDirectory::make_temporary("signature", None).map_err(fail)?;
-        let file = scratch.place("signature");
-        std::fs::write(&file, signature).map_err(fail)?;
+        let (_scratch, file) = written(signature)?;
         let what = format!("`{PROGRAM} -Y`");
         let command = |verb: &str| {
             let mut command = Command::new(PROGRAM);
@@ -133,13 +138,46 @@ impl Signers {
     }
 }
 
+/// Returns the fingerprint of the key that has made a signature of a statement; `None` where it is none.
+fn maker(statement: &Statement<'_>, signature: &[u8]) -> Result<Option<String>, RegistryError> {
+    let (_scratch, file) = written(signature)?;
+    let mut command = Command::new(PROGRAM);
+    command.args(["-Y", "check-novalidate", "-n", NAMESPACE, "-s"]).arg(&file);
+    let output = run(command, &statement.text(), &format!("`{PROGRAM} -Y`"))?;
+    // It says `Good "layered-template" signature with ED25519 key SHA256:...`.
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let maker = said.trim().rsplit(' ').next().map(str::to_owned);
+    Ok(maker.filter(|_| output.status.success()))
+}
+
+/// Writes a signature into a file, which is gone with the directory.
+fn written(signature: &[u8]) -> Result<(RunDirectory, PathBuf), RegistryError> {
+    let fail = |error| RegistryError::host("a signature cannot be verified", error);
+    let scratch = RunDirectory::make_temporary("signature", None).map_err(fail)?;
+    let file = scratch.place("signature");
+    std::fs::write(&file, signature).map_err(fail)?;
+    Ok((scratch, file))
+}
+
 /// Returns the tag of the signatures of a manifest.
 fn tag(manifest: Digest) -> Version {
     Version::Tag(format!("sha256-{}.lt-sig", hex(manifest)))
 }
 
+/// What there is of signatures of a layer.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Signatures {
+    /// Whether anybody has signed it.
+    pub is_signed: bool,
+    /// Who has, of those whose signatures count.
+    pub principal: Option<String>,
+    /// How many were not looked at.
+    pub unread: usize,
+}
+
 impl Client {
-    /// Sees that a layer is signed.
+    /// Sees that a layer is signed, and that the signature is the first that others look at. Of what else is there
+    /// only signatures stay, and no more than are looked at.
     pub(super) fn sign(
         &self,
         signer: &Signer,
@@ -147,14 +185,26 @@ impl Client {
         interrupt: Interrupt<'_>,
     ) -> Result<(), RegistryError> {
         let version = tag(statement.manifest);
-        let mut layers = match self.manifest(&version, interrupt)? {
+        let there = match self.manifest(&version, interrupt)? {
             Some((there, _)) => there.layers,
             None => Vec::new(),
         };
+        // What is said of a signature may be said by anybody.
         let is_own =
             |layer: &Descriptor| layer.annotations.get(SIGNER) == Some(&signer.fingerprint);
-        if layers.iter().any(is_own) {
-            return Ok(());
+        for layer in there.iter().take(MOST).filter(|layer| is_own(layer)) {
+            let signature = self.signature(layer, interrupt)?;
+            if signature.is_some_and(|text| signer.has_made(statement, &text).unwrap_or(false)) {
+                return Ok(());
+            }
+        }
+        let mut others = Vec::new();
+        for layer in there.into_iter().take(MOST_OTHERS) {
+            let Some(signature) = self.signature(&layer, interrupt)? else { continue };
+            let maker = maker(statement, &signature)?;
+            if others.len() + 1 < MOST && maker.is_some_and(|maker| maker != signer.fingerprint) {
+                others.push(layer);
+            }
         }
         let signature = signer.sign(statement)?;
         let mut layer = Descriptor::of(SIGNATURE, &signature);
@@ -165,33 +215,51 @@ impl Client {
             let mut source = io::Cursor::new(text);
             self.upload((blob.digest, blob.size), &mut source, None, interrupt)?;
         }
-        layers.push(layer);
+        let layers = [vec![layer], others].concat();
         let manifest = Manifest::new(Descriptor::of(EMPTY, EMPTY_TEXT), layers);
         self.put_manifest(&version, &manifest.text()?, interrupt)?;
         Ok(())
     }
 
-    /// Finds out whether anybody has signed a layer, and who; `None` where nobody has whose signature counts.
-    pub(crate) fn signed_by(
+    /// Finds out whether anybody has signed a layer, and who, of those whose signatures count.
+    pub(crate) fn signatures(
         &self,
         signers: Option<&Signers>,
         statement: &Statement<'_>,
         interrupt: Interrupt<'_>,
-    ) -> Result<(bool, Option<String>), RegistryError> {
+    ) -> Result<Signatures, RegistryError> {
+        let mut found = Signatures::default();
         let Some((manifest, _)) = self.manifest(&tag(statement.manifest), interrupt)? else {
-            return Ok((false, None));
+            return Ok(found);
         };
-        let is_signature = |layer: &&Descriptor| layer.media_type == SIGNATURE;
-        let mut is_signed = false;
-        for layer in manifest.layers.iter().filter(is_signature).take(MOST) {
-            is_signed = true;
-            let Some(signers) = signers else { break };
-            let signature = self.small_blob(layer, LARGEST, interrupt)?;
+        found.is_signed = manifest.layers.iter().any(|layer| layer.media_type == SIGNATURE);
+        let Some(signers) = signers else { return Ok(found) };
+        for layer in manifest.layers.iter().take(MOST) {
+            let Some(signature) = self.signature(layer, interrupt)? else { continue };
             if let Some(principal) = signers.verify(statement, &signature)? {
-                return Ok((true, Some(principal)));
+                found.principal = Some(principal);
+                return Ok(found);
             }
         }
-        Ok((is_signed, None))
+        found.unread = manifest.layers.len().saturating_sub(MOST);
+        Ok(found)
+    }
+
+    /// Reads a signature; `None` where what is there can be none.
+    fn signature(
+        &self,
+        layer: &Descriptor,
+        interrupt: Interrupt<'_>,
+    ) -> Result<Option<Vec<u8>>, RegistryError> {
+        if layer.media_type != SIGNATURE || layer.size > LARGEST as u64 {
+            return Ok(None);
+        }
+        match self.small_blob(layer, LARGEST, interrupt) {
+            Err(error) if error.is_unfit() || matches!(error, RegistryError::Refused { .. }) => {
+                Ok(None)
+            }
+            signature => signature.map(Some),
+        }
     }
 }
 

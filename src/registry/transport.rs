@@ -86,14 +86,12 @@ mod with_client {
     use ureq::{Agent, http};
 
     use super::super::socket::{SocketConnector, Wake};
+    use super::super::target::Target;
     use super::{Method, Request, Response, SendError};
     use crate::tree::Interrupt;
 
     /// How many bytes of headers an answer may have.
     const MOST_HEADERS: usize = 64 * 1024;
-
-    /// How often a registry may send on to another place.
-    const MOST_REDIRECTS: u32 = 5;
 
     /// What sends requests; it keeps connections for the next ones.
     #[derive(Debug)]
@@ -113,7 +111,7 @@ mod with_client {
             let config = Agent::config_builder()
                 .tls_config(tls)
                 .http_status_as_error(false)
-                .max_redirects(MOST_REDIRECTS)
+                .max_redirects(0)
                 .max_response_header_size(MOST_HEADERS)
                 .user_agent(concat!("layered-template/", env!("CARGO_PKG_VERSION")))
                 .build();
@@ -125,14 +123,20 @@ mod with_client {
             Self { agent, wake }
         }
 
-        /// Sends a request, and returns the answer once its headers are there.
+        /// Sends a request, and returns the answer once its headers are there. None is followed to another place.
         pub(in crate::registry) fn send(
             &self,
             request: Request<'_>,
             interrupt: Interrupt<'_>,
         ) -> Result<Response, SendError> {
             self.wake.listen(interrupt).map_err(SendError::Io)?;
+            let Some(target) = Target::parse(request.url) else {
+                let message = format!("`{}` is no place to ask", request.url);
+                return Err(SendError::Io(std::io::Error::other(message)));
+            };
             let is_secret = request.url.starts_with("https://");
+            // What is for this machine alone goes to nobody else.
+            let proxy = self.agent.config().proxy().filter(|_| !target.is_local()).cloned();
             let mut builder =
                 http::Request::builder().uri(request.url).method(match request.method {
                     Method::Get => http::Method::GET,
@@ -149,11 +153,15 @@ mod with_client {
             let answer = match request.body {
                 None => {
                     let request = builder.body(()).map_err(invalid)?;
-                    agent.run(agent.configure_request(request).https_only(is_secret).build())
+                    agent.run(
+                        agent.configure_request(request).https_only(is_secret).proxy(proxy).build(),
+                    )
                 }
                 Some(body) => {
                     let request = builder.body(body).map_err(invalid)?;
-                    agent.run(agent.configure_request(request).https_only(is_secret).build())
+                    agent.run(
+                        agent.configure_request(request).https_only(is_secret).proxy(proxy).build(),
+                    )
                 }
             };
             let answer = answer.map_err(|error| what_failed(error.into_io()))?;

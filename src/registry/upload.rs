@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::client::{Ask, Client, Right, check};
 use super::fault::RegistryError;
+use super::target::{Target, located};
 use super::transport::{Method, Response};
 use crate::digest::Digest;
 use crate::tree::Interrupt;
@@ -217,10 +218,16 @@ impl Client {
             RegistryError::malformed(what, format!("it does not say where it goes on ({asked})"))
         };
         let place = response.header("location").ok_or_else(missing)?;
-        if place.contains("://") {
-            return Ok(place.to_owned());
+        let own = self.url("/");
+        let found = located(&own, place).ok_or_else(missing)?;
+        let ways = Target::parse(&own).zip(Target::parse(&found));
+        if ways.is_some_and(|(own, found)| own.hands_over_to(found)) {
+            return Ok(found);
         }
-        place.starts_with('/').then(|| self.url(place)).ok_or_else(missing)
+        let what = format!("the answer of {} to an upload", self.repository.host);
+        let place = crate::shell::one_line(place);
+        let why = format!("it leads to `{place}`, where others could listen");
+        Err(RegistryError::malformed(what, why))
     }
 }
 

@@ -78,6 +78,13 @@ impl Store {
         EntryId::parse(name.rsplit_once(MARK)?.0)
     }
 
+    /// Returns how many bytes there are of blobs that are on their way, or were when a run was killed.
+    pub(super) fn broken_downloads(&self) -> u64 {
+        let files = fs::read_dir(self.blobs()).into_iter().flatten().flatten();
+        let parts = files.filter(|file| file.path().extension().is_some_and(|end| end == "part"));
+        parts.filter_map(|part| part.metadata().ok()).map(|part| part.len()).sum()
+    }
+
     /// Returns the names of the blobs that documents name.
     pub(super) fn named_blobs(&self) -> io::Result<Vec<String>> {
         let mut named = Vec::new();

@@ -44,6 +44,8 @@ pub(crate) struct Cleaned {
     pub bytes: u64,
     /// How many places of killed runs there were.
     pub rubbish: usize,
+    /// The bytes of downloads that broke off.
+    pub downloads: u64,
     /// The entries that runs use just now.
     pub in_use: Vec<EntryId>,
     /// What could not be removed, and why.
@@ -130,6 +132,7 @@ pub(crate) fn clean(
     discard(&store.roles(), forgotten, &mut cleaned.stuck);
     // Who waits for a lock whose file is gone takes the next one.
     discard(&store.locks(), |_| true, &mut cleaned.stuck);
+    let before = store.broken_downloads();
     // Documents first: a blob that none names is needed by nobody.
     let is_gone = |file: &fs::DirEntry| {
         let name = file.file_name();
@@ -145,6 +148,7 @@ pub(crate) fn clean(
         })
     };
     discard(&store.blobs(), is_rubbish, &mut cleaned.stuck);
+    cleaned.downloads = before.saturating_sub(store.broken_downloads());
     let now = now();
     let is_old = |file: &fs::DirEntry| garbage.keeps_nothing || refused::is_old(&file.path(), now);
     discard(&store.refused(), is_old, &mut cleaned.stuck);

@@ -1,18 +1,23 @@
 //! What is told of an entry to other hosts: all of it that its tree does not tell.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::entry::Entry;
+use super::layout::now;
 use super::paths;
-use crate::cache::{IdentityKeys, KeyInputs, Provenance};
+use crate::cache::{IdentityKeys, KeyInputs, PLACEHOLDER, Provenance};
 use crate::digest::Digest;
 use crate::lxc::given;
 use crate::plan::EntryId;
 
 /// The version of the format.
 const FORMAT: u32 = 1;
+
+/// How far the clock of another host may be ahead, in milliseconds: a day. What comes from later than that would be the
+/// newest for ever.
+const AHEAD: u64 = 24 * 60 * 60 * 1000;
 
 /// What is told of an entry to other hosts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,6 +113,15 @@ impl Portable {
         if portable.entry.key != key || portable.inputs.key() != key {
             return Err("it is of another key".to_owned());
         }
+        let latest = now().saturating_add(AHEAD);
+        if portable.entry.generation > latest || portable.made_at > latest {
+            return Err("it was made in the future, by its clock or by this host's".to_owned());
+        }
+        let is_rootfs = |path: &str| {
+            let own = |lxcpath: &PathBuf| lxcpath.join(PLACEHOLDER).join("rootfs");
+            portable.lxcpaths.iter().any(|lxcpath| own(lxcpath).as_path() == Path::new(path))
+        };
+        portable.config.check(is_rootfs).map_err(|fault| fault.to_string())?;
         Ok(portable)
     }
 

@@ -2,7 +2,9 @@
 
 mod access;
 mod counter;
+mod fake;
 mod faults;
+mod hosts;
 mod pulling;
 mod pushing;
 mod refusing;

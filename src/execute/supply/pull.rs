@@ -14,7 +14,7 @@ use crate::cache::{Answer, BuildBase, CacheAct, Planned, Pulling, Unfit, bytes};
 use crate::digest::Hasher;
 use crate::host::files;
 use crate::plan::Layer;
-use crate::registry::{Pulled, RegistryError, Remote};
+use crate::registry::{Pulled, Remote};
 use crate::store::Committed;
 use crate::tree::{Devices, Interrupt, Limits, decoded, unpack};
 
@@ -38,7 +38,7 @@ impl<'a> Run<'a> {
         let pulled = self.store_act(layer, &text, status::STORE, |run| {
             let interrupt = Interrupt::of(run.context.events.as_fd());
             match remote.fetch(*entry, &blobs, interrupt) {
-                Err(error @ RegistryError::Digest { .. }) => {
+                Err(error) if error.is_unfit() => {
                     unfit = Some(error.to_string());
                     Ok(None)
                 }

@@ -16,7 +16,7 @@ openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -su
     -keyout ca.key -out ca.pem
 openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=registry \
     -keyout server.key -out server.csr
-printf 'subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth\n' >ext
+printf 'subjectAltName=IP:127.0.0.1,DNS:registry.test\nextendedKeyUsage=serverAuth\n' >ext
 openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile ext -out server.pem
 ";
 
@@ -124,12 +124,19 @@ fn a_registry_with_a_certificate_is_spoken_with_by_tls_alone() {
     std::thread::spawn(move || {
         proxy.incoming().flatten().for_each(|client| connect(client, &by_proxy));
     });
-    let other = role()
-        .env("SSL_CERT_FILE", places.path().join("ca.pem").to_str().unwrap())
-        .env("HTTPS_PROXY", format!("http://{address}"));
-    other.run(["pull", "m.toml", "--from", &repository, "--allow-untrusted"]).exits(0);
+    let pull = |from: &str| {
+        let other = role()
+            .env("SSL_CERT_FILE", places.path().join("ca.pem").to_str().unwrap())
+            .env("HTTPS_PROXY", format!("http://{address}"));
+        other.run(["pull", "m.toml", "--from", from, "--allow-untrusted"]).exits(0);
+    };
+    // What is on this machine is nobody else's business.
+    pull(&repository);
+    assert_eq!(*seen.lock().unwrap(), [""; 0]);
+    let named = format!("registry.test:{}", registry.port);
+    pull(&format!("{named}/web"));
     let seen = seen.lock().unwrap();
-    let expected = format!("CONNECT {} HTTP/1.1", registry.host());
+    let expected = format!("CONNECT {named} HTTP/1.1");
     assert!(!seen.is_empty() && seen.iter().all(|line| *line == expected), "{seen:?}");
 }
 
@@ -175,7 +182,7 @@ fn nobody_is_told_who_asks_without_tls() {
     ));
 }
 
-/// Connects somebody to what is asked for, as a proxy does, and notes the request.
+/// Connects somebody to the port that is asked for, as a proxy does, and notes the request.
 fn connect(client: TcpStream, seen: &Mutex<Vec<String>>) {
     let mut reader = BufReader::new(client.try_clone().unwrap());
     let mut lines = Vec::new();
@@ -188,7 +195,8 @@ fn connect(client: TcpStream, seen: &Mutex<Vec<String>>) {
     }
     let Some(first) = lines.first() else { return };
     seen.lock().unwrap().push(first.clone());
-    let Ok(server) = TcpStream::connect(first.split(' ').nth(1).unwrap()) else { return };
+    let port = first.split([':', ' ']).nth(2).and_then(|port| port.parse().ok()).unwrap();
+    let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else { return };
     let mut answer = client.try_clone().unwrap();
     answer.write_all(b"HTTP/1.1 200 Connected\r\n\r\n").unwrap();
     let (mut to, mut from) = (server.try_clone().unwrap(), server);

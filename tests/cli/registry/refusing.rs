@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
@@ -72,15 +73,21 @@ impl Pushed {
 
     /// Puts a signature of something in the place of that of the innermost layer.
     fn sign(&self, key: &Path, namespace: &str, statement: &Value) {
-        let (name, _) = &self.entries()[0];
-        let (_, digest) = self.manifest(&format!("key-{name}"));
-        let tag = format!("sha256-{}.lt-sig", digest.trim_start_matches("sha256:"));
-        let (mut manifest, _) = self.manifest(&tag);
+        let (tag, mut manifest) = self.signatures();
         let signature = signature(key, namespace, &statement.to_string());
         let layer = &mut manifest["layers"][0];
         layer["digest"] = self::digest(&signature).into();
         layer["size"] = signature.len().into();
         self.put(&tag, &manifest, &[&signature]);
+    }
+
+    /// Returns the tag of the signatures of the innermost layer, and their manifest.
+    fn signatures(&self) -> (String, Value) {
+        let (name, _) = &self.entries()[0];
+        let (_, digest) = self.manifest(&format!("key-{name}"));
+        let tag = format!("sha256-{}.lt-sig", digest.trim_start_matches("sha256:"));
+        let (manifest, _) = self.manifest(&tag);
+        (tag, manifest)
     }
 
     /// Returns what the signature of the innermost layer says.
@@ -187,6 +194,53 @@ fn only_a_signature_of_just_this_by_a_known_key_counts() {
 }
 
 #[test]
+fn signatures_that_are_none_hide_no_good_one() {
+    let Some(pushed) = pushed() else { return };
+    let right = pushed.statement();
+    let host = puller(&pushed);
+    let (tag, good) = pushed.signatures();
+    let mark = &good["layers"][0]["annotations"];
+    let (other, _) = key(&pushed.builder, "other");
+    let own = pushed.key.to_str().unwrap();
+    let sign = ["push", "m.toml", &pushed.repository, "--sign", own];
+    let with = |junk: Vec<Vec<u8>>, last: Option<&Value>| {
+        let mut manifest = good.clone();
+        let describe = |text: &Vec<u8>| {
+            json!({
+                "mediaType": good["layers"][0]["mediaType"],
+                "digest": digest(text),
+                "size": text.len(),
+                "annotations": mark,
+            })
+        };
+        let layers: Vec<Value> = junk.iter().map(describe).chain(last.cloned()).collect();
+        manifest["layers"] = layers.into();
+        pushed.put(&tag, &manifest, &junk.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    };
+
+    // Whoever may write there can say of anything that it is somebody's.
+    let foreign = signature(&other, "layered-template", &right.to_string());
+    with(vec![b"junk".to_vec(), foreign.clone()], None);
+    refuses(&pushed, &host, "has no signature that counts here");
+    pushed.builder.run(sign).exits(0);
+    let (_, signed) = pushed.signatures();
+    let digests: Vec<_> = signed["layers"].as_array().unwrap().iter().collect();
+    assert_eq!(digests.len(), 2, "{signed:#}");
+    assert_eq!(digests[1]["digest"], digest(&foreign));
+    pushed.pull(&puller(&pushed), &[]).exits(0);
+
+    // Nor can so many stand in front that nobody finds the good one.
+    let junk = || (0..20).map(|number| format!("junk {number}").into_bytes()).collect();
+    with(junk(), Some(&good["layers"][0]));
+    refuses(&pushed, &host, "has no signature that counts here among the first; 5 more");
+    pushed.builder.run(sign).exits(0);
+    assert_eq!(pushed.signatures().1["layers"].as_array().unwrap().len(), 1);
+    pushed.pull(&host, &[]).exits(0);
+    // What is good already stays as it is.
+    pushed.builder.run(sign).exits(0).shows("0 bytes sent");
+}
+
+#[test]
 fn what_nobody_vouches_for_is_taken_only_where_that_is_said() {
     let Some(pushed) = pushed() else { return };
     let host = role();
@@ -241,6 +295,41 @@ fn what_the_lock_pins_is_taken_without_a_signature_and_nothing_else_is() {
     let host = role().file("m.toml.lock", changed);
     host.create(words).exits(10).mentions("is neither signed nor pinned by a lock");
     role().file("m.toml.lock", text).create(words).exits(0);
+}
+
+#[test]
+fn what_no_build_can_have_told_is_refused() {
+    let Some(pushed) = pushed() else { return };
+    let tag = format!("key-{}", pushed.entries()[0].0);
+    let (manifest, _) = pushed.manifest(&tag);
+    let blob = blob_of(&pushed.registry, manifest["config"]["digest"].as_str().unwrap());
+    let told: Value = serde_json::from_slice(&fs::read(blob).unwrap()).unwrap();
+    let made = |generation| json!(format!("{}.{generation}", pushed.entries()[0].0));
+    let written = |text: &str| json!(["all", {"text": text.as_bytes()}]);
+    let later =
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + Duration::from_secs(2 * 86_400);
+    let later = u64::try_from(later.as_millis()).unwrap();
+    for (place, value, why) in [
+        ("/entry", made(u64::MAX), "it was made in the future"),
+        ("/entry", made(later), "it was made in the future"),
+        ("/made_at", json!(later), "it was made in the future"),
+        ("/config/parts", json!(vec!["all"; 1000]), "no one place for the lines"),
+        ("/config/parts", written("a\0b\n"), "control characters"),
+        ("/config/parts", written("lxc.rootfs.path = dir:/\n"), "sets `lxc.rootfs.path`"),
+        ("/config/parts", written("lxc.idmap = u 0 0 1\n"), "sets `lxc.idmap`"),
+        ("/config/parts", written("lxc.include = /l/rootfs/a\n"), "includes `/l/rootfs/a`"),
+    ] {
+        let mut told = told.clone();
+        *told.pointer_mut(place).unwrap() = value;
+        let text = told.to_string().into_bytes();
+        let mut manifest = manifest.clone();
+        manifest["config"]["digest"] = digest(&text).into();
+        manifest["config"]["size"] = text.len().into();
+        pushed.put(&tag, &manifest, &[&text]);
+        let host = puller(&pushed);
+        pushed.pull(&host, &["--allow-untrusted"]).exits(10).mentions(why);
+        nothing_is_stored(&host);
+    }
 }
 
 #[test]
