@@ -241,9 +241,10 @@ impl Client {
             request.headers.iter().filter(|(name, _)| *name != "Authorization").copied().collect();
         let mut url = request.url.to_owned();
         for _ in 0..MOST_REDIRECTS {
-            let location = match &response {
-                Ok(Response { status: 301 | 302 | 303 | 307 | 308, headers, .. }) => headers,
-                _ => return Ok(response),
+            let Ok(Response { status: 301 | 302 | 303 | 307 | 308, headers: location, .. }) =
+                &response
+            else {
+                return Ok(response);
             };
             let location = location.iter().find(|(name, _)| name == "location");
             let Some((_, location)) = location else { return Ok(response) };
