@@ -327,11 +327,10 @@ fn an_entry_that_only_has_the_name_of_the_locked_one_is_refused() {
         let maps = fs::read_dir(sandbox.path("store")).unwrap().map(|map| map.unwrap().path());
         maps.map(|map| map.join("entries")).find(|path| path.exists()).unwrap()
     };
-    let last = fs::read_dir(&documents).unwrap().map(|entry| entry.unwrap().path());
-    let path = last
-        .filter(|path| fs::read_to_string(path).unwrap().contains("\"layer `app`\""))
-        .next()
-        .unwrap();
+    let mut entries = fs::read_dir(&documents).unwrap().map(|entry| entry.unwrap().path());
+    let is_of_app =
+        |path: &std::path::PathBuf| fs::read_to_string(path).unwrap().contains("\"layer `app`\"");
+    let path = entries.find(is_of_app).unwrap();
     let text = fs::read_to_string(&path).unwrap();
     let (_, document) = text.split_once('\n').unwrap();
     let mut document: serde_json::Value = serde_json::from_str(document).unwrap();
