@@ -27,8 +27,8 @@ pre = \"touch ran; echo build=1 >>$LAYER_ENV\"
 finally = \"touch ran\"
 ";
 
-const HELP: &str = "layered-template makes a container from a manifest: ordered layers around an \
-                    LXC template.\n";
+const HELP: &str = "layered-template makes a container from a manifest: ordered layers around an LXC\n\
+                    template.\n";
 
 fn role() -> Sandbox {
     Sandbox::new().upstream(HELPFUL).manifest(ROLE)
