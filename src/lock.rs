@@ -1,7 +1,7 @@
 //! A lock: what a role was made from, and what came of it, as a file beside its manifest.
 //!
-//! Pure. [`Lock::inputs`] tells what defines a role now, and [`Lock::differences`] what of that is not as it
-//! was locked. A lock is TOML with one fact a line, sorted, so that it merges well.
+//! Pure. [`Lock::inputs`] tells what defines a role now, and [`Lock::hold`] what of that is not as it was
+//! locked. A lock is TOML with one fact a line, sorted, so that it merges well.
 
 mod difference;
 mod inputs;
@@ -64,30 +64,12 @@ pub(crate) struct Lock {
     /// What is fetched.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub urls: BTreeMap<String, Digest>,
-    /// What the layer store makes of each layer, by its name.
+    /// What the layer store makes of what the template leaves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<LockedSlot>,
+    /// What it makes of each layer, by its name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub layers: BTreeMap<String, LockedLayer>,
-}
-
-/// What the layer store makes of a layer.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct LockedLayer {
-    /// The key of what its own steps and files make, as in [`LockedSlot`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub key: Option<Digest>,
-    /// What was built by that key.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub entry: Option<EntryId>,
-    /// The digest of what that holds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub content: Option<Digest>,
-    /// The digest of all that a registry tells of it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub document: Option<Digest>,
-    /// What its template makes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub template: Option<LockedSlot>,
+    pub layers: BTreeMap<String, LockedSlot>,
 }
 
 /// What the layer store makes of a layer, or of its template.
@@ -121,6 +103,7 @@ impl Lock {
             sources: BTreeMap::new(),
             scripts: BTreeMap::new(),
             urls: BTreeMap::new(),
+            upstream: None,
             layers: BTreeMap::new(),
         }
     }
@@ -151,31 +134,24 @@ impl Lock {
     }
 
     /// Returns its text.
-    pub(crate) fn text(&self) -> String {
-        // Texts, numbers and tables of them: nothing that TOML could not hold.
-        let body = toml::to_string(self).unwrap_or_default();
-        format!("{HEAD}{body}")
+    pub(crate) fn text(&self) -> Result<String, toml::ser::Error> {
+        Ok(format!("{HEAD}{}", toml::to_string(self)?))
     }
 
     /// Returns what it says of a slot.
     pub(crate) fn slot(&self, slot: &Slot) -> Option<LockedSlot> {
-        let layer = self.layers.get(slot.layer.as_str())?;
-        let LockedLayer { key, entry, content, document, template } = *layer;
         match slot.kind {
-            SlotKind::Upstream => template,
-            SlotKind::Layer => Some(LockedSlot { key, entry, content, document }),
+            SlotKind::Upstream => self.upstream,
+            SlotKind::Layer => self.layers.get(slot.layer.as_str()).copied(),
         }
     }
 
     /// Sets what it says of a slot.
     pub(crate) fn set_slot(&mut self, slot: &Slot, locked: LockedSlot) {
-        let layer = self.layers.entry(slot.layer.as_str().to_owned()).or_default();
         match slot.kind {
-            SlotKind::Upstream => layer.template = Some(locked),
+            SlotKind::Upstream => self.upstream = Some(locked),
             SlotKind::Layer => {
-                let LockedSlot { key, entry, content, document } = locked;
-                let template = layer.template;
-                *layer = LockedLayer { key, entry, content, document, template };
+                self.layers.insert(slot.layer.as_str().to_owned(), locked);
             }
         }
     }
@@ -183,8 +159,7 @@ impl Lock {
     /// Returns the digest of a chain's template, where what that has made is locked too: then nothing needs the
     /// template itself.
     pub(crate) fn template_of(&self, chain: &Chain) -> Option<Digest> {
-        let layer = self.layers.get(chain.layers.first()?.name.as_str())?;
-        layer.template.as_ref()?.entry?;
+        self.upstream?.entry?;
         self.template.get(&template_name(chain)).copied()
     }
 }
@@ -205,26 +180,26 @@ mod tests {
         lock.manifests.insert("../base \"x\".toml".into(), digest("b"));
         lock.urls.insert("https://example.org/a b?c=[d]".into(), digest("u"));
         let (key, entry, content) = (Some(digest("k")), entry("k"), Some(digest("c")));
-        let template = LockedSlot { key: Some(digest("t")), ..LockedSlot::default() };
-        let (document, template) = (Some(digest("d")), Some(template));
-        lock.layers.insert("os.1".into(), LockedLayer { key, entry, content, document, template });
+        let document = Some(digest("d"));
+        lock.upstream = Some(LockedSlot { key: Some(digest("t")), ..LockedSlot::default() });
+        lock.layers.insert("os.1".into(), LockedSlot { key, entry, content, document });
         lock
     }
 
     #[test]
     fn what_is_written_is_read() {
         let lock = full();
-        let text = lock.text();
+        let text = lock.text().unwrap();
         assert_eq!(read(&text).unwrap(), lock, "{text}");
-        assert_eq!(read(&Lock::new().text()).unwrap(), Lock::new());
+        assert_eq!(read(&Lock::new().text().unwrap()).unwrap(), Lock::new());
     }
 
     #[test]
     fn each_fact_has_a_line_of_its_own() {
-        let text = full().text();
+        let text = full().text().unwrap();
         let mut changed = full();
         changed.manifests.insert("web.toml".into(), Digest::of(b"other"));
-        let other = changed.text();
+        let other = changed.text().unwrap();
         let differing = text.lines().zip(other.lines()).filter(|(one, other)| one != other);
         assert_eq!(differing.count(), 1, "{text}");
         assert!(text.lines().all(|line| line.len() < 200), "{text}");

@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::arguments::LockArguments;
+use super::build::interrupted;
 use super::create::enter;
 use super::load;
 use super::lock_file::LockFile;
@@ -67,13 +68,20 @@ fn lock(arguments: &LockArguments) -> Result<u8, String> {
         enter(start.mapping)?;
         output_as = output_as.of(start.mapping.mapped().map(|mapped| (mapped.uid, mapped.gid)));
     }
-    let signals = Signals::keep().map_err(|error| format!("signals cannot be kept: {error}"))?;
+    let mut signals =
+        Signals::keep().map_err(|error| format!("signals cannot be kept: {error}"))?;
     for role in roles {
         let path = Lock::path_of(&role.manifest);
         let written = role
             .digest_contents(Interrupt::of(signals.as_fd()))
             .and_then(|role| role.write(&path, output_as));
-        written.map_err(|error| format!("`{}` cannot be written: {error}", path.display()))?;
+        if let Err(error) = written {
+            let path = path.display();
+            return match interrupted(&mut signals, &format!("`{path}` is not written")) {
+                Some(status) => Ok(status),
+                None => Err(format!("`{path}` cannot be written: {error}")),
+            };
+        }
     }
     Ok(0)
 }
@@ -218,7 +226,7 @@ impl Role {
     }
 
     fn write(&self, path: &Path, output_as: Output) -> io::Result<()> {
-        let text = self.lock.text();
+        let text = self.lock.text().map_err(io::Error::other)?;
         let shown = path.display();
         let is_new = self.file.as_ref().is_none_or(|file| file.text != text);
         if is_new {

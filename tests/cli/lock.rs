@@ -79,7 +79,7 @@ fn a_lock_is_sorted_and_comes_out_the_same_each_time() {
         "\n\"files/tree\" = \"sha256:",
         "\n\"steps/post.sh\" = \"sha256:",
         "\n[layers.app]\nkey = \"sha256:",
-        "\n[layers.os.template]\nkey = \"sha256:",
+        "\n[upstream]\nkey = \"sha256:",
     ] {
         assert!(text.contains(fact), "{fact} is not in\n{text}");
     }
@@ -386,4 +386,19 @@ fn a_lock_is_written_through_no_link() {
     fs::write(sandbox.role().join("files/app.conf"), "new\n").unwrap();
     sandbox.run(["lock", "m.toml"]).exits(2).mentions("it is there, and no regular file");
     assert!(path.symlink_metadata().unwrap().is_symlink());
+}
+
+#[test]
+fn a_signal_ends_the_digesting_and_no_lock_is_left() {
+    if !root() {
+        return;
+    }
+    let sandbox = Sandbox::new().upstream("truncate -s 60G \"$rootfs/zeros\"").layers("");
+    sandbox.run(["build", "m.toml"]).exits(0);
+    let mut command = sandbox.command("timeout");
+    command.args(["--preserve-status", "--signal=TERM", "2"]).arg(sandbox.program_path());
+    command.args(["lock", "m.toml"]);
+    let ran = sandbox.ran(command);
+    ran.exits(143).mentions("`m.toml.lock` is not written: interrupted by SIGTERM");
+    assert!(!sandbox.role().join("m.toml.lock").exists());
 }
