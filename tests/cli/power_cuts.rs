@@ -118,8 +118,8 @@ fn what_was_reported_as_made_is_on_the_disk() {
     }
 }
 
-/// Cuts the power at random moments, while containers are made and while gc goes on. The disk's image lies on a
-/// filesystem that clones a file at one moment. Prints what is wrong then.
+/// A filesystem whose image lies on another that clones a file at one moment, and `during`, which cuts the power at
+/// random moments meanwhile.
 const AT_RANDOM: &str = r#"
 set -eu
 program=$1
@@ -163,40 +163,88 @@ during() {
     wait "$cutter"
     rm ../done
 }
+# Calls a function, with its name, for each of the images, mounted.
+look() {
+    umount ../mnt
+    for image in ../outer/*.cut; do
+        moment=${image##*/}
+        mount -o loop "$image" ../mnt || { echo "$moment: no filesystem"; continue; }
+        "$1" "$moment"
+        umount ../mnt
+        rm "$image"
+        echo "$moment" >>../cut
+    done
+    [ "$(wc -l <../cut)" -ge 4 ] || echo "no more than $(wc -l <../cut) moments"
+}
+"#;
+
+/// Makes containers, and then lets gc go on. Prints what is wrong.
+const MAKING: &str = r#"
 make() {
     during "$1" "$program" create m.toml --quiet --name "$@" --lxcpath ../mnt/lxc
     seen "../mnt/lxc/$1" >"../seen/$1"
 }
-make overlay --storage=overlay
-make copy --storage=copy
-make rebuilt --storage=overlay --rebuild
-during gc "$program" store gc --keep=0
-umount ../mnt
-
-for image in ../outer/*.cut; do
-    moment=${image##*/}
-    mount -o loop "$image" ../mnt || { echo "$moment: no filesystem"; continue; }
+judge() {
     for name in overlay copy rebuilt; do
         at=../mnt/lxc/$name
         [ -e "$at" ] && [ ! -e "$at/partial" ] && [ -n "$(ls -A "$at")" ] || continue
         seen "$at" >../is
         diff "../seen/$name" ../is >../differs ||
-            { echo "$moment: $name shows as finished"; head -n 5 ../differs; }
+            { echo "$1: $name shows as finished"; head -n 5 ../differs; }
         for lower in $(sed -n 's/^lxc.rootfs.path = overlay:\([^:]*\):.*/\1/p' "$at/config"); do
-            [ -e "$lower/etc/hostname" ] || echo "$moment: what $name stands on is gone"
+            [ -e "$lower/etc/hostname" ] || echo "$1: what $name stands on is gone"
         done
     done
     if [ -e ../mnt/store ]; then
-        "$program" store verify >../said 2>&1 || { echo "$moment: the store"; cat ../said; }
-        "$program" store gc --keep=0 --forget >../said 2>&1 || { echo "$moment: gc"; cat ../said; }
+        "$program" store verify >../said 2>&1 || { echo "$1: the store"; cat ../said; }
+        "$program" store gc --keep=0 --forget >../said 2>&1 || { echo "$1: gc"; cat ../said; }
     fi
-    "$program" create m.toml --quiet --name next --lxcpath ../mnt/lxc || echo "$moment: next"
-    umount ../mnt
-    rm "$image"
-    echo "$moment" >>../cut
-done
-[ "$(wc -l <../cut)" -ge 4 ] || echo "no more than $(wc -l <../cut) moments"
+    "$program" create m.toml --quiet --name next --lxcpath ../mnt/lxc || echo "$1: next"
+}
+make overlay --storage=overlay
+make copy --storage=copy
+make rebuilt --storage=overlay --rebuild
+during gc "$program" store gc --keep=0
+look judge
 "#;
+
+/// Pulls a role, from the repository that is named. Prints what is wrong.
+const PULLING: &str = r#"
+from=$2
+pull() {
+    "$program" pull m.toml --quiet --allow-untrusted --from "$from"
+}
+judge() {
+    if [ -e ../mnt/store ]; then
+        "$program" store verify >../said 2>&1 || { echo "$1: the store"; cat ../said; }
+    fi
+    pull >../said 2>&1 || { echo "$1: the next pull"; cat ../said; }
+    "$program" create m.toml --quiet --name next --storage=copy --lxcpath ../mnt/lxc || echo "$1: next"
+    seen ../mnt/lxc/next/rootfs | grep -v ' d ' >../is
+    diff ../seen/next ../is >../differs || { echo "$1: next differs"; head -n 5 ../differs; }
+}
+# What it is when nothing happens.
+LAYERED_TEMPLATE_STORE="$here/store" pull
+LAYERED_TEMPLATE_STORE="$here/store" "$program" create m.toml --quiet --name next --storage=copy \
+    --lxcpath ../seen
+seen ../seen/next/rootfs | grep -v ' d ' >../seen/found
+rm -r ../seen/next
+mv ../seen/found ../seen/next
+during pull pull
+look judge
+"#;
+
+/// Runs a script that cuts the power at random moments; what it prints is wrong.
+pub(crate) fn cut_at_random(sandbox: &Sandbox, script: &str, words: &[&str]) {
+    let mut command = sandbox.command("unshare");
+    command.args(["--mount", "--", "/bin/sh", "-c", &format!("{AT_RANDOM}{script}"), "sh"]);
+    command.arg(sandbox.program_path()).args(words);
+    let ran = sandbox.ran(command);
+    if ran.output.status.code() == Some(77) {
+        return skip("no filesystem that clones files can be made here");
+    }
+    ran.exits(0).prints("");
+}
 
 #[test]
 fn a_cut_at_any_moment_leaves_whole_containers_and_a_whole_store() {
@@ -208,14 +256,19 @@ fn a_cut_at_any_moment_leaves_whole_containers_and_a_whole_store() {
     let layers = "\n[[layer]]\nname = \"app\"\n\
                   [[layer.file]]\npath = \"/etc/app\"\ncontent = \"{{ lxc.name }}\"\nrender = true\n";
     let sandbox = Sandbox::new().upstream(upstream).layers(layers);
-    let mut command = sandbox.command("unshare");
-    command.args(["--mount", "--", "/bin/sh", "-c", AT_RANDOM, "sh"]);
-    let ran = sandbox.ran({
-        command.arg(sandbox.program_path());
-        command
-    });
-    if ran.output.status.code() == Some(77) {
-        return skip("no filesystem that clones files can be made here");
-    }
-    ran.exits(0).prints("");
+    cut_at_random(&sandbox, MAKING, &[]);
+}
+
+#[test]
+fn a_cut_while_a_role_is_pulled_lets_the_next_pull_have_it() {
+    let Some(registry) = crate::registry::start() else { return };
+    let upstream = "mkdir -p \"$rootfs/etc\" \"$rootfs/usr/lib\"; \
+                    for i in $(seq 200); do head -c 100000 /dev/urandom >\"$rootfs/usr/lib/$i\"; done";
+    let layers = "\n[[layer]]\nname = \"app\"\n\
+                  [[layer.file]]\npath = \"/etc/app\"\ncontent = \"app\"\n";
+    let sandbox = Sandbox::new().upstream(upstream).layers(layers);
+    let repository = registry.repository("web");
+    sandbox.run(["push", "m.toml", &repository]).exits(0);
+    let host = Sandbox::new().upstream(upstream).layers(layers);
+    cut_at_random(&host, PULLING, &[&repository]);
 }

@@ -14,7 +14,7 @@ use crate::requirement::root;
 use server::Registry;
 
 /// Starts a registry; nothing, where the host has none.
-fn start() -> Option<Registry> {
+pub(crate) fn start() -> Option<Registry> {
     start_with("", "")
 }
 
