@@ -28,15 +28,20 @@ impl Counter {
 
     /// Opens one on which the first requests are refused as by a registry that is out of order.
     pub(super) fn failing(port: u16, times: usize) -> Self {
-        Self::open(port, u64::MAX, times)
+        Self::open(port, u64::MAX, times, 0)
+    }
+
+    /// Opens one on which the first requests are refused, with how many seconds to wait.
+    pub(super) fn busy(port: u16, times: usize, seconds: u64) -> Self {
+        Self::open(port, u64::MAX, times, seconds)
     }
 
     /// Opens one on which each connection ends after so many bytes were received.
     pub(super) fn cutting(port: u16, most: u64) -> Self {
-        Self::open(port, most, 0)
+        Self::open(port, most, 0, 0)
     }
 
-    fn open(port: u16, most: u64, mut failures: usize) -> Self {
+    fn open(port: u16, most: u64, mut failures: usize, wait: u64) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let own = listener.local_addr().unwrap().port();
         let counts = Arc::new(Counts::default());
@@ -48,7 +53,7 @@ impl Counter {
                 }
                 if failures > 0 {
                     // What asks whether it speaks TLS is no request.
-                    failures -= usize::from(fail(client, failures));
+                    failures -= usize::from(fail(client, failures, wait));
                     continue;
                 }
                 let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else { continue };
@@ -91,12 +96,12 @@ impl Drop for Counter {
 }
 
 /// Answers a request as a registry that is out of order; false, where it was none.
-fn fail(mut client: TcpStream, number: usize) -> bool {
+fn fail(mut client: TcpStream, number: usize, wait: u64) -> bool {
     let mut buffer = vec![0; 64 * 1024];
     let read = client.read(&mut buffer).unwrap_or_default();
     let status = if number.is_multiple_of(2) { "503 Out of order" } else { "429 Too many" };
     let answer = format!(
-        "HTTP/1.1 {status}\r\nRetry-After: 0\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        "HTTP/1.1 {status}\r\nRetry-After: {wait}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
     );
     let _ = client.write_all(answer.as_bytes());
     buffer[..read].starts_with(b"GET ") || buffer[..read].starts_with(b"HEAD ")

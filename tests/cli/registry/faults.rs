@@ -187,6 +187,33 @@ fn a_full_disk_ends_a_pull_and_leaves_it_empty() {
 }
 
 #[test]
+fn a_full_disk_ends_a_push_and_leaves_nothing_of_it() {
+    let Some(registry) = super::start() else { return };
+    let sandbox = large();
+    let script = "mkdir ../store && mount -t tmpfs -o size=70m,mode=0711 tmpfs ../store || exit 99
+         \"$0\" build m.toml || exit 97
+         status=0; \"$0\" \"$@\" || status=$?
+         used=$(du -sm ../store | cut -f1); [ \"$used\" -lt 50 ] || exit 96
+         \"$0\" store verify >&2 || exit 98; exit $status";
+    let mut command = sandbox.command("unshare");
+    command.args(["--mount", "--", "/bin/sh", "-c", script]).arg(sandbox.program_path());
+    command.args(["push", "m.toml", &registry.repository("web")]);
+    let ran = sandbox.ran(command);
+    ran.exits(8).mentions("the disk of the layer store is full");
+}
+
+#[test]
+fn a_registry_that_asks_for_patience_gets_it() {
+    let Some(pushed) = pushed() else { return };
+    let counter = Counter::busy(pushed.registry.port, 2, 1);
+    let host = puller(&pushed);
+    let begun = Instant::now();
+    host.run(["pull", "m.toml", "--allow-untrusted", "--from", &counter.repository("web")])
+        .exits(0);
+    assert!(begun.elapsed() >= Duration::from_secs(2), "{:?}", begun.elapsed());
+}
+
+#[test]
 fn a_signal_ends_the_waiting_for_a_registry_that_is_silent() {
     if !root() {
         return;
