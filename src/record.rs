@@ -4,6 +4,7 @@
 //! with them. A field is added with a new [`FORMAT`]; none changes its meaning.
 
 mod comparison;
+mod state;
 mod volatile;
 
 use std::collections::BTreeMap;
@@ -25,7 +26,7 @@ use crate::source::Source;
 pub(crate) const NAME: &str = "layered-template.json";
 
 /// The version of the format.
-pub(crate) const FORMAT: u32 = 3;
+pub(crate) const FORMAT: u32 = 4;
 
 /// The record of a run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -232,6 +233,9 @@ pub(crate) struct Layer {
     pub files: Vec<File>,
     /// The lines that it added to the config.
     pub config: Vec<String>,
+    /// Absolute paths inside the rootfs that belong to the container and not to the role. New in format 4.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub state: Vec<String>,
 }
 
 /// A step of a record.
@@ -425,6 +429,7 @@ fn layer(layer: &plan::Layer, supply: Option<Supply>) -> Layer {
         steps,
         files,
         config,
+        state: layer.state.iter().map(ToString::to_string).collect(),
     }
 }
 
@@ -556,6 +561,7 @@ mod tests {
             include_str!("../tests/records/1.json"),
             include_str!("../tests/records/2.json"),
             include_str!("../tests/records/3.json"),
+            include_str!("../tests/records/4.json"),
         ];
         for (number, text) in (1..).zip(records) {
             let record = Record::parse(text.as_bytes()).unwrap();
@@ -563,6 +569,11 @@ mod tests {
             assert_eq!((record.name.as_str(), record.layers.len()), ("web1", 2));
             assert_eq!(record.stored.is_some(), number > 1);
             assert_eq!(record.manifest.files.is_empty(), number < 3);
+            let states = ["srv/data", "srv/data/x", "srv/database", "srv"];
+            assert_eq!(
+                states.map(|path| record.is_state(path.as_bytes())),
+                [number > 3, number > 3, false, false]
+            );
             // What was written is all there.
             let before: serde_json::Value = serde_json::from_str(text).unwrap();
             let after = serde_json::to_value(&record).unwrap();

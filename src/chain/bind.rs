@@ -152,6 +152,7 @@ impl Binder<'_> {
             finally: layer.finally.clone(),
             files,
             config: layer.config.iter().filter_map(|line| self.config(line)).collect(),
+            state: layer.state.clone(),
         }
     }
 

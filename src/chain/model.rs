@@ -81,6 +81,8 @@ pub struct Layer {
     pub files: Vec<FileDrop>,
     /// Lines for the container's config.
     pub config: Vec<ConfigLine>,
+    /// What belongs to the container and not to the role.
+    pub state: Vec<RootfsPath>,
 }
 
 /// A bound value of an environment.

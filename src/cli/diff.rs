@@ -78,7 +78,9 @@ fn diff(arguments: &DiffArguments) -> Result<u8, String> {
             };
         }
     };
-    let is_left_out = |drift: &Drift| !arguments.all && is_of_every_system(drift);
+    let is_left_out = |drift: &Drift| {
+        !arguments.all && (is_of_every_system(drift) || record.is_state(&drift.path))
+    };
     let left_out = found.iter().filter(|drift| is_left_out(drift)).count();
     let found: Vec<Drift> = found.into_iter().filter(|drift| !is_left_out(drift)).collect();
     let lines = config_changes(record, &container.config());
@@ -117,12 +119,13 @@ fn diff(arguments: &DiffArguments) -> Result<u8, String> {
                     "{why}: only what was written since is known, and not what was there"
                 )?;
             }
+            let why = match record.layers.iter().all(|layer| layer.state.is_empty()) {
+                true => "that every system writes",
+                false => "that every system writes, or that are state,",
+            };
             if left_out > 0 {
                 let (are, it) = if left_out == 1 { ("file", "it") } else { ("files", "them") };
-                writeln!(
-                    to,
-                    "{left_out} {are} that every system writes left out; `--all` shows {it}"
-                )?;
+                writeln!(to, "{left_out} {are} {why} left out; `--all` shows {it}")?;
             }
             Ok(())
         }),

@@ -5,7 +5,7 @@ use toml::de::DeValue;
 use super::decode::Decoder;
 use super::position::{LAYER_KEYS, Position};
 use super::tree::{KeyValue, Node, Table};
-use super::{Layer, LayerName, Phase, Upstream};
+use super::{Layer, LayerName, Phase, RootfsPath, Upstream};
 use crate::diagnostic::{Diagnostic, nearest};
 use crate::source::At;
 
@@ -57,6 +57,7 @@ impl Decoder {
         let check = self.steps(&mut table, "check", Phase::Check);
         let finally = self.steps(&mut table, "finally", Phase::Finally);
         let config = table.take("config").map(|entry| self.config(&entry)).unwrap_or_default();
+        let state = table.take("state").map(|entry| self.state(&entry)).unwrap_or_default();
         let files = table.take("file").map(|entry| self.files(&entry)).unwrap_or_default();
         table.finish("a layer", explain_unknown, &mut self.report);
         Layer {
@@ -72,7 +73,14 @@ impl Decoder {
             finally,
             files,
             config,
+            state,
         }
+    }
+
+    /// Reads the paths of what belongs to the container.
+    fn state(&mut self, entry: &KeyValue<'_>) -> Vec<RootfsPath> {
+        let message = "the rootfs as a whole cannot be state: nothing of the role would be left";
+        self.rootfs_paths(entry, message, "name the directories that hold the container's own data")
     }
 
     /// Reads the names of the secrets that a layer gets.

@@ -57,6 +57,8 @@ pub struct Layer {
     pub files: Vec<FileDrop>,
     /// Lines for the container's config.
     pub config: Vec<ConfigLine>,
+    /// What belongs to the container and not to the role.
+    pub state: Vec<RootfsPath>,
 }
 
 /// What a layer says of the layer store.

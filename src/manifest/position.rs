@@ -2,7 +2,7 @@
 
 /// The keys of a layer, also those of later versions: what is written below a `[[layer.file]]` by
 /// mistake is recognised by them.
-pub(super) const LAYER_KEYS: [&str; 20] = [
+pub(super) const LAYER_KEYS: [&str; 21] = [
     "name",
     "template",
     "args",
@@ -21,6 +21,7 @@ pub(super) const LAYER_KEYS: [&str; 20] = [
     "store",
     "refresh",
     "identity",
+    "state",
     "description",
     "vars",
 ];

@@ -30,13 +30,23 @@ impl Decoder {
     }
 
     fn identity(&mut self, entry: &KeyValue<'_>) -> Vec<RootfsPath> {
+        let message = "the rootfs as a whole is not what makes a container itself";
+        let help = "name the files that must differ between two containers";
+        self.rootfs_paths(entry, message, help)
+    }
+
+    /// Reads paths inside the rootfs: one, or a list. For the rootfs itself it says `message` and `help`.
+    pub(super) fn rootfs_paths(
+        &mut self,
+        entry: &KeyValue<'_>,
+        message: &str,
+        help: &str,
+    ) -> Vec<RootfsPath> {
         let mut paths = Vec::new();
         for node in entry.node.one_or_many() {
             let Some(text) = self.string(&node) else { continue };
             match RootfsPath::parse(&text) {
                 Ok(path) if path.is_root() => {
-                    let message = "the rootfs as a whole is not what makes a container itself";
-                    let help = "name the files that must differ between two containers";
                     self.report.push(Diagnostic::error(&node.at, message).help(help));
                 }
                 Ok(path) => paths.push(path),

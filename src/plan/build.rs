@@ -210,6 +210,7 @@ impl Builder<'_> {
         let before = self.steps(layer, &layer.pre, Phase::Pre);
         let after = self.after(layer);
         let finally = self.steps(layer, &layer.finally, Phase::Finally);
+        let state = layer.state.clone();
         move |inner| Layer {
             name,
             at,
@@ -223,6 +224,7 @@ impl Builder<'_> {
             inner,
             after,
             finally,
+            state,
             standing: None,
         }
     }

@@ -12,7 +12,7 @@ use super::status::{CacheStatus, Storage};
 use crate::chain::{Origin, SecretVariable};
 use crate::digest::Digest;
 use crate::lxc::call::Mapped;
-use crate::manifest::{Duration, LayerName, Phase, SandboxOptions};
+use crate::manifest::{Duration, LayerName, Phase, RootfsPath, SandboxOptions};
 use crate::source::At;
 
 /// A plan.
@@ -132,6 +132,9 @@ pub struct Layer {
     pub after: Vec<Act>,
     /// Steps on the way out, whatever happened.
     pub finally: Vec<Step>,
+    /// Paths inside the rootfs that belong to the container and not to the role.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub state: Vec<RootfsPath>,
     /// Where it comes from; nothing, where there is no store.
     pub standing: Option<CacheStatus>,
 }

@@ -233,7 +233,7 @@ fn a_container_shows_what_it_was_made_from() {
         let json = sandbox.run([&words[..], &["--format=json"]].concat());
         let json: Value = serde_json::from_str(&json.exits(0).stdout()).unwrap();
         assert_eq!(json["call"]["set"][0], "port=81");
-        assert_eq!(json["record"], 3);
+        assert_eq!(json["record"], 4);
     });
 }
 

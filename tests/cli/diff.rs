@@ -282,3 +282,26 @@ fn the_order_of_config_counts() {
         diff(sandbox, &[]).exits(1).shows("A  config: lxc.tty.max = 2\n");
     });
 }
+
+#[test]
+fn what_is_the_container_s_own_is_left_out() {
+    if !root() {
+        return;
+    }
+    for storage in ["copy", "overlay"] {
+        let sandbox = Sandbox::new().upstream(UPSTREAM).layers(
+            "state = [\"/srv/data/\", \"/etc/queue\"]\n[[layer]]\nname = \"own\"\nstate = \"/srv/more\"\n",
+        );
+        sandbox.create([format!("--storage={storage}")]).exits(0);
+        within(
+            &sandbox,
+            storage,
+            "mkdir -p srv/data srv/database srv/more; echo d | tee srv/data/d srv/database/d srv/more/m >etc/queue",
+        );
+        diff(&sandbox, &[]).exits(1).prints(
+            "A  /srv/database/\nA  /srv/database/d\n5 files that every system writes, or that are state, left out; \
+             `--all` shows them\n",
+        );
+        diff(&sandbox, &["--all"]).exits(1).shows("A  /srv/data/d\n");
+    }
+}

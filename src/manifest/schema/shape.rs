@@ -183,6 +183,10 @@ struct OwnLayer {
     /// Paths inside the rootfs that make a container itself: they are removed in what is stored.
     #[schemars(example = ["/etc/app/instance-id"])]
     identity: Option<Words>,
+    /// Paths inside the rootfs that belong to the container and not to the role: an upgrade keeps them
+    /// as they are.
+    #[schemars(example = ["/var/lib/postgresql"])]
+    state: Option<Words>,
     /// The secrets that the layer gets, in the environment of its steps and in its rendered files.
     #[schemars(example = json!(["token"]))]
     secrets: Option<Vec<String>>,
@@ -223,6 +227,10 @@ struct ReusableLayer {
     /// Paths inside the rootfs that make a container itself: they are removed in what is stored.
     #[schemars(example = ["/etc/app/instance-id"])]
     identity: Option<Words>,
+    /// Paths inside the rootfs that belong to the container and not to the role: an upgrade keeps them
+    /// as they are.
+    #[schemars(example = ["/var/lib/postgresql"])]
+    state: Option<Words>,
     /// The secrets that the layer gets, in the environment of its steps and in its rendered files.
     #[schemars(example = json!(["token"]))]
     secrets: Option<Vec<String>>,

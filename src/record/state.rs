@@ -1,0 +1,14 @@
+//! What of a container is its own, and not its role's.
+
+use super::Record;
+
+impl Record {
+    /// Tells whether a path, which has no slash in front, belongs to the container and not to its role.
+    pub(crate) fn is_state(&self, path: &[u8]) -> bool {
+        let listed = self.layers.iter().flat_map(|layer| &layer.state);
+        listed.map(|state| state.trim_start_matches('/')).any(|state| {
+            let rest = path.strip_prefix(state.as_bytes());
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+        })
+    }
+}
