@@ -25,7 +25,7 @@ const PARSED: [&str; 9] = [
 const INSTALLS: &str = "layered-template install-template";
 
 /// Stands for anything: in a line for a part of it, alone in a line for any number of lines.
-const ANYTHING: &str = "...";
+pub(crate) const ANYTHING: &str = "...";
 
 struct Call {
     line: String,
@@ -34,6 +34,13 @@ struct Call {
 
 pub(crate) fn judge(block: &Block, place: &Place) -> Result<(), String> {
     let calls = calls(&block.text)?;
+    if !block.needs.is_empty() {
+        place.call_templates();
+    }
+    if let Some(missing) = block.needs.iter().find(|name| !place::has(name)) {
+        place.skipping.set(true);
+        place::skip(&format!("line {}: `{missing}` is not installed", block.line));
+    }
     let mut calls = calls.iter().peekable();
     while let Some(call) = calls.next() {
         if call.line == "echo $?" {

@@ -39,7 +39,8 @@ fn prose(text: &str) -> Vec<(usize, String)> {
     lines
 }
 
-fn targets(line: &str) -> Vec<String> {
+/// Returns where the links of a line lead.
+pub(crate) fn targets(line: &str) -> Vec<String> {
     let ends = line.split("](").skip(1);
     ends.filter_map(|rest| rest.split_once(')')).map(|(target, _)| target.to_owned()).collect()
 }

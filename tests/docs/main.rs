@@ -5,9 +5,11 @@
 //! none is skipped in silence. Without root or a static busybox some commands cannot be run; a test
 //! then says `skipped: ...`, and fails instead with `LT_REQUIRE_E2E=1` in the environment.
 
+mod book;
 mod console;
 mod fragment;
 mod links;
+mod messages;
 mod page;
 mod picture;
 mod place;
@@ -23,7 +25,11 @@ type Faults = Vec<String>;
 #[test]
 fn every_block_of_the_documentation_holds() {
     let mut faults = Faults::new();
-    for path in pages() {
+    // Who writes a page runs that one: `LT_PAGE=docs/tutorial.md cargo test --test docs`.
+    let only = std::env::var_os("LT_PAGE").map(PathBuf::from);
+    for path in
+        pages().into_iter().filter(|path| only.as_ref().is_none_or(|only| path.ends_with(only)))
+    {
         match Page::read(&path) {
             Ok(page) => faults.extend(judge(&page)),
             Err(fault) => faults.push(fault),
@@ -42,6 +48,27 @@ fn every_link_of_the_documentation_leads_somewhere() {
 fn every_picture_of_the_documentation_is_current() {
     let faults: Faults = pages().iter().flat_map(|path| picture::judge(path)).collect();
     assert!(faults.is_empty(), "\n\n{}\n", faults.join("\n\n"));
+}
+
+#[test]
+fn every_page_of_the_manual_is_in_its_table_of_contents() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let faults = book::judge(&docs, &pages());
+    assert!(faults.is_empty(), "\n\n{}\n", faults.join("\n"));
+}
+
+#[test]
+fn every_message_that_is_explained_is_one_of_the_program() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let faults = messages::judge(&top.join("docs/troubleshooting.md"), &top.join("src"));
+    assert!(faults.is_empty(), "\n\n{}\n", faults.join("\n"));
+}
+
+#[test]
+fn the_first_page_is_short() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let lines = std::fs::read_to_string(page).expect("it is there").lines().count();
+    assert!(lines <= 250, "README.md has {lines} lines: what is more than 250 belongs in `docs`");
 }
 
 /// The pages: those at the top, and all below `docs`.
@@ -232,6 +259,7 @@ flowchart TB
             ),
             ("<!-- file: layers/l.toml -->\n```toml\n[layer]\nx = 1\n```\n", "unknown key `x`"),
             ("<!-- file: a -->\n\ntext\n", "no block"),
+            ("<!-- needs: a -->\n\ntext\n", "no block"),
             ("<!-- file: a.toml, with errors -->\n```toml\n[[layer]]\n```\n", "no command"),
         ];
         for (text, part) in table {
@@ -255,6 +283,26 @@ flowchart TB
             assert_eq!(found.is_some(), expected.is_some(), "{found:?}");
             assert!(found.unwrap_or_default().contains(expected.unwrap_or_default()));
         }
+    }
+
+    #[test]
+    fn a_table_of_contents_names_each_page_once() {
+        let table = [
+            ("- [A](a.md)\n  - [B](b/c.md)\n", ""),
+            ("- [A](a.md)\n", "`b/c.md` is missing"),
+            ("- [A](a.md)\n- [B](b/c.md)\n- [A](a.md)\n", "`a.md` stands there 2 times"),
+        ];
+        for (summary, expected) in table {
+            let pages = ["a.md", "b/c.md"];
+            assert_eq!(book::of_text(summary, pages.into_iter()).join("\n"), expected);
+        }
+    }
+
+    #[test]
+    fn messages_are_found_in_the_sources() {
+        let page = "### ``no `...` in ... it``\n### ``gone``\n### ``\"x\" is ``\n";
+        let sources = "    say(\"no `{name}` \\\n        in {place}: it\");\n  \"\\\"x\\\" is\"\n";
+        assert_eq!(messages::of_text(page, sources), ["nothing says `gone`"]);
     }
 
     #[test]

@@ -5,6 +5,10 @@ use std::path::{Path, PathBuf};
 /// What names the file that a block becomes: a comment in the line before it.
 const MARK: &str = "<!-- file:";
 
+/// What names the programs and templates of LXC's that the commands of a block call: a comment in the line
+/// before it.
+const NEEDS: &str = "<!-- needs:";
+
 /// What stands behind the name of a manifest that is shown for its faults.
 const WITH_ERRORS: &str = "with errors";
 
@@ -24,6 +28,8 @@ pub(crate) struct Block {
     pub(crate) text: String,
     /// The file that it becomes.
     pub(crate) file: Option<File>,
+    /// The programs and templates that it calls, such as `skopeo` or `lxc-local`.
+    pub(crate) needs: Vec<String>,
 }
 
 /// The file that a block becomes.
@@ -50,6 +56,7 @@ impl Page {
     pub(crate) fn parse(path: &Path, text: &str) -> Result<Self, String> {
         let mut blocks = Vec::new();
         let mut file = None;
+        let mut needs = Vec::new();
         let mut lines = text.lines().enumerate().map(|(index, line)| (index + 1, line));
         while let Some((number, line)) = lines.next() {
             let fault = |what: &str| Err(format!("{}:{number}: {what}", path.display()));
@@ -63,13 +70,19 @@ impl Page {
                     }
                 }
                 let language = language.trim().to_owned();
-                blocks.push(Block { line: number, language, text, file: file.take() });
+                let (file, needs) = (file.take(), std::mem::take(&mut needs));
+                blocks.push(Block { line: number, language, text, file, needs });
             } else if line.trim_start().starts_with("```") {
                 return fault("a block begins in the first column");
             } else if line.trim_start().starts_with("~~~") {
                 return fault("a block is fenced by backticks");
-            } else if file.is_some() {
-                return fault("no block follows the comment that names its file");
+            } else if file.is_some() || !needs.is_empty() {
+                return fault("no block follows the comment that is about it");
+            } else if let Some(mark) = line.strip_prefix(NEEDS) {
+                let Some(mark) = mark.strip_suffix("-->") else {
+                    return fault("the comment that names what a block needs is one line");
+                };
+                needs = mark.split_whitespace().map(str::to_owned).collect();
             } else if let Some(mark) = line.strip_prefix(MARK) {
                 let Some(mark) = mark.strip_suffix("-->") else {
                     return fault("the comment that names a file is one line");

@@ -15,6 +15,17 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_layered-template");
 /// Where commands besides the program are looked for.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// Runs a command line where the directories of the host that templates know are covered.
+const COVER: &str = r#"
+for directory in /var/lib/lxc /var/cache/lxc; do
+    [ ! -d "$directory" ] || mount -t tmpfs tmpfs "$directory" || exit
+done
+exec /bin/sh -c "$0"
+"#;
+
+/// LXC's template directory.
+const TEMPLATES: &str = "/usr/share/lxc/templates";
+
 #[derive(Debug)]
 pub(crate) struct Place {
     directory: TempDir,
@@ -22,6 +33,8 @@ pub(crate) struct Place {
     pub(crate) status: Cell<i32>,
     /// Whether a command could not be run here, so that those after it mean nothing.
     pub(crate) skipping: Cell<bool>,
+    /// Whether templates of LXC's are called, which know the host's own directories.
+    calls_templates: Cell<bool>,
 }
 
 impl Place {
@@ -30,7 +43,13 @@ impl Place {
         // A container's mapped ids pass it.
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("its mode");
         fs::create_dir(directory.path().join(".home")).expect("a home");
-        Self { directory, status: Cell::new(0), skipping: Cell::new(false) }
+        let [skipping, calls_templates] = [false; 2].map(Cell::new);
+        Self { directory, status: Cell::new(0), skipping, calls_templates }
+    }
+
+    /// Lets no command from now on see the host's containers, or what templates keep for themselves.
+    pub(crate) fn call_templates(&self) {
+        self.calls_templates.set(true);
     }
 
     /// Writes a file, as whoever saves it from the page has it: nothing makes it executable.
@@ -62,8 +81,16 @@ impl Place {
 
     /// Runs a command line, in which `layered-template` is the program.
     pub(crate) fn shell(&self, line: &str) -> (i32, String) {
-        let mut command = Command::new("/bin/sh");
-        command.args(["-c", &format!("{{ {line}\n}} 2>&1")]);
+        let line = format!("{{ {line}\n}} 2>&1");
+        let command = if self.calls_templates.get() {
+            let mut command = Command::new("unshare");
+            command.args(["--mount", "/bin/sh", "-c", COVER, &line]);
+            command
+        } else {
+            let mut command = Command::new("/bin/sh");
+            command.args(["-c", &line]);
+            command
+        };
         self.finish(command)
     }
 
@@ -87,6 +114,11 @@ impl Place {
         let here = format!("{}/", self.directory.path().display());
         (output.status.code().unwrap_or(-1), text.replace(&here, "/srv/"))
     }
+}
+
+/// Tells whether the host has a program, or a template of LXC's.
+pub(crate) fn has(name: &str) -> bool {
+    [TEMPLATES].into_iter().chain(PATH.split(':')).any(|path| Path::new(path).join(name).exists())
 }
 
 /// Checks that a shell can parse a text.
