@@ -8,6 +8,7 @@ mod containers;
 mod create;
 mod diff;
 mod doctor;
+mod history;
 mod init;
 mod install;
 mod layer;
@@ -16,6 +17,7 @@ mod lock;
 mod lock_file;
 mod manual;
 mod mapping;
+mod notify;
 mod output;
 mod plan;
 mod prepare;
@@ -26,6 +28,7 @@ mod remote;
 mod report;
 mod request;
 mod run;
+mod runs;
 mod schema;
 mod shell;
 mod show;
@@ -95,6 +98,7 @@ pub fn main() -> ExitCode {
         Verb::Status(arguments) => containers::main(&arguments),
         Verb::Diff(arguments) => diff::main(&arguments),
         Verb::Show(arguments) => show::main(&arguments),
+        Verb::Runs(arguments) => runs::main(&arguments),
         Verb::Doctor(arguments) => doctor::main(&arguments),
         Verb::Layer(verb) => layer::main(&verb),
         Verb::Store(verb) => store::main(&verb),

@@ -4,6 +4,7 @@
 //! with them. A field is added with a new [`FORMAT`]; none changes its meaning.
 
 mod comparison;
+mod run;
 mod state;
 mod volatile;
 
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use run::{ProcessId, RunFailure, RunRecord, RunStart, RunState, RunVerb};
 pub(crate) use volatile::is_volatile;
 
 use crate::chain::Origin;

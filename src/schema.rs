@@ -10,7 +10,7 @@ use crate::cache::PlanDocument;
 use crate::chain::Origin;
 use crate::digest::Digest;
 use crate::manifest::{Capability, Duration, IfExists, LayerName, Mode, Owner, Phase, RootfsPath};
-use crate::record::Record;
+use crate::record::{Record, RunRecord};
 use crate::source::At;
 
 /// Types that are written as a text, with what that text is like.
@@ -61,4 +61,5 @@ pub(crate) fn assert_current(name: &str, schema: &serde_json::Value) {
 fn the_files_are_current() {
     assert_current("plan.schema.json", schemars::schema_for!(PlanDocument<'static>).as_value());
     assert_current("record.schema.json", schemars::schema_for!(Record).as_value());
+    assert_current("runs.schema.json", schemars::schema_for!(Vec<RunRecord>).as_value());
 }

@@ -1,6 +1,7 @@
 //! The subcommands and their options.
 
 mod container;
+mod runs;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use container::{DiffArguments, ShowArguments, StatusArguments};
+pub(crate) use runs::{RunsArguments, RunsVerb, ShowRunArguments};
 
 use crate::manifest::Duration;
 
@@ -72,6 +74,8 @@ pub(crate) enum Verb {
     Show(ShowArguments),
     /// Show what has changed in a container since it was made, or what a manifest would make otherwise.
     Diff(DiffArguments),
+    /// List the runs of this host, or show one: when, what for, and how it ended.
+    Runs(RunsArguments),
     /// Report what this host and this user can and cannot do.
     Doctor(DoctorArguments),
     /// List the reusable layers, or show one.
@@ -501,6 +505,8 @@ pub(crate) enum Schema {
     Plan,
     /// The record of a run.
     Record,
+    /// The history of runs, as `runs --format json` writes it.
+    Runs,
 }
 
 #[derive(Debug, Args)]

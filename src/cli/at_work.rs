@@ -1,4 +1,4 @@
-//! What a run is at, for the process outside to know when the run is killed.
+//! What a run is at, and how it has failed, for the process outside to know.
 
 use std::fs::File;
 use std::io;
@@ -8,19 +8,37 @@ use std::time::Duration;
 use rustix::fs::{MemfdFlags, memfd_create};
 
 use crate::execute::{Event, Observer};
+use crate::record::RunFailure;
 
 /// The longest text, in bytes.
 const LONGEST: usize = 4096;
 
-/// A file that both processes have open, and nobody else.
+/// Files that both processes have open, and nobody else.
 #[derive(Debug)]
 pub(super) struct AtWork {
     file: File,
+    failure: File,
 }
 
 impl AtWork {
     pub(super) fn new() -> io::Result<Self> {
-        Ok(Self { file: memfd_create("at-work", MemfdFlags::CLOEXEC)?.into() })
+        let file = |name| memfd_create(name, MemfdFlags::CLOEXEC).map(File::from);
+        Ok(Self { file: file("at-work")?, failure: file("failure")? })
+    }
+
+    /// Tells how the run has failed.
+    pub(super) fn failed(&self, failure: &RunFailure) {
+        if let Err(error) = serde_json::to_writer(&self.failure, failure) {
+            tracing::debug!(%error, "the failure is not in the history");
+        }
+    }
+
+    /// Returns how the run has failed; `None` if it has not, or could not tell.
+    pub(super) fn failure(&self) -> Option<RunFailure> {
+        let size = self.failure.metadata().ok()?.len();
+        let mut bytes = vec![0; usize::try_from(size).ok()?];
+        self.failure.read_exact_at(&mut bytes, 0).ok()?;
+        serde_json::from_slice(&bytes).ok()
     }
 
     /// Returns what was begun and has not ended; `None` if nothing was.

@@ -29,13 +29,18 @@ use crate::host::trust::{Policy, Trust};
 use crate::host::userns::Ids;
 use crate::observe::secret;
 use crate::plan::{self, EntryId, StorageMode};
+use crate::record::RunVerb;
 use crate::registry::Remote;
 use crate::shell;
 use crate::store::{self, Store};
 use crate::tree::Interrupt;
 
 pub(super) fn main(arguments: &BuildArguments) -> u8 {
-    match build(arguments) {
+    told(arguments, RunVerb::Build)
+}
+
+fn told(arguments: &BuildArguments, verb: RunVerb) -> u8 {
+    match build(arguments, verb) {
         Ok(status) => status,
         Err(refusal) => {
             refusal.say();
@@ -47,7 +52,7 @@ pub(super) fn main(arguments: &BuildArguments) -> u8 {
 /// `pull`: fills the layer store from a registry alone.
 pub(super) fn pull(arguments: &PullArguments) -> u8 {
     let PullArguments { manifests, values, from, config, locked, run, args } = arguments;
-    main(&BuildArguments {
+    let arguments = BuildArguments {
         manifests: manifests.clone(),
         values: values.clone(),
         remote: RemoteArguments { from: from.clone(), only_pull: true },
@@ -58,10 +63,11 @@ pub(super) fn pull(arguments: &PullArguments) -> u8 {
         output: Vec::new(),
         run: *run,
         args: args.clone(),
-    })
+    };
+    told(&arguments, RunVerb::Pull)
 }
 
-fn build(arguments: &BuildArguments) -> Result<u8, Refusal> {
+fn build(arguments: &BuildArguments, verb: RunVerb) -> Result<u8, Refusal> {
     check(None, &arguments.args)?;
     let targets = arguments.output.iter().map(|text| output_target(text));
     let targets: Vec<Target> = targets.collect::<Result<_, _>>()?;
@@ -111,7 +117,7 @@ fn build(arguments: &BuildArguments) -> Result<u8, Refusal> {
     // One that comes between two runs is heard when the next begins, which ends at it.
     let mut signals =
         Signals::keep().map_err(|error| format!("signals cannot be kept: {error}"))?;
-    let options = Options::of(arguments.run, false);
+    let options = Options::of(arguments.run, verb);
     let mut sum = Sum { only_pulls: arguments.remote.only_pull, ..Sum::of(roles.len()) };
     let mut unwritten = None;
     for role in roles {
@@ -241,7 +247,7 @@ impl Role {
         let path = &request.target.path;
         let _shell = Shell::make(path, &request.config, request.target.mapped)
             .map_err(|error| format!("`{}` cannot be made: {error}", path.display()))?;
-        let ended = run(&prepared, secrets, options);
+        let ended = run(&prepared, secrets, options).told();
         let filled = Filled::read(path);
         sum.add(&filled, ended);
         let mut left = None;

@@ -26,6 +26,7 @@ use crate::host::trust::{Policy, Trust};
 use crate::host::userns;
 use crate::lxc::call::Mapped;
 use crate::observe::secret;
+use crate::record::RunVerb;
 use crate::{shell, tree};
 
 pub(super) fn main(arguments: CreateArguments) -> u8 {
@@ -92,15 +93,16 @@ fn create(arguments: CreateArguments) -> Result<u8, Refusal> {
         io::ErrorKind::AlreadyExists => exists(&name, &lxcpath, &caller),
         _ => format!("`{}` cannot be made: {error}", path.display()).into(),
     })?;
-    let options = Options::of(arguments.run, false);
-    let status = run(&prepared, secrets, options);
-    if status == 0
+    let options = Options::of(arguments.run, RunVerb::Create);
+    let ran = run(&prepared, secrets, options);
+    if ran.status == 0
         && let Err(error) = shell.keep()
     {
-        output::error(&format!("`{}` cannot be finished: {error}", path.display()), None);
-        return Ok(status::FILES);
+        let message = format!("`{}` cannot be finished: {error}", path.display());
+        output::error(&message, None);
+        return Ok(ran.failed(status::FILES, &message).told());
     }
-    Ok(status)
+    Ok(ran.told())
 }
 
 /// Says that there is such a container, and how it is removed.

@@ -7,9 +7,11 @@ use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use super::arguments::LogFormat;
 use super::wrap::wrapped;
 use crate::diagnostic::Report;
 use crate::execute::status;
+use crate::host::clock;
 use crate::registry::Notice;
 use crate::shell::{Json, Printable};
 
@@ -67,6 +69,23 @@ pub(super) fn line(text: &str) -> String {
 /// Says something on standard error, ended by a line feed.
 pub(super) fn say(text: &str) {
     say_styled(&crate::shell::printable(&crate::shell::reason(text)));
+}
+
+/// Says something that a person should know, as a run is told of.
+pub(super) fn warning(text: &str, format: LogFormat) {
+    match format {
+        LogFormat::Text => say(&format!("warning: {text}")),
+        LogFormat::Json => {
+            let event = event(serde_json::json!({ "event": "note", "text": text }));
+            let _ = io::stderr().lock().write_all(event.as_bytes());
+        }
+    }
+}
+
+/// Returns an event of a run as a line of JSON, with the time.
+pub(super) fn event(mut value: serde_json::Value) -> String {
+    value["time"] = clock::present().into();
+    json_line(&value)
 }
 
 /// Returns what says something while something is waited for.

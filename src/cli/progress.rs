@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::arguments::{LogFormat, TalkArguments};
-use super::output::{Look, json_line, line};
+use super::output::{self, Look, event, line};
 use super::wrap;
 use crate::execute::{Doing, Event, Observer, Subject};
 use crate::host::output::Output;
@@ -40,7 +40,7 @@ pub(super) fn observer(talk: TalkArguments, look: Look, output: Output) -> Box<d
 pub(super) fn notice(talk: TalkArguments, look: Look, output: Output) -> Notice {
     Notice::by(move |text| {
         output.say(&match talk.log_format {
-            LogFormat::Json => json_line(&serde_json::json!({ "event": "note", "text": text })),
+            LogFormat::Json => event(serde_json::json!({ "event": "note", "text": text })),
             // The line of what goes on may stand there; it is drawn again.
             LogFormat::Text if look.live => format!("\r\x1b[K{}", warning(text)),
             LogFormat::Text => warning(text),
@@ -260,7 +260,7 @@ pub(super) fn left_out(format: LogFormat) -> fn(u64, Option<&Path>) -> String {
         LogFormat::Text => |count, log| format!("warning: {}", missing(count, log)),
         LogFormat::Json => |count, log| {
             let value = serde_json::json!({ "event": "note", "text": missing(count, log) });
-            json_line(&value).trim_end().to_owned()
+            event(value).trim_end().to_owned()
         },
     }
 }
@@ -309,7 +309,7 @@ impl Observer for Json {
             Event::Act(planned) => serde_json::json!({ "event": "act", "planned": planned }),
             Event::Note(text) => serde_json::json!({ "event": "note", "text": text }),
         };
-        self.output.say(&json_line(&value));
+        self.output.say(&output::event(value));
     }
 }
 
@@ -324,7 +324,7 @@ impl Json {
                 "what": what(subject),
                 "text": String::from_utf8_lossy(&text),
             });
-            self.output.write(json_line(&value).as_bytes());
+            self.output.write(event(value).as_bytes());
         }
     }
 }
@@ -345,7 +345,8 @@ fn unfinished(bytes: &[u8]) -> usize {
     if found < needed { found } else { 0 }
 }
 
-fn what(subject: &Subject) -> &'static str {
+/// Returns what of a layer is done, as programs read it.
+pub(super) fn what(subject: &Subject) -> &'static str {
     use crate::manifest::Phase;
     match subject.doing {
         Doing::Step(Phase::Pre) => "pre",

@@ -14,6 +14,7 @@ use crate::execute::{FULL_DISK_HINT, status};
 use crate::host::caller::Caller;
 use crate::host::signals::Signals;
 use crate::plan::{self, EntryId, StorageMode};
+use crate::record::RunVerb;
 use crate::registry::{
     Client, LATEST, Push, Reference, RegistryError, Repository, Signer, Version,
 };
@@ -117,7 +118,7 @@ fn pushed(
 /// Returns how the run that builds the role is told of.
 fn options(arguments: &PushArguments) -> Options {
     let PushArguments { keep_failed, allow_untrusted, talk, .. } = *arguments;
-    Options { talk, keep_failed, allow_untrusted, under_lxc: false }
+    Options { talk, keep_failed, allow_untrusted, verb: RunVerb::Push }
 }
 
 /// Returns the repository and the tag that somebody has named.

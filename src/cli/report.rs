@@ -73,7 +73,7 @@ pub(super) fn json(failure: &Failure, plan: &Plan, under_lxc: bool) -> String {
         "enter": failure.rootfs.as_deref().map(enter),
         "cleanup": (under_lxc && failure.status > status::SIGNAL).then(|| destroy(plan)),
     });
-    output::json_line(&value)
+    output::event(value)
 }
 
 fn cut(command: &str) -> String {

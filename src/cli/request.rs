@@ -97,6 +97,11 @@ fn now() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// Returns the words that this process was called with, as a shell would need them.
+pub(super) fn words() -> String {
+    shell::command(std::env::args_os())
+}
+
 /// Says what is wrong with the name of a container, or with arguments for its template.
 pub(super) fn check(name: Option<&str>, arguments: &[OsString]) -> Result<(), String> {
     if let Some(name) = name.filter(|name| !is_container_name(name)) {

@@ -1,13 +1,16 @@
 //! Runs a plan, and tells people of it.
 
 use std::io;
+use std::path::{Path, PathBuf};
 
 use super::arguments::{LogFormat, RunArguments, TalkArguments};
 use super::at_work::AtWork;
+use super::history::{self, RunNote, RunSubject};
+use super::notify::Notify;
 use super::output::Look;
 use super::prepare::Prepared;
 use super::wrap::wrapped;
-use super::{output, progress, report};
+use super::{output, progress, report, request};
 use crate::cache::Cache;
 use crate::chain::Secrets;
 use crate::execute::{self, Failure, RunContext, status};
@@ -15,10 +18,11 @@ use crate::host::caller::Caller;
 use crate::host::event_loop::EventLoop;
 use crate::host::output::{LeftOut, Output};
 use crate::host::signals::Signals;
-use crate::host::state::{self, RunDirectory};
+use crate::host::state::{self, OwnerIds, RunDirectory};
 use crate::host::trust;
-use crate::host::{child, contain, privacy};
+use crate::host::{child, clock, contain, privacy};
 use crate::plan::Plan;
+use crate::record::{RunFailure, RunVerb};
 use crate::registry::Remote;
 
 /// How a run is told of, and what is kept of it.
@@ -29,33 +33,103 @@ pub(super) struct Options {
     pub(super) keep_failed: bool,
     /// Whether steps have the host's network where nothing keeps them from its containers.
     pub(super) allow_untrusted: bool,
-    /// Whether LXC made the container, so that it is LXC's to remove.
-    pub(super) under_lxc: bool,
+    /// What it is for.
+    pub(super) verb: RunVerb,
 }
 
 impl Options {
-    pub(super) fn of(arguments: RunArguments, under_lxc: bool) -> Self {
+    pub(super) fn of(arguments: RunArguments, verb: RunVerb) -> Self {
         let RunArguments { talk, keep_failed, allow_untrusted } = arguments;
-        Self { talk, keep_failed, allow_untrusted, under_lxc }
+        Self { talk, keep_failed, allow_untrusted, verb }
+    }
+
+    /// Tells whether LXC made the container, so that it is LXC's to remove.
+    fn is_under_lxc(&self) -> bool {
+        self.verb == RunVerb::Template
     }
 }
 
-/// Runs a plan in namespaces of its own, and returns the exit status.
-pub(super) fn run(prepared: &Prepared, secrets: Secrets, options: Options) -> u8 {
+/// A run that has ended, and of which the history knows nothing yet.
+#[derive(Debug)]
+#[must_use = "the history waits for its end"]
+pub(super) struct Ran {
+    /// The exit status.
+    pub(super) status: u8,
+    failure: Option<RunFailure>,
+    /// Where the log is, if it was kept.
+    log: Option<PathBuf>,
+    note: RunNote,
+}
+
+impl Ran {
+    /// Notes its end, tells whoever is to be told, and returns the exit status.
+    pub(super) fn told(self) -> u8 {
+        let log = self.log.filter(|log| log.exists());
+        self.note.end(self.status, self.failure, log.as_deref());
+        self.status
+    }
+
+    /// Returns it as one that has failed by what came after it.
+    pub(super) fn failed(self, status: u8, message: &str) -> Self {
+        let failure = history::failure(&Failure::of_run(status, message));
+        Self { status, failure: Some(failure), ..self }
+    }
+}
+
+/// Runs a plan in namespaces of its own.
+pub(super) fn run(prepared: &Prepared, secrets: Secrets, options: Options) -> Ran {
     let plan = &prepared.plan;
     // As LXC has it; `create` may be called with another.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-    if !secrets.is_empty()
-        && let Err(error) = privacy::keep()
-    {
-        output::error(&format!("the run cannot keep its secrets to itself: {error}"), None);
-        return status::FILES;
+    let owner = plan.container.mapped.map(|mapped| (mapped.uid, mapped.gid));
+    let state = state_directory();
+    let mut directory = run_directory(&plan.container.name, state.as_deref(), owner);
+    let journal = state.and_then(|state| {
+        let opened = history::open(&state, owner);
+        opened.inspect_err(|error| tracing::debug!(%error, "no history of runs")).ok()
+    });
+    let fills = matches!(options.verb, RunVerb::Build | RunVerb::Pull | RunVerb::Push);
+    let container = (plan.container.name.as_str(), plan.container.path.as_path());
+    let subject = RunSubject {
+        verb: options.verb,
+        container: Some(container).filter(|_| !fills),
+        role: plan.manifest.description.as_deref(),
+        manifest: &plan.manifest.absolute,
+    };
+    let mask = |text: &str| secrets.mask(text).into_owned();
+    let notify = Notify::read(options.allow_untrusted, options.talk.log_format);
+    let note = RunNote::begin(&subject, journal, notify, options.talk.log_format, mask);
+    if let Some(directory) = &mut directory {
+        directory.write(log_head(&mask(&request::words())).as_bytes());
     }
-    let directory = run_directory(plan);
-    contained(prepared, secrets, options, directory).unwrap_or_else(|error| {
-        output::error(&format!("the run cannot begin: {error}"), None);
-        status::FILES
-    })
+    let log = directory.as_ref().map(RunDirectory::log);
+    let begun = match secrets.is_empty() {
+        true => Ok(()),
+        false => privacy::keep()
+            .map_err(|error| format!("the run cannot keep its secrets to itself: {error}")),
+    };
+    let ended = begun.and_then(|()| {
+        contained(prepared, secrets, options, directory)
+            .map_err(|error| format!("the run cannot begin: {error}"))
+    });
+    let (status, failure) = ended.unwrap_or_else(|message| {
+        output::error(&message, None);
+        (status::FILES, Some(history::failure(&Failure::of_run(status::FILES, message))))
+    });
+    Ran { status, failure, log, note }
+}
+
+/// Returns what a log begins with: when, by which version, where, and by which words.
+fn log_head(command: &str) -> String {
+    let host = rustix::system::uname();
+    format!(
+        "{} layered-template {} on {} ({} {})\n{command}\n\n",
+        clock::present(),
+        env!("CARGO_PKG_VERSION"),
+        host.nodename().to_string_lossy(),
+        host.sysname().to_string_lossy(),
+        host.release().to_string_lossy(),
+    )
 }
 
 fn contained(
@@ -63,7 +137,7 @@ fn contained(
     secrets: Secrets,
     options: Options,
     directory: Option<RunDirectory>,
-) -> io::Result<u8> {
+) -> io::Result<(u8, Option<RunFailure>)> {
     let log = directory.as_ref().map(RunDirectory::log);
     let line = progress::left_out(options.talk.log_format);
     let look = Look::observe();
@@ -88,14 +162,14 @@ fn contained(
                 let log = log.filter(|log| log.exists());
                 let failure = Failure { log, ..failure };
                 told.tell(&failure);
-                (failure.status, ended.asked)
+                (failure.status, Some(history::failure(&failure)), ended.asked)
             }
-            None => (child::code(ended.status), ended.asked),
+            None => (child::code(ended.status), at_work.failure(), ended.asked),
         });
     // One that was asked behind this process's back has ended as if it had been asked here.
-    let asked = result.as_ref().is_ok_and(|(status, asked)| *asked || *status > status::SIGNAL);
+    let asked = result.as_ref().is_ok_and(|(status, _, asked)| *asked || *status > status::SIGNAL);
     writer.end(output, &mut signals, asked);
-    result.map(|(status, _)| status)
+    result.map(|(status, failure, _)| (status, failure))
 }
 
 /// A run that is told of.
@@ -138,6 +212,7 @@ impl Told<'_> {
                 failure.status
             }
             Err(failure) => {
+                at_work.failed(&history::failure(&failure));
                 self.tell(&failure);
                 failure.status
             }
@@ -147,7 +222,7 @@ impl Told<'_> {
     }
 
     fn tell(&self, failure: &Failure) {
-        let under_lxc = self.options.under_lxc;
+        let under_lxc = self.options.is_under_lxc();
         self.output.say(&match self.options.talk.log_format {
             LogFormat::Text => {
                 let text = report::text(failure, self.plan, under_lxc, self.look.styled);
@@ -158,20 +233,21 @@ impl Told<'_> {
     }
 }
 
+/// Returns the state directory, where there is one for the caller that nobody else writes to.
+pub(super) fn state_directory() -> Option<PathBuf> {
+    let state = state::directory(&Caller::observe())?;
+    if let Err(untrusted) = trust::check(&state) {
+        let state = state.display();
+        output::say(&format!("warning: the state directory `{state}` is not used: {untrusted}"));
+        return None;
+    }
+    Some(state)
+}
+
 /// Makes a directory for the log: in the state directory, or else where temporary files go.
-fn run_directory(plan: &Plan) -> Option<RunDirectory> {
-    let caller = Caller::observe();
-    let owner = plan.container.mapped.map(|mapped| (mapped.uid, mapped.gid));
-    let name = &plan.container.name;
-    let made = state::directory(&caller).and_then(|state| {
-        if let Err(untrusted) = trust::check(&state) {
-            let state = state.display();
-            output::say(&format!(
-                "warning: the state directory `{state}` is not used: {untrusted}"
-            ));
-            return None;
-        }
-        RunDirectory::make(&state, name, owner)
+fn run_directory(name: &str, state: Option<&Path>, owner: OwnerIds) -> Option<RunDirectory> {
+    let made = state.and_then(|state| {
+        RunDirectory::make(state, name, owner)
             .inspect_err(|error| {
                 tracing::debug!(%error, state = %state.display(), "no state directory");
             })

@@ -8,6 +8,7 @@ pub(super) fn main(arguments: &SchemaArguments) -> u8 {
         Schema::Manifest => include_str!("../../schema/manifest.schema.json"),
         Schema::Layer => include_str!("../../schema/layer.schema.json"),
         Schema::Plan => include_str!("../../schema/plan.schema.json"),
+        Schema::Runs => include_str!("../../schema/runs.schema.json"),
         Schema::Record => include_str!("../../schema/record.schema.json"),
     };
     output::printed_data(0, |to| to.write_all(text.as_bytes()))

@@ -25,6 +25,7 @@ use crate::lxc::upstream::{DEEPEST, DEPTH};
 use crate::manifest::TemplateRef;
 use crate::observe::secret;
 use crate::plan::{Plan, StorageMode, Target, Template};
+use crate::record::RunVerb;
 use crate::{shell, store};
 
 const HELP: &str = "\
@@ -95,7 +96,7 @@ pub(super) fn main(words: &[OsString]) -> u8 {
         Err(status) => return status,
     };
     match secret::read(&prepared.chain) {
-        Ok(secrets) => run(&prepared, secrets, options(&arguments)),
+        Ok(secrets) => run(&prepared, secrets, options(&arguments)).told(),
         Err(report) => output::refused(&report),
     }
 }
@@ -116,7 +117,7 @@ fn options(arguments: &Arguments) -> Options {
     };
     let talk = TalkArguments { verbose: 0, quiet: false, log_format };
     let Arguments { keep_failed, allow_untrusted, .. } = *arguments;
-    Options { talk, keep_failed, allow_untrusted, under_lxc: true }
+    Options { talk, keep_failed, allow_untrusted, verb: RunVerb::Template }
 }
 
 /// Returns what a call asks for. What cannot be read of the container's config is told when the run

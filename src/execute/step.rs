@@ -17,7 +17,7 @@ use crate::host::ended::describe;
 use crate::host::event_loop::EventLoop;
 use crate::host::interrupts::Work;
 use crate::host::state::RunDirectory;
-use crate::host::{program, signals};
+use crate::host::{clock, program, signals};
 use crate::lxc::upstream::HELD;
 use crate::manifest::Phase;
 use crate::plan::{Layer, Place, Step};
@@ -110,7 +110,7 @@ impl Run<'_> {
         run: impl FnOnce(&mut EventLoop, &mut dyn Watcher) -> io::Result<End>,
     ) -> Result<(), Failure> {
         let Job { subject, at, text, status } = job;
-        let begun = format!("{subject} ({at}): {text}\n");
+        let begun = format!("{} {subject} ({at}): {text}\n", clock::present());
         self.log(begun.as_bytes());
         let text = &self.context.secrets.mask(text);
         self.context.observer.event(&Event::Begun { subject: &subject, at, text });

@@ -29,7 +29,7 @@ use crate::cache::{
     self, Cache, CacheAct, CheckSees, Index, Ladder, LadderContext, Planned, Progress, Pulling,
     SlotKind, Unfit, Wanted,
 };
-use crate::host::files;
+use crate::host::{clock, files};
 use crate::plan::{Act, EntryId, Layer};
 use crate::record;
 use crate::tree::{Interrupt, Patience};
@@ -315,7 +315,7 @@ impl<'a> Run<'a> {
         act: impl FnOnce(&mut Self) -> io::Result<T>,
     ) -> Result<T, Box<Failure>> {
         let subject = Subject { layer: layer.name.clone(), doing: Doing::Store };
-        self.log(format!("{subject}: {text}\n").as_bytes());
+        self.log(format!("{} {subject}: {text}\n", clock::present()).as_bytes());
         let started = Instant::now();
         self.context.observer.event(&Event::Begun { subject: &subject, at: &layer.at, text });
         let result = act(self);

@@ -7,6 +7,8 @@ use std::os::fd::OwnedFd;
 
 use rustix::process::{Pid, PidfdFlags, getppid, pidfd_open};
 
+use super::process::ProcessStatus;
+
 /// How many generations are looked at.
 const GENERATIONS: usize = 8;
 
@@ -19,23 +21,14 @@ pub(crate) fn up_to_lxc_create() -> Vec<OwnedFd> {
         let Some(id) = next else { break };
         let Ok(descriptor) = pidfd_open(id, PidfdFlags::empty()) else { break };
         // Read with the descriptor open, it is the same process throughout.
-        let Some((name, parent)) = describe(id) else { break };
+        let Some(process) = ProcessStatus::read(id.as_raw_nonzero().get().unsigned_abs()) else {
+            break;
+        };
         ancestors.push(descriptor);
-        if name == "lxc-create" {
+        if process.name == "lxc-create" {
             return ancestors;
         }
-        next = parent;
+        next = Pid::from_raw(process.parent.cast_signed());
     }
     Vec::new()
-}
-
-/// Returns the name of a process and its parent.
-fn describe(id: Pid) -> Option<(String, Option<Pid>)> {
-    let path = format!("/proc/{}/stat", id.as_raw_nonzero());
-    let stat = String::from_utf8_lossy(&std::fs::read(path).ok()?).into_owned();
-    // The name stands in brackets, and may itself hold brackets and spaces.
-    let (head, tail) = stat.rsplit_once(')')?;
-    let name = head.split_once('(')?.1.to_owned();
-    let parent = tail.split_whitespace().nth(1)?.parse().ok()?;
-    Some((name, Pid::from_raw(parent)))
 }

@@ -1,14 +1,21 @@
 //! A child process: how it is run, who watches it, and how it ends.
 
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, kill_process_group, pidfd_open};
 
+use super::inheritance;
 use super::interrupts::Work;
+use super::kernel::{self, StartOptions};
+use super::output::timespec;
 
 /// How long a child may take to end when it was asked to, before it is killed.
 pub(crate) const GRACE: Duration = Duration::from_secs(10);
@@ -80,6 +87,43 @@ pub(crate) fn output_of(mut command: Command) -> io::Result<(Vec<u8>, ExitStatus
     read.map(|_| (printed, status))
 }
 
+/// Runs a command with a text as its standard input, and ends it when it takes longer than `limit`. What it prints
+/// goes to standard error. Not for a run, as above.
+pub(crate) fn run_with_input(
+    mut command: Command,
+    input: &[u8],
+    limit: Duration,
+) -> io::Result<End> {
+    // A file is read by whoever wants to, and holds up nobody where that is not done.
+    let mut text = File::from(memfd_create("input", MemfdFlags::CLOEXEC)?);
+    text.write_all(input)?;
+    text.rewind()?;
+    kernel::start_as(&mut command, StartOptions { own_session: true, files: inheritance::files() });
+    let printed = io::stderr().as_fd().try_clone_to_owned()?;
+    let mut child = command.stdin(text).stdout(printed).spawn()?;
+    let leader = Pid::from_child(&child);
+    let pidfd = pidfd_open(leader, PidfdFlags::empty())?;
+    let ends_within = |limit: Duration| -> io::Result<bool> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let left = timespec(deadline.saturating_duration_since(Instant::now()));
+            match poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&left)) {
+                Ok(count) => return Ok(count > 0),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    };
+    if ends_within(limit)? {
+        return child.wait().map(End::Own);
+    }
+    let _ = signal_group(leader, Signal::TERM);
+    if !ends_within(GRACE)? {
+        let _ = signal_group(leader, Signal::KILL);
+    }
+    child.wait().map(|_| End::TimedOut)
+}
+
 /// Tells whether a descriptor is a terminal.
 pub(crate) fn is_terminal(descriptor: impl AsFd) -> bool {
     rustix::termios::isatty(descriptor)
@@ -90,6 +134,23 @@ mod tests {
     use std::os::unix::process::CommandExt;
 
     use super::*;
+
+    #[test]
+    fn a_command_has_its_input_and_its_time() {
+        let run = |script: &str, limit| {
+            let mut command = Command::new("sh");
+            command.args(["-c", script]);
+            run_with_input(command, b"hello", limit).unwrap()
+        };
+        let long = Duration::from_secs(60);
+        let own = |end| matches!(end, End::Own(status) if status.success());
+        assert!(own(run("test \"$(cat)\" = hello", long)));
+        assert!(own(run("exec <&-", long)));
+        assert!(matches!(run("exit 3", long), End::Own(status) if status.code() == Some(3)));
+        let began = Instant::now();
+        assert_eq!(run("sleep 60", Duration::from_millis(50)), End::TimedOut);
+        assert!(began.elapsed() < GRACE);
+    }
 
     #[test]
     fn a_child_hears_a_signal_before_it_leads_a_group() {

@@ -6,10 +6,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// for it where it is set, so that a run can be repeated byte for byte.
 pub(crate) fn now() -> String {
     let given = given().and_then(|given| u64::try_from(given).ok());
-    let seconds = given.unwrap_or_else(|| {
-        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
-    });
+    let seconds = given.unwrap_or_else(|| since_1970().as_secs());
     format(seconds)
+}
+
+/// Returns the present time likewise, to the millisecond, whatever the environment says.
+pub(crate) fn present() -> String {
+    let since = since_1970();
+    let time = format(since.as_secs());
+    let time = time.trim_end_matches('Z');
+    format!("{time}.{:03}Z", since.subsec_millis())
 }
 
 /// Returns the present time, since 1970; of a clock that is before that, nothing.

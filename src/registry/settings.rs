@@ -1,8 +1,6 @@
 //! Where layers are pulled from where nobody says, and whose word counts: `remote.toml`.
 
-use std::env;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -11,15 +9,14 @@ use super::fault::RegistryError;
 use super::reference::Repository;
 use super::signature::Signers;
 use crate::cache::Required;
-use crate::host::files;
-use crate::host::trust::{Trust, Untrusted};
+use crate::host::settings::{self, SettingsError};
+use crate::host::trust::Trust;
 
-/// The host's own file, and what signatures count where no file says.
-const OF_HOST: &str = "/etc/layered-template/remote.toml";
+/// The name of the files.
+const NAME: &str = "remote.toml";
+
+/// What signatures count where no file says.
 const SIGNERS: &str = "/etc/layered-template/allowed_signers";
-
-/// The largest file, in bytes.
-const LARGEST: usize = 1 << 20;
 
 /// Where layers are pulled from where nobody says, and whose word counts.
 #[derive(Debug, Clone, Default)]
@@ -44,13 +41,8 @@ struct Written {
 impl Settings {
     /// Reads the host's file, and then the caller's, whose words count more.
     pub(crate) fn read(trust: &Trust) -> Result<Self, RegistryError> {
-        let absolute =
-            |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-        let config = absolute("XDG_CONFIG_HOME")
-            .or_else(|| Some(absolute("HOME")?.join(".config")))
-            .map(|config| config.join("layered-template/remote.toml"));
         let mut settings = Self::default();
-        for path in [Some(PathBuf::from(OF_HOST)), config].into_iter().flatten() {
+        for path in settings::paths(NAME) {
             if let Some(text) = read(&path, trust)? {
                 settings.add(&path, &text)?;
             }
@@ -86,22 +78,9 @@ impl Settings {
 
 /// Reads a file, if there is one.
 fn read(path: &Path, trust: &Trust) -> Result<Option<String>, RegistryError> {
-    let about = |error: io::Error| RegistryError::host(format!("`{}`", path.display()), error);
-    let opened = match trust.open(path) {
-        Err(error)
-            if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&error.kind()) =>
-        {
-            return Ok(None);
-        }
-        opened => opened.map_err(about)?,
-    };
-    if let Some(untrusted) = opened.untrusted.filter(Untrusted::is_refused) {
-        let why = untrusted.of_file(path).message;
-        return Err(RegistryError::malformed(format!("`{}`", path.display()), why));
-    }
-    let bytes = files::read_opened(opened.file, LARGEST).map_err(about)?;
-    match String::from_utf8(bytes) {
-        Ok(text) => Ok(Some(text)),
-        Err(_) => Err(RegistryError::malformed(format!("`{}`", path.display()), "it is not UTF-8")),
-    }
+    let what = || format!("`{}`", path.display());
+    settings::read(path, trust).map_err(|error| match error {
+        SettingsError::Unreadable(error) => RegistryError::host(what(), error),
+        error => RegistryError::malformed(what(), error.to_string()),
+    })
 }

@@ -131,7 +131,7 @@ fn every_command_shows_what_others_have_written_escaped() {
     for storage in ["--storage=none", "--rebuild"] {
         let said = in_lxcpath(&["create", &manifest, "--name", "fails", "--keep-failed", storage]);
         assert!(said.contains("it printed last"), "{said}");
-        let run = fs::read_dir(sandbox.state()).unwrap().flatten().next().unwrap().path();
+        let run = sandbox.left().remove(0);
         let log = fs::read_to_string(run.join("log")).unwrap();
         let ours = log.lines().filter(|line| line.contains(".toml:"));
         assert_eq!(ours.clone().find(|line| line.contains('\u{202e}')), None, "{log}");

@@ -240,7 +240,9 @@ impl Range {
         // By its own inode, the directory of containers stays known.
         for directory in ["state", "lxc", "tmp"] {
             for name in names(&self.sandbox.path(directory)) {
-                fs::remove_dir_all(self.sandbox.path(directory).join(name)).unwrap();
+                let path = self.sandbox.path(directory).join(name);
+                let removed = if path.is_dir() { fs::remove_dir_all } else { fs::remove_file };
+                removed(&path).unwrap();
             }
         }
         if self.struck.is_cold() {
@@ -305,7 +307,7 @@ impl Range {
         let is_killed = fault == "KILL" && code == 137;
         if !is_killed {
             see(names("tmp").is_empty(), format!("temporary files: {:?}", names("tmp")));
-            let state = names("state");
+            let state = sandbox.left();
             let is_told = said.contains("could not be removed") || code != 0;
             see(state.is_empty() || is_told, format!("in the state directory: {state:?}"));
         }

@@ -94,7 +94,7 @@ fn a_rootfs_whose_paths_are_too_long_for_any_call_is_kept() {
         let _ = fs::remove_dir_all(sandbox.container());
         let ran = sandbox.template(["m.toml", "--keep-failed", &format!("--storage={storage}")]);
         ran.exits(6).mentions("  rootfs: ");
-        let kept = fs::read_dir(sandbox.state()).unwrap().next().unwrap().unwrap().path();
+        let kept = sandbox.left().remove(0);
         let look = "import os\nfor _ in range(30): os.chdir('d' * 200)\nprint(open('f').read())\n";
         let mut command = sandbox.command("python3");
         command.args(["-c", look]).current_dir(kept.join("rootfs"));

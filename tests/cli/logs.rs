@@ -10,9 +10,9 @@ const BOUND: u64 = 8 * 1024 * 1024;
 
 /// Returns the log of the only run whose directory is there.
 fn log(sandbox: &Sandbox) -> (PathBuf, Vec<u8>) {
-    let mut runs = fs::read_dir(sandbox.state()).unwrap().flatten();
-    let log = runs.next().unwrap().path().join("log");
-    assert_eq!((runs.count(), fs::read_dir(log.parent().unwrap()).unwrap().count()), (0, 1));
+    let runs = sandbox.left();
+    let log = runs[0].join("log");
+    assert_eq!((runs.len(), fs::read_dir(&runs[0]).unwrap().count()), (1, 1));
     let bytes = fs::read(&log).unwrap();
     (log, bytes)
 }

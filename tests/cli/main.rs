@@ -12,6 +12,7 @@ mod listing;
 mod redactor;
 mod requirement;
 mod running;
+mod runs;
 mod sandbox;
 mod snapshot;
 

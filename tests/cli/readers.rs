@@ -136,7 +136,7 @@ fn what_a_stalled_reader_does_not_take_is_in_the_log() {
         assert_eq!(said.matches("of output are left out here").count(), 1, "{}", said.len());
         assert!(said.contains("line 10000 of"), "{}", said.len());
         assert!(!said.contains("line 50000 of"), "{}", said.len());
-        let run = fs::read_dir(sandbox.state()).unwrap().next().unwrap().unwrap().path();
+        let run = sandbox.left().remove(0);
         let log = run.join("log");
         let at = said.find("of output are left out here").unwrap();
         assert!(said[at..].contains(log.to_str().unwrap()), "{}", &said[at..]);

@@ -61,6 +61,18 @@ impl Sandbox {
         self.path("state")
     }
 
+    /// Returns the directories that runs have left there.
+    pub(crate) fn left(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.state()).into_iter().flatten();
+        let paths = entries.map(|entry| entry.unwrap().path());
+        paths.filter(|path| *path != self.history()).collect()
+    }
+
+    /// The history of runs.
+    pub(crate) fn history(&self) -> PathBuf {
+        self.state().join("runs")
+    }
+
     pub(crate) fn path(&self, relative: impl AsRef<Path>) -> PathBuf {
         self.directory.path().join(relative)
     }

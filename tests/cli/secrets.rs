@@ -57,9 +57,9 @@ fn told(sandbox: &Sandbox, format: &str, storage: &str, status: i32) -> [Vec<u8>
             joined.extend(event["text"].as_str().unwrap_or(tail).bytes());
         }
     }
-    let runs = fs::read_dir(sandbox.state()).unwrap();
-    let logs: Vec<_> = runs.map(|run| fs::read(run.unwrap().path().join("log")).unwrap()).collect();
-    [ran.output.stderr, joined, logs.concat()]
+    let logs = sandbox.left().into_iter().map(|run| fs::read(run.join("log")).unwrap());
+    let kept: Vec<_> = logs.chain([fs::read(sandbox.history()).unwrap()]).collect();
+    [ran.output.stderr, joined, kept.concat()]
 }
 
 fn holds(text: &[u8], part: &str) -> usize {

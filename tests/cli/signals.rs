@@ -255,6 +255,9 @@ fn the_killed_inner_process_is_told_of() {
     ] {
         assert!(ended.said.contains(part), "`{part}` is not in:\n{}", ended.said);
     }
+    // The process outside has noted it.
+    let told = "  the run was ended by SIGKILL in `post` of layer `os` (m.toml:6)\n  log: ";
+    sandbox.run(["runs", "--failed"]).exits(0).shows("  failed (137)  ").shows(told);
 }
 
 #[test]

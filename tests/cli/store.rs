@@ -402,7 +402,7 @@ fn a_miss_is_explained_field_by_field() {
     assert!(planned.contains(&format!("misses   {why}")), "{planned}");
     again(&sandbox);
     sandbox.create([""; 0]).exits(7);
-    let run = fs::read_dir(sandbox.state()).unwrap().next().unwrap().unwrap().path();
+    let run = sandbox.left().remove(0);
     let log = fs::read_to_string(run.join("log")).unwrap();
     assert!(log.contains(&format!("layer `app`: misses: {why}")), "{log}");
 }

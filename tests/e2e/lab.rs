@@ -86,6 +86,13 @@ impl Lab {
         fs::hard_link(self.template(), self.program()).expect("the program is installed");
     }
 
+    /// Returns the directories that runs have left in the state directory.
+    pub(crate) fn left(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.path("state")).expect("it is there");
+        let paths = entries.map(|entry| entry.expect("a directory entry").path());
+        paths.filter(|path| path.is_dir()).collect()
+    }
+
     /// Lets every container's config start with these lines, behind the id map that the caller has.
     pub(crate) fn default_config(&self, lines: &str) {
         let default = match self.first_ids() {

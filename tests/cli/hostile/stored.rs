@@ -136,7 +136,7 @@ fn a_planted_rootfs_that_failed_is_kept_as_it_is() {
     let known = plants::known_by(&canary);
     sandbox.shell();
     call(&sandbox, None, &["m.toml", "--storage=none", "--keep-failed"]).exits(6);
-    let kept = fs::read_dir(sandbox.state()).unwrap().next().unwrap().unwrap().path();
+    let kept = sandbox.left().remove(0);
     assert_eq!(listing::of(&kept.join("rootfs")), listing::of(&sandbox.rootfs()));
     assert_eq!(plants::known_by(&canary), known);
 }

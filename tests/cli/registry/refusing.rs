@@ -250,8 +250,7 @@ fn what_nobody_vouches_for_is_taken_only_where_that_is_said() {
         .mentions("layer `os` cannot be pulled: its template is pinned by no lock, and no");
     ran.mentions("add the key to /etc/layered-template/allowed_signers");
     // What the log holds is what was said.
-    let runs = fs::read_dir(host.path("state")).unwrap();
-    let logs = runs.map(|run| fs::read_to_string(run.unwrap().path().join("log")).unwrap());
+    let logs = host.left().into_iter().map(|run| fs::read_to_string(run.join("log")).unwrap());
     let log = logs.collect::<String>();
     assert!(log.contains("cannot be pulled") && log.contains("hint: to trust a signer"), "{log}");
     host.run(["plan", "m.toml", "--from", &pushed.repository]).exits(10);

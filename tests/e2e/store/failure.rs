@@ -133,10 +133,9 @@ fn the_failed_layer_is_kept_on_demand() {
         let name = lab.name("kept");
         create(lab, &name, &manifest, &["--keep-failed"]).outcome().code(1);
         lab.assert_absent(&name);
-        let runs: Vec<_> =
-            fs::read_dir(lab.path("state")).expect("it is there").flatten().collect();
+        let runs = lab.left();
         let [run] = &runs[..] else { panic!("one run has failed: {runs:?}") };
-        let rootfs = run.path().join("rootfs");
+        let rootfs = run.join("rootfs");
         assert_eq!(lab.read(rootfs.join("half")), "half\n");
         assert_eq!(lab.read(rootfs.join("inner")), "inner\n");
         assert!(rootfs.join("bin/sh").exists());

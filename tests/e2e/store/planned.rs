@@ -273,13 +273,13 @@ fn assert_told(lab: &Lab, manifest: &Path, what: &str, expected: &[&str]) -> Vec
 
     let name = lab.name("failed");
     let outcome = create(lab, &name, manifest).env("FAIL", "1").outcome().code(1);
-    let runs: Vec<_> = fs::read_dir(lab.path("state")).expect("there is one").flatten().collect();
+    let runs = lab.left();
     let [run] = &runs[..] else { panic!("one run has failed: {runs:?} {outcome}") };
-    let log = lab.read(run.path().join("log"));
+    let log = lab.read(run.join("log"));
     for line in &planned {
         let told = format!("{what}: misses: {line}\n");
         assert!(log.contains(&told), "{told} is missing in\n{log}");
     }
-    fs::remove_dir_all(run.path()).expect("root removes all");
+    fs::remove_dir_all(run).expect("root removes all");
     planned
 }

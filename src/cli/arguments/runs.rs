@@ -1,0 +1,40 @@
+//! The options of `runs`.
+
+use clap::{Args, Subcommand};
+
+use super::ReportFormat;
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct RunsArguments {
+    #[command(subcommand)]
+    pub(crate) verb: Option<RunsVerb>,
+    /// List only those that failed, were interrupted, or were lost.
+    #[arg(long)]
+    pub(crate) failed: bool,
+    /// List only the last N of them.
+    #[arg(long, value_name = "N")]
+    pub(crate) last: Option<usize>,
+    /// List output format.
+    #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
+    pub(crate) format: ReportFormat,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RunsVerb {
+    /// Show one run: when, what for, and how it ended.
+    Show(ShowRunArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShowRunArguments {
+    /// Its number.
+    #[arg(value_name = "RUN")]
+    pub(crate) run: u64,
+    /// Print its log.
+    #[arg(long, conflicts_with = "format")]
+    pub(crate) log: bool,
+    /// Output format.
+    #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
+    pub(crate) format: ReportFormat,
+}

@@ -1,0 +1,154 @@
+//! The history of this host's runs: a journal in the state directory, which `runs` shows.
+//!
+//! What cannot be written there ends no run.
+
+use std::path::Path;
+use std::time::Instant;
+
+use rustix::process::Signal;
+
+use super::arguments::LogFormat;
+use super::notify::Notify;
+use super::output;
+use super::request::words;
+use crate::execute::{Failure, status};
+use crate::host::clock;
+use crate::host::journal::Journal;
+use crate::host::process::ProcessStatus;
+use crate::host::signals::ENDING;
+use crate::host::state::OwnerIds;
+use crate::host::template;
+use crate::record::{ProcessId, RunFailure, RunRecord, RunStart, RunState, RunVerb};
+
+/// The name of the journal in the state directory.
+const NAME: &str = "runs";
+
+/// Opens the journal of a state directory. A new one belongs to `owner`.
+pub(super) fn open(state: &Path, owner: OwnerIds) -> std::io::Result<Journal> {
+    Journal::open(state, NAME, owner)
+}
+
+/// What a run is to make, and of what.
+#[derive(Debug)]
+pub(super) struct RunSubject<'a> {
+    pub(super) verb: RunVerb,
+    /// The name and the directory of the container, where there is to be one.
+    pub(super) container: Option<(&'a str, &'a Path)>,
+    /// The description of the role.
+    pub(super) role: Option<&'a str>,
+    /// The absolute path of the manifest.
+    pub(super) manifest: &'a Path,
+}
+
+/// A run in the history, from its beginning to its end.
+#[derive(Debug)]
+pub(super) struct RunNote {
+    record: RunRecord,
+    began: Instant,
+    /// Where it is noted; `None` where that cannot be, or the run is a part of another.
+    journal: Option<Journal>,
+    /// Who is told of its end.
+    notify: Option<Notify>,
+    /// How that is told which goes wrong.
+    log_format: LogFormat,
+}
+
+impl RunNote {
+    /// Notes that a run begins. `mask` takes secrets out of what the program was called with.
+    pub(super) fn begin(
+        subject: &RunSubject<'_>,
+        journal: Option<Journal>,
+        notify: Option<Notify>,
+        log_format: LogFormat,
+        mask: impl Fn(&str) -> String,
+    ) -> Self {
+        let id = std::process::id();
+        let process = ProcessStatus::read(id).map_or(0, |process| process.began);
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        let record = RunRecord::begin(RunStart {
+            verb: subject.verb,
+            began: clock::present(),
+            container: subject.container.map(|(name, path)| (name.to_owned(), text(path))),
+            role: subject.role.map(str::to_owned),
+            manifest: text(subject.manifest),
+            command: mask(&words()),
+            process: ProcessId { id, began: process },
+        });
+        // What a template does that is this program again is told by the run that calls it.
+        let is_outermost = template::depth() == 0;
+        let (journal, notify) = (journal.filter(|_| is_outermost), notify.filter(|_| is_outermost));
+        let mut note = Self { record, began: Instant::now(), journal, notify, log_format };
+        note.add(|record, history| record.run = RunRecord::next_number(history));
+        note
+    }
+
+    /// Notes how it has ended, and tells whoever is to be told.
+    pub(super) fn end(mut self, status: u8, failure: Option<RunFailure>, log: Option<&Path>) {
+        let record = &mut self.record;
+        record.state = state_of(status);
+        record.ended = Some(clock::present());
+        record.milliseconds = u64::try_from(self.began.elapsed().as_millis()).ok();
+        record.status = Some(status);
+        record.failure = failure.map(RunFailure::shortened);
+        record.log = log.map(|log| log.to_string_lossy().into_owned());
+        self.add(|_, _| {});
+        if let Some(Err(why)) = self.notify.as_ref().map(|notify| notify.tell(&self.record)) {
+            output::warning(&why, self.log_format);
+        }
+    }
+
+    /// Adds what is known of it to the journal, once `number` has seen what is there.
+    fn add(&mut self, number: impl FnOnce(&mut RunRecord, &[u8])) {
+        let Some(journal) = &self.journal else { return };
+        let record = &mut self.record;
+        let added = journal.add(|history| {
+            number(record, history);
+            record.line()
+        });
+        if let Err(error) = added {
+            tracing::debug!(%error, "the history of runs cannot be written");
+        }
+    }
+}
+
+fn state_of(status: u8) -> RunState {
+    match status {
+        0 | status::INFORMATIONAL => RunState::Done,
+        status if ENDING.iter().any(|signal| is_of(status, *signal)) => RunState::Interrupted,
+        _ => RunState::Failed,
+    }
+}
+
+/// Tells whether a status is that of a run which a signal has ended.
+fn is_of(status: u8, signal: Signal) -> bool {
+    i32::from(status) == i32::from(status::SIGNAL) + signal.as_raw()
+}
+
+/// Returns what a history tells of a failure.
+pub(super) fn failure(failure: &Failure) -> RunFailure {
+    let subject = failure.subject.as_ref();
+    RunFailure {
+        layer: subject.map(|subject| subject.layer.to_string()),
+        what: subject.map(|subject| super::progress::what(subject).to_owned()),
+        at: failure.at.as_ref().map(ToString::to_string),
+        message: failure.to_string(),
+        hint: failure.hint.clone(),
+        rootfs: failure.rootfs.as_ref().map(|path| path.to_string_lossy().into_owned()),
+    }
+}
+
+/// Tells whether the process of a run still is one.
+fn still_runs(process: ProcessId) -> bool {
+    ProcessStatus::read(process.id).is_some_and(|there| there.began == process.began)
+}
+
+/// Returns the runs of a journal, the oldest first.
+pub(super) fn runs(journal: &Journal) -> std::io::Result<Vec<RunRecord>> {
+    let mut runs = RunRecord::all(&journal.read()?);
+    for run in &mut runs {
+        if run.state == RunState::Running && !still_runs(run.process) {
+            run.state = RunState::Lost;
+        }
+    }
+    Ok(runs)
+}

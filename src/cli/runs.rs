@@ -1,0 +1,209 @@
+//! `runs`: the runs of this host.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use super::arguments::{ReportFormat, RunsArguments, RunsVerb, ShowRunArguments};
+use super::run::state_directory;
+use super::store::{age, fitted};
+use super::{history, output};
+use crate::execute::status;
+use crate::host::files;
+use crate::record::{RunFailure, RunRecord, RunState};
+use crate::shell;
+
+/// The largest log that is printed, in bytes.
+const LARGEST_LOG: usize = 16 << 20;
+
+/// The most room for the name of a container, and the least for a role, in characters.
+const MOST_NAME: usize = 24;
+const LEAST_ROLE: usize = 8;
+
+/// What stands beside the number, the name and the role, with what separates it.
+const OTHER_COLUMNS: usize = 2 + 20 + 2 + 5 + 2 + 8 + 2 + 2 + 16 + 2;
+
+pub(super) fn main(arguments: &RunsArguments) -> u8 {
+    let runs = match all() {
+        Ok(runs) => runs,
+        Err(error) => {
+            output::error(&format!("the history of runs cannot be read: {error}"), None);
+            return status::USAGE;
+        }
+    };
+    match &arguments.verb {
+        Some(RunsVerb::Show(show)) => self::show(&runs, show),
+        None => list(runs, arguments),
+    }
+}
+
+/// Returns the runs of the caller, the oldest first.
+fn all() -> io::Result<Vec<RunRecord>> {
+    let Some(state) = state_directory().filter(|state| state.is_dir()) else {
+        return Ok(Vec::new());
+    };
+    history::runs(&history::open(&state, None)?)
+}
+
+fn list(runs: Vec<RunRecord>, arguments: &RunsArguments) -> u8 {
+    let mut runs: Vec<_> =
+        runs.into_iter().filter(|run| !arguments.failed || run.state.is_failure()).collect();
+    if let Some(last) = arguments.last {
+        runs.drain(..runs.len().saturating_sub(last));
+    }
+    match arguments.format {
+        ReportFormat::Json => json(&runs),
+        ReportFormat::Text => output::printed(0, |to| table(&runs, to)),
+    }
+}
+
+fn json(value: &impl serde::Serialize) -> u8 {
+    output::printed_json(0, |to| {
+        serde_json::to_writer_pretty(&mut *to, value)?;
+        to.write_all(b"\n")
+    })
+}
+
+fn table(runs: &[RunRecord], to: &mut dyn Write) -> io::Result<()> {
+    let name = |run: &RunRecord| shell::one_line(run.container.as_deref().unwrap_or("-"));
+    let longest = |texts: &mut dyn Iterator<Item = String>, title: &str| {
+        texts.map(|text| text.chars().count()).max().unwrap_or_default().max(title.len())
+    };
+    let number = longest(&mut runs.iter().map(|run| run.run.to_string()), "RUN");
+    let width = longest(&mut runs.iter().map(name), "CONTAINER").min(MOST_NAME);
+    let room = output::columns().saturating_sub(number + OTHER_COLUMNS + width).max(LEAST_ROLE);
+    writeln!(
+        to,
+        "{:>number$}  {:20}  {:>5}  {:8}  {:width$}  {:16}  ROLE",
+        "RUN", "BEGAN", "TOOK", "FOR", "CONTAINER", "STATE"
+    )?;
+    for run in runs {
+        let took = run.milliseconds.map_or_else(|| "-".to_owned(), took);
+        let role = run.role.as_deref().unwrap_or(&run.manifest);
+        writeln!(
+            to,
+            "{:>number$}  {}  {took:>5}  {:8}  {:width$}  {:16}  {}",
+            run.run,
+            moment(&run.began),
+            run.verb.name(),
+            fitted(&name(run), width),
+            state(run),
+            fitted(role, room),
+        )?;
+        if let Some(failure) = &run.failure {
+            writeln!(to, "  {}", what(failure))?;
+        }
+        if let Some(log) = run.log.as_ref().filter(|log| Path::new(log).is_file()) {
+            writeln!(to, "  log: {}", shell::word(log))?;
+        }
+    }
+    Ok(())
+}
+
+fn show(runs: &[RunRecord], arguments: &ShowRunArguments) -> u8 {
+    let Some(run) = runs.iter().find(|run| run.run == arguments.run) else {
+        let hint = "`layered-template runs` lists those that are known";
+        output::error(&format!("there is no run {} in the history", arguments.run), Some(hint));
+        return status::USAGE;
+    };
+    if arguments.log {
+        return log(run);
+    }
+    match arguments.format {
+        ReportFormat::Json => json(run),
+        ReportFormat::Text => output::printed(0, |to| page(run, to)),
+    }
+}
+
+/// Prints the log of a run.
+fn log(run: &RunRecord) -> u8 {
+    let Some(log) = &run.log else {
+        let why = match run.state {
+            RunState::Running => "it goes on",
+            RunState::Done => "the log of a run that succeeds is not kept",
+            _ => "none was kept",
+        };
+        output::error(&format!("run {} has no log: {why}", run.run), None);
+        return status::USAGE;
+    };
+    match files::read_regular(Path::new(log), LARGEST_LOG) {
+        Ok(text) => output::printed(0, |to| to.write_all(&text)),
+        Err(error) => {
+            output::error(&format!("{}: {error}", shell::word(log)), None);
+            status::USAGE
+        }
+    }
+}
+
+fn page(run: &RunRecord, to: &mut dyn Write) -> io::Result<()> {
+    writeln!(to, "run {}: {}, {}", run.run, run.verb.name(), state(run))?;
+    let lines = [
+        (
+            "container",
+            run.container
+                .as_ref()
+                .zip(run.path.as_ref())
+                .map(|(name, path)| format!("{}, in {}", shell::one_line(name), shell::word(path))),
+        ),
+        ("role", run.role.as_deref().map(shell::one_line)),
+        ("manifest", Some(shell::word(&run.manifest))),
+        ("began", Some(run.began.clone())),
+        ("ended", run.ended.clone()),
+        ("took", run.milliseconds.map(took)),
+        ("command", Some(shell::one_line(&run.command))),
+        ("version", Some(run.version.clone())),
+    ];
+    for (title, text) in lines {
+        if let Some(text) = text {
+            writeln!(to, "  {title:9}  {text}")?;
+        }
+    }
+    if let Some(failure) = &run.failure {
+        writeln!(to, "\n{}", shell::one_line(&failure.message))?;
+        let places = [
+            ("-->", failure.at.as_ref()),
+            ("rootfs:", failure.rootfs.as_ref()),
+            ("log:", run.log.as_ref()),
+        ];
+        for (title, place) in places {
+            if let Some(place) = place {
+                writeln!(to, "  {title} {}", shell::one_line(place))?;
+            }
+        }
+        if let Some(hint) = &failure.hint {
+            writeln!(to, "\nhint: {}", shell::one_line(hint))?;
+        }
+    }
+    Ok(())
+}
+
+/// Returns what failed and where, in a line.
+fn what(failure: &RunFailure) -> String {
+    let message = shell::one_line(&failure.message);
+    match &failure.at {
+        Some(at) => format!("{message} ({})", shell::one_line(at)),
+        None => message,
+    }
+}
+
+/// Returns what has become of a run, and its exit status unless that goes without saying.
+fn state(run: &RunRecord) -> String {
+    let name = run.state.name();
+    match run.status {
+        Some(status) if status > 0 => format!("{name} ({status})"),
+        _ => name.to_owned(),
+    }
+}
+
+/// Returns how long something took, in its largest unit.
+fn took(milliseconds: u64) -> String {
+    match milliseconds {
+        ..=9_999 => format!("{}.{}s", milliseconds / 1000, milliseconds % 1000 / 100),
+        _ => age(milliseconds / 1000),
+    }
+}
+
+/// Returns a time to the second.
+fn moment(time: &str) -> String {
+    let to_the_second = time.split_once('.').map_or(time, |(whole, _)| whole);
+    format!("{}Z", to_the_second.trim_end_matches('Z'))
+}

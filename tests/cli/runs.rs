@@ -1,0 +1,268 @@
+//! The history of runs, and who is told of their end.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, symlink};
+
+use crate::sandbox::{Ran, Sandbox};
+
+/// A role that fails where the file `fail` is beside it.
+fn role() -> Sandbox {
+    Sandbox::new().layers(
+        "store = true\npost = 'if [ -e \"$LAYER_DIR/fail\" ]; then echo too bad; exit 3; fi'\n",
+    )
+}
+
+fn fails(sandbox: &Sandbox, is_to: bool) {
+    let file = sandbox.role().join("fail");
+    let _ = if is_to { fs::write(file, "") } else { fs::remove_file(file) };
+}
+
+fn listed(sandbox: &Sandbox, words: &[&str]) -> Vec<serde_json::Value> {
+    let words = [&["runs", "--format", "json"][..], words].concat();
+    let ran = sandbox.run(words);
+    ran.exits(0);
+    serde_json::from_slice(&ran.output.stdout).unwrap()
+}
+
+fn again(sandbox: &Sandbox) -> Ran {
+    let _ = fs::remove_dir_all(sandbox.container());
+    sandbox.straight()
+}
+
+#[test]
+fn every_run_is_in_the_history_and_those_that_failed_with_why() {
+    let sandbox = role();
+    sandbox
+        .run(["runs"])
+        .exits(0)
+        .prints("RUN  BEGAN                  TOOK  FOR       CONTAINER  STATE             ROLE\n");
+    again(&sandbox).exits(0);
+    fails(&sandbox, true);
+    again(&sandbox).exits(6);
+    fails(&sandbox, false);
+    sandbox.run(["build", "m.toml"]).exits(0);
+    fs::remove_dir_all(sandbox.container()).unwrap();
+    sandbox.create([""; 0]).exits(0);
+    let runs = listed(&sandbox, &[]);
+    let told: Vec<_> = runs
+        .iter()
+        .map(|run| {
+            let text = |key: &str| run[key].as_str().unwrap_or("-").to_owned();
+            (run["run"].as_u64().unwrap(), text("verb"), text("container"), text("state"))
+        })
+        .collect();
+    let expected = [
+        (1, "template", "web1", "done"),
+        (2, "template", "web1", "failed"),
+        (3, "build", "-", "done"),
+        (4, "create", "web1", "done"),
+    ];
+    let expected = expected
+        .map(|(run, verb, name, state)| (run, verb.to_owned(), name.to_owned(), state.to_owned()));
+    assert_eq!(told, expected);
+    let failed = listed(&sandbox, &["--failed"]);
+    assert_eq!(failed, [runs[1].clone()]);
+    assert_eq!(listed(&sandbox, &["--last=2"]), runs[2..]);
+    let failure = &failed[0]["failure"];
+    assert_eq!(failed[0]["status"], 6);
+    assert_eq!((&failure["layer"], &failure["what"]), (&"os".into(), &"post".into()));
+    assert_eq!(failure["message"], "`post` of layer `os` ended with status 3");
+    assert!(failure["at"].as_str().unwrap().ends_with("m.toml:7"), "{failure}");
+    let log = failed[0]["log"].as_str().unwrap();
+    assert!(fs::read_to_string(log).unwrap().contains("too bad"));
+    let began = failed[0]["began"].as_str().unwrap();
+    assert!(began.starts_with("20") && began.ends_with('Z') && began.contains('T'), "{began}");
+    let table = sandbox.run(["runs", "--failed"]);
+    table.exits(0).shows("  failed (6)  ").shows("\n  `post` of layer `os` ended with status 3 (");
+    sandbox.run(["runs", "show", "2"]).exits(0).shows("run 2: template, failed (6)\n");
+    sandbox.run(["runs", "show", "2", "--log"]).exits(0).shows("too bad\n");
+    sandbox.run(["runs", "show", "1", "--log"]).exits(2).mentions("run 1 has no log: ");
+    sandbox.run(["runs", "show", "9"]).exits(2).mentions("there is no run 9 in the history");
+    let shown = sandbox.run(["runs", "show", "2", "--format=json"]);
+    assert_eq!(
+        serde_json::from_slice::<serde_json::Value>(&shown.output.stdout).unwrap(),
+        failed[0]
+    );
+    let metadata = fs::metadata(sandbox.history()).unwrap();
+    assert_eq!(metadata.mode() & 0o7777, 0o600);
+    // Of the runs that did what they should, nothing else is left.
+    assert_eq!(sandbox.left().len(), 1);
+}
+
+#[test]
+fn a_history_that_cannot_be_written_or_read_ends_no_run() {
+    for damage in ["directory", "link", "garbage", "fifo", "read-only"] {
+        let sandbox = role();
+        again(&sandbox).exits(0);
+        let (history, elsewhere) = (sandbox.history(), sandbox.path("elsewhere"));
+        let whole = fs::read(&history).unwrap();
+        fs::remove_file(&history).unwrap();
+        match damage {
+            "directory" => fs::create_dir(&history).unwrap(),
+            "link" => symlink(&elsewhere, &history).unwrap(),
+            "garbage" => {
+                fs::write(
+                    &history,
+                    [b"\xff\n{\"run\": 1}\n\x1b[2J", &whole[..], b"{\"run"].concat(),
+                )
+                .unwrap();
+            }
+            "fifo" => {
+                let mode = rustix::fs::Mode::from_raw_mode(0o600);
+                rustix::fs::mkfifoat(rustix::fs::CWD, &history, mode).unwrap();
+            }
+            _ => {
+                // More than is ever read.
+                let file = fs::File::create(&history).unwrap();
+                file.set_len(1 << 32).unwrap();
+            }
+        }
+        let ran = again(&sandbox);
+        ran.exits(0);
+        assert!(!ran.stderr().contains("history"), "{damage}: {}", ran.stderr());
+        assert!(!elsewhere.exists(), "{damage}");
+        let listed = sandbox.run(["runs"]);
+        if damage == "garbage" {
+            listed.exits(0);
+            // The number of the first was in the damaged line, and stays taken.
+            assert_eq!(self::listed(&sandbox, &[]).len(), 2, "{}", listed.stdout());
+        } else if damage != "read-only" {
+            listed.exits(2).mentions("the history of runs cannot be read: ");
+        }
+    }
+}
+
+#[test]
+fn a_run_that_was_killed_is_lost() {
+    // Nobody is left to note its end.
+    let sandbox = Sandbox::new().layers("post = 'cat <\"$LAYER_DIR/fifo\"'\n");
+    let fifo = sandbox.role().join("fifo");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::from_raw_mode(0o600)).unwrap();
+    sandbox.shell();
+    let mut command = sandbox.within();
+    command.args(sandbox.three()).args(["m.toml", "--storage=none"]);
+    let mut child = command.stderr(std::process::Stdio::null()).spawn().unwrap();
+    let writer = fs::File::options().write(true).open(&fifo).unwrap();
+    assert_eq!(listed(&sandbox, &[])[0]["state"], "running");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    drop(writer);
+    let runs = listed(&sandbox, &["--failed"]);
+    assert_eq!((&runs[0]["state"], &runs[0]["status"]), (&"lost".into(), &serde_json::Value::Null));
+}
+
+#[test]
+fn logs_and_events_say_when_and_by_what_and_where() {
+    let sandbox = role();
+    fails(&sandbox, true);
+    let ran = sandbox.template(["m.toml", "--storage=none", "--log-format=json"]);
+    ran.exits(6);
+    for line in String::from_utf8_lossy(&ran.output.stderr).lines() {
+        let event: serde_json::Value = serde_json::from_str(line).unwrap();
+        let time = event["time"].as_str().unwrap_or_default();
+        assert_eq!(time.len(), "2026-01-01T00:00:00.000Z".len(), "{event}");
+    }
+    let log = fs::read_to_string(sandbox.left()[0].join("log")).unwrap();
+    let mut lines = log.lines();
+    let head = lines.next().unwrap();
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    let version = env!("CARGO_PKG_VERSION");
+    assert!(
+        head.contains(&format!("Z layered-template {version} on {} (Linux ", host.trim())),
+        "{head}"
+    );
+    assert!(lines.next().unwrap().ends_with("m.toml --storage=none --log-format=json"), "{log}");
+    assert!(log.contains("Z the run ended with status 6 after "), "{log}");
+}
+
+/// Writes `notify.toml`, and returns what the command has been told.
+fn notifies(sandbox: &Sandbox, text: &str) {
+    let directory = sandbox.path("home/.config/layered-template");
+    fs::create_dir_all(&directory).unwrap();
+    fs::write(directory.join("notify.toml"), text).unwrap();
+}
+
+#[test]
+fn a_command_is_told_of_failures_or_of_all() {
+    let sandbox = role().program(
+        "tell",
+        "#!/bin/sh\n{ cat; echo \"[$1]\"; } >>\"${0%/*}/told\"; echo it is told\n",
+    );
+    let (tell, told) = (sandbox.path("tell"), sandbox.path("told"));
+    let settings = format!("command = ['{}', 'a b']\n", tell.display());
+    notifies(&sandbox, &settings);
+    again(&sandbox).exits(0);
+    assert!(!told.exists());
+    fails(&sandbox, true);
+    again(&sandbox).exits(6).mentions("it is told\n");
+    let text = fs::read_to_string(&told).unwrap();
+    let (json, argument) = text.split_once('\n').unwrap();
+    assert_eq!(argument, "[a b]\n");
+    let run: serde_json::Value = serde_json::from_str(json).unwrap();
+    assert_eq!((&run["state"], &run["status"]), (&"failed".into(), &6.into()));
+    assert_eq!(run, listed(&sandbox, &["--failed"])[0]);
+    // It hears of success where it wants to, and of a container that is whole.
+    fs::remove_file(&told).unwrap();
+    fails(&sandbox, false);
+    notifies(&sandbox, &format!("{settings}on = 'always'\n"));
+    fs::remove_dir_all(sandbox.container()).unwrap();
+    sandbox.create([""; 0]).exits(0);
+    let run: serde_json::Value =
+        serde_json::from_str(fs::read_to_string(&told).unwrap().lines().next().unwrap()).unwrap();
+    assert_eq!((&run["state"], &run["container"]), (&"done".into(), &"web1".into()));
+}
+
+#[test]
+fn a_notification_that_fails_is_a_warning_and_changes_no_status() {
+    let table = [
+        (
+            "command = ['false']\non = 'always'\n",
+            "the notification command `",
+            "` ended with status 1",
+        ),
+        (
+            "command = ['sleep', '60']\non = 'always'\ntimeout = '1s'\n",
+            "`",
+            "` took longer than 1 s",
+        ),
+        (
+            "command = ['/nowhere/at/all']\non = 'always'\n",
+            "`/nowhere/at/all`",
+            " could not be started",
+        ),
+        ("command = []\n", "notify.toml` is not used: ", "`command` is empty"),
+        (
+            "command = ['no-such-program']\n",
+            "is not used: ",
+            "no program `no-such-program` in PATH",
+        ),
+        ("command = ['bin/x']\n", "is not used: ", "neither an absolute path nor a name"),
+        ("command = ['true']\non = 'never'\n", "is not used: ", "unknown variant `never`"),
+        ("command = ['true']\ntimeout = '1'\n", "is not used: `timeout`: ", "write a number and"),
+    ];
+    let sandbox = role();
+    for (settings, first, second) in table {
+        notifies(&sandbox, settings);
+        let ran = again(&sandbox);
+        ran.exits(0).mentions("warning: ").mentions(first).mentions(second);
+    }
+}
+
+#[test]
+fn a_command_that_others_could_have_written_is_told_nothing() {
+    if !crate::requirement::root() {
+        return;
+    }
+    let sandbox = role().program("tell", "#!/bin/sh\n: >\"${0%/*}/told\"\n");
+    let tell = sandbox.path("tell");
+    notifies(&sandbox, &format!("command = ['{}']\non = 'always'\n", tell.display()));
+    let settings = sandbox.path("home/.config/layered-template/notify.toml");
+    for open in [&tell, &settings] {
+        std::os::unix::fs::chown(open, Some(65534), None).unwrap();
+        again(&sandbox).exits(0).mentions("notify.toml` is not used: ").mentions("others could");
+        assert!(!sandbox.path("told").exists());
+        std::os::unix::fs::chown(open, Some(0), None).unwrap();
+    }
+    again(&sandbox).exits(0);
+    assert!(sandbox.path("told").exists());
+}
