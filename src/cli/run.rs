@@ -44,7 +44,7 @@ impl Options {
     }
 
     /// Tells whether LXC made the container, so that it is LXC's to remove.
-    fn is_under_lxc(&self) -> bool {
+    fn is_under_lxc(self) -> bool {
         self.verb == RunVerb::Template
     }
 }
