@@ -173,9 +173,6 @@ const SINCE: &[(&str, LxcVersion)] = &[
     ("lxc.time.offset.monotonic", LxcVersion::new(5, 0, 0)),
 ];
 
-/// The version that no longer has the keys of the first cgroup hierarchy.
-const NO_CGROUP1: LxcVersion = LxcVersion::new(7, 0, 0);
-
 /// The names that LXC 2.1 replaced; today's LXC fails on each.
 const LEGACY: &[(&str, &str)] = &[
     ("lxc.aa_allow_incomplete", "lxc.apparmor.allow_incomplete"),
@@ -242,7 +239,7 @@ pub(super) fn gone(key: &str) -> Option<LxcVersion> {
     let old = key.starts_with("lxc.cgroup.")
         && !key.starts_with("lxc.cgroup.dir")
         && key != "lxc.cgroup.relative";
-    old.then_some(NO_CGROUP1)
+    old.then_some(LxcVersion::NO_CGROUP1)
 }
 
 /// Returns the kind of value that a key has; that of an unknown one is any text.

@@ -12,6 +12,9 @@ pub struct LxcVersion {
 }
 
 impl LxcVersion {
+    /// The first one that knows the one hierarchy of cgroup2 alone.
+    pub(crate) const NO_CGROUP1: Self = Self::new(7, 0, 0);
+
     /// Returns this version.
     pub const fn new(major: u32, minor: u32, patch: u32) -> Self {
         Self { major, minor, patch }

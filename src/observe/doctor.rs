@@ -318,26 +318,50 @@ const PROGRAM: &str = "/layered-template-doctor";
 
 fn lxc(caller: &Caller) -> Vec<Finding> {
     let advice = "install `lxc`; `layered-template create` works without";
-    let mut findings = vec![match program::find("lxc-create") {
-        None => fault(Verdict::Warn, "lxc-create", "is not installed", advice),
-        Some(_) => {
-            let version = lxc_version::said().unwrap_or_default();
-            match LxcVersion::parse(&version) {
-                Some(LxcVersion { major: 4.., .. }) => ok("lxc-create", format!("LXC {version}")),
-                _ => fault(
-                    Verdict::Warn,
-                    "lxc-create",
-                    format!("LXC {version:?}"),
-                    "known are LXC 4.0 to 7",
-                ),
+    let mut findings = Vec::new();
+    if program::find("lxc-create").is_none() {
+        findings.push(fault(Verdict::Warn, "lxc-create", "is not installed", advice));
+    } else {
+        let said = lxc_version::said().unwrap_or_default();
+        match LxcVersion::parse(&said) {
+            Some(version @ LxcVersion { major: 4.., .. }) => {
+                findings.push(ok("lxc-create", format!("LXC {said}")));
+                findings.extend(cgroups(version));
+            }
+            _ => {
+                let says = format!("LXC {said:?}");
+                findings.push(fault(Verdict::Warn, "lxc-create", says, "known are LXC 4.0 to 7"));
             }
         }
-    }];
+    }
     if caller.uid != 0 {
         findings.push(installed("lxc-usernsexec", Verdict::Warn, advice));
     }
     findings
 }
+
+/// Looks at the cgroups, where this LXC starts nothing without the one hierarchy of cgroup2.
+fn cgroups(version: LxcVersion) -> Option<Finding> {
+    if version < LxcVersion::NO_CGROUP1 {
+        return None;
+    }
+    let is_unified = statfs(CGROUPS)
+        .is_ok_and(|found| u64::try_from(found.f_type).is_ok_and(|kind| kind == CGROUP2));
+    Some(if is_unified {
+        ok("cgroups", "one hierarchy of cgroup2")
+    } else {
+        fault(
+            Verdict::Bad,
+            "cgroups",
+            format!("{CGROUPS} is not cgroup2: this LXC makes containers, and starts none"),
+            "boot with `systemd.unified_cgroup_hierarchy=1`, or mount cgroup2 there",
+        )
+    })
+}
+
+/// Where LXC looks for cgroups, and the type of the filesystem that LXC 7 wants there.
+const CGROUPS: &str = "/sys/fs/cgroup";
+const CGROUP2: u64 = 0x6367_7270;
 
 fn templates(caller: &Caller) -> Finding {
     let names = template::names();

@@ -52,6 +52,22 @@ fn a_store_that_is_not_used_is_told() {
     assert!(line.is_some_and(|line| line.contains("is writable by everybody")), "{outcome}");
 }
 
+/// LXC 7 starts nothing without cgroup2, and those before it do.
+#[test]
+fn cgroups_with_which_this_lxc_starts_nothing_are_told() {
+    let Some(lab) = Lab::open(Caller::Root, &["unshare", "mount"]) else {
+        return;
+    };
+    let version = lab.call(["lxc-create", "--version"]).outcome().success().stdout;
+    let major: u32 = version.split('.').next().unwrap().parse().unwrap();
+    for (filesystem, told) in [("tmpfs", "bad  cgroups "), ("cgroup2", "ok   cgroups ")] {
+        let shell = format!("mount -t {filesystem} none /sys/fs/cgroup && exec \"$0\" doctor");
+        let outcome = lab.call(["unshare", "-m", "sh", "-c", &shell]).arg(lab.program()).outcome();
+        let is_told = outcome.stdout.lines().any(|line| line.starts_with(told));
+        assert_eq!(is_told, major >= 7, "{outcome}");
+    }
+}
+
 fn nothing_bad(caller: Caller) {
     let Some(lab) = Lab::open(caller, &[]) else {
         return;
