@@ -18,7 +18,7 @@ TOOLS = target/tools
 SCRIPTS = .ci/run docs/images/draw.sh examples/hello/demo.sh \
     $(wildcard fuzz/*.sh tests/*.sh tests/bench/*.sh tests/e2e/lxc_tests/*.sh examples/roles/files/*.sh)
 
-.PHONY: all demo test test-network test-slow faults fuzz lint bench install uninstall clean
+.PHONY: all demo test test-lxc test-network test-slow faults fuzz lint bench install uninstall clean
 
 # The last line is the test runner's, so that the sum stands before the last tests.
 SUM = if [ -s $(SKIPPED) ]; then echo "skipped:"; sort $(SKIPPED) | uniq -c; \
@@ -52,6 +52,13 @@ test-slow:
 	@CARGO="$(CARGO)" sh tests/slow.sh
 	@$(SUM)
 	$(CARGO) test --locked --test manifests
+
+# With the LXC of later Debians, each on a root of its own.
+SUITES ?= trixie sid
+test-lxc:
+	@sh tests/requirements.sh slow
+	@for suite in $(SUITES); do CARGO="$(CARGO)" sh tests/lxc.sh $$suite || exit; done
+	@$(SUM)
 
 # Before a release: `make fuzz FUZZ_SECONDS=3600`.
 fuzz:

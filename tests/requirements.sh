@@ -1,15 +1,17 @@
 #!/bin/sh
 # Installs what `make demo` or `make test` needs, as far as it is missing, with apt: as root, or by a
-# sudo that asks for nothing. Where neither is there it says what is missing, and goes on.
+# sudo that asks for nothing. Where neither is there it says what is missing, and goes on. With
+# `names` as a second word it prints all the packages, with commas, and does nothing.
 set -eu
 
 # Each line: a command that shows whether the package is there, and the package.
 demo="lxc-create lxc
 busybox busybox-static"
-test="$demo
+lxc="$demo
 newuidmap uidmap
 lxc-busybox lxc-templates
 setpriv util-linux
+mount mount
 useradd passwd
 tar tar
 xz xz-utils
@@ -17,32 +19,37 @@ zstd zstd
 wget wget
 openssl openssl
 python3 python3
-pip python3-pip
 skopeo skopeo
 docker-registry docker-registry
 ssh-keygen openssh-client
 umoci umoci
-runc runc
 jq jq
 strace strace
+script bsdutils
 cc gcc
-shellcheck shellcheck
+libc libc6-dev
 rsync rsync
+debootstrap debootstrap
 setfattr attr
 getfacl acl
 mkfs.ext4 e2fsprogs
 mkfs.xfs xfsprogs
 mkfs.btrfs btrfs-progs"
+test="$lxc
+pip python3-pip
+runc runc
+shellcheck shellcheck
+podman podman
+containerd containerd"
 network="$test
 debian-distro-info distro-info
-debootstrap debootstrap
 mmdebstrap mmdebstrap"
 slow="$test
+mmdebstrap mmdebstrap
 ip iproute2
 g++ g++"
 bench="$test
 hyperfine hyperfine
-debootstrap debootstrap
 mkfs.ext4 e2fsprogs
 mkfs.xfs xfsprogs
 buildah buildah
@@ -50,18 +57,25 @@ pigz pigz"
 
 case ${1:-} in
     demo) wanted=$demo ;;
+    lxc) wanted=$lxc ;;
     test) wanted=$test ;;
     network) wanted=$network ;;
     slow) wanted=$slow ;;
     bench) wanted=$bench ;;
-    *) echo "usage: $0 demo|test|network|slow|bench" >&2; exit 2 ;;
+    *) echo "usage: $0 demo|lxc|test|network|slow|bench [names]" >&2; exit 2 ;;
 esac
+
+if [ "${2:-}" = names ]; then
+    printf '%s\n' "$wanted" | cut -d ' ' -f 2 | paste -s -d ,
+    exit
+fi
 
 there() {
     case $1 in
         lxc-busybox) [ -e /usr/share/lxc/templates/lxc-debian ] ;;
         # The other busybox of Debian is not static, and no rootfs can be made of it.
         busybox) [ -e /usr/share/doc/busybox-static ] ;;
+        libc) [ -e /usr/include/errno.h ] ;;
         pip) python3 -m pip --version >/dev/null 2>&1 ;;
         *) PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null ;;
     esac

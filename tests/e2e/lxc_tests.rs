@@ -14,7 +14,8 @@ use crate::caller::Caller;
 use crate::lab::Lab;
 use crate::requirement::{self, TEMPLATES};
 
-const APART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/lxc_tests/apart.sh");
+const APART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/apart.sh");
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/lxc_tests/root.sh");
 
 /// The programs, and what they call besides.
 const PACKAGES: [&str; 3] = ["lxc-tests", "sudo", "bridge-utils"];
@@ -146,8 +147,8 @@ fn run(lab: &Lab, worker: u32, template: &str, program: &str) -> Option<i32> {
     let name = lab.name(&format!("apart{worker}"));
     let directory = lab.path("apart");
     let outcome = lab
-        .call(["sh", APART])
-        .args([name.as_ref(), directory.as_os_str()])
+        .call(["sh", APART, &name, "unshare", "--net", "sh", ROOT])
+        .arg(directory)
         .args(["sh", "-c", SETUP, "setup", template, program])
         .limit(Duration::from_secs(360))
         .outcome();

@@ -49,6 +49,28 @@ pub(crate) fn slow() -> bool {
     asked_for("LT_SLOW")
 }
 
+/// Whether LXC can limit memory and processes by cgroup2 here.
+pub(crate) enum Limits {
+    /// It can.
+    Work,
+    /// It starts containers that have limits, and does not limit them: the first hierarchies have the
+    /// controllers.
+    Ignored,
+    /// It starts no container that has limits: nobody has the controllers.
+    Refused,
+}
+
+/// Looks at the controllers of this host's cgroups.
+pub(crate) fn limits() -> Limits {
+    let controllers = std::fs::read_to_string("/sys/fs/cgroup/cgroup.controllers");
+    let has = |list: &str, wanted| list.split_whitespace().any(|one| one == wanted);
+    match controllers {
+        Ok(list) if has(&list, "memory") && has(&list, "pids") => Limits::Work,
+        Ok(_) => Limits::Refused,
+        Err(_) => Limits::Ignored,
+    }
+}
+
 fn asked_for(variable: &str) -> bool {
     std::env::var_os(variable).is_some_and(|value| value == "1")
 }

@@ -12,7 +12,7 @@ use crate::config;
 use crate::lab::Lab;
 use crate::layers::rootfs;
 use crate::mirror;
-use crate::requirement;
+use crate::requirement::{self, Limits};
 
 /// Busybox under Debian's name: it keeps what it was called with, and has an apt-get that makes what
 /// the roles look for.
@@ -55,11 +55,16 @@ fn role(lab: &Lab, name: &str) -> PathBuf {
     lab.path(format!("work/roles/{name}.toml"))
 }
 
-/// Starts a container without its network: this host may not have the bridge.
+/// Starts a container without what this host may not have: the bridge of its network, and controllers
+/// of its limits.
 fn start_alone(lab: &Lab, name: &str) -> bool {
     let path = lab.container(name, "config");
     let text = fs::read_to_string(&path).expect("there is one");
-    let lines = text.lines().filter(|line| !line.starts_with("lxc.net."));
+    let limited = !matches!(requirement::limits(), Limits::Refused);
+    let stays = |line: &&str| {
+        !line.starts_with("lxc.net.") && (limited || !line.starts_with("lxc.cgroup2."))
+    };
+    let lines = text.lines().filter(stays);
     let text: String = lines.flat_map(|line| [line, "\n"]).collect();
     lab.write(&path, &format!("{text}lxc.net.0.type = empty\n"));
     lab.start(name)
