@@ -32,6 +32,7 @@ mod debian;
 mod debian_store;
 mod doctor;
 mod door;
+mod engines;
 mod itself;
 mod layers;
 mod lxc_tests;
