@@ -180,12 +180,16 @@ impl Shell {
             _ => error,
         })?;
         let directory = files::open_directory(path)?;
+        let caller = Caller::observe();
+        if mapped.is_some() {
+            // It may have the group of what it stands in, and no file of a group outside the map can be given away.
+            fchown(&directory, None, Some(caller.gid))?;
+        }
         let mut shell = Self { path: path.to_path_buf(), directory, kept: false, partial: None };
         // It comes first and goes last: nothing without it is taken for a container.
         let partial = path.join(PARTIAL);
         let partial = File::options().write(true).create_new(true).mode(0o640).open(partial)?;
         fcntl_lock(&partial, FlockOperation::NonBlockingLockExclusive)?;
-        let caller = Caller::observe();
         let (uid, gid) = mapped.map_or((caller.uid, caller.gid), |mapped| (mapped.uid, mapped.gid));
         fchown(&partial, Some(uid), Some(gid))?;
         shell.partial = Some(partial);

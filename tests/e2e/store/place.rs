@@ -325,3 +325,25 @@ fn a_mount_where_nothing_may_be_run_ends_in_the_same_or_in_a_message() {
         }
     }
 }
+
+/// New directories belong to the group of the one that they stand in, which no map of a user has.
+#[test]
+fn a_directory_of_containers_of_a_foreign_group_gives_the_same() {
+    as_each(&["setfacl", "setfattr"], |lab| {
+        let (manifest, name) = (role(lab), lab.name("group"));
+        let mut first = None;
+        for how in ["chmod 1777 \"$1\"", "chgrp 4242 \"$1\"; chmod 3777 \"$1\""] {
+            lab.call_as_root(["sh", "-c", how, "sh"]).arg(lab.lxcpath()).outcome().success();
+            for storage in STORAGES {
+                // LXC itself makes none there for a user.
+                let outcome = create_directly(lab, &name, &manifest, &[storage]).outcome();
+                assert!(outcome.status.success(), "{:?}: {how}, {storage}: {outcome}", lab.caller);
+                let found = kept(seen::listing(lab, &name));
+                let first = first.get_or_insert_with(|| found.clone());
+                let wrong = unlike(&found, first, storage);
+                assert!(wrong.is_empty(), "{:?}: {how}, {storage}: {wrong:#?}", lab.caller);
+                lab.destroy(&name);
+            }
+        }
+    });
+}
