@@ -87,13 +87,13 @@ struct VariableTable {
     /// a manifest that extends this one, or `with`.
     #[schemars(example = true)]
     required: Option<bool>,
-    /// The value where nothing else gives one.
+    /// The value if nothing else gives one.
     #[schemars(example = 8080)]
     default: Option<Plain>,
     /// What the variable is for, for people.
     #[schemars(example = &"host name served")]
     description: Option<String>,
-    /// The type. A path is relative to the file that gives it.
+    /// The type. A path is relative to the file that gives the value.
     r#type: Option<Kind>,
     /// Whether the value is a secret: it goes only to layers that list it in `secrets`, and nothing
     /// shows it.
@@ -141,7 +141,7 @@ struct UsedLayer {
     /// `$LAYERED_TEMPLATE_PATH`, in /etc or /usr/share, or compiled in.
     #[schemars(example = &"provision-on-start")]
     r#use: LayerName,
-    /// The layer's name in this chain; that of its file where nothing is given.
+    /// The layer's name in this chain; by default that of its file.
     #[schemars(example = &"provision")]
     name: Option<LayerName>,
     /// The values of the layer's variables. `{{ name }}` stands for a variable of this manifest.
@@ -149,7 +149,7 @@ struct UsedLayer {
     with: Option<BTreeMap<String, Plain>>,
 }
 
-/// A layer that stands here.
+/// A layer that is written out here.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[schemars(extend("dependentRequired" = { "args": ["template"], "inputs": ["template"], "sha256": ["template"] }))]
@@ -168,19 +168,18 @@ struct OwnLayer {
     /// they hold defines what is stored of the template.
     #[schemars(example = ["/etc/role/seed"])]
     inputs: Option<Words>,
-    /// What the template's script must digest to.
+    /// The SHA-256 digest that the template's script must have.
     #[schemars(
         example = &"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     )]
     sha256: Option<Sha256>,
-    /// Whether the layer is stored; where nothing is said, a `post` step on the host makes it a
-    /// layer that is not.
+    /// Whether the layer is stored. By default it is, unless it has a `post` step on the host.
     #[schemars(example = false)]
     store: Option<bool>,
     /// After how long a stored result is rebuilt.
     #[schemars(example = &"7d", regex(pattern = "^[0-9]+[smhd]$"))]
     refresh: Option<String>,
-    /// Paths inside the rootfs that make a container itself: they are removed in what is stored.
+    /// Paths inside the rootfs that differ between containers; they are removed from what is stored.
     #[schemars(example = ["/etc/app/instance-id"])]
     identity: Option<Words>,
     /// Paths inside the rootfs that belong to the container and not to the role: an upgrade keeps them
@@ -196,10 +195,10 @@ struct OwnLayer {
     /// Steps before what the layer wraps.
     #[schemars(example = &"command -v curl >/dev/null")]
     pre: Option<Steps>,
-    /// Steps after it.
+    /// Steps after what the layer wraps.
     #[schemars(example = &"systemctl --root=\"$LXC_ROOTFS\" enable app")]
     post: Option<Steps>,
-    /// Steps after those that prove the work.
+    /// Steps after `post`, which prove the layer's work.
     #[schemars(example = &"test -x \"$LXC_ROOTFS/usr/bin/app\"")]
     check: Option<Steps>,
     /// Steps on the way out, whatever happened.
@@ -217,14 +216,13 @@ struct OwnLayer {
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct ReusableLayer {
-    /// Whether the layer is stored; where nothing is said, a `post` step on the host makes it a
-    /// layer that is not.
+    /// Whether the layer is stored. By default it is, unless it has a `post` step on the host.
     #[schemars(example = false)]
     store: Option<bool>,
     /// After how long a stored result is rebuilt.
     #[schemars(example = &"7d", regex(pattern = "^[0-9]+[smhd]$"))]
     refresh: Option<String>,
-    /// Paths inside the rootfs that make a container itself: they are removed in what is stored.
+    /// Paths inside the rootfs that differ between containers; they are removed from what is stored.
     #[schemars(example = ["/etc/app/instance-id"])]
     identity: Option<Words>,
     /// Paths inside the rootfs that belong to the container and not to the role: an upgrade keeps them
@@ -240,10 +238,10 @@ struct ReusableLayer {
     /// Steps before what the layer wraps.
     #[schemars(example = &"command -v curl >/dev/null")]
     pre: Option<Steps>,
-    /// Steps after it.
+    /// Steps after what the layer wraps.
     #[schemars(example = &"systemctl --root=\"$LXC_ROOTFS\" enable app")]
     post: Option<Steps>,
-    /// Steps after those that prove the work.
+    /// Steps after `post`, which prove the layer's work.
     #[schemars(example = &"test -x \"$LXC_ROOTFS/usr/bin/app\"")]
     check: Option<Steps>,
     /// Steps on the way out, whatever happened.
@@ -293,7 +291,7 @@ enum EnvValue {
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct Passed {
-    /// That the caller's value is passed on, where the caller has one.
+    /// Pass the caller's value on, if the caller has one.
     #[schemars(extend("const" = true), example = true)]
     pass: bool,
 }
@@ -330,7 +328,7 @@ struct StepTable {
     /// Where the step runs.
     #[schemars(extend("enum" = ["host", "rootfs"], "default" = "host"))]
     r#in: Option<String>,
-    /// Whether a step inside the rootfs has the host's network; else it has a loopback of its own.
+    /// Whether a step inside the rootfs has the host's network; otherwise it has only its own loopback.
     #[schemars(example = true, extend("default" = false))]
     network: Option<bool>,
     /// Whether a step with the host's network resolves names as the host does.
@@ -373,10 +371,10 @@ struct File {
     /// The text of the file.
     #[schemars(example = &"listen 80;\n")]
     content: Option<String>,
-    /// What is fetched, by http or https; it is held to its `sha256`.
+    /// Where the file is fetched from, by http or https; `sha256` is required beside it.
     #[schemars(example = &"https://example.org/tool", length(min = 1))]
     url: Option<String>,
-    /// What the bytes of the `url` must digest to.
+    /// The SHA-256 digest that the file at `url` must have.
     #[schemars(
         example = &"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     )]
@@ -384,10 +382,10 @@ struct File {
     /// The target of a symbolic link.
     #[schemars(example = &"/usr/share/zoneinfo/UTC", length(min = 1))]
     symlink: Option<String>,
-    /// That it is a directory.
+    /// `true` makes a directory.
     #[schemars(extend("const" = true), example = true)]
     directory: Option<bool>,
-    /// That what is there goes, with all below it.
+    /// `true` removes what is there, with everything below it.
     #[schemars(extend("const" = true), example = true)]
     remove: Option<bool>,
     /// Whether the source or the content is a template of variables.
@@ -399,10 +397,10 @@ struct File {
     /// The owner, as `user`, `user:group` or `:group`; names are looked up in the rootfs.
     #[schemars(extend("default" = "root:root"))]
     owner: Option<String>,
-    /// What happens where something is there already.
+    /// What happens if something is there already.
     #[schemars(extend("enum" = ["replace", "keep", "error"], "default" = "replace"))]
     if_exists: Option<String>,
-    /// At which point of the layer it is made.
+    /// When in the layer it is made.
     #[schemars(extend("enum" = ["before-post", "after-post"], "default" = "before-post"))]
     when: Option<String>,
 }
