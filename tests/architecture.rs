@@ -363,3 +363,32 @@ fn first_sentence(source: &str) -> String {
     let end = text.find(". ").unwrap_or_else(|| text.trim_end_matches('.').len());
     text[..end].replace(['[', ']'], "").replace('|', "\\|")
 }
+
+/// What the list of decisions follows in `docs/SUMMARY.md`, whose end it is.
+const DECISIONS: &str = "- [Decisions](decisions/README.md)\n";
+
+/// The manual's table of contents has each decision by its title.
+#[test]
+fn the_table_of_contents_lists_the_decisions() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let page = docs.join("SUMMARY.md");
+    let text = fs::read_to_string(&page).unwrap();
+    let begin = text.find(DECISIONS).expect("the page has its decisions") + DECISIONS.len();
+    let entries = fs::read_dir(docs.join("decisions")).unwrap();
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with(|first: char| first.is_ascii_digit()))
+        .collect();
+    names.sort();
+    let lines = names.iter().map(|name| {
+        let decision = fs::read_to_string(docs.join("decisions").join(name)).unwrap();
+        let title = decision.lines().next().unwrap_or_default().trim_start_matches('#').trim();
+        format!("  - [{title}](decisions/{name})\n")
+    });
+    let new = format!("{}{}", &text[..begin], lines.collect::<String>());
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        fs::write(page, new).unwrap();
+    } else {
+        assert!(text == new, "the list of decisions is not current; UPDATE_EXPECT=1 rewrites it");
+    }
+}
