@@ -124,7 +124,7 @@ impl Lock {
         let lock: Self = toml::from_str(&source.text).map_err(|error| {
             let span = error.span().unwrap_or_default();
             let at = At { source: Arc::clone(source), span };
-            Diagnostic::error(&at, error.message()).help("`layered-template lock` writes it anew")
+            Diagnostic::error(&at, error.message()).help("`layered-template lock` rewrites it")
         })?;
         if lock.format != FORMAT {
             let message = format!("its format is {}, and this program reads {FORMAT}", lock.format);

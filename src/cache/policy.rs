@@ -100,8 +100,8 @@ fn upstream_stays((chain, twin_chain): (&Chain, &Chain), cache: &CachePlan) -> O
     if let Some(word) = inputs.directories.first() {
         let word = crate::shell::word(word);
         return Some(format!(
-            "the argument {word} of the template names a directory, of which nobody knows what counts \
-             (`store = true` of layer `{name}` says that nothing does)"
+            "the argument {word} of the template names a directory, and the program cannot tell what matters in it \
+             (`store = true` of layer `{name}` stores it anyway)"
         ));
     }
     if innermost.storing.store == Some(false) {

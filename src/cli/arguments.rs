@@ -445,14 +445,14 @@ pub(crate) enum StoreVerb {
         #[arg(value_name = "ENTRY")]
         entries: Vec<String>,
     },
-    /// Remove what no container uses, but for the newest entries of each role whose manifest is there.
+    /// Remove what no container uses, except the newest entries of each role whose manifest exists.
     Gc(GcArguments),
     /// Remove entries.
     Remove {
         /// The entries, by the beginning of their names.
         #[arg(required = true, value_name = "ENTRY")]
         entries: Vec<String>,
-        /// Remove them also if a container that is gone from its place was made on them.
+        /// Remove them even if a container that used them is gone from its place.
         #[arg(long)]
         forget: bool,
     },

@@ -232,7 +232,7 @@ impl Role {
         if is_new {
             let ownership = match path.symlink_metadata() {
                 Ok(old) if !old.is_file() => {
-                    return Err(io::Error::other("it is there, and no regular file"));
+                    return Err(io::Error::other("it exists, and is not a regular file"));
                 }
                 Ok(old) => Ownership { uid: old.uid(), gid: old.gid(), mode: old.mode() & 0o777 },
                 Err(_) => output_as.ownership(),

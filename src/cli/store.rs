@@ -238,8 +238,8 @@ fn clean(
             true => format!("forgotten: {config}"),
             false => {
                 let fault = match root.config.is_file() {
-                    true => "does not say what it stands on: that",
-                    false => "cannot be reached: what it stands on",
+                    true => "does not say what it uses: that",
+                    false => "cannot be reached: what it uses",
                 };
                 format!("{config} {fault} stays, unless `--forget` is given")
             }

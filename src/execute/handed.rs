@@ -50,7 +50,7 @@ fn parse(bytes: &[u8], declared: &[String]) -> Result<Handed, String> {
         }
         let number = index + 1;
         let Some(equals) = line.iter().position(|byte| *byte == b'=') else {
-            return Err(format!("wrote a line {number} into `$LAYER_ENV` that is no `name=value`"));
+            return Err(format!("wrote line {number} of `$LAYER_ENV`, which is not `name=value`"));
         };
         let name = String::from_utf8_lossy(&line[..equals]).into_owned();
         if !declared.contains(&name) {

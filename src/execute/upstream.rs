@@ -125,7 +125,7 @@ impl Run<'_> {
             Ok(kind) if kind.is_dir() => {}
             Ok(kind) => {
                 let what = if kind.is_symlink() { "a symbolic link" } else { "a file" };
-                return Some(format!("left {what} at {rootfs}, in the place of the rootfs"));
+                return Some(format!("left {what} at {rootfs}, instead of the rootfs"));
             }
             Err(_) => return Some(format!("left no rootfs at {rootfs}")),
         }

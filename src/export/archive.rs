@@ -239,7 +239,7 @@ pub(super) fn write_file(
     // A device, of all things, would be replaced by a file.
     let is_free = |found: fs::Metadata| found.is_file() || found.is_symlink();
     if !fs::symlink_metadata(path).map_or(true, is_free) {
-        return Err(about(io::Error::other("it is there, and no regular file")));
+        return Err(about(io::Error::other("it exists, and is not a regular file")));
     }
     let name = path.file_name().ok_or_else(|| about(io::ErrorKind::InvalidInput.into()))?;
     let written = || -> io::Result<()> {

@@ -82,7 +82,9 @@ pub(crate) fn read_opened(file: OwnedFd, limit: usize) -> io::Result<Vec<u8>> {
     // The file may grow meanwhile, or be one that has no length of its own.
     file.take(limit as u64 + 1).read_to_end(&mut bytes)?;
     if bytes.len() > limit {
-        return Err(io::Error::other(format!("it has more than {limit} bytes, which is the most")));
+        return Err(io::Error::other(format!(
+            "it has more than {limit} bytes, the most that is allowed"
+        )));
     }
     Ok(bytes)
 }

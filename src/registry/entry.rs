@@ -105,7 +105,7 @@ impl Client {
             return Err(malformed("it has not one blob".to_owned()));
         };
         if manifest.config.media_type != ENTRY || layer.media_type != LAYER {
-            return Err(malformed("it is none of this program's".to_owned()));
+            return Err(malformed("it is not one of this program's".to_owned()));
         }
         let text = self.small_blob(&manifest.config, LARGEST, interrupt)?;
         let portable = Portable::parse(&text, key).map_err(malformed)?;

@@ -67,7 +67,9 @@ pub(crate) fn check(top: &Path, uid: u32) -> io::Result<()> {
         !text.contains([':', ',', '\\', '"', '\'', '#']) && !crate::shell::has_control(text)
     };
     if !top.to_str().is_some_and(fits) {
-        return Err(io::Error::other("its path holds what no path of an overlay can hold"));
+        return Err(io::Error::other(
+            "its path contains a character that overlay options cannot represent",
+        ));
     }
     trust::check(top)?;
     let metadata = match fs::metadata(top) {

@@ -1,4 +1,4 @@
-//! Escapes attributes of overlayfs's names in a tree that is to be the lower one of an overlay.
+//! Escapes attributes of overlayfs's names in a tree that becomes the lower one of an overlay.
 
 use std::collections::HashSet;
 use std::ffi::CString;

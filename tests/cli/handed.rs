@@ -76,7 +76,7 @@ fn what_is_not_as_declared_ends_the_run() {
     let table = [
         (":", "did not hand `build` inward: no line `build=…` was written to `$LAYER_ENV`"),
         ("echo x=1", "handed `x` inward, which `[vars]` does not declare as `from` this layer"),
-        ("echo nonsense", "wrote a line 1 into `$LAYER_ENV` that is no `name=value`"),
+        ("echo nonsense", "wrote line 1 of `$LAYER_ENV`, which is not `name=value`"),
         ("printf 'build=\\\\000\\n'", "handed a NUL inward, in `build`"),
         ("head -c 70000 /dev/zero", "left a `$LAYER_ENV` behind: it is 70000 bytes long"),
         ("rm \\\"$LAYER_ENV\\\"; mkdir \\\"$LAYER_ENV\\\"; true", "it is a directory"),

@@ -199,11 +199,11 @@ fn a_template_that_takes_something_from_the_container_is_named() {
         ("rm \"$path/config\"", "removed the container's config [DIR]/lxc/web1/config"),
         (
             "rmdir \"$rootfs\"; ln -s ../../canary \"$rootfs\"",
-            "left a symbolic link at [DIR]/lxc/web1/rootfs, in the place of the rootfs",
+            "left a symbolic link at [DIR]/lxc/web1/rootfs, instead of the rootfs",
         ),
         (
             "rmdir \"$rootfs\"; touch \"$rootfs\"",
-            "left a file at [DIR]/lxc/web1/rootfs, in the place of the rootfs",
+            "left a file at [DIR]/lxc/web1/rootfs, instead of the rootfs",
         ),
         ("rmdir \"$rootfs\"", "left no rootfs at [DIR]/lxc/web1/rootfs"),
     ];

@@ -384,7 +384,7 @@ fn a_lock_is_written_through_no_link() {
     fs::rename(&path, sandbox.role().join("other")).unwrap();
     std::os::unix::fs::symlink("other", &path).unwrap();
     fs::write(sandbox.role().join("files/app.conf"), "new\n").unwrap();
-    sandbox.run(["lock", "m.toml"]).exits(2).mentions("it is there, and no regular file");
+    sandbox.run(["lock", "m.toml"]).exits(2).mentions("it exists, and is not a regular file");
     assert!(path.symlink_metadata().unwrap().is_symlink());
 }
 

@@ -471,7 +471,7 @@ fn a_store_that_cannot_be_used_is_told_and_done_without() {
     let sandbox = Sandbox::new().upstream("mkdir \"$rootfs/etc\"").layers(APP);
     fs::write(sandbox.path("file"), "").unwrap();
     for (place, reason) in [
-        ("a:b", "its path holds what no path of an overlay can hold"),
+        ("a:b", "its path contains a character that overlay options cannot represent"),
         ("file/store", "Not a directory"),
     ] {
         let directory = sandbox.path(place);

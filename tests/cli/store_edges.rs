@@ -395,7 +395,7 @@ fn gc_keeps_what_a_container_stands_on_while_lxc_writes_its_config() {
     let gc = || sandbox.run(["store", "gc", "--keep=0"]);
     // LXC puts a header of its own in front when the template has ended: it begins with nothing.
     fs::write(&config, "").unwrap();
-    gc().exits(0).mentions("does not say what it stands on");
+    gc().exits(0).mentions("does not say what it uses");
     assert_eq!(entries(), 1);
     // It may be as far as the middle of the line.
     fs::write(sandbox.container().join("partial"), "").unwrap();
@@ -405,7 +405,7 @@ fn gc_keeps_what_a_container_stands_on_while_lxc_writes_its_config() {
     fs::remove_file(sandbox.container().join("partial")).unwrap();
     // Somebody may have put the line elsewhere.
     fs::write(&config, "lxc.include = /elsewhere\n").unwrap();
-    gc().exits(0).mentions("does not say what it stands on");
+    gc().exits(0).mentions("does not say what it uses");
     assert_eq!(entries(), 1);
     fs::write(&config, &whole).unwrap();
     gc().exits(0).prints("removed 0 entries, 0 B\n").says("");

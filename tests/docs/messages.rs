@@ -35,7 +35,7 @@ fn literals(sources: &str) -> String {
     for line in sources.lines() {
         match line.strip_suffix('\\') {
             Some(begun) => {
-                lines.push_str(if lines.ends_with('\n') { begun } else { begun.trim_start() })
+                lines.push_str(if lines.ends_with('\n') { begun } else { begun.trim_start() });
             }
             None if lines.ends_with('\n') || lines.is_empty() => lines.extend([line, "\n"]),
             None => lines.extend([line.trim_start(), "\n"]),

@@ -129,7 +129,7 @@ impl<'a> Run<'a> {
             }
         };
         if !is_right {
-            let why = format!("{} has sent what is not what is told of it", remote.repository());
+            let why = format!("{} has sent something else than it announced", remote.repository());
             return Err(unfit_for(layer, &why, Unfit::Altered));
         }
         for line in left_out.lines() {

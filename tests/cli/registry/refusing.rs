@@ -377,7 +377,7 @@ fn what_was_changed_in_the_registry_is_refused() {
     pushed.put(&tag, &mixed, &[]);
     refuses(&pushed, &host, "is neither signed nor pinned by a lock");
     let ran = pushed.pull(&host, &["--allow-untrusted"]);
-    ran.exits(10).mentions("has sent what is not what is told of it");
+    ran.exits(10).mentions("has sent something else than it announced");
     nothing_is_stored(&host);
     // Of another key, or of something else, nothing is even looked at.
     pushed.put(&tag, &other, &[]);

@@ -194,7 +194,7 @@ fn a_container_that_cannot_be_reached_keeps_its_tree_until_it_is_forgotten() {
         let config = disk.join(&name).join("config").display().to_string();
         let (count, outcome) = gc(lab, &[]);
         assert_eq!(count, 0, "{outcome}");
-        let told = format!("`{config}` cannot be reached: what it stands on stays");
+        let told = format!("`{config}` cannot be reached: what it uses stays");
         assert!(outcome.stderr.contains(&told), "{:?}: {outcome}", lab.caller);
         let outermost = stored(lab).pop().expect("something is stored").id;
         shelf::store(lab, &["remove", &outermost]).outcome().code(8);

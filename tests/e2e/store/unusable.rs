@@ -26,7 +26,11 @@ fn a_store_whose_path_no_overlay_can_have_is_not_used() {
     as_each(&[], |lab| {
         for name in ["with:colon", "with,comma", "with\\backslash"] {
             let place = lab.path("work").join(name);
-            unusable(lab, &place, "its path holds what no path of an overlay can hold");
+            unusable(
+                lab,
+                &place,
+                "its path contains a character that overlay options cannot represent",
+            );
             assert!(!place.exists());
         }
     });
