@@ -27,5 +27,6 @@ pub use model::{
 pub use origin::Origin;
 pub use render::{RenderError, Rendered, render, reveal};
 pub use resolve::{Level, Library, Role, resolve};
+pub use scope::declared;
 pub use secret::{Secret, SecretVariable, Secrets};
 pub use values::Values;

@@ -11,6 +11,7 @@ mod doctor;
 mod history;
 mod init;
 mod install;
+mod install_role;
 mod layer;
 mod load;
 mod lock;
@@ -27,6 +28,8 @@ mod refusal;
 mod remote;
 mod report;
 mod request;
+mod role;
+mod role_help;
 mod run;
 mod runs;
 mod schema;
@@ -74,6 +77,9 @@ pub fn main() -> ExitCode {
     let words: Vec<OsString> = words.collect();
     if words.first().is_some_and(|word| word == clone_hook::WORD) {
         return ExitCode::from(clone_hook::main());
+    }
+    if let Some((manifest, words)) = role::called_by(&words) {
+        return ExitCode::from(role::main(manifest, words));
     }
     if is_template_call(&name, &words) {
         return ExitCode::from(template::main(&words));

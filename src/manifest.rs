@@ -20,6 +20,7 @@ mod reuse;
 mod sandbox;
 #[cfg(test)]
 mod schema;
+pub(crate) mod shebang;
 mod step;
 mod storing;
 mod survey;

@@ -19,7 +19,7 @@ mod status;
 pub use build::{build, check};
 pub use drop::{Bytes, Content, EntryKind, FileDrop, TreeEntry};
 pub use entry_names::entry_names;
-pub use facts::{Facts, FileFact, Program, Script, SourceFact};
+pub use facts::{Facts, FileFact, Program, ProgramKind, Script, SourceFact};
 pub use machine::asked_for;
 pub use mermaid::mermaid;
 pub use nest::{

@@ -367,7 +367,7 @@ impl Record {
         let call = plan.upstream();
         let (program, digest) = match &call.program {
             Template::Busybox { path } => (path, None),
-            Template::File { path, digest } => (path, Some(*digest)),
+            Template::File { path, digest, .. } => (path, Some(*digest)),
         };
         Self {
             record: FORMAT,

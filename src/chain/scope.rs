@@ -56,6 +56,16 @@ pub(super) fn bind(role: &Role, context: &BindContext<'_>, report: &mut Report) 
     Scope { variables, levels: known.into_iter().map(Values::new).collect() }
 }
 
+/// Returns what the manifests of a role say of its variables together, each with the type that its values have.
+pub fn declared(role: &Role) -> Vec<manifest::Variable> {
+    let declared = declare(role, &mut Report::default()).all;
+    let typed = declared.into_iter().map(|declared| {
+        let kind = kind_of(&declared.variable);
+        manifest::Variable { kind, ..declared.variable }
+    });
+    typed.collect()
+}
+
 /// Returns what is always there.
 pub(super) fn always(context: &BindContext<'_>) -> BTreeMap<String, Binding> {
     [("lxc.name", context.container.name), ("lxc.arch", context.container.arch)]

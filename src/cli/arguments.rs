@@ -88,7 +88,8 @@ pub(crate) enum Verb {
     Init(InitArguments),
     /// Print the JSON schema of a format.
     Schema(SchemaArguments),
-    /// Install this program where `lxc-create -t layered-template` looks for it.
+    /// Install this program where `lxc-create -t layered-template` looks for it, or a manifest where
+    /// `lxc-create -t NAME` does.
     InstallTemplate(InstallArguments),
     /// Print the completions for a shell.
     Completions(CompletionArguments),
@@ -486,6 +487,9 @@ pub(crate) struct InitArguments {
     /// `builtin:busybox`.
     #[arg(long, value_name = "TEMPLATE", default_value = "builtin:busybox")]
     pub(crate) template: String,
+    /// Make the manifest a template itself: `lxc-create -t /PATH/FILE` runs it.
+    #[arg(long)]
+    pub(crate) executable: bool,
 }
 
 #[derive(Debug, Args)]
@@ -546,6 +550,12 @@ pub(crate) enum ReportFormat {
 
 #[derive(Debug, Args)]
 pub(crate) struct InstallArguments {
+    /// A manifest that is a template, to be linked from there instead of this program.
+    #[arg(value_name = "MANIFEST")]
+    pub(crate) manifest: Option<PathBuf>,
+    /// The name for `lxc-create -t` to find the manifest by [default: that of the file].
+    #[arg(long = "as", value_name = "NAME", requires = "manifest")]
+    pub(crate) name: Option<String>,
     /// The directory to install into [default: LXC's template directory].
     #[arg(long, value_name = "DIR")]
     pub(crate) directory: Option<PathBuf>,

@@ -2,12 +2,13 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
 
 use super::arguments::InitArguments;
 use super::output;
 use crate::execute::status;
-use crate::manifest;
+use crate::manifest::{self, shebang};
 use crate::shell;
 use crate::source::Source;
 
@@ -32,7 +33,7 @@ const DEBIAN: &str = r#"args = { release = "bookworm" }
 check = '! grep -q /updates "$LXC_ROOTFS/etc/apt/sources.list"'"#;
 
 pub(super) fn main(arguments: &InitArguments) -> u8 {
-    let text = manifest(&arguments.template);
+    let text = manifest(arguments);
     let path = arguments.file.display().to_string();
     // What is written is a manifest that can be used, or nothing is.
     let source = Arc::new(Source::new(&arguments.file, "/", text.as_str()));
@@ -47,6 +48,7 @@ pub(super) fn main(arguments: &InitArguments) -> u8 {
     let written = OpenOptions::new()
         .write(true)
         .create_new(true)
+        .mode(if arguments.executable { 0o777 } else { 0o666 })
         .open(&arguments.file)
         .and_then(|mut file| file.write_all(text.as_bytes()));
     match written {
@@ -67,18 +69,32 @@ pub(super) fn main(arguments: &InitArguments) -> u8 {
     }
 }
 
-fn manifest(template: &str) -> String {
+fn manifest(arguments: &InitArguments) -> String {
+    let template = arguments.template.as_str();
+    let absolute = std::path::absolute(&arguments.file).unwrap_or_else(|_| arguments.file.clone());
+    // A comment is one line, whatever the file is called.
+    let called = shell::one_line(&shell::word(absolute));
+    let (first, call, set) = match arguments.executable {
+        true => {
+            let first = format!("{}\n", shebang::LINE);
+            (first, format!("-t {called} -n NAME"), "--greeting ...")
+        }
+        false => {
+            let call = "-t layered-template -n NAME -- --manifest THIS.toml".to_owned();
+            (String::new(), call, "--set greeting=...")
+        }
+    };
     let quoted = toml::Value::String(template.to_owned()).to_string();
     let arguments = ARGUMENTS.iter().find(|(name, _)| *name == template).map(|(_, line)| *line);
     let arguments = arguments.map(|line| format!("{line}\n")).unwrap_or_default();
     format!(
-        r#"# A role: what its containers are made of. `layered-template plan THIS.toml` shows what it does,
+        r#"{first}# A role: what its containers are made of. `layered-template plan THIS.toml` shows what it does,
 # and this makes one:
-#   lxc-create -t layered-template -n NAME -- --manifest THIS.toml
+#   lxc-create {call}
 manifest = 1
 description = "What this role is for"
 
-# Values that files with `render = true` and steps can use. `--set greeting=...` changes one.
+# Values that files with `render = true` and steps can use. `{set}` changes one.
 [vars]
 greeting = "welcome"
 

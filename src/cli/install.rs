@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::arguments::InstallArguments;
-use super::output;
+use super::{install_role, output};
 use crate::host::files::{self, Ownership};
 use crate::host::{caller::Caller, passage, template};
 use crate::shell;
@@ -14,6 +14,9 @@ use crate::shell;
 const MODE: u32 = 0o755;
 
 pub(super) fn main(arguments: &InstallArguments) -> u8 {
+    if let Some(manifest) = &arguments.manifest {
+        return install_role::main(manifest, arguments);
+    }
     match install(arguments.directory.as_deref()) {
         Ok(installed) => {
             tell(&installed);
@@ -58,12 +61,13 @@ fn install(wanted: Option<&Path>) -> io::Result<Installed> {
 
 /// Makes a directory where there is none, and returns its path as `lxc-create` needs it: absolute,
 /// and without links, so that it can be told who may pass.
-fn make(directory: &Path) -> io::Result<PathBuf> {
+pub(super) fn make(directory: &Path) -> io::Result<PathBuf> {
     let made = std::fs::create_dir_all(directory).and_then(|()| directory.canonicalize());
     made.map_err(|error| about(directory, &error))
 }
 
-fn about(directory: &Path, error: &io::Error) -> io::Error {
+/// Returns an error that says what it is about.
+pub(super) fn about(directory: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("`{}`: {error}", directory.display()))
 }
 
@@ -86,9 +90,12 @@ fn tell(installed: &Installed) {
     } else {
         output::say(&format!("installed {path}: call it by its path, `lxc-create -t {path}`"));
     }
-    if let Some(closed) =
-        passage::closed_to(None, installed.path.parent().unwrap_or(Path::new("/")))
-    {
+    warn_of_closed(installed.path.parent().unwrap_or(Path::new("/")));
+}
+
+/// Warns of a directory that keeps the ids of an ordinary user's container from a template below it.
+pub(super) fn warn_of_closed(directory: &Path) {
+    if let Some(closed) = passage::closed_to(None, directory) {
         let closed = shell::word(closed);
         output::say(&format!(
             "warning: a container of an ordinary user cannot be made with it: its ids may not pass \

@@ -9,7 +9,7 @@ use crate::diagnostic::{Diagnostic, Report};
 use crate::host::files;
 use crate::host::trust::Trust;
 use crate::lxc::InstalledLxc;
-use crate::manifest;
+use crate::manifest::{self, LayerEntry, TemplateRef, Variable};
 use crate::observe::library::HostLibrary;
 use crate::observe::lxc::HostLxc;
 use crate::observe::probe;
@@ -43,21 +43,34 @@ impl Loaded {
         values: &ValueArguments,
         trust: &Trust,
     ) -> Result<(Option<Self>, Report), Report> {
-        let mut warnings = Report::default();
-        let mut read = |path: &Path| {
-            let (source, more) = files::read_source(path, manifest::LARGEST, trust)?;
-            warnings.extend(more);
-            Ok::<_, Diagnostic>(source)
-        };
-        let source = read(path)?;
-        let vars_files: Vec<_> =
-            values.vars_files.iter().map(|path| read(path)).collect::<Result<_, _>>()?;
+        let (source, warnings) = read_source(path, trust)?;
+        let (vars_files, more) = read_vars_files(values, trust)?;
         let mut library = HostLibrary::trusting(trust);
         let (role, mut report) = chain::resolve(&source, &mut library);
         report.extend(warnings);
+        report.extend(more);
         report.extend(library.warnings());
         let set = values.set.clone();
         Ok((role.map(|role| Self { role, set, vars_files, lxc: HostLxc::default() }), report))
+    }
+
+    /// Returns it with other values, and what there is to say of the files that give them.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with such a file.
+    pub(super) fn with_values(
+        self,
+        values: &ValueArguments,
+        trust: &Trust,
+    ) -> Result<(Self, Report), Report> {
+        let (vars_files, report) = read_vars_files(values, trust)?;
+        Ok((Self { set: values.set.clone(), vars_files, ..self }, report))
+    }
+
+    /// Returns what the manifests say of their variables.
+    pub(super) fn variables(&self) -> Vec<Variable> {
+        chain::declared(&self.role)
     }
 
     /// Binds it for a container of this name.
@@ -75,6 +88,16 @@ impl Loaded {
         &self.role.levels
     }
 
+    /// Returns the template that the innermost layer calls, as the manifest names it.
+    pub(super) fn template(&self) -> Option<&TemplateRef> {
+        let entries = self.levels().iter().flat_map(|level| &level.manifest.layers);
+        let own = entries.filter_map(|entry| match entry {
+            LayerEntry::Own(layer) => layer.upstream.as_ref(),
+            LayerEntry::Use(_) => None,
+        });
+        own.map(|upstream| &upstream.template).next()
+    }
+
     fn bind_for(&self, name: &str, lxc: Option<&dyn InstalledLxc>) -> (Option<Chain>, Report) {
         let directory = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
         let context = BindContext {
@@ -86,6 +109,24 @@ impl Loaded {
         };
         chain::bind(&self.role, &context)
     }
+}
+
+fn read_source(path: &Path, trust: &Trust) -> Result<(Arc<Source>, Report), Diagnostic> {
+    files::read_source(path, manifest::LARGEST, trust)
+}
+
+fn read_vars_files(
+    values: &ValueArguments,
+    trust: &Trust,
+) -> Result<(Vec<Arc<Source>>, Report), Diagnostic> {
+    let mut report = Report::default();
+    let read = |path: &PathBuf| {
+        let (source, warnings) = read_source(path, trust)?;
+        report.extend(warnings);
+        Ok(source)
+    };
+    let sources: Result<_, _> = values.vars_files.iter().map(read).collect();
+    sources.map(|sources| (sources, report))
 }
 
 /// Returns a name for a container of a manifest that is only looked at: the manifest's own.

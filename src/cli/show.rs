@@ -1,5 +1,6 @@
 //! `show`: what a container was made from, or what a role is made of.
 
+use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -9,7 +10,7 @@ use super::{containers, layer, output};
 use crate::execute::status;
 use crate::host::caller::Caller;
 use crate::host::trust::Trust;
-use crate::manifest::LayerEntry;
+use crate::manifest::{LayerEntry, TemplateRef};
 use crate::plan::StorageMode;
 use crate::record::{FileKind, Layer, Record, SuppliedBy, Supply};
 use crate::shell;
@@ -172,10 +173,7 @@ fn role(manifest: &Path, format: ReportFormat) -> u8 {
     let description = levels.iter().rev().find_map(|level| level.manifest.description.as_deref());
     let variables = || levels.iter().rev().flat_map(|level| &level.manifest.variables);
     let layers = || levels.iter().rev().flat_map(|level| level.manifest.layers.iter().rev());
-    let template = levels.iter().flat_map(|level| &level.manifest.layers).find_map(|entry| {
-        let LayerEntry::Own(layer) = entry else { return None };
-        layer.upstream.as_ref().map(|upstream| upstream.template.name())
-    });
+    let template = loaded.template().map(TemplateRef::name);
     let bases: Vec<_> =
         levels.iter().rev().skip(1).map(|level| level.manifest.source.path.clone()).collect();
     if format == ReportFormat::Json {
@@ -208,16 +206,22 @@ fn role(manifest: &Path, format: ReportFormat) -> u8 {
                 to.write_all(layer::described(variable).as_bytes())?;
             }
         }
-        writeln!(to, "\nIts layers, the outermost first:")?;
-        for entry in layers() {
-            let of = used(entry).map(|name| format!("  (use = \"{name}\")")).unwrap_or_default();
-            writeln!(to, "  {}{of}", entry.name())?;
-        }
-        match template {
-            Some(template) => writeln!(to, "\nIts template: {}", shell::one_line(&template)),
-            None => Ok(()),
-        }
+        to.write_all(nest_of(&loaded).as_bytes())
     })
+}
+
+/// Returns what a role names its layers and its template, as text.
+pub(super) fn nest_of(loaded: &Loaded) -> String {
+    let mut text = "\nIts layers, the outermost first:\n".to_owned();
+    let layers = loaded.levels().iter().rev();
+    for entry in layers.flat_map(|level| level.manifest.layers.iter().rev()) {
+        let of = used(entry).map(|name| format!("  (use = \"{name}\")")).unwrap_or_default();
+        let _ = writeln!(text, "  {}{of}", entry.name());
+    }
+    if let Some(template) = loaded.template() {
+        let _ = writeln!(text, "\nIts template: {}", shell::one_line(&template.name()));
+    }
+    text
 }
 
 fn used(entry: &LayerEntry) -> Option<&str> {

@@ -1,8 +1,9 @@
 //! The program as an LXC template: the door that `lxc-create` comes through.
 
 use std::ffi::OsString;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use super::arguments::{LogFormat, TalkArguments, ValueArguments};
 use super::load::Loaded;
@@ -20,8 +21,8 @@ use crate::host::trust::{Policy, Trust};
 use crate::host::userns::Ids;
 use crate::lxc;
 use crate::lxc::call::{Arguments, TemplateCall};
-
-use crate::lxc::upstream::{DEEPEST, DEPTH};
+use crate::lxc::request::InfoRequest;
+use crate::lxc::upstream::{ASKS, DEEPEST, DEPTH};
 use crate::manifest::TemplateRef;
 use crate::observe::secret;
 use crate::plan::{Plan, StorageMode, Target, Template};
@@ -36,7 +37,10 @@ template.
 
   --manifest FILE          use this manifest; a first argument that is no option
                            means the same
-  --set NAME=VALUE         set a variable of the manifest
+";
+
+/// The options that there are by whichever name the program is called.
+pub(super) const OPTIONS: &str = "  --set NAME=VALUE         set a variable of the manifest
   --vars-file FILE         set variables from a TOML file
   --storage HOW            how to use the layer store: `copy` it into the
                            container, which is the default, share it through
@@ -55,7 +59,10 @@ template.
   --log-format text|json   progress output format
   -h, --help               show this help; with a manifest, its role, its
                            layers, and its template's own help
+";
 
+/// What comes behind them.
+const REST: &str = "
 All other arguments go to the template that the manifest wraps. To see what a
 run would do, use `layered-template plan ROLE.toml`.
 ";
@@ -69,9 +76,7 @@ pub(super) fn main(words: &[OsString]) -> u8 {
     };
     let Some(manifest) = arguments.manifest.clone() else {
         return match lxc::request::judge(None, &[], &arguments.rest) {
-            Some(lxc::request::InfoRequest::Help) => {
-                output::printed(informational(&arguments), |to| to.write_all(HELP.as_bytes()))
-            }
+            Some(InfoRequest::Help) => output::printed(informational(&arguments), own_help),
             _ => usage(
                 "no manifest is given: lxc-create -t layered-template -n NAME -- --manifest \
                  ROLE.toml",
@@ -80,32 +85,66 @@ pub(super) fn main(words: &[OsString]) -> u8 {
     };
     let trust = Trust::observe(Policy::Refuse.unless(arguments.allow_untrusted));
     let (loaded, report) = Loaded::read(&manifest, &values(&arguments), &trust);
-    if let Some(question) = loaded.as_ref().and_then(|loaded| asks(loaded, &arguments)) {
-        return answer(&question, (&manifest, trust), (loaded.as_ref(), report), &arguments);
-    }
-    let call = match arguments.call() {
-        Ok(call) => call,
-        Err(error) => return usage(&error.to_string()),
-    };
-    let request = match request((&manifest, trust), &arguments, &call) {
-        Ok(request) => request,
-        Err(status) => return status,
-    };
-    let prepared = match request.prepare_loaded(loaded.as_ref(), report) {
-        Ok(prepared) => prepared,
-        Err(status) => return status,
-    };
-    match secret::read(&prepared.chain) {
-        Ok(secrets) => run(&prepared, secrets, options(&arguments)).told(),
-        Err(report) => output::refused(&report),
+    Call { manifest: &manifest, trust, arguments: &arguments, help: None }.run(loaded, report)
+}
+
+fn own_help(to: &mut dyn io::Write) -> io::Result<()> {
+    [HELP, OPTIONS, REST].iter().try_for_each(|text| to.write_all(text.as_bytes()))
+}
+
+/// A call of the template, whichever way its manifest was named.
+pub(super) struct Call<'a> {
+    pub(super) manifest: &'a Path,
+    /// Whose files are taken.
+    pub(super) trust: Trust,
+    pub(super) arguments: &'a Arguments,
+    /// The help of the manifest, where that is the template.
+    pub(super) help: Option<String>,
+}
+
+impl Call<'_> {
+    /// Makes the container, or answers what the call asks, and returns the exit status.
+    pub(super) fn run(self, loaded: Option<Loaded>, report: Report) -> u8 {
+        let loaded = loaded.as_ref();
+        if let Some(question) = loaded.and_then(|loaded| asks(loaded, self.arguments)) {
+            return self.answer(&question, loaded, report);
+        }
+        if template::is_asked() {
+            let manifest = self.manifest.display();
+            output::say(&format!("`{manifest}` has no answer: its template has no list"));
+            return informational(self.arguments);
+        }
+        let call = match (self.arguments.call(), &self.help) {
+            (Ok(call), _) => call,
+            (Err(_), Some(help)) if !self.arguments.is_of_lxc() => {
+                let message = "only `lxc-create` makes something of these arguments";
+                output::error(message, None);
+                return output::printed(status::USAGE, |to| to.write_all(help.as_bytes()));
+            }
+            (Err(error), _) => return usage(&error.to_string()),
+        };
+        let request = match request((self.manifest, self.trust), self.arguments, &call) {
+            Ok(request) => request,
+            Err(status) => return status,
+        };
+        let prepared = match request.prepare_loaded(loaded, report) {
+            Ok(prepared) => prepared,
+            Err(status) => return status,
+        };
+        match secret::read(&prepared.chain) {
+            Ok(secrets) => run(&prepared, secrets, options(self.arguments)).told(),
+            Err(report) => output::refused(&report),
+        }
     }
 }
 
-fn values(arguments: &Arguments) -> ValueArguments {
+/// Returns what gives the variables of the manifest values.
+pub(super) fn values(arguments: &Arguments) -> ValueArguments {
     ValueArguments { set: arguments.set.clone(), vars_files: arguments.vars_files.clone() }
 }
 
-fn usage(message: &str) -> u8 {
+/// Says what is wrong with the words of the call.
+pub(super) fn usage(message: &str) -> u8 {
     output::error(message, Some("`-h` says how the program is called"));
     status::USAGE
 }
@@ -171,9 +210,8 @@ fn informational(arguments: &Arguments) -> u8 {
 ///
 /// The manifest says which template they are for; one that cannot be used is shown later.
 fn asks(loaded: &Loaded, arguments: &Arguments) -> Option<Question> {
-    let name = arguments.name.as_deref().and_then(|name| name.to_str()).unwrap_or("NAME");
-    let chain = loaded.bind(name).0?;
-    let template = match &chain.upstream.template {
+    let template = loaded.template()?;
+    let known = match template {
         TemplateRef::BuiltinBusybox => Some("busybox".to_owned()),
         TemplateRef::Name(name) => Some(name.clone()),
         TemplateRef::Path(path) => path.file_name().map(|name| {
@@ -181,95 +219,120 @@ fn asks(loaded: &Loaded, arguments: &Arguments) -> Option<Question> {
             name.strip_prefix("lxc-").unwrap_or(&name).to_owned()
         }),
     };
-    let before: Vec<OsString> = chain.upstream.args.iter().map(OsString::from).collect();
-    let request = lxc::request::judge(template.as_deref(), &before, &arguments.rest)?;
+    let name = arguments.name.as_deref().and_then(|name| name.to_str()).unwrap_or("NAME");
+    let chain = loaded.bind(name).0;
+    let before = chain.iter().flat_map(|chain| &chain.upstream.args);
+    let before: Vec<OsString> = before.map(OsString::from).collect();
+    let request = lxc::request::judge(known.as_deref(), &before, &arguments.rest)?;
     // What is built in has no help of its own to ask for, and takes no arguments.
-    let builtin = chain.upstream.template == TemplateRef::BuiltinBusybox;
+    let builtin = *template == TemplateRef::BuiltinBusybox;
     let args = if builtin { Vec::new() } else { arguments.rest.clone() };
     Some(Question { request, args })
 }
 
 /// A call that only asks for something.
 struct Question {
-    request: lxc::request::InfoRequest,
+    request: InfoRequest,
     /// What the template is to be called with.
     args: Vec<OsString>,
 }
 
-/// Answers a call that only asks. No step runs, and nothing is made.
-fn answer(
-    question: &Question,
-    (manifest, trust): (&Path, Trust),
-    (loaded, report): (Option<&Loaded>, Report),
-    arguments: &Arguments,
-) -> u8 {
-    // Upstreams remove what they think is theirs when they lack one of the three arguments.
-    let scratch = if arguments.path.is_none() { scratch() } else { None };
-    let target = match (&scratch, arguments.call()) {
-        (_, Ok(call)) => Target { args: question.args.clone(), ..target(&call) },
-        (Some((_, path)), Err(_)) => {
-            request::target("NAME", path, arguments.mapped, question.args.clone())
-        }
-        (None, Err(error)) => return usage(&error.to_string()),
-    };
-    let request = Request {
-        manifest: manifest.to_path_buf(),
-        values: values(arguments),
-        trust,
-        target,
-        wanted: wanted(StorageMode::None, false),
-        ids: ContainerIds { map: None, is_mapped: false },
-        config: Vec::new(),
-        lock: LockUse::Ignore,
-        remote: None,
-    };
-    let plan = match request.prepare_loaded(loaded, report) {
-        Ok(prepared) => prepared.plan,
-        Err(status) => return status,
-    };
-    if question.request == lxc::request::InfoRequest::Help {
-        let printed = output::print(|to| {
-            to.write_all(HELP.as_bytes())?;
-            role(&plan, to)
-        });
+impl Call<'_> {
+    /// Answers a call that only asks. No step runs, and nothing is made.
+    fn answer(self, question: &Question, loaded: Option<&Loaded>, report: Report) -> u8 {
+        let Self { manifest, trust, arguments, help } = self;
+        // Upstreams remove what they think is theirs when they lack one of the three arguments.
+        let scratch = if arguments.path.is_none() { scratch() } else { None };
+        let target = match (&scratch, arguments.call()) {
+            (_, Ok(call)) => Target { args: question.args.clone(), ..target(&call) },
+            (Some((_, path)), Err(_)) => {
+                request::target("NAME", path, arguments.mapped, question.args.clone())
+            }
+            (None, Err(error)) => return usage(&error.to_string()),
+        };
+        let request = Request {
+            manifest: manifest.to_path_buf(),
+            values: values(arguments),
+            trust,
+            target,
+            wanted: wanted(StorageMode::None, false),
+            ids: ContainerIds { map: None, is_mapped: false },
+            config: Vec::new(),
+            lock: LockUse::Ignore,
+            remote: None,
+        };
+        let asks_help = question.request == InfoRequest::Help;
+        let plan = match (&help, loaded) {
+            (Some(help), Some(loaded)) if asks_help => {
+                output::diagnostics(&report);
+                if output::print(|to| to.write_all(help.as_bytes())).is_err() {
+                    return status::UPSTREAM;
+                }
+                // A variable may lack its value: the template's help is left out then.
+                match request.look(loaded) {
+                    Ok(prepared) => prepared.plan,
+                    Err(_) => return informational(arguments),
+                }
+            }
+            _ => match request.prepare_loaded(loaded, report) {
+                Ok(prepared) => prepared.plan,
+                Err(status) => return status,
+            },
+        };
+        let printed = match (asks_help, help) {
+            (true, Some(_)) => output::print(|to| upstream_title(&plan, to)),
+            (true, None) => output::print(|to| {
+                own_help(to)?;
+                role(&plan, to)
+            }),
+            (false, _) => Ok(()),
+        };
         if printed.is_err() {
             return status::UPSTREAM;
         }
+        match ask_upstream(&plan) {
+            Ok(()) => informational(arguments),
+            Err(status) => status,
+        }
     }
+}
+
+/// Has the template answer, unless it is built in.
+fn ask_upstream(plan: &Plan) -> Result<(), u8> {
     let upstream = plan.upstream();
-    if let Template::File { path, .. } = &upstream.program {
-        let name = shell::one_line(&upstream.template);
-        if !plan::pin_holds(&plan) {
-            let message = format!("template `{name}` is not the one that the manifest pins");
-            output::error(&message, Some("review what has changed in it, then pin the new one"));
-            return status::UPSTREAM;
-        }
-        let depth = template::depth();
-        if depth >= DEEPEST {
-            let message = format!("template `{name}` is this program again, {depth} levels deep");
-            output::error(&message, Some("a manifest cannot invoke itself through `args`"));
-            return status::UPSTREAM;
-        }
-        let mut command = Command::new(path);
-        command
-            .args(&upstream.args)
-            .env_clear()
-            .envs(upstream.environment.iter().map(|(name, value)| (name, value)))
-            .env(DEPTH, (depth + 1).to_string())
-            .stdin(Stdio::inherit());
-        match command.status() {
-            Ok(ended) => tracing::debug!(%ended, "the template has answered"),
-            Err(error) => {
-                output::error(&format!("`{}`: {error}", path.display()), None);
-                return status::UPSTREAM;
-            }
+    let Template::File { path, is_manifest, .. } = &upstream.program else { return Ok(()) };
+    let name = shell::one_line(&upstream.template);
+    if !plan::pin_holds(plan) {
+        let message = format!("template `{name}` is not the one that the manifest pins");
+        output::error(&message, Some("review what has changed in it, then pin the new one"));
+        return Err(status::UPSTREAM);
+    }
+    let depth = template::depth();
+    if depth >= DEEPEST {
+        let message = format!("template `{name}` is this program again, {depth} levels deep");
+        output::error(&message, Some("a manifest cannot invoke itself"));
+        return Err(status::UPSTREAM);
+    }
+    let mut command = template::command(path, *is_manifest);
+    command
+        .args(&upstream.args)
+        .env_clear()
+        .envs(upstream.environment.iter().map(|(name, value)| (name, value)))
+        .env(DEPTH, (depth + 1).to_string())
+        .env(ASKS, "1")
+        .stdin(Stdio::inherit());
+    match command.status() {
+        Ok(ended) => tracing::debug!(%ended, "the template has answered"),
+        Err(error) => {
+            output::error(&format!("`{}`: {error}", path.display()), None);
+            return Err(status::UPSTREAM);
         }
     }
-    informational(arguments)
+    Ok(())
 }
 
 /// Writes what a manifest is for.
-fn role(plan: &Plan, to: &mut dyn std::io::Write) -> std::io::Result<()> {
+fn role(plan: &Plan, to: &mut dyn io::Write) -> io::Result<()> {
     let manifest = shell::one_line(&plan.manifest.path.to_string_lossy());
     let description = plan.manifest.description.as_deref().unwrap_or("a container");
     writeln!(to, "\n{manifest}: {}\n", shell::one_line(description))?;
@@ -292,13 +355,17 @@ fn role(plan: &Plan, to: &mut dyn std::io::Write) -> std::io::Result<()> {
     for layer in plan.layers() {
         writeln!(to, "  {}", layer.name)?;
     }
+    upstream_title(plan, to)
+}
+
+/// Writes what stands before the help of the template. The program's own has none.
+fn upstream_title(plan: &Plan, to: &mut dyn io::Write) -> io::Result<()> {
     let upstream = plan.upstream();
     match upstream.program {
         Template::File { .. } => {
             let template = shell::one_line(&upstream.template);
             writeln!(to, "\nThe help of its template, {template}:\n")
         }
-        // The program's own has none.
         Template::Busybox { .. } => Ok(()),
     }
 }
@@ -317,7 +384,7 @@ mod tests {
 
     #[test]
     fn the_help_fits_every_terminal() {
-        for line in HELP.lines() {
+        for line in [HELP, OPTIONS, REST].iter().flat_map(|text| text.lines()) {
             assert!(line.chars().count() <= 80, "{line}");
         }
     }

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io;
 use std::io::Read;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use super::failure::{Failure, status};
 use super::observe::{Doing, Subject};
@@ -32,18 +32,18 @@ impl Run<'_> {
         let subject = Subject { layer: layer.name.clone(), doing };
         let fail =
             |reason: String| Failure::of(status::UPSTREAM, subject.clone(), &upstream.at, reason);
-        let (path, digest) = match &upstream.program {
+        let (path, digest, is_manifest) = match &upstream.program {
             Template::Busybox { path } => return self.busybox(layer, upstream, path, &subject),
-            Template::File { path, digest } => (path, digest),
+            Template::File { path, digest, is_manifest } => (path, digest, *is_manifest),
         };
         let depth = template::depth();
         if depth >= DEEPEST {
-            let hint = "a manifest cannot invoke itself through `args`";
+            let hint = "a manifest cannot invoke itself";
             return Err(fail(format!("is this program again, {depth} levels deep")).hint(hint));
         }
         unchanged(path, *digest).map_err(&fail)?;
         let before = self.effect().map_err(|error| fail(format!("cannot be watched: {error}")))?;
-        let mut command = Command::new(path);
+        let mut command = template::command(path, is_manifest);
         command
             .args(&upstream.args)
             .env_clear()
@@ -87,7 +87,8 @@ impl Run<'_> {
     /// Checks that the template is the one that the manifest pins, before anything runs.
     pub(super) fn pinned(&self) -> Result<(), Failure> {
         let upstream = self.plan.upstream();
-        let (Template::File { path, digest }, Some((pin, at))) = (&upstream.program, &upstream.pin)
+        let (Template::File { path, digest, .. }, Some((pin, at))) =
+            (&upstream.program, &upstream.pin)
         else {
             return Ok(());
         };

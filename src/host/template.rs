@@ -2,11 +2,13 @@
 
 use std::env;
 use std::io;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use rustix::fs::{Access, access};
 
-use crate::lxc::upstream::{DEPTH, HELD};
+use crate::lxc::upstream::{ASKS, DEPTH, HELD};
 
 /// The variable that names a directory that is looked into first.
 pub(crate) const VARIABLE: &str = "UPSTREAM_TEMPLATE_DIR";
@@ -35,6 +37,11 @@ pub(crate) fn own_directory() -> Option<PathBuf> {
 pub(crate) fn depth() -> u32 {
     let depth = env::var_os(DEPTH);
     depth.and_then(|depth| depth.to_str()?.parse().ok()).unwrap_or_default()
+}
+
+/// Tells whether this program, as its own upstream, is only asked for help or a list.
+pub(crate) fn is_asked() -> bool {
+    env::var_os(ASKS).is_some_and(|asks| !asks.is_empty())
 }
 
 /// Returns what the runs hold of the layer store that this process is a part of.
@@ -76,6 +83,19 @@ pub(crate) fn executable(path: &Path) -> Result<(), String> {
         return Err(format!("`{shown}` is not a file"));
     }
     access(path, Access::EXEC_OK).map_err(|_| format!("`{shown}` cannot be executed"))
+}
+
+/// Returns the command that calls a template.
+///
+/// This program runs a manifest itself: the `PATH` by which its first line would find the program is not
+/// always one that has it.
+pub(crate) fn command(path: &Path, is_manifest: bool) -> Command {
+    if !is_manifest {
+        return Command::new(path);
+    }
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0(OWN_NAME).arg(path);
+    command
 }
 
 /// Returns the names of the templates that are there, sorted.

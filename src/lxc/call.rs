@@ -12,6 +12,27 @@ use crate::shell;
 /// The words that say a template is called, rather than a subcommand of the program.
 pub const MARKS: [&str; 3] = ["--path", "--name", "--rootfs"];
 
+/// The long options that are the program's own, wherever a manifest has a variable of that name.
+const OWN: [&str; 17] = [
+    "path",
+    "name",
+    "rootfs",
+    "mapped-uid",
+    "mapped-gid",
+    "manifest",
+    "set",
+    "vars-file",
+    "storage",
+    "rebuild",
+    "from",
+    "only-pull",
+    "locked",
+    "keep-failed",
+    "allow-untrusted",
+    "log-format",
+    "help",
+];
+
 /// What LXC tells a template of the container that it makes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TemplateCall {
@@ -50,7 +71,7 @@ pub struct Arguments {
     pub rootfs: Option<OsString>,
     /// `--mapped-uid` and `--mapped-gid`.
     pub mapped: Option<Mapped>,
-    /// `--manifest`, or the first word of the user's.
+    /// `--manifest`, or the first word of the user's; nothing, where a manifest is the template.
     pub manifest: Option<PathBuf>,
     /// `--set`, each as `name=value`, in order.
     pub set: Vec<String>,
@@ -76,12 +97,27 @@ pub struct Arguments {
     pub rest: Vec<OsString>,
 }
 
+/// A variable that is an option: of a manifest that is a template.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VariableOption {
+    /// The variable's name; in the option each `_` may be a `-`.
+    pub name: String,
+    /// Whether the option alone says `true`.
+    pub is_flag: bool,
+}
+
 /// A template's command line that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum CallError {
     /// An option that wants a value stands at the end.
     #[error("`{0}` wants a value")]
     NoValue(&'static str),
+    /// The same of an option for a variable.
+    #[error("`{0}` wants a value")]
+    NoVariableValue(String),
+    /// The value of a variable is no text.
+    #[error("the value {} is not UTF-8", shell::word(.0))]
+    NotText(OsString),
     /// An option stands twice.
     #[error("`{0}` is given twice")]
     Twice(&'static str),
@@ -105,6 +141,30 @@ pub enum CallError {
 impl Arguments {
     /// Sorts out the words of a template's command line, the program's name not among them.
     pub fn parse(words: &[OsString]) -> Result<Self, CallError> {
+        let mut parsed = Self::sort(words, &[])?;
+        let positional = parsed.rest.first().is_some_and(|word| !word.as_bytes().starts_with(b"-"));
+        if parsed.manifest.is_none() && positional {
+            parsed.manifest = Some(parsed.rest.remove(0).into());
+        }
+        Ok(parsed)
+    }
+
+    /// Likewise, where a manifest is the template: its variables are options too.
+    pub fn parse_for_role(
+        words: &[OsString],
+        variables: &[VariableOption],
+    ) -> Result<Self, CallError> {
+        let parsed = Self::sort(words, variables)?;
+        match parsed.manifest {
+            None => Ok(parsed),
+            Some(other) => {
+                let reason = "a manifest is the template already";
+                Err(CallError::Unfit("--manifest", shell::word(&other), reason))
+            }
+        }
+    }
+
+    fn sort(words: &[OsString], variables: &[VariableOption]) -> Result<Self, CallError> {
         if let Some(word) = words.iter().find(|word| shell::has_control(word)) {
             return Err(CallError::Control(word.clone()));
         }
@@ -192,6 +252,17 @@ impl Arguments {
                     return Err(CallError::Unfit("--log-format", shell::word(&value), reason));
                 }
                 once("--log-format", &mut parsed.log_format, text)?;
+            } else if let Some((variable, spelling)) = variable(word, variables) {
+                let value = match spelling {
+                    Spelling::Joined(value) => value,
+                    Spelling::Apart if variable.is_flag => "true".into(),
+                    Spelling::Apart => {
+                        let missing = || CallError::NoVariableValue(shell::word(word));
+                        words.next().cloned().ok_or_else(missing)?
+                    }
+                };
+                let value = value.into_string().map_err(CallError::NotText)?;
+                parsed.set.push(format!("{}={value}", variable.name));
             } else {
                 parsed.rest.push(word.clone());
             }
@@ -203,11 +274,12 @@ impl Arguments {
             (Some(_), None) => return Err(CallError::Missing("--mapped-gid")),
             (None, Some(_)) => return Err(CallError::Missing("--mapped-uid")),
         });
-        let positional = parsed.rest.first().is_some_and(|word| !word.as_bytes().starts_with(b"-"));
-        if parsed.manifest.is_none() && positional {
-            parsed.manifest = Some(parsed.rest.remove(0).into());
-        }
         Ok(parsed)
+    }
+
+    /// Tells whether LXC has called: it always gives one of the three that say of which container.
+    pub fn is_of_lxc(&self) -> bool {
+        self.path.is_some() || self.name.is_some() || self.rootfs.is_some()
     }
 
     /// Returns the call, where all that a run needs is there.
@@ -286,6 +358,40 @@ fn option(word: &OsStr, name: &str) -> Option<Spelling> {
     }
 }
 
+/// Returns the option that sets a variable; `None` where the program has that for itself.
+pub fn option_of(variable: &str) -> Option<String> {
+    let name = variable.replace('_', "-");
+    (!OWN.contains(&name.as_str())).then(|| format!("--{name}"))
+}
+
+/// Returns the variable that `word` is the option of.
+fn variable<'a>(
+    word: &OsStr,
+    variables: &'a [VariableOption],
+) -> Option<(&'a VariableOption, Spelling)> {
+    let text = word.as_bytes().strip_prefix(b"--")?;
+    let end = memchr::memchr(b'=', text).unwrap_or(text.len());
+    if OWN.iter().any(|own| own.as_bytes() == &text[..end]) {
+        return None;
+    }
+    let is_named = |variable: &&VariableOption| {
+        let plain = text[..end].iter().map(|byte| if *byte == b'-' { b'_' } else { *byte });
+        plain.eq(variable.name.bytes())
+    };
+    let variable = variables.iter().find(is_named)?;
+    let spelling = match text.get(end + 1..) {
+        None => Spelling::Apart,
+        Some(value) => Spelling::Joined(OsString::from_vec(value.to_vec())),
+    };
+    Some((variable, spelling))
+}
+
+/// Tells whether the words for a template let root take files that others could have written: that has to
+/// be known before the manifest is read which says what its options are.
+pub fn allows_untrusted(words: &[OsString]) -> bool {
+    words.iter().take_while(|word| *word != "--").any(|word| word == "--allow-untrusted")
+}
+
 fn once<T>(name: &'static str, place: &mut Option<T>, value: T) -> Result<(), CallError> {
     if place.replace(value).is_some() {
         return Err(CallError::Twice(name));
@@ -347,6 +453,38 @@ mod tests {
         assert_eq!(parsed.set, ["a=1", "b=2"]);
         assert_eq!(parsed.vars_files, [PathBuf::from("x"), PathBuf::from("y")]);
         assert_eq!(parsed.rest, words("-- --set c=3"));
+    }
+
+    #[test]
+    fn the_variables_of_a_role_are_options_too() {
+        let option = |name: &str, is_flag| VariableOption { name: name.into(), is_flag };
+        let variables =
+            [option("release", false), option("http_port", false), option("debug", true)];
+        let parse =
+            |line: &str| Arguments::parse_for_role(&words(&format!("{THREE} {line}")), &variables);
+        for (line, set, rest) in [
+            ("--release trixie", &["release=trixie"][..], ""),
+            ("--release=a=b --release b", &["release=a=b", "release=b"], ""),
+            ("--http-port 1 --http_port=2", &["http_port=1", "http_port=2"], ""),
+            ("--debug x --debug=false", &["debug=true", "debug=false"], "x"),
+            ("--set a=1 --release --debug", &["a=1", "release=--debug"], ""),
+            ("--releases x -- --release y", &[], "--releases x -- --release y"),
+            ("web.toml --arch amd64", &[], "web.toml --arch amd64"),
+        ] {
+            let parsed = parse(line).unwrap();
+            assert_eq!(parsed.set, set, "{line}");
+            assert_eq!(parsed.rest, words(rest), "{line}");
+            assert_eq!(parsed.manifest, None, "{line}");
+        }
+        let missing = CallError::NoVariableValue("--http_port".into());
+        assert_eq!(parse("--http_port"), Err(missing));
+        assert!(parse("--manifest other.toml").is_err());
+        // The program's own options come first.
+        let own = [option("storage", false), option("help", true)];
+        let parsed = Arguments::parse_for_role(&words("--storage none --help"), &own).unwrap();
+        assert_eq!((parsed.storage.as_deref(), parsed.set.len()), (Some("none"), 0));
+        assert_eq!(parsed.rest, words("--help"));
+        assert_eq!((option_of("storage"), option_of("a_b")), (None, Some("--a-b".to_owned())));
     }
 
     #[test]

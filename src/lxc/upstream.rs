@@ -11,6 +11,10 @@ pub const DEPTH: &str = "LXC_LAYERED_TEMPLATE_DEPTH";
 /// How deep the program may be its own upstream.
 pub const DEEPEST: u32 = 16;
 
+/// The variable that tells the program as its own upstream that it is only asked for help or a list: whether it
+/// can give that or not, nothing is made.
+pub const ASKS: &str = "LXC_LAYERED_TEMPLATE_ASKS";
+
 /// The variable that tells a run within a run what that holds of layer stores: a word for the lock that
 /// every run shares, and one for each key that is made. Who waited for that would wait for itself.
 pub const HELD: &str = "LXC_LAYERED_TEMPLATE_HELD";
@@ -104,7 +108,7 @@ pub fn passes(name: &OsStr) -> bool {
 pub fn decides(name: &OsStr) -> bool {
     let is_one_of = |names: &[&str]| names.iter().any(|known| name == *known);
     let begins = |prefix: &&str| name.as_bytes().starts_with(prefix.as_bytes());
-    let is_inner = is_one_of(&[DEPTH, HELD, CACHE]) || is_one_of(&OF_STEPS);
+    let is_inner = is_one_of(&[DEPTH, ASKS, HELD, CACHE]) || is_one_of(&OF_STEPS);
     !is_inner && (is_one_of(&DECISIVE) || DECISIVE_PREFIXES.iter().any(begins))
 }
 
@@ -159,7 +163,7 @@ mod tests {
             assert!(passes(OsStr::new(name)) && !decides(OsStr::new(name)), "{name}");
         }
         let others = ["PATH", "HOME", "AWS_SECRET_ACCESS_KEY", "LD_PRELOAD", "XLXC_", "LXC_NAME"];
-        for name in others.into_iter().chain([DEPTH, HELD]) {
+        for name in others.into_iter().chain([DEPTH, ASKS, HELD]) {
             assert!(!passes(OsStr::new(name)), "{name}");
         }
     }

@@ -44,10 +44,7 @@ pub(crate) fn observe(
             Some(Program::Busybox(Some(path))) => reader.digest(path),
             _ => None,
         },
-        is_this_program: match &facts.program {
-            Some(Program::File { is_this_program, .. }) => *is_this_program,
-            _ => false,
-        },
+        is_this_program: facts.program.as_ref().is_some_and(Program::is_this_program),
     };
     (inputs, reader.readings())
 }

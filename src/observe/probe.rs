@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::ffi::OsString;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::tree;
@@ -15,8 +15,9 @@ use crate::digest::Digest;
 use crate::host::machine::{self, Support};
 use crate::host::trust::{Opened, Trust, Untrusted};
 use crate::host::{elf, files, template};
+use crate::manifest::shebang;
 use crate::manifest::{Action, Place, SecretSource, Step, TemplateRef};
-use crate::plan::{self, Facts, Program, Script, SourceFact};
+use crate::plan::{self, Facts, Program, ProgramKind, Script, SourceFact};
 use crate::source::At;
 
 /// The largest source that is a template of variables, in bytes.
@@ -121,7 +122,8 @@ impl Probe {
                         TemplateRef::Name(name) => template::usual_path(name),
                         TemplateRef::BuiltinBusybox => BUSYBOX[0].into(),
                     };
-                    return Some(Program::File { path, digest, is_this_program: false });
+                    let kind = ProgramKind::Other;
+                    return Some(Program::File { path, digest, kind });
                 }
                 let diagnostic = Diagnostic::error(&upstream.at, reason);
                 self.report.push(help_with_template(diagnostic, &upstream.template));
@@ -129,14 +131,22 @@ impl Probe {
             }
         };
         let opened = self.trust.open(&path).and_then(|Opened { file, untrusted }| {
-            Ok((untrusted, Digest::of_reader(File::from(file))?))
+            let mut file = File::from(file);
+            let mut first = Vec::new();
+            (&mut file).take(shebang::LONGEST).read_to_end(&mut first)?;
+            let (digest, _) = Digest::of_reader(first.chain(file))?;
+            Ok((untrusted, digest, shebang::is_of_this_program(&first)))
         });
         match opened {
-            Ok((untrusted, (digest, _))) => {
+            Ok((untrusted, digest, is_manifest)) => {
                 let what = format!("the template `{}`", path.display());
                 self.report(untrusted, &what, &upstream.at);
-                let is_this_program = is_this_program(&path, digest);
-                Some(Program::File { path, digest, is_this_program })
+                let kind = match is_manifest {
+                    true => ProgramKind::Manifest,
+                    false if is_this_program(&path, digest) => ProgramKind::ThisProgram,
+                    false => ProgramKind::Other,
+                };
+                Some(Program::File { path, digest, kind })
             }
             Err(error) => {
                 let message = format!("`{}` cannot be read: {error}", path.display());
@@ -223,7 +233,7 @@ impl Probe {
                 Ok((untrusted, bytes)) => {
                     let what = format!("the script `{}`", path.display());
                     self.report(untrusted, &what, &step.at);
-                    let interpreter = interpreter(&bytes);
+                    let interpreter = shebang::interpreter(&bytes);
                     let digest = Digest::of(&bytes);
                     let reads_name = memchr::memmem::find(&bytes, b"LXC_NAME").is_some();
                     let script = Script { interpreter, digest, reads_name };
@@ -272,7 +282,16 @@ pub fn busybox() -> Option<PathBuf> {
 }
 
 fn help_with_template(diagnostic: Diagnostic, template: &TemplateRef) -> Diagnostic {
-    let TemplateRef::Name(name) = template else { return diagnostic };
+    let name = match template {
+        TemplateRef::Name(name) => name,
+        TemplateRef::Path(path) if path.extension().is_some_and(|found| found == "toml") => {
+            let line = shebang::LINE;
+            let help =
+                format!("a manifest is a template by the run bit and `{line}` as its first line");
+            return diagnostic.help(help);
+        }
+        TemplateRef::Path(_) | TemplateRef::BuiltinBusybox => return diagnostic,
+    };
     let names = template::names();
     if let Some(near) = nearest(name, names.iter().map(String::as_str)) {
         return diagnostic.help(format!("did you mean `{near}`?"));
@@ -285,44 +304,10 @@ fn help_with_template(diagnostic: Diagnostic, template: &TemplateRef) -> Diagnos
     })
 }
 
-/// Returns the interpreter of a script and, as one word, what stands behind it.
-fn interpreter(bytes: &[u8]) -> Vec<String> {
-    let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let Some(line) = line.strip_prefix(b"#!").and_then(|line| str::from_utf8(line).ok()) else {
-        return Vec::new();
-    };
-    let line = line.trim();
-    match line.split_once([' ', '\t']) {
-        Some((program, argument)) => vec![program.to_owned(), argument.trim().to_owned()],
-        None if line.is_empty() => Vec::new(),
-        None => vec![line.to_owned()],
-    }
-}
-
 /// Tells whether a program is this one: it may be another copy of it.
 fn is_this_program(path: &Path, digest: Digest) -> bool {
     let own = Path::new("/proc/self/exe");
     let length = |path| std::fs::metadata(path).map(|metadata| metadata.len()).ok();
     let own_digest = || File::open(own).and_then(Digest::of_reader).map(|(digest, _)| digest);
     length(path) == length(own) && own_digest().is_ok_and(|own| own == digest)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn interpreters_are_read_as_the_kernel_reads_them() {
-        let table: [(&[u8], &[&str]); 6] = [
-            (b"#!/bin/sh\necho", &["/bin/sh"]),
-            (b"#!/bin/sh -eu\n", &["/bin/sh", "-eu"]),
-            (b"#! /usr/bin/env -S bash -x\r\n", &["/usr/bin/env", "-S bash -x"]),
-            (b"echo\n", &[]),
-            (b"#!\n", &[]),
-            (b"", &[]),
-        ];
-        for (text, words) in table {
-            assert_eq!(interpreter(text), words, "{}", String::from_utf8_lossy(text));
-        }
-    }
 }

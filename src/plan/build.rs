@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::drop::{Bytes, Content, FileDrop};
-use super::facts::{Facts, FileFact, Program, SourceFact};
+use super::facts::{Facts, FileFact, Program, ProgramKind, SourceFact};
 use super::inside;
 use super::nest::{
     Act, Configuration, Inner, Inside, Layer, Manifest, Place, Plan, Step, Target, Template,
@@ -119,7 +119,9 @@ impl Builder<'_> {
                 self.report.push(Diagnostic::error(&upstream.at, message).help(help));
                 return None;
             }
-            Program::File { path, digest, .. } => Template::File { path, digest },
+            Program::File { path, digest, kind } => {
+                Template::File { path, digest, is_manifest: kind == ProgramKind::Manifest }
+            }
         };
         if let Some(machine) = self.facts.foreign {
             let message = format!(
@@ -155,8 +157,7 @@ impl Builder<'_> {
             Some((name, value))
         });
         let own: Vec<_> = own.collect();
-        let is_this_program =
-            matches!(self.facts.program, Some(Program::File { is_this_program: true, .. }));
+        let is_this_program = self.facts.program.as_ref().is_some_and(Program::is_this_program);
         // This program finds its own files by these, and knows whose files it may take.
         let is_home = |name: &OsStr| {
             let is_one = name == "HOME" || name == upstream::SUDO;

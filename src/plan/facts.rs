@@ -38,9 +38,27 @@ pub enum Program {
         path: PathBuf,
         /// The digest of its bytes.
         digest: Digest,
-        /// Whether it is this program again.
-        is_this_program: bool,
+        /// What it is to this program.
+        kind: ProgramKind,
     },
+}
+
+/// What an executable is to this program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProgramKind {
+    /// A copy of it.
+    ThisProgram,
+    /// A manifest that is a template: this program runs it.
+    Manifest,
+    /// Something else.
+    Other,
+}
+
+impl Program {
+    /// Tells whether a run of it is one of this program.
+    pub fn is_this_program(&self) -> bool {
+        matches!(self, Self::File { kind: ProgramKind::ThisProgram | ProgramKind::Manifest, .. })
+    }
 }
 
 /// A source of the host.

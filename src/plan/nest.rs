@@ -323,6 +323,10 @@ pub enum Template {
         path: PathBuf,
         /// The digest of its bytes.
         digest: Digest,
+        /// Whether it is a manifest, which this program runs.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        #[cfg_attr(test, schemars(default))]
+        is_manifest: bool,
     },
 }
 

@@ -127,14 +127,15 @@ impl Show<'_> {
                 self.more("", format_args!("a small rootfs of {path}, made by this program"))?;
                 return self.why(upstream.standing.as_ref());
             }
-            Template::File { path, digest } => {
+            Template::File { path, digest, is_manifest } => {
+                let kind = if *is_manifest { "a manifest, " } else { "" };
                 let pinned = match &upstream.pin {
                     None => "",
                     Some((pin, _)) if pin == digest => ", as pinned",
                     Some(_) => ", which is NOT what the manifest pins: the run would end here",
                 };
                 let digest = self.digest(digest);
-                self.more("", format_args!("{digest}{pinned}"))?;
+                self.more("", format_args!("{kind}{digest}{pinned}"))?;
                 path
             }
         };

@@ -107,3 +107,80 @@ fn completions_and_pages_come_from_the_command_line_itself() {
     let ran = sandbox.run(["man", "--output", "../file"]);
     ran.exits(1).mentions("error: `../file` is not a directory\n");
 }
+
+/// A manifest that is a template.
+const ROLE: &str = "#!/usr/bin/env layered-template
+manifest = 1
+[[layer]]
+name = \"os\"
+template = \"fake\"
+";
+
+#[test]
+fn a_manifest_is_linked_where_lxc_looks() {
+    let sandbox =
+        Sandbox::new().program("role/web.toml", ROLE).file("plain.toml", "manifest = 1\n");
+    let install = |words: &[&str]| {
+        let own = ["install-template", "--directory", "../templates"];
+        sandbox.run(own.iter().chain(words))
+    };
+    install(&["web.toml"]).exits(0).prints("").says(
+        "linked [DIR]/templates/lxc-web to [DIR]/role/web.toml: `lxc-create -t web` finds it\n",
+    );
+    let link = sandbox.path("templates/lxc-web");
+    assert_eq!(fs::read_link(&link).unwrap(), sandbox.path("role/web.toml"));
+    // Its own link is replaced, and so is one to a manifest that has gone.
+    install(&["web.toml"]).exits(0);
+    fs::rename(sandbox.path("role/web.toml"), sandbox.path("role/moved.toml")).unwrap();
+    install(&["moved.toml", "--as", "web"]).exits(0);
+    assert_eq!(fs::read_link(&link).unwrap(), sandbox.path("role/moved.toml"));
+    // What somebody else has put there is not.
+    let before = fs::read(sandbox.path("templates/lxc-fake")).unwrap();
+    install(&["moved.toml", "--as", "fake"])
+        .exits(2)
+        .mentions("error: [DIR]/templates/lxc-fake is there already, and no link to a manifest\n");
+    assert_eq!(fs::read(sandbox.path("templates/lxc-fake")).unwrap(), before);
+    std::os::unix::fs::symlink("lxc-fake", sandbox.path("templates/lxc-other")).unwrap();
+    install(&["moved.toml", "--as", "other"]).exits(2).mentions("no link to a manifest");
+
+    for name in ["", "no", "none", "a/b", "layered-template", "-x"] {
+        install(&["moved.toml", &format!("--as={name}")])
+            .exits(2)
+            .mentions("as NAME` gives it another");
+    }
+    install(&["plain.toml"])
+        .exits(2)
+        .mentions("its first line has to be `#!/usr/bin/env layered-template`");
+    fs::set_permissions(
+        sandbox.path("role/moved.toml"),
+        std::os::unix::fs::PermissionsExt::from_mode(0o644),
+    )
+    .unwrap();
+    install(&["moved.toml"]).exits(2).mentions("hint: `chmod +x moved.toml` makes it a template");
+    install(&["gone.toml"]).exits(2).mentions("No such file");
+    let left = fs::read_dir(sandbox.path("templates")).unwrap().count();
+    assert_eq!(left, 3, "a temporary link is left");
+}
+
+#[test]
+fn init_writes_a_manifest_that_is_a_template() {
+    let sandbox = Sandbox::new();
+    sandbox.run(["init", "web.toml", "--executable", "--template", "fake"]).exits(0);
+    let mode = fs::metadata(sandbox.path("role/web.toml")).unwrap().mode();
+    assert_eq!(mode & 0o7777, 0o755);
+    let text = fs::read_to_string(sandbox.path("role/web.toml")).unwrap();
+    let called = format!("lxc-create -t {} -n NAME", sandbox.path("role/web.toml").display());
+    assert!(
+        text.starts_with("#!/usr/bin/env layered-template\n# ") && text.contains(&called),
+        "{text}"
+    );
+    sandbox.run(["validate", "web.toml"]).exits(0);
+    let mut command = sandbox.within();
+    sandbox.shell();
+    command.arg("./web.toml").args(sandbox.three()).args(["--greeting", "good evening"]);
+    sandbox.ran(command).exits(0);
+    assert_eq!(sandbox.read("/etc/motd").split(" to ").next(), Some("good evening"));
+    sandbox.run(["init", "plain.toml"]).exits(0);
+    let mode = fs::metadata(sandbox.path("role/plain.toml")).unwrap().mode();
+    assert_eq!(mode & 0o7777, 0o644);
+}

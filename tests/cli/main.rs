@@ -11,6 +11,7 @@ mod leftovers;
 mod listing;
 mod redactor;
 mod requirement;
+mod role_files;
 mod running;
 mod runs;
 mod sandbox;

@@ -43,6 +43,7 @@ mod packages;
 mod power_cuts;
 mod provision;
 mod registry;
+mod role_files;
 mod roles;
 mod sandbox;
 mod shell;

@@ -15,7 +15,7 @@ use layered_template::lxc::call::Mapped;
 use layered_template::manifest::TemplateRef;
 use layered_template::observe::library::HostLibrary;
 use layered_template::observe::probe;
-use layered_template::plan::{self, EntryId, Plan, Program, StorageMode, Target};
+use layered_template::plan::{self, EntryId, Plan, Program, ProgramKind, StorageMode, Target};
 use layered_template::source::Source;
 
 use crate::{expect, top};
@@ -97,7 +97,7 @@ pub(crate) fn planned(example: &str, host: &Host) -> (Plan, CachePlan) {
         Program::Busybox(Some(PathBuf::from("/bin/busybox")))
     } else {
         let path = PathBuf::from("/usr/share/lxc/templates/lxc-debian");
-        Program::File { path, digest: Digest::of(b"a template"), is_this_program: false }
+        Program::File { path, digest: Digest::of(b"a template"), kind: ProgramKind::Other }
     });
     let environment = host.environment.iter().map(|(name, value)| (name.into(), value.into()));
     facts.environment = environment.collect();
