@@ -4,10 +4,12 @@ mod arguments;
 mod at_work;
 mod build;
 mod clone_hook;
+mod container_tree;
 mod containers;
 mod create;
 mod diff;
 mod doctor;
+mod file_difference;
 mod history;
 mod init;
 mod install;
@@ -29,7 +31,9 @@ mod remote;
 mod report;
 mod request;
 mod role;
+mod role_difference;
 mod role_help;
+mod role_plan;
 mod run;
 mod runs;
 mod schema;
@@ -39,6 +43,7 @@ mod start;
 mod store;
 mod template;
 mod validate;
+mod within;
 mod wrap;
 
 use std::ffi::{OsStr, OsString};
@@ -49,6 +54,8 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use arguments::{Cli, Verb};
+#[cfg(test)]
+pub(crate) use {diff::DriftDocument, role_difference::RoleDifference, role_plan::RolePlan};
 
 use crate::execute::status;
 use crate::host::inheritance;

@@ -28,6 +28,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Instant;
 
+pub(crate) use drop::look_up_owner;
 pub(crate) use failure::{Failure, status};
 pub(crate) use full_disk::HINT as FULL_DISK_HINT;
 pub(crate) use observe::{Doing, Event, Observer, Subject};

@@ -4,24 +4,25 @@
 //! with them. A field is added with a new [`FORMAT`]; none changes its meaning.
 
 mod comparison;
+mod file;
 mod run;
 mod state;
 mod volatile;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::io;
-use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use comparison::RoleChange;
+pub(crate) use file::{File, FileKind, LastDrops};
 pub(crate) use run::{ProcessId, RunFailure, RunRecord, RunStart, RunState, RunVerb};
 pub(crate) use volatile::is_volatile;
 
 use crate::chain::Origin;
 use crate::digest::Digest;
-use crate::plan::{self, Act, Content, EntryKind, Plan, StorageMode, Template};
+use crate::plan::{self, Act, Plan, StorageMode, Template};
 use crate::source::Source;
 
 /// The name of the file in the container's directory.
@@ -253,54 +254,6 @@ pub(crate) struct Step {
     pub digest: Digest,
 }
 
-/// Something dropped, of a record; of a tree, each entry by itself.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub(crate) struct File {
-    /// Its path inside the rootfs.
-    pub path: String,
-    /// What it is.
-    pub kind: FileKind,
-    /// Its permission bits, in octal.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub mode: Option<String>,
-    /// Its owner, as the manifest gives it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub owner: Option<String>,
-    /// The digest of a file's bytes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub digest: Option<Digest>,
-    /// Where a link leads.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub target: Option<String>,
-}
-
-/// What is dropped, of a record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum FileKind {
-    /// A regular file.
-    File,
-    /// A directory.
-    Directory,
-    /// A symbolic link.
-    Symlink,
-    /// Nothing: what was there is gone.
-    Remove,
-}
-
-impl fmt::Display for FileKind {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::File => "file",
-            Self::Directory => "directory",
-            Self::Symlink => "symlink",
-            Self::Remove => "remove",
-        })
-    }
-}
-
 /// What is known of a run when it has ended, besides its plan.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Outcome {
@@ -324,6 +277,14 @@ impl Record {
     /// Returns how the container uses the layer store.
     pub(crate) fn storage(&self) -> StorageMode {
         self.stored.as_ref().map_or(StorageMode::None, |stored| stored.storage)
+    }
+
+    /// Returns the layers, the innermost first, each with whether it came from the layer store.
+    pub(crate) fn layers(&self) -> impl Iterator<Item = (&Layer, bool)> {
+        let stored = self.stored.as_ref().map(|stored| stored.layer.as_str());
+        let outermost = self.layers.iter().position(|layer| Some(layer.name.as_str()) == stored);
+        let is_stored = move |number| outermost.is_some_and(|outermost| number <= outermost);
+        self.layers.iter().enumerate().map(move |(number, layer)| (layer, is_stored(number)))
     }
 
     /// Returns when the run began and when it ended, as far as that is known, since 1970.
@@ -417,7 +378,7 @@ fn layer(layer: &plan::Layer, supply: Option<Supply>) -> Layer {
     let mut config = Vec::new();
     for act in &layer.after {
         match act {
-            Act::Drop(drop) => file(drop, &mut files),
+            Act::Drop(drop) => files.extend(File::of(drop)),
             Act::Config(lines) => config
                 .extend(lines.iter().map(|line| crate::lxc::config::line(&line.key, &line.value))),
             Act::Step(_) => {}
@@ -498,58 +459,6 @@ fn step(step: &plan::Step) -> Step {
         phase: step.phase.to_string(),
         at: step.at.to_string(),
         digest: step.script.unwrap_or_else(|| Digest::of(text)),
-    }
-}
-
-fn file(drop: &plan::FileDrop, files: &mut Vec<File>) {
-    let path = drop.path.as_str();
-    let owner = drop.owner.as_ref().map(ToString::to_string);
-    let none = File {
-        path: path.to_owned(),
-        kind: FileKind::File,
-        mode: None,
-        owner: owner.clone(),
-        digest: None,
-        target: None,
-    };
-    match &drop.content {
-        Content::File { digest, mode, .. } | Content::Fetched { digest, mode, .. } => {
-            files.push(File { mode: Some(mode.to_string()), digest: Some(*digest), ..none });
-        }
-        Content::Rendered { mode, .. } => {
-            files.push(File { mode: Some(mode.to_string()), ..none });
-        }
-        Content::Symlink { target } => {
-            files.push(File { kind: FileKind::Symlink, target: Some(target.clone()), ..none });
-        }
-        Content::Directory { mode } => {
-            files.push(File {
-                kind: FileKind::Directory,
-                mode: mode.map(|mode| mode.to_string()),
-                ..none
-            });
-        }
-        Content::Remove => files.push(File { kind: FileKind::Remove, ..none }),
-        Content::Tree { mode: given, entries, .. } => {
-            for entry in entries.iter() {
-                let path = Path::new(path).join(&entry.path).to_string_lossy().into_owned();
-                let none = File { path, ..none.clone() };
-                files.push(match &entry.kind {
-                    EntryKind::Directory { mode, .. } => {
-                        File { kind: FileKind::Directory, mode: Some(mode.to_string()), ..none }
-                    }
-                    EntryKind::File { mode, digest, .. } => File {
-                        mode: Some(given.unwrap_or(*mode).to_string()),
-                        digest: Some(*digest),
-                        ..none
-                    },
-                    EntryKind::Symlink { target } => {
-                        let target = Some(target.to_string_lossy().into_owned());
-                        File { kind: FileKind::Symlink, target, ..none }
-                    }
-                });
-            }
-        }
     }
 }
 

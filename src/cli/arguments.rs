@@ -1,6 +1,7 @@
 //! The subcommands and their options.
 
 mod container;
+mod plan;
 mod runs;
 
 use std::ffi::OsString;
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use container::{DiffArguments, ShowArguments, StatusArguments};
+pub(crate) use plan::{PlanArguments, PlanFormat};
 pub(crate) use runs::{RunsArguments, RunsVerb, ShowRunArguments};
 
 use crate::manifest::Duration;
@@ -46,8 +48,9 @@ impl Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Show what a run would do, without doing it: every step, file and line.
-    #[command(override_usage = "layered-template plan [OPTIONS] MANIFEST [-- ARGUMENTS...]")]
+    /// Show what a run would do, without doing it: every step, file and line. Of several manifests, show which
+    /// stored layers are not current.
+    #[command(override_usage = "layered-template plan [OPTIONS] MANIFEST... [-- ARGUMENTS...]")]
     Plan(PlanArguments),
     /// Check manifests.
     Validate(ValidateArguments),
@@ -72,7 +75,8 @@ pub(crate) enum Verb {
     Status(StatusArguments),
     /// Show what a container was made from, or what a role is made of.
     Show(ShowArguments),
-    /// Show what has changed in a container since it was made, or what a manifest would make otherwise.
+    /// Show what has changed in a container since it was made, or what a new run of a manifest would change
+    /// in it, with the values that it was made with.
     Diff(DiffArguments),
     /// List the runs of this host, or show one: when, what for, and how it ended.
     Runs(RunsArguments),
@@ -172,50 +176,6 @@ pub(crate) struct RemoteArguments {
     /// Build nothing: a layer that is neither stored nor in the registry is a failure.
     #[arg(long)]
     pub(crate) only_pull: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct PlanArguments {
-    #[command(flatten)]
-    pub(crate) manifest: ManifestArgument,
-    #[command(flatten)]
-    pub(crate) values: ValueArguments,
-    #[command(flatten)]
-    pub(crate) remote: RemoteArguments,
-    /// The name of the container [default: the manifest's].
-    #[arg(long, short, value_name = "NAME")]
-    pub(crate) name: Option<String>,
-    /// The directory of LXC's containers [default: LXC's own].
-    #[arg(long, short = 'P', value_name = "DIR")]
-    pub(crate) lxcpath: Option<PathBuf>,
-    /// The file that the container's config starts with, as for `lxc-create -f` [default: LXC's
-    /// default.conf, if there is one].
-    #[arg(long, short = 'f', value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) storage: StorageArguments,
-    /// Plan a run with this option: as root, it takes files that others could have written.
-    #[arg(long)]
-    pub(crate) allow_untrusted: bool,
-    /// Plan output format.
-    #[arg(long, value_enum, default_value_t = PlanFormat::Text)]
-    pub(crate) format: PlanFormat,
-    /// Show the whole text of steps, environments, and the entries of trees.
-    #[arg(long, short, action = clap::ArgAction::Count)]
-    pub(crate) verbose: u8,
-    /// Arguments for the upstream template.
-    #[arg(last = true, value_name = "ARGUMENTS")]
-    pub(crate) args: Vec<OsString>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum PlanFormat {
-    /// For people.
-    Text,
-    /// For programs.
-    Json,
-    /// As a diagram, in the language of Mermaid.
-    Mermaid,
 }
 
 #[derive(Debug, Args)]
@@ -505,8 +465,14 @@ pub(crate) enum Schema {
     Manifest,
     /// A reusable layer.
     Layer,
-    /// A plan, as `plan --format json` writes it.
+    /// A plan, as `plan --format json` writes it of one manifest.
     Plan,
+    /// Plans in short, as it writes them of several.
+    Plans,
+    /// What has changed in a container, as `diff --format json` writes it.
+    Drift,
+    /// What a new run would change in a container, as `plan --diff` and `diff CONTAINER MANIFEST` write it.
+    RoleDifference,
     /// The record of a run.
     Record,
     /// The history of runs, as `runs --format json` writes it.

@@ -9,20 +9,26 @@ use std::time::SystemTime;
 use serde::Serialize;
 
 use super::arguments::{ReportFormat, StatusArguments, ValueArguments};
+use super::container_tree::ContainerTree;
 use super::load::Loaded;
+use super::prepare::Prepared;
 use super::request::{LockUse, Request, target, wanted};
+use super::role_difference::RoleDifference;
 use super::start::InitialConfig;
-use super::{output, show, store as store_verb};
+use super::within::within;
+use super::{diff, output, show, store as store_verb};
 use crate::cache::{CachePlan, DELTA, Index, SlotKind};
 use crate::diagnostic::{Report, nearest};
 use crate::execute::status;
 use crate::host::caller::Caller;
 use crate::host::trust::Trust;
 use crate::host::{files, lxcpath};
+use crate::manifest::LayerName;
 use crate::observe::container::Container;
 use crate::plan::{EntryId, StorageMode};
 use crate::record::{Outcome, Record};
 use crate::store::{self, Entry, GcRoot, Store};
+use crate::tree::Interrupt;
 use crate::{shell, tree};
 
 /// The exit status of findings.
@@ -48,9 +54,10 @@ pub(super) fn main(arguments: &StatusArguments) -> u8 {
         }
     };
     let mut judge = Judge::new(caller);
-    let rows: Vec<Row> = found.iter().map(|container| judge.row(container)).collect();
-    let is_outdated = rows.iter().any(|row| row.state == State::Outdated);
-    let ends_with = if arguments.exit_code && is_outdated { FINDINGS } else { 0 };
+    let rows: Vec<Row> =
+        found.iter().map(|container| judge.row(container, arguments.drift)).collect();
+    let is_found = rows.iter().any(|row| matches!(row.state, State::Outdated | State::Drifted));
+    let ends_with = if arguments.exit_code && is_found { FINDINGS } else { 0 };
     match arguments.format {
         ReportFormat::Json => output::printed_data(ends_with, |to| {
             serde_json::to_writer_pretty(&mut *to, &rows)?;
@@ -148,6 +155,9 @@ struct Row {
     why: Vec<String>,
     /// What it has of its own on an overlay, in bytes of disk.
     size: Option<u64>,
+    /// How many paths were changed in it, where that was asked for and is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drift: Option<usize>,
 }
 
 /// Whether a container is what its role makes now.
@@ -156,6 +166,8 @@ struct Row {
 enum State {
     Current,
     Outdated,
+    /// It is what its role makes now, but for what was changed in it.
+    Drifted,
     Unknown,
 }
 
@@ -164,8 +176,42 @@ impl State {
         match self {
             Self::Current => "current",
             Self::Outdated => "outdated",
+            Self::Drifted => "drifted",
             Self::Unknown => "unknown",
         }
+    }
+}
+
+/// How many paths, and lines of its config, were changed in a container; or why nobody knows.
+struct FoundDrift {
+    found: Result<(usize, usize), String>,
+}
+
+impl FoundDrift {
+    /// Returns the state of a container that is current but for this, and what is to be said of it.
+    fn state(&self, name: &str) -> (State, Option<String>) {
+        let (paths, lines) = match &self.found {
+            Err(why) => {
+                return (
+                    State::Unknown,
+                    Some(format!("what was changed in it is not known: {why}")),
+                );
+            }
+            Ok((0, 0)) => return (State::Current, None),
+            Ok(found) => *found,
+        };
+        let numbered = |count: usize, what: &str| match count {
+            0 => None,
+            1 => Some(format!("1 {what}")),
+            _ => Some(format!("{count} {what}s")),
+        };
+        let both = numbered(paths, "path").into_iter().chain(numbered(lines, "config line"));
+        let both = both.collect::<Vec<_>>().join(" and ");
+        let name = shell::word(name);
+        (
+            State::Drifted,
+            Some(format!("{both} changed in it: `layered-template diff {name}` shows them")),
+        )
     }
 }
 
@@ -186,8 +232,8 @@ impl Judge {
         Self { caller, roles: BTreeMap::new(), indexes: BTreeMap::new() }
     }
 
-    fn row(&mut self, container: &Container) -> Row {
-        let (state, why) = match &container.record {
+    fn row(&mut self, container: &Container, with_drift: bool) -> Row {
+        let (mut state, mut why) = match &container.record {
             Err(error) => (State::Unknown, vec![format!("its record cannot be used: {error}")]),
             Ok(record) => match self.changes(container, record, Path::new(&record.manifest.path)) {
                 Err(why) => (State::Unknown, vec![why]),
@@ -196,6 +242,12 @@ impl Judge {
             },
         };
         let record = container.record.as_ref().ok();
+        let drift = record.filter(|_| with_drift).map(|record| self.drift(container, record));
+        if let Some(drift) = &drift {
+            let (found, line) = drift.state(&container.name);
+            state = if state == State::Current { found } else { state };
+            why.splice(0..0, line);
+        }
         let age = container.made_at.and_then(|made| SystemTime::now().duration_since(made).ok());
         let storage = record.map(Record::storage);
         let size = files::open_directory(&container.path.join(DELTA))
@@ -212,7 +264,22 @@ impl Judge {
             state,
             why,
             size: size.ok().filter(|_| storage == Some(StorageMode::Overlay)),
+            drift: drift.and_then(|drift| drift.found.ok()).map(|(paths, _)| paths),
         }
+    }
+
+    /// Looks how much was changed in a container since it was made.
+    fn drift(&self, container: &Container, record: &Record) -> FoundDrift {
+        let lines = diff::config_changes(record, &container.config()).len();
+        let found = ContainerTree::find(container, record, &self.caller)
+            .and_then(ContainerTree::listed)
+            .and_then(|tree| {
+                within(tree.mapping, || {
+                    let drift = tree.told_drift(record, false, Interrupt::NEVER);
+                    drift.map(|drift| drift.told.len()).map_err(|error| error.to_string())
+                })
+            });
+        FoundDrift { found: found.map(|paths| (paths, lines)) }
     }
 
     /// Says what a new run of a manifest would do otherwise than what a container was made by.
@@ -220,12 +287,35 @@ impl Judge {
     /// # Errors
     ///
     /// Why that cannot be told.
-    pub(super) fn changes(
+    fn changes(
         &mut self,
         container: &Container,
         record: &Record,
         manifest: &Path,
     ) -> Result<Vec<String>, String> {
+        let prepared = self.prepare(container, record, manifest)?;
+        let now = Record::of(&prepared.plan, Outcome::default());
+        let changes = record.changes_to(&now);
+        if changes.is_empty() {
+            return Ok(self
+                .superseded(record, &prepared)
+                .map(|(_, lines)| lines)
+                .unwrap_or_default());
+        }
+        Ok(changes.into_iter().map(|change| change.text).collect())
+    }
+
+    /// Prepares a new run of a manifest for a container, with the values that it was made with.
+    ///
+    /// # Errors
+    ///
+    /// Why that cannot be done.
+    pub(super) fn prepare(
+        &mut self,
+        container: &Container,
+        record: &Record,
+        manifest: &Path,
+    ) -> Result<Prepared, String> {
         let manifest = manifest.to_path_buf();
         if !manifest.exists() {
             return Err(match manifest == Path::new(&record.manifest.path) {
@@ -257,30 +347,54 @@ impl Judge {
             lock: LockUse::Ignore,
             remote: None,
         };
-        let prepared = request.look(loaded).map_err(|report| first_of(&report))?;
-        let now = Record::of(&prepared.plan, Outcome::default());
-        let changes = record.changes_to(&now);
-        if !changes.is_empty() {
-            return Ok(changes);
-        }
+        request.look(loaded).map_err(|report| first_of(&report))
+    }
+
+    /// Says what a new run that is prepared would change in a container.
+    ///
+    /// # Errors
+    ///
+    /// Why that cannot be told.
+    pub(super) fn difference(
+        &mut self,
+        container: &Container,
+        record: &Record,
+        prepared: &Prepared,
+    ) -> Result<RoleDifference, String> {
+        let tree = ContainerTree::find(container, record, &self.caller)?;
+        let superseded = self.superseded(record, prepared);
+        RoleDifference::find(&tree, (record, &container.config()), &prepared.plan, superseded)
+    }
+
+    /// Finds the innermost layer that a container stands on and that would be another one now, with what is to be
+    /// said of it.
+    fn superseded(
+        &mut self,
+        record: &Record,
+        prepared: &Prepared,
+    ) -> Option<(LayerName, Vec<String>)> {
         let (Some(cache), Some(store)) = (prepared.cache.plan(), &prepared.store) else {
-            return Ok(changes);
+            return None;
         };
         let index = self.indexes.entry(store.map().to_owned());
         let index = index.or_insert_with(|| store.index().unwrap_or_default());
-        Ok(superseded(record, cache, index, store))
+        superseded(record, cache, index, store)
     }
 }
 
 /// Returns the first of what is wrong.
 fn first_of(report: &Report) -> String {
-    let first = report.sorted().into_iter().map(|fault| fault.message.clone()).next();
+    let first = report.first_error().map(|fault| fault.message.clone());
     let first = first.unwrap_or_else(|| "nobody knows why".to_owned());
     format!("its role cannot be planned: {first}")
 }
 
-/// Says which of the layers that a container stands on would be another one now.
-fn superseded(record: &Record, cache: &CachePlan, index: &Index, store: &Store) -> Vec<String> {
+fn superseded(
+    record: &Record,
+    cache: &CachePlan,
+    index: &Index,
+    store: &Store,
+) -> Option<(LayerName, Vec<String>)> {
     let mut parent = None;
     for (number, slot) in cache.slots.iter().enumerate() {
         let supply = match slot.kind {
@@ -298,18 +412,19 @@ fn superseded(record: &Record, cache: &CachePlan, index: &Index, store: &Store) 
         if key != entry.key {
             let before = Entry::read(store, entry).map(|entry| entry.document);
             let changes = before.map(|before| inputs.changes_since(&before)).unwrap_or_default();
-            return match changes.as_slice() {
+            let lines = match changes.as_slice() {
                 [] => vec![format!("{label} is defined otherwise now")],
                 changes => changes.iter().map(|change| format!("{label}: {change}")).collect(),
             };
+            return Some((slot.layer.clone(), lines));
         }
         if index.entries.get(&key).is_some_and(|newest| *newest > entry.generation) {
             let age = index.age(key).map(|age| ago(age.as_secs())).unwrap_or_default();
-            return vec![format!("{label} was rebuilt{age}")];
+            return Some((slot.layer.clone(), vec![format!("{label} was rebuilt{age}")]));
         }
         parent = Some(entry);
     }
-    Vec::new()
+    None
 }
 
 fn ago(seconds: u64) -> String {

@@ -59,20 +59,40 @@ impl Request {
         self.prepare_loaded(loaded.as_ref(), report)
     }
 
+    /// Does the same, and says in a line why it cannot be used.
+    ///
+    /// # Errors
+    ///
+    /// With the exit status and that line, where it cannot.
+    pub(super) fn prepare_or_why(&self) -> Result<Prepared, (u8, String)> {
+        let (loaded, mut report) = Loaded::read(&self.manifest, &self.values, &self.trust);
+        self.prepare_reported(loaded.as_ref(), &mut report).map_err(|status| {
+            let why = report.first_error().map(|error| error.message.clone());
+            (status, why.unwrap_or_else(|| "it does not fit its lock".to_owned()))
+        })
+    }
+
     /// Likewise, of a manifest that was read.
     pub(super) fn prepare_loaded(
         &self,
         loaded: Option<&Loaded>,
         mut report: Report,
     ) -> Result<Prepared, u8> {
-        let lock = self.lock_file(&mut report)?;
-        let prepared =
-            loaded.and_then(|loaded| self.try_prepare(loaded, lock.as_ref(), &mut report));
-        let Some(mut prepared) = prepared else { return Err(output::refused(&report)) };
+        self.prepare_reported(loaded, &mut report)
+    }
+
+    fn prepare_reported(
+        &self,
+        loaded: Option<&Loaded>,
+        report: &mut Report,
+    ) -> Result<Prepared, u8> {
+        let lock = self.lock_file(report)?;
+        let prepared = loaded.and_then(|loaded| self.try_prepare(loaded, lock.as_ref(), report));
+        let Some(mut prepared) = prepared else { return Err(output::refused(report)) };
         if let (Some(lock), LockUse::Tell) = (&lock, self.lock) {
             report.extend(lock.outdated(&prepared.held.differences));
         }
-        output::diagnostics(&report);
+        output::diagnostics(report);
         prepared.is_untrusted = report.has_untrusted();
         if let (Some(lock), LockUse::Hold) = (&lock, self.lock) {
             lock.refuse(&prepared.held.differences)?;

@@ -11,7 +11,7 @@ use crate::execute::status;
 use crate::host::caller::Caller;
 use crate::host::trust::Trust;
 use crate::manifest::{LayerEntry, TemplateRef};
-use crate::plan::StorageMode;
+use crate::plan::{EntryId, StorageMode};
 use crate::record::{FileKind, Layer, Record, SuppliedBy, Supply};
 use crate::shell;
 
@@ -147,16 +147,17 @@ pub(super) fn nest(record: &Record, to: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
+/// Says where a layer came from, and which entry of the store it is.
 fn supply(supply: Option<&Supply>) -> String {
-    match supply {
-        None => String::new(),
-        Some(Supply { by: SuppliedBy::Store, .. }) => "  [from the store]".to_owned(),
-        Some(Supply { by, took_ms, .. }) => {
-            let took = took_ms.map(|took| format!(" in {}", seconds(took))).unwrap_or_default();
-            let verb = if *by == SuppliedBy::Registry { "pulled" } else { "built" };
-            format!("  [{verb}{took}]")
-        }
-    }
+    let Some(Supply { by, entry, took_ms, .. }) = supply else { return String::new() };
+    let took = took_ms.map(|took| format!(" in {}", seconds(took))).unwrap_or_default();
+    let came = match by {
+        SuppliedBy::Store => "from the store",
+        SuppliedBy::Build => "built",
+        SuppliedBy::Registry => "pulled",
+    };
+    let entry = EntryId::parse(entry).map(|entry| format!(": {}", entry.name()));
+    format!("  [{came}{took}{}]", entry.unwrap_or_default())
 }
 
 fn seconds(milliseconds: u64) -> String {

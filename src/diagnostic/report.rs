@@ -112,6 +112,11 @@ impl Report {
         sorted
     }
 
+    /// Returns the first error in the order of the files' text.
+    pub(crate) fn first_error(&self) -> Option<&Diagnostic> {
+        self.sorted().into_iter().find(|diagnostic| diagnostic.severity == Severity::Error)
+    }
+
     /// Renders all diagnostics for a person, with colours when `styled`.
     pub fn to_text(&self, styled: bool) -> String {
         let renderer = if styled { Renderer::styled() } else { Renderer::plain() };

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode as FileMode, OFlags, openat};
 
+pub(crate) use owner::look_up as look_up_owner;
+
 use super::Run;
 use super::failure::{Cause, Failure, status};
 use super::observe::{Doing, Subject};

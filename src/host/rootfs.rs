@@ -51,10 +51,18 @@ impl Rootfs {
     ///
     /// What somebody has mounted below it is no part of it: a path that leads there is refused.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        let root = Root::open(path).map_err(os_error)?;
+        Ok(Self::of(Root::open(path).map_err(os_error)?))
+    }
+
+    /// Takes an opened directory for a rootfs.
+    pub(crate) fn opened(directory: OwnedFd) -> Self {
+        Self::of(Root::from_fd(directory))
+    }
+
+    fn of(root: Root) -> Self {
         // The library hands this one on to the kernel, and has no name for it.
         let same_mount = ResolverFlags::from_bits_retain(ResolveFlags::NO_XDEV.bits());
-        Ok(Self { root: root.with_resolver_flags(same_mount) })
+        Self { root: root.with_resolver_flags(same_mount) }
     }
 
     /// Opens a rootfs, which is made where there is none: LXC leaves the directory of `--dir` to

@@ -73,6 +73,15 @@ impl Container {
     pub(crate) fn config(&self) -> Vec<u8> {
         files::read_regular(&self.path.join("config"), lxc::config::LARGEST).unwrap_or_default()
     }
+
+    /// Returns its config as a run for it would be given it: with the rootfs that an overlay stands in for.
+    pub(crate) fn given_config(&self, rootfs: &Path) -> Vec<u8> {
+        let path = rootfs.to_str().map(|rootfs| format!("dir:{rootfs}"));
+        lxc::config::rewrite(&self.config(), |key, value| {
+            let is_overlay = key == "lxc.rootfs.path" && value.starts_with("overlay:");
+            path.clone().filter(|_| is_overlay)
+        })
+    }
 }
 
 /// Tells whether a container has its command socket: LXC's monitor of one that runs does.

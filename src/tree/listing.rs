@@ -96,6 +96,18 @@ impl ListedFile {
         walk::one(directory, name)
     }
 
+    /// Creates one that is known by this alone: what has no name, time or attributes.
+    pub(crate) fn of(kind: ListedKind, mode: u32, (uid, gid): (u32, u32)) -> Self {
+        let (depth, name, first, xattrs) = (0, Vec::new(), None, None);
+        Self { depth, name, first, xattrs, seconds: 0, nanoseconds: 0, kind, mode, uid, gid }
+    }
+
+    /// Tells what of something else is different, as a plan can tell: not its times, nor its attributes.
+    pub(crate) fn differs(&self, other: &Self) -> Vec<&'static str> {
+        let differs = difference::changed(self, other).into_iter();
+        differs.filter(|what| !["mtime", "xattrs"].contains(what)).collect()
+    }
+
     /// Tells whether something else is the same, whatever its name is.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         difference::changed(self, other).is_empty()

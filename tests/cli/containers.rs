@@ -278,3 +278,74 @@ Its template: fake
     let sandbox = faulty;
     sandbox.run(["show", "nowhere"]).exits(2).mentions("no container `nowhere`");
 }
+
+#[test]
+fn what_was_changed_in_a_container_is_counted_where_that_is_asked_for() {
+    each_storage(|sandbox, storage| {
+        let words = ["--drift", "--exit-code"];
+        status(sandbox, &words).exits(0).shows("  current\n");
+        std::thread::sleep(std::time::Duration::from_millis(30));
+        let own = match storage {
+            "overlay" => sandbox.container().join("delta"),
+            _ => sandbox.rootfs(),
+        };
+        fs::create_dir_all(own.join("srv")).unwrap();
+        fs::write(own.join("srv/new"), "new\n").unwrap();
+        let config = sandbox.container().join("config");
+        let text = fs::read_to_string(&config).unwrap();
+        fs::write(&config, text.replace("lxc.start.auto = 1", "lxc.start.auto = 0")).unwrap();
+        // Nobody has asked.
+        status(sandbox, &["--exit-code"]).exits(0).shows("  current\n");
+        let said = "  drifted\n  2 paths and 2 config lines changed in it: `layered-template diff web1` shows them\n";
+        status(sandbox, &words).exits(1).shows(said);
+        status(sandbox, &words[..1]).exits(0);
+        let rows = status(sandbox, &["--drift", "--format=json"]).stdout();
+        let rows: Value = serde_json::from_str(&rows).unwrap();
+        let row = rows.as_array().unwrap().iter().find(|row| row["name"] == NAME).unwrap();
+        assert_eq!((&row["state"], &row["drift"]), (&"drifted".into(), &2.into()), "{storage}");
+        // What the role makes now comes first.
+        fs::write(sandbox.role().join("site"), "two\n").unwrap();
+        status(sandbox, &words).exits(1).shows("  outdated\n  2 paths and 2 config lines changed");
+    });
+}
+
+#[test]
+fn what_is_the_container_s_own_is_no_drift() {
+    if !root() {
+        return;
+    }
+    let sandbox = Sandbox::new().layers("state = [\"/srv/data\"]\n");
+    sandbox.create(["--storage=copy"]).exits(0);
+    std::thread::sleep(std::time::Duration::from_millis(30));
+    fs::create_dir_all(sandbox.rootfs().join("srv/data")).unwrap();
+    fs::write(sandbox.rootfs().join("srv/data/d"), "d\n").unwrap();
+    status(&sandbox, &["--drift"]).exits(0).shows("  drifted\n  1 path changed in it: ");
+}
+
+#[test]
+fn containers_of_several_maps_are_looked_at_in_one_go() {
+    if !root() {
+        return;
+    }
+    let sandbox = role();
+    sandbox.create(["--set=port=81"]).exits(0);
+    let lxcpath = sandbox.path("lxc");
+    for (name, first) in [("a", 100_000), ("b", 300_000)] {
+        let config = sandbox.path(name);
+        fs::write(
+            &config,
+            format!("lxc.idmap = u 0 {first} 65536\nlxc.idmap = g 0 {first} 65536\n"),
+        )
+        .unwrap();
+        let words = ["create", "m.toml", "-q", "-n", name, "-P", lxcpath.to_str().unwrap(), "-f"];
+        let mut command = sandbox.command(sandbox.program_path());
+        command.args(words).arg(config);
+        sandbox.ran(command).exits(0);
+    }
+    status(&sandbox, &["--drift", "--exit-code"]).exits(0);
+    std::thread::sleep(std::time::Duration::from_millis(30));
+    fs::write(lxcpath.join("b/rootfs/etc/new"), "new\n").unwrap();
+    let table = status(&sandbox, &["--drift", "--exit-code"]).exits(1).stdout();
+    assert_eq!(table.matches("  drifted\n").count(), 1, "{table}");
+    assert!(table.contains("`layered-template diff b`"), "{table}");
+}

@@ -305,3 +305,56 @@ fn what_is_the_container_s_own_is_left_out() {
         diff(&sandbox, &["--all"]).exits(1).shows("A  /srv/data/d\n");
     }
 }
+
+/// Two layers that are made in each container, in which a step changes what is dropped.
+const IN_CONTAINER: &str = r#"
+[[layer]]
+name = "own"
+store = false
+post = "echo more >>$LXC_ROOTFS/etc/stepped; rm $LXC_ROOTFS/etc/never"
+[[layer.file]]
+path = "/etc/own"
+content = "own\n"
+[[layer.file]]
+path = "/etc/stepped"
+content = "dropped\n"
+[[layer.file]]
+path = "/etc/never"
+content = "x\n"
+[[layer.file]]
+path = "/etc/text"
+content = "dropped\n"
+
+[[layer]]
+name = "late"
+store = false
+[[layer.file]]
+path = "/etc/late"
+content = "late\n"
+"#;
+
+#[test]
+fn what_a_layer_dropped_in_the_container_is_known_from_the_record() {
+    if !root() {
+        return;
+    }
+    for storage in ["copy", "overlay", "none"] {
+        let sandbox = Sandbox::new().upstream(UPSTREAM).layers(IN_CONTAINER);
+        sandbox.create([format!("--storage={storage}")]).exits(0);
+        let note = note_of(storage);
+        diff(&sandbox, &[]).exits(0).prints(note);
+        // Written again as it was: it is another inode, and the same file.
+        within(&sandbox, storage, "for f in own text; do cp etc/$f etc/.f; mv etc/.f etc/$f; done");
+        // Where nothing is known of a directory, it is another one once a file in it is.
+        let (status, above) = if storage == "none" { (1, "M  /etc/\n") } else { (0, "") };
+        diff(&sandbox, &["--patch"]).exits(status).prints(&format!("{above}{note}"));
+        within(
+            &sandbox,
+            storage,
+            "echo more >>etc/own; chmod 600 etc/text; rm etc/stepped etc/late",
+        );
+        diff(&sandbox, &["--patch"]).exits(1).prints(&format!(
+            "{above}D  /etc/late\nM  /etc/own: bytes\nM  /etc/text: mode 0644 → 0600\n{note}"
+        ));
+    }
+}

@@ -45,6 +45,8 @@ mod machines;
 mod owners;
 mod places;
 mod plan;
+mod plan_diff;
+mod plan_roles;
 mod power_cuts;
 mod processes;
 mod readers;

@@ -37,6 +37,9 @@ fn drifts(caller: Caller, storage: &str) {
     let about = format!("{caller:?}, {storage}");
     let made = tool(&["diff", &name, "--all"]).success();
     assert_eq!(made.stdout, "", "{about}: nothing has changed yet");
+    tool(&["status", &name, "--drift", "--exit-code"]).success();
+    let planned = tool(&["plan", manifest.to_str().unwrap(), "--diff", "--name", &name]).success();
+    assert_eq!(planned.stdout, "", "{about}: nothing would change yet");
     let listed = tool(&["status", &name]).success().stdout;
     assert!(listed.contains("  no  ") && listed.contains("  current\n"), "{about}: {listed}");
     if lab.start(&name) {
@@ -46,7 +49,17 @@ fn drifts(caller: Caller, storage: &str) {
             &name,
             &["/bin/sh", "-c", "echo more >>/etc/app; rm /etc/name; echo n >/etc/new"],
         );
+        // It is looked at while it runs as well.
+        let listed = tool(&["status", &name, "--drift", "--exit-code"]).code(1).stdout;
+        assert!(listed.contains("  drifted\n  3 paths changed in it: "), "{about}: {listed}");
+        let words = ["plan", manifest.to_str().unwrap(), "--diff", "--exit-code", "--name", &name];
+        let planned = tool(&words).code(1).stdout;
+        let part = format!(
+            "A  /etc/name  (layer app, changed in the container)\n--- /dev/null\n+++ b/etc/name\n@@ -0,0 +1 @@\n+{name}\n"
+        );
+        assert!(planned.contains(&part), "{about}: {planned}");
         lab.stop(&name);
+        assert_eq!(tool(&words).code(1).stdout, planned, "{about}");
         let found = tool(&["diff", &name, "--patch"]).code(1).stdout;
         for line in ["M  /etc/app: bytes\n", "\n made\n+more\n", "D  /etc/name\n", "A  /etc/new\n"]
         {

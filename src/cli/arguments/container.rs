@@ -17,7 +17,11 @@ pub(crate) struct StatusArguments {
     /// List output format.
     #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
     pub(crate) format: ReportFormat,
-    /// End with 1, if any is outdated.
+    /// Look also what was changed in each container since it was made, as `diff` does. Of one on an overlay that
+    /// takes as long as what it has of its own is large; of a copy all files are looked at.
+    #[arg(long)]
+    pub(crate) drift: bool,
+    /// End with 1, if any is outdated; with `--drift` also if anything was changed in one.
     #[arg(long)]
     pub(crate) exit_code: bool,
 }
@@ -40,7 +44,8 @@ pub(crate) struct DiffArguments {
     /// The name or the directory of a container.
     #[arg(value_name = "CONTAINER")]
     pub(crate) container: PathBuf,
-    /// Compare with what this manifest would make, instead of with what is there.
+    /// Show what a new run of this manifest would change, with the values that the container was made with;
+    /// `plan --diff` takes others.
     #[arg(value_name = "MANIFEST")]
     pub(crate) manifest: Option<PathBuf>,
     /// Show how the lines of texts have changed.

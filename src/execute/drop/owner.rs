@@ -11,7 +11,7 @@ use crate::manifest::{Id, Owner};
 const LARGEST: u64 = 16 * 1024 * 1024;
 
 /// Returns the numbers of a user and a group, as the container counts.
-pub(super) fn look_up(rootfs: &Rootfs, owner: &Owner) -> io::Result<(u32, u32)> {
+pub(crate) fn look_up(rootfs: &Rootfs, owner: &Owner) -> io::Result<(u32, u32)> {
     let user = number(rootfs, &owner.user, "/etc/passwd", "user")?;
     let group = number(rootfs, &owner.group, "/etc/group", "group")?;
     Ok((user, group))

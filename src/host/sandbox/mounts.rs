@@ -15,14 +15,14 @@ use rustix::fs::{
     CWD, FileType, Mode, OFlags, ResolveFlags, fstat, mkdirat, openat, openat2, symlinkat,
 };
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags,
-    OpenTreeFlags, UnmountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount,
-    fsopen, mount_change, move_mount, open_tree, unmount,
+    MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
+    mount_change, move_mount, open_tree, unmount,
 };
 use rustix::process::{WaitOptions, waitpid};
 use rustix::thread::UnshareFlags;
 
 use super::{MountedFile, Network, Settings};
+use crate::host::detached::new;
 use crate::host::kernel::{self, ForkResult};
 
 const RO: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_RDONLY;
@@ -105,24 +105,6 @@ pub(super) fn copy_of(place: impl AsFd) -> io::Result<OwnedFd> {
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
         | OpenTreeFlags::AT_EMPTY_PATH;
     Ok(open_tree(place, "", flags)?)
-}
-
-/// Returns a new filesystem, not yet anywhere. An option without a value is a flag.
-pub(super) fn new(
-    kind: &str,
-    attributes: MountAttrFlags,
-    options: &[(&str, &str)],
-) -> io::Result<OwnedFd> {
-    let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
-    fsconfig_set_string(&context, "source", kind)?;
-    for (name, value) in options {
-        match *value {
-            "" => fsconfig_set_flag(&context, *name)?,
-            value => fsconfig_set_string(&context, *name, value)?,
-        }
-    }
-    fsconfig_create(&context)?;
-    Ok(fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
 }
 
 /// Puts a mount on the directory or file `name` of an opened directory, a link not followed.

@@ -18,8 +18,8 @@ use rustix::process::{
 };
 use rustix::thread::UnshareFlags;
 
-use super::mounts;
 use crate::host::caller::{Caller, Extent, id_map};
+use crate::host::detached;
 use crate::host::kernel::{self, ForkResult};
 use crate::lxc::call::Mapped;
 
@@ -124,7 +124,7 @@ impl UserNamespace {
                 let private = MountPropagationFlags::REC | MountPropagationFlags::PRIVATE;
                 let built = mount_change("/", private)
                     .map_err(io::Error::from)
-                    .and_then(|()| mounts::new("proc", MountAttrFlags::empty(), &[]));
+                    .and_then(|()| detached::new("proc", MountAttrFlags::empty(), &[]));
                 let number = built.err().map(|error| error.raw_os_error().unwrap_or_default());
                 kernel::leave(number.map_or(0, |number| u8::try_from(number).unwrap_or(FAILED)))
             }

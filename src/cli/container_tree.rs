@@ -1,0 +1,396 @@
+//! What a container has in its rootfs, and what it was made of.
+
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::fs;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::{Stat, fstat};
+use rustix::thread::UnshareFlags;
+
+use super::mapping::{IN_PIECES, Mapping};
+use super::request::target;
+use super::start::InitialConfig;
+use crate::cache::{DELTA, Names};
+use crate::digest::Digest;
+use crate::execute::look_up_owner;
+use crate::host::caller::Caller;
+use crate::host::rootfs::Rootfs;
+use crate::host::{detached, files, kernel};
+use crate::lxc::config;
+use crate::manifest::{Mode, Owner};
+use crate::observe::container::Container;
+use crate::plan::{EntryId, StorageMode};
+use crate::record::{self, File, FileKind, LastDrops, Record, is_volatile};
+use crate::store::{self, Entry, Store};
+use crate::tree::{
+    Drift, Form, Interrupt, ListedFile, ListedKind, Listing, Made, Marks, OccurrenceKind, Reader,
+    drift,
+};
+
+/// The longest text whose lines are compared, in bytes.
+pub(super) const LONGEST_TEXT: u64 = 1 << 20;
+
+/// Where a container is, and what it was made of.
+pub(super) struct ContainerTree {
+    /// The tree that changes: of a container on an overlay, its upper directory.
+    tree: PathBuf,
+    upper: Option<Form>,
+    /// When its making began, where that is known, and ended.
+    begun: Option<(i64, i64)>,
+    since: (i64, i64),
+    pub(super) mapping: Mapping,
+    /// What it was made of, where that is still stored.
+    pub(super) base: Option<Base>,
+    /// What layers dropped that were made in the container itself, and whether a step that came later may have
+    /// removed it.
+    dropped: LastDrops<bool>,
+}
+
+/// What a container was made of.
+pub(super) struct Base {
+    entry: Entry,
+    store: Store,
+    /// What is in it, once that was read.
+    listing: Option<Listing>,
+    rootfs: PathBuf,
+    names: Names,
+}
+
+/// What there is at a path of a container.
+pub(super) enum PathState {
+    /// Something, and whether it was changed since the container was made.
+    Present(ListedFile, bool),
+    /// Nothing, and whether the directory that it would be in was changed since.
+    Absent(bool),
+}
+
+/// What has changed in a container since it was made.
+pub(super) struct ToldDrift {
+    pub(super) told: Vec<Drift>,
+    /// How much more there is that every running system writes, or that is the container's own.
+    pub(super) left_out: usize,
+}
+
+/// Tells whether every running system changes something so: not what it is, nor who may do what by it.
+fn is_of_every_system(drift: &Drift) -> bool {
+    let sets_id = drift.now.as_ref().is_some_and(|now| now.mode & 0o6000 != 0);
+    is_volatile(&drift.path) && !sets_id && !drift.changed.contains(&"kind")
+}
+
+impl ContainerTree {
+    /// Finds what a container is and was made of.
+    ///
+    /// # Errors
+    ///
+    /// What is to be said of it.
+    pub(super) fn find(
+        container: &Container,
+        record: &Record,
+        caller: &Caller,
+    ) -> Result<Self, String> {
+        let start = InitialConfig::read(Some(&container.path.join("config")), caller)?;
+        if start.mapping == Mapping::Pieces {
+            return Err(IN_PIECES.to_owned());
+        }
+        let written = fs::symlink_metadata(container.path.join(record::NAME));
+        let written = written.map_err(|error| format!("its record: {error}"))?;
+        let (begun, ended) = record.times();
+        let stamp = |time: Duration| {
+            let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+            (seconds, i64::from(time.subsec_nanos()))
+        };
+        let since = ended.map_or((written.ctime(), written.ctime_nsec()), stamp);
+        let is_overlay = record.storage() == StorageMode::Overlay;
+        let is_mapped = start.mapping != Mapping::None || caller.is_mapped_root();
+        let form = if is_mapped { Form::User } else { Form::Trusted };
+        let tree = match is_overlay {
+            true => container.path.join(DELTA),
+            false => rootfs_of(container),
+        };
+        let ids = start.ids(caller);
+        let store = store::directory(caller).zip(ids.map).map(|(top, map)| Store::new(&top, &map));
+        let entry = record.stored.as_ref().and_then(|stored| EntryId::parse(&stored.entry));
+        let base = store.zip(entry).and_then(|(store, id)| {
+            let entry = Entry::read(&store, id).ok()?;
+            let mapped = start.mapping.mapped();
+            let target = target(&container.name, &container.path, mapped, Vec::new());
+            let names = Names::of(&entry.lxcpaths, &target);
+            let rootfs = store.rootfs(id);
+            Some(Base { entry, store, listing: None, rootfs, names })
+        });
+        let mut dropped = LastDrops::new();
+        let own = record.layers().filter(|(_, is_stored)| !is_stored).map(|(layer, _)| layer);
+        let own: Vec<_> = own.collect();
+        for (number, layer) in own.iter().enumerate() {
+            let mut steps = own[number..].iter().flat_map(|layer| &layer.steps);
+            let has_steps = steps.any(|step| step.phase == "post");
+            layer.files.iter().for_each(|file| dropped.add(file.clone(), false, has_steps));
+        }
+        let (upper, begun) = (is_overlay.then_some(form), begun.map(stamp));
+        Self { tree, upper, begun, since, mapping: start.mapping, base, dropped }.readable()
+    }
+
+    /// Reads what is listed of what it was made of: mapped ids may not.
+    ///
+    /// # Errors
+    ///
+    /// What is to be said of it.
+    pub(super) fn listed(mut self) -> Result<Self, String> {
+        if let Some(base) = &mut self.base {
+            base.listing = base.entry.list(&base.store).ok();
+        }
+        self.base = self.base.filter(|base| base.listing.is_some());
+        self.readable()
+    }
+
+    fn readable(self) -> Result<Self, String> {
+        if self.upper.is_some() && self.base.is_none() {
+            return Err("what it stands on cannot be read in the store".to_owned());
+        }
+        Ok(self)
+    }
+
+    /// Finds what has changed since it was made, without what every running system writes and what the record
+    /// lists as the container's own, unless `all` is asked for.
+    pub(super) fn told_drift(
+        &self,
+        record: &Record,
+        all: bool,
+        interrupt: Interrupt<'_>,
+    ) -> io::Result<ToldDrift> {
+        let mut told = self.drift(interrupt)?;
+        let found = told.len();
+        let is_left_out = |drift: &Drift| is_of_every_system(drift) || record.is_state(&drift.path);
+        told.retain(|drift| all || !is_left_out(drift));
+        let left_out = found - told.len();
+        Ok(ToldDrift { told, left_out })
+    }
+
+    fn drift(&self, interrupt: Interrupt<'_>) -> io::Result<Vec<Drift>> {
+        let tree = files::open_real_directory(&self.tree)?;
+        let base = self.base.as_ref().and_then(|base| base.listing.as_ref());
+        let Self { upper, begun, since, .. } = *self;
+        let made = Made { base, upper, begun, since };
+        let mut found = drift(tree.as_fd(), made, interrupt)?;
+        // Of a container that was put back from elsewhere, everything is later than its record.
+        found.retain(|drift| !self.is_only_named(drift));
+        self.know_drops(&mut found)?;
+        Ok(found)
+    }
+
+    /// Compares what layers dropped in the container itself with what they dropped: no stored tree has it.
+    fn know_drops(&self, found: &mut Vec<Drift>) -> io::Result<()> {
+        if self.dropped.iter().next().is_none() {
+            return Ok(());
+        }
+        let rootfs = self.rootfs()?;
+        let by_path: BTreeMap<Vec<u8>, &File> = match found.is_empty() {
+            true => BTreeMap::new(),
+            false => self.dropped.iter().filter_map(|(file, _)| real(&rootfs, file)).collect(),
+        };
+        found.retain_mut(|drift| {
+            let (Some(file), Some(now)) = (by_path.get(&drift.path), &drift.now) else {
+                return true;
+            };
+            if file.kind == FileKind::File && file.digest.is_none() {
+                // No digest of a secret is kept.
+                drift.is_new = false;
+                return true;
+            }
+            let Some(made) = as_dropped(file, &rootfs, Some(now)) else { return true };
+            drift.changed = made.differs(now);
+            (drift.is_new, drift.before) = (false, Some(made));
+            !drift.changed.is_empty()
+        });
+        let may_be_missed =
+            |(file, has_steps): &&(File, bool)| file.kind != FileKind::Remove && !has_steps;
+        for (file, _) in self.dropped.iter().filter(may_be_missed) {
+            if let PathState::Absent(true) = self.look(&rootfs, &file.path)? {
+                let before = as_dropped(file, &rootfs, None);
+                let (path, changed) = (file.path.as_bytes()[1..].to_vec(), Vec::new());
+                found.push(Drift { path, before, is_new: false, now: None, changed });
+            }
+        }
+        let names = |drift: &Drift| {
+            drift.path.split(|byte| *byte == b'/').map(<[u8]>::to_vec).collect::<Vec<_>>()
+        };
+        found.sort_by_cached_key(names);
+        Ok(())
+    }
+
+    /// Tells whether a file differs only in that the container's name stands in it.
+    fn is_only_named(&self, drift: &Drift) -> bool {
+        let Some(base) = &self.base else { return false };
+        let mut places = base.entry.places.iter();
+        let is_place =
+            places.any(|place| place.kind == OccurrenceKind::Text && place.path == drift.path);
+        if !is_place || drift.changed != ["bytes"] {
+            return false;
+        }
+        let digest = drift.now.as_ref().and_then(|now| match now.kind {
+            ListedKind::File { digest, .. } => Some(digest),
+            _ => None,
+        });
+        let before = self.before(drift).ok().flatten();
+        before.is_some_and(|text| digest == Some(Digest::of(&text)))
+    }
+
+    /// Reads a file as it was when the container was made, where that is known.
+    pub(super) fn before(&self, drift: &Drift) -> io::Result<Option<Vec<u8>>> {
+        let (Some(base), Some(before)) = (&self.base, &drift.before) else { return Ok(None) };
+        let text = match read(&base.rootfs, store::stored_marks(), &drift.path, before) {
+            // It was made in the container.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            text => text?,
+        };
+        let is_it = |text: &Vec<u8>| match before.kind {
+            ListedKind::File { digest, .. } => Digest::of(text) == digest,
+            _ => false,
+        };
+        Ok(text.filter(is_it).map(|text| base.names.put_into(&text)))
+    }
+
+    /// Reads a file as it is.
+    pub(super) fn now(&self, drift: &Drift) -> io::Result<Option<Vec<u8>>> {
+        let Some(now) = &drift.now else { return Ok(None) };
+        read(&self.tree, self.upper.map_or(Marks::Plain, Marks::Escaped), &drift.path, now)
+    }
+
+    /// Opens the rootfs as the container sees it. Of an overlay that takes a mount namespace of this process's
+    /// own.
+    pub(super) fn rootfs(&self) -> io::Result<Rootfs> {
+        let (Some(form), Some(base)) = (self.upper, &self.base) else {
+            return Rootfs::open(&self.tree);
+        };
+        // Who mounts must own the namespace.
+        kernel::unshare(UnshareFlags::NEWNS)?;
+        let seen = detached::overlay(&self.tree, &base.rootfs, form == Form::User)?;
+        Ok(Rootfs::opened(seen))
+    }
+
+    /// Looks at a path of the rootfs.
+    pub(super) fn look(&self, rootfs: &Rootfs, path: &str) -> io::Result<PathState> {
+        let path = Path::new(path);
+        if let Some(place) = rootfs.existing_entry(path)?
+            && let Some(stat) = place.look()?
+        {
+            let name = CString::new(place.name().as_bytes())?;
+            let file = ListedFile::read(place.directory(), &name)?;
+            return Ok(PathState::Present(file, self.is_later(&stat)));
+        }
+        let above = path.ancestors().skip(1).find_map(|above| rootfs.directory(above).ok());
+        let is_later = match above {
+            Some(above) => self.is_later(&fstat(above)?),
+            None => true,
+        };
+        Ok(PathState::Absent(is_later))
+    }
+
+    fn is_later(&self, stat: &Stat) -> bool {
+        (stat.st_ctime, i64::try_from(stat.st_ctime_nsec).unwrap_or_default()) > self.since
+    }
+}
+
+impl Base {
+    /// Opens the stored tree.
+    pub(super) fn rootfs(&self) -> io::Result<Rootfs> {
+        Rootfs::open(&self.rootfs)
+    }
+
+    /// Reads a file of it as a container has it when it is made; nothing, where it is long.
+    pub(super) fn text(&self, rootfs: &Rootfs, path: &str) -> Option<Vec<u8>> {
+        let text = rootfs.read(Path::new(path), LONGEST_TEXT).ok()?;
+        Some(self.names.put_into(&text))
+    }
+}
+
+/// Returns what a drop makes, as far as that can be told; nothing, where it only removes. What is not told is as
+/// `like` has it.
+pub(super) fn as_dropped(
+    file: &File,
+    rootfs: &Rootfs,
+    like: Option<&ListedFile>,
+) -> Option<ListedFile> {
+    let mode = file.mode.as_deref().and_then(Mode::parse).map(Mode::bits);
+    let like_of = |kind: fn(&ListedKind) -> bool| like.filter(|like| kind(&like.kind));
+    let directory = like_of(|kind| matches!(kind, ListedKind::Directory));
+    let (kind, mode) = match file.kind {
+        FileKind::Remove => return None,
+        FileKind::Directory => {
+            let there = directory.map(|there| there.mode);
+            (ListedKind::Directory, mode.or(there).unwrap_or(0o755))
+        }
+        FileKind::Symlink => {
+            let target = file.target.clone().unwrap_or_default().into_bytes();
+            (ListedKind::Symlink { target }, 0o777)
+        }
+        FileKind::File => {
+            let there = like_of(|kind| matches!(kind, ListedKind::File { .. }));
+            let size = there.and_then(|there| match there.kind {
+                ListedKind::File { size, digest } => (Some(digest) == file.digest).then_some(size),
+                _ => None,
+            });
+            let kind = match (file.digest, there) {
+                (Some(digest), _) => ListedKind::File { size: size.unwrap_or_default(), digest },
+                // It holds a secret.
+                (None, Some(there)) => there.kind.clone(),
+                (None, None) => ListedKind::File { size: 0, digest: Digest::of(b"") },
+            };
+            (kind, mode.unwrap_or(0o644))
+        }
+    };
+    let owner = match file.owner.as_deref().map(Owner::parse) {
+        Some(owner) => owner.and_then(|owner| look_up_owner(rootfs, &owner).ok()),
+        None => None.or(directory.is_none().then_some((0, 0))),
+    };
+    let there = like.map(|like| (like.uid, like.gid));
+    Some(ListedFile::of(kind, mode, owner.or(there).unwrap_or_default()))
+}
+
+/// Returns the path that a drop's leads to, without a slash in front.
+fn real<'a>(rootfs: &Rootfs, file: &'a File) -> Option<(Vec<u8>, &'a File)> {
+    let path = Path::new(&file.path);
+    let shown =
+        |directory: OwnedFd| fs::read_link(format!("/proc/self/fd/{}", directory.as_raw_fd())).ok();
+    let top = shown(rootfs.directory(Path::new("/")).ok()?)?;
+    let above = shown(rootfs.directory(path.parent()?).ok()?)?;
+    let real = above.strip_prefix(top).ok()?.join(path.file_name()?);
+    Some((real.into_os_string().into_encoded_bytes(), file))
+}
+
+/// Reads a file of a tree that may change; nothing, where it is no short file.
+fn read(
+    tree: &Path,
+    marks: Marks,
+    path: &[u8],
+    listed: &ListedFile,
+) -> io::Result<Option<Vec<u8>>> {
+    if !matches!(listed.kind, ListedKind::File { size, .. } if size <= LONGEST_TEXT) {
+        return Ok(None);
+    }
+    let tree = files::open_real_directory(tree)?;
+    let file = Reader::new(tree.as_fd(), marks).file(path)?;
+    if !file.metadata()?.is_file() {
+        return Ok(None);
+    }
+    let mut bytes = Vec::new();
+    file.take(LONGEST_TEXT + 1).read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
+}
+
+/// Returns the rootfs that a container's config names.
+fn rootfs_of(container: &Container) -> PathBuf {
+    let text = String::from_utf8_lossy(&container.config()).into_owned();
+    let named = config::last_value(&text, "lxc.rootfs.path").map(str::to_owned);
+    let named = named.map(|path| path.strip_prefix("dir:").unwrap_or(&path).to_owned());
+    named
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+        .unwrap_or_else(|| container.path.join("rootfs"))
+}

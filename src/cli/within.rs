@@ -1,0 +1,55 @@
+//! Work by a process of its own, in the user namespace that a container's ids are mapped in.
+
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Write};
+
+use rustix::io::retry_on_intr;
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Signal, WaitOptions, set_parent_process_death_signal, waitpid};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::create::enter;
+use super::mapping::Mapping;
+use crate::host::kernel::{self, ForkResult};
+
+/// Does some work in the user namespace of a map, and returns what comes of it. This process stays where it is:
+/// it can ask for the next map.
+///
+/// # Errors
+///
+/// Where the namespace cannot be entered, or the work has failed.
+pub(super) fn within<T: Serialize + DeserializeOwned>(
+    mapping: Mapping,
+    work: impl FnOnce() -> Result<T, String>,
+) -> Result<T, String> {
+    try_within(mapping, work)
+        .unwrap_or_else(|error| Err(format!("it cannot be looked at: {error}")))
+}
+
+fn try_within<T: Serialize + DeserializeOwned>(
+    mapping: Mapping,
+    work: impl FnOnce() -> Result<T, String>,
+) -> io::Result<Result<T, String>> {
+    let (reads, writes) = pipe_with(PipeFlags::CLOEXEC)?;
+    match kernel::fork()? {
+        ForkResult::Child => kernel::leave_after(|| {
+            drop(reads);
+            let done = enter(mapping).and_then(|()| {
+                // To enter forgets it.
+                let _ = set_parent_process_death_signal(Some(Signal::KILL));
+                work()
+            });
+            let mut to = BufWriter::new(File::from(writes));
+            let told = serde_json::to_writer(&mut to, &done).map_err(io::Error::from);
+            u8::from(told.and_then(|()| to.flush()).is_err())
+        }),
+        ForkResult::Parent(child) => {
+            std::mem::forget(work);
+            drop(writes);
+            let told = serde_json::from_reader(BufReader::new(File::from(reads)));
+            retry_on_intr(|| waitpid(Some(child), WaitOptions::empty()))?;
+            Ok(told?)
+        }
+    }
+}
