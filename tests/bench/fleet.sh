@@ -93,9 +93,22 @@ for number in $(seq 50); do
 done
 measure --runs 20 -n "status" "$program status -P fifty"
 
-title "What has changed in a container, a hundred files"
-"$program" create -q role.toml --name copy --lxcpath drift
-"$program" create -q role.toml --name overlay --lxcpath drift --storage=overlay
+title "What has changed in a container of 57,000 entries, a hundred files"
+mkdir -p many/etc many/share
+python3 - <<'PYTHON'
+import os
+for directory in range(560):
+    os.mkdir(f"many/share/{directory}")
+    for file in range(100):
+        with open(f"many/share/{directory}/{file}", "w") as to:
+            to.write(f"{directory} {file}\n" * 20)
+PYTHON
+tar -C many -cf many.tar .
+sed 's/tree.tar/many.tar/' unpack >unpack-many
+chmod 755 unpack-many
+role one | sed 's:/unpack":/unpack-many":' >many.toml
+"$program" create -q many.toml --name copy --lxcpath drift
+"$program" create -q many.toml --name overlay --lxcpath drift --storage=overlay
 sleep 0.1
 for number in $(seq 100); do
     echo "$number" >"drift/copy/rootfs/etc/new$number"
@@ -103,5 +116,9 @@ for number in $(seq 100); do
 done
 measure --runs 20 --ignore-failure \
     -n "diff, an overlay" "$program diff drift/overlay" \
+    -n "plan --diff, an overlay" "$program plan many.toml --diff --name overlay --lxcpath drift" \
     -n "diff, a copy" "$program diff drift/copy" \
     -n "find -ls of the copy" "find drift/copy/rootfs -ls"
+
+title "The status of both, with what has changed in them"
+measure --runs 20 -n "status --drift" "$program status --drift -P drift overlay copy"
