@@ -7,6 +7,7 @@
 
 mod archive;
 mod blob;
+mod compressed;
 mod digested;
 mod directory;
 mod gzip;
@@ -24,8 +25,8 @@ mod target;
 mod tests;
 
 pub(crate) use image::{Image, Warnings, told};
-pub(crate) use oci_config::{LAYER, LayerBlob};
+pub(crate) use oci_config::{LayerBlob, is_layer};
 pub(crate) use output::Output;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use tar::{Kind, Member, write_end, write_header, write_padding};
-pub(crate) use target::Target;
+pub(crate) use target::{LayerCompression, Target, TargetKind};

@@ -123,6 +123,15 @@ impl From<StorageChoice> for crate::plan::StorageMode {
     }
 }
 
+impl From<CompressionChoice> for crate::export::LayerCompression {
+    fn from(choice: CompressionChoice) -> Self {
+        match choice {
+            CompressionChoice::Gzip => Self::Gzip,
+            CompressionChoice::Zstd => Self::Zstd,
+        }
+    }
+}
+
 impl ManifestArgument {
     pub(crate) fn path(&self) -> PathBuf {
         self.positional.clone().or_else(|| self.manifest.clone()).unwrap_or_default()
@@ -164,6 +173,16 @@ pub(crate) enum StorageChoice {
     Overlay,
     /// Do not use the store: build every layer in the container itself.
     None,
+}
+
+/// How the layers of an image are compressed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CompressionChoice {
+    /// Every program that runs images reads it.
+    #[default]
+    Gzip,
+    /// Smaller and faster, by the host's `zstd`, which those who pull it need too.
+    Zstd,
 }
 
 /// Where layers are pulled from that are not stored.
@@ -254,6 +273,9 @@ pub(crate) struct BuildArguments {
     /// whose layers can be stored.
     #[arg(long, short, value_name = "TARGET")]
     pub(crate) output: Vec<OsString>,
+    /// How the layers of an `oci:DIR:TAG` are compressed.
+    #[arg(long, value_enum, value_name = "HOW", default_value_t = CompressionChoice::Gzip)]
+    pub(crate) compression: CompressionChoice,
     #[command(flatten)]
     pub(crate) run: RunArguments,
     /// Arguments for the upstream template.
@@ -303,6 +325,9 @@ pub(crate) struct PushArguments {
     /// Take blobs from this repository of the same registry instead of sending them.
     #[arg(long, value_name = "REPO")]
     pub(crate) mount_from: Option<String>,
+    /// How the layers of the image are compressed.
+    #[arg(long, value_enum, value_name = "HOW", default_value_t = CompressionChoice::Gzip)]
+    pub(crate) compression: CompressionChoice,
     #[command(flatten)]
     pub(crate) values: ValueArguments,
     /// The file that the container's config starts with; its id map decides which part of the store is

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::arguments::{BuildArguments, PullArguments, RemoteArguments, ValueArguments};
+use super::arguments::{
+    BuildArguments, CompressionChoice, PullArguments, RemoteArguments, ValueArguments,
+};
 use super::create::{Shell, enter};
 use super::mapping::{IN_PIECES, Mapping};
 use super::prepare::Prepared;
@@ -20,7 +22,7 @@ use super::{load, output};
 use crate::cache::{CacheAct, Wanted};
 use crate::chain::Secrets;
 use crate::execute::{Filled, status};
-use crate::export::{Image, Output, Target};
+use crate::export::{Image, LayerCompression, Output, Target, TargetKind};
 use crate::host::caller::Caller;
 use crate::host::kernel::Received;
 use crate::host::signals::{self, Signals};
@@ -61,6 +63,7 @@ pub(super) fn pull(arguments: &PullArguments) -> u8 {
         older_than: None,
         locked: *locked,
         output: Vec::new(),
+        compression: CompressionChoice::default(),
         run: *run,
         args: args.clone(),
     };
@@ -74,7 +77,14 @@ fn build(arguments: &BuildArguments, verb: RunVerb) -> Result<u8, Refusal> {
     if !targets.is_empty() && arguments.manifests.len() != 1 {
         return Err("`--output` needs a single manifest".to_owned().into());
     }
-    let outputs = Outputs { targets, output: Output::observe() };
+    let is_image = |target: &Target| matches!(target.kind, TargetKind::Oci(_));
+    if arguments.compression != CompressionChoice::default() && !targets.iter().any(is_image) {
+        let why = "`--compression` is for `--output=oci:DIR:TAG`".to_owned();
+        let hint = "the name of a `tar:FILE` says how it is compressed".to_owned();
+        return Err(Refusal::with_hint(why, hint));
+    }
+    let compression = arguments.compression.into();
+    let outputs = Outputs { targets, output: Output::observe(), compression };
     let caller = Caller::observe();
     let start = InitialConfig::read(arguments.config.as_deref(), &caller)?;
     if start.mapping == Mapping::Pieces {
@@ -279,6 +289,7 @@ struct Outputs {
     targets: Vec<Target>,
     /// How the files are made.
     output: Output,
+    compression: LayerCompression,
 }
 
 impl Outputs {
@@ -292,7 +303,7 @@ impl Outputs {
     ) -> Result<(), Unwritten> {
         let output = self.output.of(container.mapped.map(|mapped| (mapped.uid, mapped.gid)));
         let written = || -> std::io::Result<()> {
-            let image = image(entries, container)?;
+            let image = image(entries, container)?.with_layers(self.compression);
             for target in &self.targets {
                 let warnings = image.write(target, output, Interrupt::of(signals.as_fd()))?;
                 for line in warnings.to_string().lines() {

@@ -11,9 +11,10 @@ use super::request::{LockUse, check, wanted};
 use super::run::Options;
 use super::start::InitialConfig;
 use crate::execute::{FULL_DISK_HINT, status};
+use crate::export::Image;
 use crate::host::caller::Caller;
 use crate::host::signals::Signals;
-use crate::plan::{self, EntryId, StorageMode};
+use crate::plan::StorageMode;
 use crate::record::RunVerb;
 use crate::registry::{
     Client, LATEST, Push, Reference, RegistryError, Repository, Signer, Version,
@@ -69,7 +70,11 @@ fn push(arguments: &PushArguments) -> Result<u8, String> {
         return Ok(ended);
     }
     let push = Push { tag: &tag, mount_from: mount_from.as_deref(), signer: signer.as_ref() };
-    match pushed((&client, push), (&entries, &container), &signals) {
+    let written = || {
+        let image = image(&entries, &container).map_err(RegistryError::of_image)?;
+        pushed(&client, push, &image.with_layers(arguments.compression.into()), &signals)
+    };
+    match written() {
         Ok(()) => Ok(0),
         Err(error) => {
             Ok(interrupted(&mut signals, "the role is not pushed").unwrap_or_else(|| {
@@ -87,12 +92,12 @@ fn push(arguments: &PushArguments) -> Result<u8, String> {
 }
 
 fn pushed(
-    (client, push): (&Client, Push<'_>),
-    (entries, container): (&[EntryId], &plan::Target),
+    client: &Client,
+    push: Push<'_>,
+    image: &Image,
     signals: &Signals,
 ) -> Result<(), RegistryError> {
-    let image = image(entries, container).map_err(RegistryError::of_image)?;
-    let pushed = client.push(&image, push, Interrupt::of(signals.as_fd()))?;
+    let pushed = client.push(image, push, Interrupt::of(signals.as_fd()))?;
     for line in pushed.warnings.to_string().lines() {
         output::say(&format!("warning: {line}"));
     }

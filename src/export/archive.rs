@@ -1,22 +1,20 @@
-//! A tree as a tar archive: what of it is written, and how it is compressed.
+//! A tree as a tar archive: what of it is written.
 
 use std::collections::HashSet;
 use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Read, Seek, Write};
+use std::fs;
+use std::io::{self, Read, Seek, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
-use super::gzip::Gzip;
+use super::compressed::compressed;
 use super::image::{Image, Warnings};
 use super::output::Output;
 use super::room::LXC_LOCAL;
 use super::tar::{Kind, Member, write_end, write_header, write_padding};
 use super::target::Compression;
 use crate::cache::Names;
-use crate::host::ended::describe;
 use crate::host::files;
 use crate::host::new_file::NewFile;
 use crate::tree::{
@@ -271,64 +269,6 @@ const MOST_TRIES: u32 = 64;
 /// Returns the directory that a path is in.
 pub(super) fn directory_above(path: &Path) -> &Path {
     path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-/// How `xz` and `zstd` are called, so that the number of cores makes no difference.
-const XZ: [&str; 4] = ["xz", "-q", "-T2", "--block-size=8MiB"];
-const ZSTD: [&str; 3] = ["zstd", "-q", "-T2"];
-
-fn compressed(
-    file: &File,
-    compression: Compression,
-    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-) -> io::Result<()> {
-    match compression {
-        Compression::None => {
-            let mut to = BufWriter::with_capacity(1 << 20, file);
-            fill(&mut to)?;
-            to.flush()
-        }
-        Compression::Gzip => {
-            let mut to = Gzip::new(file)?;
-            fill(&mut to)?;
-            to.finish().map(drop)
-        }
-        Compression::Xz => piped(&XZ, file, fill),
-        Compression::Zstd => piped(&ZSTD, file, fill),
-    }
-}
-
-/// Has a program of the host's compress what `fill` writes.
-fn piped(
-    words: &[&str],
-    file: &File,
-    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-) -> io::Result<()> {
-    let program = words[0];
-    let mut child = Command::new(program)
-        .args(&words[1..])
-        .stdin(Stdio::piped())
-        .stdout(file.try_clone()?)
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|error| io::Error::new(error.kind(), format!("`{program}`: {error}")))?;
-    let mut to =
-        BufWriter::with_capacity(1 << 20, child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?);
-    let filled = fill(&mut to).and_then(|()| to.flush());
-    // What it could not take is no longer of use.
-    drop(to.into_parts());
-    let ended = child.wait_with_output()?;
-    match filled {
-        // It has ended early, and knows why.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error),
-        Ok(()) if ended.status.success() => return Ok(()),
-        _ => {}
-    }
-    let said = String::from_utf8_lossy(&ended.stderr);
-    let said = said.lines().map(str::trim).rfind(|line| !line.is_empty());
-    let why = said
-        .map_or_else(|| format!("it {}", describe(ended.status)).into(), crate::shell::printable);
-    Err(io::Error::other(format!("`{program}` failed: {why}")))
 }
 
 /// Writes what `lxc-create -t local` takes: the rootfs, and metadata.

@@ -1,15 +1,16 @@
 //! The blobs of an image: one for each stored layer, and one more for the neutral name. The store keeps them.
 
 use std::fs::File;
-use std::io::{self, BufWriter};
+use std::io::{self, BufWriter, Seek};
 use std::os::fd::AsFd;
 
 use rustix::fs::Mode;
 
+use super::compressed::compressed;
 use super::digested::Digested;
-use super::gzip::Gzip;
 use super::image::{Image, Warnings};
 use super::oci_config::LayerBlob;
+use super::target::LayerCompression;
 use crate::digest::Digest;
 use crate::host::new_file::NewFile;
 use crate::host::{clock, files};
@@ -65,7 +66,8 @@ impl Image {
         };
         let created = clock::format(self.made_at(number));
         let Blob { diff_id, digest, size, .. } = blob;
-        Ok((LayerBlob { digest, size, diff_id, created, by }, file))
+        let compression = self.compression;
+        Ok((LayerBlob { digest, size, diff_id, compression, created, by }, file))
     }
 
     /// Returns all that decides about the bytes of a blob besides the entry.
@@ -76,7 +78,11 @@ impl Image {
             Part::Layer(_) => "layer",
             Part::Names => "names",
         };
-        format!("{part} over {parent}, to {latest}, gzip, writer {WRITER}")
+        let compression = match self.compression {
+            LayerCompression::Gzip => "gzip",
+            LayerCompression::Zstd => "zstd",
+        };
+        format!("{part} over {parent}, to {latest}, {compression}, writer {WRITER}")
     }
 
     fn make_blob(
@@ -89,17 +95,21 @@ impl Image {
         let mut warnings = Warnings::default();
         let into = files::open_directory(&self.store.blobs())?;
         let new = NewFile::create(into.as_fd(), Mode::RUSR | Mode::WUSR)?;
-        let gzip = Gzip::new(Digested::new(new.file()))?;
-        let mut to = BufWriter::with_capacity(1 << 20, Digested::new(gzip));
-        match part {
-            Part::Layer(number) => self.write_layer(number, &mut to, &mut warnings, interrupt)?,
-            Part::Names => self.write_names(&mut to, &mut warnings, interrupt)?,
-        }
-        let Digested { to: gzip, digest, .. } =
-            to.into_inner().map_err(io::IntoInnerError::into_error)?;
-        let diff_id = digest.finish();
-        let Digested { digest, size, .. } = gzip.finish()?;
-        let (digest, left_out): (Digest, _) = (digest.finish(), warnings.by_kind());
+        let diff_id = compressed(new.file(), self.compression.into(), |to| {
+            let mut to = BufWriter::with_capacity(1 << 20, Digested::new(to));
+            match part {
+                Part::Layer(number) => {
+                    self.write_layer(number, &mut to, &mut warnings, interrupt)?;
+                }
+                Part::Names => self.write_names(&mut to, &mut warnings, interrupt)?,
+            }
+            let to = to.into_inner().map_err(io::IntoInnerError::into_error)?;
+            Ok(to.digest.finish())
+        })?;
+        let mut written = new.file();
+        written.rewind()?;
+        let (digest, size) = Digest::of_reader(written)?;
+        let left_out = warnings.by_kind();
         let blob = Blob { diff_id, digest, size, left_out };
         let file = self.store.keep_blob(entry, form, &blob, new)?;
         Ok((blob, file))

@@ -9,12 +9,11 @@ use crate::digest::Hasher;
 pub(super) struct Digested<W> {
     pub to: W,
     pub digest: Hasher,
-    pub size: u64,
 }
 
 impl<W> Digested<W> {
     pub(super) fn new(to: W) -> Self {
-        Self { to, digest: Hasher::default(), size: 0 }
+        Self { to, digest: Hasher::default() }
     }
 }
 
@@ -22,7 +21,6 @@ impl<W: Write> Write for Digested<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.to.write(bytes)?;
         self.digest.update(&bytes[..written]);
-        self.size += written as u64;
         Ok(written)
     }
 

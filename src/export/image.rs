@@ -11,7 +11,7 @@ use super::archive::{Archive, write};
 use super::digested::Digested;
 use super::oci_config::{self, LayerBlob};
 use super::output::Output;
-use super::target::{Target, TargetKind};
+use super::target::{LayerCompression, Target, TargetKind};
 use super::{archive, directory, incus, oci, proxmox};
 use crate::cache::{Names, PLACEHOLDER};
 use crate::digest::Digest;
@@ -44,6 +44,8 @@ pub(crate) struct Image {
     group: u32,
     /// The latest time that stands in it, in seconds since 1970.
     pub(super) latest: Option<i64>,
+    /// How its layers are compressed.
+    pub(super) compression: LayerCompression,
     /// What keeps gc from the layers.
     _pins: Vec<Pin>,
 }
@@ -82,8 +84,14 @@ impl Image {
             target,
             group,
             latest,
+            compression: LayerCompression::default(),
             _pins: pins,
         })
+    }
+
+    /// Returns it with layers that are compressed so.
+    pub(crate) fn with_layers(self, compression: LayerCompression) -> Self {
+        Self { compression, ..self }
     }
 
     /// Writes it, and returns what could not be written. `output` says whom files belong to.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::target::LayerCompression;
 use crate::digest::Digest;
 use crate::lxc;
 
@@ -16,7 +17,8 @@ const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin
 /// The kinds of documents. Source: the image specification of OCI 1.1.
 pub(super) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub(super) const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
-pub(crate) const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+const GZIP_LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+const ZSTD_LAYER: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
 pub(super) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 /// What names the tag of an image in an index.
@@ -31,10 +33,27 @@ pub(crate) struct LayerBlob {
     pub size: u64,
     /// That of the archive in it.
     pub diff_id: Digest,
+    /// How that is compressed.
+    pub compression: LayerCompression,
     /// When it was made, as RFC 3339 has it.
     pub created: String,
     /// What made it, for people.
     pub by: String,
+}
+
+impl LayerBlob {
+    /// Returns its media type.
+    pub(crate) fn media_type(&self) -> &'static str {
+        match self.compression {
+            LayerCompression::Gzip => GZIP_LAYER,
+            LayerCompression::Zstd => ZSTD_LAYER,
+        }
+    }
+}
+
+/// Tells whether a media type is that of a layer that can be read here.
+pub(crate) fn is_layer(media_type: &str) -> bool {
+    [GZIP_LAYER, ZSTD_LAYER].contains(&media_type)
 }
 
 /// Returns the config of an image.
@@ -77,8 +96,8 @@ pub(super) fn config(arch: &str, layers: &[LayerBlob], lxc_config: &str) -> Valu
 
 /// Returns the manifest of an image whose config has this digest and size.
 pub(super) fn manifest(config: (Digest, u64), layers: &[LayerBlob]) -> Value {
-    let layers: Vec<_> =
-        layers.iter().map(|layer| descriptor(LAYER, layer.digest, layer.size)).collect();
+    let describe = |layer: &LayerBlob| descriptor(layer.media_type(), layer.digest, layer.size);
+    let layers: Vec<_> = layers.iter().map(describe).collect();
     json!({
         "schemaVersion": 2,
         "mediaType": MANIFEST,

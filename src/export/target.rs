@@ -17,6 +17,25 @@ pub(crate) enum Compression {
     Zstd,
 }
 
+/// How the layers of an image are compressed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum LayerCompression {
+    /// By this program, and read by all that run images.
+    #[default]
+    Gzip,
+    /// By the host's `zstd`.
+    Zstd,
+}
+
+impl From<LayerCompression> for Compression {
+    fn from(compression: LayerCompression) -> Self {
+        match compression {
+            LayerCompression::Gzip => Self::Gzip,
+            LayerCompression::Zstd => Self::Zstd,
+        }
+    }
+}
+
 /// What a role is written as.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum TargetKind {

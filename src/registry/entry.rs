@@ -7,7 +7,7 @@ use super::fault::RegistryError;
 use super::manifest::{Descriptor, EMPTY, EMPTY_TEXT, Manifest};
 use super::reference::Version;
 use crate::digest::Digest;
-use crate::export::LAYER;
+use crate::export::{LayerBlob, is_layer};
 use crate::plan::EntryId;
 use crate::store::Portable;
 use crate::tree::Interrupt;
@@ -39,9 +39,9 @@ pub(super) fn tag(key: Digest) -> Version {
     Version::Tag(format!("key-{}", super::download::hex(key)))
 }
 
-/// Returns the manifest of an entry, by the text that is told of it.
-pub(super) fn manifest(document: &[u8], (digest, size): (Digest, u64)) -> Manifest {
-    let layer = Descriptor::new(LAYER, digest, size);
+/// Returns the manifest of an entry, by the text that is told of it and its layer.
+pub(super) fn manifest(document: &[u8], layer: &LayerBlob) -> Manifest {
+    let layer = Descriptor::new(layer.media_type(), layer.digest, layer.size);
     Manifest::new(Descriptor::of(ENTRY, document), vec![layer])
 }
 
@@ -104,7 +104,7 @@ impl Client {
         let [layer] = &manifest.layers[..] else {
             return Err(malformed("it has not one blob".to_owned()));
         };
-        if manifest.config.media_type != ENTRY || layer.media_type != LAYER {
+        if manifest.config.media_type != ENTRY || !is_layer(&layer.media_type) {
             return Err(malformed("it is not one of this program's".to_owned()));
         }
         let text = self.small_blob(&manifest.config, LARGEST, interrupt)?;

@@ -69,7 +69,7 @@ impl Client {
         for (stored, layer) in image.stored().zip(&layers) {
             let portable = image.portable(stored, layer.diff_id);
             let text = portable.text().map_err(RegistryError::of_image)?;
-            let manifest = entry::manifest(&text, (layer.digest, layer.size)).text()?;
+            let manifest = entry::manifest(&text, layer).text()?;
             let digest = Digest::of(&manifest);
             let tag = entry::tag(stored.id.key);
             if self.manifest_digest(&tag, interrupt)? != Some(digest) {

@@ -10,10 +10,13 @@ mod fault;
 mod header;
 mod limits;
 mod pax;
+mod zstd;
 
 use std::io::{self, BufRead, BufReader, Read};
 
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use decoded::decoded;
+pub(crate) use decoded::decoded_file;
 pub(crate) use fault::{ArchiveError, ArchiveFault, Place, shown};
 use header::{BLOCK, Header};
 pub(crate) use limits::Limits;

@@ -13,6 +13,7 @@ mod stamped;
 mod tarball;
 pub(crate) mod torture;
 mod unpacked;
+mod zstd_frames;
 
 use std::fs;
 use std::os::fd::AsFd;

@@ -150,6 +150,38 @@ fn an_image_unpacks_to_what_is_stored() {
 }
 
 #[test]
+fn layers_by_zstd_hold_the_same_as_those_by_gzip() {
+    if !root() {
+        return;
+    }
+    let sandbox = role();
+    sandbox.run(["build", "m.toml", "-o", "oci:../image:web"]).exits(0);
+    let words = ["build", "m.toml", "-o", "oci:../image:small", "--compression=zstd"];
+    sandbox.run(words).exits(0);
+    let at = sandbox.path("");
+    let shown = |words: &[&str], tag: &str| -> serde_json::Value {
+        let image = format!("oci:image:{tag}");
+        let words = [&["skopeo", "inspect"], words, &[&image]].concat();
+        serde_json::from_str(&judge(&words, &at)).unwrap()
+    };
+    let diff_ids = |tag: &str| shown(&["--config"], tag)["rootfs"]["diff_ids"].clone();
+    assert_eq!(diff_ids("small"), diff_ids("web"));
+    let manifest = shown(&["--raw"], "small");
+    let (layers, diff_ids) = (manifest["layers"].as_array().unwrap(), diff_ids("small"));
+    assert_eq!(layers.len(), diff_ids.as_array().unwrap().len());
+    for (layer, diff_id) in layers.iter().zip(diff_ids.as_array().unwrap()) {
+        assert_eq!(layer["mediaType"], "application/vnd.oci.image.layer.v1.tar+zstd");
+        let digest = layer["digest"].as_str().unwrap().strip_prefix("sha256:").unwrap();
+        let text = format!("zstd -dc image/blobs/sha256/{digest} | sha256sum");
+        let found = judge(&["sh", "-c", &text], &at);
+        assert_eq!(format!("sha256:{}", found.split(' ').next().unwrap()), *diff_id);
+    }
+    judge(&["skopeo", "copy", "-q", "oci:image:small", "oci:copy:small"], &at);
+    let unknown = ["build", "m.toml", "-o", "tar:../web.tar", "--compression=zstd"];
+    sandbox.run(unknown).exits(2).mentions("`--compression` is for `--output=oci:DIR:TAG`");
+}
+
+#[test]
 fn an_image_is_made_once() {
     if !root() {
         return;
@@ -187,12 +219,17 @@ fn what_is_written_is_the_same_byte_for_byte() {
     if !root() {
         return;
     }
-    let outputs: Vec<_> = (0..2)
-        .map(|_| {
+    // What compresses can be told much by its environment.
+    let environments = [("XZ_OPT", "-0", "XZ_DEFAULTS", "-T1"), ("ZSTD_CLEVEL", "1", "A", "b")];
+    let outputs: Vec<_> = environments
+        .into_iter()
+        .map(|(one, value, other, more)| {
             let sandbox = role().env("SOURCE_DATE_EPOCH", "1700000000");
+            let sandbox = sandbox.env(one, value).env(other, more);
             let words =
                 ["oci:../image:web", "tar:../w.tar.gz", "tar:../w.tar.xz", "tar:../w.tar.zst"];
             let words = words.iter().flat_map(|word| ["-o", word]);
+            let words = words.chain(["--compression=zstd"]);
             sandbox.run(["build", "m.toml", "--quiet"].into_iter().chain(words)).exits(0);
             let at = sandbox.path("");
             judge(&["sh", "-c", "sha256sum image/index.json image/blobs/sha256/* w.tar.*"], &at)

@@ -16,7 +16,7 @@ use crate::host::files;
 use crate::plan::Layer;
 use crate::registry::{Pulled, Remote};
 use crate::store::Committed;
-use crate::tree::{Devices, Interrupt, Limits, decoded, unpack};
+use crate::tree::{Devices, Interrupt, Limits, decoded_file, unpack};
 
 impl<'a> Run<'a> {
     /// Pulls the next slot.
@@ -106,7 +106,7 @@ impl<'a> Run<'a> {
         let laid = || -> io::Result<(String, bool)> {
             let rootfs = build.open_rootfs()?;
             let mut archive =
-                Digesting { from: decoded(&pulled.blob.file)?, hasher: Hasher::default() };
+                Digesting { from: decoded_file(&pulled.blob.file)?, hasher: Hasher::default() };
             let limits = Limits::default();
             let unpacked =
                 unpack(&mut archive, rootfs.as_fd(), &limits, Devices::LeaveOut, interrupt)?;

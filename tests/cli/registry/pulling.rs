@@ -49,12 +49,17 @@ pub(super) struct Pushed {
 }
 
 pub(super) fn pushed() -> Option<Pushed> {
+    pushed_with("gzip")
+}
+
+/// Likewise, with layers that are compressed so.
+fn pushed_with(compression: &str) -> Option<Pushed> {
     let registry = super::start()?;
     let builder = role();
     let (key, signers) = key(&builder, "ci");
     let repository = registry.repository("web");
     let words = ["push", "m.toml", &repository, "--sign", key.to_str().unwrap()];
-    builder.run(words).exits(0);
+    builder.run(words.into_iter().chain(["--compression", compression])).exits(0);
     Some(Pushed { registry, builder, key, signers, repository })
 }
 
@@ -67,7 +72,14 @@ pub(super) fn puller(pushed: &Pushed) -> Sandbox {
 
 #[test]
 fn what_is_pulled_is_what_was_built() {
-    let Some(pushed) = pushed() else { return };
+    for compression in ["gzip", "zstd"] {
+        let Some(pushed) = pushed_with(compression) else { return };
+        assert_pulled(pushed);
+    }
+}
+
+#[track_caller]
+fn assert_pulled(pushed: Pushed) {
     let host = puller(&pushed);
     let ran = host.run(["pull", "m.toml", "--from", &pushed.repository]);
     ran.exits(0).shows("os  pulled in").shows("3 layers pulled in");
@@ -94,6 +106,23 @@ fn what_is_pulled_is_what_was_built() {
         };
         assert_eq!(list(&host), list(&pushed.builder), "{id}");
     }
+}
+
+#[test]
+fn a_host_without_zstd_is_told_what_it_lacks() {
+    let Some(pushed) = pushed_with("zstd") else { return };
+    let host = puller(&pushed);
+    // Nothing but what calls the program.
+    let programs = host.path("programs");
+    fs::create_dir(&programs).unwrap();
+    for program in ["env", "ssh-keygen"] {
+        std::os::unix::fs::symlink(format!("/usr/bin/{program}"), programs.join(program)).unwrap();
+    }
+    let host = host.env("PATH", programs.to_str().unwrap());
+    let ran = host.run(["pull", "m.toml", "--from", &pushed.repository]);
+    ran.exits(8).mentions("it is compressed by `zstd`, which is not installed here");
+    let host = host.env("PATH", "/usr/bin:/bin");
+    host.run(["pull", "m.toml", "--from", &pushed.repository]).exits(0);
 }
 
 #[test]
