@@ -56,21 +56,27 @@ impl Digest {
 
     /// Returns the first 12 hexadecimal digits: enough for a person to tell two apart.
     pub fn short(&self) -> String {
-        self.to_string()["sha256:".len()..][..12].to_owned()
+        hex(&self.0[..6])
     }
 }
 
 impl fmt::Display for Digest {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Listings have tens of thousands: to format each byte would take longer than to read files.
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let mut text = String::with_capacity("sha256:".len() + 64);
-        text.push_str("sha256:");
-        for byte in self.0 {
-            text.extend([byte >> 4, byte & 15].map(|four| char::from(DIGITS[usize::from(four)])));
-        }
-        formatter.write_str(&text)
+        formatter.write_str("sha256:")?;
+        formatter.write_str(&hex(&self.0))
     }
+}
+
+/// Returns bytes as hexadecimal digits. Listings have tens of thousands of digests: to format each byte would
+/// take longer than to read files.
+fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
+    text
 }
 
 impl fmt::Debug for Digest {

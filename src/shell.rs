@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 /// Returns `text` with every control character but the line feed and the tab shown as an escape,
 /// so that nothing from a file or a program can drive the terminal.
 pub(crate) fn printable(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(is_hostile) {
+    if !has_hostile(text) {
         return Cow::Borrowed(text);
     }
     let mut shown = String::with_capacity(text.len() + 16);
@@ -46,7 +46,7 @@ pub(crate) fn reason(text: &str) -> Cow<'_, str> {
 
 /// Returns a JSON text in which each such character is an escape of JSON's: what it says is the same.
 pub(crate) fn json(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(is_hostile) {
+    if !has_hostile(text) {
         return Cow::Borrowed(text);
     }
     let mut shown = String::with_capacity(text.len() + 16);
@@ -141,6 +141,12 @@ fn is_hostile(character: char) -> bool {
         | '\u{e0000}'..='\u{e007f}' => true,
         _ => character.is_control(),
     }
+}
+
+/// Tells whether a text holds such a character. Most hold nothing but ASCII, which is seen at a glance.
+fn has_hostile(text: &str) -> bool {
+    let is_plain = |byte: u8| matches!(byte, b' '..=b'~' | b'\n' | b'\t');
+    !text.bytes().all(is_plain) && text.chars().any(is_hostile)
 }
 
 /// A writer of text for people, which shows as [`printable`] does what is written to it.

@@ -1,6 +1,6 @@
 //! What several layers of a chain do to one thing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{HashMap, HashSet};
 
 use super::resolve::brought;
 use super::{Dropped, Layer};
@@ -10,9 +10,9 @@ use crate::manifest::RootfsPath;
 
 /// Warns where the outer of two layers wins, and where a hook would run twice.
 pub(super) fn warn(layers: &[Layer], report: &mut Report) {
-    let mut scalars: BTreeMap<&str, &Layer> = BTreeMap::new();
-    let mut hooks: BTreeSet<(&str, &str)> = BTreeSet::new();
-    let mut paths: BTreeMap<&RootfsPath, &Layer> = BTreeMap::new();
+    let mut scalars: HashMap<&str, &Layer> = HashMap::new();
+    let mut hooks: HashSet<(&str, &str)> = HashSet::new();
+    let mut paths: HashMap<&RootfsPath, &Layer> = HashMap::new();
     for layer in layers {
         let mut found = Report::default();
         for line in &layer.config {

@@ -172,9 +172,12 @@ impl Request {
         let plan = plan::build(&chain, self.target.clone(), &facts)
             .map_err(|faults| report.extend(faults))
             .ok()?;
+        let is_locked = lock.is_some() || [LockUse::Compare, LockUse::Renew].contains(&self.lock);
+        let has_twin = is_locked || self.wanted.mode != StorageMode::None;
+        let twin = has_twin.then(|| loaded.bind_twin(PLACEHOLDER)).flatten();
         let (cache, store) = match self.wanted.mode {
             StorageMode::None => (Cache::Off, None),
-            _ => match self.cache(loaded, &plan, &chain, &facts) {
+            _ => match self.cache(twin.as_ref(), &plan, &chain, &facts) {
                 Ok((cache, store)) => (cache, Some(store)),
                 Err(why) => {
                     let why = shell::reason(&why).into_owned();
@@ -186,9 +189,8 @@ impl Request {
         if facts.is_absent {
             cache.pull_only();
         }
-        let twin = (self.lock != LockUse::Ignore).then(|| loaded.bind_twin(PLACEHOLDER)).flatten();
         let (mut held, mut inputs) = (Held::default(), Lock::new());
-        if let Some(twin) = twin {
+        if let Some(twin) = twin.filter(|_| is_locked) {
             let (levels, cache) = (loaded.levels(), cache.plan());
             let role = RoleInputs { levels, chain: &chain, twin: &twin, facts: &facts, cache };
             held = lock.map(|file| file.lock.hold(role)).unwrap_or_default();
@@ -214,7 +216,7 @@ impl Request {
     /// Finds out what of a plan the store can have, or why it cannot be used.
     fn cache(
         &self,
-        loaded: &Loaded,
+        twin: Option<&Chain>,
         plan: &Plan,
         chain: &Chain,
         facts: &Facts,
@@ -223,7 +225,7 @@ impl Request {
             return Err("the container's ids are mapped in several pieces".to_owned());
         };
         // Its faults are those of the container's own, which are told already.
-        let Some(twin) = loaded.bind_twin(PLACEHOLDER) else {
+        let Some(twin) = twin else {
             return Err("it cannot be bound for a container of another name".to_owned());
         };
         let caller = Caller::observe();
@@ -245,7 +247,7 @@ impl Request {
             .and_then(|ids| passage::closed_to(Some(Passer::root_of(ids, &caller)), &trees));
         let host = OverlayHost { trees, is_mapped: *is_mapped, closed, clone_hook };
         let observed = Observed { inputs, readings, host, config: self.config.clone() };
-        let cache = cache::cache(plan, (chain, &twin), facts, self.wanted, observed)
+        let cache = cache::cache(plan, (chain, twin), facts, self.wanted, observed)
             .map_err(|fault| fault.to_string())?;
         Ok((Cache::Usable(Box::new(cache)), store))
     }

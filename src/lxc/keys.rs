@@ -2,7 +2,6 @@
 //!
 //! Source: `config_jump_table` of `confile.c`, and `lxc.container.conf(5)`.
 
-use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use super::LxcVersion;
@@ -34,7 +33,7 @@ pub(crate) enum Shape {
 use Shape::{List, Scalar};
 
 /// The keys: how their lines add up, and what values they have. A `*` stands for one name or more,
-/// `#` for a number.
+/// `#` for a number. Sorted.
 const KEYS: &[(&str, Shape, Kind)] = &[
     ("lxc.apparmor.allow_incomplete", Scalar, Kind::Flag),
     ("lxc.apparmor.allow_nesting", Scalar, Kind::Flag),
@@ -45,13 +44,13 @@ const KEYS: &[(&str, Shape, Kind)] = &[
     ("lxc.autodev.tmpfs.size", Scalar, Kind::DevSize),
     ("lxc.cap.drop", List, Kind::Dropped),
     ("lxc.cap.keep", List, Kind::Kept),
+    ("lxc.cgroup.*", List, Kind::Text),
     ("lxc.cgroup.dir", Scalar, Kind::CgroupPath),
     ("lxc.cgroup.dir.container", Scalar, Kind::CgroupPath),
     ("lxc.cgroup.dir.container.inner", Scalar, Kind::CgroupName),
     ("lxc.cgroup.dir.monitor", Scalar, Kind::CgroupPath),
     ("lxc.cgroup.dir.monitor.pivot", Scalar, Kind::CgroupPath),
     ("lxc.cgroup.relative", Scalar, Kind::Flag),
-    ("lxc.cgroup.*", List, Kind::Text),
     ("lxc.cgroup2.*", List, Kind::Text),
     ("lxc.console.buffer.size", Scalar, Kind::ByteSize),
     ("lxc.console.logfile", Scalar, Kind::Path),
@@ -143,13 +142,7 @@ const KEYS: &[(&str, Shape, Kind)] = &[
     ("lxc.uts.name", Scalar, Kind::HostName),
 ];
 
-/// The keys without a wildcard: a manifest may have tens of thousands of lines.
-static EXACT: LazyLock<HashMap<&str, (Shape, Kind)>> = LazyLock::new(|| {
-    let exact = KEYS.iter().filter(|(key, ..)| !key.contains(['*', '#']));
-    exact.map(|(key, shape, kind)| (*key, (*shape, *kind))).collect()
-});
-
-/// The keys with one.
+/// The keys with a wildcard.
 static PATTERNS: LazyLock<Vec<(&str, (Shape, Kind))>> = LazyLock::new(|| {
     let patterns = KEYS.iter().filter(|(key, ..)| key.contains(['*', '#']));
     patterns.map(|(key, shape, kind)| (*key, (*shape, *kind))).collect()
@@ -225,8 +218,13 @@ pub(crate) fn judge(key: &str) -> KeyStatus {
 
 /// Returns what is known of a key.
 fn known(key: &str) -> Option<(Shape, Kind)> {
-    let pattern = || PATTERNS.iter().find(|(pattern, _)| matches(pattern, key));
-    EXACT.get(key).copied().or_else(|| pattern().map(|(_, known)| *known))
+    if !key.contains(['*', '#'])
+        && let Ok(at) = KEYS.binary_search_by(|(known, ..)| (*known).cmp(key))
+    {
+        let (_, shape, kind) = KEYS[at];
+        return Some((shape, kind));
+    }
+    PATTERNS.iter().find(|(pattern, _)| matches(pattern, key)).map(|(_, known)| *known)
 }
 
 /// Returns the version that brought a key, where LXC 4.0.0 does not have it.
@@ -309,6 +307,7 @@ mod tests {
         for (key, status) in table {
             assert_eq!(judge(key), status, "{key}");
         }
+        assert!(KEYS.is_sorted_by_key(|(key, ..)| *key));
         assert!(matches!(judge("lxc.rootfs.path"), KeyStatus::Refused(_)));
         assert!(matches!(judge("lxc.idmap"), KeyStatus::Refused(_)));
     }

@@ -293,24 +293,22 @@ impl Show<'_> {
         text: std::fmt::Arguments<'_>,
         at: &crate::source::At,
     ) -> io::Result<()> {
-        self.indent()?;
-        writeln!(self.to, "{kind:KIND$} {text}  ({at})")
+        self.write(format_args!("{kind:KIND$} {text}  ({at})"))
     }
 
     /// Writes a line that belongs to the one before.
     fn more(&mut self, kind: &str, text: std::fmt::Arguments<'_>) -> io::Result<()> {
-        self.indent()?;
-        writeln!(self.to, "{kind:KIND$} {text}")
+        self.write(format_args!("{kind:KIND$} {text}"))
     }
 
-    fn indent(&mut self) -> io::Result<()> {
-        for _ in 0..self.depth.min(DEEPEST_INDENT) {
-            self.to.write_all(b"| ")?;
-        }
-        if self.depth > DEEPEST_INDENT {
-            write!(self.to, "[{}] ", self.depth)?;
-        }
-        Ok(())
+    /// Writes a line in one go: all that is written is looked through for what drives a terminal.
+    fn write(&mut self, text: std::fmt::Arguments<'_>) -> io::Result<()> {
+        let bars = "| ".repeat(self.depth.min(DEEPEST_INDENT));
+        let line = match self.depth {
+            ..=DEEPEST_INDENT => format!("{bars}{text}\n"),
+            depth => format!("{bars}[{depth}] {text}\n"),
+        };
+        self.to.write_all(line.as_bytes())
     }
 }
 
