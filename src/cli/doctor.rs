@@ -51,7 +51,7 @@ fn layer_store() -> Vec<Finding> {
         return vec![fault(Verdict::Warn, SUBJECT, store::NO_DIRECTORY, advice)];
     };
     match store::check(&top, store::owner(&caller)) {
-        Ok(()) => {
+        Ok(_) => {
             let mut findings = doctor::filesystem(&top, SUBJECT);
             findings.extend(closed(&caller, &top));
             findings

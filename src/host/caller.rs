@@ -1,8 +1,8 @@
 //! Who runs the program, as the host sees it.
 
-use std::fs;
-
 use rustix::process::{getegid, geteuid};
+
+use super::files;
 
 /// The identity of this process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,7 +76,8 @@ pub(crate) fn outside(map: &[Extent], id: u32) -> Option<u32> {
 ///
 /// One that cannot be read has no lines: the kernel has no user namespaces.
 pub(crate) fn id_map(file: &str) -> Vec<Extent> {
-    parse_map(&fs::read_to_string(file).unwrap_or_default())
+    let text = files::read_proc(file).ok().and_then(|text| String::from_utf8(text).ok());
+    parse_map(&text.unwrap_or_default())
 }
 
 fn parse_map(text: &str) -> Vec<Extent> {

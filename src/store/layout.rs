@@ -55,13 +55,13 @@ pub(crate) fn directory(caller: &Caller) -> Option<PathBuf> {
         .map(|base| base.join("layered-template/store"))
 }
 
-/// Checks that a store can be at `top`, whether it is there yet or not.
+/// Checks that a store can be at `top`, and tells whether it is there yet.
 ///
 /// # Errors
 ///
 /// Where no overlay can have the path, where others than a user and root may write there, and for root also
 /// where others could put something else there.
-pub(crate) fn check(top: &Path, uid: u32) -> io::Result<()> {
+pub(crate) fn check(top: &Path, uid: u32) -> io::Result<bool> {
     let fits = |text: &str| {
         // An overlay's options, and LXC's config, know no way to write these.
         !text.contains([':', ',', '\\', '"', '\'', '#']) && !crate::shell::has_control(text)
@@ -73,7 +73,7 @@ pub(crate) fn check(top: &Path, uid: u32) -> io::Result<()> {
     }
     trust::check(top)?;
     let metadata = match fs::metadata(top) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         metadata => metadata?,
     };
     let (owner, mode) = (metadata.uid(), metadata.mode() & 0o7777);
@@ -85,7 +85,8 @@ pub(crate) fn check(top: &Path, uid: u32) -> io::Result<()> {
             "its mode is {mode:04o}: others may write there (`chmod go-w` fixes that)"
         )));
     }
-    check_inside(top)
+    check_inside(top)?;
+    Ok(true)
 }
 
 /// Names a user by the id that the host has for it.
@@ -182,10 +183,11 @@ impl Store {
     /// Also where [`check`] refuses it.
     pub(crate) fn make(&self, owner: OwnerIds) -> io::Result<()> {
         let (uid, _) = owner.unwrap_or((rustix::process::geteuid().as_raw(), 0));
-        check(&self.top, uid)?;
-        make_all(&self.top, 0o711, owner)?;
-        // Somebody else may have been faster.
-        check(&self.top, uid)?;
+        if !check(&self.top, uid)? {
+            make_all(&self.top, 0o711, owner)?;
+            // Somebody else may have been faster.
+            check(&self.top, uid)?;
+        }
         for (path, owner) in [
             (self.trees_of_map(), Some((0, 0))),
             (self.trees(), Some((0, 0))),
