@@ -22,6 +22,15 @@ cd "$place"
 measure() { hyperfine --shell=none --warmup 1 --style basic "$@"; }
 title() { printf '\n### %s\n\n' "$*"; }
 
+# Shows the most memory that a program, or one that it calls, has at a time.
+peak() {
+    python3 - "$@" <<'PYTHON'
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True)
+print("peak memory:", resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024, "MiB")
+PYTHON
+}
+
 # A minimal Debian, as the template of a role: it is unpacked from an archive.
 mirror=$(cat /etc/apt/sources.list.d/*.sources /etc/apt/sources.list 2>/dev/null |
     awk '$1 == "URIs:" { print $2; exit } $1 == "deb" && $2 ~ /:/ { print $2; exit }')
@@ -44,11 +53,17 @@ role one >role.toml
 "$program" build -q role.toml >/dev/null
 
 title "An image of a role whose layers were never written, beside tar through zstd and pigz"
-fresh="sh -c 'rm -rf $place/image $place/store/*.meta/blobs'"
+fresh="rm -rf $place/image $place/store/host.meta/blobs"
 measure --runs 5 --prepare "$fresh" \
-    -n "build --output oci:" "$program build -q role.toml -o oci:image:web" \
+    -n "build --output oci:, by gzip" "$program build -q role.toml -o oci:image:web" \
+    -n "build --output oci:, by zstd" "$program build -q role.toml -o oci:image:web --compression=zstd" \
     -n "tar c | pigz -p2 -6" "sh -c 'tar -C tree -c . | pigz -p2 -6 >image.tar.gz'" \
     -n "tar c | zstd -T2 -3" "sh -c 'tar -C tree -c . | zstd -q -f -T2 -3 -o image.tar.zst'"
+
+for compression in gzip zstd; do
+    $fresh
+    peak "$program" build -q role.toml -o oci:image:web --compression=$compression
+done
 
 title "An image of an unchanged role"
 measure --runs 30 -n "build --output oci:" "$program build -q role.toml -o oci:image:web"
