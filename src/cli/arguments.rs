@@ -181,7 +181,7 @@ pub(crate) enum CompressionChoice {
     /// Every program that runs images reads it.
     #[default]
     Gzip,
-    /// Smaller and faster, by the host's `zstd`, which those who pull it need too.
+    /// Made in less time, by the host's `zstd`, which hosts that pull it need too.
     Zstd,
 }
 
