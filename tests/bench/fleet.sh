@@ -7,6 +7,12 @@ if [ "$(id -u)" != 0 ]; then
     echo "skipped: it needs root"
     exit 0
 fi
+for command in hyperfine debootstrap pigz zstd skopeo umoci docker-registry; do
+    PATH=$PATH:/usr/sbin:/sbin command -v "$command" >/dev/null || {
+        echo "skipped: no $command"
+        exit 0
+    }
+done
 place=$(mktemp -d -p /dev/shm layered-fleet.XXXXXX)
 registry=
 end() {
