@@ -14,9 +14,16 @@ fn skip() {
 
 /// Judges files by a schema, or says that there is no validator here.
 fn judge(schema: &str, paths: &[PathBuf]) -> Option<Vec<bool>> {
+    let lines = validate(&[], schema, paths)?;
+    Some(lines.iter().map(|line| line == "pass").collect())
+}
+
+/// Returns what the validator says of each file, or `None` where there is no validator.
+fn validate(options: &[&str], schema: &str, paths: &[PathBuf]) -> Option<Vec<String>> {
     let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema").join(schema);
     let output = Command::new("python3")
         .arg(root().join("validator.py"))
+        .args(options)
         .arg(schema)
         .args(paths)
         .output()
@@ -26,7 +33,7 @@ fn judge(schema: &str, paths: &[PathBuf]) -> Option<Vec<bool>> {
         return None;
     }
     assert!(output.status.success(), "{said}");
-    Some(String::from_utf8_lossy(&output.stdout).lines().map(|line| line == "pass").collect())
+    Some(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
 }
 
 #[test]
@@ -64,4 +71,61 @@ fn what_the_schema_misses_is_known() {
         fs::write(&list, &found).unwrap();
     }
     assert_eq!(found, fs::read_to_string(&list).unwrap_or_default());
+}
+
+/// A mistake is one fault, in the place where it is: not one for each thing that could have been meant.
+#[test]
+fn the_schema_tells_one_fault_of_one_mistake() {
+    const SOUND: &str = r#"manifest = 1
+[vars]
+port = { default = 1, description = "x" }
+[[layer]]
+name = "os"
+template = "debian"
+args = { release = "bookworm" }
+[[layer]]
+use = "motd"
+with = { text = "x" }
+[[layer]]
+name = "app"
+env = { A = { pass = true } }
+pre = { script = "x.sh" }
+post = [{ run = "true", timeout = "2m" }, "x"]
+config = { lxc.start.auto = 1 }
+[[layer.file]]
+path = "/etc/motd"
+content = "x"
+"#;
+    let mistakes = [
+        ("manifest =", "manifset =", "$.manifset"),
+        ("default =", "defalt =", "$.vars.port.defalt"),
+        ("name = \"os\"", "nmae = \"os\"", "$.layer[0].nmae"),
+        ("template =", "templat =", "$.layer[0].templat"),
+        ("args =", "agrs =", "$.layer[0].agrs"),
+        ("use =", "usee =", "$.layer[1].usee"),
+        ("with =", "wiht =", "$.layer[1].wiht"),
+        ("use =", "template = \"x\"\nuse =", "$.layer[1].template"),
+        ("pass =", "pas =", "$.layer[2].env.A.pas"),
+        ("script =", "skript =", "$.layer[2].pre.skript"),
+        ("post =", "psot =", "$.layer[2].psot"),
+        ("run =", "rnu =", "$.layer[2].post[0].rnu"),
+        ("\"2m\"", "2", "$.layer[2].post[0].timeout"),
+        ("auto = 1", "auto = 1.5", "$.layer[2].config.lxc.start.auto"),
+        ("path =", "pth =", "$.layer[2].file[0].pth"),
+        ("content =", "contnet =", "$.layer[2].file[0].contnet"),
+        ("content = \"x\"", "", "$.layer[2].file[0]"),
+    ];
+    let directory = tempfile::tempdir().unwrap();
+    let mut paths = vec![directory.path().join("sound.toml")];
+    fs::write(&paths[0], SOUND).unwrap();
+    for (number, (from, to, _)) in mistakes.iter().enumerate() {
+        let path = directory.path().join(format!("{number}.toml"));
+        fs::write(&path, SOUND.replacen(from, to, 1)).unwrap();
+        paths.push(path);
+    }
+    let Some(found) = validate(&["--faults"], "manifest.schema.json", &paths) else {
+        return skip();
+    };
+    let expected: Vec<_> = std::iter::once("").chain(mistakes.map(|(.., place)| place)).collect();
+    assert_eq!(found, expected);
 }

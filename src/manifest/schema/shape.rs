@@ -125,38 +125,28 @@ enum Kind {
 #[schemars(inline)]
 struct LayerName(#[schemars(regex(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"))] String);
 
-/// A layer: one wrapper of the chain.
-#[derive(JsonSchema)]
-#[schemars(untagged)]
-enum Layer {
-    Own(Box<OwnLayer>),
-    Used(UsedLayer),
-}
-
-/// A reusable layer, in this place of the chain.
+/// A layer: one wrapper of the chain, which stands here or is a reusable layer in this place.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
-struct UsedLayer {
-    /// The name of the layer's file, without `.toml`: in `layers/` beside this file, in
-    /// `$LAYERED_TEMPLATE_PATH`, in /etc or /usr/share, or compiled in.
+#[schemars(extend(
+    "anyOf" = [{ "required": ["name"] }, { "required": ["use"] }],
+    "dependentRequired" = {
+        "args": ["template"], "inputs": ["template"], "sha256": ["template"], "with": ["use"],
+    },
+))]
+struct Layer {
+    /// The name of a reusable layer's file, without `.toml`: in `layers/` beside this file, in
+    /// `$LAYERED_TEMPLATE_PATH`, in /etc or /usr/share, or compiled in. Only `name` and `with` stand
+    /// beside it.
     #[schemars(example = &"provision-on-start")]
-    r#use: LayerName,
-    /// The layer's name in this chain; by default that of its file.
-    #[schemars(example = &"provision")]
-    name: Option<LayerName>,
-    /// The values of the layer's variables. `{{ name }}` stands for a variable of this manifest.
+    r#use: Option<LayerName>,
+    /// The values of the reusable layer's variables. `{{ name }}` stands for a variable of this
+    /// manifest.
     #[schemars(example = json!({ "script": "files/provision.sh" }))]
     with: Option<BTreeMap<String, Plain>>,
-}
-
-/// A layer that is written out here.
-#[derive(JsonSchema)]
-#[schemars(deny_unknown_fields)]
-#[schemars(extend("dependentRequired" = { "args": ["template"], "inputs": ["template"], "sha256": ["template"] }))]
-struct OwnLayer {
-    /// The layer's name, unique in the chain.
+    /// The layer's name, unique in the chain; beside `use` by default that of the file.
     #[schemars(example = &"app")]
-    name: LayerName,
+    name: Option<LayerName>,
     /// The upstream template, in the first layer alone: a name in LXC's template directory, a path,
     /// or `builtin:busybox`.
     #[schemars(example = &"debian", example = &"builtin:busybox", length(min = 1))]
@@ -281,7 +271,7 @@ enum OptionValue {
 
 /// A value of an environment.
 #[derive(JsonSchema)]
-#[schemars(untagged, inline)]
+#[schemars(untagged)]
 enum EnvValue {
     Value(Plain),
     Passed(Passed),
@@ -298,7 +288,7 @@ struct Passed {
 
 /// A step, or a list of steps.
 #[derive(JsonSchema)]
-#[schemars(untagged, inline)]
+#[schemars(untagged)]
 enum Steps {
     One(Step),
     Many(Vec<Step>),
