@@ -26,6 +26,8 @@ pub(crate) use index::AskRegistry;
 pub use index::{BadEntry, Fault, Index, Refusal, StoredEntry, in_largest_unit};
 pub use inputs::{BaseInputs, Input};
 pub use key::{Field, KeyInputs, SEMANTICS};
+#[cfg(test)]
+pub(crate) use key_inputs::BUSYBOX_RECIPE;
 pub use keys::{IdentityKeys, KeyMaker};
 pub use ladder::{Ladder, LadderContext, Limit, Progress};
 pub use names::{Names, PLACEHOLDER};

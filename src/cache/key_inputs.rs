@@ -13,6 +13,10 @@ use crate::plan::{
     Act, Bytes, Content, EntryId, EntryKind, FileDrop, Layer, Place, Step, Template, TreeEntry,
 };
 
+/// Which rootfs is made of busybox: another number for another one. Versions of the program with one number
+/// share what they have stored.
+pub(crate) const BUSYBOX_RECIPE: u32 = 1;
+
 impl CachePlan {
     /// Returns what defines a slot whose inside is `parent`, and its key. `handed` is what pre steps have
     /// handed inward.
@@ -59,7 +63,7 @@ impl CachePlan {
             // What it makes of the busybox is this program's own.
             Template::Busybox { .. } => {
                 let busybox = inputs.busybox.map(|digest| digest.to_string()).unwrap_or_default();
-                format!("{busybox} by {}", env!("CARGO_PKG_VERSION"))
+                format!("{busybox} by recipe {BUSYBOX_RECIPE}")
             }
         };
         let mut template = Field::new(TEMPLATE, [("digest", program)]);

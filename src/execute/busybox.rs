@@ -162,3 +162,23 @@ fn applets(events: &mut EventLoop, busybox: &Path) -> io::Result<Vec<String>> {
     };
     Ok(text.lines().map(str::trim).filter(is_sound).map(str::to_owned).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{CONFIG, DIRECTORIES, FILES};
+    use crate::cache::BUSYBOX_RECIPE;
+    use crate::digest::Digest;
+
+    /// The tables of each recipe.
+    const RECIPES: [&str; 1] =
+        ["sha256:7bfd4a738733b99e3e352bf04803f2aef2e34efe8b1b2382925424237aa889e1"];
+
+    #[test]
+    fn another_rootfs_has_another_recipe() {
+        let tables = format!("{DIRECTORIES:?}{FILES:?}{CONFIG:?}");
+        let found = Digest::of(tables.as_bytes()).to_string();
+        let hint = "raise BUSYBOX_RECIPE, and add this digest";
+        assert_eq!(RECIPES.last(), Some(&found.as_str()), "{hint}");
+        assert_eq!(RECIPES.len(), BUSYBOX_RECIPE as usize, "{hint}");
+    }
+}

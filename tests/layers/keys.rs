@@ -158,7 +158,6 @@ fn text(inputs: &[(String, KeyInputs)]) -> String {
                 let value = match (field.what.as_str(), name.as_str()) {
                     // It holds the key of all that is inside, and when that was made.
                     ("layer inside", _) => "INSIDE".to_owned(),
-                    ("template", _) => value.replace(env!("CARGO_PKG_VERSION"), "VERSION"),
                     // Whoever checks this project out has a umask.
                     (what, "mode" | "mode of its top") if what.contains("tree /") => {
                         "MODE".to_owned()
