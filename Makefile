@@ -26,7 +26,7 @@ SUM = if [ -s $(SKIPPED) ]; then echo "skipped:"; sort $(SKIPPED) | uniq -c; \
 
 all: $(PROGRAM)
 
-$(PROGRAM): $(shell find src layers -type f 2>/dev/null) Cargo.toml Cargo.lock
+$(PROGRAM): $(shell find src layers schema -type f 2>/dev/null) docs/environment.md docs/exit-codes.md Cargo.toml Cargo.lock
 	$(CARGO) build --release --locked
 	@touch $@
 
@@ -98,8 +98,11 @@ bench: $(PROGRAM)
 install: $(PROGRAM)
 	install -D -m 0755 $(PROGRAM) $(DESTDIR)$(PREFIX)/bin/layered-template
 	install -D -m 0755 $(PROGRAM) $(DESTDIR)$(TEMPLATES)/lxc-layered-template
-	install -d $(DESTDIR)$(PREFIX)/share/man/man1
-	$(PROGRAM) man --output $(DESTDIR)$(PREFIX)/share/man/man1
+	rm -rf target/man
+	install -d target/man $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man5
+	$(PROGRAM) man --output target/man
+	install -m 0644 target/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 0644 target/man/*.5 $(DESTDIR)$(PREFIX)/share/man/man5
 	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions \
 	    $(DESTDIR)$(PREFIX)/share/zsh/site-functions \
 	    $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
@@ -114,6 +117,7 @@ uninstall:
 	    $(DESTDIR)$(TEMPLATES)/lxc-layered-template \
 	    $(DESTDIR)$(PREFIX)/share/man/man1/layered-template.1 \
 	    $(DESTDIR)$(PREFIX)/share/man/man1/layered-template-*.1 \
+	    $(DESTDIR)$(PREFIX)/share/man/man5/layered-template.toml.5 \
 	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions/layered-template \
 	    $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_layered-template \
 	    $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/layered-template.fish

@@ -4,11 +4,14 @@ mod arguments;
 mod at_work;
 mod build;
 mod clone_hook;
+mod command;
+mod complete;
 mod container_tree;
 mod containers;
 mod create;
 mod diff;
 mod doctor;
+mod examples;
 mod file_difference;
 mod history;
 mod init;
@@ -51,9 +54,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Parser;
-
-use arguments::{Cli, Verb};
+use arguments::Verb;
 #[cfg(test)]
 pub(crate) use {diff::DriftDocument, role_difference::RoleDifference, role_plan::RolePlan};
 
@@ -91,7 +92,10 @@ pub fn main() -> ExitCode {
     if is_template_call(&name, &words) {
         return ExitCode::from(template::main(&words));
     }
-    let cli = match Cli::try_parse() {
+    if complete::answer() {
+        return ExitCode::SUCCESS;
+    }
+    let cli = match command::parse() {
         Ok(cli) => cli,
         Err(error) => {
             output::words(&error);

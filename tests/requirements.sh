@@ -28,6 +28,10 @@ strace strace
 script bsdutils
 cc gcc
 libc libc6-dev
+zsh zsh
+fish fish
+mandoc mandoc
+man man-db
 rsync rsync
 debootstrap debootstrap
 setfattr attr

@@ -413,6 +413,7 @@ pub(crate) enum LayerVerb {
     /// Show a reusable layer: what it is for, and its variables.
     Show {
         /// Its name.
+        #[arg(value_name = "LAYER")]
         name: String,
     },
 }

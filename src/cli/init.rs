@@ -69,6 +69,15 @@ pub(super) fn main(arguments: &InitArguments) -> u8 {
     }
 }
 
+/// Returns a manifest for a small container.
+pub(super) fn example() -> String {
+    manifest(&InitArguments {
+        file: "web.toml".into(),
+        template: "builtin:busybox".to_owned(),
+        executable: false,
+    })
+}
+
 fn manifest(arguments: &InitArguments) -> String {
     let template = arguments.template.as_str();
     let absolute = std::path::absolute(&arguments.file).unwrap_or_else(|_| arguments.file.clone());

@@ -16,29 +16,43 @@ use crate::shell;
 use crate::source::Source;
 
 pub(super) fn main(verb: &LayerVerb) -> u8 {
-    // As for a manifest in this directory.
-    let mut directories = vec![PathBuf::from("layers")];
-    directories.extend(library::directories(None));
     match verb {
-        LayerVerb::List => list(&directories),
-        LayerVerb::Show { name } => show(name, &directories),
+        LayerVerb::List => list(),
+        LayerVerb::Show { name } => show(name, &directories()),
     }
 }
 
-fn list(directories: &[PathBuf]) -> u8 {
-    let names = library::names(directories);
-    let width = names.iter().map(String::len).max().unwrap_or_default();
+fn list() -> u8 {
+    let layers = listed();
+    let width = layers.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
     output::printed(0, |to| {
-        for name in &names {
-            let description = match read(name, directories) {
-                Ok(Some((layer, _))) => layer.description.unwrap_or_default(),
-                Ok(None) => String::new(),
-                Err(_) => "cannot be used; `layer show` says why".to_owned(),
-            };
-            writeln!(to, "{name:width$}  {}", shell::one_line(&description))?;
+        for (name, description) in &layers {
+            writeln!(to, "{name:width$}  {}", shell::one_line(description))?;
         }
         Ok(())
     })
+}
+
+/// Returns the layers that a manifest in this directory can use, each with what it is for.
+pub(super) fn listed() -> Vec<(String, String)> {
+    let directories = directories();
+    let names = library::names(&directories).into_iter();
+    let described = names.map(|name| {
+        let description = match read(&name, &directories) {
+            Ok(Some((layer, _))) => layer.description.unwrap_or_default(),
+            Ok(None) => String::new(),
+            Err(_) => "cannot be used; `layer show` says why".to_owned(),
+        };
+        (name, description)
+    });
+    described.collect()
+}
+
+/// Returns where layers are looked for, as for a manifest in this directory.
+fn directories() -> Vec<PathBuf> {
+    let mut directories = vec![PathBuf::from("layers")];
+    directories.extend(library::directories(None));
+    directories
 }
 
 fn show(name: &str, directories: &[PathBuf]) -> u8 {

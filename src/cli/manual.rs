@@ -1,23 +1,38 @@
 //! Completions and manual pages, made from the command line's own definition.
 
-use clap::CommandFactory;
+mod format;
+mod markdown;
+mod page;
 
-use super::arguments::{Cli, CompletionArguments, ManArguments};
-use super::output;
+use std::path::Path;
+
+use clap::Command;
+use clap_complete::env::Shells;
+
+use super::arguments::{CompletionArguments, ManArguments};
+use super::{command, complete, output};
+use page::Page;
 
 /// The name that completions and pages are for.
 const NAME: &str = "layered-template";
 
 pub(super) fn completions(arguments: &CompletionArguments) -> u8 {
-    let mut script = Vec::new();
-    clap_complete::generate(arguments.shell, &mut Cli::command(), NAME, &mut script);
-    output::printed_data(0, |to| to.write_all(&script))
+    let (shells, name) = (Shells::builtins(), arguments.shell.to_string());
+    let Some(shell) = shells.completer(&name) else {
+        output::error(&format!("there are no completions for {name}"), None);
+        return 1;
+    };
+    output::printed_data(0, |to| {
+        let mut script = Vec::new();
+        shell.write_registration(complete::VARIABLE, NAME, NAME, NAME, &mut script)?;
+        to.write_all(&script)
+    })
 }
 
 pub(super) fn main(arguments: &ManArguments) -> u8 {
-    let command = Cli::command();
+    let pages = pages();
     let Some(directory) = &arguments.output else {
-        return output::printed_data(0, |to| clap_mangen::Man::new(command).render(to));
+        return output::printed_data(0, |to| to.write_all(pages[0].text.as_bytes()));
     };
     if !directory.is_dir() {
         let what = if directory.exists() { "is not a directory" } else { "does not exist" };
@@ -25,11 +40,30 @@ pub(super) fn main(arguments: &ManArguments) -> u8 {
         output::error(&format!("`{}` {what}", directory.display()), Some(hint));
         return 1;
     }
-    match clap_mangen::generate_to(command, directory) {
+    match pages.iter().try_for_each(|page| write(page, directory)) {
         Ok(()) => 0,
         Err(error) => {
             output::error(&format!("`{}`: {error}", directory.display()), None);
             1
         }
     }
+}
+
+fn write(page: &Page, directory: &Path) -> std::io::Result<()> {
+    std::fs::write(directory.join(&page.file), &page.text)
+}
+
+/// Returns all pages: that of the program first.
+fn pages() -> Vec<Page> {
+    let mut command = command::command().disable_help_subcommand(true);
+    command.build();
+    let mut pages = Vec::new();
+    add(&command, &mut pages);
+    pages.push(format::page());
+    pages
+}
+
+fn add(command: &Command, pages: &mut Vec<Page>) {
+    pages.push(page::of(command));
+    command.get_subcommands().for_each(|inner| add(inner, pages));
 }

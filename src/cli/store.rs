@@ -92,6 +92,13 @@ pub(super) fn main(verb: &StoreVerb) -> u8 {
     worst
 }
 
+/// Returns the names of all that is stored, as they are shown.
+pub(super) fn entry_names() -> Vec<String> {
+    let Some(top) = store::directory(&Caller::observe()) else { return Vec::new() };
+    let maps = Store::maps(&top).unwrap_or_default();
+    ShownNames::of(&top, &maps).shown.into_values().collect()
+}
+
 /// Says which entry is none.
 fn unknown(names: &ShownNames, given: &[String]) -> Option<String> {
     given.iter().find_map(|text| {

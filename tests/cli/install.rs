@@ -1,9 +1,9 @@
-//! `install-template`, completions and manual pages.
+//! `install-template`, and manual pages.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
-use crate::requirement::root;
+use crate::requirement::{installed, root};
 use crate::sandbox::Sandbox;
 
 #[test]
@@ -83,25 +83,29 @@ fn a_directory_that_cannot_be_is_told() {
 }
 
 #[test]
-fn completions_and_pages_come_from_the_command_line_itself() {
+fn manual_pages_come_from_the_command_line_itself() {
     let sandbox = Sandbox::new();
-    for shell in ["bash", "zsh", "fish"] {
-        let ran = sandbox.run(["completions", shell]);
-        ran.exits(0).says("");
-        for verb in ["plan", "validate", "create", "install-template"] {
-            assert!(ran.stdout().contains(verb), "{shell} {verb}");
-        }
-    }
-    let mut bash = sandbox.command("/bin/bash");
-    bash.args(["-c", "source <(\"$0\" completions bash) && complete -p layered-template"]);
-    bash.arg(sandbox.program_path());
-    sandbox.ran(bash).exits(0);
     let page = sandbox.run(["man"]);
     page.exits(0).says("");
-    assert!(page.stdout().contains(".TH layered-template 1"), "{}", page.stdout());
+    assert!(page.stdout().contains(".TH LAYERED-TEMPLATE 1 "), "{}", page.stdout());
     fs::create_dir(sandbox.path("man")).unwrap();
     sandbox.run(["man", "--output", "../man"]).exits(0).says("");
-    assert!(sandbox.path("man/layered-template-plan.1").is_file());
+    let pages = ["layered-template.1", "layered-template-store-gc.1", "layered-template.toml.5"];
+    for name in pages {
+        let text = fs::read_to_string(sandbox.path("man").join(name)).unwrap();
+        for section in ["NAME", "DESCRIPTION", "EXAMPLES", "SEE ALSO"] {
+            assert!(
+                text.contains(&format!(".SH {section}\n").replace("SEE ALSO", "\"SEE ALSO\"")),
+                "{name} {section}"
+            );
+        }
+    }
+    let text = fs::read_to_string(sandbox.path("man/layered-template.1")).unwrap();
+    for part in
+        [".SH ENVIRONMENT\n", ".SH FILES\n", ".SH \"EXIT STATUS\"\n", "LAYERED_TEMPLATE_STORE"]
+    {
+        assert!(text.contains(part), "{part}");
+    }
     sandbox.run(["man", "--output", "../no"]).exits(1).mentions("error: `../no` does not exist\n");
     fs::write(sandbox.path("file"), "").unwrap();
     let ran = sandbox.run(["man", "--output", "../file"]);
@@ -183,4 +187,29 @@ fn init_writes_a_manifest_that_is_a_template() {
     sandbox.run(["init", "plain.toml"]).exits(0);
     let mode = fs::metadata(sandbox.path("role/plain.toml")).unwrap().mode();
     assert_eq!(mode & 0o7777, 0o644);
+}
+
+/// What those find who check manual pages: nothing.
+#[test]
+fn manual_pages_are_well_formed() {
+    let sandbox = Sandbox::new();
+    fs::create_dir(sandbox.path("man")).unwrap();
+    sandbox.run(["man", "--output", "../man"]).exits(0);
+    let mut pages: Vec<_> =
+        fs::read_dir(sandbox.path("man")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    pages.sort();
+    assert!(pages.len() > 20, "{pages:?}");
+    if installed("mandoc") {
+        let mut lint = sandbox.command("mandoc");
+        lint.args(["-T", "lint"]).args(&pages);
+        sandbox.ran(lint).exits(0).prints("");
+    }
+    if installed("man") {
+        for page in &pages {
+            let mut man = sandbox.command("man");
+            man.env("LC_ALL", "C.UTF-8").env("MANROFFSEQ", "").env("MANWIDTH", "80");
+            man.args(["--warnings", "-E", "UTF-8", "-l", "-Tutf8", "-Z"]).arg(page);
+            sandbox.ran(man).exits(0).says("");
+        }
+    }
 }

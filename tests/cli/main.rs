@@ -20,6 +20,7 @@ mod snapshot;
 mod arguments;
 mod asks;
 mod bytes;
+mod completions;
 mod config;
 mod containers;
 mod create;

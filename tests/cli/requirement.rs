@@ -13,6 +13,16 @@ pub(crate) fn skip(reason: &str) {
     }
 }
 
+/// Tells whether a program is there.
+pub(crate) fn installed(program: &str) -> bool {
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    let is_there = std::env::split_paths(&paths).any(|path| path.join(program).is_file());
+    if !is_there {
+        skip(&format!("this test needs {program}"));
+    }
+    is_there
+}
+
 /// Tells whether this user can give files to others, and act as one of them.
 pub(crate) fn root() -> bool {
     let root = rustix::process::geteuid().is_root();

@@ -85,7 +85,11 @@ fn a_command_line_that_cannot_be_used_has_its_own() {
     sandbox.run(["plan", "m.toml", "--manifest", "m.toml"]).exits(2);
     sandbox.run(["create", "m.toml"]).exits(2);
     sandbox.run(["--help"]).exits(0).says("");
-    sandbox.run(["--version"]).exits(0).prints("layered-template 0.1.0\n");
+    sandbox.run(["--version"]).exits(0).prints(concat!(
+        "layered-template ",
+        env!("CARGO_PKG_VERSION"),
+        "\n"
+    ));
 }
 
 #[test]

@@ -1,0 +1,44 @@
+//! The command line as clap has it: the subcommands with their examples, and what completes each value.
+
+use clap::{ArgMatches, Command, CommandFactory};
+
+use super::arguments::Cli;
+use super::{complete, examples};
+
+/// Returns the whole command line.
+pub(super) fn command() -> Command {
+    with_all(Cli::command(), "layered-template")
+}
+
+/// Reads the program's own words.
+pub(super) fn parse() -> Result<Cli, clap::Error> {
+    let matches: ArgMatches = command().try_get_matches()?;
+    <Cli as clap::FromArgMatches>::from_arg_matches(&matches)
+        .map_err(|error| error.format(&mut command()))
+}
+
+/// Adds to a subcommand and to those below it.
+fn with_all(command: Command, name: &str) -> Command {
+    let mut text = String::from("Examples:");
+    for (purpose, line) in examples::of(name) {
+        text.push_str(&format!("\n  {purpose}:\n    {line}"));
+    }
+    let command = match command.get_after_help() {
+        Some(more) => {
+            let more = more.to_string();
+            command.after_help(format!("{text}\n\n{more}"))
+        }
+        None => command.after_help(text),
+    };
+    let command = command.mut_args(|argument| {
+        let value = argument.get_value_names().and_then(|names| names.first());
+        match value.and_then(|value| complete::value(value)) {
+            Some(completer) => argument.add(completer),
+            None => argument,
+        }
+    });
+    command.mut_subcommands(|inner| {
+        let name = format!("{name}-{}", inner.get_name());
+        with_all(inner, &name)
+    })
+}

@@ -1,0 +1,84 @@
+//! Completions, as shells show them.
+
+use std::path::Path;
+use std::process::Output;
+
+use crate::requirement::installed;
+use crate::sandbox::{NAME, Sandbox};
+
+/// A directory with two manifests, a container made from one, and what is stored of it.
+fn filled() -> Sandbox {
+    let sandbox = Sandbox::new()
+        .manifest(
+            "manifest = 1\n[vars]\nport = { default = 80, description = \"where it serves\" }\n\
+             debug = false\nsite = { secret = true, env = \"SITE\" }\n\
+             [[layer]]\nname = \"os\"\ntemplate = \"fake\"\n",
+        )
+        .file("website.toml", "manifest = 1\nextends = \"m.toml\"\n[vars]\nzone = \"UTC\"\n")
+        .file("website.txt", "");
+    sandbox.installed("layered-template");
+    sandbox.create([""; 0]).exits(0);
+    sandbox
+}
+
+fn typed(sandbox: &Sandbox, shell: &str, line: &str, expected: &str) -> Output {
+    let mut python = sandbox.command("python3");
+    python.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/completions.py"));
+    python.args([shell.as_ref(), sandbox.path("layered-template").as_os_str()]);
+    python.args([line, expected]);
+    python.output().unwrap()
+}
+
+fn completes(shell: &str) {
+    if !installed("python3") || !installed(shell) {
+        return;
+    }
+    let sandbox = filled();
+    let lxcpath = sandbox.path("lxc").display().to_string();
+    let stored = sandbox.run(["store", "list", "--format", "json"]).stdout();
+    let stored: serde_json::Value = serde_json::from_str(stored.lines().next().unwrap()).unwrap();
+    let entry = stored["entry"].as_str().unwrap().to_owned();
+    for (line, expected) in [
+        ("vali", "validate"),
+        ("store ver", "verify"),
+        ("plan webs", "website.toml"),
+        ("plan --storage ov", "overlay"),
+        ("plan website.toml --set po", "port="),
+        ("plan website.toml --set zo", "zone="),
+        ("plan m.toml --set de", "debug="),
+        ("layer show apt", "apt-packages"),
+        (&format!("diff -P {lxcpath} {}", &NAME[..2]), NAME),
+        (&format!("store verify {}", &entry[..2]), &entry[..6]),
+    ] {
+        let output = typed(&sandbox, shell, &format!("layered-template {line}"), expected);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{shell}: {line}: {said}");
+    }
+}
+
+#[test]
+fn bash_completes_what_is_typed() {
+    completes("bash");
+}
+
+#[test]
+fn zsh_completes_what_is_typed() {
+    completes("zsh");
+}
+
+#[test]
+fn fish_completes_what_is_typed() {
+    completes("fish");
+}
+
+/// Whoever asks gets an answer, and none of what goes wrong.
+#[test]
+fn what_cannot_be_read_completes_nothing() {
+    let sandbox = Sandbox::new().file("broken.toml", "manifest = [\n");
+    for line in [&["plan", "broken.toml", "--set", ""][..], &["show", "-P", "no", "w"]] {
+        let mut command = sandbox.command(sandbox.program_path());
+        command.env("LAYERED_TEMPLATE_COMPLETE", "fish").arg("--").arg("layered-template");
+        command.args(line);
+        sandbox.ran(command).exits(0).says("").prints("");
+    }
+}
