@@ -3,6 +3,7 @@
 //! [`resolve()`] gathers the files that a manifest names; it asks a [`Library`] for them. [`bind()`]
 //! puts the variables' values in. Both are pure, and gather every fault.
 
+mod advice;
 mod bind;
 mod config;
 mod context;
@@ -18,7 +19,9 @@ mod secret;
 mod used;
 mod values;
 
+pub(crate) use advice::{of_the_host, on_the_host};
 pub use bind::bind;
+pub(crate) use bind::judge;
 pub use context::{BindContext, Container};
 pub use mask::MaskedStream;
 pub use model::{

@@ -13,6 +13,7 @@ mod diff;
 mod doctor;
 mod examples;
 mod file_difference;
+mod foreign;
 mod history;
 mod init;
 mod install;
@@ -53,6 +54,8 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::ExitCode;
+
+use clap::error::{ContextKind, ContextValue};
 
 use arguments::Verb;
 #[cfg(test)]
@@ -98,7 +101,12 @@ pub fn main() -> ExitCode {
     let cli = match command::parse() {
         Ok(cli) => cli,
         Err(error) => {
-            output::words(&error);
+            match foreign_word(&error) {
+                Some((word, meant)) => {
+                    output::error(&format!("there is no subcommand `{word}`"), Some(meant));
+                }
+                None => output::words(&error),
+            }
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(1));
         }
     };
@@ -125,6 +133,14 @@ pub fn main() -> ExitCode {
         Verb::Completions(arguments) => manual::completions(&arguments),
         Verb::Man(arguments) => manual::main(&arguments),
     })
+}
+
+/// Returns a word that other programs have for what this one does, and what that is.
+fn foreign_word(error: &clap::Error) -> Option<(&str, &'static str)> {
+    match error.get(ContextKind::InvalidSubcommand)? {
+        ContextValue::String(word) => Some((word.as_str(), foreign::meant(word)?)),
+        _ => None,
+    }
 }
 
 /// Tells whether LXC calls: by the template's name, or by the words that it always begins with.

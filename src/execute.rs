@@ -274,11 +274,9 @@ impl Run<'_> {
             supplies: self.supplies(),
         };
         let record = Record::of(self.plan, outcome);
-        let mut text = serde_json::to_vec_pretty(&record).map_err(io::Error::from);
-        if let Ok(text) = &mut text {
-            text.push(b'\n');
-        }
+        let text = serde_json::to_string_pretty(&record).map_err(io::Error::from);
         text.and_then(|text| {
+            let text = format!("{}\n", crate::shell::json(&text)).into_bytes();
             let ownership =
                 config::ownership(&self.workspace.container, self.workspace.target.mapped)?;
             files::replace_in(&self.workspace.container, record::NAME, &text, ownership)

@@ -10,6 +10,7 @@ mod duration;
 mod env;
 mod file;
 mod layer;
+mod lookalike;
 mod mode;
 mod model;
 mod name;
@@ -171,8 +172,13 @@ fn syntax_help(message: &str, at: &At) -> Option<String> {
             format!("write {what} as a string: `{key} = \"{digits}\"`")
         });
     }
+    if message.contains("escape") {
+        let help = "in a text in double quotes `\\\\` stands for `\\`; in one in single quotes nothing is \
+                    escaped: 'C:\\x'";
+        return Some(help.to_owned());
+    }
     if !message.contains("duplicate key") {
-        return None;
+        return lookalike::help(at);
     }
     let longer = at.source.text.lines().take(SEARCHED_LINES).find_map(|line| {
         let other = line.split('=').next().unwrap_or_default().trim();

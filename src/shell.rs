@@ -63,6 +63,12 @@ pub(crate) fn json(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
+/// Returns a value as JSON in which each such character is an escape.
+pub(crate) fn to_json(value: &impl serde::Serialize) -> serde_json::Result<Vec<u8>> {
+    let text = serde_json::to_string(value)?;
+    Ok(json(&text).into_owned().into_bytes())
+}
+
 /// Returns `text` on one line: as [`printable`], with line feeds and tabs escaped too.
 pub(crate) fn one_line(text: &str) -> String {
     printable(text).replace('\n', "\\n").replace('\t', "\\t")

@@ -8,8 +8,8 @@ use super::resolve::Role;
 use super::scope::{self, Scope, warn_unused};
 use super::values::Binding;
 use super::{
-    BindContext, Chain, ConfigLine, EnvSource, Layer, Upstream, UpstreamInput, Values, config,
-    overlap,
+    BindContext, Chain, ConfigLine, EnvSource, Layer, Upstream, UpstreamInput, Values, advice,
+    config, overlap,
 };
 use crate::diagnostic::{Diagnostic, Report};
 use crate::manifest::{self, ConfigValue, EnvValue, LayerEntry, LayerName, RootfsPath, Text};
@@ -19,6 +19,13 @@ use crate::source::At;
 ///
 /// The chain is there if no diagnostic of the report is an error.
 pub fn bind(role: &Role, context: &BindContext<'_>) -> (Option<Chain>, Report) {
+    let (chain, report) = judge(role, context);
+    (chain.filter(|_| !report.has_errors()), report)
+}
+
+/// Does the same, and returns what could be bound of a role with errors too: the files that it names may have
+/// faults of their own.
+pub(crate) fn judge(role: &Role, context: &BindContext<'_>) -> (Option<Chain>, Report) {
     let mut report = Report::default();
     let scope = scope::bind(role, context, &mut report);
     let mut binder = Binder {
@@ -29,8 +36,7 @@ pub fn bind(role: &Role, context: &BindContext<'_>) -> (Option<Chain>, Report) {
         allowance: Allowance::default(),
     };
     let chain = binder.chain(role, scope);
-    let report = binder.report;
-    (chain.filter(|_| !report.has_errors()), report)
+    (chain, binder.report)
 }
 
 pub(super) struct Binder<'a> {
@@ -77,6 +83,7 @@ impl Binder<'_> {
             config::judge(&layers, self.context.container.name, lxc, &mut self.report);
         }
         overlap::warn(&layers, &mut self.report);
+        advice::warn(&layers, &mut self.report);
         if role.sound && !self.report.has_errors() {
             warn_unused(&scope.variables, &self.used, steps_see_all, &mut self.report);
         }

@@ -56,7 +56,10 @@ impl Binder<'_> {
 
     fn content(&mut self, content: &Content) -> Option<Dropped> {
         Some(match content {
-            Content::Inline { text, render: false, .. } => Dropped::Inline(text.as_bytes().into()),
+            Content::Inline { text, at, render: false } => {
+                self.unrendered(text, at);
+                Dropped::Inline(text.as_bytes().into())
+            }
             Content::Inline { text, at, render: true } => self.template(text, at)?,
             Content::Source { path, render } => {
                 let filled = self.fill(path)?;
@@ -98,6 +101,17 @@ impl Binder<'_> {
             Content::Directory => Dropped::Directory,
             Content::Remove => Dropped::Remove,
         })
+    }
+
+    /// Warns where a text names a variable, and stays as it is.
+    fn unrendered(&mut self, text: &str, at: &At) {
+        let mut names =
+            text.split("{{").skip(1).filter_map(|rest| Some(rest.split_once("}}")?.0.trim()));
+        let Some(name) = names.find(|name| self.values.known(name).is_some()) else { return };
+        let message = format!("`{{{{ {name} }}}}` stays as it is: this file is not rendered");
+        let help = "write `render = true` for it to become the value";
+        self.report.push(Diagnostic::warning(at, message).help(help));
+        self.used.insert(name.to_owned());
     }
 
     /// Renders a template that stands in the manifest.

@@ -139,6 +139,8 @@ fn build(arguments: &BuildArguments, verb: RunVerb) -> Result<u8, Refusal> {
             ended = unwritten.as_ref().map_or(0, |unwritten| unwritten.status);
         }
         if ended > status::SIGNAL {
+            sum.last = ended;
+            sum.tell();
             if let Some(unwritten) = unwritten {
                 output::error(&unwritten.message, None);
             }
@@ -363,6 +365,8 @@ pub(super) struct Sum {
     /// Whether all was told: an error comes last.
     is_told: bool,
     failed: usize,
+    /// The status of the last role that was begun.
+    last: u8,
     /// Whether nothing is built.
     only_pulls: bool,
     /// The status of the first that failed.
@@ -390,6 +394,7 @@ impl Default for Sum {
             is_quiet: false,
             is_told: false,
             failed: 0,
+            last: 0,
             only_pulls: false,
             status: 0,
             told: BTreeSet::new(),
@@ -477,6 +482,7 @@ impl Sum {
             count => format!(", {} already stored", layers(count)),
         };
         let failed = match self.failed {
+            _ if self.last > status::SIGNAL => "; interrupted".to_owned(),
             0 => String::new(),
             failed if self.roles == 1 => format!("; {failed} of 1 role failed"),
             failed => format!("; {failed} of {} roles failed", self.roles),

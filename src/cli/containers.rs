@@ -24,7 +24,7 @@ use crate::host::caller::Caller;
 use crate::host::trust::Trust;
 use crate::host::{files, lxcpath};
 use crate::manifest::LayerName;
-use crate::observe::container::Container;
+use crate::observe::container::{Container, manifest_of};
 use crate::plan::{EntryId, StorageMode};
 use crate::record::{Outcome, Record};
 use crate::store::{self, Entry, GcRoot, Store};
@@ -54,8 +54,9 @@ pub(super) fn main(arguments: &StatusArguments) -> u8 {
         }
     };
     let mut judge = Judge::new(caller);
+    let places = manifest_places(&found);
     let rows: Vec<Row> =
-        found.iter().map(|container| judge.row(container, arguments.drift)).collect();
+        found.iter().map(|container| judge.row(container, &places, arguments.drift)).collect();
     let is_found = rows.iter().any(|row| matches!(row.state, State::Outdated | State::Drifted));
     let ends_with = if arguments.exit_code && is_found { FINDINGS } else { 0 };
     match arguments.format {
@@ -74,6 +75,17 @@ pub(super) fn main(arguments: &StatusArguments) -> u8 {
             Ok(())
         }),
     }
+}
+
+/// Returns where else manifests are: here, and where other containers have theirs.
+pub(super) fn manifest_places(containers: &[Container]) -> Vec<PathBuf> {
+    let records = containers.iter().filter_map(|container| container.record.as_ref().ok());
+    let manifests = records.map(|record| Path::new(&record.manifest.path));
+    let mut places: Vec<_> =
+        manifests.filter_map(|path| Some(path.parent()?.to_path_buf())).collect();
+    places.sort();
+    places.dedup();
+    std::env::current_dir().into_iter().chain(places).collect()
 }
 
 /// Returns the directories of containers that are known: LXC's own, those that are given, and those of
@@ -232,15 +244,26 @@ impl Judge {
         Self { caller, roles: BTreeMap::new(), indexes: BTreeMap::new() }
     }
 
-    fn row(&mut self, container: &Container, with_drift: bool) -> Row {
-        let (mut state, mut why) = match &container.record {
+    /// Judges a container. A manifest that is gone from its place is looked for in `places`.
+    fn row(&mut self, container: &Container, places: &[PathBuf], with_drift: bool) -> Row {
+        let mut moved = None;
+        let (mut state, why) = match &container.record {
             Err(error) => (State::Unknown, vec![format!("its record cannot be used: {error}")]),
-            Ok(record) => match self.changes(container, record, Path::new(&record.manifest.path)) {
-                Err(why) => (State::Unknown, vec![why]),
-                Ok(changes) if changes.is_empty() => (State::Current, Vec::new()),
-                Ok(changes) => (State::Outdated, changes),
-            },
+            Ok(record) => {
+                let own = PathBuf::from(&record.manifest.path);
+                let manifest = manifest_of(record, places).unwrap_or_else(|| own.clone());
+                moved = Some(manifest.clone()).filter(|manifest| *manifest != own);
+                match self.changes(container, record, &manifest) {
+                    Err(why) => (State::Unknown, vec![why]),
+                    Ok(changes) if changes.is_empty() => (State::Current, Vec::new()),
+                    Ok(changes) => (State::Outdated, changes),
+                }
+            }
         };
+        let note = moved
+            .as_ref()
+            .map(|manifest| format!("its manifest has moved: it is {} now", shell::word(manifest)));
+        let mut why: Vec<_> = note.into_iter().chain(why).collect();
         let record = container.record.as_ref().ok();
         let drift = record.filter(|_| with_drift).map(|record| self.drift(container, record));
         if let Some(drift) = &drift {
@@ -427,7 +450,8 @@ fn superseded(
     None
 }
 
-fn ago(seconds: u64) -> String {
+/// Says how long ago something was, behind a space.
+pub(super) fn ago(seconds: u64) -> String {
     let (count, unit) = crate::cache::in_largest_unit(seconds);
     let plural = if count == 1 { "" } else { "s" };
     format!(" {count} {unit}{plural} ago")

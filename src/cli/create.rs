@@ -5,11 +5,13 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, chown, fchown};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use rustix::fs::{AtFlags, FlockOperation, fcntl_lock, fstat, fsync, unlinkat};
 use rustix::io::Errno;
 
 use super::arguments::CreateArguments;
+use super::containers::ago;
 use super::mapping::{IN_PIECES, Mapping};
 use super::output;
 use super::refusal::Refusal;
@@ -25,6 +27,7 @@ use crate::host::signals::Signals;
 use crate::host::trust::{Policy, Trust};
 use crate::host::userns;
 use crate::lxc::call::Mapped;
+use crate::observe::container::Container;
 use crate::observe::secret;
 use crate::record::RunVerb;
 use crate::{shell, tree};
@@ -107,7 +110,9 @@ fn create(arguments: CreateArguments) -> Result<u8, Refusal> {
 
 /// Says that there is such a container, and how it is removed.
 fn exists(name: &str, lxcpath: &Path, caller: &Caller) -> Refusal {
-    let message = format!("container `{name}` exists already in {}", lxcpath.display());
+    let what = Container::at(&lxcpath.join(name)).map(|container| in_words(&container));
+    let what = what.unwrap_or_default();
+    let message = format!("container `{name}` exists already in {}{what}", lxcpath.display());
     let name = shell::word(name);
     let place = match lxcpath == lxcpath::default(caller) {
         true => String::new(),
@@ -115,6 +120,18 @@ fn exists(name: &str, lxcpath: &Path, caller: &Caller) -> Refusal {
     };
     let hint = format!("choose another name, or `lxc-destroy {place}-n {name}` removes it");
     Refusal::with_hint(message, hint)
+}
+
+/// Says what a container is that this program has made: of what, when, and whether it runs.
+fn in_words(container: &Container) -> String {
+    let age = container.made_at.and_then(|made| SystemTime::now().duration_since(made).ok());
+    let age = age.map(|age| ago(age.as_secs())).unwrap_or_default();
+    let of = match &container.record {
+        Ok(record) => format!(" from {}", shell::word(&record.manifest.path)),
+        Err(_) => String::new(),
+    };
+    let running = if container.is_running { ", and it is running" } else { "" };
+    format!(": it was made{of}{age}{running}")
 }
 
 /// Enters the user namespace that a container's ids are mapped in.

@@ -78,6 +78,11 @@ impl Loaded {
         self.bind_for(name, Some(&self.lxc))
     }
 
+    /// Does the same, and returns what could be bound of a faulty one too.
+    pub(super) fn judge(&self, name: &str) -> (Option<Chain>, Report) {
+        self.with_context(name, Some(&self.lxc), chain::judge)
+    }
+
     /// Binds it for a name that no container has, so that LXC reads none of it.
     pub(super) fn bind_twin(&self, name: &str) -> Option<Chain> {
         self.bind_for(name, None).0
@@ -99,6 +104,15 @@ impl Loaded {
     }
 
     fn bind_for(&self, name: &str, lxc: Option<&dyn InstalledLxc>) -> (Option<Chain>, Report) {
+        self.with_context(name, lxc, chain::bind)
+    }
+
+    fn with_context<T>(
+        &self,
+        name: &str,
+        lxc: Option<&dyn InstalledLxc>,
+        bind: impl FnOnce(&Role, &BindContext<'_>) -> T,
+    ) -> T {
         let directory = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
         let context = BindContext {
             container: Container { name, arch: probe::arch() },
@@ -107,7 +121,7 @@ impl Loaded {
             directory: &directory,
             lxc,
         };
-        chain::bind(&self.role, &context)
+        bind(&self.role, &context)
     }
 }
 

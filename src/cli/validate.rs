@@ -47,7 +47,8 @@ fn judge(manifest: &Path, arguments: &ValidateArguments) -> Report {
     let trust = Trust::observe(Policy::Warn);
     let (loaded, mut report) = Loaded::read(manifest, &arguments.values, &trust);
     let Some(loaded) = loaded else { return report };
-    let (chain, faults) = loaded.bind(&name);
+    // What can be bound of a faulty role names files that may have faults of their own.
+    let (chain, faults) = loaded.judge(&name);
     report.extend(faults);
     let Some(chain) = chain else { return report };
     let (facts, faults) = Probe::new(&trust).files(&chain);

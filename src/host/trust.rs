@@ -117,7 +117,7 @@ impl Trust {
         }
     }
 
-    /// Finds who else could have written what is at a path, and all below it. Links are not followed there.
+    /// Finds who else could have written what is at a path, all below it, and what links there name.
     pub(crate) fn look_through(&self, path: &Path) -> io::Result<Option<Untrusted>> {
         if self.0.is_none() {
             return Ok(None);
@@ -125,7 +125,7 @@ impl Trust {
         if let Some(untrusted) = self.look(path)? {
             return Ok(Some(untrusted));
         }
-        let mut tree = self.tree(path);
+        let mut tree = TreeTrust { follows: true, ..self.tree(path) };
         match openat(CWD, path, READ.union(OFlags::DIRECTORY), Mode::empty()) {
             Err(Errno::NOTDIR) => {}
             opened => tree.walk(&opened?, Path::new(""))?,
@@ -136,7 +136,7 @@ impl Trust {
     /// Returns what finds who else could have written something in the tree at a path.
     pub(crate) fn tree(&self, top: &Path) -> TreeTrust<'_> {
         let scrutiny = self.0.as_ref();
-        TreeTrust { scrutiny, top: top.to_path_buf(), found: None }
+        TreeTrust { scrutiny, top: top.to_path_buf(), follows: false, found: None }
     }
 }
 
@@ -205,6 +205,8 @@ pub(crate) struct Opened {
 pub(crate) struct TreeTrust<'a> {
     scrutiny: Option<&'a Scrutiny>,
     top: PathBuf,
+    /// Whether what links name counts too.
+    follows: bool,
     found: Option<Untrusted>,
 }
 
@@ -231,11 +233,22 @@ impl TreeTrust<'_> {
             let stat = fstat(&file)?;
             let kind = FileType::from_raw_mode(stat.st_mode);
             self.look(&below, Some(file.as_fd()).filter(|_| kind != FileType::Symlink), &stat);
+            if kind == FileType::Symlink && self.follows {
+                self.look_behind(&below);
+            }
             if kind == FileType::Directory {
                 self.walk(&openat(&file, ".", READ, Mode::empty())?, &below)?;
             }
         }
         Ok(())
+    }
+
+    /// Looks at where a link leads: whoever copies what it names has that.
+    fn look_behind(&mut self, link: &Path) {
+        let Some(scrutiny) = self.scrutiny.filter(|_| self.found.is_none()) else { return };
+        let trust = Trust(Some(scrutiny.clone()));
+        // What leads nowhere gives nothing.
+        self.found = trust.look(&self.top.join(link)).unwrap_or_default();
     }
 
     /// Returns what was found.

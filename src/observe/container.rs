@@ -1,14 +1,20 @@
 //! The containers of this host that this program made.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use crate::digest::Digest;
 use crate::host::files;
-use crate::lxc;
+use crate::host::trust::Trust;
 use crate::record::{self, Record};
+use crate::{lxc, manifest};
+
+/// How many files of a directory are looked at for a manifest that has moved.
+const MOST_FILES: usize = 1000;
 
 /// The largest record, in bytes.
 const LARGEST: usize = 256 << 20;
@@ -82,6 +88,35 @@ impl Container {
             path.clone().filter(|_| is_overlay)
         })
     }
+}
+
+/// Finds the manifest that a container was made from: where its record has it, or, if nothing is there, a file of the
+/// same text in that directory, or in one of `directories`.
+pub(crate) fn manifest_of(record: &Record, directories: &[PathBuf]) -> Option<PathBuf> {
+    let own = PathBuf::from(&record.manifest.path);
+    if own.exists() {
+        return Some(own);
+    }
+    let beside = own.parent().map(Path::to_path_buf);
+    let mut seen = BTreeSet::new();
+    let directories = beside.into_iter().chain(directories.iter().cloned());
+    let files =
+        directories.filter(|directory| seen.insert(directory.clone())).flat_map(|directory| {
+            let mut files: Vec<_> = fs::read_dir(directory)
+                .into_iter()
+                .flatten()
+                .take(MOST_FILES)
+                .filter_map(|entry| Some(entry.ok()?.path()))
+                .filter(|path| path.extension().is_some_and(|end| end == "toml"))
+                .collect();
+            files.sort();
+            files
+        });
+    let is_it = |path: &PathBuf| {
+        let read = files::read_source(path, manifest::LARGEST, &Trust::default());
+        read.is_ok_and(|(source, _)| Digest::of(source.text.as_bytes()) == record.manifest.digest)
+    };
+    files.into_iter().find(is_it)
 }
 
 /// Tells whether a container has its command socket: LXC's monitor of one that runs does.

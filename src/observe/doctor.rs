@@ -12,7 +12,8 @@ use rustix::process::{PidfdFlags, WaitOptions, getpid, pidfd_open, waitpid};
 use rustix::thread::UnshareFlags;
 
 use super::finding::{Finding, Verdict, fault, ok};
-use super::{needs, probe};
+use super::remedy::install;
+use super::{needs, probe, starting};
 use crate::host::caller::Caller;
 use crate::host::kernel::{self, ForkResult};
 use crate::host::userns::{self, Ids};
@@ -35,11 +36,12 @@ pub(crate) fn examine() -> Vec<Finding> {
         findings.push(id_map("/etc/subgid", caller.uid));
         findings.extend(
             ["newuidmap", "newgidmap"]
-                .map(|name| installed(name, Verdict::Bad, "install the package `uidmap`")),
+                .map(|name| installed(name, Verdict::Bad, &install(&["uidmap"]))),
         );
     }
     findings.extend(kernel_abilities(&caller, ids));
     findings.extend(lxc(&caller));
+    findings.extend(starting::examine(&caller));
     findings.push(templates(&caller));
     findings.extend(needs::missed());
     findings.push(busybox());
@@ -317,16 +319,15 @@ fn sandboxed() -> io::Result<()> {
 const PROGRAM: &str = "/layered-template-doctor";
 
 fn lxc(caller: &Caller) -> Vec<Finding> {
-    let advice = "install `lxc`; `layered-template create` works without";
+    let advice = format!("{}; `layered-template create` works without", install(&["lxc"]));
     let mut findings = Vec::new();
     if program::find("lxc-create").is_none() {
-        findings.push(fault(Verdict::Warn, "lxc-create", "is not installed", advice));
+        findings.push(fault(Verdict::Warn, "lxc-create", "is not installed", advice.clone()));
     } else {
         let said = lxc_version::said().unwrap_or_default();
         match LxcVersion::parse(&said) {
-            Some(version @ LxcVersion { major: 4.., .. }) => {
+            Some(LxcVersion { major: 4.., .. }) => {
                 findings.push(ok("lxc-create", format!("LXC {said}")));
-                findings.extend(cgroups(version));
             }
             _ => {
                 let says = format!("LXC {said:?}");
@@ -335,33 +336,10 @@ fn lxc(caller: &Caller) -> Vec<Finding> {
         }
     }
     if caller.uid != 0 {
-        findings.push(installed("lxc-usernsexec", Verdict::Warn, advice));
+        findings.push(installed("lxc-usernsexec", Verdict::Warn, &advice));
     }
     findings
 }
-
-/// Looks at the cgroups, where this LXC starts nothing without the one hierarchy of cgroup2.
-fn cgroups(version: LxcVersion) -> Option<Finding> {
-    if version < LxcVersion::NO_CGROUP1 {
-        return None;
-    }
-    let is_unified = statfs(CGROUPS)
-        .is_ok_and(|found| u64::try_from(found.f_type).is_ok_and(|kind| kind == CGROUP2));
-    Some(if is_unified {
-        ok("cgroups", "one hierarchy of cgroup2")
-    } else {
-        fault(
-            Verdict::Bad,
-            "cgroups",
-            format!("{CGROUPS} is not cgroup2: this LXC makes containers, and starts none"),
-            "boot with `systemd.unified_cgroup_hierarchy=1`, or mount cgroup2 there",
-        )
-    })
-}
-
-/// Where LXC looks for cgroups, and the type of the filesystem that LXC 7 wants there.
-const CGROUPS: &str = "/sys/fs/cgroup";
-const CGROUP2: u64 = 0x6367_7270;
 
 fn templates(caller: &Caller) -> Finding {
     let names = template::names();
@@ -375,8 +353,10 @@ fn templates(caller: &Caller) -> Finding {
             Verdict::Warn,
             "templates",
             "LXC's template directory is empty or missing",
-            "install `lxc` and `lxc-templates`, or set UPSTREAM_TEMPLATE_DIR; \
-             `builtin:busybox` needs neither",
+            format!(
+                "{}, or set UPSTREAM_TEMPLATE_DIR; `builtin:busybox` needs neither",
+                install(&["lxc", "lxc-templates"])
+            ),
         ),
         names if !names.iter().any(|name| name == "layered-template") => fault(
             Verdict::Warn,
@@ -412,7 +392,7 @@ fn busybox() -> Finding {
             Verdict::Warn,
             "busybox",
             "there is no static one for `builtin:busybox`",
-            "install `busybox-static`",
+            install(&["busybox-static"]),
         ),
     }
 }

@@ -7,6 +7,7 @@
 use std::path::Path;
 
 use super::finding::{Finding, Verdict};
+use super::remedy::install;
 use crate::host::{program, template};
 use crate::lxc::upstream;
 
@@ -62,15 +63,21 @@ fn missing(
     is_there: impl Fn(&Need) -> bool,
 ) -> Option<Finding> {
     let missing: Vec<_> = needs.iter().filter(|need| !is_there(need)).collect();
-    let list = |of: fn(&Need) -> &str| {
-        missing.iter().map(|need| format!("`{}`", of(need))).collect::<Vec<_>>().join(", ")
-    };
+    let list =
+        || missing.iter().map(|need| format!("`{}`", need.what)).collect::<Vec<_>>().join(", ");
     (!missing.is_empty()).then(|| Finding {
         verdict: Verdict::Note,
         subject: name,
-        says: format!("needs {}", list(|need| need.what)),
-        advice: Some(format!("install {}", list(|need| need.package))),
+        says: format!("needs {}", list()),
+        advice: Some(install(&packages(&missing))),
     })
+}
+
+/// Returns the packages that have what is missing, each once.
+fn packages(missing: &[&Need]) -> Vec<&'static str> {
+    let mut packages: Vec<_> = missing.iter().map(|need| need.package).collect();
+    packages.dedup();
+    packages
 }
 
 #[cfg(test)]
@@ -89,7 +96,9 @@ mod tests {
             told.says,
             "needs `debian-distro-info`, `/usr/share/keyrings/debian-archive-keyring.gpg`"
         );
-        assert_eq!(told.advice.unwrap(), "install `distro-info`, `debian-archive-keyring`");
+        let advice = told.advice.unwrap();
+        let packages = ["distro-info", "debian-archive-keyring"];
+        assert!(packages.iter().all(|package| advice.contains(package)), "{advice}");
     }
 
     #[test]

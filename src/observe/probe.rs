@@ -8,13 +8,13 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::tree;
-use crate::chain::{Chain, Dropped};
+use super::{hook, tree};
+use crate::chain::{self, Chain, Dropped};
 use crate::diagnostic::{Diagnostic, Report, nearest};
 use crate::digest::Digest;
 use crate::host::machine::{self, Support};
 use crate::host::trust::{Opened, Trust, Untrusted};
-use crate::host::{elf, files, template};
+use crate::host::{elf, files, program, template};
 use crate::manifest::shebang;
 use crate::manifest::{Action, Place, SecretSource, Step, TemplateRef};
 use crate::plan::{self, Facts, Program, ProgramKind, Script, SourceFact};
@@ -97,6 +97,7 @@ impl Probe {
         self.secrets(chain);
         self.interpreters(chain);
         let (sources, scripts) = (self.sources(chain), self.scripts(chain));
+        self.report.extend(hook::warn(chain, &sources));
         Facts { program: None, is_absent: false, foreign: None, environment, sources, scripts }
     }
 
@@ -234,6 +235,7 @@ impl Probe {
                     let what = format!("the script `{}`", path.display());
                     self.report(untrusted, &what, &step.at);
                     let interpreter = shebang::interpreter(&bytes);
+                    self.script(path, (&bytes, &interpreter), step);
                     let digest = Digest::of(&bytes);
                     let reads_name = memchr::memmem::find(&bytes, b"LXC_NAME").is_some();
                     let script = Script { interpreter, digest, reads_name };
@@ -243,6 +245,50 @@ impl Probe {
             }
         }
         scripts
+    }
+
+    /// Reports what a script has that will not do what it should, and who else could have written the program
+    /// that runs it on the host.
+    fn script(&mut self, path: &Path, (bytes, interpreter): (&[u8], &[String]), step: &Step) {
+        let shown = path.display();
+        let is_marked = bytes.starts_with(b"\xef\xbb\xbf");
+        let slip = match bytes.split(|byte| *byte == b'\n').next() {
+            _ if is_marked => Some((
+                format!("the script `{shown}` begins with a byte order mark"),
+                format!(
+                    "the kernel finds no `#!` behind it; take it out: `sed -i '1s/^\\xef\\xbb\\xbf//' {shown}`"
+                ),
+            )),
+            Some([.., b'\r']) => Some((
+                format!("the lines of the script `{shown}` end as on Windows, with CR and LF"),
+                format!(
+                    "a shell takes the CR for a part of each command; take it out: `sed -i 's/\\r$//' {shown}`"
+                ),
+            )),
+            _ => None,
+        };
+        if let Some((message, help)) = slip {
+            self.report.push(Diagnostic::warning(&step.at, message).help(help));
+        }
+        if !matches!(step.place, Place::Host) {
+            return;
+        }
+        if let Some(command) = chain::of_the_host(&String::from_utf8_lossy(bytes)) {
+            self.report.push(chain::on_the_host(&step.at, command));
+        }
+        // `env` finds another program, by the PATH of the caller.
+        let found = interpreter.first().map(PathBuf::from).map(|first| {
+            let words = interpreter.get(1).map(String::as_str).unwrap_or_default();
+            let name = words.split_whitespace().find(|word| !word.starts_with('-'));
+            let second = name.filter(|_| first.ends_with("env")).and_then(program::find);
+            [Some(first), second].into_iter().flatten()
+        });
+        for program in found.into_iter().flatten().filter(|program| program.is_absolute()) {
+            if let Ok(untrusted) = self.trust.look(&program) {
+                let what = format!("`{}`, the interpreter of `{shown}`", program.display());
+                self.report(untrusted, &what, &step.at);
+            }
+        }
     }
 
     fn report(&mut self, untrusted: impl IntoIterator<Item = Untrusted>, what: &str, at: &At) {

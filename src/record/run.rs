@@ -193,8 +193,7 @@ impl RunRecord {
 
     /// Returns its line, without the line feed.
     pub(crate) fn line(&self) -> Vec<u8> {
-        let text = serde_json::to_string(self).unwrap_or_default();
-        shell::json(&text).into_owned().into_bytes()
+        shell::to_json(self).unwrap_or_default()
     }
 
     /// Returns the runs of a history, the oldest first. What is damaged is passed over.

@@ -14,6 +14,7 @@ use crate::digest::Digest;
 use crate::host::files;
 use crate::lxc::given;
 use crate::plan::EntryId;
+use crate::shell;
 use crate::tree::{Listing, Occurrence};
 
 /// The version of the format.
@@ -163,7 +164,7 @@ impl Entry {
 
     /// Returns the document, for [`Entry::parse`].
     pub(crate) fn to_bytes(&self) -> io::Result<Vec<u8>> {
-        Ok(Self::seal(&serde_json::to_vec(self)?))
+        Ok(Self::seal(&shell::to_json(self)?))
     }
 
     /// Returns a text behind its digest.

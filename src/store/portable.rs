@@ -11,6 +11,7 @@ use crate::cache::{IdentityKeys, KeyInputs, PLACEHOLDER, Provenance};
 use crate::digest::Digest;
 use crate::lxc::given;
 use crate::plan::EntryId;
+use crate::shell;
 
 /// The version of the format.
 const FORMAT: u32 = 1;
@@ -127,6 +128,6 @@ impl Portable {
 
     /// Returns its text, always the same for the same entry.
     pub(crate) fn text(&self) -> std::io::Result<Vec<u8>> {
-        Ok(serde_json::to_vec(self)?)
+        Ok(shell::to_json(self)?)
     }
 }

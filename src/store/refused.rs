@@ -10,6 +10,7 @@ use super::write::write_whole;
 use crate::cache::Refusal;
 use crate::digest::Digest;
 use crate::host::files;
+use crate::shell;
 
 /// The largest note, in bytes.
 const LARGEST: usize = 64 * 1024;
@@ -20,7 +21,7 @@ const LIFE: u64 = 30 * 24 * 60 * 60 * 1000;
 impl Store {
     /// Notes that what a key defines cannot be stored, and why.
     pub(crate) fn refuse(&self, key: Digest, refusal: &Refusal) -> io::Result<()> {
-        write_whole(&self.refused().join(digits(key)), &serde_json::to_vec(refusal)?)
+        write_whole(&self.refused().join(digits(key)), &shell::to_json(refusal)?)
     }
 }
 

@@ -43,6 +43,7 @@ mod install;
 mod lock;
 mod logs;
 mod machines;
+mod messages;
 mod owners;
 mod places;
 mod plan;

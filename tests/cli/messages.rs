@@ -1,0 +1,202 @@
+//! Messages that say what is there, and what to do.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::requirement;
+use crate::running::Running;
+use crate::sandbox::Sandbox;
+
+const ROLE: &str = "manifest = 1\n[[layer]]\nname = \"os\"\ntemplate = \"fake\"\n";
+
+#[test]
+fn a_name_in_use_says_what_has_it() {
+    let sandbox = Sandbox::new().manifest(ROLE);
+    sandbox.create([""; 0]).exits(0);
+    let said = sandbox.create([""; 0]);
+    said.exits(2).mentions(
+        "error: container `web1` exists already in [DIR]/lxc: it was made from [DIR]/role/m.toml 0 seconds ago\n",
+    );
+    fs::remove_file(sandbox.container().join("layered-template.json")).unwrap();
+    sandbox.create([""; 0]).exits(2).mentions("`web1` exists already in [DIR]/lxc\n");
+}
+
+#[test]
+fn a_manifest_that_has_moved_is_found_by_its_digest() {
+    let sandbox = Sandbox::new().manifest(ROLE);
+    sandbox.create([""; 0]).exits(0);
+    let lxcpath = sandbox.path("lxc").display().to_string();
+    let status = || sandbox.run(["status", "-P", &lxcpath]);
+    status().exits(0).shows("  current\n");
+    // Another file beside it is none, whatever it is called.
+    fs::write(sandbox.role().join("another.toml"), "manifest = 1\n").unwrap();
+    fs::rename(sandbox.role().join("m.toml"), sandbox.role().join("renamed.toml")).unwrap();
+    let told = "its manifest has moved: it is [DIR]/role/renamed.toml now\n";
+    status().exits(0).shows("  current\n").shows(told);
+    let renamed = sandbox.role().join("renamed.toml");
+    fs::write(&renamed, format!("{ROLE}post = 'true'\n")).unwrap();
+    status().exits(0).shows("  unknown\n").shows("is gone\n");
+}
+
+#[test]
+fn words_of_other_programs_lead_to_those_of_this_one() {
+    let sandbox = Sandbox::new();
+    for (word, part) in [
+        ("ls", "`status` lists containers"),
+        ("apply", "`create` makes a container"),
+        ("check", "`validate`"),
+        ("inspect", "`show`"),
+        ("history", "`runs`"),
+        ("rm", "`lxc-destroy -n NAME`"),
+    ] {
+        let ran = sandbox.run([word, "x"]);
+        ran.exits(2).mentions(&format!("error: there is no subcommand `{word}`\n")).mentions(part);
+    }
+    sandbox.run(["creat"]).exits(2).mentions("'create'");
+}
+
+#[test]
+fn validate_tells_of_what_values_and_of_what_files_are_wrong_at_once() {
+    let sandbox = Sandbox::new().manifest(
+        "manifest = 1\n[[layer]]\nname = \"os\"\ntemplate = \"fake\"\n[layer.config]\n\
+         lxc.environment = \"A={{ nothing }}\"\n[[layer.file]]\npath = \"/etc/x\"\n\
+         source = \"missing-file\"\n[[layer]]\nname = \"app\"\npost = { script = \"missing-script\" }\n",
+    );
+    let ran = sandbox.run(["validate", "m.toml"]);
+    ran.exits(1)
+        .mentions("no variable is named `nothing`")
+        .mentions("missing-file` cannot be used: it is not there")
+        .mentions("missing-script` cannot be used: it is not there")
+        .mentions("1 manifest: 3 errors");
+}
+
+#[test]
+fn a_script_that_came_from_windows_is_told_of() {
+    let sandbox = Sandbox::new()
+        .file("crlf", "#!/bin/sh\r\necho\r\n")
+        .file("mark", "\u{feff}#!/bin/sh\necho\n")
+        .file("host", "#!/bin/sh\nset -e\napt-get install x\n")
+        .manifest(&format!(
+            "{ROLE}post = [{{ script = \"crlf\" }}, {{ script = \"mark\" }}, {{ script = \"host\" }}]\n"
+        ));
+    let ran = sandbox.run(["validate", "m.toml"]);
+    ran.exits(0)
+        .mentions("role/crlf` end as on Windows, with CR and LF")
+        .mentions("role/mark` begins with a byte order mark")
+        .mentions("`apt-get` works on the host here, and not in the container")
+        .mentions("0 errors, 3 warnings");
+}
+
+#[test]
+fn a_hook_needs_a_file_that_can_be_run() {
+    let hook = |rest: &str| {
+        format!(
+            "{ROLE}[layer.config]\nlxc.hook.start = \"/opt/hook\"\n[[layer.file]]\npath = \"/opt/hook\"\n{rest}"
+        )
+    };
+    let sandbox = Sandbox::new().file("plain", "#!/bin/sh\n").file("runs", "#!/bin/sh\n");
+    fs::set_permissions(sandbox.role().join("runs"), Permissions::from_mode(0o755)).unwrap();
+    let told = "`lxc.hook.start` runs `/opt/hook`, which is dropped without a run bit";
+    for (rest, is_told) in [
+        ("content = 'x'\n", true),
+        ("content = 'x'\nmode = '0755'\n", false),
+        ("source = 'plain'\n", true),
+        ("source = 'plain'\nmode = '0700'\n", false),
+        ("source = 'runs'\n", false),
+        ("source = 'runs'\nmode = '0600'\n", true),
+        ("symlink = '/bin/true'\n", false),
+    ] {
+        fs::write(sandbox.role().join("m.toml"), hook(rest)).unwrap();
+        let ran = sandbox.run(["validate", "m.toml"]);
+        ran.exits(0);
+        assert_eq!(ran.stderr().contains(told), is_told, "{rest}{}", ran.stderr());
+    }
+}
+
+#[test]
+fn characters_that_only_look_like_those_of_toml_are_named() {
+    let sandbox = Sandbox::new();
+    for (line, part) in [
+        (
+            "description = \u{201c}web\u{201d}",
+            "`\u{201c}` (U+201C) is no quote of TOML; write `\"`",
+        ),
+        ("description = \u{2018}web\u{2019}", "(U+2018) is no quote of TOML; write `'`"),
+        ("description\u{a0}= \"web\"", "there is a no-break space (U+00A0)"),
+        ("description =\u{a0}\"web\"", "there is a no-break space (U+00A0)"),
+        ("description = \"C:\\data\"", "in a text in double quotes `\\\\` stands for `\\`"),
+    ] {
+        fs::write(sandbox.role().join("m.toml"), format!("manifest = 1\n{line}\n")).unwrap();
+        sandbox.run(["validate", "m.toml"]).exits(1).mentions(part);
+    }
+}
+
+#[test]
+fn the_interpreter_of_a_script_and_what_inputs_lead_to_are_judged() {
+    if !requirement::root() {
+        return;
+    }
+    let sandbox = Sandbox::new().program("open-sh", "#!/bin/sh\n");
+    let open = sandbox.path("open-sh");
+    fs::set_permissions(&open, Permissions::from_mode(0o777)).unwrap();
+    fs::create_dir(sandbox.role().join("in")).unwrap();
+    let sandbox = sandbox.file("script", format!("#!{}\ntrue\n", open.display()));
+    let step = format!("{ROLE}post = {{ script = \"script\" }}\n");
+    let input = format!("{ROLE}inputs = [\"in\"]\n");
+    let validate = |role: &str| {
+        fs::write(sandbox.role().join("m.toml"), role).unwrap();
+        sandbox.run(["validate", "m.toml"])
+    };
+    validate(&step)
+        .mentions("open-sh`, the interpreter of `")
+        .mentions("others could have written");
+    validate(&input).exits(0).mentions("0 warnings");
+    symlink(&open, sandbox.role().join("in/link")).unwrap();
+    symlink("nowhere", sandbox.role().join("in/dangling")).unwrap();
+    validate(&input).mentions("others could have written the input").mentions("open-sh");
+    for role in [&step, &input] {
+        fs::write(sandbox.role().join("m.toml"), role).unwrap();
+        sandbox.chain().exits(10);
+    }
+}
+
+#[test]
+fn what_is_written_to_the_disk_drives_no_terminal() {
+    let sandbox = Sandbox::new().manifest(&format!(
+        "manifest = 1\ndescription = \"a\\u009b31m\\u202e\"\n{}store = true\npost = 'echo \u{9b}x >/dev/null'\n",
+        &ROLE["manifest = 1\n".len()..]
+    ));
+    sandbox.create([""; 0]).exits(0);
+    let mut files = vec![sandbox.container().join("layered-template.json"), sandbox.history()];
+    let entries = fs::read_dir(sandbox.path("store/host.meta/entries")).into_iter().flatten();
+    files.extend(entries.map(|entry| entry.unwrap().path()));
+    assert!(!requirement::root() || files.len() > 2);
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap();
+        let raw = text.chars().find(|c| ('\u{80}'..='\u{9f}').contains(c) || *c == '\u{202e}');
+        assert_eq!(raw, None, "{}: {text}", file.display());
+    }
+    assert_eq!(sandbox.record()["manifest"]["description"], "a\u{9b}31m\u{202e}");
+}
+
+#[test]
+fn an_interrupted_build_tells_what_it_has_done() {
+    let waiting = "store = true\npost = 'touch begun; sleep 30'\n";
+    let sandbox = Sandbox::new()
+        .manifest(&format!("{ROLE}{waiting}"))
+        .file("first.toml", ROLE)
+        .file("last.toml", ROLE);
+    let mut command = sandbox.within();
+    command.args(["build", "first.toml", "m.toml", "last.toml"]);
+    let mut running = Running::start(&sandbox, command);
+    running.waits_for(|| sandbox.role().join("begun").exists());
+    running.signal(Signal::INT);
+    let ended = running.ended(Duration::from_secs(15));
+    assert_eq!(ended.status.code(), Some(130), "{}", ended.said);
+    let last = ended.printed.lines().last().unwrap_or_default();
+    assert!(last.starts_with("1 layer built in ") && last.ends_with("; interrupted"), "{last}");
+}
