@@ -45,8 +45,8 @@ test:
 	@$(SUM)
 	$(CARGO) test --locked --test manifests
 
-# What takes long: the oldest Rust, a static program, LXC's own tests, and a minute of fuzzing for
-# each target.
+# What takes long: the oldest Rust, a static program, LXC's own tests, Incus, a minute of fuzzing for
+# each target, and LXC 6.
 test-slow:
 	@sh tests/requirements.sh slow
 	@CARGO="$(CARGO)" sh tests/slow.sh

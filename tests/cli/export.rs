@@ -581,11 +581,14 @@ fn what_proxmox_does_not_take_is_told() {
                    /etc/os-release\n";
     let version = "Proxmox needs, for its version of Debian, /etc/debian_version\n";
     let ids = "an unprivileged container of 65536 ids has no owner such as that of /x\n";
+    let device = "mknod \"$rootfs/null\" c 1 3";
+    let devices = "device nodes are left out: /null\n";
     for (upstream, warning) in [
         (release("ID=void"), Some(unknown)),
         (release("NAME=x"), Some(unknown)),
         (release("ID=debian"), Some(version)),
         (owner.to_owned(), Some(ids)),
+        (device.to_owned(), Some(devices)),
         (release("'ID=\"alpine\"'"), None),
         ("true".to_owned(), None),
     ] {
@@ -600,5 +603,7 @@ fn what_proxmox_does_not_take_is_told() {
         }
         let members = judge(&["tar", "-tf", "web.tar"], &sandbox.path(""));
         assert!(members.lines().all(|name| name.starts_with("./")), "{members}");
+        let kinds = judge(&["tar", "-tvf", "web.tar"], &sandbox.path(""));
+        assert!(!kinds.lines().any(|line| line.starts_with(['b', 'c'])), "{kinds}");
     }
 }

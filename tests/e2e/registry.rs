@@ -5,9 +5,13 @@ mod server;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
 
 use crate::caller::Caller;
+use crate::image::Image;
 use crate::lab::Lab;
+use crate::mirror;
+use crate::requirement;
 use server::Registry;
 
 const ROLE: &str = r#"manifest = 1
@@ -68,4 +72,73 @@ fn what_root_has_pushed_anybody_makes_containers_of() {
             host.destroy(&name);
         }
     }
+}
+
+#[test]
+fn the_config_of_an_image_is_pulled() {
+    let Some(lab) = Lab::open(Caller::Root, &["docker-registry", "xz"]) else { return };
+    let image = Image::make(&lab, "image");
+    let lines = ["lxc.include = /usr/share/lxc/config/common.conf", "lxc.signal.halt = SIGUSR1"];
+    pulled(&lab, &image.upstream(), &lines);
+}
+
+#[test]
+fn the_config_of_debian_is_pulled() {
+    if !requirement::network() {
+        return;
+    }
+    let Some(lab) = Lab::open(Caller::Root, &["docker-registry", "debootstrap"]) else { return };
+    let Some(mirror) = mirror::of("bookworm") else {
+        return requirement::skip("apt has no source of this release here");
+    };
+    let upstream = format!(
+        "template = \"debian\"\nargs = {{ release = \"bookworm\", arch = \"amd64\" }}\n\
+         env = {{ MIRROR = {mirror:?} }}"
+    );
+    let lines = ["lxc.include = /usr/share/lxc/config/debian.common.conf", "lxc.pty.max = 1024"];
+    pulled(&lab, &upstream, &lines);
+}
+
+/// Pushes a role, and sees that a container that is made of what is pulled has the config of one that is
+/// made of what was built, these lines of the template among it.
+#[track_caller]
+fn pulled(lab: &Lab, upstream: &str, lines: &[&str]) {
+    let Some(registry) = Registry::with("", "") else { return };
+    let repository = registry.repository("team/web");
+    let text = format!(
+        "manifest = 1\n[[layer]]\nname = \"os\"\n{upstream}\n[[layer]]\nname = \"app\"\n\
+         post = {{ in = \"rootfs\", run = \"echo made >/etc/app\" }}\n[layer.config]\n\
+         lxc.include = \"/usr/share/lxc/config/nesting.conf\"\n\
+         lxc.mount.entry = \"tmpfs srv tmpfs create=dir\"\nlxc.start.auto = true\n"
+    );
+    let manifest = lab.write("work/role.toml", &text);
+    let long = Duration::from_secs(30 * 60);
+    let push = lab.call([lab.program()]).arg("push").arg(&manifest).arg(&repository);
+    push.limit(long).outcome().success();
+    lab.call([lab.program()]).arg("lock").arg(&manifest).outcome().success();
+
+    let name = lab.name("web");
+    let create = |more: &[&str]| {
+        // Of every line but those in which LXC says how it was called.
+        lab.create(&name, &manifest).args(more).limit(long).outcome().success();
+        let config = lab.read(lab.container(&name, "config"));
+        let lines = config.lines().filter(|line| !line.starts_with("# Parameters"));
+        let config: String = lines.flat_map(|line| [line, "\n"]).collect();
+        assert_eq!(lab.read(lab.container(&name, "rootfs/etc/app")), "made\n");
+        config
+    };
+    let built = create(&["--storage=copy"]);
+    lab.destroy(&name);
+    fs::rename(lab.path("store"), lab.path("of-the-builder")).unwrap();
+    lab.directory("store");
+    let from = ["--storage=copy", "--from", &repository, "--only-pull", "--locked"];
+    assert_eq!(create(&from), built);
+    for line in lines {
+        assert!(built.lines().any(|other| other == *line), "{line} is missing: {built}");
+    }
+    if lab.start(&name) {
+        assert_eq!(lab.inside(&name, &["/bin/cat", "/etc/app"]), "made\n");
+        lab.stop(&name);
+    }
+    lab.destroy(&name);
 }
