@@ -1,5 +1,6 @@
 //! The command line: the only part that talks to people.
 
+mod amount;
 mod arguments;
 mod at_work;
 mod build;
@@ -19,6 +20,7 @@ mod init;
 mod install;
 mod install_role;
 mod layer;
+mod live_line;
 mod load;
 mod lock;
 mod lock_file;
@@ -27,6 +29,7 @@ mod mapping;
 mod notify;
 mod output;
 mod plan;
+mod plan_short;
 mod prepare;
 mod progress;
 mod push;
@@ -40,6 +43,7 @@ mod role_help;
 mod role_plan;
 mod run;
 mod runs;
+mod scene;
 mod schema;
 mod shell;
 mod show;

@@ -136,6 +136,10 @@ pub(crate) fn run<'a>(
     if let Some(Err(error)) = run.context.directory.take().map(RunDirectory::remove) {
         run.note(&error.to_string());
     }
+    if ended.is_ok() && !cache.fills() {
+        let elapsed = run.begun.elapsed();
+        run.context.observer.event(&Event::Made { elapsed });
+    }
     // What went wrong may have been found in what a step wrote.
     ended.map_err(|failure| failure.masked(&run.context.secrets))
 }

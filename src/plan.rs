@@ -26,5 +26,6 @@ pub use nest::{
     Act, Configuration, Inner, Inside, Layer, Manifest, Place, Plan, Step, Target, Template,
     Upstream, Variable,
 };
+pub(crate) use show::standing;
 pub use show::{Detail, text};
 pub use status::{CacheStatus, EntryId, Storage, StorageMode};

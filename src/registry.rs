@@ -11,6 +11,7 @@ mod download;
 mod entry;
 mod fault;
 mod manifest;
+mod meter;
 mod notice;
 mod pace;
 mod push;
@@ -26,8 +27,9 @@ mod upload;
 
 pub(crate) use client::Client;
 pub(crate) use fault::RegistryError;
+pub(crate) use meter::{Meter, Upload};
 pub(crate) use notice::Notice;
-pub(crate) use push::Push;
+pub(crate) use push::{Push, Pushed};
 pub(crate) use reference::{LATEST, Reference, ReferenceError, Repository, Version};
 pub(crate) use remote::{Pulled, Remote};
 pub(crate) use settings::Settings;

@@ -72,9 +72,11 @@ impl Observer for Noted<'_> {
             Event::Begun { subject, at, .. } => self.at_work.note(&format!("{subject} ({at})")),
             Event::Ended { .. } => self.at_work.note(""),
             Event::Tick
+            | Event::Bytes { .. }
             | Event::Output { .. }
-            | Event::Interrupted(_)
+            | Event::Interrupted
             | Event::Act(_)
+            | Event::Made { .. }
             | Event::Note(_) => {}
         }
         self.observer.event(event);

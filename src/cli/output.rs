@@ -40,11 +40,17 @@ pub(super) fn trace(verbosity: i8) {
 
 /// Tells whether standard error shows colours.
 pub(super) fn styled() -> bool {
-    let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    if set("NO_COLOR") {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    if set("NO_COLOR").is_some() {
         return false;
     }
-    set("CLICOLOR_FORCE") || io::stderr().is_terminal()
+    set("CLICOLOR_FORCE").is_some_and(|value| value != "0") || is_live()
+}
+
+/// Tells whether standard error is a terminal that can write over a line.
+fn is_live() -> bool {
+    let is_able = |name: std::ffi::OsString| !name.is_empty() && name != "dumb";
+    io::stderr().is_terminal() && std::env::var_os("TERM").is_some_and(is_able)
 }
 
 /// What standard error is to whoever looks at it.
@@ -57,7 +63,7 @@ pub(super) struct Look {
 
 impl Look {
     pub(super) fn observe() -> Self {
-        Self { live: io::stderr().is_terminal(), styled: styled() }
+        Self { live: is_live(), styled: styled() }
     }
 }
 

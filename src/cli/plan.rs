@@ -10,7 +10,7 @@ use super::request::{LockUse, Request, check, check_lxcpath, target, wanted};
 use super::role_difference::RoleDifference;
 use super::role_plan::RolePlan;
 use super::start::InitialConfig;
-use super::{load, output};
+use super::{load, output, plan_short};
 use crate::cache::{CacheAct, Ladder, PlanDocument};
 use crate::execute::status;
 use crate::host::caller::Caller;
@@ -79,7 +79,13 @@ impl Planner<'_> {
             };
             return difference.print(status, format, true);
         }
+        if self.arguments.format == PlanFormat::Text {
+            tell_of_existing(&plan);
+        }
         match self.arguments.format {
+            PlanFormat::Text if self.arguments.short => {
+                output::printed(status, |to| plan_short::write(&plan, &ladder, to))
+            }
             PlanFormat::Text | PlanFormat::Github => output::printed(status, |to| {
                 let is_whole = self.arguments.verbose > 0;
                 let detail = if is_whole { Detail::Whole } else { Detail::Lines };
@@ -183,6 +189,15 @@ impl Planner<'_> {
                 if differs || !RolePlan::is_current(plan) { FINDINGS } else { 0 }
             }
         }
+    }
+}
+
+/// Says that a run would find the container there already.
+fn tell_of_existing(plan: &Plan) {
+    let path = &plan.container.path;
+    if path.join("config").exists() {
+        let (name, path) = (shell::one_line(&plan.container.name), shell::word(path));
+        output::say(&format!("note: container `{name}` exists already: {path}"));
     }
 }
 

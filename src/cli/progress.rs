@@ -3,13 +3,14 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
-
+use super::amount::amount;
 use super::arguments::{LogFormat, TalkArguments};
 use super::output::{self, Look, event, line};
+use super::scene::Scene;
 use super::wrap;
 use crate::execute::{Doing, Event, Observer, Subject};
 use crate::host::output::Output;
+use crate::manifest::LayerName;
 use crate::registry::Notice;
 use crate::shell;
 use crate::source::At;
@@ -17,11 +18,25 @@ use crate::source::At;
 /// What a step may take without its time being worth a word.
 const SOON: Duration = Duration::from_secs(1);
 
+/// How often the line of what goes on is looked at: time passes, and the terminal may get another size.
+const TICK: Duration = Duration::from_millis(500);
+
+/// How often it is shown how much there is, at the most.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// How wide a terminal is taken for that does not say.
+const NARROW: usize = 80;
+
 /// The longest text of a step in its line, in characters.
 const LONGEST: usize = 60;
 
-/// Returns the observer that tells as it was asked to.
-pub(super) fn observer(talk: TalkArguments, look: Look, output: Output) -> Box<dyn Observer> {
+/// Returns the observer that tells of a run of this plan as it was asked to.
+pub(super) fn observer(
+    talk: TalkArguments,
+    look: Look,
+    output: Output,
+    scene: Scene,
+) -> Box<dyn Observer> {
     match talk.log_format {
         LogFormat::Json => Box::new(Json { output, open: Vec::new() }),
         LogFormat::Text if talk.quiet => Box::new(Quiet { output }),
@@ -29,21 +44,21 @@ pub(super) fn observer(talk: TalkArguments, look: Look, output: Output) -> Box<d
             output,
             look,
             verbose: talk.verbose > 0,
+            scene,
             begun: None,
             is_interrupted: false,
             last: Line::Whole,
+            shown: String::new(),
         }),
     }
 }
 
 /// Returns what tells of something that an observer does not see, as it was asked to.
-pub(super) fn notice(talk: TalkArguments, look: Look, output: Output) -> Notice {
+pub(super) fn notice(talk: TalkArguments, output: Output) -> Notice {
     Notice::by(move |text| {
         output.say(&match talk.log_format {
             LogFormat::Json => event(serde_json::json!({ "event": "note", "text": text })),
-            // The line of what goes on may stand there; it is drawn again.
-            LogFormat::Text if look.live => format!("\r\x1b[K{}", warning(text)),
-            LogFormat::Text => warning(text),
+            LogFormat::Text => wrap::wrapped_to(&warning(text), output.columns()).into_owned(),
         });
     })
 }
@@ -57,7 +72,7 @@ struct Quiet {
 impl Observer for Quiet {
     fn event(&mut self, event: &Event<'_>) {
         if let Event::Note(text) = event {
-            self.output.say(&wrap::wrapped(&warning(text)));
+            self.output.say(&wrap::wrapped_to(&warning(text), self.output.columns()));
         }
     }
 }
@@ -68,20 +83,30 @@ struct Text {
     output: Output,
     look: Look,
     verbose: bool,
-    /// What goes on, and since when it does.
-    begun: Option<(Begun, Instant)>,
+    /// What a run is of.
+    scene: Scene,
+    /// What goes on.
+    begun: Option<Begun>,
     /// Whether a signal ends it.
     is_interrupted: bool,
     /// How the last line stands there.
     last: Line,
+    /// The line of what goes on, as it was shown last.
+    shown: String,
 }
 
 /// What is said of something that goes on.
 #[derive(Debug)]
 struct Begun {
+    layer: LayerName,
     head: String,
     /// The text of a step or of an act of the store's, and where the manifest has it.
     tail: String,
+    since: Instant,
+    /// How much of it is there, and when that was shown last.
+    amount: Option<(String, Instant)>,
+    /// Whether its line stands there for good: without that it is the line of what goes on alone.
+    is_told: bool,
 }
 
 impl Begun {
@@ -91,7 +116,7 @@ impl Begun {
 
     /// Returns the line of its end. What has failed is the whole, and not its last command.
     fn ended(&self, outcome: &str, succeeded: bool) -> String {
-        let Self { head, tail } = self;
+        let Self { head, tail, .. } = self;
         if succeeded {
             format!("{head}{tail} {outcome}")
         } else {
@@ -105,8 +130,6 @@ impl Begun {
 enum Line {
     /// Ended.
     Whole,
-    /// It is the line of what goes on, not ended, and can be written over.
-    Open,
     /// It is a command's, whose line feed has not come yet.
     Partial,
 }
@@ -116,101 +139,133 @@ impl Observer for Text {
         match event {
             Event::Begun { subject, at, text } => self.begin(subject, at, text),
             Event::Tick => self.draw(),
-            Event::Act(_) => {}
+            Event::Bytes { done, total } => self.grow(*done, *total),
+            Event::Act(planned) => self.scene.note(planned),
             Event::Output { subject, bytes } => self.output(subject, bytes),
-            Event::Interrupted(signal) => self.interrupt(*signal),
+            Event::Interrupted => self.is_interrupted = true,
             Event::Ended { succeeded, elapsed, .. } => self.end(*succeeded, *elapsed),
+            Event::Made { elapsed } => {
+                self.close();
+                if self.look.live
+                    && let Some(line) = self.scene.closing(*elapsed)
+                {
+                    self.say(&line);
+                }
+            }
             Event::Note(text) => {
                 self.close();
-                self.say(&wrap::wrapped(&warning(text)));
+                self.say(&wrap::wrapped_to(&warning(text), self.output.columns()));
             }
         }
     }
 
     fn tick(&self) -> Option<Duration> {
-        self.look.live.then_some(SOON)
+        self.look.live.then_some(TICK)
     }
 }
 
 impl Text {
     fn begin(&mut self, subject: &Subject, at: &At, text: &str) {
         self.close();
-        let head = head(subject);
-        let head = if self.look.styled { format!("\x1b[1m{head}\x1b[0m") } else { head };
         let text = match &subject.doing {
-            Doing::Step(_) | Doing::Store => format!(": {}", first_line(text)),
+            Doing::Step { title: Some(title), .. } => format!(": {}", shell::one_line(title)),
+            Doing::Step { title: None, .. } | Doing::Store => format!(": {}", first_line(text)),
             _ => String::new(),
         };
         let at = if self.verbose { format!(" ({at})") } else { String::new() };
-        let begun = Begun { head, tail: format!("{text}{at}") };
-        if self.look.live {
-            self.say(&begun.line());
-            self.last = Line::Open;
-        } else {
-            self.say(&line(&begun.line()));
+        let begun = Begun {
+            layer: subject.layer.clone(),
+            head: head(subject),
+            tail: format!("{text}{at}"),
+            since: Instant::now(),
+            amount: None,
+            is_told: !self.look.live,
+        };
+        if begun.is_told {
+            self.say(&line(&self.styled(&begun, begun.line())));
         }
-        self.begun = Some((begun, Instant::now()));
+        self.begun = Some(begun);
+        self.shown.clear();
+        self.draw();
     }
 
-    /// Shows the time that has passed, where the line is still the last one.
+    /// Returns a line of what goes on with its beginning made to stand out.
+    fn styled(&self, begun: &Begun, line: String) -> String {
+        match line.strip_prefix(&begun.head) {
+            Some(rest) if self.look.styled => format!("\x1b[1m{}\x1b[0m{rest}", begun.head),
+            _ => line,
+        }
+    }
+
+    /// Shows what goes on, and since when, below all that was printed.
     fn draw(&mut self) {
-        let Some((begun, since)) = &self.begun else { return };
-        // Who does not look needs no clock.
-        let looked_at = !self.output.is_waiting();
-        if looked_at && self.last == Line::Open && since.elapsed() >= SOON {
-            self.say(&format!("\r\x1b[K{} {} s", begun.line(), since.elapsed().as_secs()));
+        let Some(begun) = self.begun.as_ref().filter(|_| self.look.live) else { return };
+        // Behind the beginning of a line there may be a question. Who does not look needs no clock.
+        if self.last == Line::Partial || self.output.is_waiting() {
+            return;
+        }
+        let columns = self.output.columns().unwrap_or(NARROW);
+        let place = self.scene.place(&begun.layer);
+        let amount = begun.amount.as_ref().map_or("", |(amount, _)| amount.as_str());
+        let shown = status(&place, &begun.line(), (amount, begun.since.elapsed()), columns);
+        if shown != self.shown || !self.output.has_line() {
+            self.output.show_line(&shown, wrap::width(&shown));
+            self.shown = shown;
+        }
+    }
+
+    /// Shows how much there is by now, so often that it can be read.
+    fn grow(&mut self, done: u64, total: Option<u64>) {
+        let Some(begun) = self.begun.as_mut().filter(|_| self.look.live) else { return };
+        if begun.amount.as_ref().is_none_or(|(_, shown)| shown.elapsed() >= PAUSE) {
+            begun.amount = Some((amount(done, total), Instant::now()));
+            self.draw();
         }
     }
 
     fn output(&mut self, subject: &Subject, bytes: &[u8]) {
-        if self.last == Line::Open {
-            self.close();
+        if let Some(begun) = self.begun.as_mut().filter(|begun| !begun.is_told) {
+            begun.is_told = true;
+            let said = self.begun.as_ref().map(|begun| self.styled(begun, begun.line()));
+            self.say(&said.map(|text| line(&text)).unwrap_or_default());
         }
-        if !matches!(subject.doing, Doing::Step(_)) {
+        if matches!(subject.doing, Doing::Step { .. }) {
+            let prefix = format!("  {}| ", subject.layer);
+            let mut shown = Vec::with_capacity(bytes.len() + prefix.len());
+            for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+                if self.last == Line::Whole {
+                    shown.extend_from_slice(prefix.as_bytes());
+                }
+                shown.extend_from_slice(line);
+                self.last = line_of(line);
+            }
+            self.output.write(&shown);
+        } else {
             // A template talks to people by itself, and may leave a question open.
             self.last = line_of(bytes);
-            return self.output.write(bytes);
+            self.output.write(bytes);
         }
-        let prefix = format!("  {}| ", subject.layer);
-        let mut shown = Vec::with_capacity(bytes.len() + prefix.len());
-        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-            if self.last == Line::Whole {
-                shown.extend_from_slice(prefix.as_bytes());
-            }
-            shown.extend_from_slice(line);
-            self.last = line_of(line);
-        }
-        self.output.write(&shown);
-    }
-
-    /// Notes that what goes on ends by a signal.
-    fn interrupt(&mut self, signal: Signal) {
-        self.is_interrupted = true;
-        // The terminal has echoed the key where the next line begins.
-        if self.look.live && signal == Signal::INT && self.last == Line::Whole {
-            self.say("\n");
-        }
+        self.draw();
     }
 
     fn end(&mut self, succeeded: bool, elapsed: Duration) {
         let is_interrupted = std::mem::take(&mut self.is_interrupted);
-        let Some((begun, _)) = self.begun.take() else { return };
-        let worth = elapsed >= SOON || !succeeded;
+        let Some(begun) = self.begun.take() else { return };
         let outcome = match succeeded {
             true => "done",
             false if is_interrupted => "interrupted",
             false => "failed",
         };
         let time = format!("{outcome} after {:.1} s", elapsed.as_secs_f64());
-        let ended = begun.ended(&time, succeeded);
-        if self.last == Line::Open && worth {
-            self.say(&format!("\r\x1b[K{ended}\n"));
-            self.last = Line::Whole;
-        } else if worth && elapsed >= SOON {
-            self.close();
-            self.say(&line(&ended));
-        } else {
-            self.close();
+        let is_long = elapsed >= SOON;
+        self.close();
+        let said = match (begun.is_told, is_long || !succeeded) {
+            (false, true) => Some(begun.ended(&time, succeeded)),
+            (false, false) => Some(begun.line()),
+            (true, _) => is_long.then(|| begun.ended(&time, succeeded)),
+        };
+        if let Some(said) = said {
+            self.say(&line(&self.styled(&begun, said)));
         }
     }
 
@@ -226,6 +281,22 @@ impl Text {
     }
 }
 
+/// Returns the line of what goes on, in which the time always has room, and how much there is.
+fn status(place: &str, text: &str, (amount, elapsed): (&str, Duration), columns: usize) -> String {
+    let seconds = elapsed.as_secs();
+    let amount = if amount.is_empty() { String::new() } else { format!("  {amount}") };
+    let time = match seconds {
+        0 => amount,
+        1..=59 => format!("{amount}  {seconds} s"),
+        _ => format!("{amount}  {} min {:02} s", seconds / 60, seconds % 60),
+    };
+    // Some terminals go on with the next line once the last column is taken.
+    let room = columns.saturating_sub(1 + wrap::width(&time));
+    let text = format!("{place} {text}");
+    let shown = format!("{}{time}", wrap::cut(&text, room));
+    wrap::cut(&shown, columns.saturating_sub(1)).into_owned()
+}
+
 fn warning(text: &str) -> String {
     line(&format!("warning: {}", shell::printable(text)))
 }
@@ -237,7 +308,7 @@ fn line_of(bytes: &[u8]) -> Line {
 fn head(subject: &Subject) -> String {
     let layer = &subject.layer;
     match &subject.doing {
-        Doing::Step(phase) => format!("{layer}: {phase}"),
+        Doing::Step { phase, .. } => format!("{layer}: {phase}"),
         Doing::Upstream(template) => format!("{layer}: template {}", shell::one_line(template)),
         Doing::Drop(path) => format!("{layer}: file {}", shell::one_line(path)),
         Doing::Config => format!("{layer}: config"),
@@ -291,10 +362,13 @@ impl Observer for Json {
                 "event": "begun",
                 "layer": subject.layer,
                 "what": what(subject),
+                "title": title(subject),
                 "at": at,
                 "text": text,
             }),
-            Event::Tick | Event::Interrupted(_) => return,
+            Event::Tick | Event::Bytes { .. } | Event::Interrupted | Event::Made { .. } => {
+                return;
+            }
             Event::Output { subject, bytes } => {
                 self.open.extend_from_slice(bytes);
                 return self.output(subject, self.open.len() - unfinished(&self.open));
@@ -345,14 +419,21 @@ fn unfinished(bytes: &[u8]) -> usize {
     if found < needed { found } else { 0 }
 }
 
+fn title(subject: &Subject) -> Option<&str> {
+    match &subject.doing {
+        Doing::Step { title, .. } => title.as_deref(),
+        _ => None,
+    }
+}
+
 /// Returns what of a layer is done, as programs read it.
 pub(super) fn what(subject: &Subject) -> &'static str {
     use crate::manifest::Phase;
     match subject.doing {
-        Doing::Step(Phase::Pre) => "pre",
-        Doing::Step(Phase::Post) => "post",
-        Doing::Step(Phase::Check) => "check",
-        Doing::Step(Phase::Finally) => "finally",
+        Doing::Step { phase: Phase::Pre, .. } => "pre",
+        Doing::Step { phase: Phase::Post, .. } => "post",
+        Doing::Step { phase: Phase::Check, .. } => "check",
+        Doing::Step { phase: Phase::Finally, .. } => "finally",
         Doing::Upstream(_) => "template",
         Doing::Drop(_) => "file",
         Doing::Config => "config",
@@ -366,7 +447,14 @@ mod tests {
 
     #[test]
     fn what_fails_is_the_step_and_not_its_last_command() {
-        let begun = Begun { head: "slow: post".into(), tail: ": echo started; sleep 30".into() };
+        let begun = Begun {
+            layer: LayerName::parse("slow").unwrap(),
+            head: "slow: post".into(),
+            tail: ": echo started; sleep 30".into(),
+            since: Instant::now(),
+            amount: None,
+            is_told: true,
+        };
         assert_eq!(
             begun.ended("failed after 1.5 s", false),
             "slow: post failed after 1.5 s: echo started; sleep 30"
@@ -375,6 +463,24 @@ mod tests {
             begun.ended("done after 1.5 s", true),
             "slow: post: echo started; sleep 30 done after 1.5 s"
         );
+    }
+
+    #[test]
+    fn the_line_of_what_goes_on_fits_and_has_the_time() {
+        let text = "app: post: apt-get install -y nginx";
+        for (seconds, columns, expected) in [
+            (0, 80, "[2/3] app: post: apt-get install -y nginx"),
+            (12, 80, "[2/3] app: post: apt-get install -y nginx  12 s"),
+            (65, 80, "[2/3] app: post: apt-get install -y nginx  1 min 05 s"),
+            (12, 30, "[2/3] app: post: apt-...  12 s"),
+            (12, 5, "...."),
+            (12, 0, ""),
+        ] {
+            let shown = status("[2/3]", text, ("", Duration::from_secs(seconds)), columns + 1);
+            assert_eq!(shown, expected, "{seconds} {columns}");
+        }
+        let shown = status("[2/3]", "app: store", ("[#####     ] 1", Duration::from_secs(2)), 80);
+        assert_eq!(shown, "[2/3] app: store  [#####     ] 1  2 s");
     }
 
     #[test]

@@ -1,23 +1,26 @@
 //! `push`: brings a role to a registry.
 
 use std::os::fd::AsFd;
+use std::rc::Rc;
 
-use super::arguments::PushArguments;
+use super::amount::amount;
+use super::arguments::{LogFormat, PushArguments, TalkArguments};
 use super::build::{Asked, Role, Sum, image, interrupted, scratch};
 use super::create::enter;
+use super::live_line::LiveLine;
 use super::mapping::{IN_PIECES, Mapping};
-use super::output;
+use super::output::{self, Look};
 use super::request::{LockUse, check, wanted};
 use super::run::Options;
 use super::start::InitialConfig;
 use crate::execute::{FULL_DISK_HINT, status};
-use crate::export::Image;
 use crate::host::caller::Caller;
 use crate::host::signals::Signals;
 use crate::plan::StorageMode;
 use crate::record::RunVerb;
 use crate::registry::{
-    Client, LATEST, Push, Reference, RegistryError, Repository, Signer, Version,
+    Client, LATEST, Meter, Notice, Push, Pushed, Reference, RegistryError, Repository, Signer,
+    Upload, Version,
 };
 use crate::tree::Interrupt;
 
@@ -45,7 +48,8 @@ fn push(arguments: &PushArguments) -> Result<u8, String> {
     let signer = signer.map_err(|error| error.to_string())?;
     // Mapped ids may not read what the caller may.
     let client = Client::new(&repository).map_err(|error| error.to_string())?;
-    client.tell(output::notice());
+    let line = Rc::new(LiveLine::new(Look::observe()));
+    measure(&client, &line, arguments.talk);
     let (_scratch, lxcpath) = scratch("push")?;
     let asked = Asked {
         manifest: &arguments.manifest,
@@ -72,10 +76,16 @@ fn push(arguments: &PushArguments) -> Result<u8, String> {
     let push = Push { tag: &tag, mount_from: mount_from.as_deref(), signer: signer.as_ref() };
     let written = || {
         let image = image(&entries, &container).map_err(RegistryError::of_image)?;
-        pushed(&client, push, &image.with_layers(arguments.compression.into()), &signals)
+        let image = image.with_layers(arguments.compression.into());
+        client.push(&image, push, Interrupt::of(signals.as_fd()))
     };
-    match written() {
-        Ok(()) => Ok(0),
+    let pushed = written();
+    line.clear();
+    match pushed {
+        Ok(pushed) => {
+            tell(&client, &pushed);
+            Ok(0)
+        }
         Err(error) => {
             Ok(interrupted(&mut signals, "the role is not pushed").unwrap_or_else(|| {
                 let (why, hint) = if error.is_of_full_disk() {
@@ -91,13 +101,26 @@ fn push(arguments: &PushArguments) -> Result<u8, String> {
     }
 }
 
-fn pushed(
-    client: &Client,
-    push: Push<'_>,
-    image: &Image,
-    signals: &Signals,
-) -> Result<(), RegistryError> {
-    let pushed = client.push(image, push, Interrupt::of(signals.as_fd()))?;
+/// Shows how far a push has come, where somebody looks.
+fn measure(client: &Client, line: &Rc<LiveLine>, talk: TalkArguments) {
+    let notice = output::notice();
+    let shown = Rc::clone(line);
+    client.tell(Notice::by(move |text| {
+        shown.clear();
+        notice.tell(text);
+    }));
+    if talk.quiet || talk.log_format == LogFormat::Json {
+        return;
+    }
+    let shown = Rc::clone(line);
+    client.measure(Meter::by(move |upload| {
+        let Upload { number, count, done, total } = upload;
+        let amount = amount(done, Some(total));
+        shown.show(&format!("[{number}/{count}] sending layer  {amount}"));
+    }));
+}
+
+fn tell(client: &Client, pushed: &Pushed) {
     for line in pushed.warnings.to_string().lines() {
         output::say(&format!("warning: {line}"));
     }
@@ -117,7 +140,6 @@ fn pushed(
         writeln!(to, "{} bytes sent{mounted}", pushed.bytes)?;
         writeln!(to, "{repository}@{digest}")
     });
-    Ok(())
 }
 
 /// Returns how the run that builds the role is told of.

@@ -9,7 +9,7 @@ use crate::plan::Plan;
 use crate::shell;
 
 /// The longest command that is shown whole, in characters.
-const LONGEST: usize = 400;
+const LONGEST: usize = 160;
 
 /// Returns what failed, where, why, and what there is to look at.
 pub(super) fn text(failure: &Failure, plan: &Plan, under_lxc: bool, styled: bool) -> String {
@@ -18,14 +18,14 @@ pub(super) fn text(failure: &Failure, plan: &Plan, under_lxc: bool, styled: bool
     if let Some(at) = &failure.at {
         let _ = writeln!(text, "  --> {at}");
     }
-    if let Some(command) = &failure.command {
-        let _ = writeln!(text, "  command: {}", cut(command));
-    }
     if !failure.tail.is_empty() {
         let _ = writeln!(text, "  it printed last:");
         for line in failure.tail.lines() {
             let _ = writeln!(text, "    | {line}");
         }
+    }
+    if let Some(command) = &failure.command {
+        let _ = writeln!(text, "  command: {}", cut(command));
     }
     if let Some(stored) = &failure.stands_on {
         let _ = writeln!(text, "  built on: {stored}; `--rebuild` rebuilds it");

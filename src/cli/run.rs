@@ -9,7 +9,8 @@ use super::history::{self, RunNote, RunSubject};
 use super::notify::Notify;
 use super::output::Look;
 use super::prepare::Prepared;
-use super::wrap::wrapped;
+use super::scene::Scene;
+use super::wrap::wrapped_to;
 use super::{output, progress, report, request};
 use crate::cache::Cache;
 use crate::chain::Secrets;
@@ -19,8 +20,8 @@ use crate::host::event_loop::EventLoop;
 use crate::host::output::{LeftOut, Output};
 use crate::host::signals::Signals;
 use crate::host::state::{self, OwnerIds, RunDirectory};
-use crate::host::trust;
 use crate::host::{child, clock, contain, privacy};
+use crate::host::{template, trust};
 use crate::plan::Plan;
 use crate::record::{RunFailure, RunVerb};
 use crate::registry::Remote;
@@ -161,6 +162,9 @@ fn contained(
             Some(failure) => {
                 let log = log.filter(|log| log.exists());
                 let failure = Failure { log, ..failure };
+                if look.live {
+                    output.clear_line();
+                }
                 told.tell(&failure);
                 (failure.status, Some(history::failure(&failure)), ended.asked)
             }
@@ -190,10 +194,14 @@ impl Told<'_> {
         mut events: EventLoop,
         at_work: &AtWork,
     ) -> u8 {
-        let mut observer = progress::observer(self.options.talk, self.look, self.output.clone());
+        // What has called a run within a run tells of the whole.
+        let is_whole = template::depth() == 0;
+        let scene = Scene::of(self.plan, is_whole);
+        let (talk, look) = (self.options.talk, self.look);
+        let mut observer = progress::observer(talk, look, self.output.clone(), scene);
         let mut observer = at_work.noted(&mut *observer);
         if let Some(remote) = self.remote {
-            remote.tell(progress::notice(self.options.talk, self.look, self.output.clone()));
+            remote.tell(progress::notice(talk, self.output.clone()));
         }
         let context = RunContext {
             observer: &mut observer,
@@ -226,7 +234,7 @@ impl Told<'_> {
         self.output.say(&match self.options.talk.log_format {
             LogFormat::Text => {
                 let text = report::text(failure, self.plan, under_lxc, self.look.styled);
-                wrapped(&text).into_owned()
+                wrapped_to(&text, self.output.columns()).into_owned()
             }
             LogFormat::Json => report::json(failure, self.plan, under_lxc),
         });

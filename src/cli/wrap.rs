@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
 /// What the lines begin with that are words from there on.
 const TITLES: [&str; 6] = ["error: ", "warning: ", "hint: ", "note: ", "= help: ", "= note: "];
 
@@ -11,12 +13,37 @@ const LEAST: usize = 20;
 /// Breaks the lines of a text for the terminal that standard error is. Anywhere else they stay whole.
 pub(super) fn wrapped(text: &str) -> Cow<'_, str> {
     let size = rustix::termios::tcgetwinsize(rustix::stdio::stderr());
-    match size.map_or(0, |size| usize::from(size.ws_col)) {
-        0 => Cow::Borrowed(text),
-        columns => {
-            Cow::Owned(text.split_inclusive('\n').map(|line| broken(line, columns)).collect())
-        }
+    let columns = size.map_or(0, |size| usize::from(size.ws_col));
+    wrapped_to(text, Some(columns).filter(|columns| *columns > 0))
+}
+
+/// Breaks them for so many columns, where there is a number of them.
+pub(super) fn wrapped_to(text: &str, columns: Option<usize>) -> Cow<'_, str> {
+    let Some(columns) = columns else { return Cow::Borrowed(text) };
+    Cow::Owned(text.split_inclusive('\n').map(|line| broken(line, columns)).collect())
+}
+
+/// Returns how many columns a text without colours takes.
+pub(super) fn width(text: &str) -> usize {
+    text.width()
+}
+
+/// Returns a text that takes so many columns at the most: of a longer one the beginning, and three dots.
+pub(super) fn cut(text: &str, columns: usize) -> Cow<'_, str> {
+    if text.width() <= columns {
+        return Cow::Borrowed(text);
     }
+    let dots = &"..."[..columns.min(3)];
+    let mut room = columns - dots.len();
+    let fits = |letter: &char| {
+        let width = letter.width().unwrap_or(0);
+        let fits = width <= room;
+        room -= if fits { width } else { room };
+        fits
+    };
+    let mut kept: String = text.chars().take_while(fits).collect();
+    kept.push_str(dots);
+    Cow::Owned(kept)
 }
 
 /// Breaks one line of words. Lines of other kinds, such as those of a file, stay whole.
@@ -25,13 +52,14 @@ fn broken(line: &str, columns: usize) -> String {
     let start = shown.len() - shown.trim_start().len();
     let title = TITLES.iter().find(|title| shown[start..].starts_with(**title));
     let indent = title.map_or(0, |title| start + title.len());
-    if title.is_none() || shown.chars().count() <= columns || indent + LEAST > columns {
+    if title.is_none() || shown.width() <= columns || indent + LEAST > columns {
         return line.to_owned();
     }
     let mut text = String::with_capacity(line.len() + indent);
     let mut column = 0;
     for (index, word) in line.split(' ').enumerate() {
-        let width = visible(word.trim_end()).count();
+        let width =
+            visible(word.trim_end()).map(|letter| letter.width().unwrap_or(0)).sum::<usize>();
         if index > 0 && column > indent && column + 1 + width > columns {
             text.push('\n');
             text.extend(std::iter::repeat_n(' ', indent));
@@ -71,6 +99,23 @@ mod tests {
         assert_eq!(broken(help, 30), "  = help: one two three four\n          five six\n");
         let long = format!("error: {} is a word\n", "x".repeat(40));
         assert_eq!(broken(&long, 30), format!("error: {}\n       is a word\n", "x".repeat(40)));
+    }
+
+    #[test]
+    fn a_text_is_cut_where_it_takes_too_many_columns() {
+        for (text, columns, expected) in [
+            ("abcdef", 6, "abcdef"),
+            ("abcdef", 5, "ab..."),
+            ("abcdef", 2, ".."),
+            ("abcdef", 0, ""),
+            ("\u{65e5}\u{672c}\u{8a9e}", 6, "\u{65e5}\u{672c}\u{8a9e}"),
+            ("\u{65e5}\u{672c}\u{8a9e}", 5, "\u{65e5}..."),
+            ("a\u{65e5}\u{672c}\u{8a9e}", 5, "a..."),
+            ("e\u{301}e\u{301}e\u{301}e\u{301}", 4, "e\u{301}e\u{301}e\u{301}e\u{301}"),
+        ] {
+            assert_eq!(cut(text, columns), expected, "{text} {columns}");
+            assert!(cut(text, columns).width() <= columns);
+        }
     }
 
     #[test]

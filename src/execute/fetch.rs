@@ -6,7 +6,7 @@ use std::process::Command;
 use super::Run;
 use super::failure::{Failure, status};
 use super::observe::{Doing, Subject};
-use super::step::{Job, host_command};
+use super::step::{Growing, Job, host_command};
 use crate::host::child::SpawnOptions;
 use crate::plan::{FileDrop, Layer};
 
@@ -38,11 +38,17 @@ impl Run<'_> {
         let Some(directory) = &self.context.directory else {
             return Err(fail("there is no state directory to put it into"));
         };
-        let to = directory.place("fetched");
-        let Some(command) = command(url, &to) else {
+        let (to, heads) = (directory.place("fetched"), directory.place("fetched.heads"));
+        let Some(command) = command(url, &to, &heads) else {
             return Err(fail("neither `curl` nor `wget` is installed"));
         };
-        let job = Job { subject: subject.clone(), at: &drop.at, text: url, status: status::FILES };
+        let job = Job {
+            subject: subject.clone(),
+            at: &drop.at,
+            text: url,
+            status: status::FILES,
+            download: Some(Growing { file: &to, heads: &heads }),
+        };
         let options =
             SpawnOptions { tick: self.context.observer.tick(), ..SpawnOptions::default() };
         self.command(job, command, options)?;
@@ -50,14 +56,14 @@ impl Run<'_> {
     }
 }
 
-fn command(url: &str, to: &Path) -> Option<Command> {
+fn command(url: &str, to: &Path, heads: &Path) -> Option<Command> {
     let path = std::env::var_os("PATH").unwrap_or_else(|| PATH.into());
     let is_there = |name: &str| std::env::split_paths(&path).any(|at| at.join(name).is_file());
     Some(if is_there("curl") {
         let mut curl = host_command("curl");
         curl.args(["--fail", "--location", "--silent", "--show-error", "--proto", "=http,https"]);
         curl.args(["--max-redirs", "10", "--speed-time", STALLED, "--speed-limit", "1"]);
-        curl.arg("--output").arg(to).arg("--").arg(url);
+        curl.arg("--dump-header").arg(heads).arg("--output").arg(to).arg("--").arg(url);
         curl
     } else if is_there("wget") {
         let mut wget = host_command("wget");

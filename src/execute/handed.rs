@@ -35,7 +35,10 @@ impl Run<'_> {
 }
 
 fn failure(layer: &Layer, reason: String) -> Failure {
-    let subject = Subject { layer: layer.name.clone(), doing: Doing::Step(Phase::Pre) };
+    let subject = Subject {
+        layer: layer.name.clone(),
+        doing: Doing::Step { phase: Phase::Pre, title: None },
+    };
     let at = layer.before.first().map_or(&layer.at, |step| &step.at);
     Failure::of(status::PRE, subject, at, reason)
 }

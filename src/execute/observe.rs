@@ -3,8 +3,6 @@
 use std::fmt;
 use std::time::Duration;
 
-use rustix::process::Signal;
-
 use crate::cache::Planned;
 use crate::manifest::{LayerName, Phase};
 use crate::source::At;
@@ -34,6 +32,13 @@ pub(crate) enum Event<'a> {
     },
     /// It goes on.
     Tick,
+    /// So much of it is there by now.
+    Bytes {
+        /// How many bytes.
+        done: u64,
+        /// How many there will be, where that is known.
+        total: Option<u64>,
+    },
     /// It has printed something.
     Output {
         /// What.
@@ -42,7 +47,7 @@ pub(crate) enum Event<'a> {
         bytes: &'a [u8],
     },
     /// A signal asks for its end, which follows.
-    Interrupted(Signal),
+    Interrupted,
     /// It has come to its end.
     Ended {
         /// What.
@@ -50,6 +55,11 @@ pub(crate) enum Event<'a> {
         /// Whether it did what it should.
         succeeded: bool,
         /// How long it took.
+        elapsed: Duration,
+    },
+    /// The container is made, all that is to be done with it and the record included.
+    Made {
+        /// How long the run took.
         elapsed: Duration,
     },
     /// An act of the layer store's begins.
@@ -70,8 +80,13 @@ pub(crate) struct Subject {
 /// What a run does for a layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Doing {
-    /// A step of this kind.
-    Step(Phase),
+    /// A step.
+    Step {
+        /// Of which kind.
+        phase: Phase,
+        /// What people call it.
+        title: Option<String>,
+    },
     /// The upstream template.
     Upstream(String),
     /// The drop to this path.
@@ -86,7 +101,12 @@ impl fmt::Display for Subject {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let layer = &self.layer;
         match &self.doing {
-            Doing::Step(phase) => write!(formatter, "`{phase}` of layer `{layer}`"),
+            Doing::Step { phase, title: None } => {
+                write!(formatter, "`{phase}` of layer `{layer}`")
+            }
+            Doing::Step { phase, title: Some(title) } => {
+                write!(formatter, "`{phase}` of layer `{layer}` ({title})")
+            }
             Doing::Upstream(template) => {
                 write!(formatter, "template `{template}` of layer `{layer}`")
             }

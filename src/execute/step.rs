@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -17,12 +18,15 @@ use crate::host::ended::describe;
 use crate::host::event_loop::EventLoop;
 use crate::host::interrupts::Work;
 use crate::host::state::RunDirectory;
-use crate::host::{clock, program, signals};
+use crate::host::{clock, files, program, signals};
 use crate::lxc::upstream::HELD;
 use crate::manifest::Phase;
 use crate::plan::{Layer, Place, Step};
 use crate::shell;
 use crate::source::At;
+
+/// How much is read of what a server has said of a file, in bytes.
+const LONGEST_HEADS: usize = 256 * 1024;
 
 impl Run<'_> {
     /// Runs a step; `more` is environment of its kind alone.
@@ -33,9 +37,11 @@ impl Run<'_> {
         handed: &Handed,
         more: &[(OsString, OsString)],
     ) -> Result<(), Failure> {
-        let subject = Subject { layer: layer.name.clone(), doing: Doing::Step(step.phase) };
+        let doing = Doing::Step { phase: step.phase, title: step.title.clone() };
+        let subject = Subject { layer: layer.name.clone(), doing };
         let text = step.argv.last().map(String::as_str).unwrap_or_default();
-        let job = Job { subject, at: &step.at, text, status: status_of(step.phase) };
+        let status = status_of(step.phase);
+        let job = Job { subject, at: &step.at, text, status, download: None };
         let options = self.options(step);
         if let Place::Rootfs(inside) = &step.place {
             return self.step_inside(job, layer, step, inside, handed).map_err(|failure| Failure {
@@ -109,7 +115,7 @@ impl Run<'_> {
         options: SpawnOptions,
         run: impl FnOnce(&mut EventLoop, &mut dyn Watcher) -> io::Result<End>,
     ) -> Result<(), Failure> {
-        let Job { subject, at, text, status } = job;
+        let Job { subject, at, text, status, download } = job;
         let begun = format!("{} {subject} ({at}): {text}\n", clock::present());
         self.log(begun.as_bytes());
         let text = &self.context.secrets.mask(text);
@@ -119,6 +125,7 @@ impl Run<'_> {
             subject: &subject,
             observer: &mut *self.context.observer,
             directory: &mut self.context.directory,
+            download,
             tail: OutputTail::default(),
             masked: self.context.secrets.stream(),
         };
@@ -134,8 +141,8 @@ impl Run<'_> {
         let succeeded = failure.is_none();
         let is_interrupted =
             failure.as_ref().is_some_and(|failure| failure.cause == Cause::Interrupted);
-        if let Some(signal) = self.context.events.asked().filter(|_| is_interrupted) {
-            self.context.observer.event(&Event::Interrupted(signal));
+        if is_interrupted && self.context.events.asked().is_some() {
+            self.context.observer.event(&Event::Interrupted);
         }
         self.context.observer.event(&Event::Ended { subject: &subject, succeeded, elapsed });
         self.unmount(&subject);
@@ -168,6 +175,37 @@ pub(super) struct Job<'a> {
     pub(super) text: &'a str,
     /// The exit status of its failure.
     pub(super) status: u8,
+    /// What it downloads, where that can be watched.
+    pub(super) download: Option<Growing<'a>>,
+}
+
+/// A file that grows while a command runs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Growing<'a> {
+    /// The file.
+    pub(super) file: &'a Path,
+    /// What the server has said of it: the heads of its answers.
+    pub(super) heads: &'a Path,
+}
+
+impl Growing<'_> {
+    /// Returns how long the file is, and how long it will be, where that is known.
+    fn lengths(&self) -> Option<(u64, Option<u64>)> {
+        let done = std::fs::metadata(self.file).ok()?.len();
+        let heads = files::read_regular(self.heads, LONGEST_HEADS).unwrap_or_default();
+        Some((done, length_told(&String::from_utf8_lossy(&heads))))
+    }
+}
+
+/// Returns the length that the last of several answers of a server tells of.
+fn length_told(heads: &str) -> Option<u64> {
+    let last = heads.trim_end().rsplit("\r\n\r\n").next()?;
+    let told = last.lines().filter_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        let is_length = name.eq_ignore_ascii_case("content-length");
+        is_length.then(|| value.trim().parse().ok()).flatten()
+    });
+    told.fold(None, |_, length| Some(length))
 }
 
 /// The end of a command that is a failure.
@@ -244,6 +282,7 @@ struct OutputSink<'a> {
     subject: &'a Subject,
     observer: &'a mut dyn Observer,
     directory: &'a mut Option<RunDirectory>,
+    download: Option<Growing<'a>>,
     tail: OutputTail,
     masked: MaskedStream,
 }
@@ -276,6 +315,9 @@ impl Watcher for OutputSink<'_> {
     }
 
     fn tick(&mut self) {
+        if let Some((done, total)) = self.download.and_then(|download| download.lengths()) {
+            self.observer.event(&Event::Bytes { done, total });
+        }
         self.observer.event(&Event::Tick);
     }
 
@@ -284,5 +326,22 @@ impl Watcher for OutputSink<'_> {
             directory.write(format!("{}\n", shell::printable(text)).as_bytes());
         }
         self.observer.event(&Event::Note(text));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_answer_of_a_server_tells_of_the_length() {
+        let moved = "HTTP/1.1 302 Found\r\nContent-Length: 5\r\n\r\n";
+        let found = "HTTP/2 200\r\ncontent-length: 1234\r\n\r\n";
+        assert_eq!(length_told(found), Some(1234));
+        assert_eq!(length_told(&format!("{moved}{found}")), Some(1234));
+        assert_eq!(length_told(&format!("{found}HTTP/2 200\r\nserver: x\r\n\r\n")), None);
+        for heads in ["", "HTTP/1.1 200 OK\r\n", "Content-Length: many\r\n"] {
+            assert_eq!(length_told(heads), None, "{heads}");
+        }
     }
 }

@@ -57,8 +57,13 @@ impl Run<'_> {
             ..SpawnOptions::default()
         };
         let text = upstream.template.as_str();
-        let job =
-            Job { subject: subject.clone(), at: &upstream.at, text, status: status::UPSTREAM };
+        let job = Job {
+            subject: subject.clone(),
+            at: &upstream.at,
+            text,
+            status: status::UPSTREAM,
+            download: None,
+        };
         let words =
             [path.as_os_str()].into_iter().chain(upstream.args.iter().map(OsString::as_os_str));
         let line = shell::command(words);

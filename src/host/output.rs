@@ -37,6 +37,20 @@ const STALL: Duration = Duration::from_secs(5);
 /// How long the end of a run that was asked to end waits for a reader, in each of its two processes.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// Returns what takes a line away at whose beginning the cursor stands: `width` columns of it were drawn, and
+/// the terminal has `columns` by now, in which it may go on below.
+///
+/// Nothing clears the whole screen: some terminals keep that in their history.
+pub(crate) fn clearing(width: usize, columns: Option<usize>) -> String {
+    let columns = columns.unwrap_or(usize::MAX).max(1);
+    if width <= columns {
+        return "\r\x1b[K".to_owned();
+    }
+    // A letter of two columns is not broken, so that there may be one row more.
+    let below = "\x1b[B\x1b[K".repeat(width / columns + 1);
+    format!("\r\x1b7\x1b[K{below}\x1b8")
+}
+
 /// How much the writer takes at once, in bytes.
 const CHUNK: usize = 4096;
 
@@ -54,11 +68,16 @@ pub(crate) struct LeftOut {
 pub(crate) struct Output {
     sink: Rc<OwnedFd>,
     queue: Rc<RefCell<Queue>>,
+    /// What is written to, if it is a terminal.
+    terminal: Option<Rc<OwnedFd>>,
 }
 
 #[derive(Debug)]
 struct Queue {
     bytes: VecDeque<u8>,
+    /// How wide the line of what goes on is, where that stands at the end.
+    line: Option<usize>,
+    terminal: Option<Rc<OwnedFd>>,
     /// How many bytes were left out since the last one that was kept.
     missing: u64,
     /// Whether any were left out at all.
@@ -85,14 +104,20 @@ impl Output {
         rustix::fs::fcntl_setfl(&sink, rustix::fs::OFlags::NONBLOCK)?;
         let before = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stderr(), 3)?;
         rustix::stdio::dup2_stderr(&sink)?;
+        let terminal = match rustix::termios::isatty(&before) {
+            true => Some(Rc::new(rustix::io::fcntl_dupfd_cloexec(&before, 3)?)),
+            false => None,
+        };
         let queue = Queue {
             bytes: VecDeque::new(),
+            line: None,
+            terminal: terminal.clone(),
             missing: 0,
             lacks: false,
             taken: Instant::now(),
             left_out,
         };
-        let output = Self { sink: Rc::new(sink), queue: Rc::new(RefCell::new(queue)) };
+        let output = Self { sink: Rc::new(sink), queue: Rc::new(RefCell::new(queue)), terminal };
         Ok((output, Writer { id: None, before }, reader))
     }
 
@@ -110,6 +135,40 @@ impl Output {
         queue.add(text.as_bytes(), MOST + 2 * RESERVE);
         drop(queue);
         self.flush();
+    }
+
+    /// Shows a line of so many columns that is taken away before anything else is written; it has to fit the
+    /// terminal. Who does not
+    /// look needs none.
+    pub(crate) fn show_line(&self, line: &str, width: usize) {
+        let mut queue = self.queue.borrow_mut();
+        if !queue.bytes.is_empty() {
+            return;
+        }
+        queue.clear_line();
+        queue.bytes.extend(line.as_bytes());
+        // A terminal that becomes narrower keeps the cursor at the beginning of the line that it breaks.
+        queue.bytes.push_back(b'\r');
+        queue.line = Some(width);
+        drop(queue);
+        self.flush();
+    }
+
+    /// Tells whether that line stands there.
+    pub(crate) fn has_line(&self) -> bool {
+        self.queue.borrow().line.is_some()
+    }
+
+    /// Takes away the line that another process may have left there.
+    pub(crate) fn clear_line(&self) {
+        if let Some(columns) = self.columns() {
+            self.queue.borrow_mut().bytes.extend(clearing(columns, Some(columns)).bytes());
+        }
+    }
+
+    /// Returns how many columns the terminal has by now; `None` if it is none, or does not say.
+    pub(crate) fn columns(&self) -> Option<usize> {
+        columns_of(self.terminal.as_deref()?)
     }
 
     /// Tells whether something was left out.
@@ -157,12 +216,21 @@ impl Output {
 
     /// Hands on all there is. A reader that is slow is waited for, until a signal asks for the end.
     pub(super) fn finish(&self, signals: &mut Signals, asked: bool) {
-        self.queue.borrow_mut().tell_of_missing();
+        let mut queue = self.queue.borrow_mut();
+        queue.tell_of_missing();
+        queue.clear_line();
+        drop(queue);
         let mut deadline = Deadline::new(asked);
         while self.is_waiting() && deadline.wait(self.as_fd(), PollFlags::OUT, signals) {
             self.flush();
         }
     }
+}
+
+/// Returns how many columns a terminal has; `None` if it does not say.
+fn columns_of(terminal: &OwnedFd) -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(terminal).ok()?;
+    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
 }
 
 impl AsFd for Output {
@@ -175,6 +243,7 @@ impl AsFd for Output {
 impl Queue {
     /// Adds a piece, if less than `most` is waiting.
     fn add(&mut self, bytes: &[u8], most: usize) {
+        self.clear_line();
         if self.bytes.len() >= most {
             self.missing += bytes.len() as u64;
             self.lacks = true;
@@ -187,10 +256,18 @@ impl Queue {
         self.bytes.extend(bytes);
     }
 
+    fn clear_line(&mut self) {
+        if let Some(width) = self.line.take() {
+            let columns = self.terminal.as_deref().and_then(columns_of);
+            self.bytes.extend(clearing(width, columns).bytes());
+        }
+    }
+
     fn tell_of_missing(&mut self) {
         if self.missing == 0 {
             return;
         }
+        self.clear_line();
         if self.bytes.back().is_some_and(|byte| *byte != b'\n') {
             self.bytes.push_back(b'\n');
         }

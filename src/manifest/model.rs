@@ -121,6 +121,8 @@ pub enum EnvValue {
 /// A shell snippet or a script.
 #[derive(Debug, Clone)]
 pub struct Step {
+    /// What people call it.
+    pub title: Option<String>,
     /// What runs.
     pub action: Action,
     /// The shell that runs it, as words; `/bin/sh -eu` where nothing is given.

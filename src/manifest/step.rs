@@ -7,6 +7,9 @@ use super::tree::{Node, Table};
 use super::{Action, Duration, Phase, Place, Step};
 use crate::diagnostic::Diagnostic;
 
+/// The longest title of a step, in characters.
+const LONGEST_TITLE: usize = 80;
+
 impl Decoder {
     /// Reads the steps of one kind: a string, a table, or a list of either.
     pub(super) fn steps(
@@ -24,7 +27,8 @@ impl Decoder {
         let at = node.at.clone();
         if let DeValue::String(text) = node.value {
             let action = self.run(text, node)?;
-            return Some(Step { action, shell: None, timeout: None, place: Place::Host, at });
+            let (title, shell, timeout) = (None, None, None);
+            return Some(Step { title, action, shell, timeout, place: Place::Host, at });
         }
         let DeValue::Table(_) = node.value else {
             let help =
@@ -34,12 +38,14 @@ impl Decoder {
         };
         let mut table = Table::of(node, "a step", &mut self.report)?;
         let place = self.place(&mut table, phase);
+        let title = table.take("title");
         let run = table.take("run");
         let script = table.take("script");
         let shell = table.take("shell");
         let timeout = table.take("timeout");
         table.reject_later("each", "write one step for each", &mut self.report);
         table.finish("a step", |_| None, &mut self.report);
+        let title = title.and_then(|entry| self.title(&entry.node));
         let shell = shell.and_then(|entry| self.shell(&entry.node));
         let timeout = timeout.and_then(|entry| self.duration(&entry.node));
         let action = match (run, script) {
@@ -57,7 +63,7 @@ impl Decoder {
                 // The path is what a message about the script points at.
                 let at = script.node.at.clone();
                 let action = Action::Script(path);
-                return Some(Step { action, shell, timeout, place, at });
+                return Some(Step { title, action, shell, timeout, place, at });
             }
             (Some(_), Some(script)) => {
                 let message = "a step has `run` or `script`, not both";
@@ -71,7 +77,24 @@ impl Decoder {
                 return None;
             }
         };
-        Some(Step { action, shell, timeout, place, at })
+        Some(Step { title, action, shell, timeout, place, at })
+    }
+
+    /// Reads what people call a step: a few words in one line.
+    fn title(&mut self, node: &Node<'_>) -> Option<String> {
+        let text = self.string(node)?;
+        if !self.no_control(&text, &node.at, "the title of a step") {
+            return None;
+        }
+        let title = text.trim();
+        let length = title.chars().count();
+        if length == 0 || length > LONGEST_TITLE {
+            let message = format!("a title has 1 to {LONGEST_TITLE} characters");
+            let help = "it says in a few words what the step is for: `title = \"Install nginx\"`";
+            self.report.push(Diagnostic::error(&node.at, message).help(help));
+            return None;
+        }
+        Some(title.to_owned())
     }
 
     fn run(&mut self, text: &str, node: &Node<'_>) -> Option<Action> {

@@ -392,8 +392,8 @@ impl Builder<'_> {
                 },
             }),
         };
-        let (at, timeout) = (step.at.clone(), step.timeout);
-        Some(Step { phase, at, argv, script, reads_name, directory, timeout, place })
+        let (at, title, timeout) = (step.at.clone(), step.title.clone(), step.timeout);
+        Some(Step { phase, at, title, argv, script, reads_name, directory, timeout, place })
     }
 
     /// Returns what a step inside the rootfs has of the caller's environment: how the network is

@@ -85,7 +85,8 @@ impl Chart<'_> {
 
     fn step(&mut self, step: &Step, indent: &str) -> io::Result<()> {
         let text = step.argv.last().map(String::as_str).unwrap_or_default();
-        let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+        let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        let line = step.title.as_deref().or_else(|| lines.next()).unwrap_or_default();
         self.node(&format!("{}: {}", step.phase, label(line)), indent, "[[", "]]")
     }
 

@@ -229,6 +229,9 @@ pub struct Step {
     pub phase: Phase,
     /// Where the manifest has it.
     pub at: At,
+    /// What people call it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
     /// The command, as words.
     pub argv: Vec<String>,
     /// The script of the host that it runs, where it is no text of the manifest.

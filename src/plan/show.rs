@@ -176,8 +176,12 @@ impl Show<'_> {
             Place::Host => String::new(),
             Place::Rootfs(inside) => place(inside),
         };
+        let title = match &step.title {
+            Some(title) => format!("{}: ", shell::one_line(title)),
+            None => String::new(),
+        };
         let kind = step.phase.to_string();
-        self.line(&kind, format_args!("{first}{dots}{script}{place}{timeout}"), &step.at)?;
+        self.line(&kind, format_args!("{title}{first}{dots}{script}{place}{timeout}"), &step.at)?;
         if self.detail == Detail::Whole {
             let shell = shell::command(&step.argv[..step.argv.len().saturating_sub(1)]);
             let directory = printable_path(&step.directory);
@@ -342,7 +346,8 @@ fn place(inside: &Inside) -> String {
 }
 
 /// Says where a layer comes from.
-fn standing(standing: Option<&CacheStatus>) -> String {
+/// Returns where a layer comes from, in a word or two behind its name.
+pub(crate) fn standing(standing: Option<&CacheStatus>) -> String {
     match standing {
         Some(CacheStatus::Stored { .. }) => "  [stored]".to_owned(),
         Some(CacheStatus::Pulled { .. }) => "  [in registry]".to_owned(),

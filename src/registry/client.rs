@@ -11,6 +11,7 @@ use serde::Deserialize;
 use super::authorization::{Challenge, query};
 use super::credentials::Credentials;
 use super::fault::RegistryError;
+use super::meter::{Meter, Upload};
 use super::notice::Notice;
 use super::reference::Repository;
 use super::target::{Target, located};
@@ -60,6 +61,10 @@ pub(crate) struct Client {
     notice: RefCell<Option<Notice>>,
     /// Whether that was told.
     is_told: Cell<bool>,
+    /// Who is told how far uploads have come.
+    meter: RefCell<Option<Meter>>,
+    /// Which blob of how many is sent.
+    uploading: Cell<(usize, usize)>,
 }
 
 /// What is asked of a repository.
@@ -101,6 +106,8 @@ impl Client {
             authorizations: RefCell::default(),
             notice: RefCell::default(),
             is_told: Cell::default(),
+            meter: RefCell::default(),
+            uploading: Cell::default(),
         })
     }
 
@@ -117,6 +124,24 @@ impl Client {
     /// From now on, tells of what takes long.
     pub(crate) fn tell(&self, notice: Notice) {
         self.notice.replace(Some(notice));
+    }
+
+    /// From now on, tells how far uploads have come.
+    pub(crate) fn measure(&self, meter: Meter) {
+        self.meter.replace(Some(meter));
+    }
+
+    /// Says which blob of how many is sent next.
+    pub(super) fn number(&self, number: usize, count: usize) {
+        self.uploading.set((number, count));
+    }
+
+    /// Tells how many bytes of that are sent.
+    pub(super) fn measured(&self, done: u64, total: u64) {
+        if let Some(meter) = &*self.meter.borrow() {
+            let (number, count) = self.uploading.get();
+            meter.tell(Upload { number, count, done, total });
+        }
     }
 
     /// Asks, and tries again while the registry is out of order.

@@ -12,7 +12,7 @@ impl Notice {
     }
 
     /// Tells of something.
-    pub(super) fn tell(&self, text: &str) {
+    pub(crate) fn tell(&self, text: &str) {
         (self.0)(text);
     }
 }

@@ -58,7 +58,9 @@ impl Client {
         let tag = Version::Tag(push.tag.to_owned());
         // Who has a manifest has all that it names.
         if self.manifest_digest(&tag, interrupt)? != Some(digest) {
-            for (layer, file) in layers.iter().zip(&mut files) {
+            for (index, (layer, file)) in layers.iter().zip(&mut files).enumerate() {
+                self.number(index + 1, layers.len());
+                self.measured(0, layer.size);
                 let blob = (layer.digest, layer.size);
                 let sent = self.upload(blob, file, push.mount_from, interrupt)?;
                 pushed.count(sent, layer.size);

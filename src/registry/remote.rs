@@ -136,18 +136,19 @@ impl Remote {
         Ok(found.and_then(|found| found.portable.inputs.template()))
     }
 
-    /// Downloads an entry that was offered, into a file of `directory`.
+    /// Downloads an entry that was offered, into a file of `directory`. `progress` is told how many bytes are there.
     pub(crate) fn fetch(
         &self,
         entry: EntryId,
         directory: &Path,
+        progress: &mut dyn FnMut(u64),
         interrupt: Interrupt<'_>,
     ) -> Result<Pulled, RegistryError> {
         let found = self.found.borrow().get(&entry).cloned();
         let Some((RemoteEntry { portable, manifest, layer, .. }, vouched)) = found else {
             return Err(RegistryError::malformed(entry.name(), "nobody has offered it"));
         };
-        let blob = self.client.download(&layer, directory, &mut |_| {}, interrupt)?;
+        let blob = self.client.download(&layer, directory, progress, interrupt)?;
         let repository = self.repository().to_string();
         Ok(Pulled { portable, blob, origin: Provenance { repository, manifest, vouched } })
     }

@@ -121,6 +121,7 @@ impl Client {
                 Piece::Taken(end, next) => (sent, place) = (end, Some(next)),
                 Piece::Lost => place = None,
             }
+            self.measured(sent, size);
             if sent > before {
                 (tries, pause) = (0, PAUSE);
                 continue;

@@ -54,6 +54,7 @@ mod processes;
 mod readers;
 mod record;
 mod registry;
+mod screens;
 mod secrets;
 mod set_id;
 mod signals;

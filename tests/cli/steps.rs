@@ -138,9 +138,9 @@ app: post: echo one
   app| one
 error: `post` of layer `app` ended with status 4
   --> m.toml:9
-  command: /bin/sh -eu -c $'echo one\\nexit 4\\n'
   it printed last:
     | one
+  command: /bin/sh -eu -c $'echo one\\nexit 4\\n'
   log: [DIR]/state/web1-[RUN]/log
 ",
     );

@@ -64,6 +64,9 @@ pub(crate) struct PlanArguments {
     /// Show the whole text of steps, environments, and the entries of trees.
     #[arg(long, short, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
+    /// Show the layers of one manifest alone, on one screen.
+    #[arg(long, conflicts_with_all = ["verbose", "format", "diff"])]
+    pub(crate) short: bool,
     /// Arguments for the upstream template.
     #[arg(last = true, value_name = "ARGUMENTS")]
     pub(crate) args: Vec<OsString>,

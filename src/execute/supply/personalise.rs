@@ -111,8 +111,8 @@ impl<'a> Run<'a> {
         let name = OsString::from(&workspace.target.name);
         let program = SandboxCommand { argv, environment: vec![("LXC_NAME".into(), name)] };
         let subject = Subject { layer: layer.name.clone(), doing: Doing::Store };
-        let job =
-            Job { subject, at: &layer.at, text: "making its own keys", status: status::STORE };
+        let text = "making its own keys";
+        let job = Job { subject, at: &layer.at, text, status: status::STORE, download: None };
         let options =
             SpawnOptions { tick: self.context.observer.tick(), ..SpawnOptions::default() };
         let run = |events: &mut _, watcher: &mut dyn Watcher| {

@@ -5,9 +5,9 @@ use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::time::Instant;
 
-use super::super::Run;
 use super::super::failure::{Failure, status};
 use super::super::observe::Event;
+use super::super::{Run, RunContext};
 use super::session::Session;
 use super::{fault, unfit_for};
 use crate::cache::{Answer, BuildBase, CacheAct, Planned, Pulling, Unfit, bytes};
@@ -36,8 +36,11 @@ impl<'a> Run<'a> {
         let can_build = wanted.pulling == Pulling::First && !wanted.locked;
         let (mut unfit, mut down) = (None, None);
         let pulled = self.store_act(layer, &text, status::STORE, |run| {
-            let interrupt = Interrupt::of(run.context.events.as_fd());
-            match remote.fetch(*entry, &blobs, interrupt) {
+            let RunContext { events, observer, .. } = &mut run.context;
+            let interrupt = Interrupt::of(events.as_fd());
+            let total = Some(*size);
+            let mut progress = |done| observer.event(&Event::Bytes { done, total });
+            match remote.fetch(*entry, &blobs, &mut progress, interrupt) {
                 Err(error) if error.is_unfit() => {
                     unfit = Some(error.to_string());
                     Ok(None)

@@ -315,6 +315,9 @@ enum Step {
 #[schemars(deny_unknown_fields)]
 #[schemars(extend("oneOf" = [{ "required": ["run"] }, { "required": ["script"] }]))]
 struct StepTable {
+    /// What progress and messages call the step, instead of its command.
+    #[schemars(example = &"Install nginx", length(min = 1, max = 80))]
+    title: Option<String>,
     /// Where the step runs.
     #[schemars(extend("enum" = ["host", "rootfs"], "default" = "host"))]
     r#in: Option<String>,

@@ -1,0 +1,360 @@
+//! What a terminal shows of a run: one line of what goes on, which leaves nothing behind.
+
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread::{sleep, spawn};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
+
+use crate::sandbox::Sandbox;
+
+/// A terminal as far as the program needs one: lines that break, and what clears them.
+struct Vt {
+    columns: usize,
+    lines: Vec<Vec<char>>,
+    row: usize,
+    column: usize,
+    saved: (usize, usize),
+    /// A sequence that has begun.
+    escape: Option<String>,
+    /// Every state of the last line before it was cleared.
+    cleared: Vec<String>,
+}
+
+impl Vt {
+    fn new(columns: usize) -> Self {
+        let (lines, cleared) = (vec![Vec::new()], Vec::new());
+        Self { columns, lines, row: 0, column: 0, saved: (0, 0), escape: None, cleared }
+    }
+
+    fn take(&mut self, text: &str) {
+        for letter in text.chars() {
+            self.letter(letter);
+        }
+    }
+
+    fn letter(&mut self, letter: char) {
+        if let Some(escape) = &mut self.escape {
+            escape.push(letter);
+            if letter.is_ascii_alphabetic() || escape.len() == 1 && letter != '[' {
+                let escape = self.escape.take().unwrap_or_default();
+                match escape.as_str() {
+                    "[K" => self.clear(),
+                    "[B" => self.row = (self.row + 1).min(self.lines.len() - 1),
+                    "7" => self.saved = (self.row, self.column),
+                    "8" => (self.row, self.column) = self.saved,
+                    // Colours take no room.
+                    colour if colour.ends_with('m') => {}
+                    other => panic!("an unknown sequence: {other:?}"),
+                }
+            }
+            return;
+        }
+        match letter {
+            '\x1b' => self.escape = Some(String::new()),
+            '\r' => self.column = 0,
+            '\n' => self.down(),
+            _ => {
+                let width = if letter >= '\u{1100}' { 2 } else { 1 };
+                if self.column + width > self.columns {
+                    self.column = 0;
+                    self.down();
+                }
+                let line = &mut self.lines[self.row];
+                if line.len() < self.column + width {
+                    line.resize(self.column + width, ' ');
+                }
+                line[self.column] = letter;
+                if width == 2 {
+                    line[self.column + 1] = '\0';
+                }
+                self.column += width;
+            }
+        }
+    }
+
+    fn down(&mut self) {
+        self.row += 1;
+        if self.row == self.lines.len() {
+            self.lines.push(Vec::new());
+        }
+    }
+
+    fn clear(&mut self) {
+        let shown = self.line(self.row);
+        if !shown.is_empty() {
+            self.cleared.push(shown);
+        }
+        self.lines[self.row].truncate(self.column);
+    }
+
+    /// Makes it narrower or wider, as terminals do that break their lines anew: the cursor stays at its letter.
+    fn resize(&mut self, columns: usize) {
+        self.columns = columns;
+        let mut lines = Vec::new();
+        let (row, mut new_row) = (self.row, 0);
+        for (index, line) in self.lines.iter().enumerate() {
+            if index == row {
+                new_row = lines.len() + self.column / columns;
+            }
+            if line.is_empty() {
+                lines.push(Vec::new());
+            }
+            lines.extend(line.chunks(columns).map(<[char]>::to_vec));
+        }
+        (self.lines, self.row, self.column) = (lines, new_row, self.column % columns);
+    }
+
+    fn line(&self, row: usize) -> String {
+        let letters = self.lines[row].iter().filter(|letter| **letter != '\0');
+        letters.collect::<String>().trim_end().to_owned()
+    }
+
+    fn screen(&self) -> String {
+        let lines: Vec<_> = (0..self.lines.len()).map(|row| self.line(row)).collect();
+        lines.join("\n").trim_end().to_owned()
+    }
+}
+
+/// A run on a terminal.
+struct Screened {
+    child: std::process::Child,
+    terminal: OwnedFd,
+    read: Receiver<Vec<u8>>,
+    vt: Vt,
+    pending: Vec<u8>,
+    since: Instant,
+}
+
+fn size(columns: u16, rows: u16) -> Winsize {
+    Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }
+}
+
+impl Screened {
+    fn start(mut command: Command, columns: u16, rows: u16) -> Self {
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
+        let terminal = openpt(flags).unwrap();
+        grantpt(&terminal).unwrap();
+        unlockpt(&terminal).unwrap();
+        tcsetwinsize(&terminal, size(columns, rows)).unwrap();
+        let theirs = ioctl_tiocgptpeer(&terminal, flags).unwrap();
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(theirs).process_group(0);
+        let child = command.spawn().unwrap();
+        drop(command);
+        let (to, read) = channel();
+        let mut from = std::fs::File::from(terminal.try_clone().unwrap());
+        spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(count) = from.read(&mut buffer) {
+                if count == 0 || to.send(buffer[..count].to_vec()).is_err() {
+                    break;
+                }
+            }
+        });
+        let vt = Vt::new(columns.into());
+        Self { child, terminal, read, vt, pending: Vec::new(), since: Instant::now() }
+    }
+
+    fn resize(&mut self, columns: u16) {
+        self.read_for(Duration::from_millis(50));
+        tcsetwinsize(&self.terminal, size(columns, 24)).unwrap();
+        self.vt.resize(columns.into());
+    }
+
+    fn read_for(&mut self, time: Duration) {
+        while let Ok(bytes) = self.read.recv_timeout(time) {
+            self.pending.extend(bytes);
+            let whole = match str::from_utf8(&self.pending) {
+                Ok(text) => text.len(),
+                Err(error) => error.valid_up_to(),
+            };
+            let text: Vec<u8> = self.pending.drain(..whole).collect();
+            self.vt.take(str::from_utf8(&text).unwrap());
+        }
+    }
+
+    /// Waits until the screen shows something.
+    #[track_caller]
+    fn waits_for(&mut self, is_there: impl Fn(&str) -> bool) {
+        while !is_there(&self.vt.screen()) {
+            let ended = self.child.try_wait().unwrap();
+            let screen = self.vt.screen();
+            assert!(self.since.elapsed() < Duration::from_secs(20), "{ended:?}\n{screen}");
+            self.read_for(Duration::from_millis(20));
+        }
+    }
+
+    fn ended(mut self) -> (ExitStatus, Vt) {
+        while self.child.try_wait().unwrap().is_none() {
+            assert!(self.since.elapsed() < Duration::from_secs(30), "{}", self.vt.screen());
+            self.read_for(Duration::from_millis(20));
+        }
+        self.read_for(Duration::from_millis(200));
+        (self.child.wait().unwrap(), self.vt)
+    }
+}
+
+fn call(sandbox: &Sandbox) -> Command {
+    sandbox.shell();
+    let mut command = sandbox.within();
+    command.args(sandbox.three()).arg("m.toml").env("TERM", "xterm").env("NO_COLOR", "1");
+    command
+}
+
+const STEPS: &str = "
+[[layer]]
+name = \"app\"
+post = [
+  { title = \"Install 日本語 packages\", run = \"touch begun; until test -e go; do sleep .05; done; echo one; echo two; sleep 1.2\" },
+  \"true\",
+]
+";
+
+/// What stays when all is done, whatever the terminal was.
+const LEFT: &str = "os: template fake
+app: post: Install 日本語 packages
+  app| one
+  app| two
+app: post: Install 日本語 packages done after * s
+app: post: true
+web1 made in * s: os";
+
+/// Tells whether a text is another, in which stars stand for anything.
+fn matches(text: &str, pattern: &str) -> bool {
+    let mut rest = text;
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(after) = rest.strip_prefix(first) else { return false };
+    rest = after;
+    parts.all(|part| match rest.find(part) {
+        None => false,
+        Some(at) => {
+            rest = &rest[at + part.len()..];
+            true
+        }
+    })
+}
+
+#[test]
+fn the_line_of_what_goes_on_leaves_nothing_behind() {
+    for (columns, rows) in [(80, 24), (200, 50), (30, 24), (8, 24)] {
+        let sandbox = Sandbox::new().layers(STEPS);
+        let mut command = call(&sandbox);
+        command.arg("--storage=none");
+        let mut run = Screened::start(command, columns, rows);
+        run.waits_for(|_| sandbox.role().join("begun").exists());
+        run.waits_for(|screen| screen.contains(" 1 s") || columns < 10);
+        let last = run.vt.line(run.vt.lines.len() - 1);
+        if columns >= 80 {
+            assert_eq!(last, "[2/2] app: post: Install 日本語 packages  1 s", "{columns}");
+        } else if columns == 30 {
+            assert_eq!(last, "[2/2] app: post: Inst...  1 s");
+        }
+        std::fs::write(sandbox.role().join("go"), "").unwrap();
+        let (status, vt) = run.ended();
+        assert!(status.success(), "{}", vt.screen());
+        if columns >= 80 {
+            let screen = vt.screen();
+            assert!(matches(&screen, LEFT), "{screen}");
+            assert!(
+                screen.ends_with("lxc-start -n web1 -P ") || screen.contains("; lxc-start -n ")
+            );
+            // While output streams, the line stands below it.
+            let below =
+                vt.cleared.iter().filter(|line| line.starts_with("[2/2] app: post: Install"));
+            assert!(below.count() >= 2, "{:#?}", vt.cleared);
+        }
+        assert!(!vt.screen().contains("[2/2]"), "{}", vt.screen());
+    }
+}
+
+#[test]
+fn a_terminal_that_becomes_narrower_keeps_no_piece_of_the_line() {
+    let sandbox = Sandbox::new().layers(STEPS);
+    let mut command = call(&sandbox);
+    command.arg("--storage=none");
+    let mut run = Screened::start(command, 80, 24);
+    run.waits_for(|_| sandbox.role().join("begun").exists());
+    run.waits_for(|screen| screen.contains("packages  1 s"));
+    run.resize(24);
+    run.waits_for(|screen| screen.contains("\n[2/2] app: pos") && screen.contains("...  "));
+    run.resize(80);
+    run.waits_for(|screen| screen.contains("packages  ") && screen.ends_with(" s"));
+    assert_eq!(run.vt.screen().matches("[2/2]").count(), 1, "{}", run.vt.screen());
+    std::fs::write(sandbox.role().join("go"), "").unwrap();
+    let (status, vt) = run.ended();
+    assert!(status.success() && matches(&vt.screen(), LEFT), "{}", vt.screen());
+}
+
+#[test]
+fn a_run_that_is_interrupted_or_killed_leaves_no_line() {
+    for (signal, expected) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+        let sandbox = Sandbox::new().layers(STEPS);
+        let mut command = call(&sandbox);
+        command.arg("--storage=none");
+        let mut run = Screened::start(command, 80, 24);
+        run.waits_for(|_| sandbox.role().join("begun").exists());
+        run.waits_for(|screen| screen.contains("[2/2]"));
+        kill_process(Pid::from_child(&run.child), signal).unwrap();
+        let (status, vt) = run.ended();
+        assert_eq!(status.code(), Some(expected), "{}", vt.screen());
+        let screen = vt.screen();
+        assert!(!screen.contains("[2/2]") && screen.contains("interrupted after"), "{screen}");
+        assert!(screen.contains("error: "), "{screen}");
+    }
+    // What tells of the run has been killed, and not what waits for it.
+    let sandbox = Sandbox::new().layers(STEPS);
+    let mut command = call(&sandbox);
+    command.arg("--storage=none");
+    let mut run = Screened::start(command, 80, 24);
+    run.waits_for(|_| sandbox.role().join("begun").exists());
+    run.waits_for(|screen| screen.contains("[2/2]"));
+    for line in crate::processes::within(&sandbox) {
+        println!("{line}");
+    }
+    std::fs::write(sandbox.role().join("go"), "").unwrap();
+    let (_, vt) = run.ended();
+    assert!(!vt.screen().contains("[2/2]"), "{}", vt.screen());
+}
+
+#[test]
+fn a_terminal_that_can_write_over_nothing_gets_plain_lines() {
+    for (term, force) in [("dumb", ""), ("", ""), ("dumb", "1")] {
+        let sandbox = Sandbox::new().layers(STEPS);
+        let mut command = call(&sandbox);
+        command.arg("--storage=none").env("TERM", term).env("CLICOLOR_FORCE", force);
+        if !force.is_empty() {
+            command.env_remove("NO_COLOR");
+        }
+        let mut run = Screened::start(command, 80, 24);
+        run.waits_for(|screen| screen.contains("app: post"));
+        std::fs::write(sandbox.role().join("go"), "").unwrap();
+        sleep(Duration::from_millis(10));
+        let (status, vt) = run.ended();
+        assert!(status.success());
+        assert!(vt.cleared.is_empty() && !vt.screen().contains("[2/2]"), "{}", vt.screen());
+        assert!(!vt.screen().contains("made in"), "{}", vt.screen());
+    }
+}
+
+#[test]
+fn a_question_of_a_template_stays_in_its_line() {
+    let sandbox = Sandbox::new()
+        .upstream("printf 'Distribution: '; touch begun; until test -e go; do sleep .05; done; mkdir \"$rootfs/etc\"; echo debian")
+        .layers("");
+    let mut command = call(&sandbox);
+    command.arg("--storage=none");
+    let mut run = Screened::start(command, 80, 24);
+    run.waits_for(|screen| screen.ends_with("Distribution:"));
+    run.read_for(Duration::from_millis(1200));
+    assert!(run.vt.screen().ends_with("os: template fake\nDistribution:"), "{}", run.vt.screen());
+    std::fs::write(sandbox.role().join("go"), "").unwrap();
+    let (status, vt) = run.ended();
+    assert!(status.success() && vt.screen().contains("Distribution: debian\n"), "{}", vt.screen());
+}
