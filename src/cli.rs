@@ -50,6 +50,7 @@ mod show;
 mod start;
 mod store;
 mod template;
+mod upgrade;
 mod validate;
 mod within;
 mod wrap;
@@ -128,6 +129,8 @@ pub fn main() -> ExitCode {
         Verb::Diff(arguments) => diff::main(&arguments),
         Verb::Show(arguments) => show::main(&arguments),
         Verb::Runs(arguments) => runs::main(&arguments),
+        Verb::Upgrade(arguments) => upgrade::main(&arguments),
+        Verb::Rollback(arguments) => upgrade::rollback(&arguments),
         Verb::Doctor(arguments) => doctor::main(&arguments),
         Verb::Layer(verb) => layer::main(&verb),
         Verb::Store(verb) => store::main(&verb),

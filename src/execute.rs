@@ -10,11 +10,13 @@ mod drop;
 mod failure;
 mod fetch;
 mod full_disk;
+mod generation;
 mod handed;
 mod inside;
 mod keep;
 mod observe;
 mod output_tail;
+mod rebase;
 mod step;
 mod supply;
 mod upstream;
@@ -24,14 +26,16 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Instant;
 
 pub(crate) use drop::look_up_owner;
 pub(crate) use failure::{Failure, status};
 pub(crate) use full_disk::HINT as FULL_DISK_HINT;
+pub(crate) use generation::{Generations, tree_name};
 pub(crate) use observe::{Doing, Event, Observer, Subject};
+pub(crate) use rebase::{FileConflict, PathChange, Rebase, Rebased, rebase};
 use rustix::fs::fstat;
 pub(crate) use supply::Filled;
 use supply::Supply;
@@ -44,7 +48,7 @@ use crate::host::event_loop::EventLoop;
 use crate::host::interrupts::Work;
 use crate::host::rootfs::Rootfs;
 use crate::host::state::RunDirectory;
-use crate::host::{child, clock, files, lxcpath, mounts};
+use crate::host::{child, clock, contain, files, lxcpath, mounts};
 use crate::manifest::{LayerName, Phase};
 use crate::plan::{Act, Inner, Layer, Plan, Step};
 use crate::record::{self, Outcome, Record};
@@ -68,6 +72,8 @@ pub(crate) struct RunContext<'a> {
     pub allow_untrusted: bool,
     /// What layers are pulled from that are not stored.
     pub remote: Option<&'a Remote>,
+    /// The directory that is shown in the place of the container's, where it is made in another one.
+    pub shown: Option<&'a Path>,
 }
 
 /// Runs a plan to its end, and writes the record; where only the store is filled, what is there by now.
@@ -80,31 +86,7 @@ pub(crate) fn run<'a>(
     cache: &'a Cache,
     context: RunContext<'a>,
 ) -> Result<(), Failure> {
-    let workspace = Workspace::open(&plan.container).map_err(|error| {
-        Failure::of_run(status::FILES, format!("the container's directory: {error}"))
-    })?;
-    let given = Rootfs::open(&workspace.rootfs);
-    let was_empty =
-        given.as_ref().is_ok_and(|rootfs| rootfs.fingerprint().is_ok_and(|found| found.is_empty()));
-    if let (Ok(rootfs), true) = (&given, was_empty)
-        && let Err(error) =
-            rootfs.disinherit(lxcpath::group(&Caller::observe(), plan.container.mapped))
-    {
-        tracing::debug!(%error, "the rootfs keeps what its directory has given it");
-    }
-    let mut run = Run {
-        plan,
-        cache,
-        context,
-        workspace: Rc::new(workspace),
-        upstream_record: None,
-        was_empty,
-        handed: HandedAt::new(),
-        supply: Supply::NONE,
-        tokens: Vec::new(),
-        kept_rootfs: KeptRootfs::NotTried,
-        begun: Instant::now(),
-    };
+    let mut run = Run::open(plan, cache, context)?;
     let result =
         run.pinned().and_then(|()| run.layer(&plan.layer, &Vec::new()).map_err(|failure| *failure));
     run.note_role();
@@ -161,6 +143,44 @@ struct Run<'a> {
     /// The rootfs of a layer that failed on its way into the store.
     kept_rootfs: KeptRootfs,
     begun: Instant,
+}
+
+impl<'a> Run<'a> {
+    /// Begins to work in the container's directory.
+    fn open(plan: &'a Plan, cache: &'a Cache, context: RunContext<'a>) -> Result<Self, Failure> {
+        if let Some(shown) = context.shown {
+            contain::show(shown, &plan.container.path).map_err(|error| {
+                let reason = format!("the container cannot be made beside itself: {error}");
+                Failure::of_run(status::FILES, reason)
+            })?;
+        }
+        let workspace = Workspace::open(&plan.container).map_err(|error| {
+            Failure::of_run(status::FILES, format!("the container's directory: {error}"))
+        })?;
+        let given = Rootfs::open(&workspace.rootfs);
+        let was_empty = given
+            .as_ref()
+            .is_ok_and(|rootfs| rootfs.fingerprint().is_ok_and(|found| found.is_empty()));
+        if let (Ok(rootfs), true) = (&given, was_empty)
+            && let Err(error) =
+                rootfs.disinherit(lxcpath::group(&Caller::observe(), plan.container.mapped))
+        {
+            tracing::debug!(%error, "the rootfs keeps what its directory has given it");
+        }
+        Ok(Self {
+            plan,
+            cache,
+            context,
+            workspace: Rc::new(workspace),
+            upstream_record: None,
+            was_empty,
+            handed: HandedAt::new(),
+            supply: Supply::NONE,
+            tokens: Vec::new(),
+            kept_rootfs: KeptRootfs::NotTried,
+            begun: Instant::now(),
+        })
+    }
 }
 
 /// What became of the rootfs of a layer that failed on its way into the store.

@@ -24,6 +24,7 @@ pub(crate) mod interrupts;
 pub(crate) mod journal;
 pub(crate) mod kernel;
 mod log;
+pub(crate) mod lxc_commands;
 pub(crate) mod lxc_version;
 pub(crate) mod lxcpath;
 pub(crate) mod machine;

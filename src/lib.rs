@@ -4,7 +4,7 @@
 //! Data flows one way. Three bands, each may use those before it; `tests/architecture.rs` holds
 //! the code to it:
 //!
-//! - **pure**: [`manifest`], [`chain`], [`lxc`], [`plan`], [`cache`], [`lock`], [`record`] turn text and observed facts
+//! - **pure**: [`manifest`], [`chain`], [`lxc`], [`plan`], [`cache`], [`lock`], [`record`], [`merge`] turn text and observed facts
 //!   into values and touch nothing;
 //! - **effects**: [`host`], [`observe`], [`tree`], [`store`], [`registry`] and [`execute`] read and change the system;
 //! - **skin**: [`cli`] reads the command line and talks to people.
@@ -26,6 +26,7 @@ pub mod layers;
 pub(crate) mod lock;
 pub mod lxc;
 pub mod manifest;
+pub(crate) mod merge;
 pub mod observe;
 pub mod plan;
 pub(crate) mod record;

@@ -9,6 +9,7 @@ pub(crate) mod lines;
 pub mod machine;
 mod number;
 pub(crate) mod request;
+pub(crate) mod revision;
 pub mod upstream;
 mod values;
 mod version;

@@ -14,6 +14,7 @@ mod dir_path;
 mod directory;
 mod durability;
 mod escape;
+mod graft;
 mod immutable;
 mod interrupt;
 mod label;
@@ -32,6 +33,7 @@ mod target_dir;
 #[cfg(test)]
 mod tests;
 mod unpack;
+mod upper;
 mod usage;
 mod workers;
 mod xattr;
@@ -45,6 +47,7 @@ pub(crate) use attributes::{copy_attributes, disinherit, times};
 pub(crate) use copy::copy;
 pub(crate) use durability::make_durable;
 pub(crate) use escape::escape;
+pub(crate) use graft::{Graft, graft};
 pub(crate) use immutable::{loosened, reopened};
 pub(crate) use interrupt::Interrupt;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -65,4 +68,5 @@ pub(crate) use tests::{overlaid, scratch, torture};
 pub(crate) use unpack::{Devices, Omitted, unpack};
 #[cfg(test)]
 pub(crate) use unpack::{OmittedKind, UnpackError, Unpacked};
+pub(crate) use upper::changes_of_upper;
 pub(crate) use usage::usage;

@@ -3,7 +3,7 @@
 //! The rule: the program is four bands, and a module uses those below its own alone.
 //!
 //! - ground (`digest`, `diagnostic`, `layers`, `shell`, `source`): uses nothing but ground;
-//! - pure (`lxc`, `manifest`, `chain`, `plan`, `cache`, `lock`, `record`, in this order): uses ground and the pure
+//! - pure (`lxc`, `manifest`, `chain`, `plan`, `cache`, `lock`, `record`, `merge`, in this order): uses ground and the pure
 //!   modules before it, and touches nothing: no file, process, environment, clock or system call;
 //! - effects (`host`, `observe`, `tree`, `store`, `export`, `registry`, `execute`): `host` is what the system offers, and knows
 //!   no plan; `observe` looks at it for the pure modules; `tree` knows complete trees of files and no
@@ -21,7 +21,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module, and those that it may use.
-const MAY_USE: [(&str, &str); 23] = [
+const MAY_USE: [(&str, &str); 24] = [
     ("layers", ""),
     ("shell", ""),
     ("digest", ""),
@@ -34,19 +34,20 @@ const MAY_USE: [(&str, &str); 23] = [
     ("cache", "shell digest lxc manifest chain plan"),
     ("lock", "shell digest source diagnostic manifest chain plan cache"),
     ("record", "shell digest source diagnostic lxc chain plan"),
+    ("merge", "digest"),
     ("host", "shell digest source diagnostic lxc"),
     ("observe", "layers shell digest source diagnostic lxc manifest chain plan cache record host"),
-    ("tree", "shell digest host"),
+    ("tree", "shell digest merge host"),
     ("store", "shell digest lxc plan cache record host tree"),
     ("export", "shell digest lxc plan cache host tree store"),
     ("registry", "shell digest plan cache host tree store export"),
     (
         "execute",
-        "shell digest source diagnostic lxc manifest chain plan cache record host observe tree store registry",
+        "shell digest source diagnostic lxc manifest chain plan cache record merge host observe tree store registry",
     ),
     (
         "cli",
-        "layers shell digest source diagnostic lxc manifest chain plan cache lock record host observe tree \
+        "layers shell digest source diagnostic lxc manifest chain plan cache lock record merge host observe tree \
          store execute export registry",
     ),
     ("fuzz", "digest source diagnostic lxc manifest chain plan tree store export"),

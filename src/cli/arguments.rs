@@ -9,7 +9,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(crate) use container::{DiffArguments, ShowArguments, StatusArguments};
+pub(crate) use container::{
+    DiffArguments, RollbackArguments, ShowArguments, StatusArguments, UpgradeArguments,
+};
 pub(crate) use plan::{PlanArguments, PlanFormat};
 pub(crate) use runs::{RunsArguments, RunsVerb, ShowRunArguments};
 
@@ -39,6 +41,7 @@ impl Cli {
             Verb::Create(arguments) => (arguments.run.talk.verbose, arguments.run.talk.quiet),
             Verb::Build(arguments) => (arguments.run.talk.verbose, arguments.run.talk.quiet),
             Verb::Pull(arguments) => (arguments.run.talk.verbose, arguments.run.talk.quiet),
+            Verb::Upgrade(arguments) => (arguments.run.talk.verbose, arguments.run.talk.quiet),
             Verb::Push(arguments) => (arguments.talk.verbose, arguments.talk.quiet),
             _ => (0, false),
         };
@@ -80,6 +83,10 @@ pub(crate) enum Verb {
     Diff(DiffArguments),
     /// List the runs of this host, or show one: when, what for, and how it ended.
     Runs(RunsArguments),
+    /// Put a container on what its role makes now, and keep what it has changed itself.
+    Upgrade(UpgradeArguments),
+    /// Give back what a container was before its last upgrade.
+    Rollback(RollbackArguments),
     /// Report what this host and this user can and cannot do.
     Doctor(DoctorArguments),
     /// List the reusable layers, or show one.

@@ -310,7 +310,7 @@ impl Judge {
     /// # Errors
     ///
     /// Why that cannot be told.
-    fn changes(
+    pub(super) fn changes(
         &mut self,
         container: &Container,
         record: &Record,

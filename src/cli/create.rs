@@ -223,7 +223,7 @@ impl Shell {
     }
 
     /// Keeps it as a whole container.
-    fn keep(mut self) -> io::Result<()> {
+    pub(super) fn keep(mut self) -> io::Result<()> {
         if !self.is_in_place()? {
             return Err(io::Error::other("it was removed or replaced while it was made"));
         }

@@ -14,7 +14,7 @@ use super::wrap::wrapped_to;
 use super::{output, progress, report, request};
 use crate::cache::Cache;
 use crate::chain::Secrets;
-use crate::execute::{self, Failure, RunContext, status};
+use crate::execute::{self, Failure, Rebase, Rebased, RunContext, status};
 use crate::host::caller::Caller;
 use crate::host::event_loop::EventLoop;
 use crate::host::output::{LeftOut, Output};
@@ -77,8 +77,29 @@ impl Ran {
     }
 }
 
+/// What is done with a plan.
+#[derive(Clone, Copy)]
+pub(super) enum Task<'a> {
+    /// It is run.
+    Run,
+    /// It is run in another directory, which is shown in the place of the container's.
+    Stage(&'a Path),
+    /// What the container has changed is put on what was made so.
+    Rebase(&'a Rebase<'a>, &'a dyn Fn(&Rebased) -> u8),
+}
+
 /// Runs a plan in namespaces of its own.
 pub(super) fn run(prepared: &Prepared, secrets: Secrets, options: Options) -> Ran {
+    perform(Task::Run, prepared, secrets, options)
+}
+
+/// Does something with a plan likewise.
+pub(super) fn perform(
+    task: Task<'_>,
+    prepared: &Prepared,
+    secrets: Secrets,
+    options: Options,
+) -> Ran {
     let plan = &prepared.plan;
     // As LXC has it; `create` may be called with another.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
@@ -110,7 +131,7 @@ pub(super) fn run(prepared: &Prepared, secrets: Secrets, options: Options) -> Ra
             .map_err(|error| format!("the run cannot keep its secrets to itself: {error}")),
     };
     let ended = begun.and_then(|()| {
-        contained(prepared, secrets, options, directory)
+        contained(task, prepared, secrets, options, directory)
             .map_err(|error| format!("the run cannot begin: {error}"))
     });
     let (status, failure) = ended.unwrap_or_else(|message| {
@@ -134,6 +155,7 @@ fn log_head(command: &str) -> String {
 }
 
 fn contained(
+    task: Task<'_>,
     prepared: &Prepared,
     secrets: Secrets,
     options: Options,
@@ -147,7 +169,7 @@ fn contained(
     let (output, mut writer, reader) = Output::begin(LeftOut { log: log.clone(), line })?;
     let Prepared { plan, cache, remote, .. } = prepared;
     let remote = remote.as_deref();
-    let told = Told { plan, cache, remote, options, look, output: &output };
+    let told = Told { task, plan, cache, remote, options, look, output: &output };
     let work = |signals| {
         let events = EventLoop::new(signals, output.clone());
         let result = events.map(|events| told.run(secrets, directory, events, &at_work));
@@ -178,6 +200,7 @@ fn contained(
 
 /// A run that is told of.
 struct Told<'a> {
+    task: Task<'a>,
     plan: &'a Plan,
     cache: &'a Cache,
     remote: Option<&'a Remote>,
@@ -211,9 +234,20 @@ impl Told<'_> {
             keep_failed: self.options.keep_failed,
             allow_untrusted: self.options.allow_untrusted,
             remote: self.remote,
+            shown: match self.task {
+                Task::Stage(directory) => Some(directory),
+                Task::Run | Task::Rebase(..) => None,
+            },
         };
-        let status = match execute::run(self.plan, self.cache, context) {
-            Ok(()) => 0,
+        let done = match self.task {
+            Task::Run | Task::Stage(_) => execute::run(self.plan, self.cache, context).map(|()| 0),
+            Task::Rebase(rebase, tell) => {
+                let rebased = execute::rebase(self.plan, self.cache, context, rebase);
+                rebased.map(|rebased| tell(&rebased))
+            }
+        };
+        let status = match done {
+            Ok(status) => status,
             Err(failure) if failure.informational() => {
                 let said = format!("{failure}; no container is kept");
                 self.output.say(&output::line(&crate::shell::printable(&said)));

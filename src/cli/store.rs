@@ -335,6 +335,10 @@ fn tell_of_moved(store: &Store, users: &Referrers) {
         let Some(directory) = config.parent().filter(|_| of_store.map() == store.map()) else {
             continue;
         };
+        // What a container was before names where its tree will be again.
+        if directory.parent().is_some_and(|above| above.ends_with(store::GENERATIONS)) {
+            continue;
+        }
         let is_own = delta.parent().is_some_and(|above| {
             above == directory || above.canonicalize().ok() == directory.canonicalize().ok()
         });

@@ -6,11 +6,15 @@
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::ExitStatus;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind_recursive, mount_change,
+    unmount,
+};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, waitpid};
 use rustix::thread::UnshareFlags;
 
@@ -113,6 +117,23 @@ static OWN_MOUNTS: AtomicBool = AtomicBool::new(false);
 /// Tells whether what this process mounts is seen by nobody else, and ends with it.
 pub(crate) fn has_own_mounts() -> bool {
     OWN_MOUNTS.load(Ordering::Relaxed)
+}
+
+/// Shows a directory, with what is mounted below it, in the place of another as long as this process lives.
+///
+/// # Errors
+///
+/// Also where others would see that.
+pub(crate) fn show(directory: &Path, at: &Path) -> io::Result<()> {
+    if !has_own_mounts() {
+        return Err(io::Error::other("it cannot have mounts of its own here"));
+    }
+    Ok(mount_bind_recursive(directory, at)?)
+}
+
+/// Ends what [`show`] has begun.
+pub(crate) fn hide(at: &Path) -> io::Result<()> {
+    Ok(unmount(at, UnmountFlags::NOFOLLOW | UnmountFlags::DETACH)?)
 }
 
 fn own_mounts(own_pids: bool) -> io::Result<()> {

@@ -36,11 +36,14 @@ const QUARANTINE: u64 = 24 * 60 * 60 * 1000;
 /// Where snapshots of a container are, in its directory.
 pub(super) const SNAPSHOTS: &str = "snaps";
 
+/// Where other generations of a container are, in its directory.
+pub(crate) const GENERATIONS: &str = "upgrade";
+
 /// Returns the directory of containers that a config is in; for a snapshot, that of its container.
 pub(super) fn lxcpath_of(config: &Path) -> PathBuf {
     let above = |path: &Path| path.parent().unwrap_or(Path::new("/")).to_path_buf();
     let lxcpath = above(&above(config));
-    if lxcpath.file_name().is_some_and(|name| name == SNAPSHOTS) {
+    if lxcpath.file_name().is_some_and(|name| name == SNAPSHOTS || name == GENERATIONS) {
         return above(&above(&lxcpath));
     }
     lxcpath

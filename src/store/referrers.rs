@@ -8,7 +8,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::gc_roots::{GcRoot, SNAPSHOTS, lxcpath_of};
+use super::gc_roots::{GENERATIONS, GcRoot, SNAPSHOTS, lxcpath_of};
 use super::layout::now;
 use crate::host::files;
 use crate::lxc;
@@ -89,12 +89,16 @@ impl Referrers {
         self.of.contains_key(&id) || self.unreachable.iter().any(|root| root.entry == id)
     }
 
-    /// Looks at the configs of all containers in a directory, and of their snapshots.
+    /// Looks at the configs of all containers in a directory, of their snapshots and of what they were before.
     fn look_below(&mut self, lxcpath: &Path) {
         for container in names_in(lxcpath) {
             self.look_at(&container.join("config"));
-            for snapshot in names_in(&container.join(SNAPSHOTS)) {
-                self.look_at(&snapshot.join("config"));
+            for below in [SNAPSHOTS, GENERATIONS] {
+                for other in names_in(&container.join(below)) {
+                    self.look_at(&other.join("config"));
+                    // What a generation that just takes its place is followed by.
+                    self.look_at(&other.join("old/config"));
+                }
             }
         }
     }
@@ -183,5 +187,6 @@ mod tests {
     fn a_snapshot_is_its_container_s() {
         assert_eq!(lxcpath_of(Path::new("/l/c/config")), Path::new("/l"));
         assert_eq!(lxcpath_of(Path::new("/l/c/snaps/snap0/config")), Path::new("/l"));
+        assert_eq!(lxcpath_of(Path::new("/l/c/upgrade/previous/config")), Path::new("/l"));
     }
 }

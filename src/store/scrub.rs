@@ -114,7 +114,7 @@ pub(super) fn scrub(
 }
 
 /// Tells whether a path is one that makes a container itself.
-pub(super) fn is_identity(path: &Path) -> bool {
+pub(crate) fn is_identity(path: &Path) -> bool {
     let known = EMPTIED.iter().chain(&REMOVED).chain(&SNAKEOIL).chain([&ISCSI]);
     let above = path.parent();
     known.into_iter().any(|known| path == Path::new(known))

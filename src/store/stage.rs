@@ -47,11 +47,7 @@ impl Overlay {
         let mut options = Vec::new();
         for (name, path) in [("lowerdir=", lower), ("upperdir=", upper), ("workdir=", work)] {
             let path = path.as_os_str().as_bytes();
-            if path.iter().any(|byte| b":,\\".contains(byte)) {
-                return Err(io::Error::other(
-                    "a path with `:`, `,` or `\\` cannot be an overlay's",
-                ));
-            }
+            refuse_path(path)?;
             options.extend_from_slice(name.as_bytes());
             options.extend_from_slice(path);
             options.push(b',');
@@ -79,6 +75,27 @@ impl Overlay {
         Ok(overlay)
     }
 
+    /// Shows what an overlay of `upper` on `lower` shows over the directory `at`. Nothing can be written to it.
+    pub(crate) fn view(lower: &Path, upper: &Path, at: &Path) -> io::Result<Self> {
+        let mut options = b"lowerdir=".to_vec();
+        for (path, end) in [(upper, b':'), (lower, b',')] {
+            let path = path.as_os_str().as_bytes();
+            refuse_path(path)?;
+            options.extend_from_slice(path);
+            options.push(end);
+        }
+        let is_mapped = Caller::observe().is_mapped_root();
+        // What has been renamed by a mount that does so is shown where it is.
+        options.extend_from_slice(if is_mapped {
+            b"userxattr"
+        } else {
+            b"redirect_dir=follow,metacopy=on,index=off"
+        });
+        let options = CString::new(options).map_err(io::Error::other)?;
+        mount("overlay", at, "overlay", MountFlags::RDONLY, Some(options.as_c_str()))?;
+        Ok(Self { at: at.to_path_buf() })
+    }
+
     /// Unmounts it.
     ///
     /// # Errors
@@ -94,6 +111,14 @@ impl Overlay {
                 Err(error.into())
             }
         }
+    }
+}
+
+/// Refuses a path that the options of an overlay cannot have.
+fn refuse_path(path: &[u8]) -> io::Result<()> {
+    match path.iter().any(|byte| b":,\\".contains(byte)) {
+        true => Err(io::Error::other("a path with `:`, `,` or `\\` cannot be an overlay's")),
+        false => Ok(()),
     }
 }
 

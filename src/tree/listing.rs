@@ -3,6 +3,7 @@
 mod delta;
 mod difference;
 mod drift;
+mod items;
 mod reading;
 mod search;
 mod text;

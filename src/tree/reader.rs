@@ -49,7 +49,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Returns the directory of a path, and the name in it.
-    fn place(&mut self, path: &[u8]) -> io::Result<(BorrowedFd<'_>, CString)> {
+    pub(super) fn place(&mut self, path: &[u8]) -> io::Result<(BorrowedFd<'_>, CString)> {
         let mut names: Vec<&[u8]> = path.split(|byte| *byte == b'/').collect();
         let name = CString::new(names.pop().unwrap_or_default())?;
         let same = self.open.iter().zip(&names).take_while(|((open, _), name)| open == *name);

@@ -69,4 +69,5 @@ mod timeouts;
 mod together;
 mod trees;
 mod trust;
+mod upgrade;
 mod validate;

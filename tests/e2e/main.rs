@@ -50,4 +50,5 @@ mod shell;
 mod signals;
 mod static_program;
 mod store;
+mod upgrade;
 mod upstream;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::ReportFormat;
+use super::{RemoteArguments, ReportFormat, RunArguments};
 
 #[derive(Debug, Args)]
 pub(crate) struct StatusArguments {
@@ -60,4 +60,48 @@ pub(crate) struct DiffArguments {
     /// Output format.
     #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
     pub(crate) format: ReportFormat,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UpgradeArguments {
+    /// The names or the directories of containers; with `--all`, the manifest of a role.
+    #[arg(required = true, value_name = "CONTAINER|MANIFEST")]
+    pub(crate) what: Vec<PathBuf>,
+    /// Upgrade all containers of the role, one by one.
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// With several containers, end when so many have failed.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_failures: u32,
+    /// Show what would change, and leave the container as it is. What the role lacks in the store is
+    /// built all the same.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Where both the role and the container have changed this path or what is below it, take the
+    /// role's; `config:KEY` for a key of the config. May be repeated.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) take: Vec<String>,
+    /// Likewise, keep the container's.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) keep: Vec<String>,
+    /// Use this manifest instead of the one that the container was made from.
+    #[arg(long, value_name = "FILE", conflicts_with = "all")]
+    pub(crate) manifest: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) remote: RemoteArguments,
+    /// Look for containers in this directory too; may be repeated.
+    #[arg(long, short = 'P', value_name = "DIR")]
+    pub(crate) lxcpath: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) run: RunArguments,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RollbackArguments {
+    /// The name or the directory of a container.
+    #[arg(value_name = "CONTAINER")]
+    pub(crate) container: PathBuf,
+    /// Look for containers in this directory too; may be repeated.
+    #[arg(long, short = 'P', value_name = "DIR")]
+    pub(crate) lxcpath: Vec<PathBuf>,
 }

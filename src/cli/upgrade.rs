@@ -1,0 +1,371 @@
+//! `upgrade`: puts containers on what their role makes now; `rollback` gives back what was.
+
+mod subject;
+mod tell;
+
+use std::path::Path;
+
+use super::arguments::{RollbackArguments, UpgradeArguments, ValueArguments};
+use super::containers::{self, Judge};
+use super::create::Shell;
+use super::output;
+use super::prepare::Prepared;
+use super::refusal::Refusal;
+use super::remote::RemoteChoice;
+use super::request::{LockUse, Request, target, wanted};
+use super::run::{Options, Task, perform};
+use crate::chain::Secrets;
+use crate::execute::{Rebase, Rebased, status};
+use crate::host::caller::Caller;
+use crate::host::signals::Signals;
+use crate::host::trust::{Policy, Trust};
+use crate::observe::container::Container;
+use crate::observe::secret;
+use crate::record::RunVerb;
+use crate::shell;
+use subject::Subject;
+
+/// The exit status of conflicts.
+const CONFLICTS: u8 = 1;
+
+pub(super) fn main(arguments: &UpgradeArguments) -> u8 {
+    let caller = Caller::observe();
+    let found = match find(arguments, &caller) {
+        Ok(found) => found,
+        Err(refusal) => {
+            refusal.say();
+            return status::USAGE;
+        }
+    };
+    // One that comes while a container does not run is heard when it runs again.
+    let _kept = match Signals::keep() {
+        Ok(kept) => kept,
+        Err(error) => {
+            output::error(&format!("signals cannot be kept: {error}"), None);
+            return status::FILES;
+        }
+    };
+    let (mut ended, mut failed) = (0, 0);
+    for (number, container) in found.iter().enumerate() {
+        let done = upgrade(container, arguments, &caller).unwrap_or_else(|refusal| {
+            refusal.say();
+            status::USAGE
+        });
+        if done == 0 {
+            continue;
+        }
+        (ended, failed) = (done, failed + 1);
+        let left = found.len() - number - 1;
+        if failed >= arguments.max_failures || done > status::SIGNAL {
+            if left > 0 {
+                output::say(&format!("{left} more left as they are"));
+            }
+            break;
+        }
+    }
+    ended
+}
+
+/// Finds the containers that are meant.
+fn find(arguments: &UpgradeArguments, caller: &Caller) -> Result<Vec<Container>, Refusal> {
+    if !arguments.all {
+        let named = |what| containers::named(what, &arguments.lxcpath, caller);
+        return Ok(arguments.what.iter().map(|what| named(what)).collect::<Result<_, _>>()?);
+    }
+    let [manifest] = arguments.what.as_slice() else {
+        return Err("`--all` takes one manifest".to_owned().into());
+    };
+    let same = |one: &Path, other: &Path| match (one.canonicalize(), other.canonicalize()) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => false,
+    };
+    let mut all = containers::find(&[], &arguments.lxcpath, caller)?;
+    all.retain(|container| {
+        let record = container.record.as_ref();
+        record.is_ok_and(|record| same(manifest, Path::new(&record.manifest.path)))
+    });
+    if all.is_empty() {
+        let manifest = shell::word(manifest);
+        return Err(Refusal::with_hint(
+            format!("no container here was made from {manifest}"),
+            "`-P` names another directory of containers; `layered-template status` lists them"
+                .to_owned(),
+        ));
+    }
+    Ok(all)
+}
+
+fn upgrade(
+    container: &Container,
+    arguments: &UpgradeArguments,
+    caller: &Caller,
+) -> Result<u8, Refusal> {
+    let again = recovered(container, caller)?;
+    let container = again.as_ref().unwrap_or(container);
+    let subject = Subject::find(container, caller)?;
+    let record = subject.record;
+    let manifest =
+        arguments.manifest.clone().unwrap_or_else(|| record.manifest.path.clone().into());
+    if !manifest.exists() {
+        return Err(Refusal::with_hint(
+            format!(
+                "`{}` cannot be upgraded: its manifest `{}` is gone",
+                container.name,
+                manifest.display()
+            ),
+            "`--manifest` names another".to_owned(),
+        ));
+    }
+    let changes = Judge::new(Caller::observe()).changes(container, record, &manifest)?;
+    let may_differ = record.layers.iter().any(|layer| !layer.handed.is_empty());
+    if changes.is_empty() && !may_differ && arguments.manifest.is_none() {
+        tell::note(arguments, &format!("{} is what its role makes now", container.name));
+        return Ok(0);
+    }
+    let Some(lock) = subject.lock()? else {
+        return Err(format!("another upgrade of `{}` is at work", container.name).into());
+    };
+    let request = match request(&subject, arguments, &manifest) {
+        Ok(request) => request,
+        Err(status) => return Ok(status),
+    };
+    let prepared = match request.prepare() {
+        Ok(prepared) => prepared,
+        Err(status) => return Ok(status),
+    };
+    let secrets = match secret::read(&prepared.chain) {
+        Ok(secrets) => secrets,
+        Err(report) => return Ok(output::refused(&report)),
+    };
+    let upgrade = Upgrade { subject, arguments, prepared, secrets };
+    let done = upgrade.run(&request);
+    drop(lock);
+    Ok(done)
+}
+
+/// Finishes what was interrupted, and returns the container as it is then; nothing, where nothing was.
+fn recovered(container: &Container, caller: &Caller) -> Result<Option<Container>, Refusal> {
+    let subject = Subject::find_any(container, caller)?;
+    if !subject.generations.is_interrupted() {
+        return Ok(None);
+    }
+    let name = &container.name;
+    let Some(_lock) = subject.lock()? else {
+        return Err(format!("another upgrade of `{name}` is at work").into());
+    };
+    let is_running = subject.is_running();
+    if subject.within(|| subject.done(subject.generations.tidy(is_running))) != 0 {
+        return Err(Refusal::with_hint(
+            format!("an upgrade of `{name}` was interrupted, and cannot be finished"),
+            "stop the container, and try again".to_owned(),
+        ));
+    }
+    Ok(Container::at(&container.path))
+}
+
+/// Asks for the container to be made as its role makes it now.
+fn request(
+    subject: &Subject<'_>,
+    arguments: &UpgradeArguments,
+    manifest: &Path,
+) -> Result<Request, u8> {
+    let (container, record) = (subject.container, subject.record);
+    let mut wanted = wanted(record.storage(), false);
+    let choice = RemoteChoice {
+        from: arguments.remote.from.as_deref(),
+        only_pull: arguments.remote.only_pull,
+        allow_untrusted: arguments.run.allow_untrusted,
+    };
+    let remote = choice.open(&mut wanted)?;
+    let args = record.call.args.iter().map(Into::into).collect();
+    let target = target(&container.name, &container.path, subject.mapping.mapped(), args);
+    Ok(Request {
+        manifest: manifest.to_path_buf(),
+        values: ValueArguments {
+            set: record.call.set.clone(),
+            vars_files: record.call.vars_files.iter().map(Into::into).collect(),
+        },
+        trust: Trust::observe(Policy::Refuse.unless(arguments.run.allow_untrusted)),
+        // What LXC or somebody else has written there is none of the role's.
+        config: subject.mapping.initial_config("", &target.rootfs),
+        ids: subject.ids.clone(),
+        wanted,
+        remote,
+        lock: LockUse::Ignore,
+        target,
+    })
+}
+
+/// An upgrade of a container.
+struct Upgrade<'a> {
+    subject: Subject<'a>,
+    arguments: &'a UpgradeArguments,
+    prepared: Prepared,
+    secrets: Secrets,
+}
+
+impl Upgrade<'_> {
+    fn run(&self, request: &Request) -> u8 {
+        let subject = &self.subject;
+        let was_running = subject.is_running();
+        let staged = subject.within(|| self.stage(request, was_running));
+        if staged != 0 {
+            return self.left(staged);
+        }
+        let dry = self.arguments.dry_run;
+        if was_running || dry {
+            let looked = subject.within(|| self.rebase(false, dry));
+            if looked != 0 || dry {
+                return self.left(looked);
+            }
+        }
+        if was_running {
+            tell::note(self.arguments, &format!("{}: stopping it", subject.name()));
+            if let Err(error) = subject.lxc().stop() {
+                output::error(&format!("`{}` cannot be stopped: {error}", subject.name()), None);
+                return self.left(status::FILES);
+            }
+        }
+        let rebased = subject.within(|| self.rebase(true, true));
+        let switched = match rebased {
+            0 if subject.is_running() => {
+                output::error(&format!("`{}` was started meanwhile", subject.name()), None);
+                return self.left(status::FILES);
+            }
+            0 => subject.within(|| subject.done(subject.generations.switch())),
+            failed => failed,
+        };
+        if switched != 0 {
+            return self.back_to_work(was_running, self.left(switched));
+        }
+        if was_running && let Err(error) = subject.lxc().start() {
+            output::error(
+                &format!("`{}` does not start as its role makes it now: {error}", subject.name()),
+                Some("what it was is given back"),
+            );
+            let _ = subject.is_running().then(|| subject.lxc().stop());
+            let undone = subject.within(|| subject.done(subject.generations.undo()));
+            let status = if undone == 0 { status::FILES } else { undone };
+            return self.back_to_work(was_running, self.left(status));
+        }
+        let tidied = self.left(0);
+        let name = shell::word(&subject.container.path);
+        tell::note(
+            self.arguments,
+            &format!(
+                "{}: upgraded; `layered-template rollback {name}` gives back what it was",
+                subject.name()
+            ),
+        );
+        tidied
+    }
+
+    /// Makes the container as its role makes it now, beside what it is.
+    fn stage(&self, request: &Request, is_running: bool) -> u8 {
+        let generations = &self.subject.generations;
+        if let Err(error) = generations.tidy(is_running) {
+            return self.subject.done(Err(error));
+        }
+        let next = generations.next();
+        let made = Shell::make(&next, &request.config, self.subject.mapping.mapped());
+        let shell = match made {
+            Ok(shell) => shell,
+            Err(error) => return self.subject.done(Err(error)),
+        };
+        let options = Options::of(self.arguments.run, RunVerb::Upgrade);
+        let status =
+            perform(Task::Stage(&next), &self.prepared, self.secrets.clone(), options).told();
+        if status != 0 { status } else { self.subject.done(shell.keep()) }
+    }
+
+    /// Puts the container's own changes on that, or only looks whether that can be done.
+    fn rebase(&self, applies: bool, tells: bool) -> u8 {
+        let Subject { record, store, old, generations, .. } = &self.subject;
+        let rebase = Rebase {
+            staged: generations.next(),
+            store,
+            old,
+            record,
+            take: &self.arguments.take,
+            keep: &self.arguments.keep,
+            applies,
+        };
+        let tell = |rebased: &Rebased| match rebased {
+            Rebased::Done(_) if !tells => 0,
+            Rebased::Done(changes) => tell::changes(changes),
+            Rebased::Conflicts(files, configs) => {
+                tell::conflicts(self.subject.name(), files, configs)
+            }
+        };
+        let options = Options::of(self.arguments.run, RunVerb::Upgrade);
+        perform(Task::Rebase(&rebase, &tell), &self.prepared, self.secrets.clone(), options).told()
+    }
+
+    /// Removes what nobody needs any more, and returns the exit status.
+    fn left(&self, status: u8) -> u8 {
+        let subject = &self.subject;
+        let discarded = subject.within(|| subject.done(subject.generations.discard()));
+        if status == 0 { discarded } else { status }
+    }
+
+    /// Starts the container as it was.
+    fn back_to_work(&self, was_running: bool, status: u8) -> u8 {
+        let subject = &self.subject;
+        if was_running && let Err(error) = subject.lxc().start() {
+            output::error(&format!("`{}` cannot be started again: {error}", subject.name()), None);
+        }
+        status
+    }
+}
+
+/// Gives back what a container was before its last upgrade.
+pub(super) fn rollback(arguments: &RollbackArguments) -> u8 {
+    let caller = Caller::observe();
+    let container = match containers::named(&arguments.container, &arguments.lxcpath, &caller) {
+        Ok(container) => container,
+        Err(message) => {
+            output::error(&message, None);
+            return status::USAGE;
+        }
+    };
+    match roll_back(&container, &caller) {
+        Ok(status) => status,
+        Err(refusal) => {
+            refusal.say();
+            status::USAGE
+        }
+    }
+}
+
+fn roll_back(container: &Container, caller: &Caller) -> Result<u8, Refusal> {
+    let subject = Subject::find_any(container, caller)?;
+    let Some(_lock) = subject.lock()? else {
+        return Err(format!("an upgrade of `{}` is at work", container.name).into());
+    };
+    let _kept = Signals::keep().map_err(|error| format!("signals cannot be kept: {error}"))?;
+    if !subject.generations.has_previous() {
+        return Err(format!("nothing is kept that `{}` was before", container.name).into());
+    }
+    let was_running = subject.is_running();
+    if was_running {
+        subject
+            .lxc()
+            .stop()
+            .map_err(|error| format!("`{}` cannot be stopped: {error}", container.name))?;
+    }
+    let status = subject.within(|| {
+        let generations = &subject.generations;
+        subject.done(generations.tidy(false).and_then(|()| generations.back()))
+    });
+    if was_running && let Err(error) = subject.lxc().start() {
+        output::error(&format!("`{}` does not start: {error}", container.name), None);
+        return Ok(status::FILES);
+    }
+    if status == 0 {
+        output::say(&format!(
+            "{}: as it was before its upgrade; what it was until now is kept instead",
+            container.name
+        ));
+    }
+    Ok(status)
+}

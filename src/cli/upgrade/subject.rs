@@ -1,0 +1,206 @@
+//! A container that is upgraded, and what it stands on.
+
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use crate::cache::CONFIG_NAME;
+use crate::cli::mapping::{IN_PIECES, Mapping};
+use crate::cli::output;
+use crate::cli::refusal::Refusal;
+use crate::cli::request::ContainerIds;
+use crate::cli::start::InitialConfig;
+use crate::execute::{FULL_DISK_HINT, Generations, status, tree_name};
+use crate::host::caller::Caller;
+use crate::host::lxc_commands::LxcContainer;
+use crate::host::{child, files, userns};
+use crate::lxc::config;
+use crate::observe::container::Container;
+use crate::plan::{EntryId, StorageMode};
+use crate::record::Record;
+use crate::shell;
+use crate::store::{self, Entry, Store};
+
+/// A container that is upgraded.
+pub(super) struct Subject<'a> {
+    pub(super) container: &'a Container,
+    pub(super) record: &'a Record,
+    pub(super) mapping: Mapping,
+    pub(super) ids: ContainerIds,
+    pub(super) store: Store,
+    pub(super) old: Entry,
+    pub(super) generations: Generations,
+}
+
+/// A container, as far as it is known whatever it stands on.
+pub(super) struct AnySubject<'a> {
+    container: &'a Container,
+    mapping: Mapping,
+    pub(super) generations: Generations,
+}
+
+impl<'a> Subject<'a> {
+    /// Finds what a container stands on.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be upgraded, and what to do instead.
+    pub(super) fn find(container: &'a Container, caller: &Caller) -> Result<Self, Refusal> {
+        let name = &container.name;
+        let cannot = |why: &str, hint: &str| {
+            Refusal::with_hint(format!("`{name}` cannot be upgraded: {why}"), hint.to_owned())
+        };
+        let record = container.record.as_ref();
+        let record = record.map_err(|error| {
+            Refusal::from(format!("the record of `{name}` cannot be used: {error}"))
+        })?;
+        let (mapping, ids) = mapping_of(container, caller)?;
+        let text = container.config();
+        let again = "make a new container from the role, and move what it holds";
+        let Some(stored) = &record.stored else {
+            return Err(cannot("it was made without the layer store", again));
+        };
+        let Some(tree) = tree_name(&text, &container.path) else {
+            return Err(cannot("its config names no rootfs in its own directory", again));
+        };
+        let value = String::from_utf8_lossy(&text).into_owned();
+        let value =
+            config::unquoted(config::last_value(&value, "lxc.rootfs.path").unwrap_or_default());
+        let is_overlay = value.starts_with("overlay:");
+        if is_overlay != (record.storage() == StorageMode::Overlay) {
+            return Err(cannot(
+                "its config has another kind of rootfs than its record tells of",
+                again,
+            ));
+        }
+        let (store, id) = match Store::of_rootfs(value) {
+            Some(found) => found,
+            None => {
+                let store = store::directory(caller).zip(ids.map.clone());
+                let store = store.map(|(top, map)| Store::new(&top, &map));
+                store
+                    .zip(EntryId::parse(&stored.entry))
+                    .ok_or_else(|| cannot("the layer store is not found", "set HOME"))?
+            }
+        };
+        let old = Entry::read(&store, id).and_then(|entry| entry.list(&store).map(|_| entry));
+        let old = old.map_err(|error| {
+            let why = format!("what it was made of cannot be read in the layer store: {error}");
+            cannot(&why, again)
+        })?;
+        if !is_overlay && let Some(other) = stands_on(container, &container.path.join(&tree)) {
+            return Err(cannot(
+                &format!("`{other}` stands on its rootfs"),
+                "remove that first: `lxc-snapshot -d`, `lxc-destroy`; containers made with `--storage=overlay` need not \
+                 share a rootfs for that",
+            ));
+        }
+        let generations = Generations::of(&container.path);
+        Ok(Self { container, record, mapping, ids, store, old, generations })
+    }
+
+    /// Finds one that is put back, whatever it stands on.
+    pub(super) fn find_any(
+        container: &'a Container,
+        caller: &Caller,
+    ) -> Result<AnySubject<'a>, Refusal> {
+        let (mapping, _) = mapping_of(container, caller)?;
+        Ok(AnySubject { container, mapping, generations: Generations::of(&container.path) })
+    }
+
+    fn any(&self) -> AnySubject<'a> {
+        let (container, mapping) = (self.container, self.mapping);
+        AnySubject { container, mapping, generations: self.generations.clone() }
+    }
+
+    pub(super) fn name(&self) -> &'a str {
+        &self.container.name
+    }
+
+    pub(super) fn lock(&self) -> Result<Option<OwnedFd>, Refusal> {
+        self.any().lock()
+    }
+
+    pub(super) fn lxc(&self) -> LxcContainer<'a> {
+        self.any().lxc()
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        self.any().is_running()
+    }
+
+    pub(super) fn within(&self, work: impl FnOnce() -> u8) -> u8 {
+        self.any().within(work)
+    }
+
+    pub(super) fn done(&self, done: io::Result<()>) -> u8 {
+        self.any().done(done)
+    }
+}
+
+impl<'a> AnySubject<'a> {
+    /// Keeps others from the container's generations; nothing, where somebody has them.
+    pub(super) fn lock(&self) -> Result<Option<OwnedFd>, Refusal> {
+        let path = &self.container.path;
+        let locked = self.generations.lock();
+        Ok(locked.map_err(|error| format!("`{}` cannot be locked: {error}", path.display()))?)
+    }
+
+    /// Returns it as LXC's commands name it.
+    pub(super) fn lxc(&self) -> LxcContainer<'a> {
+        let Container { path, name, .. } = self.container;
+        LxcContainer { lxcpath: path.parent().unwrap_or(Path::new("/")), name }
+    }
+
+    /// Tells whether it runs now.
+    pub(super) fn is_running(&self) -> bool {
+        let now = Container::at(&self.container.path);
+        now.is_some_and(|now| now.is_running) || self.lxc().is_running()
+    }
+
+    /// Does something with the ids of the container, and returns the exit status.
+    pub(super) fn within(&self, work: impl FnOnce() -> u8) -> u8 {
+        let ids = match self.mapping {
+            Mapping::None | Mapping::Pieces => return work(),
+            Mapping::CallerAlone => None,
+            Mapping::Ids(ids) => Some(ids),
+        };
+        match userns::run_in(ids, status::FILES, work) {
+            Ok(ended) => child::code(ended),
+            Err(error) => self.done(Err(error)),
+        }
+    }
+
+    /// Says what failed, and returns the exit status.
+    pub(super) fn done(&self, done: io::Result<()>) -> u8 {
+        let Err(error) = done else { return 0 };
+        let message = format!("`{}`: the upgrade failed: {error}", self.container.name);
+        output::error(&message, files::is_full(&error).then_some(FULL_DISK_HINT));
+        status::FILES
+    }
+}
+
+fn mapping_of(container: &Container, caller: &Caller) -> Result<(Mapping, ContainerIds), Refusal> {
+    let start = InitialConfig::read(Some(&container.path.join(CONFIG_NAME)), caller)?;
+    if start.mapping == Mapping::Pieces {
+        return Err(IN_PIECES.to_owned().into());
+    }
+    Ok((start.mapping, start.ids(caller)))
+}
+
+/// Returns the container or snapshot that has a rootfs as its lower directory, if one has.
+fn stands_on(container: &Container, rootfs: &Path) -> Option<String> {
+    let lower = format!("overlay:{}:", rootfs.display());
+    let within = |directory: &Path| -> Vec<_> {
+        let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).collect()
+    };
+    let others = within(container.path.parent()?);
+    let snapshots = within(&container.path.join("snaps"));
+    others.into_iter().chain(snapshots).find_map(|other| {
+        let text = files::read_regular(&other.join(CONFIG_NAME), config::LARGEST).ok()?;
+        memchr::memmem::find(&text, lower.as_bytes())?;
+        Some(shell::one_line(&other.file_name()?.to_string_lossy()))
+    })
+}

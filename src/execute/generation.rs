@@ -1,0 +1,424 @@
+//! The generations of a container: what it is, what it is about to become, and what it was before.
+//!
+//! All of them are in the container's own directory, so that they go with it:
+//!
+//! ```text
+//! CONTAINER/config, layered-template.json, delta or rootfs      what it is
+//! CONTAINER/upgrade/next/       the same of what it is about to become
+//! CONTAINER/upgrade/switch/     likewise, once it is whole and takes the other's place
+//! CONTAINER/upgrade/previous/   what it was before
+//! ```
+//!
+//! A switch has one moment: a config is put in place that names the tree below `switch/`. Before it the container
+//! is the old one, and after it the new one, whole and with a config that fits; whatever is moved about from
+//! then on, the config names the tree where it is. Who is killed in between has it finished by the next one.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, symlink};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, fsync, renameat, renameat_with};
+
+use crate::host::files::{self, Ownership};
+use crate::lxc::config;
+use crate::record;
+use crate::store::GENERATIONS;
+use crate::tree;
+
+/// What is before the switch, at it, and after it.
+const NEXT: &str = "next";
+const SWITCH: &str = "switch";
+const PREVIOUS: &str = "previous";
+
+/// What the last upgrade but one has left, until the container has started.
+const REPLACED: &str = "replaced";
+
+/// In a generation that takes the place of another: that one.
+const OLD: &str = "old";
+
+/// A file that is about to take the place of another.
+const PLACED: &str = "placed";
+
+/// In a generation that was there before: it is not thrown away.
+const KEPT: &str = "kept";
+
+/// The largest config or record, in bytes.
+pub(super) const LARGEST: usize = 256 << 20;
+
+/// The generations of a container.
+#[derive(Debug, Clone)]
+pub(crate) struct Generations {
+    container: PathBuf,
+}
+
+impl Generations {
+    /// Returns those of the container in a directory.
+    pub(crate) fn of(container: &Path) -> Self {
+        Self { container: container.to_path_buf() }
+    }
+
+    fn within(&self, name: &str) -> PathBuf {
+        self.container.join(GENERATIONS).join(name)
+    }
+
+    /// Returns where the next one is made.
+    pub(crate) fn next(&self) -> PathBuf {
+        self.within(NEXT)
+    }
+
+    /// Tells whether there is one to go back to.
+    pub(crate) fn has_previous(&self) -> bool {
+        self.within(PREVIOUS).join(config_name()).is_file() || self.within(SWITCH).is_dir()
+    }
+
+    /// Tells whether somebody was killed at a switch.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        is_directory(&self.within(SWITCH))
+    }
+
+    /// Keeps others from the generations as long as the descriptor is open; `None` where somebody has that.
+    pub(crate) fn lock(&self) -> io::Result<Option<OwnedFd>> {
+        let directory = files::open_directory(&self.container)?;
+        match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(directory)),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Makes the directory of the generations, finishes what was interrupted, and removes what nobody needs.
+    pub(crate) fn tidy(&self, is_running: bool) -> io::Result<()> {
+        if is_running && is_directory(&self.within(SWITCH)) {
+            return Err(io::Error::other(
+                "an upgrade of it was interrupted, and is finished when it does not run",
+            ));
+        }
+        let made = fs::DirBuilder::new().mode(0o755).create(self.container.join(GENERATIONS));
+        if let Err(error) = made
+            && error.kind() != io::ErrorKind::AlreadyExists
+        {
+            return Err(error);
+        }
+        self.advance(false, &mut || Ok(()))?;
+        self.discard()
+    }
+
+    /// Removes what was to become of the container, and what nobody goes back to.
+    pub(crate) fn discard(&self) -> io::Result<()> {
+        [NEXT, REPLACED].into_iter().try_for_each(|name| self.remove(name))
+    }
+
+    /// Makes the next generation the container's, which does not run. It is whole: a config that names the
+    /// tree where the container's is, a record, and the tree.
+    pub(crate) fn switch(&self) -> io::Result<()> {
+        self.begin(NEXT)?;
+        self.advance(true, &mut || Ok(()))
+    }
+
+    /// Makes the previous generation the container's, which does not run, and this one the previous.
+    pub(crate) fn back(&self) -> io::Result<()> {
+        let previous = self.within(PREVIOUS);
+        fs::write(previous.join(KEPT), "")?;
+        self.begin(PREVIOUS)?;
+        self.advance(true, &mut || Ok(()))
+    }
+
+    /// Undoes a switch: what it was is the container's again, and what it was before is kept.
+    pub(crate) fn undo(&self) -> io::Result<()> {
+        self.back()?;
+        self.remove(PREVIOUS)?;
+        let replaced = self.within(REPLACED);
+        if replaced.is_dir() {
+            fs::rename(replaced, self.within(PREVIOUS))?;
+        }
+        self.settled()
+    }
+
+    /// Keeps the config and the record of what the container is with what takes its place.
+    fn begin(&self, name: &str) -> io::Result<()> {
+        let from = self.within(name);
+        remove_in(&from, OLD)?;
+        let old = from.join(OLD);
+        fs::DirBuilder::new().mode(0o755).create(&old)?;
+        let (live, old) = (files::open_directory(&self.container)?, files::open_directory(&old)?);
+        for name in [config_name(), record::NAME] {
+            copy_file(&live, &old, name)?;
+        }
+        tree::make_durable(files::open_directory(&from)?.as_fd())?;
+        fs::rename(&from, self.within(SWITCH))?;
+        self.settled()
+    }
+
+    /// Takes a switch to its end, from wherever it is. One that has not had its moment has it, or is
+    /// taken back. What fails `between` two steps leaves it there.
+    fn advance(
+        &self,
+        commits: bool,
+        between: &mut dyn FnMut() -> io::Result<()>,
+    ) -> io::Result<()> {
+        let switch = self.within(SWITCH);
+        if !is_directory(&switch) {
+            return Ok(());
+        }
+        let live = files::open_directory(&self.container)?;
+        let coming = files::open_directory(&switch)?;
+        if !is_directory(&switch.join(OLD)) {
+            return self.remove(SWITCH);
+        }
+        let last = read(&switch.join(config_name()))?;
+        let name = tree_name(&last, &self.container).ok_or_else(|| {
+            io::Error::other("the config of the next generation names no tree of the container")
+        })?;
+        let (here, there, kept) =
+            (self.container.join(&name), switch.join(&name), switch.join(OLD).join(&name));
+        let names_there = || -> io::Result<bool> {
+            Ok(tree_name(&read(&self.container.join(config_name()))?, &switch).is_some())
+        };
+        if !names_there()? && is_directory(&here) && is_directory(&there) && !kept.exists() {
+            if !commits {
+                return self.take_back();
+            }
+            let path = (here.display().to_string(), there.display().to_string());
+            let text = config::rewrite(&last, |key, value| {
+                (key == "lxc.rootfs.path")
+                    .then(|| config::unquoted(value).replacen(&path.0, &path.1, 1))
+            });
+            between()?;
+            put_file(&coming, &live, config_name(), &text)?;
+            between()?;
+        }
+        if names_there()? {
+            if is_directory(&here) {
+                fs::rename(&here, &kept)?;
+                sync(&switch.join(OLD))?;
+                fsync(&live)?;
+                between()?;
+            }
+            if here.symlink_metadata().is_err() {
+                let target = Path::new(GENERATIONS).join(SWITCH).join(&name);
+                symlink(target, &here)?;
+                fsync(&live)?;
+                between()?;
+            }
+            put_file(&coming, &live, config_name(), &last)?;
+            between()?;
+        }
+        if here.is_symlink() {
+            renameat_with(CWD, &here, CWD, &there, RenameFlags::EXCHANGE)?;
+            fsync(&live)?;
+            fsync(&coming)?;
+            between()?;
+        }
+        let record = read(&switch.join(record::NAME))?;
+        put_file(&coming, &live, record::NAME, &record)?;
+        between()?;
+        self.remove(REPLACED)?;
+        if is_directory(&self.within(PREVIOUS)) {
+            fs::rename(self.within(PREVIOUS), self.within(REPLACED))?;
+            between()?;
+        }
+        fs::rename(switch.join(OLD), self.within(PREVIOUS))?;
+        self.settled()?;
+        between()?;
+        self.remove(SWITCH)
+    }
+
+    /// Takes a switch back before its moment.
+    fn take_back(&self) -> io::Result<()> {
+        let switch = self.within(SWITCH);
+        if !switch.join(KEPT).exists() {
+            return self.remove(SWITCH);
+        }
+        remove_in(&switch, OLD)?;
+        fs::rename(switch, self.within(PREVIOUS))?;
+        self.settled()
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        remove_in(&self.container.join(GENERATIONS), name)
+    }
+
+    /// Brings the names of the generations to the disk.
+    fn settled(&self) -> io::Result<()> {
+        sync(&self.container.join(GENERATIONS))
+    }
+}
+
+/// Returns the name of a container's config.
+fn config_name() -> &'static str {
+    super::config::NAME
+}
+
+/// Returns the name of the tree that a config names in a directory: of the upper one of an overlay, or of the
+/// rootfs itself.
+pub(crate) fn tree_name(config: &[u8], directory: &Path) -> Option<String> {
+    let text = String::from_utf8_lossy(config);
+    let value = config::unquoted(config::last_value(&text, "lxc.rootfs.path")?);
+    let path = match value.strip_prefix("overlay:") {
+        Some(rest) => rest.rsplit(':').next()?,
+        None => value.strip_prefix("dir:").unwrap_or(value),
+    };
+    let path = Path::new(path);
+    let name = (path.parent() == Some(directory)).then(|| path.file_name()).flatten()?;
+    name.to_str().map(str::to_owned)
+}
+
+fn remove_in(directory: &Path, name: &str) -> io::Result<()> {
+    match files::open_real_directory(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        opened => tree::remove(opened?.as_fd(), OsStr::new(name)),
+    }
+}
+
+fn is_directory(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|found| found.is_dir())
+}
+
+fn sync(directory: &Path) -> io::Result<()> {
+    Ok(fsync(files::open_directory(directory)?)?)
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    files::read_regular(path, LARGEST)
+}
+
+/// Replaces a file of a directory, whose owner and mode it keeps. It is on the disk, made in the directory
+/// `aside`, before it has the name.
+fn put_file(aside: &OwnedFd, directory: &OwnedFd, name: &str, text: &[u8]) -> io::Result<()> {
+    let ownership = Ownership::of(files::open_in(directory, name)?)?;
+    files::replace_in(aside, PLACED, text, ownership)?;
+    fsync(files::open_in(aside, PLACED)?)?;
+    renameat(aside, PLACED, directory, name)?;
+    Ok(fsync(directory)?)
+}
+
+/// Copies a file with its owner and mode.
+fn copy_file(from: &OwnedFd, to: &OwnedFd, name: &str) -> io::Result<()> {
+    let file = files::open_in(from, name)?;
+    let ownership = Ownership::of(&file)?;
+    let text = files::read_opened(file.into(), LARGEST)?;
+    files::replace_in(to, name, &text, ownership)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A container whose config, record and tree tell of a word.
+    fn generation(container: &Path, at: &Path, word: &str, kind: &str) {
+        fs::create_dir_all(at.join(kind)).unwrap();
+        fs::write(at.join(kind).join("word"), word).unwrap();
+        fs::write(at.join(record::NAME), word).unwrap();
+        let tree = container.join(kind).display().to_string();
+        let path = if kind == "delta" {
+            format!("overlay:/s/{word}:{tree}")
+        } else {
+            format!("dir:{tree}")
+        };
+        let text = format!("# {word}\nlxc.rootfs.path = {path}\n");
+        fs::write(at.join(config_name()), text).unwrap();
+    }
+
+    /// Returns the word that the tree tells of which the config names, and that of the config itself.
+    fn words(container: &Path) -> [String; 2] {
+        let config = fs::read_to_string(container.join(config_name())).unwrap();
+        let value = config::last_value(&config, "lxc.rootfs.path").unwrap();
+        let tree = value.rsplit(':').next().unwrap();
+        let word = fs::read_to_string(Path::new(tree).join("word")).unwrap();
+        [word, config.lines().next().unwrap().trim_start_matches("# ").to_owned()]
+    }
+
+    fn settled(container: &Path, kind: &str) -> String {
+        let [tree, config] = words(container);
+        let plain = fs::read_to_string(container.join(kind).join("word")).unwrap();
+        let record = fs::read_to_string(container.join(record::NAME)).unwrap();
+        assert_eq!([&tree, &config, &plain], [&record; 3]);
+        assert!(!container.join(kind).is_symlink() && is_directory(&container.join(kind)));
+        let mut names: Vec<_> = fs::read_dir(container.join(GENERATIONS)).unwrap().collect();
+        names.retain(|entry| entry.as_ref().unwrap().file_name() != PREVIOUS);
+        assert!(names.is_empty(), "{names:?}");
+        record
+    }
+
+    #[test]
+    fn a_switch_is_one_moment() {
+        for kind in ["delta", "rootfs"] {
+            let (mut taken_back, mut finished) = (0, 0);
+            for stop in 0.. {
+                let place = tempfile::tempdir().unwrap();
+                let container = place.path();
+                let generations = Generations::of(container);
+                generation(container, container, "old", kind);
+                generations.tidy(false).unwrap();
+                generation(container, &generations.next(), "new", kind);
+                generations.begin(NEXT).unwrap();
+                let mut left = stop;
+                let result = generations.advance(true, &mut || {
+                    left -= 1;
+                    if left < 0 { Err(io::Error::other("killed")) } else { Ok(()) }
+                });
+                // Whatever is there starts, and is of one generation.
+                let [tree, config] = words(container);
+                assert_eq!(tree, config, "{kind}, stopped at {stop}");
+                generations.tidy(false).unwrap();
+                let there = settled(container, kind);
+                assert_eq!(there, tree);
+                match there.as_str() {
+                    "old" => {
+                        taken_back += 1;
+                        assert!(!generations.has_previous());
+                    }
+                    _ => {
+                        finished += 1;
+                        generations.back().unwrap();
+                        assert_eq!(settled(container, kind), "old");
+                        generations.back().unwrap();
+                        assert_eq!(settled(container, kind), "new");
+                        generations.undo().unwrap();
+                        assert_eq!(settled(container, kind), "old");
+                        assert!(!generations.has_previous());
+                    }
+                }
+                if result.is_ok() {
+                    break;
+                }
+            }
+            assert_eq!((taken_back, finished), (1, 8), "{kind}");
+        }
+    }
+
+    #[test]
+    fn what_was_kept_is_kept_where_going_back_is_interrupted() {
+        let place = tempfile::tempdir().unwrap();
+        let container = place.path();
+        let generations = Generations::of(container);
+        generation(container, container, "old", "delta");
+        generations.tidy(false).unwrap();
+        generation(container, &generations.next(), "new", "delta");
+        generations.switch().unwrap();
+        fs::write(generations.within(PREVIOUS).join(KEPT), "").unwrap();
+        generations.begin(PREVIOUS).unwrap();
+        assert!(generations.is_interrupted());
+        assert!(generations.tidy(true).is_err(), "it runs");
+        generations.tidy(false).unwrap();
+        assert_eq!(settled(container, "delta"), "new");
+        generations.back().unwrap();
+        assert_eq!(settled(container, "delta"), "old");
+    }
+
+    #[test]
+    fn the_tree_of_a_container_is_in_its_directory() {
+        let name = |value: &str| {
+            tree_name(format!("lxc.rootfs.path = {value}\n").as_bytes(), Path::new("/l/c"))
+        };
+        assert_eq!(name("overlay:/s/rootfs:/l/c/delta0").as_deref(), Some("delta0"));
+        assert_eq!(name("dir:/l/c/rootfs").as_deref(), Some("rootfs"));
+        assert_eq!(name("/l/c/rootfs").as_deref(), Some("rootfs"));
+        for other in ["overlay:/s/rootfs:/l/d/delta", "dir:/l/c", "lvm:/dev/x/c", "dir:/l/c/a/b"] {
+            assert_eq!(name(other), None, "{other}");
+        }
+    }
+}

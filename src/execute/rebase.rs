@@ -1,0 +1,477 @@
+//! Puts what a container has changed itself on what its role makes now.
+//!
+//! The role's part was made beside the container, as if the container were new. What the container has otherwise
+//! than what it was made of is put on that through the new overlay, or into the new copy, so that nothing of the
+//! old overlay's marks is carried over.
+
+#[cfg(test)]
+mod tests;
+mod view;
+
+use std::cell::RefCell;
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
+
+use rustix::fs::{Mode, chmod};
+
+use super::failure::{Failure, status};
+use super::generation::{LARGEST, tree_name};
+use super::{Run, RunContext, config as container_config, full_disk};
+use crate::cache::{Cache, DELTA, Names, WORK};
+use crate::host::files::{self, Ownership};
+use crate::host::{clock, contain};
+use crate::lxc::config;
+use crate::lxc::revision::{ConfigChoice, ConfigConflict, revised};
+use crate::manifest::Phase;
+use crate::merge::{self, Item, Merged, Rules, Side, Tree, Trees, What};
+use crate::plan::{Act, Plan, StorageMode};
+use crate::record::{self, Record, is_volatile};
+use crate::store::{self, Entry, Store};
+use crate::tree::{self, Graft, Interrupt, Marks, Reader};
+use view::View;
+
+/// The largest file of accounts, in bytes.
+const LARGEST_TEXT: u64 = 16 << 20;
+
+/// How often a container that runs is looked at once more where something was gone meanwhile.
+const TRIES: u32 = 20;
+
+/// How long a clock that dates files may stand still.
+const TICK: Duration = Duration::from_millis(20);
+
+/// What is to be put on what.
+#[derive(Debug)]
+pub(crate) struct Rebase<'a> {
+    /// Where the role's part was made.
+    pub staged: PathBuf,
+    /// The store that the container stands on, or was copied from.
+    pub store: &'a Store,
+    /// What the container was made of.
+    pub old: &'a Entry,
+    /// Its record.
+    pub record: &'a Record,
+    /// Paths, without a slash in front, or keys of the config behind `config:`, where the role holds.
+    pub take: &'a [String],
+    /// Likewise, where the container holds.
+    pub keep: &'a [String],
+    /// Whether it is done, or only looked at.
+    pub applies: bool,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(crate) enum Rebased {
+    /// The next generation is whole, or would be; what it has otherwise than the container.
+    Done(Vec<PathChange>),
+    /// The container and its role have changed the same, and somebody has to decide.
+    Conflicts(Vec<FileConflict>, Vec<ConfigConflict>),
+}
+
+/// A path of a container that its role changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PathChange {
+    /// The path, without a slash in front.
+    pub path: Vec<u8>,
+    /// Whether it was there.
+    pub was: bool,
+    /// Whether it is there.
+    pub is: bool,
+}
+
+/// A path that both sides have changed.
+#[derive(Debug)]
+pub(crate) struct FileConflict {
+    /// The path, without a slash in front.
+    pub path: Vec<u8>,
+    /// What the role had made; `None` for nothing.
+    pub old: Option<Item>,
+    /// What it makes now.
+    pub new: Option<Item>,
+    /// What the container has.
+    pub own: Option<Item>,
+}
+
+/// Puts the container's own changes on the next generation.
+///
+/// # Errors
+///
+/// What fails; the container is as it was, and the next generation of no use.
+pub(crate) fn rebase<'a>(
+    plan: &'a Plan,
+    cache: &'a Cache,
+    context: RunContext<'a>,
+    rebase: &'a Rebase<'a>,
+) -> Result<Rebased, Failure> {
+    let fault = |error: io::Error| {
+        let failure = Failure::of_run(status::FILES, format!("the upgrade failed: {error}"));
+        match files::is_full(&error) {
+            true => failure.hint(full_disk::HINT),
+            false => failure,
+        }
+    };
+    let mut tries = TRIES;
+    let done = loop {
+        match rebase.put(plan, Interrupt::of(context.events.as_fd())) {
+            // A container that runs removes files all the time.
+            Err(error)
+                if error.kind() == io::ErrorKind::NotFound && !rebase.applies && tries > 0 =>
+            {
+                tries -= 1;
+            }
+            done => break done.map_err(fault)?,
+        }
+    };
+    let Ok(mut prepared) = done else { return Ok(done.err().unwrap_or(Rebased::Done(Vec::new()))) };
+    if !rebase.applies {
+        return Ok(Rebased::Done(prepared.changes));
+    }
+    let context = RunContext { shown: Some(&rebase.staged), ..context };
+    Run::open(plan, cache, context)?.check_again()?;
+    contain::hide(&plan.container.path).map_err(fault)?;
+    prepared.views.clear();
+    rebase.finish(&plan.container.path, &prepared).map_err(fault)?;
+    Ok(Rebased::Done(prepared.changes))
+}
+
+/// What was put together.
+struct Prepared {
+    changes: Vec<PathChange>,
+    config: Vec<u8>,
+    /// The lines of the config as the record has them.
+    lines: Option<Vec<String>>,
+    record: Record,
+    tree: String,
+    /// What is mounted.
+    views: Vec<View>,
+}
+
+impl Rebase<'_> {
+    fn put(&self, plan: &Plan, interrupt: Interrupt<'_>) -> io::Result<Result<Prepared, Rebased>> {
+        if !contain::has_own_mounts() {
+            return Err(io::Error::other("it cannot have mounts of its own here"));
+        }
+        let container = &plan.container.path;
+        let live = files::read_regular(&container.join(container_config::NAME), config::LARGEST)?;
+        let tree = tree_name(&live, container)
+            .ok_or_else(|| io::Error::other("the config names no tree of the container's"))?;
+        let text = files::read_regular(&self.staged.join(record::NAME), LARGEST)?;
+        let record = Record::parse(&text)?;
+        let made = files::read_regular(&self.staged.join(container_config::NAME), config::LARGEST)?;
+        let names = Names::of(&self.old.lxcpaths, &plan.container);
+        let old_tree = self.store.rootfs(self.old.id);
+        let old_top = files::open_real_directory(&old_tree)?;
+        let listing = self.old.list(self.store)?;
+        let old = named(listing.items(), self.old, &names, old_top.as_fd())?;
+        let (own_view, new_view) = match self.record.storage() {
+            StorageMode::Overlay => {
+                let own = View::of_container(
+                    (&old_tree, &listing),
+                    &container.join(&tree),
+                    &self.staged.join("own"),
+                    interrupt,
+                )?;
+                let new = record.stored.as_ref().and_then(|stored| {
+                    let id = crate::plan::EntryId::parse(&stored.entry)?;
+                    Entry::read(self.store, id).ok()
+                });
+                let new =
+                    new.ok_or_else(|| io::Error::other("what the role makes is not stored"))?;
+                let lower = self.store.rootfs(new.id);
+                let listing = new.list(self.store)?;
+                (own, View::of_next((&lower, &listing), &self.staged, interrupt)?)
+            }
+            _ => (
+                View::of_copy(&container.join(&tree), interrupt)?,
+                View::of_copy(&self.staged.join("rootfs"), interrupt)?,
+            ),
+        };
+        let rules = Decisions {
+            rebase: self,
+            new_record: &record,
+            own: &own_view.items,
+            texts: RefCell::new([
+                Reader::new(old_top.as_fd(), store::stored_marks()),
+                Reader::new(new_view.top(), Marks::Plain),
+                Reader::new(own_view.top(), Marks::Plain),
+            ]),
+            names: &names,
+        };
+        let trees = Trees { old: &old, new: &new_view.items, own: &own_view.items };
+        let merged = merge::merge(trees, &rules);
+        let configs = self.configs(&live, &made, plan);
+        let (config, lines) = match configs {
+            Ok(configs) if merged.conflicts.is_empty() => configs,
+            configs => {
+                let files = merged.conflicts.iter().map(|path| FileConflict {
+                    path: path.clone(),
+                    old: old.get(path).cloned(),
+                    new: new_view.items.get(path).cloned(),
+                    own: own_view.items.get(path).cloned(),
+                });
+                let conflicts = configs.err().unwrap_or_default();
+                return Ok(Err(Rebased::Conflicts(files.collect(), conflicts)));
+            }
+        };
+        let changes = changes(trees, &merged);
+        if self.applies {
+            // What is put here is later than the record: it is the container's own.
+            if record.times().1.is_some_and(|ended| clock::since_1970() < ended + TICK) {
+                sleep(TICK);
+            }
+            let graft = graft_of(trees, &merged);
+            tree::graft(own_view.top(), new_view.top(), &graft, interrupt)?;
+        }
+        drop(rules);
+        drop(own_view);
+        let views = vec![new_view];
+        Ok(Ok(Prepared { changes, config, lines, record, tree, views }))
+    }
+
+    /// Returns the config of the next generation, and its lines as the record has them.
+    #[expect(clippy::type_complexity, reason = "two results of one merge")]
+    fn configs(
+        &self,
+        live: &[u8],
+        made: &[u8],
+        plan: &Plan,
+    ) -> Result<(Vec<u8>, Option<Vec<String>>), Vec<ConfigConflict>> {
+        let mut old = config::effective(&String::from_utf8_lossy(
+            &self.old.contents().config_of(b"", &plan.container),
+        ));
+        // What was not stored was added by the layers themselves.
+        let layers = self.record.layers.iter().filter(|layer| layer.supply.is_none());
+        old.extend(layers.flat_map(|layer| layer.config.iter().cloned()));
+        let new = config::effective(&String::from_utf8_lossy(made));
+        let choose = |key: &str| {
+            let is = |words: &[String]| {
+                words.iter().any(|word| word.strip_prefix("config:").map(str::trim) == Some(key))
+            };
+            match (is(self.take), is(self.keep)) {
+                (true, _) => Some(ConfigChoice::New),
+                (_, true) => Some(ConfigChoice::Own),
+                _ => None,
+            }
+        };
+        let lower = config::last_value(&new.join("\n"), "lxc.rootfs.path").and_then(lower_of);
+        let on_lower = |text: &[u8]| {
+            config::rewrite(text, |key, value| {
+                let there = lower_of(config::unquoted(value))?;
+                let lower = lower.as_ref().filter(|_| key == "lxc.rootfs.path")?;
+                Some(config::unquoted(value).replacen(&there, lower, 1))
+            })
+        };
+        let text = on_lower(&revised(live, &old, &new, choose)?);
+        let lines = self.record.config.as_ref().map(|before| {
+            let before = before.join("\n");
+            // What somebody has edited is none of what was made.
+            let text = revised(before.as_bytes(), &old, &new, |_| Some(ConfigChoice::New));
+            let text = on_lower(&text.unwrap_or_else(|_| before.into_bytes()));
+            config::effective(&String::from_utf8_lossy(&text))
+        });
+        Ok((text, lines))
+    }
+
+    /// Makes the next generation whole.
+    fn finish(&self, container: &Path, prepared: &Prepared) -> io::Result<()> {
+        let directory = files::open_directory(&self.staged)?;
+        let is_overlay = self.record.storage() == StorageMode::Overlay;
+        let tree = if is_overlay { DELTA } else { "rootfs" };
+        for name in [WORK, "own"].into_iter().chain(is_overlay.then_some("rootfs")) {
+            tree::remove(directory.as_fd(), name.as_ref())?;
+        }
+        if tree != prepared.tree {
+            rustix::fs::renameat(&directory, tree, &directory, &prepared.tree)?;
+        }
+        let mut record = prepared.record.clone();
+        record.config.clone_from(&prepared.lines);
+        let mut text = serde_json::to_vec_pretty(&record)?;
+        text.push(b'\n');
+        for (name, text) in [(container_config::NAME, &prepared.config), (record::NAME, &text)] {
+            let ownership = Ownership::of(files::open_in(&directory, name)?)?;
+            files::replace_in(&directory, name, text, ownership)?;
+        }
+        // What the template leaves beside the rootfs is added where the container has nothing of that name.
+        for entry in fs::read_dir(&self.staged)? {
+            let name = entry?.file_name();
+            let is_own = [container_config::NAME, record::NAME, &prepared.tree]
+                .iter()
+                .any(|own| name == *own);
+            if !is_own && container.join(&name).symlink_metadata().is_err() {
+                fs::rename(self.staged.join(&name), container.join(&name))?;
+            }
+        }
+        chmod(&self.staged, Mode::from_raw_mode(0o755))?;
+        tree::make_durable(directory.as_fd())
+    }
+}
+
+/// Returns the lower directory of an overlay as a config names it.
+fn lower_of(value: &str) -> Option<String> {
+    value.strip_prefix("overlay:")?.rsplit_once(':').map(|(lower, _)| lower.to_owned())
+}
+
+impl Run<'_> {
+    /// Runs the checks of all layers once more. What reads what pre steps handed inward is not known any more.
+    fn check_again(mut self) -> Result<(), Failure> {
+        let layers: Vec<_> = self.plan.layers().collect();
+        let is_check = |act: &Act| matches!(act, Act::Step(step) if step.phase == Phase::Check);
+        for layer in layers.into_iter().rev().filter(|layer| layer.sees.is_empty()) {
+            let done = self.acts(layer, &Vec::new(), is_check).map_err(|failure| *failure);
+            done.map_err(|failure| self.kept_of(failure).masked(&self.context.secrets))?;
+        }
+        if let Some(Err(error)) =
+            self.context.directory.take().map(crate::host::state::RunDirectory::remove)
+        {
+            self.note(&error.to_string());
+        }
+        Ok(())
+    }
+}
+
+/// Puts the container's name where the tree that it was made of has the placeholder.
+fn named(mut items: Tree, entry: &Entry, names: &Names, top: BorrowedFd<'_>) -> io::Result<Tree> {
+    let mut reader = Reader::new(top, store::stored_marks());
+    for place in &entry.places {
+        let Some(item) = items.get_mut(&place.path) else { continue };
+        match &mut item.what {
+            What::File(size, digest) if place.kind == tree::OccurrenceKind::Text => {
+                let mut text = Vec::new();
+                reader.file(&place.path)?.read_to_end(&mut text)?;
+                let text = names.put_into(&text);
+                (*size, *digest) = (text.len() as u64, crate::digest::Digest::of(&text));
+            }
+            What::Symlink(target) => *target = names.put_into(target),
+            _ => {}
+        }
+    }
+    Ok(items)
+}
+
+/// What of the trees is decided without looking.
+struct Decisions<'a> {
+    rebase: &'a Rebase<'a>,
+    new_record: &'a Record,
+    own: &'a Tree,
+    /// The three trees: the old one, the new one and the container's own.
+    texts: RefCell<[Reader<'a>; 3]>,
+    names: &'a Names,
+}
+
+/// What a program makes of other files: the newer one fits more of them.
+const DERIVED: [&[u8]; 1] = [b"etc/ld.so.cache"];
+
+/// What is left of files of accounts by whoever changes one.
+const BACKUPS: [&[u8]; 6] = [
+    b"etc/group-",
+    b"etc/gshadow-",
+    b"etc/passwd-",
+    b"etc/shadow-",
+    b"etc/subgid-",
+    b"etc/subuid-",
+];
+
+/// Tells whether a path makes a container itself: of what is beside host keys, the keys alone.
+fn is_identity(path: &[u8]) -> bool {
+    let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    let is_beside_keys =
+        [&b"etc/ssh/"[..], b"etc/dropbear/"].iter().any(|above| path.starts_with(above));
+    let is_key = name.starts_with(b"ssh_host_") || name.starts_with(b"dropbear_");
+    let absolute = [b"/", path].concat();
+    store::is_identity(Path::new(OsStr::from_bytes(&absolute))) && (is_key || !is_beside_keys)
+}
+
+impl Rules for Decisions<'_> {
+    fn is_state(&self, path: &[u8]) -> bool {
+        let records = [self.rebase.record, self.new_record];
+        let mut roots = records.iter().filter_map(|record| record.state_of(path));
+        roots.any(|root| self.own.contains_key(root))
+    }
+
+    fn prefers(&self, path: &[u8]) -> Option<Side> {
+        let is_in = |words: &[String]| {
+            let paths = words.iter().filter(|word| !word.starts_with("config:"));
+            paths
+                .map(|word| word.trim_matches('/').as_bytes())
+                .any(|word| merge::is_within(path, word))
+        };
+        if is_in(self.rebase.take) || DERIVED.contains(&path) {
+            return Some(Side::New);
+        }
+        let is_own = is_in(self.rebase.keep)
+            || is_volatile(path)
+            || BACKUPS.contains(&path)
+            || is_identity(path);
+        is_own.then_some(Side::Own)
+    }
+
+    fn text(&self, path: &[u8]) -> Option<Vec<u8>> {
+        if !merge::has_accounts(path) {
+            return None;
+        }
+        let mut readers = self.texts.borrow_mut();
+        let mut texts = readers.iter_mut().map(|reader| {
+            let mut text = Vec::new();
+            reader.file(path).ok()?.take(LARGEST_TEXT).read_to_end(&mut text).ok()?;
+            Some(text)
+        });
+        let (old, new, own) = (texts.next()??, texts.next()??, texts.next()??);
+        merge::merge_accounts(path, &self.names.put_into(&old), &new, &own)
+    }
+}
+
+/// Returns how the next generation differs from the container.
+fn changes(trees: Trees<'_>, merged: &Merged) -> Vec<PathChange> {
+    let mut changes = Vec::new();
+    for path in
+        trees.new.keys().chain(trees.own.keys().filter(|path| !trees.new.contains_key(*path)))
+    {
+        let own = trees.own.get(path);
+        let side = merged.sides.get(path);
+        let is_same = match side {
+            Some(Side::Own) => !merged.texts.contains_key(path),
+            Some(Side::New) => own == trees.new.get(path) && !merged.texts.contains_key(path),
+            None => own.is_none(),
+        };
+        if !is_same {
+            changes.push(PathChange { path: path.clone(), was: own.is_some(), is: side.is_some() });
+        }
+    }
+    changes.sort_by(|one, other| one.path.cmp(&other.path));
+    changes
+}
+
+/// Returns what is done in the new tree, so that it becomes what was merged.
+fn graft_of(trees: Trees<'_>, merged: &Merged) -> Graft {
+    let mut graft = Graft::default();
+    let is_directory = |tree: &Tree, path: &Vec<u8>| tree.get(path).is_some_and(Item::is_directory);
+    for path in trees.new.keys().filter(|path| !merged.sides.contains_key(*path)) {
+        graft.remove.insert(path.clone());
+    }
+    for (path, side) in &merged.sides {
+        if let Some(text) = merged.texts.get(path) {
+            graft.texts.push((path.clone(), text.clone(), *side == Side::Own));
+            continue;
+        }
+        if *side == Side::New {
+            continue;
+        }
+        if trees.new.contains_key(path)
+            && is_directory(trees.new, path) != is_directory(trees.own, path)
+        {
+            graft.remove.insert(path.clone());
+        }
+        graft.put.insert(path.clone());
+    }
+    graft
+}
+
+/// Opens the top of a tree that somebody else may have changed.
+fn open(path: &Path) -> io::Result<OwnedFd> {
+    files::open_real_directory(path)
+}

@@ -1,0 +1,91 @@
+//! A tree that is looked at as its container sees it.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use crate::cache::{DELTA, WORK};
+use crate::host::caller::Caller;
+use crate::merge::Tree;
+use crate::store::Overlay;
+use crate::tree::{self, Baseline, Form, Interrupt, Listing, Marks, Search};
+
+/// A tree, what is in it, and what it is mounted by.
+#[derive(Debug)]
+pub(super) struct View {
+    pub(super) items: Tree,
+    top: OwnedFd,
+    /// It goes behind the descriptor.
+    _overlay: Option<Overlay>,
+}
+
+impl View {
+    /// Looks at a container's own copy.
+    pub(super) fn of_copy(rootfs: &Path, interrupt: Interrupt<'_>) -> io::Result<Self> {
+        let top = super::open(rootfs)?;
+        let items = list(top.as_fd(), Baseline::Nothing, interrupt)?;
+        Ok(Self { items, top, _overlay: None })
+    }
+
+    /// Looks at what a container has on an overlay, mounted for that in a new directory. The container may run.
+    pub(super) fn of_container(
+        lower: (&Path, &Listing),
+        delta: &Path,
+        at: &Path,
+        interrupt: Interrupt<'_>,
+    ) -> io::Result<Self> {
+        // Whoever was killed here has left it.
+        match fs::create_dir(at) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        let upper = super::open(delta)?;
+        let overlay = Overlay::view(lower.0, delta, at)?;
+        Self::on(lower.1, upper.as_fd(), at, overlay, interrupt)
+    }
+
+    /// Looks at what was made beside a container, mounted so that it can be written to.
+    pub(super) fn of_next(
+        lower: (&Path, &Listing),
+        staged: &Path,
+        interrupt: Interrupt<'_>,
+    ) -> io::Result<Self> {
+        let (delta, work, at) = (staged.join(DELTA), staged.join(WORK), staged.join("rootfs"));
+        let opened = super::open(staged)?;
+        tree::remove(opened.as_fd(), WORK.as_ref())?;
+        fs::create_dir(&work)?;
+        let upper = super::open(&delta)?;
+        let overlay = Overlay::mount(lower.0, &delta, &work, &at)?;
+        Self::on(lower.1, upper.as_fd(), &at, overlay, interrupt)
+    }
+
+    fn on(
+        lower: &Listing,
+        upper: BorrowedFd<'_>,
+        at: &Path,
+        overlay: Overlay,
+        interrupt: Interrupt<'_>,
+    ) -> io::Result<Self> {
+        let is_mapped = Caller::observe().is_mapped_root();
+        let form = if is_mapped { Form::User } else { Form::Trusted };
+        let changes = tree::changes_of_upper(upper, form, interrupt)?;
+        let known = match &changes {
+            Some(changes) => Baseline::Parent(lower, changes),
+            None => Baseline::Nothing,
+        };
+        let top = super::open(at)?;
+        let items = list(top.as_fd(), known, interrupt)?;
+        Ok(Self { items, top, _overlay: Some(overlay) })
+    }
+
+    /// Returns its top.
+    pub(super) fn top(&self) -> BorrowedFd<'_> {
+        self.top.as_fd()
+    }
+}
+
+fn list(top: BorrowedFd<'_>, known: Baseline<'_>, interrupt: Interrupt<'_>) -> io::Result<Tree> {
+    let listed = Listing::of(top, known, &Search::NOTHING, Marks::Plain, interrupt)?;
+    Ok(listed.listing.items())
+}

@@ -1,0 +1,55 @@
+//! LXC's own commands, for a container that runs.
+
+use std::io;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use super::child::output_of;
+use super::ended::describe;
+use super::program;
+
+/// A container as LXC's commands name it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LxcContainer<'a> {
+    /// The directory of containers.
+    pub lxcpath: &'a Path,
+    /// The name.
+    pub name: &'a str,
+}
+
+impl LxcContainer<'_> {
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.arg("-P").arg(self.lxcpath).arg("-n").arg(self.name).stdin(Stdio::null());
+        command
+    }
+
+    /// Tells whether LXC says that it runs, in whatever state; without LXC, none does.
+    pub(crate) fn is_running(&self) -> bool {
+        let mut command = self.command("lxc-info");
+        command.arg("-sH").stderr(Stdio::null());
+        output_of(command).is_ok_and(|(printed, status)| {
+            let state = String::from_utf8_lossy(&printed).trim().to_owned();
+            status.success() && !["", "STOPPED"].contains(&state.as_str())
+        })
+    }
+
+    /// Starts it.
+    pub(crate) fn start(&self) -> io::Result<()> {
+        self.run("lxc-start")
+    }
+
+    /// Shuts it down; one that does not end in a minute is killed, as `lxc-stop` has it.
+    pub(crate) fn stop(&self) -> io::Result<()> {
+        self.run("lxc-stop")
+    }
+
+    fn run(&self, program: &str) -> io::Result<()> {
+        let status = self.command(program).status();
+        let status = status.map_err(|error| program::not_started(program.as_ref(), error))?;
+        match status.success() {
+            true => Ok(()),
+            false => Err(io::Error::other(format!("`{program}` {}", describe(status)))),
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! The rule, by tables.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::*;
+
+/// Decides by words: a path with `keep`, `take` or `state` in it.
+struct Words;
+
+impl Rules for Words {
+    fn is_state(&self, path: &[u8]) -> bool {
+        memchr::memmem::find(path, b"state").is_some()
+    }
+
+    fn prefers(&self, path: &[u8]) -> Option<Side> {
+        let has = |word: &[u8]| memchr::memmem::find(path, word).is_some();
+        match (has(b"take"), has(b"keep")) {
+            (true, _) => Some(Side::New),
+            (_, true) => Some(Side::Own),
+            _ => None,
+        }
+    }
+
+    fn text(&self, path: &[u8]) -> Option<Vec<u8>> {
+        (path == b"text").then(|| b"together".to_vec())
+    }
+}
+
+/// A tree of words: `path/` is a directory, `path=bytes` a file, `path=bytes@group` one of several names.
+fn tree(words: &str) -> Tree {
+    let mut tree = Tree::new();
+    let mut groups: BTreeMap<String, Vec<TreePath>> = BTreeMap::new();
+    for word in ["/"].into_iter().chain(words.split_whitespace()) {
+        let item = |what| Item { what, mode: 0o644, owner: (0, 0), xattrs: None, names: None };
+        if let Some(path) = word.strip_suffix('/') {
+            tree.insert(path.as_bytes().to_vec(), item(What::Directory));
+            continue;
+        }
+        let (path, bytes) = word.split_once('=').unwrap();
+        let (bytes, group) = bytes.split_once('@').unwrap_or((bytes, ""));
+        if !group.is_empty() {
+            groups.entry(group.to_owned()).or_default().push(path.as_bytes().to_vec());
+        }
+        let what = What::File(bytes.len() as u64, Digest::of(bytes.as_bytes()));
+        tree.insert(path.as_bytes().to_vec(), item(what));
+    }
+    for mut names in groups.into_values() {
+        names.sort();
+        let names: Arc<[TreePath]> = names.into();
+        for name in names.iter() {
+            tree.get_mut(name).unwrap().names = Some(Arc::clone(&names));
+        }
+    }
+    tree
+}
+
+/// Merges, and returns what there is, each with its side, and the conflicts.
+fn merged(old: &str, new: &str, own: &str) -> (String, String) {
+    let (old, new, own) = (tree(old), tree(new), tree(own));
+    let merged = merge(Trees { old: &old, new: &new, own: &own }, &Words);
+    let text = |path: &TreePath| String::from_utf8(path.clone()).unwrap();
+    let there = merged.sides.iter().filter(|(path, _)| !path.is_empty());
+    let there: Vec<_> = there
+        .map(|(path, side)| match side {
+            Side::New => format!("{}:new", text(path)),
+            Side::Own => format!("{}:own", text(path)),
+        })
+        .collect();
+    let conflicts: Vec<_> = merged.conflicts.iter().map(text).collect();
+    (there.join(" "), conflicts.join(" "))
+}
+
+#[test]
+fn each_path_is_whose_who_changed_it() {
+    for (old, new, own, there, conflicts) in [
+        // One side alone, or both alike.
+        ("a=1", "a=2", "a=1", "a:new", ""),
+        ("a=1", "a=1", "a=2", "a:own", ""),
+        ("a=1", "a=2", "a=2", "a:new", ""),
+        ("a=1", "", "a=1", "", ""),
+        ("a=1", "a=1", "", "", ""),
+        ("a=1", "", "", "", ""),
+        ("", "a=1", "", "a:new", ""),
+        ("", "", "a=1", "a:own", ""),
+        // Both, and each otherwise.
+        ("a=1", "a=2", "a=3", "", "a"),
+        ("a=1", "", "a=3", "", "a"),
+        ("a=1", "a=2", "", "", "a"),
+        ("", "a=2", "a=3", "", "a"),
+        // Somebody has decided.
+        ("take=1", "take=2", "take=3", "take:new", ""),
+        ("keep=1", "keep=2", "keep=3", "keep:own", ""),
+        ("keep=1", "keep=2", "", "", ""),
+        ("take=1", "", "take=3", "", ""),
+        // What is only decided where there is something to decide.
+        ("keep=1", "keep=2", "keep=1", "keep:new", ""),
+        // Nothing of the role's comes to what is state, or goes from it.
+        (
+            "state/ state/a=1",
+            "state/ state/a=2 state/b=1",
+            "state/ state/c=1",
+            "state:own state/c:own",
+            "",
+        ),
+        // Put together.
+        ("text=1", "text=2", "text=3", "text:new", ""),
+    ] {
+        let expected = (there.to_owned(), conflicts.to_owned());
+        assert_eq!(merged(old, new, own), expected, "{old} -> {new} | {own}");
+    }
+}
+
+#[test]
+fn what_there_is_has_a_directory() {
+    for (old, new, own, there, conflicts) in [
+        // The role takes a directory away in which the container has put something.
+        ("d/ d/a=1", "", "d/ d/a=1 d/b=1", "d/b:own", "d/b"),
+        ("d/", "", "d/ d/keep=1", "d:own d/keep:own", ""),
+        ("d/", "", "d/ d/take=1", "", ""),
+        // The container has, and the role puts something there.
+        ("d/ d/a=1", "d/ d/a=1 d/b=1", "", "d/b:new", "d/b"),
+        ("d/", "d/ d/take=1", "", "d:new d/take:new", ""),
+        ("d/", "d/ d/keep=1", "", "", ""),
+        // A file has come to its place.
+        ("d/", "d=1", "d/ d/a=1", "d:new d/a:own", "d/a"),
+        ("d/", "d=1", "d/ d/keep=1", "d:new d/keep:own", "d/keep"),
+        // Deep.
+        ("d/ d/e/", "", "d/ d/e/ d/e/keep=1", "d:own d/e:own d/e/keep:own", ""),
+    ] {
+        let expected = (there.to_owned(), conflicts.to_owned());
+        assert_eq!(merged(old, new, own), expected, "{old} -> {new} | {own}");
+    }
+}
+
+#[test]
+fn a_file_of_several_names_is_whole() {
+    for (old, new, own, there, conflicts) in [
+        ("a=1@g b=1@g", "a=2@g b=2@g", "a=1@g b=1@g", "a:new b:new", ""),
+        ("a=1@g b=1@g", "a=1@g b=1@g", "a=1@g b=1@g c=1@g", "a:own b:own c:own", ""),
+        // The role has written to it, and the container has given it another name.
+        ("a=1@g b=1@g", "a=2@g b=2@g", "a=1@g b=1@g c=1@g", "c:own", "a b c"),
+        // The role takes one name away, and the container writes to it: what is left of each is another thing.
+        ("a=1@g b=1@g", "a=1", "a=2@g b=2@g", "", "a b"),
+    ] {
+        let expected = (there.to_owned(), conflicts.to_owned());
+        assert_eq!(merged(old, new, own), expected, "{old} -> {new} | {own}");
+    }
+}
+
+#[test]
+fn paths_are_within_whole_names() {
+    let paths: BTreeSet<bool> = [
+        is_within(b"a/b", b"a"),
+        is_within(b"a", b"a"),
+        is_within(b"a", b""),
+        !is_within(b"ab", b"a"),
+        !is_within(b"a", b"a/b"),
+    ]
+    .into();
+    assert_eq!(paths, BTreeSet::from([true]));
+    assert_eq!(above(b""), None);
+    assert_eq!(above(b"a"), Some(&b""[..]));
+    assert_eq!(above(b"a/b/c"), Some(&b"a/b"[..]));
+}

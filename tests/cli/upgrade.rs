@@ -1,0 +1,327 @@
+//! `upgrade` and `rollback`: what a container keeps, what it gets, and what it is at every moment.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread::sleep;
+use std::time::Duration;
+
+use crate::requirement::root;
+use crate::sandbox::{NAME, Ran, Sandbox};
+
+const UPSTREAM: &str = r#"
+cd "$rootfs"; mkdir -p etc/ssh srv/www srv/data srv/old opt var/log
+echo "$name" >etc/hostname; echo one >etc/conf; echo x >srv/old/f; echo k >etc/ssh/ssh_host_rsa_key
+printf 'root:x:0:0::/root:/bin/sh\n' >etc/passwd
+echo linked >srv/linked; ln srv/linked srv/linked-too; echo log >var/log/app
+"#;
+
+/// The site's layer; `rest` is what its step does besides.
+fn layers(page: &str, tty: u32, rest: &str) -> String {
+    format!(
+        "[[layer]]\nname = \"site\"\nstate = \"/srv/data\"\n\
+         post = \"cd $LXC_ROOTFS; echo site >srv/data/seed; {rest}\"\nstore = true\n\
+         check = \"grep -qv broken $LXC_ROOTFS/srv/www/index.html\"\n\
+         [layer.config]\n\"lxc.tty.max\" = {tty}\n\"lxc.environment\" = [\"PAGE={page}\"]\n\
+         [[layer.file]]\npath = \"/srv/www/index.html\"\ncontent = \"{page} of {{{{ lxc.name }}}}\\n\"\nrender = true\n"
+    )
+}
+
+fn role() -> Sandbox {
+    Sandbox::new().upstream(UPSTREAM).layers(&layers("one", 2, "true"))
+}
+
+/// Changes the role.
+fn change(sandbox: &Sandbox, page: &str, tty: u32, rest: &str) {
+    let text = format!(
+        "manifest = 1\n\n[[layer]]\nname = \"os\"\ntemplate = \"fake\"\n{}",
+        layers(page, tty, rest)
+    );
+    fs::write(sandbox.role().join("m.toml"), text).unwrap();
+}
+
+fn upgrade(sandbox: &Sandbox, words: &[&str]) -> Ran {
+    let container = sandbox.container();
+    sandbox.run([&["upgrade", container.to_str().unwrap()], words].concat())
+}
+
+fn rollback(sandbox: &Sandbox) -> Ran {
+    sandbox.run(["rollback", sandbox.container().to_str().unwrap()])
+}
+
+/// Returns how the container's overlay is mounted at `at`.
+fn mount(sandbox: &Sandbox, at: &Path) -> String {
+    let config = sandbox.config();
+    let line = config.lines().rev().find(|line| line.starts_with("lxc.rootfs.path")).unwrap();
+    let path = line.split_once('=').unwrap().1.trim();
+    let Some(path) = path.strip_prefix("overlay:") else {
+        let path = path.strip_prefix("dir:").unwrap_or(path);
+        return format!("mount --bind {path} {}", at.display());
+    };
+    let (lower, upper) = path.split_once(':').unwrap();
+    let work = sandbox.path("work");
+    fs::create_dir_all(&work).unwrap();
+    format!(
+        "mount -t overlay overlay -o lowerdir={lower},upperdir={upper},workdir={} {}",
+        work.display(),
+        at.display()
+    )
+}
+
+/// Runs commands in the rootfs, as a running container would, and returns what they print.
+fn within(sandbox: &Sandbox, commands: &str) -> String {
+    // Times of files come from a clock that ticks a few hundred times a second.
+    sleep(Duration::from_millis(30));
+    let at = sandbox.path("at");
+    fs::create_dir_all(&at).unwrap();
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation=private", "sh", "-euc"]);
+    command.arg(format!("{}; cd {}; {commands}", mount(sandbox, &at), at.display()));
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Returns everything in a directory, but when it was looked at.
+fn dump(directory: &Path) -> String {
+    let script = "cd \"$1\" && find . -mindepth 1 -printf '%P %y %m %U:%G %s %l %T@\\n' | sort && \
+                  find . -type f -exec sha256sum {} + | sort -k2";
+    let output = Command::new("sh").args(["-euc", script, "sh"]).arg(directory).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn tree(sandbox: &Sandbox, storage: &str) -> PathBuf {
+    sandbox.container().join(if storage == "overlay" { "delta" } else { "rootfs" })
+}
+
+fn each_storage(judge: impl Fn(&Sandbox, &str)) {
+    if !root() {
+        return;
+    }
+    for storage in ["copy", "overlay"] {
+        let sandbox = role();
+        sandbox.create([format!("--storage={storage}")]).exits(0);
+        judge(&sandbox, storage);
+    }
+}
+
+#[test]
+fn what_the_container_has_changed_stays_on_what_the_role_makes_now() {
+    each_storage(|sandbox, storage| {
+        within(
+            sandbox,
+            "echo mine >srv/data/mine; rm srv/data/seed; echo more >>etc/conf; rm -r srv/old; mkdir srv/old; \
+             echo new >srv/old/new; echo me:x:1000:1000::/home:/bin/sh >>etc/passwd; ln srv/linked opt/third; \
+             echo key >etc/ssh/ssh_host_rsa_key; echo l >>var/log/app; setfattr -n user.x -v 1 opt; chmod 700 opt",
+        );
+        let config = sandbox.container().join("config");
+        let edited = format!("# by hand\n{}lxc.pty.max = 7\n", sandbox.config());
+        fs::write(&config, &edited).unwrap();
+        let was = dump(&tree(sandbox, storage));
+        change(
+            sandbox,
+            "two",
+            4,
+            "echo app:x:998:998::/:/bin/false >>etc/passwd; rm srv/linked; echo log2 >>var/log/app; \
+             echo seed2 >srv/data/seed; mkdir etc/new; echo n >etc/new/n",
+        );
+        // The container has a name of a file more, and the role one less: somebody has to decide.
+        upgrade(sandbox, &[]).exits(1).shows("C  /opt/third\n").mentions("is left as it is");
+        assert_eq!(dump(&tree(sandbox, storage)), was);
+        change(
+            sandbox,
+            "two",
+            4,
+            "echo app:x:998:998::/:/bin/false >>etc/passwd; echo log2 >>var/log/app; echo seed2 >srv/data/seed; \
+             mkdir etc/new; echo n >etc/new/n",
+        );
+        let expected = "A  /etc/new\nA  /etc/new/n\nM  /etc/passwd\nM  /srv/www/index.html\n";
+        upgrade(sandbox, &["--dry-run"]).exits(0).prints(expected);
+        assert_eq!(dump(&tree(sandbox, storage)), was);
+        assert_eq!(sandbox.config(), edited);
+        upgrade(sandbox, &[]).exits(0).prints(expected);
+
+        let found = within(
+            sandbox,
+            "cat srv/data/mine etc/conf etc/passwd etc/new/n srv/www/index.html etc/hostname etc/ssh/*key var/log/app; \
+             echo srv/data/* srv/old/*; stat -c %h opt/third; stat -c %a opt; getfattr --only-values -n user.x opt",
+        );
+        let expected = format!(
+            "mine\none\nmore\nroot:x:0:0::/root:/bin/sh\nme:x:1000:1000::/home:/bin/sh\n\
+             app:x:998:998::/:/bin/false\nn\ntwo of {NAME}\n{NAME}\nkey\nlog\nl\n\
+             srv/data/mine srv/old/new\n3\n700\n1"
+        );
+        assert_eq!(found, expected, "{storage}");
+        let config = sandbox.config();
+        assert!(
+            config.starts_with("# by hand\n") && config.contains("lxc.pty.max = 7\n"),
+            "{config}"
+        );
+        assert!(config.contains("lxc.tty.max = 4\n") && config.contains("PAGE=two"), "{config}");
+        assert!(!config.contains("PAGE=one"), "{config}");
+        sandbox
+            .run(["status", "--exit-code", "-P", sandbox.path("lxc").to_str().unwrap()])
+            .exits(0);
+        // What the container has changed is still told of, and nothing else.
+        let diff = sandbox.run(["diff", sandbox.container().to_str().unwrap()]).exits(1).stdout();
+        for line in [
+            "M  /etc/conf: bytes",
+            "M  /etc/passwd: bytes",
+            "A  /srv/old/new",
+            "A  config: lxc.pty.max = 7",
+        ] {
+            assert!(diff.contains(line), "{storage}: {line} is not in\n{diff}");
+        }
+        assert!(!diff.contains("index.html") && !diff.contains("hostname"), "{diff}");
+
+        rollback(sandbox).exits(0);
+        assert_eq!(dump(&tree(sandbox, storage)), was, "{storage}");
+        assert_eq!(sandbox.config(), edited);
+        // And forth again.
+        rollback(sandbox).exits(0);
+        assert_eq!(sandbox.config(), config);
+        assert_eq!(within(sandbox, "cat srv/www/index.html"), format!("two of {NAME}\n"));
+    });
+}
+
+#[test]
+fn nothing_is_done_where_nothing_has_changed() {
+    each_storage(|sandbox, _| {
+        upgrade(sandbox, &[]).exits(0).prints("").mentions("is what its role makes now");
+        assert!(!sandbox.container().join("upgrade").exists());
+        rollback(sandbox).exits(2).mentions("nothing is kept that `web1` was before");
+    });
+}
+
+#[test]
+fn both_sides_of_a_conflict_are_shown_and_somebody_decides() {
+    each_storage(|sandbox, storage| {
+        within(sandbox, "echo own >srv/www/index.html");
+        let config = sandbox.container().join("config");
+        fs::write(&config, sandbox.config().replace("lxc.tty.max = 2", "lxc.tty.max = 3")).unwrap();
+        let was = (dump(&tree(sandbox, storage)), sandbox.config());
+        change(sandbox, "two", 4, "true");
+        let shown = upgrade(sandbox, &[]).exits(1).stdout();
+        for line in [
+            "C  /srv/www/index.html\n",
+            "C  config:lxc.tty.max\n   was   2\n   role  4\n   own   3\n",
+        ] {
+            assert!(shown.contains(line), "{shown}");
+        }
+        assert_eq!((dump(&tree(sandbox, storage)), sandbox.config()), was);
+        upgrade(sandbox, &["--take=/srv/www", "--keep=config:lxc.tty.max"]).exits(0);
+        assert_eq!(within(sandbox, "cat srv/www/index.html"), format!("two of {NAME}\n"));
+        assert!(sandbox.config().contains("lxc.tty.max = 3\n"));
+        rollback(sandbox).exits(0);
+        upgrade(sandbox, &["--keep=/srv/www/index.html", "--take=config:lxc.tty.max"]).exits(0);
+        assert_eq!(within(sandbox, "cat srv/www/index.html"), "own\n");
+        assert!(sandbox.config().contains("lxc.tty.max = 4\n"));
+    });
+}
+
+#[test]
+fn a_check_that_fails_leaves_the_container_as_it_was() {
+    each_storage(|sandbox, storage| {
+        within(sandbox, "echo mine >etc/conf");
+        let was = (dump(&tree(sandbox, storage)), sandbox.config());
+        // The role itself is broken.
+        change(sandbox, "broken", 4, "true");
+        upgrade(sandbox, &[]).exits(7);
+        assert_eq!((dump(&tree(sandbox, storage)), sandbox.config()), was);
+        // It is only with what the container has changed.
+        change(sandbox, "two", 4, "true");
+        let path = sandbox.role().join("m.toml");
+        let text = fs::read_to_string(&path).unwrap();
+        let check = "check = \"! grep -q mine $LXC_ROOTFS/etc/conf\"";
+        let text =
+            text.replace("check = \"grep -qv broken $LXC_ROOTFS/srv/www/index.html\"", check);
+        fs::write(&path, text).unwrap();
+        upgrade(sandbox, &[]).exits(7);
+        assert_eq!((dump(&tree(sandbox, storage)), sandbox.config()), was);
+        assert!(!sandbox.container().join("upgrade/next").exists());
+        assert!(!sandbox.container().join("upgrade/previous").exists());
+    });
+}
+
+#[test]
+fn who_cannot_be_upgraded_is_told_what_to_do() {
+    if !root() {
+        return;
+    }
+    let sandbox = role();
+    sandbox.create(["--storage=none"]).exits(0);
+    change(&sandbox, "two", 4, "true");
+    upgrade(&sandbox, &[])
+        .exits(2)
+        .mentions("it was made without the layer store")
+        .mentions("make a new container");
+    fs::remove_dir_all(sandbox.container()).unwrap();
+    change(&sandbox, "one", 2, "true");
+
+    sandbox.create(["--storage=copy"]).exits(0);
+    let manifest = sandbox.role().join("m.toml");
+    fs::rename(&manifest, sandbox.role().join("n.toml")).unwrap();
+    upgrade(&sandbox, &[]).exits(2).mentions("is gone").mentions("`--manifest` names another");
+    fs::rename(sandbox.role().join("n.toml"), &manifest).unwrap();
+    // Somebody stands on its rootfs.
+    let other = sandbox.path("lxc/other");
+    fs::create_dir(&other).unwrap();
+    let lower = sandbox.rootfs().display().to_string();
+    let line = format!("lxc.rootfs.path = overlay:{lower}:{}/delta0\n", other.display());
+    fs::write(other.join("config"), line).unwrap();
+    change(&sandbox, "two", 4, "true");
+    upgrade(&sandbox, &[]).exits(2).mentions("`other` stands on its rootfs");
+    fs::remove_dir_all(other).unwrap();
+    // What it was made of is gone.
+    fs::remove_dir_all(sandbox.path("store")).unwrap();
+    upgrade(&sandbox, &[]).exits(2).mentions("cannot be read in the layer store");
+}
+
+#[test]
+fn gc_leaves_what_a_container_goes_back_to() {
+    if !root() {
+        return;
+    }
+    let sandbox = role();
+    sandbox.create(["--storage=overlay"]).exits(0);
+    within(&sandbox, "echo mine >srv/data/mine");
+    change(&sandbox, "two", 4, "true");
+    upgrade(&sandbox, &[]).exits(0);
+    let lxcpath = sandbox.path("lxc");
+    sandbox
+        .run(["store", "gc", "--keep=0", "--forget", "--lxcpath", lxcpath.to_str().unwrap()])
+        .exits(0);
+    rollback(&sandbox).exits(0);
+    assert_eq!(
+        within(&sandbox, "cat srv/data/mine srv/www/index.html"),
+        format!("mine\none of {NAME}\n")
+    );
+}
+
+#[test]
+fn all_containers_of_a_role_are_upgraded_until_one_fails() {
+    if !root() {
+        return;
+    }
+    let sandbox = role();
+    let lxcpath = sandbox.path("lxc");
+    for name in ["a", "b", "c"] {
+        let words = ["create", "m.toml", "--storage=overlay", "--name", name, "--lxcpath"];
+        sandbox.run([&words[..], &[lxcpath.to_str().unwrap()]].concat()).exits(0);
+    }
+    // The second one has a page of its own.
+    fs::create_dir_all(lxcpath.join("b/delta/srv/www")).unwrap();
+    fs::write(lxcpath.join("b/delta/srv/www/index.html"), "own\n").unwrap();
+    change(&sandbox, "two", 4, "true");
+    let all = ["upgrade", "m.toml", "--all", "-P", lxcpath.to_str().unwrap()];
+    sandbox.run(all).exits(1).mentions("`b` is left as it is").mentions("1 more left as they are");
+    let is_new = |name: &str| {
+        fs::read_to_string(lxcpath.join(name).join("config")).unwrap().contains("PAGE=two")
+    };
+    assert_eq!(["a", "b", "c"].map(is_new), [true, false, false]);
+    sandbox.run([&all[..], &["--max-failures=2"]].concat()).exits(1);
+    assert_eq!(["a", "b", "c"].map(is_new), [true, false, true]);
+    sandbox.run([&all[..], &["--keep=/srv/www"]].concat()).exits(0);
+    assert_eq!(["a", "b", "c"].map(is_new), [true, true, true]);
+}
