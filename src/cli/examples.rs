@@ -134,6 +134,26 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         ],
     ),
     (
+        "layered-template-upgrade",
+        &[
+            ("Show what would change in a container", "layered-template upgrade --dry-run web1"),
+            (
+                "Put all that are outdated on what their role makes",
+                "layered-template upgrade --all web.toml",
+            ),
+        ],
+    ),
+    (
+        "layered-template-rollback",
+        &[
+            ("Put a container back on what it was", "layered-template rollback web1"),
+            (
+                "Put back one in another directory",
+                "layered-template rollback -P /srv/containers web1",
+            ),
+        ],
+    ),
+    (
         "layered-template-doctor",
         &[
             ("Look at this host", "layered-template doctor"),
