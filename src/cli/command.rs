@@ -1,5 +1,7 @@
 //! The command line as clap has it: the subcommands with their examples, and what completes each value.
 
+use std::fmt::Write;
+
 use clap::{ArgMatches, Command, CommandFactory};
 
 use super::arguments::Cli;
@@ -21,7 +23,7 @@ pub(super) fn parse() -> Result<Cli, clap::Error> {
 fn with_all(command: Command, name: &str) -> Command {
     let mut text = String::from("Examples:");
     for (purpose, line) in examples::of(name) {
-        text.push_str(&format!("\n  {purpose}:\n    {line}"));
+        let _ = write!(text, "\n  {purpose}:\n    {line}");
     }
     let command = match command.get_after_help() {
         Some(more) => {

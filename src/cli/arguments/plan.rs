@@ -27,6 +27,7 @@ impl ManifestArguments {
 }
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub(crate) struct PlanArguments {
     #[command(flatten)]
     pub(crate) manifests: ManifestArguments,

@@ -1,5 +1,7 @@
 //! The page of the manifest, from the schema that an editor has.
 
+use std::fmt::Write;
+
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
 use serde_json::Value as Json;
@@ -76,12 +78,12 @@ fn section(roff: &mut Roff, title: &str, how: &str, table: &Json, schema: &Json)
         roff.control("TP", []).text(term);
         let mut meaning = value["description"].as_str().unwrap_or_default().to_owned();
         if let Some(default) = value.get("default") {
-            meaning += &format!(" The default is `{}`.", as_toml(default));
+            let _ = write!(meaning, " The default is `{}`.", as_toml(default));
         } else if let Some(example) = value["examples"].get(0).filter(|_| value["const"].is_null())
         {
             let example = as_toml(example);
             if example.split(' ').all(|word| word.len() < LONGEST_WORD) {
-                meaning += &format!(" For example: `{example}`");
+                let _ = write!(meaning, " For example: `{example}`");
             }
         }
         roff.text(inlines(&meaning));

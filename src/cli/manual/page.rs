@@ -121,8 +121,7 @@ pub(super) fn tidy(source: &str) -> String {
             ".nf" => verbatim = true,
             ".fi" => verbatim = false,
             // One of both is enough.
-            ".br" if last == ".sp" => continue,
-            ".sp" if last == ".sp" => continue,
+            ".br" | ".sp" if last == ".sp" => continue,
             ".sp" if last == ".br" => drop(lines.pop()),
             _ => {}
         }
