@@ -473,7 +473,7 @@ mod tests {
             (12, 80, "[2/3] app: post: apt-get install -y nginx  12 s"),
             (65, 80, "[2/3] app: post: apt-get install -y nginx  1 min 05 s"),
             (12, 30, "[2/3] app: post: apt-...  12 s"),
-            (12, 5, "...."),
+            (12, 5, "  ..."),
             (12, 0, ""),
         ] {
             let shown = status("[2/3]", text, ("", Duration::from_secs(seconds)), columns + 1);
