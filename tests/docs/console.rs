@@ -6,7 +6,7 @@ use crate::page::Block;
 use crate::place::{self, Place};
 
 /// Commands that are run, and their output compared.
-const RUN: [&str; 7] = ["layered-template", "cat", "chmod", "find", "ls", "stat", "tar"];
+const RUN: [&str; 8] = ["layered-template", "cat", "chmod", "find", "ls", "sed", "stat", "tar"];
 
 /// Commands that are only parsed: they change the host, and `tests/e2e` runs what they stand for.
 const PARSED: [&str; 9] = [
