@@ -264,7 +264,7 @@ fn what_cannot_be_written_is_told_and_leaves_nothing() {
     // What is no file stays what it is.
     let fifo = sandbox.path("fifo");
     judge(&["mkfifo", "fifo"], &sandbox.path(""));
-    sandbox.run(["build", "m.toml", "-o", "tar:../fifo"]).exits(8).mentions("no regular file");
+    sandbox.run(["build", "m.toml", "-o", "tar:../fifo"]).exits(8).mentions("not a regular file");
     assert!(fs::symlink_metadata(&fifo).unwrap().file_type().is_fifo());
     // What each container has of its own is in no image.
     let own = "manifest = 1\n[[layer]]\nname = \"os\"\ntemplate = \"fake\"\n[[layer]]\nname = \"own\"\n\

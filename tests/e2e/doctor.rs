@@ -60,11 +60,11 @@ fn cgroups_with_which_this_lxc_starts_nothing_are_told() {
     };
     let version = lab.call(["lxc-create", "--version"]).outcome().success().stdout;
     let major: u32 = version.split('.').next().unwrap().parse().unwrap();
-    for (filesystem, told) in [("tmpfs", "bad  cgroups "), ("cgroup2", "ok   cgroups ")] {
+    let without = if major >= 7 { "bad  cgroups " } else { "warn cgroups " };
+    for (filesystem, told) in [("tmpfs", without), ("cgroup2", "ok   cgroups ")] {
         let shell = format!("mount -t {filesystem} none /sys/fs/cgroup && exec \"$0\" doctor");
         let outcome = lab.call(["unshare", "-m", "sh", "-c", &shell]).arg(lab.program()).outcome();
-        let is_told = outcome.stdout.lines().any(|line| line.starts_with(told));
-        assert_eq!(is_told, major >= 7, "{outcome}");
+        assert!(outcome.stdout.lines().any(|line| line.starts_with(told)), "{outcome}");
     }
 }
 
