@@ -84,6 +84,8 @@ lint:
 	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --locked --quiet --no-deps --lib
 	@if command -v shellcheck >/dev/null; then shellcheck $(SCRIPTS); \
 	    else sh tests/skip.sh "shellcheck is not installed: scripts are not checked"; fi
+	@if command -v codespell >/dev/null; then codespell; \
+	    else sh tests/skip.sh "codespell is not installed: the spelling is not checked"; fi
 	@if CARGO="$(CARGO)" sh tests/tools.sh $(TOOLS); then \
 	    PATH="$(abspath $(TOOLS))/bin:$$PATH" $(CARGO) deny --locked check licenses bans sources; \
 	    else sh tests/skip.sh "cargo-deny cannot be installed: licences are not checked"; fi

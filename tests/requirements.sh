@@ -43,6 +43,7 @@ test="$lxc
 pip python3-pip
 runc runc
 shellcheck shellcheck
+codespell codespell
 podman podman
 containerd containerd"
 network="$test
