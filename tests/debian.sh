@@ -25,7 +25,7 @@ if [ "$1" = enter ]; then
     shift
     mkdir host
     pivot_root . host
-    umount -l host
+    busybox umount -l host
     cd /
     rmdir host
     busybox ip link set lo up
