@@ -16,9 +16,10 @@ export LT_SKIPPED = $(abspath $(SKIPPED))
 # Subcommands of cargo that cargo does not bring.
 TOOLS = target/tools
 SCRIPTS = .ci/run docs/images/draw.sh examples/hello/demo.sh \
-    $(wildcard fuzz/*.sh tests/*.sh tests/bench/*.sh tests/e2e/lxc_tests/*.sh examples/roles/files/*.sh)
+    $(wildcard fuzz/*.sh packaging/*.sh tests/*.sh tests/bench/*.sh tests/e2e/lxc_tests/*.sh examples/roles/files/*.sh)
 
-.PHONY: all demo test test-lxc test-network test-slow faults fuzz lint bench install uninstall clean
+.PHONY: all demo test test-lxc test-network test-slow faults fuzz lint bench install uninstall \
+    deb dist clean
 
 # The last line is the test runner's, so that the sum stands before the last tests.
 SUM = if [ -s $(SKIPPED) ]; then echo "skipped:"; sort $(SKIPPED) | uniq -c; \
@@ -45,8 +46,8 @@ test:
 	@$(SUM)
 	$(CARGO) test --locked --test manifests
 
-# What takes long: the oldest Rust, a static program, LXC's own tests, Incus, a minute of fuzzing for
-# each target, and LXC 6.
+# What takes long: the oldest Rust, a static program, the packages, LXC's own tests, Incus, a minute of
+# fuzzing for each target, and LXC 6.
 test-slow:
 	@sh tests/requirements.sh slow
 	@CARGO="$(CARGO)" sh tests/slow.sh
@@ -123,6 +124,20 @@ uninstall:
 	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions/layered-template \
 	    $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_layered-template \
 	    $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/layered-template.fish
+
+# A package for Debian, below target/debian.
+deb: $(PROGRAM)
+	@sh tests/requirements.sh deb
+	@CARGO="$(CARGO)" MAKE="$(MAKE)" sh packaging/deb.sh $(TOOLS)/deb
+
+# An archive with a program that needs no library, below target/dist. The other program comes back to where
+# it was.
+dist: $(PROGRAM)
+	$(CARGO) rustc --release --locked --bin layered-template -- -C target-feature=+crt-static
+	cp $(PROGRAM) target/release/static-program
+	$(CARGO) build --release --locked
+	@touch $(PROGRAM)
+	@sh packaging/dist.sh target/release/static-program
 
 clean:
 	$(CARGO) clean

@@ -49,7 +49,11 @@ containerd containerd"
 network="$test
 debian-distro-info distro-info
 mmdebstrap mmdebstrap"
+deb="dpkg-shlibdeps dpkg-dev
+git git"
 slow="$test
+$deb
+lintian lintian
 mmdebstrap mmdebstrap
 ip iproute2
 g++ g++"
@@ -67,7 +71,8 @@ case ${1:-} in
     network) wanted=$network ;;
     slow) wanted=$slow ;;
     bench) wanted=$bench ;;
-    *) echo "usage: $0 demo|lxc|test|network|slow|bench [names]" >&2; exit 2 ;;
+    deb) wanted=$deb ;;
+    *) echo "usage: $0 demo|lxc|test|network|slow|bench|deb [names]" >&2; exit 2 ;;
 esac
 
 if [ "${2:-}" = names ]; then
