@@ -9,7 +9,7 @@ set -eu
 cd "$(dirname "$0")/.."
 tools=$(realpath -m "$1")
 cargo=${CARGO:-cargo}
-# The newest that Rust of this project's age can build.
+# Rust of this project's age builds it.
 version=3.8.0
 
 name=${DEBFULLNAME:-$(git config user.name || true)}
@@ -35,7 +35,8 @@ if ! [ -x "$tools/bin/cargo-deb" ] ||
 fi
 
 stage=target/stage
-rm -rf "$stage"
+# One of another version is not to be taken for this.
+rm -rf "$stage" target/debian
 mkdir -p "$stage"
 "${MAKE:-make}" --no-print-directory --silent install DESTDIR="$stage" PREFIX=/usr
 sh packaging/changelog.sh "$maintainer" <CHANGELOG.md >"$stage/changelog"
