@@ -271,3 +271,125 @@ with = { variable = "GREETING", value = "say \"it's $5\"" }
         lab.destroy(&name);
     });
 }
+
+#[test]
+fn a_tree_has_the_owner_and_modes_that_are_said() {
+    as_both(|lab| {
+        lab.directory("work/site/cgi");
+        lab.write("work/site/index.html", "hello\n");
+        lab.script("work/site/cgi/run", "#!/bin/sh\n");
+        let name = lab.name("tree");
+        let layer = |target: &str| {
+            format!(
+                "[[layer]]\nuse = \"file-tree\"\nwith = {{ source = \"site\", target = \
+                 \"{target}\", owner = \"nobody:nobody\", mode = \"u=rwX,g=rX,o=\" }}\n"
+            )
+        };
+        for broad in ["/srv", "/usr/bin"] {
+            let outcome = lab.create(&name, &role(lab, &layer(broad))).outcome().code(1);
+            let message = format!("'mode' would change what others have in {broad}");
+            assert!(outcome.stderr.contains(&message), "{outcome}");
+            lab.assert_absent(&name);
+        }
+        make(lab, &name, &layer("/srv/site"));
+        if lab.start(&name) {
+            let script = "cd /srv/site && stat -c '%a %U:%G %n' . cgi cgi/run index.html";
+            let said = lab.inside(&name, &["/bin/sh", "-c", script]);
+            let expected = "750 nobody:nobody .\n750 nobody:nobody cgi\n\
+                            750 nobody:nobody cgi/run\n640 nobody:nobody index.html\n";
+            assert_eq!(said, expected);
+            lab.stop(&name);
+        }
+        lab.destroy(&name);
+    });
+}
+
+#[test]
+fn a_job_is_where_each_cron_reads_it() {
+    as_both(|lab| {
+        let name = lab.name("cron");
+        let layer = |with: &str| format!("[[layer]]\nuse = \"cron-job\"\nwith = {{ {with} }}\n");
+        for (with, message) in [
+            ("job = \"a.b\", schedule = \"@daily\", command = \"x\"", "a file called 'a.b'"),
+            ("job = \"a\", schedule = \"1 2\", command = \"x\"", "is neither five fields"),
+            ("job = \"a\", schedule = \"; 2 3 4 5\", command = \"x\"", "is not a time"),
+            ("job = \"a\", schedule = \"@daily\", command = \"x\\ny\"", "more than one line"),
+            (
+                "job = \"a\", schedule = \"@daily\", command = \"x\", user = \"ann\"",
+                "no user 'ann'",
+            ),
+        ] {
+            let outcome = lab.create(&name, &role(lab, &layer(with))).outcome().code(1);
+            assert!(outcome.stderr.contains(message), "{outcome}");
+            lab.assert_absent(&name);
+        }
+        let command = "echo 100% $(date +%s) >>/root/ran";
+        make(
+            lab,
+            &name,
+            &layer(&format!("job = \"a\", schedule = \"* * * * *\", command = \"{command}\"")),
+        );
+        let debian = rootfs(lab, &name, "etc/cron.d/a");
+        let line = "\n* * * * * root echo 100\\% $(date +\\%s) >>/root/ran\n";
+        assert!(debian.ends_with(line), "{debian}");
+        let crontab = rootfs(lab, &name, "var/spool/cron/crontabs/root");
+        assert_eq!(crontab, format!("* * * * * {command}\n"));
+        lab.destroy(&name);
+    });
+}
+
+#[test]
+fn name_servers_are_told_to_libc_and_resolved() {
+    as_both(|lab| {
+        let name = lab.name("resolver");
+        let layer = |dns: &str| {
+            format!(
+                "[[layer]]\nname = \"link\"\n[[layer.file]]\npath = \"/etc/resolv.conf\"\n\
+                 symlink = \"/run/systemd/resolve/stub-resolv.conf\"\n\
+                 [[layer]]\nuse = \"resolver\"\nwith = {{ dns = \"{dns}\", search = \
+                 \"example.org\", options = \"rotate\" }}\n"
+            )
+        };
+        for (dns, message) in [
+            ("", "no name server is given"),
+            ("dns.example.org", "'dns.example.org' is not an address"),
+            ("192.0.2.1 192.0.2.2 192.0.2.3 192.0.2.4", "no more than three"),
+        ] {
+            let outcome = lab.create(&name, &role(lab, &layer(dns))).outcome().code(1);
+            assert!(outcome.stderr.contains(message), "{outcome}");
+            lab.assert_absent(&name);
+        }
+        make(lab, &name, &layer("192.0.2.1 2001:db8::1"));
+        let libc = "nameserver 192.0.2.1\nnameserver 2001:db8::1\nsearch example.org\n\
+                    options rotate\n";
+        let found = rootfs(lab, &name, "etc/resolv.conf");
+        assert!(found.ends_with(libc), "{found}");
+        let resolved = rootfs(lab, &name, "etc/systemd/resolved.conf.d/resolver.conf");
+        assert_eq!(resolved, "[Resolve]\nDNS=192.0.2.1 2001:db8::1\nDomains=example.org\n");
+        lab.destroy(&name);
+    });
+}
+
+/// The example of an ordinary user, made and started by one, and by root.
+#[test]
+fn the_unprivileged_example_serves() {
+    as_both(|lab| {
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/unprivileged");
+        let call = lab.call_as_root(["cp", "-r"]).arg(from).arg(lab.path("work/unprivileged"));
+        call.outcome().success();
+        lab.call_as_root(["chmod", "-R", "a+rX"])
+            .arg(lab.path("work/unprivileged"))
+            .outcome()
+            .success();
+        let name = lab.name("serves");
+        lab.create(&name, &lab.path("work/unprivileged/web.toml")).outcome().success();
+        if lab.start(&name) {
+            let script = "for i in 1 2 3 4 5 6 7 8 9; do \
+                          wget -q -O - http://127.0.0.1:8080/ 2>/dev/null && exit; sleep 1; done";
+            let page = lab.inside(&name, &["/bin/sh", "-c", script]);
+            assert!(page.contains("Served by a container"), "{page}");
+            lab.stop(&name);
+        }
+        lab.destroy(&name);
+    });
+}

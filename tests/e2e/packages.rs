@@ -304,6 +304,8 @@ fn names_that_a_shell_could_take_for_more_are_refused() {
         ("apt-packages", "packages = \"a\", source = \"Types: deb\", source_name = \"../x\""),
         ("apt-packages", "packages = \"a\", source = \"x\", key = \"KEY\", key_sha256 = \"0\""),
         ("apk-packages", "packages = \"a/b\""),
+        ("dnf-packages", "packages = \"-y\""),
+        ("dnf-packages", "packages = \"@core\""),
         ("locale-and-timezone", "timezone = \"../../etc/passwd\""),
         ("locale-and-timezone", "locale = \"a b\""),
     ] {
@@ -379,6 +381,113 @@ fn apk_is_asked_for_packages_with_a_key_that_is_known() {
         assert_eq!(repositories, "/srv/without-a-line-feed\n/srv/mine\n");
         lab.destroy(&name);
     });
+}
+
+/// The `apk` of above, with the files of the packages that the locale and the zone come with.
+#[test]
+fn a_locale_and_a_zone_of_alpine_come_by_apk() {
+    as_both(|lab| {
+        let name = lab.name("musl");
+        let files = "\
+case $3 in
+    tzdata) mkdir -p /usr/share/zoneinfo/Europe; echo TZif >/usr/share/zoneinfo/Europe/Berlin ;;
+    musl-locales) mkdir -p /usr/share/i18n/locales/musl; : >/usr/share/i18n/locales/musl/de_DE.UTF-8 ;;
+esac
+";
+        let apk = APK.replace("case $1 in\n", &format!("{files}case $1 in\n"));
+        let with = |locale: &str| {
+            format!(
+                "{apk}\n[[layer]]\nuse = \"locale-and-timezone\"\n\
+                 with = {{ locale = \"{locale}\", timezone = \"Europe/Berlin\" }}\n"
+            )
+        };
+        let outcome = lab.create(&name, &role(lab, &with("xx_XX.UTF-8"))).outcome().code(1);
+        assert!(outcome.stderr.contains("musl has no locale 'xx_XX.UTF-8'"), "{outcome}");
+        make(lab, &name, &with("de_DE.UTF-8"));
+        let expected = "add --no-cache musl-locales\nadd --no-cache tzdata\n";
+        assert_eq!(rootfs(lab, &name, "apk.log"), expected);
+        let set = "export LANG=de_DE.UTF-8 MUSL_LOCPATH=/usr/share/i18n/locales/musl\n";
+        assert_eq!(rootfs(lab, &name, "etc/profile.d/zz-locale.sh"), set);
+        lab.destroy(&name);
+    });
+}
+
+/// A repository of one signed package, made by the tools of Debian, which has dnf as well.
+const REPOSITORY: &str = r#"
+[[layer]]
+name = "repository"
+post = { in = "rootfs", network = true, cache = "/var/cache/apt/archives", timeout = "15m", run = """
+apt-get -o APT::Update::Error-Mode=any update
+apt-get install -y --no-install-recommends dnf rpm createrepo-c gnupg
+mkdir -p /srv/repo /srv/build
+cd /srv/build
+rpmbuild -bb --define '_rpmdir /srv/repo' --define '_topdir /srv/build' /srv/probe.spec
+mkdir -m 0700 /srv/gnupg
+export GNUPGHOME=/srv/gnupg
+gpg --batch --import /srv/secret.asc
+rpm --define '__gpg /usr/bin/gpg' --define '_gpg_name t@example.org' --addsign /srv/repo/noarch/*.rpm
+createrepo_c /srv/repo
+""" }
+
+[[layer.file]]
+path = "/srv/secret.asc"
+source = "secret.asc"
+
+[[layer.file]]
+path = "/srv/probe.spec"
+content = """
+Name: probe
+Version: 1.2
+Release: 1
+Summary: a probe
+License: MIT
+BuildArch: noarch
+%description
+A probe.
+%install
+mkdir -p %{buildroot}/opt
+echo here >%{buildroot}/opt/probe
+%files
+/opt/probe
+"""
+"#;
+
+#[test]
+fn dnf_installs_from_a_repository_whose_key_is_given() {
+    let Some((lab, base)) = with_base(Caller::Root, &["gpg"]) else { return };
+    lab.directory("gnupg");
+    let gpg = |words: &[&str]| {
+        let call = lab.call_as_root(["gpg", "--quiet", "--batch", "--homedir"]);
+        let call = call.arg(lab.path("gnupg")).args(["--passphrase", "", "--pinentry-mode"]);
+        call.arg("loopback").args(words).outcome().success().stdout
+    };
+    gpg(&["--quick-gen-key", "t@example.org", "rsa2048", "sign", "never"]);
+    lab.write("work/secret.asc", &gpg(&["--armor", "--export-secret-keys"]));
+    let key = gpg(&["--armor", "--export"]);
+    lab.call_as_root(["gpgconf", "--homedir"])
+        .arg(lab.path("gnupg"))
+        .args(["--kill", "all"])
+        .outcome()
+        .success();
+    let name = lab.name("dnf");
+    let create = |keys: &str| {
+        let layer = format!(
+            "[[layer]]\nuse = \"dnf-packages\"\n[layer.with]\npackages = \"probe\"\n\
+             repository = \"file:///srv/repo\"\nrepository_name = \"ours\"\n{keys}"
+        );
+        let manifest = apt::role(&lab, &base, &format!("{REPOSITORY}{layer}"));
+        let call = lab.create(&name, &manifest);
+        let call = call.env("LAYERED_TEMPLATE_CACHE", lab.path("kept"));
+        call.limit(Duration::from_secs(20 * 60)).outcome()
+    };
+    create("").code(1);
+    let with_key = |digest: &str| format!("key_sha256 = \"{digest}\"\nkey = \"\"\"\n{key}\"\"\"\n");
+    let outcome = create(&with_key("00")).code(1);
+    assert!(outcome.stderr.contains("the key has the digest"), "{outcome}");
+    lab.assert_absent(&name);
+    create(&with_key(&Digest::of(key.as_bytes()).to_string())).success();
+    assert_eq!(rootfs(&lab, &name, "opt/probe"), "here\n");
+    lab.destroy(&name);
 }
 
 /// What stands in for the packages of an SSH server. Its keys are unlike each other, as real ones.
