@@ -33,6 +33,7 @@ for word; do
     openssh-server) name=sshd ;;
     nginx-light) name=nginx ;;
     mariadb-server) name=mariadbd ;;
+    cron) name=cron ;;
     *) continue ;;
     esac
     printf '#!/bin/sh\n' >/usr/bin/$name

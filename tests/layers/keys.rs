@@ -20,7 +20,17 @@ use layered_template::source::Source;
 
 use crate::{expect, top};
 
-const EXAMPLES: [&str; 4] = ["hello/hello", "roles/base", "roles/database", "roles/web"];
+const EXAMPLES: [&str; 9] = [
+    "fleet/app",
+    "fleet/jobs",
+    "fleet/os",
+    "fleet/proxy",
+    "hello/hello",
+    "roles/base",
+    "roles/database",
+    "roles/web",
+    "unprivileged/web",
+];
 
 /// A host, as far as it could decide anything.
 pub(crate) struct Host {
@@ -175,9 +185,8 @@ fn text(inputs: &[(String, KeyInputs)]) -> String {
 #[test]
 fn what_defines_the_layers_of_an_example_is_as_expected() {
     for example in EXAMPLES {
-        let name = example.split('/').next_back().unwrap();
         let inputs = inputs(&cached(example, &HOSTS[0]));
-        expect(&format!("tests/layers/keys/{name}.txt"), &text(&inputs));
+        expect(&format!("tests/layers/keys/{}.txt", example.replace('/', "-")), &text(&inputs));
     }
 }
 

@@ -21,7 +21,15 @@ pub(super) fn example(lab: &Lab, name: &str) -> PathBuf {
     copy.join(format!("{name}.toml"))
 }
 
-pub(super) const EXAMPLES: [&str; 4] = ["hello/hello", "roles/base", "roles/web", "roles/database"];
+pub(super) const EXAMPLES: [&str; 7] = [
+    "hello/hello",
+    "roles/base",
+    "roles/web",
+    "roles/database",
+    "fleet/app",
+    "fleet/jobs",
+    "unprivileged/web",
+];
 
 /// Gives the lab a template under Debian's name. Whoever calls it need not be able to write beside it.
 pub(super) fn stand_in(lab: &Lab) {
@@ -146,14 +154,14 @@ fn as_text(documents: &BTreeSet<String>) -> BTreeSet<String> {
                 let _ = writeln!(text, "        {name} = {value}");
             }
         }
-        text
+        text.lines().flat_map(|line| [line.trim_end(), "\n"]).collect()
     };
     documents.iter().map(text_of).collect()
 }
 
 /// What a plan makes of them without any run.
 fn expected(example: &str) -> BTreeSet<String> {
-    let name = example.rsplit('/').next().expect("an example has a name");
+    let name = example.replace('/', "-");
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/layers/keys/{name}.txt"));
     let text = std::fs::read_to_string(path).expect("it is there");
     let text = text.replace("    layer inside\n        entry = INSIDE\n", "");

@@ -1,0 +1,4 @@
+#!/bin/sh
+# Says what the host has left.
+set -eu
+df -h /
