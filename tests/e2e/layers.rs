@@ -275,6 +275,7 @@ with = { variable = "GREETING", value = "say \"it's $5\"" }
 #[test]
 fn a_tree_has_the_owner_and_modes_that_are_said() {
     as_both(|lab| {
+        lab.directory("work/site");
         lab.directory("work/site/cgi");
         lab.write("work/site/index.html", "hello\n");
         lab.script("work/site/cgi/run", "#!/bin/sh\n");
