@@ -283,7 +283,7 @@ fn a_tree_has_the_owner_and_modes_that_are_said() {
         let layer = |target: &str| {
             format!(
                 "[[layer]]\nuse = \"file-tree\"\nwith = {{ source = \"site\", target = \
-                 \"{target}\", owner = \"nobody:nobody\", mode = \"u=rwX,g=rX,o=\" }}\n"
+                 \"{target}\", owner = \"nobody:tty\", mode = \"u=rwX,g=rX,o=\" }}\n"
             )
         };
         for broad in ["/srv", "/usr/bin"] {
@@ -296,8 +296,8 @@ fn a_tree_has_the_owner_and_modes_that_are_said() {
         if lab.start(&name) {
             let script = "cd /srv/site && stat -c '%a %U:%G %n' . cgi cgi/run index.html";
             let said = lab.inside(&name, &["/bin/sh", "-c", script]);
-            let expected = "750 nobody:nobody .\n750 nobody:nobody cgi\n\
-                            750 nobody:nobody cgi/run\n640 nobody:nobody index.html\n";
+            let expected = "750 nobody:tty .\n750 nobody:tty cgi\n\
+                            750 nobody:tty cgi/run\n640 nobody:tty index.html\n";
             assert_eq!(said, expected);
             lab.stop(&name);
         }
