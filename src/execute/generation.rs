@@ -215,8 +215,8 @@ impl Generations {
         let record = read(&switch.join(record::NAME))?;
         put_file(&coming, &live, record::NAME, &record)?;
         between()?;
-        self.remove(REPLACED)?;
         if is_directory(&self.within(PREVIOUS)) {
+            self.remove(REPLACED)?;
             fs::rename(self.within(PREVIOUS), self.within(REPLACED))?;
             between()?;
         }
@@ -407,6 +407,23 @@ mod tests {
         assert_eq!(settled(container, "delta"), "new");
         generations.back().unwrap();
         assert_eq!(settled(container, "delta"), "old");
+    }
+
+    #[test]
+    fn undone_it_is_all_as_before() {
+        let place = tempfile::tempdir().unwrap();
+        let container = place.path();
+        let generations = Generations::of(container);
+        generation(container, container, "first", "delta");
+        for word in ["second", "third"] {
+            generations.tidy(false).unwrap();
+            generation(container, &generations.next(), word, "delta");
+            generations.switch().unwrap();
+        }
+        generations.undo().unwrap();
+        assert_eq!(settled(container, "delta"), "second");
+        generations.back().unwrap();
+        assert_eq!(settled(container, "delta"), "first");
     }
 
     #[test]

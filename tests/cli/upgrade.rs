@@ -147,10 +147,12 @@ fn what_the_container_has_changed_stays_on_what_the_role_makes_now() {
             "cat srv/data/mine etc/conf etc/passwd etc/new/n srv/www/index.html etc/hostname etc/ssh/*key var/log/app; \
              echo srv/data/* srv/old/*; stat -c %h opt/third; stat -c %a opt; getfattr --only-values -n user.x opt",
         );
+        // An overlay that copies up one name of a file takes the others from it.
+        let names = if storage == "overlay" { 2 } else { 3 };
         let expected = format!(
             "mine\none\nmore\nroot:x:0:0::/root:/bin/sh\nme:x:1000:1000::/home:/bin/sh\n\
              app:x:998:998::/:/bin/false\nn\ntwo of {NAME}\n{NAME}\nkey\nlog\nl\n\
-             srv/data/mine srv/old/new\n3\n700\n1"
+             srv/data/mine srv/old/new\n{names}\n700\n1"
         );
         assert_eq!(found, expected, "{storage}");
         let config = sandbox.config();

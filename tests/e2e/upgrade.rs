@@ -64,7 +64,8 @@ fn upgraded(caller: Caller, storage: &str) {
     assert_eq!(show(&name), was, "{about}: nothing has changed");
     tool(&["upgrade", &name]).success();
     let expected = was
-        .replace("one", "two")
+        .replace("one of ", "two of ")
+        .replace("PAGE=one", "PAGE=two")
         .replacen(&format!("{name}1\n"), &format!("{name}2\n"), 1)
         .replace("gone\n", "more\n");
     assert_eq!(show(&name), expected, "{about}: it runs as its role makes it now");
