@@ -23,7 +23,7 @@ use crate::observe::container::Container;
 use crate::observe::secret;
 use crate::record::RunVerb;
 use crate::shell;
-use subject::Subject;
+use subject::{AnySubject, Subject};
 
 /// The exit status of conflicts.
 const CONFLICTS: u8 = 1;
@@ -100,8 +100,12 @@ fn upgrade(
     arguments: &UpgradeArguments,
     caller: &Caller,
 ) -> Result<u8, Refusal> {
-    let again = recovered(container, caller)?;
-    let container = again.as_ref().unwrap_or(container);
+    let any = Subject::find_any(container, caller)?;
+    let lock = any.lock()?;
+    recover(&any, arguments.dry_run)?;
+    // What was read of it may be of before the lock.
+    let again = Container::at(&container.path);
+    let container = again.as_ref().ok_or_else(|| format!("`{}` is gone", container.name))?;
     let subject = Subject::find(container, caller)?;
     let record = subject.record;
     let manifest =
@@ -122,9 +126,6 @@ fn upgrade(
         tell::note(arguments, &format!("{} is what its role makes now", container.name));
         return Ok(0);
     }
-    let Some(lock) = subject.lock()? else {
-        return Err(format!("another upgrade of `{}` is at work", container.name).into());
-    };
     let request = match request(&subject, arguments, &manifest) {
         Ok(request) => request,
         Err(status) => return Ok(status),
@@ -143,24 +144,31 @@ fn upgrade(
     Ok(done)
 }
 
-/// Finishes what was interrupted, and returns the container as it is then; nothing, where nothing was.
-fn recovered(container: &Container, caller: &Caller) -> Result<Option<Container>, Refusal> {
-    let subject = Subject::find_any(container, caller)?;
+/// Finishes what was interrupted. A container that has been started since is stopped for that.
+fn recover(subject: &AnySubject<'_>, only_looks: bool) -> Result<(), Refusal> {
     if !subject.generations.is_interrupted() {
-        return Ok(None);
+        return Ok(());
     }
-    let name = &container.name;
-    let Some(_lock) = subject.lock()? else {
-        return Err(format!("another upgrade of `{name}` is at work").into());
-    };
+    let name = subject.name();
+    let refuse = |why: String, hint: &str| Refusal::with_hint(why, hint.to_owned());
     let is_running = subject.is_running();
-    if subject.within(|| subject.done(subject.generations.tidy(is_running))) != 0 {
-        return Err(Refusal::with_hint(
-            format!("an upgrade of `{name}` was interrupted, and cannot be finished"),
-            "stop the container, and try again".to_owned(),
+    if is_running && only_looks {
+        return Err(refuse(
+            format!("an upgrade of `{name}` was interrupted, and it is stopped to finish that"),
+            "without `--dry-run` that is done",
         ));
     }
-    Ok(Container::at(&container.path))
+    if is_running && let Err(error) = subject.lxc().stop() {
+        return Err(format!("`{name}` cannot be stopped: {error}").into());
+    }
+    let tidied = subject.within(|| subject.done(subject.generations.tidy(false)));
+    if is_running && let Err(error) = subject.lxc().start() {
+        return Err(format!("`{name}` cannot be started again: {error}").into());
+    }
+    match tidied {
+        0 => Ok(()),
+        _ => Err(format!("an upgrade of `{name}` was interrupted, and cannot be finished").into()),
+    }
 }
 
 /// Asks for the container to be made as its role makes it now.
@@ -238,11 +246,19 @@ impl Upgrade<'_> {
         if switched != 0 {
             return self.back_to_work(was_running, self.left(switched));
         }
-        if was_running && let Err(error) = subject.lxc().start() {
-            output::error(
-                &format!("`{}` does not start as its role makes it now: {error}", subject.name()),
-                Some("what it was is given back"),
-            );
+        // LXC has no lock that keeps others from starting it. Who did that has it as it was, or was to be.
+        let failed = match was_running {
+            true => subject
+                .lxc()
+                .start()
+                .err()
+                .map(|error| format!("does not start as its role makes it now: {error}")),
+            false => subject.is_running().then(|| "was started meanwhile".to_owned()),
+        };
+        if let Some(why) = failed {
+            let name = subject.name();
+            output::error(&format!("`{name}` {why}"), Some("what it was is given back"));
+            let was_running = was_running || subject.is_running();
             let _ = subject.is_running().then(|| subject.lxc().stop());
             let undone = subject.within(|| subject.done(subject.generations.undo()));
             let status = if undone == 0 { status::FILES } else { undone };
@@ -339,9 +355,7 @@ pub(super) fn rollback(arguments: &RollbackArguments) -> u8 {
 
 fn roll_back(container: &Container, caller: &Caller) -> Result<u8, Refusal> {
     let subject = Subject::find_any(container, caller)?;
-    let Some(_lock) = subject.lock()? else {
-        return Err(format!("an upgrade of `{}` is at work", container.name).into());
-    };
+    let _lock = subject.lock()?;
     let _kept = Signals::keep().map_err(|error| format!("signals cannot be kept: {error}"))?;
     if !subject.generations.has_previous() {
         return Err(format!("nothing is kept that `{}` was before", container.name).into());

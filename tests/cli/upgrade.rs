@@ -1,5 +1,7 @@
 //! `upgrade` and `rollback`: what a container keeps, what it gets, and what it is at every moment.
 
+mod kills;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

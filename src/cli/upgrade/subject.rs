@@ -118,10 +118,6 @@ impl<'a> Subject<'a> {
         &self.container.name
     }
 
-    pub(super) fn lock(&self) -> Result<Option<OwnedFd>, Refusal> {
-        self.any().lock()
-    }
-
     pub(super) fn lxc(&self) -> LxcContainer<'a> {
         self.any().lxc()
     }
@@ -140,11 +136,22 @@ impl<'a> Subject<'a> {
 }
 
 impl<'a> AnySubject<'a> {
-    /// Keeps others from the container's generations; nothing, where somebody has them.
-    pub(super) fn lock(&self) -> Result<Option<OwnedFd>, Refusal> {
-        let path = &self.container.path;
+    /// Returns its name.
+    pub(super) fn name(&self) -> &'a str {
+        &self.container.name
+    }
+
+    /// Keeps others from the container's generations as long as the descriptor is open.
+    ///
+    /// # Errors
+    ///
+    /// Also that somebody else has them.
+    pub(super) fn lock(&self) -> Result<OwnedFd, Refusal> {
+        let path = self.container.path.display();
         let locked = self.generations.lock();
-        Ok(locked.map_err(|error| format!("`{}` cannot be locked: {error}", path.display()))?)
+        let locked = locked.map_err(|error| format!("`{path}` cannot be locked: {error}"))?;
+        let busy = || format!("another upgrade or rollback of `{}` is at work", self.name());
+        locked.ok_or_else(|| busy().into())
     }
 
     /// Returns it as LXC's commands name it.

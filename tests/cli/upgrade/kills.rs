@@ -1,0 +1,152 @@
+//! The program is killed at random moments: the container is the old or the new one, whole, and the next
+//! upgrade or rollback ends well.
+
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::{change, role, rollback, upgrade, within};
+use crate::requirement::root;
+use crate::sandbox::{NAME, Ran, Sandbox};
+
+/// How often for each storage.
+const KILLS: u32 = 16;
+
+/// Where the program is when the time that it is given begins.
+#[derive(Debug, Clone, Copy)]
+enum Moment {
+    Start,
+    Staged,
+    Switching,
+}
+
+struct Chance(u64);
+
+impl Chance {
+    fn new() -> Self {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        Self(now.as_nanos() as u64 | 1)
+    }
+
+    fn below(&mut self, limit: Duration) -> Duration {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        limit.mul_f64((self.0 >> 11) as f64 / (1u64 << 53) as f64)
+    }
+}
+
+/// Begins an upgrade or a rollback as the program itself, without a shell before it.
+fn begin(sandbox: &Sandbox, verb: &str) -> Child {
+    let mut command = sandbox.command(sandbox.program_path());
+    command.arg(verb).arg(sandbox.container()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.process_group(0).spawn().unwrap()
+}
+
+/// Waits for a moment, and a while longer; tells whether the program still works.
+fn wait(sandbox: &Sandbox, child: &mut Child, moment: Moment, longer: Duration) -> bool {
+    let below = |name: &str| -> PathBuf { sandbox.container().join("upgrade").join(name) };
+    let sign = match moment {
+        Moment::Start => None,
+        Moment::Staged => Some(below("next/layered-template.json")),
+        Moment::Switching => Some(below("switch")),
+    };
+    let is_there = || sign.as_ref().is_none_or(|sign| sign.symlink_metadata().is_ok());
+    while !is_there() {
+        if child.try_wait().unwrap().is_some() {
+            return false;
+        }
+    }
+    let until = Instant::now() + longer;
+    while Instant::now() < until {
+        std::hint::spin_loop();
+    }
+    child.try_wait().unwrap().is_none()
+}
+
+/// Returns what the container is: what its config, and its tree, tell of; all else in it is as it has to be.
+fn state(sandbox: &Sandbox) -> String {
+    let shown = "cat srv/www/index.html srv/data/mine etc/conf; stat -c %a opt; echo srv/old/*";
+    let found = within(sandbox, shown);
+    let (page, rest) = found.split_once(&format!(" of {NAME}\n")).unwrap();
+    assert_eq!(rest, "mine\none\nmore\n700\nsrv/old/new\n", "{page}");
+    let config = sandbox.config();
+    assert!(config.contains(&format!("PAGE={page}\"")) || config.contains(&format!("PAGE={page}\n")));
+    page.to_owned()
+}
+
+/// Calls it until those are gone that died with the one that was killed.
+fn settled(call: impl Fn() -> Ran) -> Ran {
+    let until = Instant::now() + Duration::from_secs(10);
+    loop {
+        let ran = call();
+        if !ran.stderr().contains("is at work") || Instant::now() > until {
+            return ran;
+        }
+        sleep(Duration::from_millis(20));
+    }
+}
+
+fn killed(storage: &str) {
+    if !root() {
+        return;
+    }
+    let sandbox = role();
+    sandbox.create([format!("--storage={storage}")]).exits(0);
+    let own = "echo mine >srv/data/mine; echo more >>etc/conf; chmod 700 opt; rm -r srv/old; mkdir srv/old; \
+               echo x >srv/old/new";
+    within(&sandbox, own);
+    change(&sandbox, "two", 4, "true");
+    let began = Instant::now();
+    upgrade(&sandbox, &[]).exits(0);
+    let whole = began.elapsed();
+    let mut chance = Chance::new();
+    let (mut now, mut is_new, mut was_switching) = ("two".to_owned(), 0, 0);
+    for number in 0..KILLS {
+        let other = if now == "one" { "two" } else { "one" };
+        let (page, tty) = if other == "one" { ("one", 2) } else { ("two", 4) };
+        change(&sandbox, page, tty, "true");
+        let (moment, most) = match number % 4 {
+            0 => (Moment::Start, whole),
+            1 => (Moment::Staged, whole / 3),
+            _ => (Moment::Switching, Duration::from_millis(12)),
+        };
+        let verb = if number % 8 == 7 { "rollback" } else { "upgrade" };
+        let longer = chance.below(most);
+        let mut child = begin(&sandbox, verb);
+        let about = format!("{storage}, {verb}, {moment:?} and {longer:?}");
+        let was_killed = wait(&sandbox, &mut child, moment, longer);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        eprintln!("{about}: killed: {was_killed}");
+        was_switching += u32::from(sandbox.container().join("upgrade/switch").exists());
+        let found = state(&sandbox);
+        assert!(found == now || found == other, "{about}: {found}");
+        is_new += u32::from(found == other);
+        if number % 3 == 0 {
+            settled(|| rollback(&sandbox)).exits(0);
+            state(&sandbox);
+        }
+        settled(|| upgrade(&sandbox, &[])).exits(0);
+        assert_eq!(state(&sandbox), other, "{about}");
+        let listed = Command::new("ls").arg(sandbox.container().join("upgrade")).output().unwrap();
+        assert_eq!(String::from_utf8(listed.stdout).unwrap(), "previous\n", "{about}");
+        now = other.to_owned();
+    }
+    eprintln!("{storage}: {is_new} of {KILLS} were new, {was_switching} at the switch");
+    rollback(&sandbox).exits(0);
+    let left: Vec<_> = std::fs::read_dir(sandbox.path("state/work")).into_iter().flatten().collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn killed_at_any_moment_a_copy_is_the_old_or_the_new_one() {
+    killed("copy");
+}
+
+#[test]
+fn killed_at_any_moment_an_overlay_is_the_old_or_the_new_one() {
+    killed("overlay");
+}
