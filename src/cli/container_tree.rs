@@ -13,6 +13,7 @@ use std::time::Duration;
 use rustix::fs::{Stat, fstat};
 use rustix::thread::UnshareFlags;
 
+use super::containers::interrupted;
 use super::mapping::{IN_PIECES, Mapping};
 use super::request::target;
 use super::start::InitialConfig;
@@ -94,6 +95,10 @@ impl ContainerTree {
         record: &Record,
         caller: &Caller,
     ) -> Result<Self, String> {
+        if let Some(why) = interrupted(container) {
+            let name = crate::shell::one_line(&container.name);
+            return Err(format!("`{name}` cannot be compared: {why}"));
+        }
         let start = InitialConfig::read(Some(&container.path.join("config")), caller)?;
         if start.mapping == Mapping::Pieces {
             return Err(IN_PIECES.to_owned());

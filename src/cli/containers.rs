@@ -19,7 +19,7 @@ use super::within::within;
 use super::{diff, output, show, store as store_verb};
 use crate::cache::{CachePlan, DELTA, Index, SlotKind};
 use crate::diagnostic::{Report, nearest};
-use crate::execute::status;
+use crate::execute::{Generations, status};
 use crate::host::caller::Caller;
 use crate::host::trust::Trust;
 use crate::host::{files, lxcpath};
@@ -151,6 +151,17 @@ pub(super) fn named(
     }
 }
 
+/// Says that a container is between two generations, where it is.
+pub(super) fn interrupted(container: &Container) -> Option<String> {
+    let name = shell::word(&container.name);
+    Generations::of(&container.path).is_interrupted().then(|| {
+        format!(
+            "an upgrade or rollback of it was interrupted: `layered-template upgrade {name}` or `rollback {name}` \
+             ends that"
+        )
+    })
+}
+
 /// What is shown of a container.
 #[derive(Debug, Serialize)]
 struct Row {
@@ -247,7 +258,9 @@ impl Judge {
     /// Judges a container. A manifest that is gone from its place is looked for in `places`.
     fn row(&mut self, container: &Container, places: &[PathBuf], with_drift: bool) -> Row {
         let mut moved = None;
+        let between = interrupted(container);
         let (mut state, why) = match &container.record {
+            _ if between.is_some() => (State::Unknown, between.clone().into_iter().collect()),
             Err(error) => (State::Unknown, vec![format!("its record cannot be used: {error}")]),
             Ok(record) => {
                 let own = PathBuf::from(&record.manifest.path);
@@ -265,7 +278,9 @@ impl Judge {
             .map(|manifest| format!("its manifest has moved: it is {} now", shell::word(manifest)));
         let mut why: Vec<_> = note.into_iter().chain(why).collect();
         let record = container.record.as_ref().ok();
-        let drift = record.filter(|_| with_drift).map(|record| self.drift(container, record));
+        let drift = record
+            .filter(|_| with_drift && between.is_none())
+            .map(|record| self.drift(container, record));
         if let Some(drift) = &drift {
             let (found, line) = drift.state(&container.name);
             state = if state == State::Current { found } else { state };

@@ -51,6 +51,9 @@ pub(super) fn main(arguments: &ShowArguments) -> u8 {
         }),
         ReportFormat::Text => output::printed(0, |to| {
             head(record, to)?;
+            if let Some(why) = containers::interrupted(&container) {
+                writeln!(to, "  note     {why}")?;
+            }
             writeln!(to)?;
             nest(record, to)
         }),

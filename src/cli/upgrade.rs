@@ -144,9 +144,13 @@ fn upgrade(
     Ok(done)
 }
 
-/// Finishes what was interrupted. A container that has been started since is stopped for that.
+/// Finishes what was interrupted, and removes what that has left. A container that has been started since is stopped for that.
 fn recover(subject: &AnySubject<'_>, only_looks: bool) -> Result<(), Refusal> {
-    if !subject.generations.is_interrupted() {
+    let generations = &subject.generations;
+    if !generations.is_interrupted() {
+        if generations.has_leftovers() {
+            subject.within(|| subject.done(generations.discard()));
+        }
         return Ok(());
     }
     let name = subject.name();
@@ -161,7 +165,7 @@ fn recover(subject: &AnySubject<'_>, only_looks: bool) -> Result<(), Refusal> {
     if is_running && let Err(error) = subject.lxc().stop() {
         return Err(format!("`{name}` cannot be stopped: {error}").into());
     }
-    let tidied = subject.within(|| subject.done(subject.generations.tidy(false)));
+    let tidied = subject.within(|| subject.done(generations.tidy(false)));
     if is_running && let Err(error) = subject.lxc().start() {
         return Err(format!("`{name}` cannot be started again: {error}").into());
     }
@@ -369,7 +373,7 @@ fn roll_back(container: &Container, caller: &Caller) -> Result<u8, Refusal> {
     }
     let status = subject.within(|| {
         let generations = &subject.generations;
-        subject.done(generations.tidy(false).and_then(|()| generations.back()))
+        subject.done(generations.roll_back())
     });
     if was_running && let Err(error) = subject.lxc().start() {
         output::error(&format!("`{}` does not start: {error}", container.name), None);

@@ -21,6 +21,7 @@ use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, fsync, renameat, renameat_with};
+use rustix::io::Errno;
 
 use crate::host::files::{self, Ownership};
 use crate::lxc::config;
@@ -36,13 +37,19 @@ const PREVIOUS: &str = "previous";
 /// What the last upgrade but one has left, until the container has started.
 const REPLACED: &str = "replaced";
 
+/// What is left of a switch that is over.
+const OVER: &str = "over";
+
+/// What nobody needs where no upgrade is at work.
+const LEFTOVERS: [&str; 3] = [NEXT, REPLACED, OVER];
+
 /// In a generation that takes the place of another: that one.
 const OLD: &str = "old";
 
 /// A file that is about to take the place of another.
 const PLACED: &str = "placed";
 
-/// In a generation that was there before: it is not thrown away.
+/// In a generation that was there before: somebody goes back to it, and it is not thrown away.
 const KEPT: &str = "kept";
 
 /// The largest config or record, in bytes.
@@ -79,12 +86,17 @@ impl Generations {
         is_directory(&self.within(SWITCH))
     }
 
+    /// Tells whether somebody was killed who has left something else that nobody needs.
+    pub(crate) fn has_leftovers(&self) -> bool {
+        LEFTOVERS.into_iter().any(|name| is_directory(&self.within(name)))
+    }
+
     /// Keeps others from the generations as long as the descriptor is open; `None` where somebody has that.
     pub(crate) fn lock(&self) -> io::Result<Option<OwnedFd>> {
         let directory = files::open_directory(&self.container)?;
         match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Some(directory)),
-            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+            Err(Errno::WOULDBLOCK) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
@@ -102,28 +114,42 @@ impl Generations {
         {
             return Err(error);
         }
-        self.advance(false, &mut || Ok(()))?;
+        self.recover()?;
         self.discard()
+    }
+
+    /// Finishes what was interrupted; `false`, where that or nothing was taken back.
+    fn recover(&self) -> io::Result<bool> {
+        self.advance(false, &mut || Ok(()))
     }
 
     /// Removes what was to become of the container, and what nobody goes back to.
     pub(crate) fn discard(&self) -> io::Result<()> {
-        [NEXT, REPLACED].into_iter().try_for_each(|name| self.remove(name))
+        LEFTOVERS.into_iter().try_for_each(|name| self.remove(name))
     }
 
     /// Makes the next generation the container's, which does not run. It is whole: a config that names the
     /// tree where the container's is, a record, and the tree.
     pub(crate) fn switch(&self) -> io::Result<()> {
         self.begin(NEXT)?;
-        self.advance(true, &mut || Ok(()))
+        self.advance(true, &mut || Ok(())).map(drop)
     }
 
-    /// Makes the previous generation the container's, which does not run, and this one the previous.
-    pub(crate) fn back(&self) -> io::Result<()> {
+    /// Gives back what the container, which does not run, was before the last switch; also before one that
+    /// was interrupted.
+    pub(crate) fn roll_back(&self) -> io::Result<()> {
+        let was_going_back = self.within(SWITCH).join(KEPT).exists();
+        let is_there = self.is_interrupted() && self.recover()? == was_going_back;
+        self.tidy(false)?;
+        if is_there { Ok(()) } else { self.back() }
+    }
+
+    /// Makes the previous generation the container's, and this one the previous.
+    fn back(&self) -> io::Result<()> {
         let previous = self.within(PREVIOUS);
         fs::write(previous.join(KEPT), "")?;
         self.begin(PREVIOUS)?;
-        self.advance(true, &mut || Ok(()))
+        self.advance(true, &mut || Ok(())).map(drop)
     }
 
     /// Undoes a switch: what it was is the container's again, and what it was before is kept.
@@ -152,21 +178,21 @@ impl Generations {
         self.settled()
     }
 
-    /// Takes a switch to its end, from wherever it is. One that has not had its moment has it, or is
-    /// taken back. What fails `between` two steps leaves it there.
+    /// Takes a switch to its end, from wherever it is, and tells whether it had its moment. One that has
+    /// not had it has it, or is taken back. What fails `between` two steps leaves it there.
     fn advance(
         &self,
         commits: bool,
         between: &mut dyn FnMut() -> io::Result<()>,
-    ) -> io::Result<()> {
+    ) -> io::Result<bool> {
         let switch = self.within(SWITCH);
         if !is_directory(&switch) {
-            return Ok(());
+            return Ok(false);
         }
         let live = files::open_directory(&self.container)?;
         let coming = files::open_directory(&switch)?;
         if !is_directory(&switch.join(OLD)) {
-            return self.remove(SWITCH);
+            return self.end().map(|()| true);
         }
         let last = read(&switch.join(config_name()))?;
         let name = tree_name(&last, &self.container).ok_or_else(|| {
@@ -179,7 +205,7 @@ impl Generations {
         };
         if !names_there()? && is_directory(&here) && is_directory(&there) && !kept.exists() {
             if !commits {
-                return self.take_back();
+                return self.take_back().map(|()| false);
             }
             let path = (here.display().to_string(), there.display().to_string());
             let text = config::rewrite(&last, |key, value| {
@@ -203,15 +229,31 @@ impl Generations {
                 fsync(&live)?;
                 between()?;
             }
-            put_file(&coming, &live, config_name(), &last)?;
+            // LXC follows no link to a rootfs, but one on the way there: this is the tree before what follows,
+            // and after it.
+            let behind = |key: &str, value: &str| {
+                let value = config::unquoted(value);
+                let is_rootfs = key == "lxc.rootfs.path" && !value.starts_with("overlay:");
+                is_rootfs.then(|| format!("{value}/../{name}"))
+            };
+            put_file(&coming, &live, config_name(), &config::rewrite(&last, behind))?;
             between()?;
         }
         if here.is_symlink() {
-            renameat_with(CWD, &here, CWD, &there, RenameFlags::EXCHANGE)?;
-            fsync(&live)?;
-            fsync(&coming)?;
-            between()?;
+            match renameat_with(CWD, &here, CWD, &there, RenameFlags::EXCHANGE) {
+                // Some filesystems do not know that.
+                Err(Errno::INVAL | Errno::NOSYS) => fs::remove_file(&here)?,
+                exchanged => exchanged?,
+            }
         }
+        if here.symlink_metadata().is_err() {
+            fs::rename(&there, &here)?;
+        }
+        fsync(&live)?;
+        fsync(&coming)?;
+        between()?;
+        put_file(&coming, &live, config_name(), &last)?;
+        between()?;
         let record = read(&switch.join(record::NAME))?;
         put_file(&coming, &live, record::NAME, &record)?;
         between()?;
@@ -223,7 +265,14 @@ impl Generations {
         fs::rename(switch.join(OLD), self.within(PREVIOUS))?;
         self.settled()?;
         between()?;
-        self.remove(SWITCH)
+        self.end().map(|()| true)
+    }
+
+    /// Removes what is left of a switch, which is over at once.
+    fn end(&self) -> io::Result<()> {
+        self.remove(OVER)?;
+        fs::rename(self.within(SWITCH), self.within(OVER))?;
+        self.remove(OVER)
     }
 
     /// Takes a switch back before its moment.
@@ -256,12 +305,7 @@ fn config_name() -> &'static str {
 /// rootfs itself.
 pub(crate) fn tree_name(config: &[u8], directory: &Path) -> Option<String> {
     let text = String::from_utf8_lossy(config);
-    let value = config::unquoted(config::last_value(&text, "lxc.rootfs.path")?);
-    let path = match value.strip_prefix("overlay:") {
-        Some(rest) => rest.rsplit(':').next()?,
-        None => value.strip_prefix("dir:").unwrap_or(value),
-    };
-    let path = Path::new(path);
+    let path = Path::new(config::own_tree(&text)?);
     let name = (path.parent() == Some(directory)).then(|| path.file_name()).flatten()?;
     name.to_str().map(str::to_owned)
 }
@@ -386,7 +430,7 @@ mod tests {
                     break;
                 }
             }
-            assert_eq!((taken_back, finished), (1, 8), "{kind}");
+            assert_eq!((taken_back, finished), (1, 9), "{kind}");
         }
     }
 
@@ -407,6 +451,62 @@ mod tests {
         assert_eq!(settled(container, "delta"), "new");
         generations.back().unwrap();
         assert_eq!(settled(container, "delta"), "old");
+    }
+
+    #[test]
+    fn rolled_back_it_is_what_it_was_whenever_that_or_the_upgrade_was_interrupted() {
+        let moments = [(true, 10), (false, 9)].into_iter();
+        let moments = moments.flat_map(|(is, count)| (0..count).map(move |at| (is, at)));
+        // Going back has one less.
+        for (is_upgrade, stop) in moments {
+            let place = tempfile::tempdir().unwrap();
+            let container = place.path();
+            let generations = Generations::of(container);
+            generation(container, container, "first", "delta");
+            for word in ["second", "third"] {
+                generations.tidy(false).unwrap();
+                generation(container, &generations.next(), word, "delta");
+                if word == "third" && is_upgrade {
+                    generations.begin(NEXT).unwrap();
+                } else {
+                    generations.switch().unwrap();
+                }
+            }
+            if !is_upgrade {
+                fs::write(generations.within(PREVIOUS).join(KEPT), "").unwrap();
+                generations.begin(PREVIOUS).unwrap();
+            }
+            let mut left = stop;
+            let killed = generations.advance(true, &mut || {
+                left -= 1;
+                if left < 0 { Err(io::Error::other("killed")) } else { Ok(()) }
+            });
+            killed.unwrap_err();
+            generations.roll_back().unwrap();
+            assert_eq!(settled(container, "delta"), "second", "{is_upgrade}, stopped at {stop}");
+        }
+    }
+
+    #[test]
+    fn a_filesystem_that_exchanges_nothing_has_the_tree_brought_home_all_the_same() {
+        let place = tempfile::tempdir().unwrap();
+        let container = place.path();
+        let generations = Generations::of(container);
+        generation(container, container, "old", "rootfs");
+        generations.tidy(false).unwrap();
+        generation(container, &generations.next(), "new", "rootfs");
+        generations.begin(NEXT).unwrap();
+        let link = container.join("rootfs");
+        let killed = generations.advance(true, &mut || match link.is_symlink() {
+            true => Err(io::Error::other("killed")),
+            false => Ok(()),
+        });
+        killed.unwrap_err();
+        let last = read(&generations.within(SWITCH).join(config_name())).unwrap();
+        fs::write(container.join(config_name()), last).unwrap();
+        fs::remove_file(link).unwrap();
+        assert!(generations.recover().unwrap());
+        assert_eq!(settled(container, "rootfs"), "new");
     }
 
     #[test]

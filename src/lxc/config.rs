@@ -60,6 +60,16 @@ pub fn effective(config: &str) -> Vec<String> {
     lines.filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect()
 }
 
+/// Returns the path of the tree that a container writes to, as its config names it: the upper one of an overlay,
+/// or the rootfs itself.
+pub fn own_tree(config: &str) -> Option<&str> {
+    let value = unquoted(last_value(config, "lxc.rootfs.path")?);
+    match value.strip_prefix("overlay:") {
+        Some(rest) => rest.rsplit(':').next(),
+        None => Some(value.strip_prefix("dir:").unwrap_or(value)),
+    }
+}
+
 /// Returns the last value of a key: the one that counts, where a key has one value.
 pub fn last_value<'a>(config: &'a str, key: &str) -> Option<&'a str> {
     config.lines().rev().filter_map(pair).find_map(|(name, value)| (name == key).then_some(value))

@@ -1,9 +1,11 @@
 //! The containers of this host that this program made.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -24,8 +26,10 @@ const LARGEST: usize = 256 << 20;
 pub(crate) struct Container {
     /// Its name.
     pub name: String,
-    /// Its directory.
+    /// Its directory, as its config spells it.
     pub path: PathBuf,
+    /// The directory of containers that it is in, as LXC's commands have to spell it.
+    pub lxcpath: PathBuf,
     /// What made it, or why that cannot be read.
     pub record: io::Result<Record>,
     /// When that was written.
@@ -71,8 +75,11 @@ impl Container {
         };
         let record = files::read_regular(&file, LARGEST).and_then(|text| Record::parse(&text));
         let name = path.file_name()?.to_string_lossy().into_owned();
-        let is_running = is_running(path, sockets);
-        Some(Self { name, path: path.to_path_buf(), record, made_at, is_running })
+        let runs_in = runs_in(path, sockets);
+        let path = spelled(path);
+        let is_running = runs_in.is_some();
+        let lxcpath = runs_in.or_else(|| path.parent().map(Path::to_path_buf))?;
+        Some(Self { name, path, lxcpath, record, made_at, is_running })
     }
 
     /// Returns its config; nothing, where it cannot be read.
@@ -119,8 +126,34 @@ pub(crate) fn manifest_of(record: &Record, directories: &[PathBuf]) -> Option<Pa
     files.into_iter().find(is_it)
 }
 
-/// Tells whether a container has its command socket: LXC's monitor of one that runs does.
-fn is_running(path: &Path, sockets: &[u8]) -> bool {
-    let socket = [b"@", path.as_os_str().as_bytes(), b"/command\n"].concat();
-    memchr::memmem::find(sockets, &socket).is_some()
+/// Returns a container's directory as its config spells it: its tree is there, or in the generation that it is
+/// switched to.
+fn spelled(path: &Path) -> PathBuf {
+    let text = files::read_regular(&path.join("config"), lxc::config::LARGEST).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let tree = lxc::config::own_tree(&text).map(Path::new).filter(|tree| tree.is_absolute());
+    let mut above = tree.into_iter().flat_map(Path::ancestors).skip(1).take(3);
+    // A switch may be interrupted where the tree is named by a link to it and back.
+    above.find(|above| !above.ends_with("..") && is_same(above, path)).unwrap_or(path).to_path_buf()
+}
+
+fn is_same(one: &Path, other: &Path) -> bool {
+    let identity = |path: &Path| {
+        let found = fs::metadata(path).ok()?;
+        Some((found.dev(), found.ino()))
+    };
+    one == other || identity(one).is_some_and(|found| identity(other) == Some(found))
+}
+
+/// Returns the directory of containers where a container has its command socket, as that spells it: LXC's
+/// monitor of one that runs does.
+fn runs_in(path: &Path, sockets: &[u8]) -> Option<PathBuf> {
+    let ending = [b"/", path.file_name()?.as_bytes(), b"/command"].concat();
+    let mut lines =
+        sockets.split(|byte| *byte == b'\n').filter_map(|line| line.strip_suffix(&*ending));
+    lines.find_map(|line| {
+        let at = memchr::memchr(b'@', line)?;
+        let lxcpath = Path::new(OsStr::from_bytes(&line[at + 1..]));
+        is_same(lxcpath, path.parent()?).then(|| lxcpath.to_path_buf())
+    })
 }

@@ -1,5 +1,6 @@
 //! `upgrade` and `rollback`: what a container keeps, what it gets, and what it is at every moment.
 
+mod full_disk;
 mod kills;
 
 use std::fs;
@@ -280,6 +281,35 @@ fn who_cannot_be_upgraded_is_told_what_to_do() {
     // What it was made of is gone.
     fs::remove_dir_all(sandbox.path("store")).unwrap();
     upgrade(&sandbox, &[]).exits(2).mentions("cannot be read in the layer store");
+}
+
+#[test]
+fn two_at_once_do_not_get_in_each_other_s_way() {
+    each_storage(|sandbox, _| {
+        change(sandbox, "two", 4, "true");
+        let held = fs::File::open(sandbox.container()).unwrap();
+        held.lock().unwrap();
+        let why = "another upgrade or rollback of `web1` is at work";
+        upgrade(sandbox, &[]).exits(2).mentions(why);
+        rollback(sandbox).exits(2).mentions(why);
+        drop(held);
+        upgrade(sandbox, &[]).exits(0);
+    });
+}
+
+#[test]
+fn a_container_is_one_however_its_directory_is_spelled() {
+    each_storage(|sandbox, _| {
+        change(sandbox, "two", 4, "true");
+        std::os::unix::fs::symlink(sandbox.path("lxc"), sandbox.path("link")).unwrap();
+        let link = sandbox.path("link").join(NAME);
+        sandbox.run(["upgrade", link.to_str().unwrap()]).exits(0);
+        assert!(!sandbox.config().contains("/link/"), "{}", sandbox.config());
+        let up = format!("../lxc/{NAME}");
+        sandbox.run(["rollback", &up]).exits(0);
+        sandbox.run(["upgrade", &up]).exits(0);
+        assert_eq!(within(sandbox, "cat srv/www/index.html"), format!("two of {NAME}\n"));
+    });
 }
 
 #[test]

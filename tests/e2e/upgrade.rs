@@ -3,6 +3,9 @@
 use crate::caller::Caller;
 use crate::lab::Lab;
 
+/// How often the program is killed for each storage.
+const KILLS: u32 = 3;
+
 /// The role: `page` is what its site shows, `packages` what a layer inside that has.
 fn role(page: &str, packages: &str) -> String {
     format!(
@@ -62,7 +65,9 @@ fn upgraded(caller: Caller, storage: &str) {
         "{about}"
     );
     assert_eq!(show(&name), was, "{about}: nothing has changed");
-    tool(&["upgrade", &name]).success();
+    // It is the same container by another path, and LXC knows that it runs by the first alone.
+    std::os::unix::fs::symlink(lab.lxcpath(), lab.path("link")).expect("the name is free");
+    tool(&["upgrade", lab.path("link").join(&name).to_str().unwrap()]).success();
     let expected = was
         .replace("one of ", "two of ")
         .replace("PAGE=one", "PAGE=two")
@@ -97,16 +102,115 @@ fn upgraded(caller: Caller, storage: &str) {
     lab.destroy(&name);
 }
 
+/// A container that does not run: what is in it is changed as whoever is root of it would.
+fn stopped(caller: Caller, storage: &str) {
+    let Some(lab) = Lab::open(caller, &[]) else { return };
+    let about = format!("{caller:?}, {storage}");
+    let manifest = lab.write("work/role.toml", &role("one", ONE));
+    let name = lab.name("still");
+    lab.create(&name, &manifest).arg(format!("--storage={storage}")).outcome().success();
+    let tool = |words: &[&str]| {
+        lab.call([lab.program()]).args(words).arg("-P").arg(lab.lxcpath()).outcome()
+    };
+    let tree = lab.container(&name, if storage == "overlay" { "delta" } else { "rootfs" });
+    let own = "mkdir -p \"$1/srv/data\" && echo mine >\"$1/srv/data/mine\" && chown -R \"$2:$2\" \"$1/srv/data\"";
+    let root = lab.id(0).to_string();
+    lab.call_as_root(["sh", "-c", own, "sh", tree.to_str().unwrap(), &root]).outcome().success();
+    let read =
+        |path: &str| lab.call_as_root(["cat", tree.join(path).to_str().unwrap()]).outcome().stdout;
+    lab.write("work/role.toml", &role("two", TWO));
+    tool(&["upgrade", &name]).success();
+    assert_eq!(read("srv/index.html"), format!("two of {name}"), "{about}");
+    assert_eq!(read("srv/data/mine"), "mine\n", "{about}");
+    let owners = "stat -c %u:%g \"$1/srv/data/mine\" \"$1/srv/index.html\"";
+    let owners =
+        lab.call_as_root(["sh", "-c", owners, "sh", tree.to_str().unwrap()]).outcome().stdout;
+    assert_eq!(owners, format!("{root}:{root}\n").repeat(2), "{about}");
+    let shown = tool(&["diff", &name]).success().stdout;
+    assert!(!shown.contains("index.html"), "{about}: {shown}");
+    assert!(tool(&["show", &name]).success().stdout.contains("role.toml"), "{about}");
+    tool(&["rollback", &name]).success();
+    assert_eq!(read("srv/index.html"), format!("one of {name}"), "{about}");
+    assert!(tool(&["status", &name]).success().stdout.contains("outdated\n"), "{about}");
+    if caller == Caller::User {
+        // Root does not build in a user's name.
+        let root = lab.call_as_root([lab.program()]).arg("upgrade").arg(lab.container(&name, ""));
+        let refused = root.outcome().code(2).stderr;
+        assert!(refused.contains("is another user's"), "{refused}");
+    }
+    lab.destroy(&name);
+}
+
+#[test]
+fn a_container_that_does_not_run_is_upgraded_and_rolled_back() {
+    for caller in [Caller::Root, Caller::User, Caller::Mapped] {
+        for storage in ["copy", "overlay"] {
+            stopped(caller, storage);
+        }
+    }
+}
+
 #[test]
 fn a_running_copy_is_upgraded_and_rolled_back() {
-    for caller in [Caller::Root, Caller::User, Caller::Mapped] {
+    for caller in [Caller::Root, Caller::User] {
         upgraded(caller, "copy");
     }
 }
 
 #[test]
 fn a_running_overlay_is_upgraded_and_rolled_back() {
-    for caller in [Caller::Root, Caller::User, Caller::Mapped] {
+    for caller in [Caller::Root, Caller::User] {
         upgraded(caller, "overlay");
     }
+}
+
+/// Killed while it switches, a container that was started since is stopped once more to end that.
+fn started_between(storage: &str) {
+    let Some(lab) = Lab::open(Caller::Root, &[]) else { return };
+    let manifest = lab.write("work/role.toml", &role("one", ONE));
+    let name = lab.name("cut");
+    lab.create(&name, &manifest).arg(format!("--storage={storage}")).outcome().success();
+    if !lab.start(&name) {
+        return lab.destroy(&name);
+    }
+    lab.inside(&name, &["/bin/sh", "-c", "echo mine >/srv/data/mine"]);
+    let tool = |words: &[&str]| {
+        lab.call([lab.program()]).args(words).arg("-P").arg(lab.lxcpath()).outcome()
+    };
+    let shown = || lab.inside(&name, &["cat", "/srv/index.html", "/srv/data/mine"]);
+    let text = |page: &str| format!("{page} of {name}mine\n");
+    let (mut was_between, mut page) = (0, "one");
+    for round in 0..KILLS {
+        let other = if page == "one" { "two" } else { "one" };
+        lab.write("work/role.toml", &role(other, if other == "one" { ONE } else { TWO }));
+        let switch = lab.container(&name, "upgrade/switch");
+        let killed = "\"$1\" upgrade -P \"$2\" \"$3\" & until [ -e \"$4\" ] || ! [ -e \"/proc/$!/exe\" ]; do :; done; sleep \"$5\"; kill -9 $!";
+        let after = format!("0.00{}", 2 * round);
+        let killed = lab.call(["sh", "-c", killed, "sh"]).arg(lab.program()).arg(lab.lxcpath());
+        killed.arg(&name).arg(&switch).arg(&after).outcome();
+        let is_between = switch.exists();
+        was_between += u32::from(is_between);
+        if !tool(&["status", &name]).success().stdout.contains("  yes  ") {
+            assert!(lab.start(&name));
+        }
+        let found = shown();
+        assert!(found == text(page) || found == text(other), "{storage}, {after}: {found}");
+        if is_between {
+            let refused = tool(&["upgrade", "--dry-run", &name]).code(2).stderr;
+            assert!(refused.contains("was interrupted"), "{refused}");
+        }
+        tool(&["upgrade", &name]).success();
+        assert_eq!(shown(), text(other), "{storage}, {after}");
+        page = other;
+    }
+    eprintln!("{storage}: {was_between} of {KILLS} were between");
+    tool(&["rollback", &name]).success();
+    shown();
+    lab.stop(&name);
+    lab.destroy(&name);
+}
+
+#[test]
+fn a_container_that_was_started_while_an_upgrade_of_it_was_interrupted_is_upgraded() {
+    ["copy", "overlay"].into_iter().for_each(started_between);
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::cache::CONFIG_NAME;
@@ -106,6 +107,14 @@ impl<'a> Subject<'a> {
         caller: &Caller,
     ) -> Result<AnySubject<'a>, Refusal> {
         let (mapping, _) = mapping_of(container, caller)?;
+        if let Some(owner) = other_owner(container, mapping, caller) {
+            return Err(Refusal::with_hint(
+                format!("`{}` is another user's", container.name),
+                format!(
+                    "run it as {owner}: LXC starts a user's container, and finds its layers, for that user alone"
+                ),
+            ));
+        }
         Ok(AnySubject { container, mapping, generations: Generations::of(&container.path) })
     }
 
@@ -156,8 +165,8 @@ impl<'a> AnySubject<'a> {
 
     /// Returns it as LXC's commands name it.
     pub(super) fn lxc(&self) -> LxcContainer<'a> {
-        let Container { path, name, .. } = self.container;
-        LxcContainer { lxcpath: path.parent().unwrap_or(Path::new("/")), name }
+        let Container { lxcpath, name, .. } = self.container;
+        LxcContainer { lxcpath, name }
     }
 
     /// Tells whether it runs now.
@@ -194,6 +203,13 @@ fn mapping_of(container: &Container, caller: &Caller) -> Result<(Mapping, Contai
         return Err(IN_PIECES.to_owned().into());
     }
     Ok((start.mapping, start.ids(caller)))
+}
+
+/// Returns whose container it is by its config, if neither the caller's nor the container's own root's.
+fn other_owner(container: &Container, mapping: Mapping, caller: &Caller) -> Option<String> {
+    let owner = fs::metadata(container.path.join(CONFIG_NAME)).ok()?.uid();
+    let own = mapping.ids(caller).map(|ids| ids.users.first);
+    (owner != caller.uid && Some(owner) != own).then(|| format!("user {owner}"))
 }
 
 /// Returns the container or snapshot that has a rootfs as its lower directory, if one has.

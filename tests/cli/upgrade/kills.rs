@@ -73,7 +73,9 @@ fn state(sandbox: &Sandbox) -> String {
     let (page, rest) = found.split_once(&format!(" of {NAME}\n")).unwrap();
     assert_eq!(rest, "mine\none\nmore\n700\nsrv/old/new\n", "{page}");
     let config = sandbox.config();
-    assert!(config.contains(&format!("PAGE={page}\"")) || config.contains(&format!("PAGE={page}\n")));
+    assert!(
+        config.contains(&format!("PAGE={page}\"")) || config.contains(&format!("PAGE={page}\n"))
+    );
     page.to_owned()
 }
 
@@ -121,7 +123,19 @@ fn killed(storage: &str) {
         child.kill().unwrap();
         child.wait().unwrap();
         eprintln!("{about}: killed: {was_killed}");
-        was_switching += u32::from(sandbox.container().join("upgrade/switch").exists());
+        if sandbox.container().join("upgrade/switch").exists() {
+            was_switching += 1;
+            let why = "an upgrade or rollback of it was interrupted";
+            let (lxc, container) = (sandbox.path("lxc"), sandbox.container());
+            let asked: [&[&str]; 3] = [&["status", "-P"], &["diff"], &["show"]];
+            for (words, path, status) in
+                [(asked[0], &lxc, 0), (asked[1], &container, 2), (asked[2], &container, 0)]
+            {
+                let ran = sandbox.run([words, &[path.to_str().unwrap()]].concat());
+                ran.exits(status);
+                assert!([ran.stdout(), ran.stderr()].concat().contains(why), "{about}, {words:?}");
+            }
+        }
         let found = state(&sandbox);
         assert!(found == now || found == other, "{about}: {found}");
         is_new += u32::from(found == other);
@@ -137,7 +151,8 @@ fn killed(storage: &str) {
     }
     eprintln!("{storage}: {is_new} of {KILLS} were new, {was_switching} at the switch");
     rollback(&sandbox).exits(0);
-    let left: Vec<_> = std::fs::read_dir(sandbox.path("state/work")).into_iter().flatten().collect();
+    let left: Vec<_> =
+        std::fs::read_dir(sandbox.path("state/work")).into_iter().flatten().collect();
     assert!(left.is_empty(), "{left:?}");
 }
 
