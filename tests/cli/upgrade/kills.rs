@@ -27,14 +27,14 @@ struct Chance(u64);
 impl Chance {
     fn new() -> Self {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-        Self(now.as_nanos() as u64 | 1)
+        Self(u64::from(now.subsec_nanos()) | 1)
     }
 
     fn below(&mut self, limit: Duration) -> Duration {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
-        limit.mul_f64((self.0 >> 11) as f64 / (1u64 << 53) as f64)
+        limit.mul_f64(f64::from(u32::try_from(self.0 >> 40).unwrap()) / f64::from(1 << 24))
     }
 }
 
@@ -105,7 +105,7 @@ fn killed(storage: &str) {
     upgrade(&sandbox, &[]).exits(0);
     let whole = began.elapsed();
     let mut chance = Chance::new();
-    let (mut now, mut is_new, mut was_switching) = ("two".to_owned(), 0, 0);
+    let (mut now, mut was_killed, mut is_new, mut was_switching) = ("two".to_owned(), 0, 0, 0);
     for number in 0..KILLS {
         let other = if now == "one" { "two" } else { "one" };
         let (page, tty) = if other == "one" { ("one", 2) } else { ("two", 4) };
@@ -119,10 +119,9 @@ fn killed(storage: &str) {
         let longer = chance.below(most);
         let mut child = begin(&sandbox, verb);
         let about = format!("{storage}, {verb}, {moment:?} and {longer:?}");
-        let was_killed = wait(&sandbox, &mut child, moment, longer);
+        let still_works = wait(&sandbox, &mut child, moment, longer);
         child.kill().unwrap();
         child.wait().unwrap();
-        eprintln!("{about}: killed: {was_killed}");
         if sandbox.container().join("upgrade/switch").exists() {
             was_switching += 1;
             let why = "an upgrade or rollback of it was interrupted";
@@ -139,6 +138,7 @@ fn killed(storage: &str) {
         let found = state(&sandbox);
         assert!(found == now || found == other, "{about}: {found}");
         is_new += u32::from(found == other);
+        was_killed += u32::from(still_works);
         if number % 3 == 0 {
             settled(|| rollback(&sandbox)).exits(0);
             state(&sandbox);
@@ -147,9 +147,10 @@ fn killed(storage: &str) {
         assert_eq!(state(&sandbox), other, "{about}");
         let listed = Command::new("ls").arg(sandbox.container().join("upgrade")).output().unwrap();
         assert_eq!(String::from_utf8(listed.stdout).unwrap(), "previous\n", "{about}");
-        now = other.to_owned();
+        other.clone_into(&mut now);
     }
-    eprintln!("{storage}: {is_new} of {KILLS} were new, {was_switching} at the switch");
+    let told = format!("{is_new} of {was_killed} were new, {was_switching} at the switch");
+    assert!(was_killed > KILLS / 2 && was_switching > 0, "{storage}: {told}");
     rollback(&sandbox).exits(0);
     let left: Vec<_> =
         std::fs::read_dir(sandbox.path("state/work")).into_iter().flatten().collect();
