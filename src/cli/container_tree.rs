@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{Stat, fstat};
+use rustix::fs::fstat;
 use rustix::thread::UnshareFlags;
 
 use super::containers::interrupted;
@@ -51,6 +51,8 @@ pub(super) struct ContainerTree {
     /// What layers dropped that were made in the container itself, and whether a step that came later may have
     /// removed it.
     dropped: LastDrops<bool>,
+    /// Whether what is stored and what layers dropped is all that it was made of: no layer ran a step in it.
+    is_whole: bool,
 }
 
 /// What a container was made of.
@@ -65,9 +67,9 @@ pub(super) struct Base {
 
 /// What there is at a path of a container.
 pub(super) enum PathState {
-    /// Something, and whether it was changed since the container was made.
+    /// Something, and whether it may have changed since the container was made.
     Present(ListedFile, bool),
-    /// Nothing, and whether the directory that it would be in was changed since.
+    /// Nothing, and whether something may have been removed since.
     Absent(bool),
 }
 
@@ -137,8 +139,11 @@ impl ContainerTree {
             let has_steps = steps.any(|step| step.phase == "post");
             layer.files.iter().for_each(|file| dropped.add(file.clone(), false, has_steps));
         }
+        let mut steps = own.iter().flat_map(|layer| &layer.steps);
+        let is_whole = !steps.any(|step| step.phase == "post");
         let (upper, begun) = (is_overlay.then_some(form), begun.map(stamp));
-        Self { tree, upper, begun, since, mapping: start.mapping, base, dropped }.readable()
+        Self { tree, upper, begun, since, mapping: start.mapping, base, dropped, is_whole }
+            .readable()
     }
 
     /// Reads what is listed of what it was made of: mapped ids may not.
@@ -177,12 +182,16 @@ impl ContainerTree {
         Ok(ToldDrift { told, left_out })
     }
 
+    fn made(&self) -> Made<'_> {
+        let base = self.base.as_ref().and_then(|base| base.listing.as_ref());
+        let Self { upper, begun, since, is_whole, .. } = *self;
+        // Where there is no base, only drops are compared, and those are known.
+        Made { base, upper, begun, since, is_whole: is_whole || self.base.is_none() }
+    }
+
     fn drift(&self, interrupt: Interrupt<'_>) -> io::Result<Vec<Drift>> {
         let tree = files::open_real_directory(&self.tree)?;
-        let base = self.base.as_ref().and_then(|base| base.listing.as_ref());
-        let Self { upper, begun, since, .. } = *self;
-        let made = Made { base, upper, begun, since };
-        let mut found = drift(tree.as_fd(), made, interrupt)?;
+        let mut found = drift(tree.as_fd(), self.made(), interrupt)?;
         // Of a container that was put back from elsewhere, everything is later than its record.
         found.retain(|drift| !self.is_only_named(drift));
         self.know_drops(&mut found)?;
@@ -191,22 +200,38 @@ impl ContainerTree {
 
     /// Compares what layers dropped in the container itself with what they dropped: no stored tree has it.
     fn know_drops(&self, found: &mut Vec<Drift>) -> io::Result<()> {
+        // What steps or the template made in the container may well have been there.
+        let is_known = |drift: &Drift| {
+            !drift.is_guess || drift.before.is_some() || (self.base.is_some() && self.is_whole)
+        };
         if self.dropped.iter().next().is_none() {
+            found.retain(is_known);
             return Ok(());
         }
         let rootfs = self.rootfs()?;
-        let by_path: BTreeMap<Vec<u8>, &File> = match found.is_empty() {
+        let by_path: BTreeMap<Vec<u8>, (&File, bool)> = match found.is_empty() {
             true => BTreeMap::new(),
-            false => self.dropped.iter().filter_map(|(file, _)| real(&rootfs, file)).collect(),
+            false => {
+                let dropped = self.dropped.iter();
+                dropped
+                    .filter_map(|(file, has_steps)| {
+                        Some((real(&rootfs, file)?, (file, *has_steps)))
+                    })
+                    .collect()
+            }
         };
         found.retain_mut(|drift| {
-            let (Some(file), Some(now)) = (by_path.get(&drift.path), &drift.now) else {
-                return true;
+            let (Some((file, has_steps)), Some(now)) = (by_path.get(&drift.path), &drift.now)
+            else {
+                return is_known(drift);
             };
+            if drift.is_guess && *has_steps {
+                return false;
+            }
             if file.kind == FileKind::File && file.digest.is_none() {
                 // No digest of a secret is kept.
                 drift.is_new = false;
-                return true;
+                return !drift.is_guess;
             }
             let Some(made) = as_dropped(file, &rootfs, Some(now)) else { return true };
             drift.changed = made.differs(now);
@@ -219,7 +244,8 @@ impl ContainerTree {
             if let PathState::Absent(true) = self.look(&rootfs, &file.path)? {
                 let before = as_dropped(file, &rootfs, None);
                 let (path, changed) = (file.path.as_bytes()[1..].to_vec(), Vec::new());
-                found.push(Drift { path, before, is_new: false, now: None, changed });
+                let is_guess = false;
+                found.push(Drift { path, before, is_new: false, now: None, changed, is_guess });
             }
         }
         let names = |drift: &Drift| {
@@ -281,24 +307,50 @@ impl ContainerTree {
 
     /// Looks at a path of the rootfs.
     pub(super) fn look(&self, rootfs: &Rootfs, path: &str) -> io::Result<PathState> {
+        let made = self.made();
+        // What a step made of a drop in the container itself, nobody knows.
+        let is_known = !self.dropped.get(path).is_some_and(|(_, has_steps)| *has_steps);
         let path = Path::new(path);
         if let Some(place) = rootfs.existing_entry(path)?
             && let Some(stat) = place.look()?
         {
             let name = CString::new(place.name().as_bytes())?;
             let file = ListedFile::read(place.directory(), &name)?;
-            return Ok(PathState::Present(file, self.is_later(&stat)));
+            let is_moved = || Ok::<_, io::Error>(is_known && self.is_below_moved(rootfs, path)?);
+            return Ok(PathState::Present(file, made.is_later(&stat) || is_moved()?));
         }
         let above = path.ancestors().skip(1).find_map(|above| rootfs.directory(above).ok());
         let is_later = match above {
-            Some(above) => self.is_later(&fstat(above)?),
+            Some(above) => {
+                made.is_later(&fstat(above)?) || (is_known && self.is_below_moved(rootfs, path)?)
+            }
             None => true,
         };
         Ok(PathState::Absent(is_later))
     }
 
-    fn is_later(&self, stat: &Stat) -> bool {
-        (stat.st_ctime, i64::try_from(stat.st_ctime_nsec).unwrap_or_default()) > self.since
+    /// Tells whether a directory above a path may have been moved to where it is.
+    fn is_below_moved(&self, rootfs: &Rootfs, path: &Path) -> io::Result<bool> {
+        let there = path.ancestors().skip(1).find(|above| rootfs.directory(above).is_ok());
+        let Some(real) = there.and_then(|there| real_directory(rootfs, there)) else {
+            return Ok(false);
+        };
+        let made = self.made();
+        // An overlay moves no directory that shows one of the base, and touches it for what it copies there.
+        let base = self.base.as_ref().filter(|_| self.upper.is_some());
+        let base = base.map(Base::rootfs).transpose()?;
+        let stands = |way: &Path| base.as_ref().is_some_and(|base| base.directory(way).is_ok());
+        let mut above = fstat(rootfs.directory(Path::new("/"))?)?;
+        let mut way = PathBuf::from("/");
+        for name in &real {
+            way.push(name);
+            let stat = fstat(rootfs.directory(&way)?)?;
+            if made.may_be_moved(&above, &stat) && !stands(&way) {
+                return Ok(true);
+            }
+            above = stat;
+        }
+        Ok(false)
     }
 }
 
@@ -359,14 +411,19 @@ pub(super) fn as_dropped(
 }
 
 /// Returns the path that a drop's leads to, without a slash in front.
-fn real<'a>(rootfs: &Rootfs, file: &'a File) -> Option<(Vec<u8>, &'a File)> {
+fn real(rootfs: &Rootfs, file: &File) -> Option<Vec<u8>> {
     let path = Path::new(&file.path);
+    let real = real_directory(rootfs, path.parent()?)?.join(path.file_name()?);
+    Some(real.into_os_string().into_encoded_bytes())
+}
+
+/// Returns where a directory of a rootfs is once all links are followed, without a slash in front.
+fn real_directory(rootfs: &Rootfs, path: &Path) -> Option<PathBuf> {
     let shown =
         |directory: OwnedFd| fs::read_link(format!("/proc/self/fd/{}", directory.as_raw_fd())).ok();
     let top = shown(rootfs.directory(Path::new("/")).ok()?)?;
-    let above = shown(rootfs.directory(path.parent()?).ok()?)?;
-    let real = above.strip_prefix(top).ok()?.join(path.file_name()?);
-    Some((real.into_os_string().into_encoded_bytes(), file))
+    let real = shown(rootfs.directory(path).ok()?)?;
+    real.strip_prefix(top).ok().map(Path::to_path_buf)
 }
 
 /// Reads a file of a tree that may change; nothing, where it is no short file.

@@ -358,3 +358,63 @@ fn what_a_layer_dropped_in_the_container_is_known_from_the_record() {
         ));
     }
 }
+
+/// Two directories with drops of one length, made in one go, and one with more below.
+const PLACES: &str = r#"
+[[layer.file]]
+path = "/srv/blue/index.html"
+content = "blue\n"
+[[layer.file]]
+path = "/srv/teal/index.html"
+content = "teal\n"
+[[layer.file]]
+path = "/opt/a/deep/er/text"
+content = "a\n"
+[[layer.file]]
+path = "/opt/b/deep/er/text"
+content = "b\n"
+"#;
+
+#[test]
+fn what_is_below_a_directory_that_was_moved_is_read() {
+    if !root() {
+        return;
+    }
+    let blue = "M  /srv/blue/index.html: bytes\n";
+    let deep = "M  /opt/a/deep/er/text: bytes\n";
+    let table = [
+        ("cd srv; mv blue t; mv teal blue; mv t teal", &[blue][..]),
+        ("cd srv; mv blue t; mv teal blue; mv t teal; touch blue/.x; rm blue/.x", &[blue]),
+        ("cd opt; mv a t; mv b a; mv t b", &[deep]),
+        ("mv opt o; cd o; mv a t; mv b a; mv t b; cd ..; mv o opt", &[deep]),
+        ("cd srv; mv blue t; mv t blue; cd ..; mv opt t; mv t opt; touch srv opt", &[]),
+        ("touch srv/blue srv opt/a opt .", &[]),
+    ];
+    for storage in ["copy", "overlay", "none"] {
+        for stored in ["", "store = false\n"] {
+            let layers = format!("[[layer]]\nname = \"places\"\n{stored}{PLACES}");
+            for (commands, lines) in table {
+                let sandbox = Sandbox::new().upstream(UPSTREAM).layers(&layers);
+                sandbox.create([format!("--storage={storage}")]).exits(0);
+                // In an overlay, what is stored is moved by a copy, whose times tell enough.
+                within(&sandbox, storage, commands);
+                let found = diff(&sandbox, &[]).stdout();
+                for line in lines {
+                    assert!(found.contains(line), "{storage} {stored}{commands}: {line}\n{found}");
+                }
+                let changed = found.lines().filter(|line| line.ends_with(": bytes")).count();
+                assert_eq!(changed, 2 * lines.len(), "{storage} {stored}{commands}\n{found}");
+                if lines.is_empty() {
+                    assert!(!found.contains("index.html") && !found.contains("text"), "{found}");
+                }
+                let role = diff(&sandbox, &["m.toml"]).stdout();
+                assert_eq!(role.is_empty(), lines.is_empty(), "{storage} {commands}\n{role}");
+                let lxcpath = sandbox.path("lxc");
+                let lxcpath = lxcpath.to_str().unwrap();
+                let words = ["plan", "m.toml", "--diff", "-n", crate::sandbox::NAME, "-P", lxcpath];
+                let plan = sandbox.run(words).stdout();
+                assert_eq!(plan.is_empty(), lines.is_empty(), "{storage} {commands}\n{plan}");
+            }
+        }
+    }
+}

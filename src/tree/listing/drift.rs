@@ -1,8 +1,8 @@
 //! What has changed in a tree since it was made of a listed one.
 //!
 //! Nobody can set the time at which a file's inode changed: what is older than the end of the making is as the
-//! making left it, and is not read. That does not hold below a directory that came from elsewhere: whoever
-//! moves one leaves what is in it as old as it is. There all is compared, as far as stamps tell.
+//! making left it, and is not read. That does not hold below a directory that may have been moved: whoever moves
+//! one leaves what is in it as old as it is. There all is read and compared.
 
 use std::cmp::Ordering;
 use std::ffi::CStr;
@@ -36,6 +36,8 @@ pub(crate) struct Drift {
     /// What of it has changed, where it was there before: as of a [`super::Difference`], but for the time of
     /// its last change.
     pub changed: Vec<&'static str>,
+    /// Whether it is as old as the tree, and told of only because a directory above it may have been moved.
+    pub is_guess: bool,
 }
 
 /// A tree, and what it was made of.
@@ -49,6 +51,30 @@ pub(crate) struct Made<'a> {
     pub begun: Option<(i64, i64)>,
     /// When the making ended.
     pub since: (i64, i64),
+    /// Whether the base is all that it was made of: nothing else has changed what the base has.
+    pub is_whole: bool,
+}
+
+impl Made<'_> {
+    /// Tells whether an inode was changed after the making.
+    pub(crate) fn is_later(&self, stat: &Stat) -> bool {
+        self.is_after(stat.st_ctime, stat.st_ctime_nsec)
+    }
+
+    /// Tells whether a directory may have been moved, by its own stamps and those of the one `above` it: a
+    /// move changes both inodes.
+    ///
+    /// Where more than the base made the tree, a directory in which something was made or removed since is
+    /// taken for one that stood still: what is in it may well differ from the base.
+    pub(crate) fn may_be_moved(&self, above: &Stat, directory: &Stat) -> bool {
+        self.is_later(above)
+            && self.is_later(directory)
+            && (self.is_whole || !self.is_after(directory.st_mtime, directory.st_mtime_nsec))
+    }
+
+    fn is_after(&self, seconds: i64, nanoseconds: impl TryInto<i64>) -> bool {
+        (seconds, nanoseconds.try_into().unwrap_or_default()) > self.since
+    }
 }
 
 /// Finds what has changed in a tree since it was made, sorted by paths.
@@ -64,9 +90,9 @@ pub(crate) fn drift(
     let base = made.base.map(|base| 0..base.entries.len());
     let before = made.base.and_then(|base| base.entries.first());
     if before.is_some() {
-        walk.compare(&[], before, top.as_fd(), c"", &stat, false)?;
+        walk.compare(&[], before, top.as_fd(), c"", &stat, Origin::Own)?;
     }
-    let mut open = vec![walk.open(top, Vec::new(), base, false)?];
+    let mut open = vec![walk.open(top, Vec::new(), base, Origin::Own)?];
     while let Some(level) = open.last_mut() {
         interrupt.check()?;
         match level.next(made.base) {
@@ -93,10 +119,21 @@ struct Level {
     now: Peekable<IntoIter<Name>>,
     /// Whether what is not there is as in the base.
     shows_base: bool,
-    /// Whether it was changed since the making.
+    stat: Stat,
+    /// Whether it was changed since the making, or may be another than the one that was made there.
     is_later: bool,
-    /// Whether it came from elsewhere, so that the times of what is in it tell nothing.
-    is_foreign: bool,
+    origin: Origin,
+}
+
+/// Where a directory is from, and so what the times of what is in it tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Origin {
+    /// It is the one that was made there: what is older than the end of the making has not changed.
+    Own,
+    /// It was made with the tree, but maybe elsewhere in it: they tell nothing.
+    Unsure,
+    /// It came from elsewhere: they tell nothing.
+    Foreign,
 }
 
 impl Level {
@@ -132,23 +169,21 @@ impl Walk<'_> {
         descriptor: OwnedFd,
         path: Vec<u8>,
         base: Option<Range<usize>>,
-        is_foreign: bool,
+        origin: Origin,
     ) -> io::Result<Level> {
         let stat = fstat(&descriptor)?;
         let mut names = directory::names(descriptor.as_fd())?;
         names.sort_by(|a, b| a.name.cmp(&b.name));
-        let shows_base = match self.made.upper {
-            Some(form) => !opaque(Holder::Open(descriptor.as_fd()), form)?,
-            None => false,
-        };
+        let shows_base = self.shows_base(descriptor.as_fd())?;
         let before = base.map(|base| self.children(base)).unwrap_or_default();
         Ok(Level {
             path,
             before: before.into_iter().peekable(),
             now: names.into_iter().peekable(),
             shows_base,
-            is_later: is_foreign || self.is_later(&stat),
-            is_foreign,
+            is_later: origin > Origin::Own || self.made.is_later(&stat),
+            origin,
+            stat,
             descriptor,
         })
     }
@@ -184,13 +219,15 @@ impl Walk<'_> {
         let path = below(&level.path, name.to_bytes());
         let stat = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
         if self.made.upper.is_some() && is_whiteout(&stat) {
-            if let Some(range) = before.filter(|_| level.is_foreign || self.is_later(&stat)) {
+            if let Some(range) =
+                before.filter(|_| level.origin > Origin::Own || self.made.is_later(&stat))
+            {
                 self.removed(&level.path, range);
             }
             return Ok(None);
         }
         let entry = before.as_ref().and_then(|range| Some(&self.made.base?.entries[range.start]));
-        self.compare(&path, entry, directory, name, &stat, level.is_foreign)?;
+        self.compare(&path, entry, directory, name, &stat, level.origin)?;
         // What is on another filesystem is none of the tree.
         if kind != FileType::Directory || stat.st_dev != self.device {
             return Ok(None);
@@ -200,9 +237,13 @@ impl Walk<'_> {
             Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(None),
             opened => opened?,
         };
-        let is_foreign = level.is_foreign || self.is_foreign(opened.as_fd(), &stat);
         let was_directory = entry.is_some_and(|entry| entry.kind == ListedKind::Directory);
-        self.open(opened, path, before.filter(|_| was_directory), is_foreign).map(Some)
+        let origin = self.origin(&level.stat, opened.as_fd(), &stat);
+        // An overlay moves no directory that shows one of the base, and touches it for what it copies there.
+        let stands =
+            origin == Origin::Unsure && was_directory && self.shows_base(opened.as_fd())?;
+        let origin = level.origin.max(if stands { Origin::Own } else { origin });
+        self.open(opened, path, before.filter(|_| was_directory), origin).map(Some)
     }
 
     /// Compares what is there with what was.
@@ -213,12 +254,13 @@ impl Walk<'_> {
         directory: BorrowedFd<'_>,
         name: &CStr,
         stat: &Stat,
-        is_foreign: bool,
+        origin: Origin,
     ) -> io::Result<()> {
-        let is_as_before = before.is_some_and(|before| before.looks_like(stat));
-        if !self.is_later(stat) && (!is_foreign || is_as_before) {
+        let is_later = self.made.is_later(stat);
+        if !is_later && origin == Origin::Own {
             return Ok(());
         }
+        let is_guess = !is_later && origin == Origin::Unsure;
         let marks = self.made.upper.map_or(Marks::Plain, Marks::Escaped);
         let now = walk::one_of(directory, name, stat, marks, self.interrupt)?;
         let changed: Vec<_> = match before {
@@ -234,7 +276,7 @@ impl Walk<'_> {
                 && (self.made.base.is_some()
                     || born(directory, name).is_none_or(|born| born > self.made.since));
             let (path, before) = (path.to_vec(), before.cloned());
-            self.found.push(Drift { path, before, is_new, now: Some(now), changed });
+            self.found.push(Drift { path, before, is_new, now: Some(now), changed, is_guess });
         }
         Ok(())
     }
@@ -245,19 +287,31 @@ impl Walk<'_> {
         let before = base.entries[range.start].clone();
         let path = below(above, &before.name);
         let (before, changed) = (Some(before), Vec::new());
-        self.found.push(Drift { path, before, is_new: false, now: None, changed });
+        let is_guess = false;
+        self.found.push(Drift { path, before, is_new: false, now: None, changed, is_guess });
     }
 
-    fn is_later(&self, stat: &Stat) -> bool {
-        (stat.st_ctime, i64::try_from(stat.st_ctime_nsec).unwrap_or_default()) > self.made.since
+    /// Tells whether what is not in a directory is as in the base.
+    fn shows_base(&self, directory: BorrowedFd<'_>) -> io::Result<bool> {
+        match self.made.upper {
+            Some(form) => Ok(!opaque(Holder::Open(directory), form)?),
+            None => Ok(false),
+        }
     }
 
-    /// Tells whether a directory is not the one that was made there: it was born at another time.
-    fn is_foreign(&self, directory: BorrowedFd<'_>, stat: &Stat) -> bool {
-        self.is_later(stat)
-            && born(directory, c"").is_some_and(|born| {
-                born > self.made.since || self.made.begun.is_some_and(|begun| born < begun)
-            })
+    /// Tells where a directory is from. One that was born at another time was not made there.
+    fn origin(&self, above: &Stat, directory: BorrowedFd<'_>, stat: &Stat) -> Origin {
+        if !self.made.is_later(stat) {
+            return Origin::Own;
+        }
+        let is_foreign = born(directory, c"").is_some_and(|born| {
+            born > self.made.since || self.made.begun.is_some_and(|begun| born < begun)
+        });
+        match self.made.may_be_moved(above, stat) {
+            _ if is_foreign => Origin::Foreign,
+            true => Origin::Unsure,
+            false => Origin::Own,
+        }
     }
 
     /// Returns what is in a directory of the base, each with all that is below it.
