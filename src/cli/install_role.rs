@@ -1,14 +1,14 @@
 //! `install-template MANIFEST`: lets `lxc-create -t NAME` find a manifest that is a template.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
+use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use super::arguments::InstallArguments;
 use super::{install, output};
 use crate::execute::status;
-use crate::host::template;
+use crate::host::{files, template};
 use crate::manifest::shebang;
 use crate::shell;
 
@@ -83,8 +83,7 @@ fn role(manifest: &Path) -> Result<PathBuf, Fault> {
 
 /// Tells whether the kernel hands a file to this program.
 fn is_role(path: &Path) -> io::Result<bool> {
-    let mut first = Vec::new();
-    File::open(path)?.take(shebang::LONGEST).read_to_end(&mut first)?;
+    let first = files::read_head(path, shebang::LONGEST)?;
     Ok(shebang::is_of_this_program(&first))
 }
 

@@ -59,13 +59,23 @@ pub(crate) fn read_source(
 
 /// Reads a regular file of at most `limit` bytes.
 pub(crate) fn read_regular(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
-    // A fifo without a writer would be waited for.
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
-    read_opened(openat(CWD, path, flags, Mode::empty())?, limit)
+    read_opened(open_at_once(path)?, limit)
 }
 
-/// Reads an open file likewise, if it is a regular one.
-pub(crate) fn read_opened(file: OwnedFd, limit: usize) -> io::Result<Vec<u8>> {
+/// Reads the first bytes of a regular file, at most `limit`.
+pub(crate) fn read_head(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let mut head = Vec::new();
+    regular(open_at_once(path)?)?.take(limit).read_to_end(&mut head)?;
+    Ok(head)
+}
+
+fn open_at_once(path: &Path) -> io::Result<OwnedFd> {
+    // A fifo without a writer would be waited for.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+    Ok(openat(CWD, path, flags, Mode::empty())?)
+}
+
+fn regular(file: OwnedFd) -> io::Result<File> {
     let file = File::from(file);
     let metadata = file.metadata()?;
     if metadata.is_dir() {
@@ -74,7 +84,13 @@ pub(crate) fn read_opened(file: OwnedFd, limit: usize) -> io::Result<Vec<u8>> {
     if !metadata.is_file() {
         return Err(io::Error::other("it is not a regular file"));
     }
-    let size = metadata.len();
+    Ok(file)
+}
+
+/// Reads an open file likewise, if it is a regular one.
+pub(crate) fn read_opened(file: OwnedFd, limit: usize) -> io::Result<Vec<u8>> {
+    let file = regular(file)?;
+    let size = file.metadata()?.len();
     if size > limit as u64 {
         return Err(io::Error::other(format!("it is {size} bytes long, and {limit} is the most")));
     }

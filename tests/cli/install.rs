@@ -147,6 +147,15 @@ fn a_manifest_is_linked_where_lxc_looks() {
     std::os::unix::fs::symlink("lxc-fake", sandbox.path("templates/lxc-other")).unwrap();
     install(&["moved.toml", "--as", "other"]).exits(2).mentions("no link to a manifest");
 
+    // Nobody waits for a writer that never comes.
+    let fifo = sandbox.path("role/fifo.toml");
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o755.into(), 0)
+        .unwrap();
+    install(&["fifo.toml"]).exits(2).mentions("it is not a regular file");
+    std::os::unix::fs::symlink(&fifo, sandbox.path("templates/lxc-fifo")).unwrap();
+    install(&["moved.toml", "--as", "fifo"]).exits(2).mentions("no link to a manifest");
+    fs::remove_file(sandbox.path("templates/lxc-fifo")).unwrap();
+
     for name in ["", "no", "none", "a/b", "layered-template", "-x"] {
         install(&["moved.toml", &format!("--as={name}")])
             .exits(2)
