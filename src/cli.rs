@@ -100,8 +100,8 @@ pub fn main() -> ExitCode {
     if is_template_call(&name, &words) {
         return ExitCode::from(template::main(&words));
     }
-    if complete::answer() {
-        return ExitCode::SUCCESS;
+    if let Some(status) = complete::answer() {
+        return ExitCode::from(status);
     }
     let cli = match command::parse() {
         Ok(cli) => cli,

@@ -85,3 +85,22 @@ fn what_cannot_be_read_completes_nothing() {
         sandbox.ran(command).exits(0).says("").prints("");
     }
 }
+
+/// A variable that is left over keeps no subcommand from its work.
+#[test]
+fn only_the_words_of_a_shell_are_completed() {
+    let sandbox = filled();
+    let ask = |shell: &str, words: &[&str]| {
+        let mut command = sandbox.command(sandbox.program_path());
+        command.env("LAYERED_TEMPLATE_COMPLETE", shell).args(words);
+        sandbox.ran(command)
+    };
+    for shell in ["bash", "1", "no-shell"] {
+        ask(shell, &["validate", "gone.toml"]).exits(1).mentions("gone.toml");
+    }
+    ask("no-shell", &["--", "layered-template", "vali"])
+        .exits(2)
+        .mentions("names no known shell: no-shell")
+        .mentions("bash, ");
+    ask("fish", &["--", "layered-template", "vali"]).exits(0).shows("validate");
+}
