@@ -11,6 +11,7 @@ use super::arguments::LogFormat;
 use super::notify::Notify;
 use super::output;
 use super::request::words;
+use crate::chain::Secrets;
 use crate::execute::{Failure, status};
 use crate::host::clock;
 use crate::host::journal::Journal;
@@ -51,25 +52,28 @@ pub(super) struct RunNote {
     notify: Option<Notify>,
     /// How that is told which goes wrong.
     log_format: LogFormat,
+    /// What no line of the history has in it.
+    secrets: Secrets,
 }
 
 impl RunNote {
-    /// Notes that a run begins. `mask` takes secrets out of what the program was called with.
+    /// Notes that a run begins. Its `secrets` are taken out of all that is noted.
     pub(super) fn begin(
         subject: &RunSubject<'_>,
         journal: Option<Journal>,
         notify: Option<Notify>,
         log_format: LogFormat,
-        mask: impl Fn(&str) -> String,
+        secrets: Secrets,
     ) -> Self {
         let id = std::process::id();
         let process = ProcessStatus::read(id).map_or(0, |process| process.began);
-        let text = |path: &Path| path.to_string_lossy().into_owned();
+        let mask = |text: &str| secrets.mask(text).into_owned();
+        let text = |path: &Path| mask(&path.to_string_lossy());
         let record = RunRecord::begin(RunStart {
             verb: subject.verb,
             began: clock::present(),
-            container: subject.container.map(|(name, path)| (name.to_owned(), text(path))),
-            role: subject.role.map(str::to_owned),
+            container: subject.container.map(|(name, path)| (mask(name), text(path))),
+            role: subject.role.map(mask),
             manifest: text(subject.manifest),
             command: mask(&words()),
             process: ProcessId { id, began: process },
@@ -77,20 +81,21 @@ impl RunNote {
         // What a template does that is this program again is told by the run that calls it.
         let is_outermost = template::depth() == 0;
         let (journal, notify) = (journal.filter(|_| is_outermost), notify.filter(|_| is_outermost));
-        let mut note = Self { record, began: Instant::now(), journal, notify, log_format };
+        let mut note = Self { record, began: Instant::now(), journal, notify, log_format, secrets };
         note.add(|record, history| record.run = RunRecord::next_number(history));
         note
     }
 
     /// Notes how it has ended, and tells whoever is to be told.
     pub(super) fn end(mut self, status: u8, failure: Option<RunFailure>, log: Option<&Path>) {
+        let mask = |text: &str| self.secrets.mask(text).into_owned();
         let record = &mut self.record;
         record.state = state_of(status);
         record.ended = Some(clock::present());
         record.milliseconds = u64::try_from(self.began.elapsed().as_millis()).ok();
         record.status = Some(status);
-        record.failure = failure.map(RunFailure::shortened);
-        record.log = log.map(|log| log.to_string_lossy().into_owned());
+        record.failure = failure.map(|failure| failure.masked(mask).shortened());
+        record.log = log.map(|log| mask(&log.to_string_lossy()));
         self.add(|_, _| {});
         if let Some(Err(why)) = self.notify.as_ref().map(|notify| notify.tell(&self.record)) {
             output::warning(&why, self.log_format);

@@ -120,7 +120,7 @@ pub(super) fn perform(
     };
     let mask = |text: &str| secrets.mask(text).into_owned();
     let notify = Notify::read(options.allow_untrusted, options.talk.log_format);
-    let note = RunNote::begin(&subject, journal, notify, options.talk.log_format, mask);
+    let note = RunNote::begin(&subject, journal, notify, options.talk.log_format, secrets.clone());
     if let Some(directory) = &mut directory {
         directory.write(log_head(&mask(&request::words())).as_bytes());
     }

@@ -10,6 +10,9 @@ const FORMAT: u32 = 1;
 /// The longest text in a line, in bytes.
 const LONGEST: usize = 4000;
 
+/// The largest number of a run: what is above it has come into a history by accident, and no run follows it.
+const LAST: u64 = 1 << 48;
+
 /// A run of this host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -216,7 +219,7 @@ impl RunRecord {
         // Lines stand there as they were written, but a run that has just ended may be an old one.
         let lines = history.split(|byte| *byte == b'\n');
         let numbers = lines.filter_map(|line| serde_json::from_slice::<Numbered>(line).ok());
-        numbers.map(|line| line.run).max().unwrap_or_default().saturating_add(1)
+        numbers.map(|line| line.run).filter(|run| *run < LAST).max().unwrap_or_default() + 1
     }
 }
 
@@ -227,6 +230,19 @@ struct Numbered {
 }
 
 impl RunFailure {
+    /// Returns it with all its texts as `mask` leaves them.
+    pub(crate) fn masked(self, mask: impl Fn(&str) -> String) -> Self {
+        let masked = |text: Option<String>| text.map(|text| mask(&text));
+        Self {
+            layer: masked(self.layer),
+            what: self.what,
+            at: masked(self.at),
+            message: mask(&self.message),
+            hint: masked(self.hint),
+            rootfs: masked(self.rootfs),
+        }
+    }
+
     /// Returns it with texts of a bounded length.
     pub(crate) fn shortened(self) -> Self {
         let hint = self.hint.map(|hint| short(&hint));
@@ -272,6 +288,8 @@ mod tests {
         assert_eq!(RunRecord::all(&damaged), [ended, begun(2), begun(7)]);
         assert_eq!(RunRecord::next_number(&damaged), 8);
         assert_eq!(RunRecord::next_number(b""), 1);
+        let absurd = [&damaged[..], format!("\n{{\"run\":{}}}\n", u64::MAX).as_bytes()].concat();
+        assert_eq!(RunRecord::next_number(&absurd), 8);
     }
 
     #[test]
