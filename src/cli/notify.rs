@@ -52,9 +52,10 @@ enum On {
 }
 
 impl Notify {
-    /// Reads whom this host, or the caller, wants to be told. What cannot be used is a warning.
-    pub(super) fn read(allow_untrusted: bool, log_format: LogFormat) -> Option<Self> {
-        let trust = Trust::observe(Policy::Refuse.unless(allow_untrusted));
+    /// Reads whom this host, or the caller, wants to be told. What cannot be used is a warning, and so is what
+    /// others could have written: `--allow-untrusted` speaks of roles and layers, not of this.
+    pub(super) fn read(log_format: LogFormat) -> Option<Self> {
+        let trust = Trust::observe(Policy::Refuse);
         // The caller's own words count more.
         for path in settings::paths(NAME).iter().rev() {
             let read = settings::read(path, &trust).map_err(|error| error.to_string());

@@ -119,7 +119,7 @@ pub(super) fn perform(
         manifest: &plan.manifest.absolute,
     };
     let mask = |text: &str| secrets.mask(text).into_owned();
-    let notify = Notify::read(options.allow_untrusted, options.talk.log_format);
+    let notify = Notify::read(options.talk.log_format);
     let note = RunNote::begin(&subject, journal, notify, options.talk.log_format, secrets.clone());
     if let Some(directory) = &mut directory {
         directory.write(log_head(&mask(&request::words())).as_bytes());

@@ -20,6 +20,9 @@ use super::output::timespec;
 /// How long a child may take to end when it was asked to, before it is killed.
 pub(crate) const GRACE: Duration = Duration::from_secs(10);
 
+/// How long one may that nobody needs any more.
+const SHORT_GRACE: Duration = Duration::from_secs(1);
+
 /// How a child came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
@@ -118,7 +121,7 @@ pub(crate) fn run_with_input(
         return child.wait().map(End::Own);
     }
     let _ = signal_group(leader, Signal::TERM);
-    if !ends_within(GRACE)? {
+    if !ends_within(SHORT_GRACE)? {
         let _ = signal_group(leader, Signal::KILL);
     }
     child.wait().map(|_| End::TimedOut)
@@ -149,7 +152,8 @@ mod tests {
         assert!(matches!(run("exit 3", long), End::Own(status) if status.code() == Some(3)));
         let began = Instant::now();
         assert_eq!(run("sleep 60", Duration::from_millis(50)), End::TimedOut);
-        assert!(began.elapsed() < GRACE);
+        assert_eq!(run("trap '' TERM; sleep 60", Duration::from_millis(50)), End::TimedOut);
+        assert!(began.elapsed() < GRACE / 2);
     }
 
     #[test]

@@ -260,9 +260,30 @@ fn a_command_that_others_could_have_written_is_told_nothing() {
     for open in [&tell, &settings] {
         std::os::unix::fs::chown(open, Some(65534), None).unwrap();
         again(&sandbox).exits(0).mentions("notify.toml` is not used: ").mentions("others could");
+        // That speaks of roles and layers.
+        fs::remove_dir_all(sandbox.container()).unwrap();
+        sandbox.create(["--allow-untrusted"]).exits(0).mentions("notify.toml` is not used: ");
+        fs::remove_dir_all(sandbox.container()).unwrap();
         assert!(!sandbox.path("told").exists());
         std::os::unix::fs::chown(open, Some(0), None).unwrap();
     }
     again(&sandbox).exits(0);
     assert!(sandbox.path("told").exists());
+}
+
+#[test]
+fn no_secret_is_in_the_history_whatever_it_is_a_part_of() {
+    let sandbox = Sandbox::new().env("TOKEN", "hunter2").layers(
+        "post = 'exit 3'\nsecrets = ['token']\n[vars]\ntoken = { secret = true, env = 'TOKEN' }\n",
+    );
+    let manifest = sandbox.role().join("hunter2.toml");
+    fs::rename(sandbox.role().join("m.toml"), &manifest).unwrap();
+    let lxcpath = sandbox.path("lxc-hunter2");
+    fs::create_dir(&lxcpath).unwrap();
+    let words = ["create", "hunter2.toml", "--name", "hunter2", "--lxcpath"];
+    sandbox.run(words.iter().map(std::ffi::OsStr::new).chain([lxcpath.as_os_str()])).exits(6);
+    let run = &listed(&sandbox, &[])[0];
+    assert_eq!(run["state"], "failed");
+    assert!(run["failure"]["at"].is_string(), "{run}");
+    assert!(!run.to_string().contains("hunter2"), "{run}");
 }
