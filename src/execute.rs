@@ -35,7 +35,7 @@ pub(crate) use failure::{Failure, status};
 pub(crate) use full_disk::HINT as FULL_DISK_HINT;
 pub(crate) use generation::{Generations, tree_name};
 pub(crate) use observe::{Doing, Event, Observer, Subject};
-pub(crate) use rebase::{FileConflict, PathChange, Rebase, Rebased, rebase};
+pub(crate) use rebase::{Difference, FileConflict, Rebase, Rebased, rebase};
 use rustix::fs::fstat;
 pub(crate) use supply::Filled;
 use supply::Supply;

@@ -83,9 +83,9 @@ pub(crate) enum Verb {
     Diff(DiffArguments),
     /// List the runs of this host, or show one: when, what for, and how it ended.
     Runs(RunsArguments),
-    /// Put a container on what its role makes now, and keep what it has changed itself.
+    /// Bring a container up to date with its role, and keep what it has changed itself.
     Upgrade(UpgradeArguments),
-    /// Give back what a container was before its last upgrade.
+    /// Restore a container to its state before the last upgrade.
     Rollback(RollbackArguments),
     /// Report what this host and this user can and cannot do.
     Doctor(DoctorArguments),

@@ -138,7 +138,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         &[
             ("Show what would change in a container", "layered-template upgrade --dry-run web1"),
             (
-                "Put all that are outdated on what their role makes",
+                "Upgrade all outdated containers of a role",
                 "layered-template upgrade --all web.toml",
             ),
         ],

@@ -219,7 +219,8 @@ impl Told<'_> {
     ) -> u8 {
         // What has called a run within a run tells of the whole.
         let is_whole = template::depth() == 0;
-        let scene = Scene::of(self.plan, is_whole);
+        let is_made = is_whole && matches!(self.task, Task::Run);
+        let scene = Scene::of(self.plan, is_made);
         let (talk, look) = (self.options.talk, self.look);
         let mut observer = progress::observer(talk, look, self.output.clone(), scene);
         let mut observer = at_work.noted(&mut *observer);

@@ -1,4 +1,4 @@
-//! `upgrade`: puts containers on what their role makes now; `rollback` gives back what was.
+//! `upgrade`: brings containers up to date with their role; `rollback` restores what was.
 
 mod subject;
 mod tell;
@@ -15,7 +15,7 @@ use super::remote::RemoteChoice;
 use super::request::{LockUse, Request, target, wanted};
 use super::run::{Options, Task, perform};
 use crate::chain::Secrets;
-use crate::execute::{Rebase, Rebased, status};
+use crate::execute::{Generations, Rebase, Rebased, status};
 use crate::host::caller::Caller;
 use crate::host::signals::Signals;
 use crate::host::trust::{Policy, Trust};
@@ -27,6 +27,9 @@ use subject::{AnySubject, Subject};
 
 /// The exit status of conflicts.
 const CONFLICTS: u8 = 1;
+
+/// What stands, within an upgrade, for a container that nothing changes in.
+const UNCHANGED: u8 = status::INFORMATIONAL;
 
 pub(super) fn main(arguments: &UpgradeArguments) -> u8 {
     let caller = Caller::observe();
@@ -55,10 +58,11 @@ pub(super) fn main(arguments: &UpgradeArguments) -> u8 {
             continue;
         }
         (ended, failed) = (done, failed + 1);
-        let left = found.len() - number - 1;
         if failed >= arguments.max_failures || done > status::SIGNAL {
-            if left > 0 {
-                output::say(&format!("{left} more left as they are"));
+            let left: Vec<_> =
+                found[number + 1..].iter().map(|left| shell::one_line(&left.name)).collect();
+            if !left.is_empty() {
+                output::say(&format!("left as they are: {}", left.join(", ")));
             }
             break;
         }
@@ -123,7 +127,7 @@ fn upgrade(
     let changes = Judge::new(Caller::observe()).changes(container, record, &manifest)?;
     let may_differ = record.layers.iter().any(|layer| !layer.handed.is_empty());
     if changes.is_empty() && !may_differ && arguments.manifest.is_none() {
-        tell::note(arguments, &format!("{} is what its role makes now", container.name));
+        tell::note(arguments, &format!("{}: no change", container.name));
         return Ok(0);
     }
     let request = match request(&subject, arguments, &manifest) {
@@ -154,14 +158,18 @@ fn recover(subject: &AnySubject<'_>, only_looks: bool) -> Result<(), Refusal> {
         return Ok(());
     }
     let name = subject.name();
-    let refuse = |why: String, hint: &str| Refusal::with_hint(why, hint.to_owned());
-    let is_running = subject.is_running();
-    if is_running && only_looks {
-        return Err(refuse(
-            format!("an upgrade of `{name}` was interrupted, and it is stopped to finish that"),
-            "without `--dry-run` that is done",
+    if only_looks {
+        let word = shell::word(&subject.container.path);
+        let what = match subject.generations.is_interrupted_upgrade() {
+            true => "upgrade",
+            false => "rollback",
+        };
+        return Err(Refusal::with_hint(
+            format!("the {what} of `{name}` was interrupted; nothing was changed"),
+            format!("`layered-template upgrade {word}` or `rollback {word}` finishes it"),
         ));
     }
+    let is_running = subject.is_running();
     if is_running && let Err(error) = subject.lxc().stop() {
         return Err(format!("`{name}` cannot be stopped: {error}").into());
     }
@@ -228,7 +236,7 @@ impl Upgrade<'_> {
         if was_running || dry {
             let looked = subject.within(|| self.rebase(false, dry));
             if looked != 0 || dry {
-                return self.left(looked);
+                return self.left(if looked == UNCHANGED { 0 } else { looked });
             }
         }
         if was_running {
@@ -245,6 +253,7 @@ impl Upgrade<'_> {
                 return self.left(status::FILES);
             }
             0 => subject.within(|| subject.done(subject.generations.switch())),
+            UNCHANGED => return self.back_to_work(was_running, self.left(0)),
             failed => failed,
         };
         if switched != 0 {
@@ -273,7 +282,7 @@ impl Upgrade<'_> {
         tell::note(
             self.arguments,
             &format!(
-                "{}: upgraded; `layered-template rollback {name}` gives back what it was",
+                "{}: upgraded; `layered-template rollback {name}` restores what it was",
                 subject.name()
             ),
         );
@@ -301,6 +310,7 @@ impl Upgrade<'_> {
     /// Puts the container's own changes on that, or only looks whether that can be done.
     fn rebase(&self, applies: bool, tells: bool) -> u8 {
         let Subject { record, store, old, generations, .. } = &self.subject;
+        let name = self.subject.name();
         let rebase = Rebase {
             staged: generations.next(),
             store,
@@ -308,14 +318,20 @@ impl Upgrade<'_> {
             record,
             take: &self.arguments.take,
             keep: &self.arguments.keep,
+            is_exact: !self.arguments.all,
             applies,
         };
         let tell = |rebased: &Rebased| match rebased {
+            Rebased::Done(difference) if difference.is_empty() => tell::unchanged(name),
             Rebased::Done(_) if !tells => 0,
-            Rebased::Done(changes) => tell::changes(changes),
+            Rebased::Done(difference) => match tell::changes(difference) {
+                0 if self.arguments.dry_run => tell::would_change(name, difference),
+                told => told,
+            },
             Rebased::Conflicts(files, configs) => {
-                tell::conflicts(self.subject.name(), files, configs)
+                tell::conflicts((name, &self.subject.container.path), files, configs)
             }
+            Rebased::Nothing(words) => tell::nothing(name, words),
         };
         let options = Options::of(self.arguments.run, RunVerb::Upgrade);
         perform(Task::Rebase(&rebase, &tell), &self.prepared, self.secrets.clone(), options).told()
@@ -338,7 +354,7 @@ impl Upgrade<'_> {
     }
 }
 
-/// Gives back what a container was before its last upgrade.
+/// Restores a container to its state before the last upgrade.
 pub(super) fn rollback(arguments: &RollbackArguments) -> u8 {
     let caller = Caller::observe();
     let container = match containers::named(&arguments.container, &arguments.lxcpath, &caller) {
@@ -362,8 +378,13 @@ fn roll_back(container: &Container, caller: &Caller) -> Result<u8, Refusal> {
     let _lock = subject.lock()?;
     let _kept = Signals::keep().map_err(|error| format!("signals cannot be kept: {error}"))?;
     if !subject.generations.has_previous() {
-        return Err(format!("nothing is kept that `{}` was before", container.name).into());
+        return Err(format!(
+            "`{}` was never upgraded: there is nothing to go back to",
+            container.name
+        )
+        .into());
     }
+    let was_upgraded = subject.generations.is_interrupted_upgrade();
     let was_running = subject.is_running();
     if was_running {
         subject
@@ -381,9 +402,30 @@ fn roll_back(container: &Container, caller: &Caller) -> Result<u8, Refusal> {
     }
     if status == 0 {
         output::say(&format!(
-            "{}: as it was before its upgrade; what it was until now is kept instead",
-            container.name
+            "{}: {}",
+            container.name,
+            way(&subject.generations, container, was_upgraded)
         ));
     }
     Ok(status)
+}
+
+/// Says which way a container went, by what it is and what is kept now.
+fn way(generations: &Generations, container: &Container, was_upgraded: bool) -> String {
+    let (now, kept) = (Container::at(&container.path), Container::at(&generations.previous()));
+    let record =
+        |of: &Option<Container>| of.as_ref().and_then(|of| of.record.as_ref().ok().cloned());
+    match (record(&now), record(&kept)) {
+        _ if was_upgraded => {
+            "back to what it was before its upgrade, which was interrupted".to_owned()
+        }
+        (Some(now), Some(kept)) if now.times().1 < kept.times().1 => {
+            format!("back to what it was before its upgrade of {}", kept.created)
+        }
+        (Some(now), Some(_)) => format!(
+            "upgraded again (the rollback was undone); it is what was made on {}",
+            now.created
+        ),
+        _ => "back to the other state; what it was until now is kept instead".to_owned(),
+    }
 }

@@ -20,7 +20,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, fsync, renameat, renameat_with};
+use rustix::fs::{
+    CWD, FlockOperation, Mode, OFlags, RenameFlags, flock, fsync, openat, renameat, renameat_with,
+};
 use rustix::io::Errno;
 
 use crate::host::files::{self, Ownership};
@@ -78,7 +80,8 @@ impl Generations {
 
     /// Tells whether there is one to go back to.
     pub(crate) fn has_previous(&self) -> bool {
-        self.within(PREVIOUS).join(config_name()).is_file() || self.within(SWITCH).is_dir()
+        let previous = self.within(PREVIOUS);
+        is_directory(&previous) && previous.join(config_name()).is_file() || self.is_interrupted()
     }
 
     /// Tells whether somebody was killed at a switch.
@@ -89,6 +92,16 @@ impl Generations {
     /// Tells whether somebody was killed who has left something else that nobody needs.
     pub(crate) fn has_leftovers(&self) -> bool {
         LEFTOVERS.into_iter().any(|name| is_directory(&self.within(name)))
+    }
+
+    /// Tells whether that was an upgrade, and not somebody who went back.
+    pub(crate) fn is_interrupted_upgrade(&self) -> bool {
+        self.is_interrupted() && !self.within(SWITCH).join(KEPT).exists()
+    }
+
+    /// Returns where the one to go back to is.
+    pub(crate) fn previous(&self) -> PathBuf {
+        self.within(PREVIOUS)
     }
 
     /// Keeps others from the generations as long as the descriptor is open; `None` where somebody has that.
@@ -146,8 +159,11 @@ impl Generations {
 
     /// Makes the previous generation the container's, and this one the previous.
     fn back(&self) -> io::Result<()> {
-        let previous = self.within(PREVIOUS);
-        fs::write(previous.join(KEPT), "")?;
+        let previous = self.previous();
+        // What the container's root has put in its place is not followed.
+        let directory = files::open_real_directory(&previous)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        openat(&directory, KEPT, flags, Mode::RUSR | Mode::WUSR)?;
         self.begin(PREVIOUS)?;
         self.advance(true, &mut || Ok(())).map(drop)
     }

@@ -60,6 +60,8 @@ pub(crate) struct Rebase<'a> {
     pub take: &'a [String],
     /// Likewise, where the container holds.
     pub keep: &'a [String],
+    /// Whether each of those has to be something that there is.
+    pub is_exact: bool,
     /// Whether it is done, or only looked at.
     pub applies: bool,
 }
@@ -68,9 +70,29 @@ pub(crate) struct Rebase<'a> {
 #[derive(Debug)]
 pub(crate) enum Rebased {
     /// The next generation is whole, or would be; what it has otherwise than the container.
-    Done(Vec<PathChange>),
+    Done(Difference),
     /// The container and its role have changed the same, and somebody has to decide.
     Conflicts(Vec<FileConflict>, Vec<ConfigConflict>),
+    /// Words that say who holds, and are nothing that there is.
+    Nothing(Vec<String>),
+}
+
+/// What the next generation has otherwise than the container.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Difference {
+    /// The paths.
+    pub paths: Vec<PathChange>,
+    /// Whether its config is another.
+    pub config: bool,
+    /// Whether its record tells of another role, or of other layers.
+    pub record: bool,
+}
+
+impl Difference {
+    /// Tells whether there is none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.paths.is_empty() && !self.config && !self.record
+    }
 }
 
 /// A path of a container that its role changes.
@@ -95,6 +117,8 @@ pub(crate) struct FileConflict {
     pub new: Option<Item>,
     /// What the container has.
     pub own: Option<Item>,
+    /// Whether it may hold a secret: what is not stored made some of the container.
+    pub is_private: bool,
 }
 
 /// Puts the container's own changes on the next generation.
@@ -127,21 +151,23 @@ pub(crate) fn rebase<'a>(
             done => break done.map_err(fault)?,
         }
     };
-    let Ok(mut prepared) = done else { return Ok(done.err().unwrap_or(Rebased::Done(Vec::new()))) };
+    let Ok(mut prepared) = done else {
+        return Ok(done.err().unwrap_or(Rebased::Done(Difference::default())));
+    };
     if !rebase.applies {
-        return Ok(Rebased::Done(prepared.changes));
+        return Ok(Rebased::Done(prepared.difference));
     }
     let context = RunContext { shown: Some(&rebase.staged), ..context };
     Run::open(plan, cache, context)?.check_again()?;
     contain::hide(&plan.container.path).map_err(fault)?;
     prepared.views.clear();
     rebase.finish(&plan.container.path, &prepared).map_err(fault)?;
-    Ok(Rebased::Done(prepared.changes))
+    Ok(Rebased::Done(prepared.difference))
 }
 
 /// What was put together.
 struct Prepared {
-    changes: Vec<PathChange>,
+    difference: Difference,
     config: Vec<u8>,
     /// The lines of the config as the record has them.
     lines: Option<Vec<String>>,
@@ -203,22 +229,33 @@ impl Rebase<'_> {
             names: &names,
         };
         let trees = Trees { old: &old, new: &new_view.items, own: &own_view.items };
+        let nothing = if self.is_exact { self.nothing(trees, [&live, &made]) } else { Vec::new() };
+        if !nothing.is_empty() {
+            return Ok(Err(Rebased::Nothing(nothing)));
+        }
         let merged = merge::merge(trees, &rules);
         let configs = self.configs(&live, &made, plan);
         let (config, lines) = match configs {
             Ok(configs) if merged.conflicts.is_empty() => configs,
             configs => {
+                let layers = [self.record, &record].map(|record| record.layers.iter()).into_iter();
+                let is_private = layers.flatten().any(|layer| layer.supply.is_none());
                 let files = merged.conflicts.iter().map(|path| FileConflict {
                     path: path.clone(),
                     old: old.get(path).cloned(),
                     new: new_view.items.get(path).cloned(),
                     own: own_view.items.get(path).cloned(),
+                    is_private,
                 });
                 let conflicts = configs.err().unwrap_or_default();
                 return Ok(Err(Rebased::Conflicts(files.collect(), conflicts)));
             }
         };
-        let changes = changes(trees, &merged);
+        let difference = Difference {
+            paths: changes(trees, &merged),
+            config: config != live,
+            record: is_other(self.record, &record),
+        };
         if self.applies {
             // What is put here is later than the record: it is the container's own.
             if record.times().1.is_some_and(|ended| clock::since_1970() < ended + TICK) {
@@ -230,7 +267,27 @@ impl Rebase<'_> {
         drop(rules);
         drop(own_view);
         let views = vec![new_view];
-        Ok(Ok(Prepared { changes, config, lines, record, tree, views }))
+        Ok(Ok(Prepared { difference, config, lines, record, tree, views }))
+    }
+
+    /// Returns the words for who holds that are no path of the trees, and no key of the configs.
+    fn nothing(&self, trees: Trees<'_>, configs: [&[u8]; 2]) -> Vec<String> {
+        let lines = configs.map(|text| config::effective(&String::from_utf8_lossy(text)));
+        let mut keys: Vec<&str> = lines.iter().flatten().map(|line| key_of(line)).collect();
+        keys.extend(self.record.config.iter().flatten().map(|line| key_of(line)));
+        let is_there = |word: &str| match word.strip_prefix("config:") {
+            Some(key) => keys.contains(&key.trim()),
+            None => {
+                let path = word.trim_matches('/').as_bytes();
+                [trees.old, trees.new, trees.own].iter().any(|tree| tree.contains_key(path))
+            }
+        };
+        let words = [("take", self.take), ("keep", self.keep)].into_iter();
+        let words = words.flat_map(|(option, words)| words.iter().map(move |word| (option, word)));
+        words
+            .filter(|(_, word)| !is_there(word))
+            .map(|(option, word)| format!("--{option} {}", crate::shell::word(word)))
+            .collect()
     }
 
     /// Returns the config of the next generation, and its lines as the record has them.
@@ -309,6 +366,19 @@ impl Rebase<'_> {
         chmod(&self.staged, Mode::from_raw_mode(0o755))?;
         tree::make_durable(directory.as_fd())
     }
+}
+
+/// Returns the key of a line of a config.
+fn key_of(line: &str) -> &str {
+    line.split('=').next().unwrap_or_default().trim()
+}
+
+/// Tells whether a record tells of another role, or of other layers, than one before.
+fn is_other(before: &Record, now: &Record) -> bool {
+    let entry = |record: &Record| record.stored.as_ref().map(|stored| stored.entry.clone());
+    entry(before) != entry(now)
+        || before.manifest.path != now.manifest.path
+        || !before.changes_to(now).is_empty()
 }
 
 /// Returns the lower directory of an overlay as a config names it.

@@ -16,7 +16,7 @@ use rustix::io::Errno;
 
 use super::attributes::copy_attributes;
 use super::directory;
-use super::immutable::loosened;
+use super::immutable::{loosened, reopened};
 use super::interrupt::Interrupt;
 use super::links::{Identity, identity};
 use super::maker::Maker;
@@ -26,8 +26,9 @@ use super::remove::remove;
 use super::xattr::Holder;
 use crate::host::fault;
 
-/// Where files are made before they get their names. A directory that they are made in may give them something.
-const ASIDE: &CStr = c".layered-template.upgrade";
+/// Where files are made before they get their names, with a number that makes it free. A directory that they are
+/// made in may give them something.
+const ASIDE: &str = ".layered-template.upgrade";
 
 /// What one file is copied by, in bytes.
 const BUFFER: usize = 256 * 1024;
@@ -71,11 +72,12 @@ pub(crate) fn graft(
         interrupt.check()?;
         about(path, removed(&mut places, path))?;
     }
-    mkdirat(to, ASIDE, Mode::RWXU)?;
-    let aside = directory::open(to, ASIDE)?;
+    let name = free(from, to)?;
+    mkdirat(to, &name, Mode::RWXU)?;
+    let aside = directory::open(to, &name)?;
     let grafted = Grafting::begin(from, to, aside.as_fd(), interrupt)
         .and_then(|mut grafting| grafting.all(graft));
-    let gone = unlinkat(to, ASIDE, AtFlags::REMOVEDIR);
+    let gone = unlinkat(to, &name, AtFlags::REMOVEDIR);
     grafted?;
     gone?;
     // Of what was not put, nothing is to be seen.
@@ -83,6 +85,22 @@ pub(crate) fn graft(
         rustix::fs::futimens(directory::reopen(to)?, &super::times(&before))?;
     }
     Ok(())
+}
+
+/// Returns a name that neither of two directories has.
+fn free(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<CString> {
+    for number in 0_u64.. {
+        let name = CString::new(format!("{ASIDE}.{number}"))?;
+        let found = [from, to].map(|top| statat(top, &name, AtFlags::SYMLINK_NOFOLLOW));
+        if found.iter().all(|found| matches!(found, Err(Errno::NOENT))) {
+            return Ok(name);
+        }
+        found.into_iter().try_for_each(|found| match found {
+            Ok(_) | Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(error),
+        })?;
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
 }
 
 /// Removes what is of a path.
@@ -162,11 +180,13 @@ impl<'a> Grafting<'a> {
             && let Some(first) = self.first.get(&identity(&stat)).cloned()
         {
             let (directory, there) = self.to.place(&first)?;
-            let linked = linkat(directory, &there, self.aside, &name, AtFlags::empty());
+            let linked = reopened(directory, &there, || {
+                Ok(linkat(directory, &there, self.aside, &name, AtFlags::empty())?)
+            });
             match linked {
                 Ok(()) => return self.named(path, &name).map(|()| false),
-                Err(Errno::MLINK) => {}
-                Err(error) => return Err(error.into()),
+                Err(error) if Errno::from_io_error(&error) == Some(Errno::MLINK) => {}
+                Err(error) => return Err(error),
             }
         }
         let target = self.maker.target()?;
@@ -180,11 +200,14 @@ impl<'a> Grafting<'a> {
     fn named(&mut self, path: &[u8], made: &CStr) -> io::Result<()> {
         let aside = self.aside;
         let (directory, name) = self.to.place(path)?;
-        loosened(directory, &name, || Ok(renameat(aside, made, directory, &name)?))?;
+        // What is shut is made so, and has to be opened to get its name.
+        reopened(aside, made, || {
+            loosened(directory, &name, || Ok(renameat(aside, made, directory, &name)?))
+        })?;
         // Of two names of one file, rename(2) leaves both.
-        match unlinkat(aside, made, AtFlags::empty()) {
-            Err(Errno::NOENT) => Ok(()),
-            other => Ok(other?),
+        match reopened(aside, made, || Ok(unlinkat(aside, made, AtFlags::empty())?)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
         }
     }
 

@@ -140,7 +140,10 @@ fn what_the_container_has_changed_stays_on_what_the_role_makes_now() {
              mkdir etc/new; echo n >etc/new/n",
         );
         let expected = "A  /etc/new\nA  /etc/new/n\nM  /etc/passwd\nM  /srv/www/index.html\n";
-        upgrade(sandbox, &["--dry-run"]).exits(0).prints(expected);
+        upgrade(sandbox, &["--dry-run"])
+            .exits(0)
+            .prints(expected)
+            .mentions("web1: 4 paths, its config, its record would change; nothing was changed");
         assert_eq!(dump(&tree(sandbox, storage)), was);
         assert_eq!(sandbox.config(), edited);
         upgrade(sandbox, &[]).exits(0).prints(expected);
@@ -180,11 +183,11 @@ fn what_the_container_has_changed_stays_on_what_the_role_makes_now() {
         }
         assert!(!diff.contains("index.html") && !diff.contains("hostname"), "{diff}");
 
-        rollback(sandbox).exits(0);
+        rollback(sandbox).exits(0).mentions("web1: back to what it was before its upgrade of ");
         assert_eq!(dump(&tree(sandbox, storage)), was, "{storage}");
         assert_eq!(sandbox.config(), edited);
         // And forth again.
-        rollback(sandbox).exits(0);
+        rollback(sandbox).exits(0).mentions("web1: upgraded again (the rollback was undone)");
         assert_eq!(sandbox.config(), config);
         assert_eq!(within(sandbox, "cat srv/www/index.html"), format!("two of {NAME}\n"));
     });
@@ -193,9 +196,11 @@ fn what_the_container_has_changed_stays_on_what_the_role_makes_now() {
 #[test]
 fn nothing_is_done_where_nothing_has_changed() {
     each_storage(|sandbox, _| {
-        upgrade(sandbox, &[]).exits(0).prints("").mentions("is what its role makes now");
+        upgrade(sandbox, &[]).exits(0).prints("").mentions("web1: no change");
         assert!(!sandbox.container().join("upgrade").exists());
-        rollback(sandbox).exits(2).mentions("nothing is kept that `web1` was before");
+        rollback(sandbox)
+            .exits(2)
+            .mentions("`web1` was never upgraded: there is nothing to go back to");
     });
 }
 
@@ -349,7 +354,7 @@ fn all_containers_of_a_role_are_upgraded_until_one_fails() {
     fs::write(lxcpath.join("b/delta/srv/www/index.html"), "own\n").unwrap();
     change(&sandbox, "two", 4, "true");
     let all = ["upgrade", "m.toml", "--all", "-P", lxcpath.to_str().unwrap()];
-    sandbox.run(all).exits(1).mentions("`b` is left as it is").mentions("1 more left as they are");
+    sandbox.run(all).exits(1).mentions("`b` is left as it is").mentions("left as they are: c\n");
     let is_new = |name: &str| {
         fs::read_to_string(lxcpath.join(name).join("config")).unwrap().contains("PAGE=two")
     };
@@ -358,4 +363,54 @@ fn all_containers_of_a_role_are_upgraded_until_one_fails() {
     assert_eq!(["a", "b", "c"].map(is_new), [true, false, true]);
     sandbox.run([&all[..], &["--keep=/srv/www"]].concat()).exits(0);
     assert_eq!(["a", "b", "c"].map(is_new), [true, true, true]);
+}
+
+#[test]
+fn an_upgrade_that_changes_nothing_keeps_what_is_kept() {
+    each_storage(|sandbox, storage| {
+        let other = sandbox.role().join("v2.toml");
+        change(sandbox, "two", 4, "true");
+        fs::copy(sandbox.role().join("m.toml"), &other).unwrap();
+        let words = ["--manifest", other.to_str().unwrap()];
+        upgrade(sandbox, &words).exits(0).mentions("web1: upgraded");
+        let was = (dump(&tree(sandbox, storage)), sandbox.config());
+        upgrade(sandbox, &words).exits(0).prints("").mentions("web1: no change");
+        upgrade(sandbox, &[&words[..], &["--dry-run"]].concat())
+            .exits(0)
+            .mentions("web1: no change");
+        assert_eq!((dump(&tree(sandbox, storage)), sandbox.config()), was);
+        rollback(sandbox).exits(0);
+        assert_eq!(within(sandbox, "cat srv/www/index.html"), format!("one of {NAME}\n"));
+    });
+}
+
+#[test]
+fn what_decides_of_nothing_is_a_mistake() {
+    each_storage(|sandbox, _| {
+        change(sandbox, "two", 4, "true");
+        let words = ["--take=/typo", "--keep=config:no.such", "--keep=/etc/conf"];
+        let ran = upgrade(sandbox, &words).exits(2);
+        ran.mentions("`--take /typo`: neither `web1` nor its role has that")
+            .mentions("`--keep config:no.such`: neither");
+        assert!(!ran.stderr().contains("--keep /etc/conf"), "{}", ran.stderr());
+        assert_eq!(within(sandbox, "cat srv/www/index.html"), format!("one of {NAME}\n"));
+    });
+}
+
+#[test]
+fn names_of_the_program_and_shut_files_are_the_container_s_too() {
+    each_storage(|sandbox, _| {
+        let own = "mkdir .layered-template.upgrade .layered-template.upgrade.0; \
+                   echo own >.layered-template.upgrade/f; echo own >.layered-template.upgrade.0/f; \
+                   echo shut >etc/shut; chattr +i etc/shut";
+        let is_shut = within(sandbox, &format!("{own}; lsattr etc/shut | cut -c5"));
+        change(sandbox, "two", 4, "true");
+        upgrade(sandbox, &[]).exits(0);
+        let shown = "cat .layered-template.upgrade/f .layered-template.upgrade.0/f etc/shut; ls -A | grep -c upgrade; \
+                     lsattr etc/shut | cut -c5; chattr -i etc/shut";
+        let found = within(sandbox, shown);
+        assert_eq!(found, format!("own\nown\nshut\n2\n{is_shut}"));
+        rollback(sandbox).exits(0);
+        within(sandbox, "chattr -i etc/shut || true");
+    });
 }

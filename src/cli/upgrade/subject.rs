@@ -36,7 +36,7 @@ pub(super) struct Subject<'a> {
 
 /// A container, as far as it is known whatever it stands on.
 pub(super) struct AnySubject<'a> {
-    container: &'a Container,
+    pub(super) container: &'a Container,
     mapping: Mapping,
     pub(super) generations: Generations,
 }
@@ -88,7 +88,8 @@ impl<'a> Subject<'a> {
         let old = Entry::read(&store, id).and_then(|entry| entry.list(&store).map(|_| entry));
         let old = old.map_err(|error| {
             let why = format!("what it was made of cannot be read in the layer store: {error}");
-            cannot(&why, again)
+            let gone = format!("`layered-template store gc` has likely removed it; {again}");
+            cannot(&why, if is_overlay { again } else { &gone })
         })?;
         if !is_overlay && let Some(other) = stands_on(container, &container.path.join(&tree)) {
             return Err(cannot(
