@@ -77,6 +77,35 @@ impl Ran {
     }
 }
 
+/// What a part of a run has come to.
+#[derive(Debug)]
+pub(super) struct Part {
+    /// The exit status.
+    pub(super) status: u8,
+    failure: Option<RunFailure>,
+    /// Where its log is, if it was kept.
+    log: Option<PathBuf>,
+}
+
+impl Part {
+    /// Returns one that has ended with a status by what a message tells of.
+    pub(super) fn failed(status: u8, message: impl Into<String>) -> Self {
+        let failure = history::failure(&Failure::of_run(status, message));
+        Self { status, failure: Some(failure), log: None }
+    }
+
+    /// Returns one that did what it should.
+    pub(super) fn done() -> Self {
+        Self { status: 0, failure: None, log: None }
+    }
+
+    /// Returns the run that ends with it.
+    pub(super) fn of(self, note: RunNote) -> Ran {
+        let Self { status, failure, log } = self;
+        Ran { status, failure, log, note }
+    }
+}
+
 /// What is done with a plan.
 #[derive(Clone, Copy)]
 pub(super) enum Task<'a> {
@@ -90,23 +119,21 @@ pub(super) enum Task<'a> {
 
 /// Runs a plan in namespaces of its own.
 pub(super) fn run(prepared: &Prepared, secrets: Secrets, options: Options) -> Ran {
-    perform(Task::Run, prepared, secrets, options)
+    let note = begin(prepared, &secrets, options, owner(prepared));
+    perform(Task::Run, prepared, secrets, options).of(note)
 }
 
-/// Does something with a plan likewise.
-pub(super) fn perform(
-    task: Task<'_>,
+/// Notes in the history that a run begins. What is written there belongs to `owner`.
+pub(super) fn begin(
     prepared: &Prepared,
-    secrets: Secrets,
+    secrets: &Secrets,
     options: Options,
-) -> Ran {
+    owner: OwnerIds,
+) -> RunNote {
     let plan = &prepared.plan;
     // As LXC has it; `create` may be called with another.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-    let owner = plan.container.mapped.map(|mapped| (mapped.uid, mapped.gid));
-    let state = state_directory();
-    let mut directory = run_directory(&plan.container.name, state.as_deref(), owner);
-    let journal = state.and_then(|state| {
+    let journal = state_directory().and_then(|state| {
         let opened = history::open(&state, owner);
         opened.inspect_err(|error| tracing::debug!(%error, "no history of runs")).ok()
     });
@@ -118,9 +145,22 @@ pub(super) fn perform(
         role: plan.manifest.description.as_deref(),
         manifest: &plan.manifest.absolute,
     };
-    let mask = |text: &str| secrets.mask(text).into_owned();
     let notify = Notify::read(options.talk.log_format);
-    let note = RunNote::begin(&subject, journal, notify, options.talk.log_format, secrets.clone());
+    RunNote::begin(&subject, journal, notify, options.talk.log_format, secrets.clone())
+}
+
+/// Does something with a plan in namespaces of its own, of which the history learns from the caller.
+pub(super) fn perform(
+    task: Task<'_>,
+    prepared: &Prepared,
+    secrets: Secrets,
+    options: Options,
+) -> Part {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    let container = &prepared.plan.container;
+    let state = state_directory();
+    let mut directory = run_directory(&container.name, state.as_deref(), owner(prepared));
+    let mask = |text: &str| secrets.mask(text).into_owned();
     if let Some(directory) = &mut directory {
         directory.write(log_head(&mask(&request::words())).as_bytes());
     }
@@ -138,7 +178,12 @@ pub(super) fn perform(
         output::error(&message, None);
         (status::FILES, Some(history::failure(&Failure::of_run(status::FILES, message))))
     });
-    Ran { status, failure, log, note }
+    Part { status, failure, log }
+}
+
+/// Returns whose a run's files are.
+fn owner(prepared: &Prepared) -> OwnerIds {
+    prepared.plan.container.mapped.map(|mapped| (mapped.uid, mapped.gid))
 }
 
 /// Returns what a log begins with: when, by which version, where, and by which words.

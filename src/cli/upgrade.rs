@@ -3,6 +3,7 @@
 mod subject;
 mod tell;
 
+use std::cell::RefCell;
 use std::path::Path;
 
 use super::arguments::{RollbackArguments, UpgradeArguments, ValueArguments};
@@ -13,7 +14,7 @@ use super::prepare::Prepared;
 use super::refusal::Refusal;
 use super::remote::RemoteChoice;
 use super::request::{LockUse, Request, target, wanted};
-use super::run::{Options, Task, perform};
+use super::run::{Options, Part, Task, begin, perform};
 use crate::chain::Secrets;
 use crate::execute::{Generations, Rebase, Rebased, status};
 use crate::host::caller::Caller;
@@ -142,7 +143,7 @@ fn upgrade(
         Ok(secrets) => secrets,
         Err(report) => return Ok(output::refused(&report)),
     };
-    let upgrade = Upgrade { subject, arguments, prepared, secrets };
+    let upgrade = Upgrade { subject, arguments, prepared, secrets, last: RefCell::default() };
     let done = upgrade.run(&request);
     drop(lock);
     Ok(done)
@@ -222,10 +223,46 @@ struct Upgrade<'a> {
     arguments: &'a UpgradeArguments,
     prepared: Prepared,
     secrets: Secrets,
+    /// What its last part has come to, where this process knows.
+    last: RefCell<Option<Part>>,
 }
 
 impl Upgrade<'_> {
+    /// Upgrades it, of which the history has one entry.
     fn run(&self, request: &Request) -> u8 {
+        let note = begin(&self.prepared, &self.secrets, self.options(), None);
+        let status = self.work(request);
+        let last = self.last.take().filter(|last| last.status == status);
+        let part = last.unwrap_or_else(|| match status {
+            0 => Part::done(),
+            CONFLICTS => {
+                Part::failed(status, "both the container and its role have changed the same")
+            }
+            _ => Part::failed(status, "the upgrade failed, and the container is left as it was"),
+        });
+        part.of(note).told()
+    }
+
+    fn options(&self) -> Options {
+        Options::of(self.arguments.run, RunVerb::Upgrade)
+    }
+
+    /// Does a part of it, and returns its exit status.
+    fn part(&self, task: Task<'_>) -> u8 {
+        let part = perform(task, &self.prepared, self.secrets.clone(), self.options());
+        let status = part.status;
+        self.last.replace(Some(part));
+        status
+    }
+
+    /// Says why it fails, and returns the exit status.
+    fn fails(&self, message: &str, hint: Option<&str>) -> u8 {
+        output::error(message, hint);
+        self.last.replace(Some(Part::failed(status::FILES, message)));
+        status::FILES
+    }
+
+    fn work(&self, request: &Request) -> u8 {
         let subject = &self.subject;
         let was_running = subject.is_running();
         let staged = subject.within(|| self.stage(request, was_running));
@@ -242,15 +279,15 @@ impl Upgrade<'_> {
         if was_running {
             tell::note(self.arguments, &format!("{}: stopping it", subject.name()));
             if let Err(error) = subject.lxc().stop() {
-                output::error(&format!("`{}` cannot be stopped: {error}", subject.name()), None);
-                return self.left(status::FILES);
+                let message = format!("`{}` cannot be stopped: {error}", subject.name());
+                return self.left(self.fails(&message, None));
             }
         }
         let rebased = subject.within(|| self.rebase(true, true));
         let switched = match rebased {
             0 if subject.is_running() => {
-                output::error(&format!("`{}` was started meanwhile", subject.name()), None);
-                return self.left(status::FILES);
+                let message = format!("`{}` was started meanwhile", subject.name());
+                return self.left(self.fails(&message, None));
             }
             0 => subject.within(|| subject.done(subject.generations.switch())),
             UNCHANGED => return self.back_to_work(was_running, self.left(0)),
@@ -270,11 +307,11 @@ impl Upgrade<'_> {
         };
         if let Some(why) = failed {
             let name = subject.name();
-            output::error(&format!("`{name}` {why}"), Some("what it was is given back"));
+            let failed = self.fails(&format!("`{name}` {why}"), Some("what it was is restored"));
             let was_running = was_running || subject.is_running();
             let _ = subject.is_running().then(|| subject.lxc().stop());
             let undone = subject.within(|| subject.done(subject.generations.undo()));
-            let status = if undone == 0 { status::FILES } else { undone };
+            let status = if undone == 0 { failed } else { undone };
             return self.back_to_work(was_running, self.left(status));
         }
         let tidied = self.left(0);
@@ -301,9 +338,7 @@ impl Upgrade<'_> {
             Ok(shell) => shell,
             Err(error) => return self.subject.done(Err(error)),
         };
-        let options = Options::of(self.arguments.run, RunVerb::Upgrade);
-        let status =
-            perform(Task::Stage(&next), &self.prepared, self.secrets.clone(), options).told();
+        let status = self.part(Task::Stage(&next));
         if status != 0 { status } else { self.subject.done(shell.keep()) }
     }
 
@@ -322,10 +357,12 @@ impl Upgrade<'_> {
             applies,
         };
         let tell = |rebased: &Rebased| match rebased {
-            Rebased::Done(difference) if difference.is_empty() => tell::unchanged(name),
+            Rebased::Done(difference) if difference.is_empty() => {
+                tell::unchanged(self.arguments, name)
+            }
             Rebased::Done(_) if !tells => 0,
             Rebased::Done(difference) => match tell::changes(difference) {
-                0 if self.arguments.dry_run => tell::would_change(name, difference),
+                0 if self.arguments.dry_run => tell::would_change(self.arguments, name, difference),
                 told => told,
             },
             Rebased::Conflicts(files, configs) => {
@@ -333,8 +370,7 @@ impl Upgrade<'_> {
             }
             Rebased::Nothing(words) => tell::nothing(name, words),
         };
-        let options = Options::of(self.arguments.run, RunVerb::Upgrade);
-        perform(Task::Rebase(&rebase, &tell), &self.prepared, self.secrets.clone(), options).told()
+        self.part(Task::Rebase(&rebase, &tell))
     }
 
     /// Removes what nobody needs any more, and returns the exit status.

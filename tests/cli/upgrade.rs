@@ -414,3 +414,19 @@ fn names_of_the_program_and_shut_files_are_the_container_s_too() {
         within(sandbox, "chattr -i etc/shut || true");
     });
 }
+
+#[test]
+fn an_upgrade_is_one_run_of_the_history() {
+    each_storage(|sandbox, _| {
+        let count = |state: &str| sandbox.run(["runs"]).exits(0).stdout().matches(state).count();
+        let before = count("\n");
+        change(sandbox, "two", 4, "true");
+        upgrade(sandbox, &[]).exits(0);
+        assert_eq!(count("\n"), before + 1, "{}", sandbox.run(["runs"]).stdout());
+        within(sandbox, "echo own >srv/www/index.html");
+        change(sandbox, "three", 4, "true");
+        upgrade(sandbox, &[]).exits(1);
+        assert_eq!(count("\n"), before + 2, "{}", sandbox.run(["runs"]).stdout());
+        assert_eq!(count("failed"), 1, "{}", sandbox.run(["runs"]).stdout());
+    });
+}

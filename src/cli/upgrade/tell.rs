@@ -35,10 +35,11 @@ pub(super) fn changes(difference: &Difference) -> u8 {
 }
 
 /// Says how much would change in a container, and returns the exit status.
-pub(super) fn would_change(container: &str, difference: &Difference) -> u8 {
-    if difference.is_empty() {
-        return unchanged(container);
-    }
+pub(super) fn would_change(
+    arguments: &UpgradeArguments,
+    container: &str,
+    difference: &Difference,
+) -> u8 {
     let files = match difference.paths.len() {
         0 => None,
         1 => Some("1 path".to_owned()),
@@ -51,13 +52,13 @@ pub(super) fn would_change(container: &str, difference: &Difference) -> u8 {
     ];
     let parts: Vec<_> = parts.into_iter().flatten().collect();
     let name = shell::one_line(container);
-    output::say(&format!("{name}: {} would change; nothing was changed", parts.join(", ")));
+    note(arguments, &format!("{name}: {} would change; nothing was changed", parts.join(", ")));
     0
 }
 
 /// Says that a container is up to date, and returns what stands for that.
-pub(super) fn unchanged(container: &str) -> u8 {
-    output::say(&format!("{}: no change", shell::one_line(container)));
+pub(super) fn unchanged(arguments: &UpgradeArguments, container: &str) -> u8 {
+    note(arguments, &format!("{}: no change", shell::one_line(container)));
     UNCHANGED
 }
 
