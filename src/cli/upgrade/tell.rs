@@ -110,7 +110,7 @@ pub(super) fn conflicts(
     let upgrade = format!("layered-template upgrade {}", shell::word(at));
     let mut hint = String::from("`--take` takes the role's, `--keep` keeps the container's:");
     for word in words.iter().take(MOST_SHOWN) {
-        hint.push_str(&format!("\n  {upgrade} --take {word}"));
+        hint.extend(["\n  ", &upgrade, " --take ", word]);
     }
     if words.len() > MOST_SHOWN {
         hint.push_str("\nboth may be repeated, and hold for all that is below a path");
