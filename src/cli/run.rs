@@ -134,7 +134,8 @@ pub(super) fn begin(
     // As LXC has it; `create` may be called with another.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let journal = state_directory().and_then(|state| {
-        let opened = history::open(&state, owner);
+        let opened =
+            state::make_all(&state, 0o700, owner).and_then(|()| history::open(&state, owner));
         opened.inspect_err(|error| tracing::debug!(%error, "no history of runs")).ok()
     });
     let fills = matches!(options.verb, RunVerb::Build | RunVerb::Pull | RunVerb::Push);
