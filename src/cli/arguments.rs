@@ -25,9 +25,10 @@ As a template of LXC's, after `layered-template install-template`:
   lxc-create -t layered-template -n NAME -- --manifest ROLE.toml [ARGUMENTS...]
 
 Exit status:
-  0 done; 1 findings; 2 unusable command line or manifest; 10 untrusted files or layers; failure of
-  3 a pre step; 4 the upstream template; 5 files or config; 6 a post step;
-  7 a check; 8 the layer store or a registry; 128+N ended by signal N")]
+  0 done; 1 findings; 2 unusable command line or manifest;
+  3 pre step failed; 4 template failed; 5 files or config failed;
+  6 post step failed; 7 check failed; 8 layer store or registry failed;
+  10 untrusted files or layers; 128+N ended by signal N")]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) verb: Verb,
@@ -67,6 +68,9 @@ pub(crate) enum Verb {
     Build(BuildArguments),
     /// Push a role to a registry: as an image, and each stored layer by its key. Build what is missing
     /// first. Whoever may pull it reads the texts of its steps and the values of its variables.
+    #[command(
+        override_usage = "layered-template push [OPTIONS] MANIFEST REGISTRY/REPO[:TAG] [-- ARGUMENTS...]"
+    )]
     Push(PushArguments),
     /// Fill the layer store from a registry, and build nothing.
     Pull(PullArguments),
@@ -323,7 +327,7 @@ pub(crate) struct PushArguments {
     /// Where to push it: a registry, a repository of it, and the tag of the image [default tag: latest].
     #[arg(value_name = "REGISTRY/REPO[:TAG]")]
     pub(crate) to: String,
-    /// Sign each layer with this key of SSH: a private key, or the public key of one that an agent has.
+    /// Sign each layer with this SSH key: a private key, or the public key of one that an agent has.
     #[arg(long, value_name = "KEYFILE")]
     pub(crate) sign: Option<PathBuf>,
     /// Hold the role to its lock: refuse what has changed since, and rebuild nothing of that.
@@ -365,7 +369,7 @@ pub(crate) struct LockArguments {
     /// looked into [default: LXC's default.conf, if there is one].
     #[arg(long, short = 'f', value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Compare with the lock instead of writing it: end with 1, if anything has changed.
+    /// Compare with the lock instead of writing it: exit with 1 if anything has changed.
     #[arg(long)]
     pub(crate) check: bool,
     /// Arguments for the upstream template.
@@ -397,7 +401,7 @@ pub(crate) struct TalkArguments {
     /// Print more; may be repeated.
     #[arg(long, short, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
-    /// Print nothing but failures.
+    /// Print only failures.
     #[arg(long, short, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
     /// Progress output format.
@@ -433,7 +437,7 @@ pub(crate) enum StoreVerb {
         #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
         format: ReportFormat,
     },
-    /// Read all that is stored again, and report every byte that has changed.
+    /// Reread everything stored, and report every byte that has changed.
     Verify {
         /// The entries, by the beginning of their names [default: all].
         #[arg(value_name = "ENTRY")]
@@ -514,8 +518,8 @@ pub(crate) enum Schema {
 
 #[derive(Debug, Args)]
 pub(crate) struct ShellArguments {
-    /// The directory of a failed run, the name of a container, or the name of one that a failed run
-    /// was to make.
+    /// The directory of a failed run, the name or the directory of a container, or the name of one that a
+    /// failed run was to make.
     #[arg(value_name = "FAILED-RUN|CONTAINER")]
     pub(crate) place: PathBuf,
     /// The directory of LXC's containers [default: LXC's own].

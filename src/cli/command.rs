@@ -19,10 +19,20 @@ pub(super) fn parse() -> Result<Cli, clap::Error> {
         .map_err(|error| error.format(&mut command()))
 }
 
+/// What stands for each space of an example until it is shown: lines are broken at spaces, and an example is there
+/// to be copied.
+const UNBROKEN: &str = "\u{a0}";
+
+/// Returns help as it is shown.
+pub(super) fn shown(help: &str) -> String {
+    help.replace(UNBROKEN, " ")
+}
+
 /// Adds to a subcommand and to those below it.
 fn with_all(command: Command, name: &str) -> Command {
     let mut text = String::from("Examples:");
     for (purpose, line) in examples::of(name) {
+        let line = line.replace(' ', UNBROKEN);
         let _ = write!(text, "\n  {purpose}:\n    {line}");
     }
     let command = match command.get_after_help() {

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::SystemTime;
 
 use serde::Serialize;
 
 use super::arguments::{ReportFormat, StatusArguments, ValueArguments};
 use super::container_tree::ContainerTree;
+use super::create::removal;
 use super::load::Loaded;
 use super::prepare::Prepared;
 use super::request::{LockUse, Request, target, wanted};
@@ -24,7 +25,7 @@ use crate::host::caller::Caller;
 use crate::host::trust::Trust;
 use crate::host::{files, lxcpath};
 use crate::manifest::LayerName;
-use crate::observe::container::{Container, manifest_of};
+use crate::observe::container::{self, Container, manifest_of};
 use crate::plan::{EntryId, StorageMode};
 use crate::record::{Outcome, Record};
 use crate::store::{self, Entry, GcRoot, Store};
@@ -37,8 +38,8 @@ const FINDINGS: u8 = 1;
 /// How many reasons of a container are shown in the table.
 const MOST_REASONS: usize = 3;
 
-/// What stands beside a name and a role, with what separates it: storage, age, whether it runs, size, state.
-const OTHER_COLUMNS: usize = 2 + 2 + 7 + 2 + 4 + 2 + 7 + 2 + 6 + 2 + 8;
+/// What stands beside a name and a role, with what separates it: storage, age, whether it runs, size.
+const OTHER_COLUMNS: usize = 2 + 2 + 7 + 2 + 4 + 2 + 7 + 2 + 6 + 2;
 
 /// The least room for a name, and for a role beside a long name, in characters.
 const LEAST_NAME: usize = 8;
@@ -46,17 +47,19 @@ const LEAST_ROLE: usize = 14;
 
 pub(super) fn main(arguments: &StatusArguments) -> u8 {
     let caller = Caller::observe();
-    let found = match find(&arguments.containers, &arguments.lxcpath, &caller) {
+    let found = match asked(&arguments.containers, &arguments.lxcpath, &caller) {
         Ok(found) => found,
         Err(message) => {
             output::error(&message, None);
             return status::USAGE;
         }
     };
+    let (found, unfinished) = found;
     let mut judge = Judge::new(caller);
     let places = manifest_places(&found);
-    let rows: Vec<Row> =
-        found.iter().map(|container| judge.row(container, &places, arguments.drift)).collect();
+    let rows = found.iter().map(|container| judge.row(container, &places, arguments.drift));
+    let mut rows: Vec<Row> = rows.chain(unfinished.into_iter().map(Row::unfinished)).collect();
+    rows.sort_by(|one, other| (&one.name, &one.path).cmp(&(&other.name, &other.path)));
     let is_found = rows.iter().any(|row| matches!(row.state, State::Outdated | State::Drifted));
     let ends_with = if arguments.exit_code && is_found { FINDINGS } else { 0 };
     match arguments.format {
@@ -102,6 +105,55 @@ fn known_lxcpaths(given: &[PathBuf], caller: &Caller) -> Vec<PathBuf> {
     known
 }
 
+/// Finds containers by name or directory, or all, and the directories of those that were never finished.
+fn asked(
+    given: &[PathBuf],
+    lxcpaths: &[PathBuf],
+    caller: &Caller,
+) -> Result<(Vec<Container>, Vec<PathBuf>), String> {
+    let mut unfinished = container::unfinished(&known_lxcpaths(lxcpaths, caller));
+    if given.is_empty() {
+        return Ok((find(&[], lxcpaths, caller)?, unfinished));
+    }
+    let (mut found, mut begun, mut names) = (Vec::new(), Vec::new(), Vec::new());
+    for what in given {
+        let path = directory(what);
+        if let Some(path) = path.clone().filter(|path| container::is_unfinished(path)) {
+            begun.push(path);
+        } else if let Some(container) = path.and_then(|path| Container::at(&path)) {
+            found.push(container);
+        } else {
+            names.push(what.to_string_lossy().into_owned());
+        }
+    }
+    unfinished.retain(|path| {
+        let known = names.len();
+        names.retain(|name| path.file_name().is_none_or(|own| own != name.as_str()));
+        names.len() < known
+    });
+    begun.append(&mut unfinished);
+    if !names.is_empty() {
+        found.extend(find(&names, lxcpaths, caller)?);
+    }
+    Ok((found, begun))
+}
+
+/// Returns the directory that is meant, where one is.
+fn directory(what: &Path) -> Option<PathBuf> {
+    let path = std::path::absolute(what).ok().filter(|path| path.is_dir())?;
+    // A name, and the sockets of those that run, are by the path that LXC has.
+    match path.components().any(|part| part == Component::ParentDir) {
+        true => path.canonicalize().ok(),
+        false => Some(path.components().collect()),
+    }
+}
+
+/// Says that a container was never finished, and how it is removed.
+fn was_never_finished(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default();
+    format!("`{}` was begun and never finished: `{}`", shell::word(name), removal(path))
+}
+
 /// Finds containers by name, or all.
 pub(super) fn find(
     names: &[String],
@@ -135,12 +187,20 @@ pub(super) fn named(
     lxcpaths: &[PathBuf],
     caller: &Caller,
 ) -> Result<Container, String> {
-    let at = std::path::absolute(what).ok().filter(|path| path.is_dir());
-    if let Some(container) = at.and_then(|path| Container::at(&path)) {
-        return Ok(container);
+    if let Some(path) = directory(what) {
+        if container::is_unfinished(&path) {
+            return Err(was_never_finished(&path));
+        }
+        if let Some(container) = Container::at(&path) {
+            return Ok(container);
+        }
     }
     let name = what.to_string_lossy().into_owned();
-    let mut found = find(&[name], lxcpaths, caller)?;
+    let mut found = find(&[name], lxcpaths, caller).or_else(|message| {
+        let unfinished = container::unfinished(&known_lxcpaths(lxcpaths, caller));
+        let own = unfinished.iter().find(|path| path.file_name() == Some(what.as_os_str()));
+        Err(own.map_or(message, |path| was_never_finished(path)))
+    })?;
     match found.len() {
         1 => Ok(found.remove(0)),
         _ => Err(format!(
@@ -183,6 +243,27 @@ struct Row {
     drift: Option<usize>,
 }
 
+impl Row {
+    /// That of the directory of a container that was never finished.
+    fn unfinished(path: PathBuf) -> Self {
+        let why = vec![was_never_finished(&path)];
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Self {
+            name,
+            path,
+            role: None,
+            manifest: None,
+            storage: None,
+            age: None,
+            running: false,
+            state: State::Unfinished,
+            why,
+            size: None,
+            drift: None,
+        }
+    }
+}
+
 /// Whether a container is what its role makes now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -191,6 +272,8 @@ enum State {
     Outdated,
     /// It is what its role makes now, but for what was changed in it.
     Drifted,
+    /// The run was killed that was making it.
+    Unfinished,
     Unknown,
 }
 
@@ -200,6 +283,7 @@ impl State {
             Self::Current => "current",
             Self::Outdated => "outdated",
             Self::Drifted => "drifted",
+            Self::Unfinished => "unfinished",
             Self::Unknown => "unknown",
         }
     }
@@ -212,7 +296,7 @@ struct FoundDrift {
 
 impl FoundDrift {
     /// Returns the state of a container that is current but for this, and what is to be said of it.
-    fn state(&self, name: &str) -> (State, Option<String>) {
+    fn state(&self, container: &Container, caller: &Caller) -> (State, Option<String>) {
         let (paths, lines) = match &self.found {
             Err(why) => {
                 return (
@@ -230,7 +314,11 @@ impl FoundDrift {
         };
         let both = numbered(paths, "path").into_iter().chain(numbered(lines, "config line"));
         let both = both.collect::<Vec<_>>().join(" and ");
-        let name = shell::word(name);
+        let is_found = container.path.parent() == Some(lxcpath::default(caller).as_path());
+        let name = match is_found {
+            true => shell::word(&container.name),
+            false => shell::word(&container.path),
+        };
         (
             State::Drifted,
             Some(format!("{both} changed in it: `layered-template diff {name}` shows them")),
@@ -282,7 +370,7 @@ impl Judge {
             .filter(|_| with_drift && between.is_none())
             .map(|record| self.drift(container, record));
         if let Some(drift) = &drift {
-            let (found, line) = drift.state(&container.name);
+            let (found, line) = drift.state(container, &self.caller);
             state = if state == State::Current { found } else { state };
             why.splice(0..0, line);
         }
@@ -478,7 +566,8 @@ fn table(rows: &[Row], is_short: bool, to: &mut dyn Write) -> io::Result<()> {
     };
     let role = |row: &Row| shell::one_line(row.role.as_deref().unwrap_or("-"));
     let name = |row: &Row| shell::one_line(&row.name);
-    let room = output::columns().saturating_sub(OTHER_COLUMNS);
+    let states = longest(&mut rows.iter().map(|row| row.state.word().len()), "outdated");
+    let room = output::columns().saturating_sub(OTHER_COLUMNS + states);
     let role_width = longest(&mut rows.iter().map(|row| role(row).chars().count()), "ROLE");
     let name_width = longest(&mut rows.iter().map(|row| name(row).chars().count()), "NAME");
     let name_width =

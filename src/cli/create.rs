@@ -19,7 +19,7 @@ use super::remote::RemoteChoice;
 use super::request::{LockUse, Request, check, check_lxcpath, target, wanted};
 use super::run::{Options, run};
 use super::start::InitialConfig;
-use crate::execute::status;
+use crate::execute::{FULL_DISK_HINT, status};
 use crate::host::caller::Caller;
 use crate::host::files::{self, Ownership};
 use crate::host::lxcpath;
@@ -27,7 +27,7 @@ use crate::host::signals::Signals;
 use crate::host::trust::{Policy, Trust};
 use crate::host::userns;
 use crate::lxc::call::Mapped;
-use crate::observe::container::Container;
+use crate::observe::container::{Container, PARTIAL, is_unfinished};
 use crate::observe::secret;
 use crate::record::RunVerb;
 use crate::{shell, tree};
@@ -94,7 +94,7 @@ fn create(arguments: CreateArguments) -> Result<u8, Refusal> {
     let path = &request.target.path;
     let shell = Shell::make(path, &request.config, mapped).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => exists(&name, &lxcpath, &caller),
-        _ => format!("`{}` cannot be made: {error}", path.display()).into(),
+        _ => not_made(path, &error),
     })?;
     let options = Options::of(arguments.run, RunVerb::Create);
     let ran = run(&prepared, secrets, options);
@@ -152,24 +152,34 @@ pub(super) fn enter(mapping: Mapping) -> Result<(), String> {
 }
 
 /// Makes the directory of all containers, which is the caller's own.
-fn make_lxcpath(lxcpath: &Path) -> Result<(), String> {
+fn make_lxcpath(lxcpath: &Path) -> Result<(), Refusal> {
     DirBuilder::new()
         .recursive(true)
         .mode(0o755)
         .create(lxcpath)
-        .map_err(|error| format!("`{}` cannot be made: {error}", lxcpath.display()))
+        .map_err(|error| not_made(lxcpath, &error))
 }
 
-/// What LXC has in the directory of a container that is being made, and has locked as long: one that has
-/// it still, and not locked, was never finished.
-const PARTIAL: &str = "partial";
+/// Says that a directory cannot be made, and what to do where its disk is full.
+fn not_made(path: &Path, error: &io::Error) -> Refusal {
+    let message = format!("`{}` cannot be made: {error}", path.display());
+    if !files::is_full(error) {
+        return message.into();
+    }
+    let above = path.parent().unwrap_or(path).display();
+    let hint =
+        format!("the disk of `{above}` is full; if the layer store is on it, {FULL_DISK_HINT}");
+    Refusal::with_hint(message, hint)
+}
 
 /// Tells whether a run was killed that has made a directory, or was removing it.
-fn is_unfinished(path: &Path) -> bool {
-    match File::options().write(true).open(path.join(PARTIAL)) {
-        Ok(partial) => fcntl_lock(&partial, FlockOperation::NonBlockingLockExclusive).is_ok(),
-        Err(_) => fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none()),
-    }
+fn is_leftover(path: &Path) -> bool {
+    is_unfinished(path) || fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none())
+}
+
+/// Returns the command that removes a container that was never finished.
+pub(super) fn removal(path: &Path) -> String {
+    shell::command(["rm".as_ref(), "-r".as_ref(), path.as_os_str()])
 }
 
 /// A container's directory without its rootfs's contents. Dropped, it is removed with all in it,
@@ -189,9 +199,9 @@ impl Shell {
     pub(super) fn make(path: &Path, config: &[u8], mapped: Option<Mapped>) -> io::Result<Self> {
         rustix::process::umask(rustix::fs::Mode::empty());
         DirBuilder::new().mode(0o770).create(path).map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists if is_unfinished(path) => io::Error::other(format!(
+            io::ErrorKind::AlreadyExists if is_leftover(path) => io::Error::other(format!(
                 "it exists already, and was never finished: `{}`, then create it again",
-                shell::command(["rm".as_ref(), "-r".as_ref(), path.as_os_str()])
+                removal(path)
             )),
             io::ErrorKind::AlreadyExists => io::Error::new(error.kind(), "it exists already"),
             _ => error,

@@ -4,10 +4,11 @@ use std::path::Path;
 
 use super::arguments::{DoctorArguments, ReportFormat};
 use super::output;
+use crate::execute::FULL_DISK_HINT;
 use crate::host::caller::Caller;
 use crate::host::passage::{self, Passer};
 use crate::host::userns::Ids;
-use crate::observe::doctor;
+use crate::observe::doctor::{self, Remedies};
 use crate::observe::finding::{Finding, Verdict, fault};
 use crate::shell;
 use crate::store;
@@ -52,7 +53,8 @@ fn layer_store() -> Vec<Finding> {
     };
     match store::check(&top, store::owner(&caller)) {
         Ok(_) => {
-            let mut findings = doctor::filesystem(&top, SUBJECT);
+            let remedies = Remedies { variable: Some(store::VARIABLE), full: Some(FULL_DISK_HINT) };
+            let mut findings = doctor::filesystem(&top, SUBJECT, remedies);
             findings.extend(closed(&caller, &top));
             findings
         }

@@ -129,8 +129,8 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     (
         "layered-template-runs-show",
         &[
-            ("Show the latest run", "layered-template runs show 1"),
-            ("Print a run as JSON", "layered-template runs show 1 --format json"),
+            ("Show the latest run", "layered-template runs show"),
+            ("Print the log of the third", "layered-template runs show 3 --log"),
         ],
     ),
     (
@@ -201,8 +201,8 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     (
         "layered-template-store-verify",
         &[
-            ("Read all that is stored", "layered-template store verify"),
-            ("Read a single entry", "layered-template store verify 3f9a"),
+            ("Reread everything stored", "layered-template store verify"),
+            ("Reread a single entry", "layered-template store verify 3f9a"),
         ],
     ),
     (
@@ -319,7 +319,7 @@ mod tests {
     fn help_shows_the_examples() {
         let mut all = command::command();
         let plan = all.find_subcommand_mut("plan").unwrap();
-        let help = plan.render_help().to_string();
+        let help = command::shown(&plan.render_help().to_string());
         assert!(
             help.ends_with("  layered-template plan -v web.toml --set http_port=8081\n"),
             "{help}"

@@ -111,7 +111,7 @@ impl RunNote {
             record.line()
         });
         if let Err(error) = added {
-            tracing::debug!(%error, "the history of runs cannot be written");
+            tracing::warn!(%error, "the history of runs cannot be written");
         }
     }
 }

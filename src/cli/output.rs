@@ -8,6 +8,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::arguments::LogFormat;
+use super::command;
 use super::wrap::wrapped;
 use crate::diagnostic::Report;
 use crate::execute::status;
@@ -40,17 +41,21 @@ pub(super) fn trace(verbosity: i8) {
 
 /// Tells whether standard error shows colours.
 pub(super) fn styled() -> bool {
+    shows_colours(&io::stderr())
+}
+
+fn shows_colours(to: &impl IsTerminal) -> bool {
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     if set("NO_COLOR").is_some() {
         return false;
     }
-    set("CLICOLOR_FORCE").is_some_and(|value| value != "0") || is_live()
+    set("CLICOLOR_FORCE").is_some_and(|value| value != "0") || is_live(to)
 }
 
-/// Tells whether standard error is a terminal that can write over a line.
-fn is_live() -> bool {
+/// Tells whether this is a terminal that can write over a line.
+fn is_live(to: &impl IsTerminal) -> bool {
     let is_able = |name: std::ffi::OsString| !name.is_empty() && name != "dumb";
-    io::stderr().is_terminal() && std::env::var_os("TERM").is_some_and(is_able)
+    to.is_terminal() && std::env::var_os("TERM").is_some_and(is_able)
 }
 
 /// What standard error is to whoever looks at it.
@@ -63,7 +68,7 @@ pub(super) struct Look {
 
 impl Look {
     pub(super) fn observe() -> Self {
-        Self { live: is_live(), styled: styled() }
+        Self { live: is_live(&io::stderr()), styled: styled() }
     }
 }
 
@@ -106,8 +111,15 @@ fn say_styled(text: &str) {
 
 /// Says what is wrong with the words of the command line, or shows the help that they ask for.
 pub(super) fn words(error: &clap::Error) {
+    let text = error.render();
+    if !error.use_stderr() {
+        let styled = shows_colours(&io::stdout());
+        let help = if styled { text.ansi().to_string() } else { text.to_string() };
+        let _ = print_data(|to| to.write_all(command::shown(&help).as_bytes()));
+        return;
+    }
     // It quotes the words as they are.
-    match crate::shell::printable(&error.render().to_string()) {
+    match crate::shell::printable(&text.to_string()) {
         Cow::Borrowed(_) => drop(error.print()),
         Cow::Owned(shown) => say(&shown),
     }

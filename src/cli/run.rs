@@ -136,7 +136,9 @@ pub(super) fn begin(
     let journal = state_directory().and_then(|state| {
         let opened =
             state::make_all(&state, 0o700, owner).and_then(|()| history::open(&state, owner));
-        opened.inspect_err(|error| tracing::debug!(%error, "no history of runs")).ok()
+        opened
+            .inspect_err(|error| tracing::warn!(%error, "the history of runs cannot be written"))
+            .ok()
     });
     let fills = matches!(options.verb, RunVerb::Build | RunVerb::Pull | RunVerb::Push);
     let container = (plan.container.name.as_str(), plan.container.path.as_path());

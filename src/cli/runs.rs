@@ -15,12 +15,13 @@ use crate::shell;
 /// The largest log that is printed, in bytes.
 const LARGEST_LOG: usize = 16 << 20;
 
-/// The most room for the name of a container, and the least for a role, in characters.
+/// The most room for the name of a container, and the least for that and for a role, in characters.
 const MOST_NAME: usize = 24;
+const LEAST_NAME: usize = "CONTAINER".len();
 const LEAST_ROLE: usize = 8;
 
-/// What stands beside the number, the name and the role, with what separates it.
-const OTHER_COLUMNS: usize = 2 + 20 + 2 + 5 + 2 + 8 + 2 + 2 + 16 + 2;
+/// What stands beside the number, the name, the state and the role, with what separates it.
+const OTHER_COLUMNS: usize = 2 + 20 + 2 + 5 + 2 + 8 + 2 + 2 + 2;
 
 pub(super) fn main(arguments: &RunsArguments) -> u8 {
     let runs = match all() {
@@ -45,6 +46,7 @@ fn all() -> io::Result<Vec<RunRecord>> {
 }
 
 fn list(runs: Vec<RunRecord>, arguments: &RunsArguments) -> u8 {
+    let is_empty = runs.is_empty();
     let mut runs: Vec<_> =
         runs.into_iter().filter(|run| !arguments.failed || run.state.is_failure()).collect();
     if let Some(last) = arguments.last {
@@ -52,7 +54,11 @@ fn list(runs: Vec<RunRecord>, arguments: &RunsArguments) -> u8 {
     }
     match arguments.format {
         ReportFormat::Json => json(&runs),
-        ReportFormat::Text => output::printed(0, |to| table(&runs, to)),
+        ReportFormat::Text => output::printed(0, |to| match (is_empty, runs.is_empty()) {
+            (true, _) => writeln!(to, "no runs yet"),
+            (false, true) if arguments.failed => writeln!(to, "no run has failed"),
+            _ => table(&runs, to),
+        }),
     }
 }
 
@@ -69,19 +75,23 @@ fn table(runs: &[RunRecord], to: &mut dyn Write) -> io::Result<()> {
         texts.map(|text| text.chars().count()).max().unwrap_or_default().max(title.len())
     };
     let number = longest(&mut runs.iter().map(|run| run.run.to_string()), "RUN");
-    let width = longest(&mut runs.iter().map(name), "CONTAINER").min(MOST_NAME);
-    let room = output::columns().saturating_sub(number + OTHER_COLUMNS + width).max(LEAST_ROLE);
+    let states = longest(&mut runs.iter().map(state), "STATE");
+    let room = output::columns().saturating_sub(number + OTHER_COLUMNS + states);
+    let most = room.saturating_sub(LEAST_ROLE).clamp(LEAST_NAME, MOST_NAME);
+    let width = longest(&mut runs.iter().map(name), "CONTAINER").min(most);
+    let room = room.saturating_sub(width).max("ROLE".len());
     writeln!(
         to,
-        "{:>number$}  {:20}  {:>5}  {:8}  {:width$}  {:16}  ROLE",
+        "{:>number$}  {:20}  {:>5}  {:8}  {:width$}  {:states$}  ROLE",
         "RUN", "BEGAN", "TOOK", "FOR", "CONTAINER", "STATE"
     )?;
     for run in runs {
         let took = run.milliseconds.map_or_else(|| "-".to_owned(), took);
-        let role = run.role.as_deref().unwrap_or(&run.manifest);
+        let file = Path::new(&run.manifest).file_name().map(|name| name.to_string_lossy());
+        let role = run.role.as_deref().or(file.as_deref()).unwrap_or(&run.manifest);
         writeln!(
             to,
-            "{:>number$}  {}  {took:>5}  {:8}  {:width$}  {:16}  {}",
+            "{:>number$}  {}  {took:>5}  {:8}  {:width$}  {:states$}  {}",
             run.run,
             moment(&run.began),
             run.verb.name(),
@@ -100,10 +110,20 @@ fn table(runs: &[RunRecord], to: &mut dyn Write) -> io::Result<()> {
 }
 
 fn show(runs: &[RunRecord], arguments: &ShowRunArguments) -> u8 {
-    let Some(run) = runs.iter().find(|run| run.run == arguments.run) else {
-        let hint = "`layered-template runs` lists those that are known";
-        output::error(&format!("there is no run {} in the history", arguments.run), Some(hint));
-        return status::USAGE;
+    let found = match arguments.run {
+        Some(number) => runs
+            .iter()
+            .find(|run| run.run == number)
+            .ok_or_else(|| format!("there is no run {number} in the history")),
+        None => runs.last().ok_or_else(|| "there is no run in the history yet".to_owned()),
+    };
+    let run = match found {
+        Ok(run) => run,
+        Err(message) => {
+            let hint = arguments.run.map(|_| "`layered-template runs` lists those that are known");
+            output::error(&message, hint);
+            return status::USAGE;
+        }
     };
     if arguments.log {
         return log(run);

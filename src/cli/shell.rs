@@ -133,6 +133,10 @@ fn find(arguments: &ShellArguments, caller: &Caller) -> Result<ShellTarget, Refu
     let state = state::directory(caller);
     if given.components().count() > 1 {
         let path = std::path::absolute(given).map_err(|error| error.to_string())?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if path.join("config").exists() && is_container_name(&name) {
+            return Ok(container(&path, &name)?);
+        }
         return Ok(failed_run(&path)?);
     }
     let lxcpath = arguments.lxcpath.clone().unwrap_or_else(|| lxcpath::default(caller));

@@ -171,8 +171,11 @@ fn seconds(milliseconds: u64) -> String {
 fn role(manifest: &Path, format: ReportFormat) -> u8 {
     let (loaded, report) = Loaded::read(manifest, &ValueArguments::default(), &Trust::default());
     let Some(loaded) = loaded else { return output::refused(&report) };
+    if report.has_errors() {
+        return output::refused(&report);
+    }
     output::diagnostics(&report);
-    let status = if report.has_errors() { status::USAGE } else { 0 };
+    let status = 0;
     let levels = loaded.levels();
     let description = levels.iter().rev().find_map(|level| level.manifest.description.as_deref());
     let variables = || levels.iter().rev().flat_map(|level| &level.manifest.variables);

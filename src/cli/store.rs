@@ -185,7 +185,7 @@ fn of_map(verb: &StoreVerb, store: &Store, lxcpaths: &[PathBuf], names: &ShownNa
 }
 
 fn verify(store: &Store, given: &[String], names: &ShownNames) -> io::Result<u8> {
-    let mut status = 0;
+    let (mut status, mut damaged) = (0, Vec::new());
     for id in store.entries()?.into_iter().filter(|id| is_given(*id, given)) {
         let _pin = match store.pin(id)? {
             Pinned::Held(pin) => Some(pin),
@@ -206,6 +206,7 @@ fn verify(store: &Store, given: &[String], names: &ShownNames) -> io::Result<u8>
             continue;
         }
         status = FINDINGS;
+        damaged.push(id);
         output::print(|to| {
             let shown = findings.iter().take(MOST_FINDINGS);
             shown
@@ -217,11 +218,15 @@ fn verify(store: &Store, given: &[String], names: &ShownNames) -> io::Result<u8>
             }
         })?;
     }
-    if status == FINDINGS {
-        output::say(
-            "hint: `layered-template store remove` removes an entry that no container uses; the next run \
-             builds it again",
-        );
+    if !damaged.is_empty() {
+        let damaged: Vec<_> = damaged.iter().map(|id| names.name(*id).to_string()).collect();
+        output::say(&format!(
+            "hint: `layered-template store remove {}` removes {} that no container uses; the next run builds \
+             {} again",
+            damaged.join(" "),
+            if damaged.len() == 1 { "an entry" } else { "entries" },
+            if damaged.len() == 1 { "it" } else { "them" },
+        ));
     }
     Ok(status)
 }

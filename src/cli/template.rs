@@ -145,7 +145,7 @@ pub(super) fn values(arguments: &Arguments) -> ValueArguments {
 
 /// Says what is wrong with the words of the call.
 pub(super) fn usage(message: &str) -> u8 {
-    output::error(message, Some("`-h` says how the program is called"));
+    output::error(message, Some("run `lxc-create -t layered-template -h`"));
     status::USAGE
 }
 

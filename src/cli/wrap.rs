@@ -1,4 +1,5 @@
-//! Lines for people, broken at words where a terminal would break them anywhere.
+//! Lines for people, broken at words where a terminal would break them anywhere. What stands in backquotes is one word:
+//! it is there to be copied.
 
 use std::borrow::Cow;
 
@@ -57,7 +58,7 @@ fn broken(line: &str, columns: usize) -> String {
     }
     let mut text = String::with_capacity(line.len() + indent);
     let mut column = 0;
-    for (index, word) in line.split(' ').enumerate() {
+    for (index, word) in words(line).enumerate() {
         let width =
             visible(word.trim_end()).map(|letter| letter.width().unwrap_or(0)).sum::<usize>();
         if index > 0 && column > indent && column + 1 + width > columns {
@@ -72,6 +73,29 @@ fn broken(line: &str, columns: usize) -> String {
         column += width;
     }
     text
+}
+
+/// Splits a line at its spaces, but for those in backquotes that are closed in it.
+fn words(line: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(line);
+    std::iter::from_fn(move || {
+        let from = rest?;
+        let mut at = 0;
+        while let Some(found) = from[at..].find([' ', '`']) {
+            at += found;
+            let close = from[at..].strip_prefix('`').map(|quoted| quoted.find('`'));
+            at += match close {
+                None => {
+                    rest = Some(&from[at + 1..]);
+                    return Some(&from[..at]);
+                }
+                Some(None) => 1,
+                Some(Some(length)) => length + 2,
+            };
+        }
+        rest = None;
+        Some(from)
+    })
 }
 
 /// Returns the characters that a terminal shows: colours take no room.
@@ -99,6 +123,26 @@ mod tests {
         assert_eq!(broken(help, 30), "  = help: one two three four\n          five six\n");
         let long = format!("error: {} is a word\n", "x".repeat(40));
         assert_eq!(broken(&long, 30), format!("error: {}\n       is a word\n", "x".repeat(40)));
+    }
+
+    #[test]
+    fn what_stands_in_backquotes_is_kept_whole() {
+        for (line, expected) in [
+            (
+                "hint: then `lxc-destroy -n internal3` removes it\n",
+                "hint: then\n      `lxc-destroy -n internal3`\n      removes it\n",
+            ),
+            (
+                "hint: to look around: `layered-template shell /var/lib/failed/1`\n",
+                "hint: to look around:\n      `layered-template shell /var/lib/failed/1`\n",
+            ),
+            (
+                "hint: (`a b c`), (`d e f`), one ` of two\n",
+                "hint: (`a b c`), (`d e f`), one\n      ` of two\n",
+            ),
+        ] {
+            assert_eq!(broken(line, 32), expected);
+        }
     }
 
     #[test]

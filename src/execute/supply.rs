@@ -15,6 +15,7 @@ mod view;
 
 use std::collections::VecDeque;
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::time::Instant;
 use std::{io, mem};
 
@@ -378,4 +379,11 @@ fn fault(layer: &Layer, what: &str, error: &io::Error) -> Box<Failure> {
     let subject = Subject { layer: layer.name.clone(), doing: Doing::Store };
     let failure = Failure::of(status::STORE, subject, &layer.at, format!("{what}: {error}"));
     Box::new(if files::is_full(error) { failure.hint(full_disk::HINT) } else { failure })
+}
+
+/// Says that nothing can be built in the store at `top`, and what to do where its disk is full.
+fn cannot_build(top: &Path, error: &io::Error) -> String {
+    let advice =
+        if files::is_full(error) { format!("; {}", full_disk::HINT) } else { String::new() };
+    format!("nothing can be built for it in `{}`: {error}{advice}", top.display())
 }

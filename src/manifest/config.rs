@@ -90,7 +90,7 @@ fn refusal(key: &str, at: &At, status: keys::KeyStatus) -> Diagnostic {
                 .help(format!("write `{now}`"))
         }
         keys::KeyStatus::Unknown | keys::KeyStatus::Known(_) => {
-            let message = format!("`{key}` is no key of LXC's container config");
+            let message = format!("`{key}` is not a key of LXC's container config");
             let help = match keys::nearest(key) {
                 _ if super::position::LAYER_KEYS.contains(&key) => format!(
                     "`{key}` belongs to the layer, but below `[layer.config]` it lands in the \

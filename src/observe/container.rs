@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
+
+use rustix::fs::{FlockOperation, fcntl_lock};
 
 use crate::digest::Digest;
 use crate::host::files;
@@ -20,6 +22,26 @@ const MOST_FILES: usize = 1000;
 
 /// The largest record, in bytes.
 const LARGEST: usize = 256 << 20;
+
+/// What there is in the directory of a container that is being made, and is locked as long: one that has it still,
+/// and not locked, was never finished.
+pub(crate) const PARTIAL: &str = "partial";
+
+/// Tells whether the run was killed that was making a container in this directory.
+pub(crate) fn is_unfinished(path: &Path) -> bool {
+    let partial = File::options().write(true).open(path.join(PARTIAL));
+    partial
+        .is_ok_and(|partial| fcntl_lock(&partial, FlockOperation::NonBlockingLockExclusive).is_ok())
+}
+
+/// Finds the directories of containers that were never finished.
+pub(crate) fn unfinished(lxcpaths: &[PathBuf]) -> Vec<PathBuf> {
+    let listed = lxcpaths.iter().filter_map(|lxcpath| fs::read_dir(lxcpath).ok());
+    let paths = listed.flat_map(|listed| listed.flatten().map(|entry| entry.path()));
+    let mut found: Vec<PathBuf> = paths.filter(|path| is_unfinished(path)).collect();
+    found.sort();
+    found
+}
 
 /// A container that has a record.
 #[derive(Debug)]
@@ -39,7 +61,7 @@ pub(crate) struct Container {
 }
 
 impl Container {
-    /// Finds those in directories of containers, by name. A directory that is not there has none.
+    /// Finds those in directories of containers that are finished, by name. A directory that is not there has none.
     ///
     /// # Errors
     ///
@@ -53,7 +75,8 @@ impl Container {
                 listed => listed.map_err(|error| (lxcpath.clone(), error))?,
             };
             for entry in listed.flatten() {
-                containers.extend(Self::read(&entry.path(), &sockets));
+                let found = Self::read(&entry.path(), &sockets);
+                containers.extend(found.filter(|found| !is_unfinished(&found.path)));
             }
         }
         containers.sort_by(|a, b| (&a.name, &a.path).cmp(&(&b.name, &b.path)));

@@ -18,10 +18,14 @@ use crate::host::caller::Caller;
 use crate::host::kernel::{self, ForkResult};
 use crate::host::userns::{self, Ids};
 use crate::host::{
-    account, lxc_version, lxcpath, machine, passage, program, sandbox, state, template, trust,
+    account, files, lxc_version, lxcpath, machine, passage, program, sandbox, state, template,
+    trust,
 };
 use crate::lxc::LxcVersion;
 use crate::shell;
+
+/// With less free space than this many MiB the store is full soon.
+const FEW_MEBIBYTES: u64 = 500;
 
 /// How many ids every feature is promised for.
 const ENOUGH: u32 = 65536;
@@ -47,10 +51,13 @@ pub(crate) fn examine() -> Vec<Finding> {
     findings.push(busybox());
     let (says, advice) = machine::summary();
     findings.push(Finding { advice, ..ok("machines", says) });
-    findings.extend(filesystem(&lxcpath::default(&caller), "container files"));
+    findings.extend(filesystem(&lxcpath::default(&caller), "container files", Remedies::default()));
     match state::directory(&caller) {
         Some(state) => match trust::check(&state) {
-            Ok(()) => findings.extend(filesystem(&state, "state files")),
+            Ok(()) => {
+                let remedies = Remedies { variable: Some(state::VARIABLE), full: None };
+                findings.extend(filesystem(&state, "state files", remedies));
+            }
             Err(error) => {
                 let says = format!("`{}` is not used: {error}", state.display());
                 let advice =
@@ -397,8 +404,17 @@ fn busybox() -> Finding {
     }
 }
 
+/// What to do about a directory that cannot be used as it is.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Remedies {
+    /// The variable that names another one; where there is none, containers are in it.
+    pub variable: Option<&'static str>,
+    /// What makes room on its disk.
+    pub full: Option<&'static str>,
+}
+
 /// Looks at the filesystem that a directory is on, or will be.
-pub(crate) fn filesystem(path: &Path, subject: &'static str) -> Vec<Finding> {
+pub(crate) fn filesystem(path: &Path, subject: &'static str, remedies: Remedies) -> Vec<Finding> {
     let shown = path.display();
     let Some(there) = path.ancestors().find(|above| above.is_dir()) else { return Vec::new() };
     let (Ok(kind), Ok(flags)) = (statfs(there), statvfs(there)) else { return Vec::new() };
@@ -412,7 +428,19 @@ pub(crate) fn filesystem(path: &Path, subject: &'static str) -> Vec<Finding> {
     .filter_map(|(flag, name)| flags.f_flag.contains(flag).then_some(name))
     .collect();
     let space = flags.f_bavail.saturating_mul(flags.f_frsize) / (1024 * 1024);
-    let mut findings = vec![if refused.is_empty() {
+    let is_read_only = flags.f_flag.contains(StatVfsMountFlags::RDONLY);
+    let Remedies { variable, full } = remedies;
+    let has_no_rootfs = variable.is_some();
+    let few = full.filter(|_| space < FEW_MEBIBYTES);
+    let mut findings = vec![if is_read_only && has_no_rootfs {
+        let variable = variable.unwrap_or_default();
+        let advice = format!("mount it read-write, or have {variable} name another directory");
+        fault(Verdict::Warn, subject, format!("{shown} is on {name}, mounted read-only"), advice)
+    } else if let Some(full) = few {
+        let is_full = files::is_on_full_disk(there).unwrap_or(false);
+        let verdict = if is_full { Verdict::Bad } else { Verdict::Warn };
+        fault(verdict, subject, format!("{shown} on {name}, {space} MiB free"), full)
+    } else if refused.is_empty() {
         ok(subject, format!("{shown} on {name}, {space} MiB free"))
     } else {
         fault(
@@ -422,7 +450,9 @@ pub(crate) fn filesystem(path: &Path, subject: &'static str) -> Vec<Finding> {
             "programs of a rootfs there fail; use another directory with -P, or mount it otherwise",
         )
     }];
-    if let Err(error) = rustix::fs::access(there, rustix::fs::Access::WRITE_OK) {
+    if let Err(error) = rustix::fs::access(there, rustix::fs::Access::WRITE_OK)
+        && !is_read_only
+    {
         findings.push(fault(
             Verdict::Warn,
             subject,

@@ -134,6 +134,24 @@ fn whatever_has_changed_of_a_role_is_named() {
 }
 
 #[test]
+fn a_container_is_named_by_its_directory_too() {
+    each_storage(|sandbox, storage| {
+        let one = sandbox.run(["status", "../lxc/web1/"]);
+        one.exits(0).shows("\nlayer    app").shows("  current\n");
+        sandbox.run(["status", "../lxc/web2"]).exits(2).mentions("has made no container `");
+        fs::write(sandbox.rootfs().join("new"), "").ok();
+        let lxcpath = sandbox.path("lxc");
+        let drift = status(sandbox, &["--drift"]);
+        if storage == "overlay" {
+            return;
+        }
+        // What it says is to be done can be done.
+        drift.shows("`layered-template diff [DIR]/lxc/web1` shows them");
+        sandbox.run(["diff", &format!("{}/{NAME}", lxcpath.display())]).exits(1).shows("A  /new");
+    });
+}
+
+#[test]
 fn a_layer_that_was_rebuilt_is_told_of() {
     each_storage(|sandbox, storage| {
         sandbox.run(["build", "m.toml", "--rebuild", "--set=port=81"]).exits(0);
@@ -296,7 +314,7 @@ fn what_was_changed_in_a_container_is_counted_where_that_is_asked_for() {
         fs::write(&config, text.replace("lxc.start.auto = 1", "lxc.start.auto = 0")).unwrap();
         // Nobody has asked.
         status(sandbox, &["--exit-code"]).exits(0).shows("  current\n");
-        let said = "  drifted\n  2 paths and 2 config lines changed in it: `layered-template diff web1` shows them\n";
+        let said = "  drifted\n  2 paths and 2 config lines changed in it: `layered-template diff [DIR]/lxc/web1` shows them\n";
         status(sandbox, &words).exits(1).shows(said);
         status(sandbox, &words[..1]).exits(0);
         let rows = status(sandbox, &["--drift", "--format=json"]).stdout();
@@ -347,5 +365,5 @@ fn containers_of_several_maps_are_looked_at_in_one_go() {
     fs::write(lxcpath.join("b/rootfs/etc/new"), "new\n").unwrap();
     let table = status(&sandbox, &["--drift", "--exit-code"]).exits(1).stdout();
     assert_eq!(table.matches("  drifted\n").count(), 1, "{table}");
-    assert!(table.contains("`layered-template diff b`"), "{table}");
+    assert!(table.contains("`layered-template diff [DIR]/lxc/b`"), "{table}");
 }

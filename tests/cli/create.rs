@@ -153,6 +153,16 @@ fn a_run_that_is_killed_leaves_what_nobody_takes_for_whole() {
     assert!(partial.is_file());
     let ran = sandbox.create([""; 0]);
     ran.exits(2).mentions("cannot be made: it exists already, and was never finished: ");
+    let said = "`web1` was begun and never finished: `rm -r [DIR]/lxc/web1`";
+    let (lxcpath, path) = (sandbox.path("lxc"), sandbox.container());
+    let (lxcpath, path) = (lxcpath.to_str().unwrap(), path.to_str().unwrap());
+    let table = sandbox.run(["status", "--lxcpath", lxcpath]).exits(0).stdout();
+    assert!(table.contains("  unfinished\n"), "{table}");
+    sandbox.run(["status", path]).exits(0).shows(said);
+    for verb in ["show", "diff", "rollback"] {
+        sandbox.run([verb, "web1", "--lxcpath", lxcpath]).exits(2).mentions(said);
+        sandbox.run([verb, &format!("{path}/")]).exits(2).mentions(said);
+    }
 
     let whole = Sandbox::new().layers("");
     whole.create([""; 0]).exits(0);

@@ -32,10 +32,8 @@ fn again(sandbox: &Sandbox) -> Ran {
 #[test]
 fn every_run_is_in_the_history_and_those_that_failed_with_why() {
     let sandbox = role();
-    sandbox
-        .run(["runs"])
-        .exits(0)
-        .prints("RUN  BEGAN                  TOOK  FOR       CONTAINER  STATE             ROLE\n");
+    sandbox.run(["runs"]).exits(0).prints("no runs yet\n");
+    sandbox.run(["runs", "show"]).exits(2).mentions("there is no run in the history yet");
     again(&sandbox).exits(0);
     fails(&sandbox, true);
     again(&sandbox).exits(6);
@@ -77,6 +75,15 @@ fn every_run_is_in_the_history_and_those_that_failed_with_why() {
     sandbox.run(["runs", "show", "2"]).exits(0).shows("run 2: template, failed (6)\n");
     sandbox.run(["runs", "show", "2", "--log"]).exits(0).shows("too bad\n");
     sandbox.run(["runs", "show", "1", "--log"]).exits(2).mentions("run 1 has no log: ");
+    sandbox.run(["runs", "show"]).exits(0).shows("run 4: create, done\n");
+    let word = sandbox.run(["runs", "show", "web1"]);
+    word.exits(2).mentions("RUN is a number: `layered-template runs` lists them");
+    let wide = sandbox.run(["runs"]).exits(0).stdout();
+    assert!(
+        wide.lines().filter(|line| !line.starts_with("  ")).all(|line| line.len() <= 80),
+        "{wide}"
+    );
+    assert!(wide.lines().nth(1).is_some_and(|line| line.ends_with("  m.toml")), "{wide}");
     sandbox.run(["runs", "show", "9"]).exits(2).mentions("there is no run 9 in the history");
     let shown = sandbox.run(["runs", "show", "2", "--format=json"]);
     assert_eq!(

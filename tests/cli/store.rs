@@ -50,7 +50,7 @@ fn a_host_that_has_no_overlay_goes_on_without_the_store() {
         (
             "copy",
             0,
-            "warning: the layer store is used no further: nothing can be built for it here: ",
+            "warning: the layer store is used no further: nothing can be built for it in `[DIR]/store",
         ),
         ("overlay", 8, "error: layer `app` cannot have an overlay: nothing can be built"),
     ] {

@@ -8,20 +8,20 @@ use super::{RemoteArguments, ReportFormat, RunArguments};
 
 #[derive(Debug, Args)]
 pub(crate) struct StatusArguments {
-    /// The containers, by name [default: all].
+    /// The names or the directories of containers [default: all].
     #[arg(value_name = "CONTAINER")]
-    pub(crate) containers: Vec<String>,
+    pub(crate) containers: Vec<PathBuf>,
     /// Look for containers in this directory too; may be repeated.
     #[arg(long, short = 'P', value_name = "DIR")]
     pub(crate) lxcpath: Vec<PathBuf>,
     /// List output format.
     #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
     pub(crate) format: ReportFormat,
-    /// Look also what was changed in each container since it was made, as `diff` does. Of one on an overlay that
-    /// takes as long as what it has of its own is large; of a copy all files are looked at.
+    /// Also look for changes in each container since it was made, as `diff` does. On an overlay only the
+    /// container's own files are read; of a copy, all are.
     #[arg(long)]
     pub(crate) drift: bool,
-    /// End with 1, if any is outdated; with `--drift` also if anything was changed in one.
+    /// Exit with 1 if any is outdated; with `--drift`, also if any was changed.
     #[arg(long)]
     pub(crate) exit_code: bool,
 }
@@ -51,7 +51,7 @@ pub(crate) struct DiffArguments {
     /// Show how the lines of texts have changed.
     #[arg(long, short)]
     pub(crate) patch: bool,
-    /// Show also what every running system writes: logs, caches, leases and the like.
+    /// Also show what every running system writes: logs, caches, leases and the like.
     #[arg(long, short)]
     pub(crate) all: bool,
     /// Look for containers in this directory too; may be repeated.
@@ -70,7 +70,7 @@ pub(crate) struct UpgradeArguments {
     /// Upgrade all containers of the role, one by one.
     #[arg(long)]
     pub(crate) all: bool,
-    /// With several containers, end when so many have failed.
+    /// With several containers, stop after N failures.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_failures: u32,
     /// Show what would change, and leave the container as it is. What the role lacks in the store is

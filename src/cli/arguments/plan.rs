@@ -52,7 +52,7 @@ pub(crate) struct PlanArguments {
     /// those given here; `diff CONTAINER MANIFEST` compares with those that the container was made with.
     #[arg(long)]
     pub(crate) diff: bool,
-    /// End with 1, if a stored layer would be built, or is decided only by the run; with `--diff` also if
+    /// Exit with 1 if a stored layer would be built, or is decided only by the run; with `--diff`, also if
     /// anything would change in the container.
     #[arg(long)]
     pub(crate) exit_code: bool,

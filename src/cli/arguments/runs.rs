@@ -12,7 +12,7 @@ pub(crate) struct RunsArguments {
     /// List only those that failed, were interrupted, or were lost.
     #[arg(long)]
     pub(crate) failed: bool,
-    /// List only the last N of them.
+    /// List only the last N.
     #[arg(long, value_name = "N")]
     pub(crate) last: Option<usize>,
     /// List output format.
@@ -28,13 +28,17 @@ pub(crate) enum RunsVerb {
 
 #[derive(Debug, Args)]
 pub(crate) struct ShowRunArguments {
-    /// Its number.
-    #[arg(value_name = "RUN")]
-    pub(crate) run: u64,
+    /// Its number [default: that of the latest].
+    #[arg(value_name = "RUN", value_parser = number)]
+    pub(crate) run: Option<u64>,
     /// Print its log.
     #[arg(long, conflicts_with = "format")]
     pub(crate) log: bool,
     /// Output format.
     #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
     pub(crate) format: ReportFormat,
+}
+
+fn number(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "RUN is a number: `layered-template runs` lists them".to_owned())
 }

@@ -9,8 +9,8 @@ use super::super::failure::{Failure, status};
 use super::super::observe::{Doing, Event, Subject};
 use super::super::workspace::Workspace;
 use super::super::{Run, config};
-use super::fault;
 use super::session::Session;
+use super::{cannot_build, fault};
 use crate::cache::{BuildBase, CacheAct, PLACEHOLDER, Planned, Provenance, Refusal, SlotKind};
 use crate::digest::Digest;
 use crate::host::caller::Caller;
@@ -39,9 +39,8 @@ impl<'a> Run<'a> {
         let lock = match session.store.lock_of(key) {
             Ok(lock) => lock,
             Err(error) => {
-                let top = session.store.top().display();
-                let why = format!("nothing can be built for it here: no lock in `{top}`: {error}");
-                session.stop(self, why, true);
+                let error = io::Error::new(error.kind(), format!("no lock: {error}"));
+                session.stop(self, cannot_build(session.store.top(), &error), true);
                 return Ok(());
             }
         };
@@ -94,7 +93,7 @@ impl<'a> Run<'a> {
             Ok(place) => place,
             Err(error) => {
                 self.heard(&error)?;
-                session.stop(self, format!("nothing can be built for it here: {error}"), true);
+                session.stop(self, cannot_build(session.store.top(), &error), true);
                 return Ok(());
             }
         };

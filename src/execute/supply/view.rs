@@ -9,9 +9,9 @@ use super::super::failure::Failure;
 use super::super::full_disk;
 use super::super::workspace::Workspace;
 use super::super::{Handed, KeptRootfs, Run, config};
-use super::fault;
 use super::personalise::{addressed, write_names};
 use super::session::Session;
+use super::{cannot_build, fault};
 use crate::cache::{Names, PLACEHOLDER};
 use crate::host::files;
 use crate::plan::{Act, Layer, Target};
@@ -47,7 +47,7 @@ impl<'a> Run<'a> {
                         layer.name
                     ));
                 }
-                session.stop(self, format!("nothing can be built for it here: {error}"), false);
+                session.stop(self, cannot_build(session.store.top(), &error), false);
             }
         }
         Ok(())
