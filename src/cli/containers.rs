@@ -196,10 +196,10 @@ pub(super) fn named(
         }
     }
     let name = what.to_string_lossy().into_owned();
-    let mut found = find(&[name], lxcpaths, caller).or_else(|message| {
+    let mut found = find(&[name], lxcpaths, caller).map_err(|message| {
         let unfinished = container::unfinished(&known_lxcpaths(lxcpaths, caller));
         let own = unfinished.iter().find(|path| path.file_name() == Some(what.as_os_str()));
-        Err(own.map_or(message, |path| was_never_finished(path)))
+        own.map_or(message, |path| was_never_finished(path))
     })?;
     match found.len() {
         1 => Ok(found.remove(0)),

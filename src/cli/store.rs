@@ -219,7 +219,7 @@ fn verify(store: &Store, given: &[String], names: &ShownNames) -> io::Result<u8>
         })?;
     }
     if !damaged.is_empty() {
-        let damaged: Vec<_> = damaged.iter().map(|id| names.name(*id).to_string()).collect();
+        let damaged: Vec<_> = damaged.iter().map(|id| names.name(*id).clone()).collect();
         output::say(&format!(
             "hint: `layered-template store remove {}` removes {} that no container uses; the next run builds \
              {} again",
