@@ -26,6 +26,7 @@ mod lock;
 mod lock_file;
 mod manual;
 mod mapping;
+mod meant;
 mod notify;
 mod output;
 mod plan;

@@ -1,0 +1,131 @@
+//! Which containers are meant: by their names, by their directories, or all.
+
+use std::path::{Component, Path, PathBuf};
+
+use super::create::removal;
+use crate::diagnostic::nearest;
+use crate::host::caller::Caller;
+use crate::host::lxcpath;
+use crate::observe::container::{self, Container};
+use crate::shell;
+use crate::store::{self, GcRoot};
+
+/// Returns the directories of containers that are known: LXC's own, those that are given, and those of
+/// containers that stand on the store.
+fn known_lxcpaths(given: &[PathBuf], caller: &Caller) -> Vec<PathBuf> {
+    let mut known = vec![lxcpath::default(caller)];
+    known.extend(given.iter().filter_map(|path| std::path::absolute(path).ok()));
+    if let Some(top) = store::directory(caller) {
+        let roots = GcRoot::all(&top).unwrap_or_default();
+        known.extend(roots.iter().map(GcRoot::lxcpath));
+    }
+    known.sort();
+    known.dedup();
+    known
+}
+
+/// Finds containers by name or directory, or all, and the directories of those that were never finished.
+pub(super) fn asked(
+    given: &[PathBuf],
+    lxcpaths: &[PathBuf],
+    caller: &Caller,
+) -> Result<(Vec<Container>, Vec<PathBuf>), String> {
+    let mut unfinished = container::unfinished(&known_lxcpaths(lxcpaths, caller));
+    if given.is_empty() {
+        return Ok((find(&[], lxcpaths, caller)?, unfinished));
+    }
+    let (mut found, mut begun, mut names) = (Vec::new(), Vec::new(), Vec::new());
+    for what in given {
+        let path = directory(what);
+        if let Some(path) = path.clone().filter(|path| container::is_unfinished(path)) {
+            begun.push(path);
+        } else if let Some(container) = path.and_then(|path| Container::at(&path)) {
+            found.push(container);
+        } else {
+            names.push(what.to_string_lossy().into_owned());
+        }
+    }
+    unfinished.retain(|path| {
+        let known = names.len();
+        names.retain(|name| path.file_name().is_none_or(|own| own != name.as_str()));
+        names.len() < known
+    });
+    begun.append(&mut unfinished);
+    if !names.is_empty() {
+        found.extend(find(&names, lxcpaths, caller)?);
+    }
+    Ok((found, begun))
+}
+
+/// Returns the directory that is meant, where one is.
+fn directory(what: &Path) -> Option<PathBuf> {
+    let path = std::path::absolute(what).ok().filter(|path| path.is_dir())?;
+    // A name, and the sockets of those that run, are by the path that LXC has.
+    match path.components().any(|part| part == Component::ParentDir) {
+        true => path.canonicalize().ok(),
+        false => Some(path.components().collect()),
+    }
+}
+
+/// Says that a container was never finished, and how it is removed.
+pub(super) fn was_never_finished(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default();
+    format!("`{}` was begun and never finished: `{}`", shell::word(name), removal(path))
+}
+
+/// Finds containers by name, or all.
+pub(super) fn find(
+    names: &[String],
+    lxcpaths: &[PathBuf],
+    caller: &Caller,
+) -> Result<Vec<Container>, String> {
+    for given in lxcpaths {
+        if let Err(error) = std::fs::read_dir(given) {
+            return Err(format!("{}: {error}", shell::word(given)));
+        }
+    }
+    let all = Container::all(&known_lxcpaths(lxcpaths, caller))
+        .map_err(|(path, error)| format!("`{}` cannot be read: {error}", path.display()))?;
+    if names.is_empty() {
+        return Ok(all);
+    }
+    let mut missing =
+        names.iter().filter(|name| all.iter().all(|container| container.name != **name));
+    if let Some(name) = missing.next() {
+        let near = nearest(name, all.iter().map(|container| container.name.as_str()));
+        let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+        let name = shell::word(name);
+        return Err(format!("this program has made no container `{name}` here{near}"));
+    }
+    Ok(all.into_iter().filter(|container| names.contains(&container.name)).collect())
+}
+
+/// Finds a container by its name or its directory.
+pub(super) fn named(
+    what: &Path,
+    lxcpaths: &[PathBuf],
+    caller: &Caller,
+) -> Result<Container, String> {
+    if let Some(path) = directory(what) {
+        if container::is_unfinished(&path) {
+            return Err(was_never_finished(&path));
+        }
+        if let Some(container) = Container::at(&path) {
+            return Ok(container);
+        }
+    }
+    let name = what.to_string_lossy().into_owned();
+    let mut found = find(&[name], lxcpaths, caller).map_err(|message| {
+        let unfinished = container::unfinished(&known_lxcpaths(lxcpaths, caller));
+        let own = unfinished.iter().find(|path| path.file_name() == Some(what.as_os_str()));
+        own.map_or(message, |path| was_never_finished(path))
+    })?;
+    match found.len() {
+        1 => Ok(found.remove(0)),
+        _ => Err(format!(
+            "there are {} of this name: name one by its directory, such as `{}`",
+            found.len(),
+            shell::word(&found[0].path)
+        )),
+    }
+}
