@@ -239,7 +239,10 @@ impl Rebase<'_> {
             Ok(configs) if merged.conflicts.is_empty() => configs,
             configs => {
                 let layers = [self.record, &record].map(|record| record.layers.iter()).into_iter();
-                let is_private = layers.flatten().any(|layer| layer.supply.is_none());
+                // One without acts of its own has nothing to store.
+                let is_private = layers.flatten().any(|layer| {
+                    layer.supply.is_none() && !(layer.files.is_empty() && layer.steps.is_empty())
+                });
                 let files = merged.conflicts.iter().map(|path| FileConflict {
                     path: path.clone(),
                     old: old.get(path).cloned(),
