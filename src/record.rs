@@ -31,6 +31,9 @@ pub(crate) const NAME: &str = "layered-template.json";
 /// The version of the format.
 pub(crate) const FORMAT: u32 = 4;
 
+/// How far the stamps of files may be behind the clock: the kernel stamps them by its ticks, of at most 10 ms.
+pub(crate) const TICK: Duration = Duration::from_millis(20);
+
 /// The record of a run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -287,7 +290,8 @@ impl Record {
         self.layers.iter().enumerate().map(move |(number, layer)| (layer, is_stored(number)))
     }
 
-    /// Returns when the run began and when it ended, as far as that is known, since 1970.
+    /// Returns when the run began and when it ended, as far as that is known, since 1970: what it made bears no
+    /// older stamp than the first.
     pub(crate) fn times(&self) -> (Option<Duration>, Option<Duration>) {
         let ended = self.ended.as_deref().and_then(|text| {
             let (seconds, nanoseconds) = text.split_once('.')?;
@@ -295,7 +299,8 @@ impl Record {
             Some(Duration::new(seconds.parse().ok()?, nanoseconds))
         });
         let took = self.took_ms.map(Duration::from_millis);
-        (ended.zip(took).and_then(|(ended, took)| ended.checked_sub(took)), ended)
+        let began = ended.zip(took).and_then(|(ended, took)| ended.checked_sub(took + TICK));
+        (began, ended)
     }
 
     /// Reads one, of this format or an older one.
@@ -502,5 +507,19 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::Unsupported);
         assert!(Record::parse(b"{}").is_err());
         assert!(Record::parse(b"").is_err());
+    }
+
+    #[test]
+    fn nothing_that_a_run_made_is_older_than_its_beginning() {
+        let text = include_str!("../tests/records/4.json");
+        let mut record = Record::parse(text.as_bytes()).unwrap();
+        record.ended = Some("100.500000000".to_owned());
+        record.took_ms = Some(250);
+        let (began, ended) = record.times();
+        assert_eq!(ended, Some(Duration::from_millis(100_500)));
+        // A file that was made at once, stamped by a clock that stood still for a tick.
+        assert!(began.unwrap() <= Duration::from_millis(100_250 - 10));
+        record.took_ms = None;
+        assert_eq!(record.times().0, None);
     }
 }

@@ -16,7 +16,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
-use std::time::Duration;
 
 use rustix::fs::{Mode, chmod};
 
@@ -41,9 +40,6 @@ const LARGEST_TEXT: u64 = 16 << 20;
 
 /// How often a container that runs is looked at once more where something was gone meanwhile.
 const TRIES: u32 = 20;
-
-/// How long a clock that dates files may stand still.
-const TICK: Duration = Duration::from_millis(20);
 
 /// What is to be put on what.
 #[derive(Debug)]
@@ -261,8 +257,8 @@ impl Rebase<'_> {
         };
         if self.applies {
             // What is put here is later than the record: it is the container's own.
-            if record.times().1.is_some_and(|ended| clock::since_1970() < ended + TICK) {
-                sleep(TICK);
+            if record.times().1.is_some_and(|ended| clock::since_1970() < ended + record::TICK) {
+                sleep(record::TICK);
             }
             let graft = graft_of(trees, &merged);
             tree::graft(own_view.top(), new_view.top(), &graft, interrupt)?;
