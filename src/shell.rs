@@ -1,10 +1,14 @@
 //! Commands and foreign text, as people see them.
 
+mod terminal_text;
+
 use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::fmt::Write;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+
+pub(crate) use terminal_text::TerminalText;
 
 /// Returns `text` with every control character but the line feed and the tab shown as an escape,
 /// so that nothing from a file or a program can drive the terminal.

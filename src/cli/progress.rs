@@ -12,7 +12,7 @@ use crate::execute::{Doing, Event, Observer, Subject};
 use crate::host::output::Output;
 use crate::manifest::LayerName;
 use crate::registry::Notice;
-use crate::shell;
+use crate::shell::{self, TerminalText};
 use crate::source::At;
 
 /// What a step may take without its time being worth a word.
@@ -37,6 +37,7 @@ pub(super) fn observer(
     output: Output,
     scene: Scene,
 ) -> Box<dyn Observer> {
+    let terminal = output.is_terminal().then(TerminalText::default);
     match talk.log_format {
         LogFormat::Json => Box::new(Json { output, open: Vec::new() }),
         LogFormat::Text if talk.quiet => Box::new(Quiet { output }),
@@ -45,6 +46,7 @@ pub(super) fn observer(
             look,
             verbose: talk.verbose > 0,
             scene,
+            terminal,
             begun: None,
             is_interrupted: false,
             last: Line::Whole,
@@ -85,6 +87,8 @@ struct Text {
     verbose: bool,
     /// What a run is of.
     scene: Scene,
+    /// What commands print, where a terminal shows it.
+    terminal: Option<TerminalText>,
     /// What goes on.
     begun: Option<Begun>,
     /// Whether a signal ends it.
@@ -143,7 +147,10 @@ impl Observer for Text {
             Event::Act(planned) => self.scene.note(planned),
             Event::Output { subject, bytes } => self.output(subject, bytes),
             Event::Interrupted => self.is_interrupted = true,
-            Event::Ended { succeeded, elapsed, .. } => self.end(*succeeded, *elapsed),
+            Event::Ended { subject, succeeded, elapsed } => {
+                self.leave(subject);
+                self.end(*succeeded, *elapsed);
+            }
             Event::Made { elapsed } => {
                 self.close();
                 if self.look.live
@@ -223,11 +230,32 @@ impl Text {
         }
     }
 
+    /// Shows what a command prints. On a terminal it can be read, and drives nothing.
     fn output(&mut self, subject: &Subject, bytes: &[u8]) {
+        let mut terminal = self.terminal.take();
+        match &mut terminal {
+            Some(terminal) => self.print(subject, &terminal.push(bytes)),
+            None => self.print(subject, bytes),
+        }
+        self.terminal = terminal;
+    }
+
+    /// Shows what a command has left unfinished.
+    fn leave(&mut self, subject: &Subject) {
+        let rest = self.terminal.as_mut().map(TerminalText::end).unwrap_or_default();
+        if !rest.is_empty() {
+            self.print(subject, &rest);
+        }
+    }
+
+    fn print(&mut self, subject: &Subject, bytes: &[u8]) {
         if let Some(begun) = self.begun.as_mut().filter(|begun| !begun.is_told) {
             begun.is_told = true;
             let said = self.begun.as_ref().map(|begun| self.styled(begun, begun.line()));
             self.say(&said.map(|text| line(&text)).unwrap_or_default());
+        }
+        if bytes.is_empty() {
+            return;
         }
         if matches!(subject.doing, Doing::Step { .. }) {
             let prefix = format!("  {}| ", subject.layer);
@@ -273,6 +301,9 @@ impl Text {
         if self.last != Line::Whole {
             self.say("\n");
             self.last = Line::Whole;
+        }
+        if let Some(reset) = self.terminal.as_mut().and_then(TerminalText::reset) {
+            self.say(reset);
         }
     }
 

@@ -159,11 +159,18 @@ impl Output {
         self.queue.borrow().line.is_some()
     }
 
-    /// Takes away the line that another process may have left there.
+    /// Takes away the line that another process may have left there, and the colour.
     pub(crate) fn clear_line(&self) {
         if let Some(columns) = self.columns() {
-            self.queue.borrow_mut().bytes.extend(clearing(columns, Some(columns)).bytes());
+            let bytes = &mut self.queue.borrow_mut().bytes;
+            bytes.extend(b"\x1b[0m");
+            bytes.extend(clearing(columns, Some(columns)).bytes());
         }
+    }
+
+    /// Tells whether a terminal shows it.
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.terminal.is_some()
     }
 
     /// Returns how many columns the terminal has by now; `None` if it is none, or does not say.

@@ -25,12 +25,13 @@ struct Vt {
     escape: Option<String>,
     /// Every state of the last line before it was cleared.
     cleared: Vec<String>,
+    colours: Vec<String>,
 }
 
 impl Vt {
     fn new(columns: usize) -> Self {
-        let (lines, cleared) = (vec![Vec::new()], Vec::new());
-        Self { columns, lines, row: 0, column: 0, saved: (0, 0), escape: None, cleared }
+        let (lines, cleared, colours) = (vec![Vec::new()], Vec::new(), Vec::new());
+        Self { columns, lines, row: 0, column: 0, saved: (0, 0), escape: None, cleared, colours }
     }
 
     fn take(&mut self, text: &str) {
@@ -50,7 +51,7 @@ impl Vt {
                     "7" => self.saved = (self.row, self.column),
                     "8" => (self.row, self.column) = self.saved,
                     // Colours take no room.
-                    colour if colour.ends_with('m') => {}
+                    colour if colour.ends_with('m') => self.colours.push(colour.to_owned()),
                     other => panic!("an unknown sequence: {other:?}"),
                 }
             }
@@ -60,6 +61,8 @@ impl Vt {
             '\x1b' => self.escape = Some(String::new()),
             '\r' => self.column = 0,
             '\n' => self.down(),
+            '\x08' => self.column = self.column.saturating_sub(1),
+            control if control.is_control() => panic!("a control character: {control:?}"),
             _ => {
                 let width = if letter >= '\u{1100}' { 2 } else { 1 };
                 if self.column + width > self.columns {
@@ -344,4 +347,51 @@ fn a_question_of_a_template_stays_in_its_line() {
     std::fs::write(sandbox.role().join("go"), "").unwrap();
     let (status, vt) = run.ended();
     assert!(status.success() && vt.screen().contains("Distribution: debian\n"), "{}", vt.screen());
+}
+
+/// What would change the title, the clipboard, the cursor and the screen, or have the terminal answer.
+const HOSTILE: &str =
+    r"\033]0;title\007 \033]52;c;cm0=\033\\ \033[2J\033[1;1H \033[6n \302\2330c \2330c \033[>4;2m";
+const SHOWN: &str = r"\u{1b}]0;title\u{7} \u{1b}]52;c;cm0=\u{1b}\ \u{1b}[2J\u{1b}[1;1H \u{1b}[6n \u{9b}0c \x9b0c \u{1b}[>4;2m";
+
+#[test]
+fn what_is_printed_drives_no_terminal() {
+    let printed =
+        format!("printf '{HOSTILE}\\n'; printf 'x\\b\\033[31mred\\n'; printf 'open\\033[1'");
+    let sandbox = Sandbox::new()
+        .upstream(&format!("mkdir \"$rootfs/etc\"; printf '{HOSTILE}\\n'"))
+        .program("role/print", &format!("#!/bin/sh\n{printed}\n"))
+        .layers("[[layer]]\nname = \"app\"\npost = [{ title = \"Print\", script = \"print\" }, \"true\"]\n");
+    for term in ["xterm", "dumb"] {
+        let mut command = call(&sandbox);
+        command.arg("--storage=none").env("TERM", term);
+        let (status, vt) = Screened::start(command, 200, 24).ended();
+        let screen = vt.screen();
+        assert!(status.success(), "{screen}");
+        let app =
+            format!("os: template fake\n{SHOWN}\napp: post: Print\n  app| {SHOWN}\n  app| red\n");
+        let end = "  app| open\\u{1b}[1\napp: post: true";
+        assert!(screen.starts_with(&(app + end)), "{screen}");
+        assert_eq!(vt.colours, ["[31m", "[0m"], "{screen}");
+        std::fs::remove_dir_all(sandbox.container()).unwrap();
+    }
+    // Whoever reads a pipe gets every byte.
+    let mut command = call(&sandbox);
+    command.arg("--storage=none");
+    let ran = sandbox.ran(command);
+    ran.exits(0);
+    let raw = b"\x1b[6n \xc2\x9b0c \x9b0c";
+    assert!(ran.output.stderr.windows(raw.len()).filter(|part| *part == raw).count() == 2);
+}
+
+#[test]
+fn a_colour_that_is_left_on_ends_with_its_step() {
+    let sandbox = Sandbox::new().layers(
+        "[[layer]]\nname = \"app\"\npost = { title = \"Hide\", run = \"printf '\\\\033[8mhidden'; exit 1\" }\n",
+    );
+    let mut command = call(&sandbox);
+    command.arg("--storage=none");
+    let (status, vt) = Screened::start(command, 80, 24).ended();
+    assert_eq!(status.code(), Some(6), "{}", vt.screen());
+    assert_eq!(vt.colours, ["[8m", "[0m"], "{}", vt.screen());
 }
