@@ -46,7 +46,7 @@ test:
 	@$(SUM)
 	$(CARGO) test --locked --test manifests
 
-# What takes long: the oldest Rust, a static program, the packages, LXC's own tests, Incus, a minute of
+# What takes long: the oldest Rust, a static program, the packages, the book, LXC's own tests, Incus, a minute of
 # fuzzing for each target, and LXC 6.
 test-slow:
 	@sh tests/requirements.sh slow

@@ -1,6 +1,6 @@
 #!/bin/sh
-# What takes long: the oldest Rust, a static program, the packages, LXC's own tests, Incus,
-# fuzzing, and LXC 6.
+# What takes long: the oldest Rust, a static program, the packages, the book, LXC's own tests,
+# Incus, fuzzing, and LXC 6.
 #
 # LT_DEADLINE, in seconds since 1970, is when all must be over; LT_SKIPPED is the file that notes what
 # there is no time, or no means, for.
@@ -46,6 +46,7 @@ oldest=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 part 5 "Rust $oldest" oldest_rust
 part 5 "a static program" static_program
 part 12 "the packages" sh tests/packages.sh
+part 5 "the book" sh tests/book.sh
 part 15 "LXC's own tests" env LT_SLOW=1 "$cargo" test --locked --test e2e lxc_tests
 part 5 "Incus" env LT_SLOW=1 "$cargo" test --locked --test e2e engines::incus
 part 15 "fuzzing" "${MAKE:-make}" --no-print-directory fuzz
