@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::requirement::root;
 use crate::sandbox::{NAME, Ran, Sandbox};
+use crate::storages::{self, STORAGES};
 
 const ROLE: &str = "manifest = 1
 description = \"Front end\"
@@ -51,18 +52,8 @@ fn state(sandbox: &Sandbox) -> (String, Vec<String>) {
     (row["state"].as_str().unwrap().to_owned(), why.collect())
 }
 
-const STORAGES: [&str; 3] = ["copy", "overlay", "none"];
-
 fn each_storage(judge: impl Fn(&Sandbox, &str)) {
-    for storage in STORAGES {
-        if storage == "overlay" && !root() {
-            continue;
-        }
-        let sandbox = role();
-        let words = [format!("--storage={storage}"), "--set=port=81".to_owned()];
-        sandbox.create(words).exits(0);
-        judge(&sandbox, storage);
-    }
+    storages::each(&STORAGES, role, &["--set=port=81"], judge);
 }
 
 #[test]
@@ -149,6 +140,31 @@ fn a_container_is_named_by_its_directory_too() {
         drift.shows("`layered-template diff [DIR]/lxc/web1` shows them");
         sandbox.run(["diff", &format!("{}/{NAME}", lxcpath.display())]).exits(1).shows("A  /new");
     });
+}
+
+#[test]
+fn containers_of_one_name_are_told_apart() {
+    let sandbox = role();
+    sandbox.create(["--set=port=81"]).exits(0);
+    let other = sandbox.path("other").display().to_string();
+    let words = ["create", "m.toml", "--name", NAME, "--set=port=81", "--lxcpath", &other];
+    sandbox.run(words).exits(0);
+    let lxcpath = sandbox.path("lxc").display().to_string();
+    let both = ["--lxcpath", &lxcpath, "--lxcpath", &other];
+    let both = |words: &[&str]| sandbox.run([words, &both[..]].concat());
+    both(&["show", NAME]).exits(2).mentions(
+        "2 containers are named `web1`: name one by its directory: `[DIR]/lxc/web1`, \
+         `[DIR]/other/web1`",
+    );
+    both(&["status"]).exits(0).shows("\n  [DIR]/lxc/web1\n").shows("\n  [DIR]/other/web1\n");
+    both(&["show", &format!("{other}/{NAME}")]).exits(0).shows("web1: ");
+    // A file is meant where there is one.
+    fs::copy(sandbox.role().join("m.toml"), sandbox.role().join(NAME)).unwrap();
+    let said =
+        "warning: `web1` is a file here, and a container too: the container is `[DIR]/lxc/web1`\n";
+    both(&["show", NAME]).exits(0).shows("web1: ").mentions(said);
+    let alone = both(&["show", "./web1"]).exits(0).stderr();
+    assert!(!alone.contains("warning"), "{alone}");
 }
 
 #[test]

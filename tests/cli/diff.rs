@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::requirement::root;
 use crate::sandbox::{Ran, Sandbox};
+use crate::storages::{self, STORAGES};
 
 const UPSTREAM: &str = r#"
 cd "$rootfs"; mkdir -p etc srv/old/deep var/log usr/bin
@@ -80,11 +81,7 @@ fn each_storage(judge: impl Fn(&Sandbox, &str)) {
     if !root() {
         return;
     }
-    for storage in ["copy", "overlay", "none"] {
-        let sandbox = role();
-        sandbox.create([format!("--storage={storage}")]).exits(0);
-        judge(&sandbox, storage);
-    }
+    storages::each(&STORAGES, role, &[], judge);
 }
 
 #[test]
@@ -338,7 +335,7 @@ fn what_a_layer_dropped_in_the_container_is_known_from_the_record() {
     if !root() {
         return;
     }
-    for storage in ["copy", "overlay", "none"] {
+    for storage in STORAGES {
         let sandbox = Sandbox::new().upstream(UPSTREAM).layers(IN_CONTAINER);
         sandbox.create([format!("--storage={storage}")]).exits(0);
         let note = note_of(storage);
@@ -390,7 +387,7 @@ fn what_is_below_a_directory_that_was_moved_is_read() {
         ("cd srv; mv blue t; mv t blue; cd ..; mv opt t; mv t opt; touch srv opt", &[]),
         ("touch srv/blue srv opt/a opt .", &[]),
     ];
-    for storage in ["copy", "overlay", "none"] {
+    for storage in STORAGES {
         for stored in ["", "store = false\n"] {
             let layers = format!("[[layer]]\nname = \"places\"\n{stored}{PLACES}");
             for (commands, lines) in table {

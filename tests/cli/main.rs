@@ -62,6 +62,7 @@ mod silent;
 mod sources;
 mod statuses;
 mod steps;
+mod storages;
 mod store;
 mod store_edges;
 mod store_faults;

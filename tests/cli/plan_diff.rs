@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::requirement::root;
 use crate::sandbox::{NAME, Ran, Sandbox};
+use crate::storages::{self, STORAGES};
 
 const UPSTREAM: &str = r#"
 cd "$rootfs"; mkdir -p etc usr/bin usr/share; ln -s usr/bin bin
@@ -85,16 +86,11 @@ fn plan(sandbox: &Sandbox, words: &[&str]) -> Ran {
 
 /// Makes the container by each storage.
 fn each_storage(judge: impl Fn(&Sandbox, &str)) {
-    for storage in ["copy", "overlay", "none"] {
-        if !root() && storage == "overlay" {
-            continue;
-        }
-        let sandbox = role();
-        sandbox.create([format!("--storage={storage}")]).exits(0);
+    storages::each(&STORAGES, role, &[], |sandbox, storage| {
         // Times of files come from a clock that ticks a few hundred times a second.
         sleep(Duration::from_millis(30));
-        judge(&sandbox, storage);
-    }
+        judge(sandbox, storage);
+    });
 }
 
 fn edit(sandbox: &Sandbox, from: &str, to: &str) {

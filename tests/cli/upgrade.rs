@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::requirement::root;
 use crate::sandbox::{NAME, Ran, Sandbox};
+use crate::storages;
 
 const UPSTREAM: &str = r#"
 cd "$rootfs"; mkdir -p etc/ssh srv/www srv/data srv/old opt var/log
@@ -102,11 +103,7 @@ fn each_storage(judge: impl Fn(&Sandbox, &str)) {
     if !root() {
         return;
     }
-    for storage in ["copy", "overlay"] {
-        let sandbox = role();
-        sandbox.create([format!("--storage={storage}")]).exits(0);
-        judge(&sandbox, storage);
-    }
+    storages::each(&["copy", "overlay"], role, &[], judge);
 }
 
 #[test]
