@@ -14,6 +14,7 @@ mod generation;
 mod handed;
 mod inside;
 mod keep;
+mod meanwhile;
 mod observe;
 mod output_tail;
 mod rebase;
@@ -31,7 +32,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 pub(crate) use drop::look_up_owner;
-pub(crate) use failure::{Failure, status};
+pub(crate) use failure::{Cause, Failure, status};
 pub(crate) use full_disk::HINT as FULL_DISK_HINT;
 pub(crate) use generation::{Generations, tree_name};
 pub(crate) use observe::{Doing, Event, Observer, Subject};

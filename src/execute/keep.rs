@@ -9,7 +9,7 @@ use crate::host::files;
 use crate::host::rootfs::Rootfs;
 use crate::host::state::{self, KeptRun};
 use crate::host::userns::Ids;
-use crate::tree::{self, Interrupt, Marks};
+use crate::tree::{self, Marks};
 
 /// The name of its copy in the run's directory.
 const NAME: &str = "rootfs";
@@ -23,27 +23,29 @@ impl Run<'_> {
             self.note("the failed rootfs is still empty, and is not kept");
             return None;
         }
-        let directory = self.context.directory.as_ref()?;
-        let to = directory.place(NAME);
+        let to = self.context.directory.as_ref()?.place(NAME);
         if let Err(error) = rootfs.and_then(|rootfs| self.copy_whole(&rootfs, &to)) {
             self.note(&format!("the failed rootfs could not be kept: {error}"));
             return None;
         }
         let name = self.plan.container.name.clone();
         let run = KeptRun { name, ids: Ids::of_this_process() };
-        if let Err(error) = directory.describe(&run) {
+        let described = self.context.directory.as_ref()?.describe(&run);
+        if let Err(error) = described {
             self.note(&format!("the kept rootfs cannot be entered by name: {error}"));
         }
         Some(to)
     }
 
     /// Copies a rootfs as a whole, or leaves nothing of it: a part would only fill the disk further.
-    fn copy_whole(&self, rootfs: &Rootfs, to: &Path) -> io::Result<()> {
+    fn copy_whole(&mut self, rootfs: &Rootfs, to: &Path) -> io::Result<()> {
         let from = rootfs.directory(Path::new("/"))?;
         state::make_one(to, 0o700, None)?;
-        let interrupt = Interrupt::of(self.context.events.as_fd());
-        let copied = files::open_directory(to)
-            .and_then(|to| tree::copy((from.as_fd(), Marks::Plain), to.as_fd(), &[], interrupt));
+        let copied = files::open_directory(to).and_then(|to| {
+            self.meanwhile(|interrupt| {
+                tree::copy((from.as_fd(), Marks::Plain), to.as_fd(), &[], interrupt)
+            })
+        });
         if copied.is_err() {
             let above = files::open_directory(to.parent().unwrap_or(Path::new("/")))?;
             tree::remove(above.as_fd(), NAME.as_ref())?;

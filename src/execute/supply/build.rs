@@ -1,7 +1,6 @@
 //! Builds what the store lacks.
 
 use std::io;
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -20,7 +19,7 @@ use crate::manifest::LayerName;
 use crate::observe::base_inputs;
 use crate::plan::{Act, Content, Layer, Target};
 use crate::store::{self, About, Build, BuildOn, Committed, Entry, Made, Portable, Setting, Store};
-use crate::tree::{Interrupt, Patience};
+use crate::tree::Patience;
 
 impl<'a> Run<'a> {
     /// Builds the next slot, unless another run has built it meanwhile. What is to be done then is asked
@@ -189,8 +188,7 @@ impl<'a> Run<'a> {
             pulled,
         };
         let started = Instant::now();
-        let interrupt = Interrupt::of(self.context.events.as_fd());
-        match build.commit(about, interrupt) {
+        match self.meanwhile(|interrupt| build.commit(about, interrupt)) {
             Ok(committed) => {
                 let elapsed = started.elapsed().as_secs_f64();
                 let ended = match &committed {
@@ -258,8 +256,7 @@ impl<'a> Run<'a> {
         let lock = store.work_lock()?;
         let what = "another run is making a place to work in the store";
         self.wait(what, Patience::silent(), || lock.take())?;
-        let interrupt = Interrupt::of(self.context.events.as_fd());
-        Build::begin((store, lock), parent, &setting, interrupt)
+        self.meanwhile(|interrupt| Build::begin((store, lock), parent, &setting, interrupt))
     }
 }
 

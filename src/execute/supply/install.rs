@@ -14,7 +14,7 @@ use crate::cache::{CONFIG_NAME, DELTA, Names, WORK};
 use crate::host::files;
 use crate::plan::{EntryId, StorageMode};
 use crate::store::{GcRoot, Overlay, stored_marks};
-use crate::tree::{self, Interrupt};
+use crate::tree;
 
 /// What the filesystem makes at the top of a rootfs that is a device of its own.
 const LOST: &str = "lost+found";
@@ -50,13 +50,14 @@ impl<'a> Run<'a> {
     fn copy(&mut self, session: &Session<'a>, entry: EntryId) -> io::Result<()> {
         let from = files::open_directory(&session.store.rootfs(entry))?;
         let to = files::open_directory(&self.workspace.rootfs)?;
-        let interrupt = Interrupt::of(self.context.events.as_fd());
-        tree::copy((from.as_fd(), stored_marks()), to.as_fd(), &[LOST.as_ref()], interrupt)
-            .map_err(|error| {
-                // The path that it names is one within the rootfs.
-                let rootfs = self.workspace.rootfs.display();
-                io::Error::new(error.kind(), format!("in `{rootfs}`: {error}"))
-            })?;
+        let copied = self.meanwhile(|interrupt| {
+            tree::copy((from.as_fd(), stored_marks()), to.as_fd(), &[LOST.as_ref()], interrupt)
+        });
+        copied.map_err(|error| {
+            // The path that it names is one within the rootfs.
+            let rootfs = self.workspace.rootfs.display();
+            io::Error::new(error.kind(), format!("in `{rootfs}`: {error}"))
+        })?;
         Ok(())
     }
 
