@@ -22,7 +22,7 @@ mod values;
 pub(crate) use advice::{of_the_host, on_the_host};
 pub use bind::bind;
 pub(crate) use bind::judge;
-pub use context::{BindContext, Container};
+pub use context::{BindContext, Container, SetBy};
 pub use mask::MaskedStream;
 pub use model::{
     Chain, ConfigLine, Dropped, EnvSource, FileDrop, Layer, Upstream, UpstreamInput, Variable,

@@ -35,6 +35,7 @@ mod prepare;
 mod progress;
 mod push;
 mod refusal;
+mod refused_run;
 mod remote;
 mod report;
 mod request;

@@ -13,7 +13,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::chain::{self, BindContext, Container, Library};
+use crate::chain::{self, BindContext, Container, Library, SetBy};
 use crate::diagnostic::{Diagnostic, Report};
 use crate::digest::Digest;
 use crate::export::{Kind, Member, write_end, write_header, write_padding};
@@ -67,6 +67,7 @@ fn judge(manifest: &str, vars_file: Option<&str>) -> bool {
     let context = BindContext {
         container: Container { name: "web1", arch: "amd64" },
         set: &[],
+        set_by: SetBy::Set,
         vars_files: &vars_files,
         directory: Path::new("/srv"),
         lxc: None,

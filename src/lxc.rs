@@ -10,6 +10,7 @@ pub mod machine;
 mod number;
 pub(crate) mod request;
 pub(crate) mod revision;
+pub(crate) mod slip;
 pub mod upstream;
 mod values;
 mod version;

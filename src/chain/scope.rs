@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::context::{assignment, of_set};
 use super::resolve::Role;
 use super::values::Binding;
-use super::{BindContext, Origin, SecretVariable, Values, Variable};
+use super::{BindContext, Origin, SecretVariable, SetBy, Values, Variable};
 use crate::diagnostic::{Diagnostic, Report};
 use crate::manifest::{self, Value, VariableSource, VariableType};
 
@@ -47,7 +47,7 @@ pub(super) fn bind(role: &Role, context: &BindContext<'_>, report: &mut Report) 
         role.levels.iter().map(|_| always(context)).collect();
     for declared in declared.all {
         let level = declared.level;
-        let bound = value_of(&declared, report);
+        let bound = value_of(&declared, context.set_by, report);
         for values in &mut known[level..] {
             values.insert(bound.name.clone(), known_of(&bound, &declared.variable));
         }
@@ -243,7 +243,7 @@ fn place(
 }
 
 /// Decides the value of a variable.
-fn value_of(declared: &Declared, report: &mut Report) -> Variable {
+fn value_of(declared: &Declared, set_by: SetBy, report: &mut Report) -> Variable {
     let variable = &declared.variable;
     let mut bound = open(variable);
     match (&declared.given, &variable.source) {
@@ -262,7 +262,7 @@ fn value_of(declared: &Declared, report: &mut Report) -> Variable {
         }
         (None, VariableSource::Required) => {
             let message = format!("`{}` is required, and nothing gives it a value", variable.name);
-            let say = format!("give it by `--set {}=…` or in a vars file", variable.name);
+            let say = format!("give it by `{}` or in a vars file", set_by.typed(&variable.name));
             report.push(Diagnostic::error(&variable.at, message).help(described(variable, &say)));
         }
         (None, VariableSource::From(layer)) => {

@@ -114,6 +114,15 @@ impl Secrets {
         Ok(Self { values, mask })
     }
 
+    /// Wraps texts that a caller has given for variables, each with the variable's name; `None` where they cannot
+    /// be masked.
+    pub(crate) fn given<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Option<Self> {
+        let entry = |(name, text): (&str, &str)| {
+            (SecretSource::Env(name.to_owned()), (name.to_owned(), Secret::new(text)))
+        };
+        Self::new(pairs.map(entry).collect()).ok()
+    }
+
     /// Tells whether there is none.
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()

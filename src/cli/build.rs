@@ -16,7 +16,7 @@ use super::prepare::Prepared;
 use super::refusal::Refusal;
 use super::remote::RemoteChoice;
 use super::request::{LockUse, Request, check, target, wanted, wanted_since};
-use super::run::{Options, run};
+use super::run::{Options, run_filling};
 use super::start::InitialConfig;
 use super::{load, output};
 use crate::cache::{CacheAct, Wanted};
@@ -259,8 +259,13 @@ impl Role {
         let path = &request.target.path;
         let _shell = Shell::make(path, &request.config, request.target.mapped)
             .map_err(|error| format!("`{}` cannot be made: {error}", path.display()))?;
-        let ended = run(&prepared, secrets, options).told();
+        // An error comes last.
+        let before_failure = || sum.tell_of(&Filled::read(path));
+        let ended = run_filling(&prepared, secrets, options, &before_failure).told();
         let filled = Filled::read(path);
+        if ended == 0 {
+            sum.tell_of(&filled);
+        }
         sum.add(&filled, ended);
         let mut left = None;
         if ended == 0 {
@@ -379,6 +384,14 @@ pub(super) struct Sum {
     there: usize,
 }
 
+/// A layer that a run has come to.
+struct News<'a> {
+    layer: &'a str,
+    /// How long it took to make or to pull; `None` where it was there.
+    took: Option<Duration>,
+    is_pulled: bool,
+}
+
 /// Layers that were not there.
 struct Made {
     verb: &'static str,
@@ -412,33 +425,56 @@ impl Sum {
         Self { roles, ..Self::default() }
     }
 
-    /// Tells of the layers of a role that were not told of yet.
+    /// Tells of the layers of a role that are not counted yet.
+    fn tell_of(&self, filled: &[Filled]) {
+        for new in self.news(filled) {
+            let outcome = match new.took {
+                None => "already stored".to_owned(),
+                Some(took) => {
+                    let made = if new.is_pulled { &self.pulled } else { &self.built };
+                    format!("{} in {:.1} s", made.verb, took.as_secs_f64())
+                }
+            };
+            self.say(&format!("{}  {outcome}", new.layer));
+        }
+    }
+
+    /// Counts them.
     fn add(&mut self, filled: &[Filled], ended: u8) {
         if ended != 0 {
             self.failed += 1;
             self.status = if self.status == 0 { ended } else { self.status };
         }
-        // The template and its layer are one for people.
-        for layer in filled.chunk_by(|one, other| one.layer == other.layer) {
-            let new: Vec<_> = layer.iter().filter(|part| self.told.insert(part.entry)).collect();
-            let Some(part) = new.first() else { continue };
-            let took: Vec<Duration> = new.iter().filter_map(|part| part.took).collect();
-            let outcome = if took.is_empty() {
-                self.there += 1;
-                "already stored".to_owned()
-            } else {
-                let took: Duration = took.iter().sum();
-                // What was built on something pulled was built.
-                let made = match new.iter().all(|part| part.is_pulled || part.took.is_none()) {
-                    true => &mut self.pulled,
-                    false => &mut self.built,
-                };
-                made.count += 1;
-                made.took += took;
-                format!("{} in {:.1} s", made.verb, took.as_secs_f64())
-            };
-            self.say(&format!("{}  {outcome}", part.layer));
+        for new in self.news(filled) {
+            let made = if new.is_pulled { &mut self.pulled } else { &mut self.built };
+            match new.took {
+                None => self.there += 1,
+                Some(took) => {
+                    made.count += 1;
+                    made.took += took;
+                }
+            }
         }
+        self.told.extend(filled.iter().map(|part| part.entry));
+    }
+
+    /// Returns what there is of layers that are not counted yet.
+    fn news<'a>(&self, filled: &'a [Filled]) -> Vec<News<'a>> {
+        let mut seen = BTreeSet::new();
+        let mut is_new = |entry| !self.told.contains(&entry) && seen.insert(entry);
+        // The template and its layer are one for people.
+        let layers = filled.chunk_by(|one, other| one.layer == other.layer);
+        let news = layers.filter_map(|layer| {
+            let new: Vec<_> = layer.iter().filter(|part| is_new(part.entry)).collect();
+            let took: Vec<Duration> = new.iter().filter_map(|part| part.took).collect();
+            Some(News {
+                layer: &new.first()?.layer,
+                took: (!took.is_empty()).then(|| took.iter().sum()),
+                // What was built on something pulled was built.
+                is_pulled: new.iter().all(|part| part.is_pulled || part.took.is_none()),
+            })
+        });
+        news.collect()
     }
 
     /// Tells of a layer that is not stored, once for all roles that have it.

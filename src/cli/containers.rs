@@ -476,6 +476,9 @@ fn table(rows: &[Row], is_short: bool, to: &mut dyn Write) -> io::Result<()> {
             "{name:name_width$}  {role:role_width$}  {storage:7}  {age:>4}  {running:7}  {size:>6}  {}",
             row.state.word()
         )?;
+        if rows.iter().filter(|other| other.name == row.name).count() > 1 {
+            writeln!(to, "  {}", shell::word(&row.path))?;
+        }
         let shown = if is_short { MOST_REASONS } else { row.why.len() };
         for why in row.why.iter().take(shown) {
             writeln!(to, "  {}", shell::one_line(why))?;

@@ -12,6 +12,7 @@ use rustix::io::Errno;
 
 use super::arguments::CreateArguments;
 use super::containers::ago;
+use super::load::Loaded;
 use super::mapping::{IN_PIECES, Mapping};
 use super::output;
 use super::refusal::Refusal;
@@ -19,6 +20,7 @@ use super::remote::RemoteChoice;
 use super::request::{LockUse, Request, check, check_lxcpath, target, wanted};
 use super::run::{Options, run};
 use super::start::InitialConfig;
+use crate::diagnostic::nearest;
 use crate::execute::{FULL_DISK_HINT, status};
 use crate::host::caller::Caller;
 use crate::host::files::{self, Ownership};
@@ -28,7 +30,6 @@ use crate::host::trust::{Policy, Trust};
 use crate::host::userns;
 use crate::lxc::call::Mapped;
 use crate::observe::container::{Container, PARTIAL, is_unfinished};
-use crate::observe::secret;
 use crate::record::RunVerb;
 use crate::{shell, tree};
 
@@ -47,6 +48,7 @@ fn create(arguments: CreateArguments) -> Result<u8, Refusal> {
     check(Some(&name), &arguments.args)?;
     // What depends on who calls is found out before that is changed.
     let caller = Caller::observe();
+    let is_given = arguments.lxcpath.is_some();
     let lxcpath = arguments.lxcpath.unwrap_or_else(|| lxcpath::default(&caller));
     let lxcpath = std::path::absolute(&lxcpath).map_err(|error| error.to_string())?;
     check_lxcpath(&lxcpath)?;
@@ -78,15 +80,15 @@ fn create(arguments: CreateArguments) -> Result<u8, Refusal> {
         target,
     };
     // A manifest that cannot be used is found out before anything is made.
-    let prepared = match request.prepare() {
+    let options = Options::of(arguments.run, RunVerb::Create);
+    let (loaded, report) = Loaded::read(&request.manifest, &request.values, &request.trust);
+    let (prepared, secrets) = match request.prepare_run(loaded.as_ref(), report, options) {
         Ok(prepared) => prepared,
         Err(status) => return Ok(status),
     };
-    // Mapped ids may not read what the caller may.
-    let secrets = match secret::read(&prepared.chain) {
-        Ok(secrets) => secrets,
-        Err(report) => return Ok(output::refused(&report)),
-    };
+    if let Some(doubt) = doubt(&lxcpath).filter(|_| is_given) {
+        output::warning(&doubt, arguments.run.talk.log_format);
+    }
     make_lxcpath(&lxcpath)?;
     enter(start.mapping)?;
     // One that comes while the directory is made is heard when the run begins, which ends at it.
@@ -96,7 +98,6 @@ fn create(arguments: CreateArguments) -> Result<u8, Refusal> {
         io::ErrorKind::AlreadyExists => exists(&name, &lxcpath, &caller),
         _ => not_made(path, &error),
     })?;
-    let options = Options::of(arguments.run, RunVerb::Create);
     let ran = run(&prepared, secrets, options);
     if ran.status == 0
         && let Err(error) = shell.keep()
@@ -149,6 +150,20 @@ pub(super) fn enter(mapping: Mapping) -> Result<(), String> {
         );
     }
     userns::enter(ids).map_err(|error| format!("no user namespace can be entered: {error}"))
+}
+
+/// Says that a directory of containers is made which is not there, where that is most likely a slip: another beside it
+/// has nearly the same name, or what it is to be in is not there either.
+fn doubt(lxcpath: &Path) -> Option<String> {
+    let name = lxcpath.file_name()?.to_str().filter(|_| !lxcpath.exists())?;
+    let said = format!("there is no directory `{}`, and it is made", lxcpath.display());
+    let Ok(entries) = fs::read_dir(lxcpath.parent()?) else { return Some(said) };
+    let directories = entries.flatten().filter(|entry| entry.path().is_dir());
+    let names: Vec<_> =
+        directories.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    let near = nearest(name, names.iter().map(String::as_str))?;
+    let near = lxcpath.with_file_name(near);
+    Some(format!("{said}; did you mean `{}`?", near.display()))
 }
 
 /// Makes the directory of all containers, which is the caller's own.

@@ -10,7 +10,6 @@ use rustix::process::Signal;
 use super::arguments::LogFormat;
 use super::notify::Notify;
 use super::output;
-use super::request::words;
 use crate::chain::Secrets;
 use crate::execute::{Failure, status};
 use crate::host::clock;
@@ -39,6 +38,8 @@ pub(super) struct RunSubject<'a> {
     pub(super) role: Option<&'a str>,
     /// The absolute path of the manifest.
     pub(super) manifest: &'a Path,
+    /// The words that the program was called with.
+    pub(super) command: String,
 }
 
 /// A run in the history, from its beginning to its end.
@@ -75,7 +76,7 @@ impl RunNote {
             container: subject.container.map(|(name, path)| (mask(name), text(path))),
             role: subject.role.map(mask),
             manifest: text(subject.manifest),
-            command: mask(&words()),
+            command: mask(&subject.command),
             process: ProcessId { id, began: process },
         });
         // What a template does that is this program again is told by the run that calls it.
@@ -87,10 +88,25 @@ impl RunNote {
     }
 
     /// Notes how it has ended, and tells whoever is to be told.
-    pub(super) fn end(mut self, status: u8, failure: Option<RunFailure>, log: Option<&Path>) {
+    pub(super) fn end(self, status: u8, failure: Option<RunFailure>, log: Option<&Path>) {
+        self.close(state_of(status), status, failure, log);
+    }
+
+    /// Notes that it was refused, and tells whoever is to be told.
+    pub(super) fn refuse(self, status: u8, failure: RunFailure) {
+        self.close(RunState::Refused, status, Some(failure), None);
+    }
+
+    fn close(
+        mut self,
+        state: RunState,
+        status: u8,
+        failure: Option<RunFailure>,
+        log: Option<&Path>,
+    ) {
         let mask = |text: &str| self.secrets.mask(text).into_owned();
         let record = &mut self.record;
-        record.state = state_of(status);
+        record.state = state;
         record.ended = Some(clock::present());
         record.milliseconds = u64::try_from(self.began.elapsed().as_millis()).ok();
         record.status = Some(status);

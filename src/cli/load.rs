@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::arguments::ValueArguments;
-use crate::chain::{self, BindContext, Chain, Container, Level, Role};
+use crate::chain::{self, BindContext, Chain, Container, Level, Role, SetBy};
 use crate::diagnostic::{Diagnostic, Report};
 use crate::host::files;
 use crate::host::trust::Trust;
@@ -20,6 +20,7 @@ use crate::source::Source;
 pub(super) struct Loaded {
     role: Role,
     set: Vec<String>,
+    set_by: SetBy,
     vars_files: Vec<Arc<Source>>,
     lxc: HostLxc,
 }
@@ -50,22 +51,25 @@ impl Loaded {
         report.extend(warnings);
         report.extend(more);
         report.extend(library.warnings());
-        let set = values.set.clone();
-        Ok((role.map(|role| Self { role, set, vars_files, lxc: HostLxc::default() }), report))
+        let (set, set_by) = (values.set.clone(), SetBy::Set);
+        let lxc = HostLxc::default();
+        Ok((role.map(|role| Self { role, set, set_by, vars_files, lxc }), report))
     }
 
-    /// Returns it with other values, and what there is to say of the files that give them.
+    /// Takes the values that the options of the role give, and returns what there is to say of the files among
+    /// those.
     ///
     /// # Errors
     ///
     /// What is wrong with such a file.
-    pub(super) fn with_values(
-        self,
+    pub(super) fn take_options(
+        &mut self,
         values: &ValueArguments,
         trust: &Trust,
-    ) -> Result<(Self, Report), Report> {
+    ) -> Result<Report, Report> {
         let (vars_files, report) = read_vars_files(values, trust)?;
-        Ok((Self { set: values.set.clone(), vars_files, ..self }, report))
+        (self.set, self.set_by, self.vars_files) = (values.set.clone(), SetBy::Option, vars_files);
+        Ok(report)
     }
 
     /// Returns what the manifests say of their variables.
@@ -117,6 +121,7 @@ impl Loaded {
         let context = BindContext {
             container: Container { name, arch: probe::arch() },
             set: &self.set,
+            set_by: self.set_by,
             vars_files: &self.vars_files,
             directory: &directory,
             lxc,

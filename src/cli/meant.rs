@@ -10,6 +10,9 @@ use crate::observe::container::{self, Container};
 use crate::shell;
 use crate::store::{self, GcRoot};
 
+/// How many directories of containers of one name are named at the most.
+const MOST_NAMED: usize = 4;
+
 /// Returns the directories of containers that are known: LXC's own, those that are given, and those of
 /// containers that stand on the store.
 fn known_lxcpaths(given: &[PathBuf], caller: &Caller) -> Vec<PathBuf> {
@@ -122,10 +125,25 @@ pub(super) fn named(
     })?;
     match found.len() {
         1 => Ok(found.remove(0)),
-        _ => Err(format!(
-            "there are {} of this name: name one by its directory, such as `{}`",
-            found.len(),
-            shell::word(&found[0].path)
-        )),
+        count => {
+            let paths = found.iter().take(MOST_NAMED).map(|container| shell::word(&container.path));
+            let paths: Vec<_> = paths.map(|path| format!("`{path}`")).collect();
+            let more = if count > MOST_NAMED { ", ..." } else { "" };
+            Err(format!(
+                "{count} containers are named `{}`: name one by its directory: {}{more}",
+                shell::word(&found[0].name),
+                paths.join(", ")
+            ))
+        }
     }
+}
+
+/// Says that a file which is meant has the name of a container too, and how that is meant; `None` where there
+/// is no such container, or the file is named by a path.
+pub(super) fn is_named_like(file: &Path, lxcpaths: &[PathBuf], caller: &Caller) -> Option<String> {
+    let name = file.to_str().filter(|name| !name.contains('/'))?;
+    let found = find(&[name.to_owned()], lxcpaths, caller).ok()?;
+    let path = shell::word(&found.first()?.path);
+    let name = shell::word(name);
+    Some(format!("`{name}` is a file here, and a container too: the container is `{path}`"))
 }

@@ -118,11 +118,28 @@ pub(super) fn words(error: &clap::Error) {
         let _ = print_data(|to| to.write_all(command::shown(&help).as_bytes()));
         return;
     }
+    let plain = text.to_string();
     // It quotes the words as they are.
-    match crate::shell::printable(&text.to_string()) {
-        Cow::Borrowed(_) => drop(error.print()),
-        Cow::Owned(shown) => say(&shown),
+    match crate::shell::printable(&plain) {
+        Cow::Borrowed(_) if styled() => say_styled(&with_hints(&text.ansi().to_string())),
+        shown => say(&with_hints(&shown)),
     }
+}
+
+/// Returns what clap says with its tips as hints.
+fn with_hints(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        let tip = line.split_once("tip:").filter(|(before, _)| {
+            let colour = before.trim_start();
+            colour.is_empty() || colour.starts_with('\x1b') && !colour.contains(' ')
+        });
+        match tip {
+            Some((before, tip)) => shown.extend([before.trim_start(), "hint:", tip]),
+            None => shown.push_str(line),
+        }
+    }
+    shown
 }
 
 /// Returns the line that says what is wrong.

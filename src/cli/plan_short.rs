@@ -11,7 +11,7 @@ use crate::shell;
 /// How many lines a screen has for it: the last one of 24 is the caller's.
 const LINES: usize = 23;
 
-/// The widest column of names.
+/// The widest column that others are made as wide as.
 const WIDEST: usize = 24;
 
 /// Writes the layers of a plan, the outermost first, each in a line that fits the terminal.
@@ -47,21 +47,34 @@ fn head(plan: &Plan) -> Vec<String> {
 }
 
 fn layers(plan: &Plan) -> Vec<String> {
-    let names = plan.layers().map(|layer| wrap::width(layer.name.as_str()));
-    let width = names.max().unwrap_or_default().min(WIDEST);
-    let mut lines: Vec<_> = plan
+    let mut rows: Vec<_> = plan
         .layers()
         .map(|layer| {
             let standing = standing(layer.standing.as_ref());
-            let line =
-                format!("  {:width$}{standing:14}  {}", layer.name.as_str(), contents(layer));
-            line.trim_end().to_owned()
+            [layer.name.as_str().to_owned(), standing, format!("  {}", contents(layer))]
         })
         .collect();
     let upstream = plan.upstream();
     let template = format!("template {}", shell::one_line(&upstream.template));
-    lines.push(format!("  {template}{}", standing(upstream.standing.as_ref())));
-    lines
+    rows.push([template, standing(upstream.standing.as_ref()), String::new()]);
+    in_columns(&rows)
+}
+
+/// Returns the lines of rows, each cell as wide as the widest of its column.
+fn in_columns(rows: &[[String; 3]]) -> Vec<String> {
+    let widest = |column: usize| {
+        let widths = rows.iter().map(|row| wrap::width(&row[column]));
+        widths.max().unwrap_or_default().min(WIDEST)
+    };
+    let widths = [widest(0), widest(1), 0];
+    let line = |row: &[String; 3]| {
+        let cells = row.iter().zip(widths).map(|(cell, width)| {
+            let missing = width.saturating_sub(wrap::width(cell));
+            format!("{cell}{}", " ".repeat(missing))
+        });
+        format!("  {}", cells.collect::<String>()).trim_end().to_owned()
+    };
+    rows.iter().map(line).collect()
 }
 
 /// Returns how many things there are in a layer.
@@ -81,4 +94,31 @@ fn contents(layer: &Layer) -> String {
     };
     let counted = [counted(steps, "step"), counted(files, "file"), counted(config, "config line")];
     counted.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_even() {
+        let row = |cells: [&str; 3]| cells.map(str::to_owned);
+        let rows = [
+            row(["own", "  [decided by pre of os]", "  1 step"]),
+            row(["名前", "  [stored]", "  2 files"]),
+            row(["a-name-that-is-longer-than-all-others", "", "  1 file"]),
+            row(["template fake", "  [to build]", ""]),
+        ];
+        let expected = [
+            "  own                       [decided by pre of os]  1 step",
+            "  名前                      [stored]                2 files",
+            "  a-name-that-is-longer-than-all-others                          1 file",
+            "  template fake             [to build]",
+        ];
+        let lines = in_columns(&rows);
+        for (line, expected) in lines.iter().zip(expected) {
+            assert_eq!(line, expected);
+        }
+        assert_eq!(lines.len(), expected.len());
+    }
 }

@@ -8,12 +8,14 @@ use std::rc::Rc;
 use super::load::Loaded;
 use super::lock_file::LockFile;
 use super::output;
+use super::refused_run::RefusedRun;
 use super::request::{ContainerIds, LockUse, Request};
+use super::run::Options;
 use crate::cache::{
     self, Answer, AskRegistry, Cache, CachePlan, Index, Ladder, LadderContext, Observed,
     OverlayHost, PLACEHOLDER, Progress, Pulling,
 };
-use crate::chain::Chain;
+use crate::chain::{Chain, Secrets};
 use crate::diagnostic::Report;
 use crate::digest::{Digest, Stamp};
 use crate::execute::status;
@@ -23,6 +25,7 @@ use crate::host::passage::{self, Passer};
 use crate::lock::{Held, Lock, RoleInputs};
 use crate::observe::base_inputs;
 use crate::observe::probe::Probe;
+use crate::observe::secret;
 use crate::plan::{self, Facts, Plan, StorageMode};
 use crate::registry::Remote;
 use crate::shell;
@@ -79,6 +82,31 @@ impl Request {
         mut report: Report,
     ) -> Result<Prepared, u8> {
         self.prepare_reported(loaded, &mut report)
+    }
+
+    /// Likewise, for a run: it reads the secrets too, and the history has why nothing is run.
+    ///
+    /// # Errors
+    ///
+    /// With the exit status.
+    pub(super) fn prepare_run(
+        &self,
+        loaded: Option<&Loaded>,
+        mut report: Report,
+        options: Options,
+    ) -> Result<(Prepared, Secrets), u8> {
+        let refused = |status: u8, report: &Report| {
+            RefusedRun::of(self, loaded, options).note(status, report);
+            status
+        };
+        let prepared = self
+            .prepare_reported(loaded, &mut report)
+            .map_err(|status| refused(status, &report))?;
+        // Mapped ids may not read what the caller may.
+        match secret::read(&prepared.chain) {
+            Ok(secrets) => Ok((prepared, secrets)),
+            Err(report) => Err(refused(output::refused(&report), &report)),
+        }
     }
 
     fn prepare_reported(

@@ -4,7 +4,8 @@ use std::fmt::Write;
 use std::path::Path;
 
 use super::output;
-use crate::execute::{Failure, status};
+use crate::execute::{Cause, Doing, Failure, status};
+use crate::manifest::Phase;
 use crate::plan::Plan;
 use crate::shell;
 
@@ -12,7 +13,14 @@ use crate::shell;
 const LONGEST: usize = 160;
 
 /// Returns what failed, where, why, and what there is to look at.
-pub(super) fn text(failure: &Failure, plan: &Plan, under_lxc: bool, styled: bool) -> String {
+///
+/// `keeps` tells whether the rootfs of a failed run was to be kept.
+pub(super) fn text(
+    failure: &Failure,
+    plan: &Plan,
+    (under_lxc, keeps): (bool, bool),
+    styled: bool,
+) -> String {
     let mut text = output::fault(&failure.to_string(), styled);
     let title = text.len();
     if let Some(at) = &failure.at {
@@ -44,6 +52,8 @@ pub(super) fn text(failure: &Failure, plan: &Plan, under_lxc: bool, styled: bool
     }
     if let Some(rootfs) = &failure.rootfs {
         let _ = writeln!(text, "\nhint: to look around: {}", enter(rootfs));
+    } else if !keeps && leaves_something(failure) {
+        text.push_str("\nhint: with `--keep-failed` the rootfs stays, for `layered-template shell` to enter it\n");
     }
     if under_lxc && failure.signal().is_some() {
         let _ = writeln!(
@@ -53,6 +63,14 @@ pub(super) fn text(failure: &Failure, plan: &Plan, under_lxc: bool, styled: bool
         );
     }
     text
+}
+
+/// Tells whether something has failed on whose rootfs it can be seen why.
+fn leaves_something(failure: &Failure) -> bool {
+    let doing = failure.subject.as_ref().map(|subject| &subject.doing);
+    // Before a layer's `pre` there is nothing of what it wraps.
+    failure.cause != Cause::Interrupted
+        && matches!(doing, Some(Doing::Step { phase, .. }) if *phase != Phase::Pre)
 }
 
 /// Returns the same as one JSON object.

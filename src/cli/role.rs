@@ -10,9 +10,12 @@ use super::template::{self, Call};
 use super::{output, role_help};
 use crate::diagnostic::{Diagnostic, Report};
 use crate::execute::status;
+use crate::host::files;
 use crate::host::trust::{Policy, Trust};
 use crate::lxc::call::{self, Arguments, VariableOption};
-use crate::manifest::{Variable, VariableType};
+use crate::lxc::slip::{Slip, TemplateOptions};
+use crate::manifest::{TemplateRef, Variable, VariableType, shebang};
+use crate::{host, shell};
 
 /// Returns the manifest that the program was called by, and the words for it: the kernel puts the
 /// manifest's path before those that the caller gave.
@@ -31,23 +34,27 @@ pub(super) fn main(path: &OsStr, words: &[OsString]) -> u8 {
         Err(fault) => return output::refused(&fault.into()),
     };
     let (loaded, mut report) = Loaded::read(&manifest, &ValueArguments::default(), &trust);
-    let Some(loaded) = loaded else { return output::refused(&report) };
+    let Some(mut loaded) = loaded else {
+        // What its options are nobody knows then.
+        let arguments = Arguments::parse(words).unwrap_or_default();
+        return template::refused((&manifest, None), &arguments, &report);
+    };
     let variables = loaded.variables();
     let options: Vec<_> = variables.iter().map(option).collect();
     let arguments = match Arguments::parse_for_role(words, &options) {
         Ok(arguments) => arguments,
-        Err(error) => return template::usage(&error.to_string()),
+        Err(error) => return usage(&manifest, &error.to_string()),
     };
-    let loaded = match loaded.with_values(&template::values(&arguments), &trust) {
-        Ok((loaded, more)) => {
-            report.extend(more);
-            loaded
-        }
+    match loaded.take_options(&template::values(&arguments), &trust) {
+        Ok(more) => report.extend(more),
         Err(faults) => {
             report.extend(faults);
-            return output::refused(&report);
+            return template::refused((&manifest, Some(&loaded)), &arguments, &report);
         }
-    };
+    }
+    if let Some(slip) = slip(&loaded, &options, &arguments, &trust) {
+        return usage(&manifest, &slip.to_string());
+    }
     let help = role_help::text(&manifest, &loaded, &variables);
     // Somebody looks what it is.
     if words.is_empty() {
@@ -55,6 +62,46 @@ pub(super) fn main(path: &OsStr, words: &[OsString]) -> u8 {
     }
     let call = Call { manifest: &manifest, trust, arguments: &arguments, help: Some(help) };
     call.run(Some(loaded), report)
+}
+
+/// Says what is wrong with the words for a role.
+fn usage(manifest: &Path, message: &str) -> u8 {
+    let absolute = std::path::absolute(manifest).unwrap_or_else(|_| manifest.to_path_buf());
+    let hint = format!("run `lxc-create -t {} -h`", shell::word(&absolute));
+    output::error(message, Some(&hint));
+    status::USAGE
+}
+
+/// Looks for a misspelt option of the role.
+fn slip(
+    loaded: &Loaded,
+    options: &[VariableOption],
+    arguments: &Arguments,
+    trust: &Trust,
+) -> Option<Slip> {
+    if arguments.rest.is_empty() {
+        return None;
+    }
+    let reference = loaded.template()?;
+    let name = template::known_name(reference);
+    let inner = inner_role(reference)
+        .and_then(|path| Loaded::read(&path, &ValueArguments::default(), trust).0);
+    let inner: Vec<_> = inner.iter().flat_map(Loaded::variables).collect();
+    let variables: Vec<_> = inner.iter().map(option).collect();
+    let args = template::given_args(loaded, arguments);
+    let known = TemplateOptions { template: name.as_deref(), args: &args, variables: &variables };
+    Slip::find(&arguments.rest, options, &known)
+}
+
+/// Returns the path of a template that is a manifest itself.
+fn inner_role(reference: &TemplateRef) -> Option<PathBuf> {
+    let path = match reference {
+        TemplateRef::BuiltinBusybox => return None,
+        TemplateRef::Name(name) => host::template::find(name).ok()?,
+        TemplateRef::Path(path) => path.clone(),
+    };
+    let head = files::read_head(&path, shebang::LONGEST).ok()?;
+    shebang::is_of_this_program(&head).then_some(path)
 }
 
 fn shown(help: &str, report: &Report) -> u8 {

@@ -111,6 +111,8 @@ impl Part {
 pub(super) enum Task<'a> {
     /// It is run.
     Run,
+    /// It is run for the store; before a failure is told, more is to be said.
+    Fill(&'a dyn Fn()),
     /// It is run in another directory, which is shown in the place of the container's.
     Stage(&'a Path),
     /// What the container has changed is put on what was made so.
@@ -119,8 +121,22 @@ pub(super) enum Task<'a> {
 
 /// Runs a plan in namespaces of its own.
 pub(super) fn run(prepared: &Prepared, secrets: Secrets, options: Options) -> Ran {
+    ran(Task::Run, prepared, secrets, options)
+}
+
+/// Runs a plan for the store alone. `before_failure` says what is to be said before a failure is.
+pub(super) fn run_filling(
+    prepared: &Prepared,
+    secrets: Secrets,
+    options: Options,
+    before_failure: &dyn Fn(),
+) -> Ran {
+    ran(Task::Fill(before_failure), prepared, secrets, options)
+}
+
+fn ran(task: Task<'_>, prepared: &Prepared, secrets: Secrets, options: Options) -> Ran {
     let note = begin(prepared, &secrets, options, owner(prepared));
-    perform(Task::Run, prepared, secrets, options).of(note)
+    perform(task, prepared, secrets, options).of(note)
 }
 
 /// Notes in the history that a run begins. What is written there belongs to `owner`.
@@ -131,6 +147,25 @@ pub(super) fn begin(
     owner: OwnerIds,
 ) -> RunNote {
     let plan = &prepared.plan;
+    let fills = matches!(options.verb, RunVerb::Build | RunVerb::Pull | RunVerb::Push);
+    let container = (plan.container.name.as_str(), plan.container.path.as_path());
+    let subject = RunSubject {
+        verb: options.verb,
+        container: Some(container).filter(|_| !fills),
+        role: plan.manifest.description.as_deref(),
+        manifest: &plan.manifest.absolute,
+        command: request::words(),
+    };
+    note(&subject, secrets, options, owner)
+}
+
+/// Notes that something begins.
+pub(super) fn note(
+    subject: &RunSubject<'_>,
+    secrets: &Secrets,
+    options: Options,
+    owner: OwnerIds,
+) -> RunNote {
     // As LXC has it; `create` may be called with another.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let journal = state_directory().and_then(|state| {
@@ -140,16 +175,8 @@ pub(super) fn begin(
             .inspect_err(|error| tracing::warn!(%error, "the history of runs cannot be written"))
             .ok()
     });
-    let fills = matches!(options.verb, RunVerb::Build | RunVerb::Pull | RunVerb::Push);
-    let container = (plan.container.name.as_str(), plan.container.path.as_path());
-    let subject = RunSubject {
-        verb: options.verb,
-        container: Some(container).filter(|_| !fills),
-        role: plan.manifest.description.as_deref(),
-        manifest: &plan.manifest.absolute,
-    };
     let notify = Notify::read(options.talk.log_format);
-    RunNote::begin(&subject, journal, notify, options.talk.log_format, secrets.clone())
+    RunNote::begin(subject, journal, notify, options.talk.log_format, secrets.clone())
 }
 
 /// Does something with a plan in namespaces of its own, of which the history learns from the caller.
@@ -267,7 +294,7 @@ impl Told<'_> {
     ) -> u8 {
         // What has called a run within a run tells of the whole.
         let is_whole = template::depth() == 0;
-        let is_made = is_whole && matches!(self.task, Task::Run);
+        let is_made = is_whole && matches!(self.task, Task::Run | Task::Fill(_));
         let scene = Scene::of(self.plan, is_made);
         let (talk, look) = (self.options.talk, self.look);
         let mut observer = progress::observer(talk, look, self.output.clone(), scene);
@@ -285,11 +312,13 @@ impl Told<'_> {
             remote: self.remote,
             shown: match self.task {
                 Task::Stage(directory) => Some(directory),
-                Task::Run | Task::Rebase(..) => None,
+                Task::Run | Task::Fill(_) | Task::Rebase(..) => None,
             },
         };
         let done = match self.task {
-            Task::Run | Task::Stage(_) => execute::run(self.plan, self.cache, context).map(|()| 0),
+            Task::Run | Task::Fill(_) | Task::Stage(_) => {
+                execute::run(self.plan, self.cache, context).map(|()| 0)
+            }
             Task::Rebase(rebase, tell) => {
                 let rebased = execute::rebase(self.plan, self.cache, context, rebase);
                 rebased.map(|rebased| tell(&rebased))
@@ -313,10 +342,14 @@ impl Told<'_> {
     }
 
     fn tell(&self, failure: &Failure) {
+        if let Task::Fill(before_failure) = self.task {
+            before_failure();
+        }
         let under_lxc = self.options.is_under_lxc();
         self.output.say(&match self.options.talk.log_format {
             LogFormat::Text => {
-                let text = report::text(failure, self.plan, under_lxc, self.look.styled);
+                let container = (under_lxc, self.options.keep_failed);
+                let text = report::text(failure, self.plan, container, self.look.styled);
                 wrapped_to(&text, self.output.columns()).into_owned()
             }
             LogFormat::Json => report::json(failure, self.plan, under_lxc),

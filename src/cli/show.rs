@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::arguments::{ReportFormat, ShowArguments, ValueArguments};
 use super::load::Loaded;
+use super::meant::is_named_like;
 use super::{containers, layer, output};
 use crate::execute::status;
 use crate::host::caller::Caller;
@@ -18,6 +19,9 @@ use crate::shell;
 pub(super) fn main(arguments: &ShowArguments) -> u8 {
     let what = &arguments.what;
     if what.is_file() {
+        if let Some(said) = is_named_like(what, &arguments.lxcpath, &Caller::observe()) {
+            output::say(&format!("warning: {said}"));
+        }
         return role(what, arguments.format);
     }
     let container = match containers::named(what, &arguments.lxcpath, &Caller::observe()) {

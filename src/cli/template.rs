@@ -7,6 +7,7 @@ use std::process::Stdio;
 
 use super::arguments::{LogFormat, TalkArguments, ValueArguments};
 use super::load::Loaded;
+use super::refused_run::RefusedRun;
 use super::remote::RemoteChoice;
 use super::request::{self, ContainerIds, LockUse, Request, wanted};
 use super::run::{Options, run};
@@ -24,7 +25,6 @@ use crate::lxc::call::{Arguments, TemplateCall};
 use crate::lxc::request::InfoRequest;
 use crate::lxc::upstream::{ASKS, DEEPEST, DEPTH};
 use crate::manifest::TemplateRef;
-use crate::observe::secret;
 use crate::plan::{Plan, StorageMode, Target, Template};
 use crate::record::RunVerb;
 use crate::{shell, store};
@@ -127,13 +127,10 @@ impl Call<'_> {
             Ok(request) => request,
             Err(status) => return status,
         };
-        let prepared = match request.prepare_loaded(loaded, report) {
-            Ok(prepared) => prepared,
-            Err(status) => return status,
-        };
-        match secret::read(&prepared.chain) {
-            Ok(secrets) => run(&prepared, secrets, options(self.arguments)).told(),
-            Err(report) => output::refused(&report),
+        let options = options(self.arguments);
+        match request.prepare_run(loaded, report, options) {
+            Ok((prepared, secrets)) => run(&prepared, secrets, options).told(),
+            Err(status) => status,
         }
     }
 }
@@ -144,7 +141,7 @@ pub(super) fn values(arguments: &Arguments) -> ValueArguments {
 }
 
 /// Says what is wrong with the words of the call.
-pub(super) fn usage(message: &str) -> u8 {
+fn usage(message: &str) -> u8 {
     output::error(message, Some("run `lxc-create -t layered-template -h`"));
     status::USAGE
 }
@@ -200,6 +197,21 @@ fn target(call: &TemplateCall) -> Target {
     Target { rootfs: call.rootfs.clone(), ..target }
 }
 
+/// Shows why the manifest of a call cannot be used, and returns the exit status. The history has it, where LXC has
+/// called.
+pub(super) fn refused(
+    (manifest, loaded): (&Path, Option<&Loaded>),
+    arguments: &Arguments,
+    report: &Report,
+) -> u8 {
+    let status = output::refused(report);
+    if let Ok(call) = arguments.call() {
+        let (target, options) = (target(&call), options(arguments));
+        RefusedRun::new((manifest, loaded), &target, &arguments.set, options).note(status, report);
+    }
+    status
+}
+
 /// Returns the exit status of a call that only asks: LXC has made the shell of a container by then,
 /// where it gave a path, and must not keep it.
 fn informational(arguments: &Arguments) -> u8 {
@@ -211,23 +223,32 @@ fn informational(arguments: &Arguments) -> u8 {
 /// The manifest says which template they are for; one that cannot be used is shown later.
 fn asks(loaded: &Loaded, arguments: &Arguments) -> Option<Question> {
     let template = loaded.template()?;
-    let known = match template {
+    let (known, before) = (known_name(template), given_args(loaded, arguments));
+    let request = lxc::request::judge(known.as_deref(), &before, &arguments.rest)?;
+    // What is built in has no help of its own to ask for, and takes no arguments.
+    let builtin = *template == TemplateRef::BuiltinBusybox;
+    let args = if builtin { Vec::new() } else { arguments.rest.clone() };
+    Some(Question { request, args })
+}
+
+/// Returns the name by which the options of a template may be known.
+pub(super) fn known_name(template: &TemplateRef) -> Option<String> {
+    match template {
         TemplateRef::BuiltinBusybox => Some("busybox".to_owned()),
         TemplateRef::Name(name) => Some(name.clone()),
         TemplateRef::Path(path) => path.file_name().map(|name| {
             let name = name.to_string_lossy();
             name.strip_prefix("lxc-").unwrap_or(&name).to_owned()
         }),
-    };
+    }
+}
+
+/// Returns the words that the manifest gives its template; none, where something keeps them from being known.
+pub(super) fn given_args(loaded: &Loaded, arguments: &Arguments) -> Vec<OsString> {
     let name = arguments.name.as_deref().and_then(|name| name.to_str()).unwrap_or("NAME");
     let chain = loaded.bind(name).0;
-    let before = chain.iter().flat_map(|chain| &chain.upstream.args);
-    let before: Vec<OsString> = before.map(OsString::from).collect();
-    let request = lxc::request::judge(known.as_deref(), &before, &arguments.rest)?;
-    // What is built in has no help of its own to ask for, and takes no arguments.
-    let builtin = *template == TemplateRef::BuiltinBusybox;
-    let args = if builtin { Vec::new() } else { arguments.rest.clone() };
-    Some(Question { request, args })
+    let args = chain.iter().flat_map(|chain| &chain.upstream.args);
+    args.map(OsString::from).collect()
 }
 
 /// A call that only asks for something.

@@ -272,9 +272,17 @@ fn status_of(phase: Phase) -> u8 {
 }
 
 fn hint(step: &Step, failure: &Failure) -> Option<String> {
-    // One that was ended from outside has not looked.
-    (step.phase == Phase::Check && failure.cause == Cause::Ended)
-        .then(|| "a check proves a layer's work; what it looks for is missing".to_owned())
+    match (failure.cause, step.phase) {
+        (Cause::TimedOut, _) => {
+            let (limit, at) = (step.timeout?, step.timeout_at.as_ref()?);
+            Some(format!("`timeout = \"{limit}\"` at {at} is its limit"))
+        }
+        // One that was ended from outside has not looked.
+        (Cause::Ended, Phase::Check) => {
+            Some("a check proves a layer's work; what it looks for is missing".to_owned())
+        }
+        _ => None,
+    }
 }
 
 /// Hands a command's output to the log, to the observer, and to the failure that may come.

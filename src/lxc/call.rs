@@ -13,7 +13,7 @@ use crate::shell;
 pub const MARKS: [&str; 3] = ["--path", "--name", "--rootfs"];
 
 /// The long options that are the program's own, wherever a manifest has a variable of that name.
-const OWN: [&str; 17] = [
+pub(super) const OWN: [&str; 17] = [
     "path",
     "name",
     "rootfs",

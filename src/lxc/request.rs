@@ -14,11 +14,13 @@ pub(crate) enum InfoRequest {
     List,
 }
 
-/// The options of a known template that take a value.
+/// The options of a known template: which letters and which words take a value.
 struct Options {
     template: &'static str,
     short: &'static str,
     long: &'static [&'static str],
+    /// Its long options that take none.
+    flags: &'static [&'static str],
 }
 
 /// What every template takes from LXC.
@@ -30,10 +32,16 @@ const KNOWN: &[Options] = &[
         template: "download",
         short: "dra",
         long: &["dist", "release", "arch", "variant", "server", "keyid", "keyserver"],
+        flags: &["list", "flush-cache", "force-cache"],
     },
-    Options { template: "busybox", short: "pn", long: &["busybox-path"] },
-    Options { template: "local", short: "mf", long: &["metadata", "fstree"] },
-    Options { template: "oci", short: "u", long: &["url", "username", "password"] },
+    Options { template: "busybox", short: "pn", long: &["busybox-path"], flags: &[] },
+    Options { template: "local", short: "mf", long: &["metadata", "fstree"], flags: &[] },
+    Options {
+        template: "oci",
+        short: "u",
+        long: &["url", "username", "password"],
+        flags: &["no-cache", "dhcp"],
+    },
     Options {
         template: "debian",
         short: "pnarIS",
@@ -47,6 +55,7 @@ const KNOWN: &[Options] = &[
             "security-mirror",
             "interpreter-path",
         ],
+        flags: &["clean", "enable-non-free", "flush-cache"],
     },
     Options {
         template: "ubuntu",
@@ -63,20 +72,33 @@ const KNOWN: &[Options] = &[
             "mirror",
             "security-mirror",
         ],
+        flags: &["flush-cache", "debug"],
     },
-    Options { template: "alpine", short: "amnpr", long: &["arch", "mirror", "release"] },
+    Options {
+        template: "alpine",
+        short: "amnpr",
+        long: &["arch", "mirror", "release"],
+        flags: &["debug", "flush-cache"],
+    },
     Options {
         template: "archlinux",
         short: "pPednncar",
         long: &["packages", "enable_units", "disable_units", "config", "arch", "root_password"],
+        flags: &[],
     },
     Options {
         template: "fedora",
         short: "apnRPM",
         long: &["release", "arch", "fqdn", "mask-tmp", "mirror", "packages"],
+        flags: &["clean", "debug", "rsync"],
     },
-    Options { template: "centos", short: "apnR", long: &["release", "repo", "arch", "fqdn"] },
-    Options { template: "opensuse", short: "pnr", long: &["release"] },
+    Options {
+        template: "centos",
+        short: "apnR",
+        long: &["release", "repo", "arch", "fqdn"],
+        flags: &["clean"],
+    },
+    Options { template: "opensuse", short: "pnr", long: &["release"], flags: &["clean"] },
     Options {
         template: "ubuntu-cloud",
         short: "aprniSTsu",
@@ -90,13 +112,30 @@ const KNOWN: &[Options] = &[
             "vendordata",
             "auth-key",
         ],
+        flags: &["flush-cache", "cloud", "no_locales", "debug"],
     },
     Options {
         template: "voidlinux",
         short: "pPncr",
         long: &["packages", "config", "root_password"],
+        flags: &[],
     },
 ];
+
+/// Tells whether a template is known to have a long option of exactly this name.
+pub(super) fn has_option(template: Option<&str>, name: &str) -> bool {
+    let options = known(template).into_iter().flat_map(|known| [known.long, known.flags]);
+    options.flatten().chain(&COMMON).any(|option| *option == name) || name == "help"
+}
+
+/// Tells whether a template is known to take the word behind `option` for its value.
+pub(super) fn is_followed_by_value(template: Option<&str>, option: &OsStr) -> bool {
+    known(template).is_some_and(|known| takes_value(Some(known), option))
+}
+
+fn known(template: Option<&str>) -> Option<&'static Options> {
+    template.and_then(|name| KNOWN.iter().find(|known| known.template == name))
+}
 
 /// Judges the words that go to the upstream: `before` are the layer's own, `words` the user's.
 ///
@@ -106,7 +145,7 @@ pub(crate) fn judge(
     before: &[OsString],
     words: &[OsString],
 ) -> Option<InfoRequest> {
-    let known = template.and_then(|name| KNOWN.iter().find(|known| known.template == name));
+    let known = known(template);
     let lists = known.is_none_or(|known| known.template == "download");
     let end = words.iter().position(|word| word == "--").unwrap_or(words.len());
     let mut previous: Option<&OsStr> = before.last().map(OsString::as_os_str);
@@ -133,7 +172,7 @@ pub(crate) fn architecture<'a>(
     template: Option<&str>,
     words: impl IntoIterator<Item = &'a OsStr>,
 ) -> Option<&'a str> {
-    let known = template.and_then(|name| KNOWN.iter().find(|known| known.template == name));
+    let known = known(template);
     let mut found = None;
     let mut words = words.into_iter().map_while(|word| (word != "--").then(|| word.to_str()));
     while let Some(word) = words.next() {

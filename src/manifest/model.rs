@@ -129,6 +129,8 @@ pub struct Step {
     pub shell: Option<Vec<String>>,
     /// How long it may take.
     pub timeout: Option<Duration>,
+    /// Where that stands.
+    pub timeout_at: Option<At>,
     /// Where it runs.
     pub place: Place,
     /// Where it stands.

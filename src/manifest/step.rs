@@ -27,8 +27,15 @@ impl Decoder {
         let at = node.at.clone();
         if let DeValue::String(text) = node.value {
             let action = self.run(text, node)?;
-            let (title, shell, timeout) = (None, None, None);
-            return Some(Step { title, action, shell, timeout, place: Place::Host, at });
+            return Some(Step {
+                title: None,
+                action,
+                shell: None,
+                timeout: None,
+                timeout_at: None,
+                place: Place::Host,
+                at,
+            });
         }
         let DeValue::Table(_) = node.value else {
             let help =
@@ -47,6 +54,7 @@ impl Decoder {
         table.finish("a step", |_| None, &mut self.report);
         let title = title.and_then(|entry| self.title(&entry.node));
         let shell = shell.and_then(|entry| self.shell(&entry.node));
+        let timeout_at = timeout.as_ref().map(|entry| entry.node.at.clone());
         let timeout = timeout.and_then(|entry| self.duration(&entry.node));
         let action = match (run, script) {
             (Some(run), None) => match run.node.value {
@@ -63,7 +71,7 @@ impl Decoder {
                 // The path is what a message about the script points at.
                 let at = script.node.at.clone();
                 let action = Action::Script(path);
-                return Some(Step { title, action, shell, timeout, place, at });
+                return Some(Step { title, action, shell, timeout, timeout_at, place, at });
             }
             (Some(_), Some(script)) => {
                 let message = "a step has `run` or `script`, not both";
@@ -77,7 +85,7 @@ impl Decoder {
                 return None;
             }
         };
-        Some(Step { title, action, shell, timeout, place, at })
+        Some(Step { title, action, shell, timeout, timeout_at, place, at })
     }
 
     /// Reads what people call a step: a few words in one line.

@@ -392,8 +392,18 @@ impl Builder<'_> {
                 },
             }),
         };
-        let (at, title, timeout) = (step.at.clone(), step.title.clone(), step.timeout);
-        Some(Step { phase, at, title, argv, script, reads_name, directory, timeout, place })
+        Some(Step {
+            phase,
+            at: step.at.clone(),
+            title: step.title.clone(),
+            argv,
+            script,
+            reads_name,
+            directory,
+            timeout: step.timeout,
+            timeout_at: step.timeout_at.clone(),
+            place,
+        })
     }
 
     /// Returns what a step inside the rootfs has of the caller's environment: how the network is

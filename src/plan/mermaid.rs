@@ -165,6 +165,7 @@ mod tests {
         let context = chain::BindContext {
             container: chain::Container { name: "web1", arch: "amd64" },
             set: &[],
+            set_by: chain::SetBy::Set,
             vars_files: &[],
             directory: Path::new("/"),
             lxc: None,

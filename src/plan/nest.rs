@@ -245,6 +245,9 @@ pub struct Step {
     pub directory: PathBuf,
     /// How long it may take.
     pub timeout: Option<Duration>,
+    /// Where the manifest says that.
+    #[serde(skip)]
+    pub timeout_at: Option<At>,
     /// Where it runs.
     pub place: Place,
 }

@@ -98,6 +98,8 @@ pub(crate) enum RunState {
     Done,
     /// It failed.
     Failed,
+    /// It did not begin: its manifest, or what that names, cannot be used.
+    Refused,
     /// A signal ended it.
     Interrupted,
     /// It was killed with all its processes, or the power went.
@@ -111,6 +113,7 @@ impl RunState {
             Self::Running => "running",
             Self::Done => "done",
             Self::Failed => "failed",
+            Self::Refused => "refused",
             Self::Interrupted => "interrupted",
             Self::Lost => "lost",
         }
@@ -118,7 +121,7 @@ impl RunState {
 
     /// Tells whether a run has not done what it should.
     pub(crate) fn is_failure(self) -> bool {
-        matches!(self, Self::Failed | Self::Interrupted | Self::Lost)
+        matches!(self, Self::Failed | Self::Refused | Self::Interrupted | Self::Lost)
     }
 }
 

@@ -146,3 +146,14 @@ proptest! {
         prop_assert_eq!(user, expected.as_slice());
     }
 }
+
+#[test]
+fn a_word_that_is_misspelt_has_a_hint() {
+    let sandbox = Sandbox::new();
+    let ran = sandbox.run(["plan", "m.toml", "--stroage=none"]);
+    ran.exits(2).mentions("\nhint: a similar argument exists: '--storage'\n");
+    let mut command = sandbox.within();
+    command.args(["plam", "m.toml"]).env("CLICOLOR_FORCE", "1").env("TERM", "xterm");
+    let ran = sandbox.ran(command);
+    ran.exits(2).mentions("mhint:\u{1b}[0m a similar subcommand exists: '");
+}

@@ -57,6 +57,48 @@ fn what_exists_is_left_alone() {
 }
 
 #[test]
+fn a_directory_of_containers_that_is_most_likely_misspelt_is_told_of() {
+    if !root() {
+        return;
+    }
+    let sandbox = Sandbox::new().layers("");
+    let near =
+        "warning: there is no directory `[DIR]/lcx`, and it is made; did you mean `[DIR]/lxc`?\n";
+    let deep = "warning: there is no directory `[DIR]/a/b`, and it is made\n";
+    for (name, lxcpath, said) in [
+        ("web1", "lcx", Some(near)),
+        ("web2", "lcx", None),
+        ("web1", "a/b", Some(deep)),
+        ("web1", "containers", None),
+    ] {
+        let lxcpath = sandbox.path(lxcpath).display().to_string();
+        let made = sandbox.run(["create", "m.toml", "--name", name, "--lxcpath", &lxcpath]);
+        let warned = made.exits(0).stderr();
+        assert_eq!(warned.contains("there is no directory"), said.is_some(), "{warned}");
+        assert!(said.is_none_or(|said| warned.contains(said)), "{warned}");
+    }
+}
+
+#[test]
+fn a_step_that_fails_names_the_way_to_look_into_its_rootfs() {
+    if !root() {
+        return;
+    }
+    let hint =
+        "hint: with `--keep-failed` the rootfs stays, for `layered-template shell` to enter it\n";
+    for (step, words, is_named) in [
+        ("post = 'exit 3'", &[][..], true),
+        ("check = 'exit 3'", &["--storage=none"], true),
+        ("post = 'exit 3'", &["--keep-failed"], false),
+        ("pre = 'exit 3'", &[], false),
+    ] {
+        let sandbox = Sandbox::new().layers(step);
+        let failed = sandbox.create(words);
+        assert_eq!(failed.stderr().contains(hint), is_named, "{step}: {}", failed.stderr());
+    }
+}
+
+#[test]
 fn a_failure_leaves_nothing() {
     if !root() {
         return;

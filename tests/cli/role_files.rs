@@ -69,7 +69,10 @@ fn its_variables_are_options() {
 fn a_value_that_is_wrong_or_missing_is_told() {
     let sandbox = role();
     called(&sandbox, true, &["--site"]).exits(2).mentions("error: `--site` wants a value\n");
-    called(&sandbox, true, &[]).exits(2).mentions("`site` is required");
+    called(&sandbox, true, &[])
+        .exits(2)
+        .mentions("`site` is required")
+        .mentions("host name served; give it by `--site …` or in a vars file");
     called(&sandbox, true, &["--site=x", "--http-port", "many"])
         .exits(2)
         .mentions("`http_port`: `many` is not an integer");
@@ -77,6 +80,46 @@ fn a_value_that_is_wrong_or_missing_is_told() {
     called(&sandbox, true, &["--site=x", "--manifest", "n.toml"])
         .exits(2)
         .mentions("a manifest is the template already");
+}
+
+#[test]
+fn a_misspelt_option_does_not_go_to_the_template() {
+    let sandbox = role().env("TOKEN", "t");
+    let hint = "run `lxc-create -t [DIR]/role/m.toml -h`";
+    for (words, meant) in [
+        (
+            &["--site=x", "--http-prot", "80"][..],
+            "`--http-prot` is no option of this role; did you mean `--http-port`?",
+        ),
+        (&["--stie=x"], "`--stie` is no option of this role; did you mean `--site`?"),
+        (
+            &["--site=x", "--keepfailed"],
+            "`--keepfailed` is no option of this role; did you mean `--keep-failed`?",
+        ),
+    ] {
+        let refused = called(&sandbox, true, words);
+        refused.exits(2).mentions(meant).mentions(hint);
+        assert!(!sandbox.container().join("words").exists(), "{}", refused.stderr());
+    }
+    // What the manifest itself gives the template is its template's, and so is all behind `--`.
+    let own = ROLE.replace("template = \"fake\"", "template = \"fake\"\nargs = { sites = \"a\" }");
+    let sandbox = role().env("TOKEN", "t").manifest(&own);
+    called(&sandbox, true, &["--storage=none", "--site=x", "--sites=b", "--", "--stie"]).exits(0);
+    let words = std::fs::read_to_string(sandbox.container().join("words")).unwrap();
+    assert!(words.ends_with(" --sites=a --sites=b -- --stie\n"), "{words}");
+}
+
+/// The variables of a role within a role are options of its template.
+#[test]
+fn a_role_within_takes_what_is_near_an_option_of_the_outer_one() {
+    let inner = "#!/usr/bin/env layered-template\nmanifest = 1\n[vars]\nsites = \"none\"\n\
+                 [[layer]]\nname = \"os\"\ntemplate = \"fake\"\n[[layer.file]]\n\
+                 path = \"/etc/sites\"\ncontent = \"{{ sites }}\\n\"\nrender = true\n";
+    let outer = ROLE.replace("template = \"fake\"", "template = \"./inner.toml\"");
+    let sandbox = role().env("TOKEN", "hunter2").program("role/inner.toml", inner).manifest(&outer);
+    called(&sandbox, true, &["--storage=none", "--site=x", "--sites=b"]).exits(0);
+    assert_eq!(sandbox.read("/etc/sites"), "b\n");
+    called(&sandbox, true, &["--site=x", "--siets=b"]).exits(4).mentions("did you mean `--sites`?");
 }
 
 #[test]

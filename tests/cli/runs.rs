@@ -97,6 +97,50 @@ fn every_run_is_in_the_history_and_those_that_failed_with_why() {
 }
 
 #[test]
+fn a_run_that_was_refused_is_in_the_history_without_what_was_given() {
+    let bad = "manifest = 1\nkee = 2\n[[layer]]\nname = \"os\"\ntemplate = \"fake\"\n";
+    let sandbox = Sandbox::new().manifest(bad);
+    sandbox.chain().exits(2);
+    fs::remove_dir_all(sandbox.container()).unwrap();
+    sandbox.create(["--set=a=hunter2hunter2"]).exits(2);
+    // Whoever only looks begins no run.
+    sandbox.run(["plan", "m.toml"]).exits(2);
+    sandbox.run(["validate", "m.toml"]).exits(1);
+    sandbox.template(["--manifest", "m.toml", "--stroage"]).exits(2);
+    let sandbox = sandbox
+        .layers("secrets = ['t']\npost = 'true'\n[vars]\nt = { secret = true, env = 'T' }\n");
+    sandbox.chain().exits(2).mentions("secret `t`");
+    sandbox.template(["m.toml", "--set=t=hunter2hunter2"]).exits(2).mentions("is a secret");
+    sandbox.template(["m.toml", "--storage=x"]).exits(2);
+    let runs = listed(&sandbox, &["--failed"]);
+    let told: Vec<_> = runs
+        .iter()
+        .map(|run| {
+            let text = |value: &serde_json::Value| value.as_str().unwrap_or("-").to_owned();
+            assert_eq!((&run["state"], &run["status"]), (&"refused".into(), &2.into()), "{run}");
+            (text(&run["verb"]), text(&run["container"]), text(&run["failure"]["message"]))
+        })
+        .collect();
+    let expected = [
+        ("template", "unknown key `kee`"),
+        ("create", "--set: no variable is named `a`"),
+        ("template", "unknown key `kee`"),
+        ("template", "secret `t`: environment variable T: it is not set"),
+        ("template", "--set: `t` is a secret, and others could read it here"),
+    ];
+    assert_eq!(told.len(), expected.len(), "{told:?}");
+    for ((verb, name, message), (expected_verb, expected)) in told.iter().zip(expected) {
+        assert_eq!((verb.as_str(), name.as_str()), (expected_verb, "web1"), "{told:?}");
+        assert!(message.starts_with(expected), "{told:?}");
+    }
+    assert!(runs[0]["failure"]["at"].as_str().unwrap().ends_with("m.toml:2"), "{}", runs[0]);
+    sandbox.run(["runs"]).exits(0).shows("  refused (2)  ");
+    let history = fs::read_to_string(sandbox.history()).unwrap();
+    assert!(!history.contains("hunter2"), "{history}");
+    assert!(sandbox.left().is_empty());
+}
+
+#[test]
 fn a_history_that_cannot_be_written_or_read_ends_no_run() {
     for damage in ["directory", "link", "garbage", "fifo", "read-only"] {
         let sandbox = role();

@@ -487,3 +487,19 @@ fn a_store_that_cannot_be_used_is_told_and_done_without() {
         sandbox.template(["m.toml", "--storage=overlay"]).exits(8).mentions(reason);
     }
 }
+
+#[test]
+fn what_is_stored_is_told_of_before_what_has_failed() {
+    let sandbox = Sandbox::new().layers("");
+    sandbox.run(["build", "m.toml"]).exits(0);
+    let failing = "[[layer]]\nname = \"app\"\nstore = true\npost = \"exit 3\"\n";
+    let sandbox = sandbox.layers(failing);
+    let mut command = sandbox.command("/bin/sh");
+    command.args(["-c", "exec \"$0\" build m.toml 2>&1"]).arg(sandbox.program_path());
+    let ran = sandbox.ran(command);
+    let said = ran.exits(6).stdout();
+    let at = |text: &str| said.find(text).unwrap_or_else(|| panic!("{text}: {said}"));
+    assert!(at("os  already stored\n") < at("error: `post` of layer `app`"), "{said}");
+    assert!(at("error: ") < at("nothing built, 1 layer already stored; 1 of 1 role failed"));
+    assert_eq!(said.matches("already stored\n").count(), 1, "{said}");
+}

@@ -34,7 +34,11 @@ fn one_that_does_not_hear_is_killed() {
         "check = { run = 'trap \"\" TERM; while :; do sleep 1; done', timeout = \"1s\" }\n",
     );
     let started = Instant::now();
-    sandbox.chain().exits(7).mentions("timed out after 1 s");
+    sandbox
+        .chain()
+        .exits(7)
+        .mentions("timed out after 1 s")
+        .mentions("hint: `timeout = \"1s\"` at m.toml:6 is its limit\n");
     let elapsed = started.elapsed();
     assert!((10..20).contains(&elapsed.as_secs()), "{elapsed:?}");
     assert_eq!(processes::within(&sandbox), Vec::<String>::new());

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use layered_template::cache::{
     self, BaseInputs, CachePlan, KeyInputs, Observed, OverlayHost, PLACEHOLDER, Pulling, Wanted,
 };
-use layered_template::chain::{self, BindContext, Chain, Container, Role};
+use layered_template::chain::{self, BindContext, Chain, Container, Role, SetBy};
 use layered_template::digest::Digest;
 use layered_template::lxc::call::Mapped;
 use layered_template::manifest::TemplateRef;
@@ -83,6 +83,7 @@ fn bind(role: &Role, name: &str) -> Chain {
     let context = BindContext {
         container: Container { name, arch: "amd64" },
         set: &[],
+        set_by: SetBy::Set,
         vars_files: &[],
         directory: Path::new("/"),
         lxc: None,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use layered_template::chain::{self, BindContext, Chain, Container, Dropped, Library};
+use layered_template::chain::{self, BindContext, Chain, Container, Dropped, Library, SetBy};
 use layered_template::diagnostic::Report;
 use layered_template::digest::Digest;
 use layered_template::layers;
@@ -43,6 +43,7 @@ pub(crate) fn chain(part: &str) -> Chain {
     let context = BindContext {
         container: Container { name: "web1", arch: "amd64" },
         set: &[],
+        set_by: SetBy::Set,
         vars_files: &[],
         directory: Path::new("/"),
         lxc: Some(&None),

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use layered_template::chain::{self, BindContext, Chain, Container, Library};
+use layered_template::chain::{self, BindContext, Chain, Container, Library, SetBy};
 use layered_template::diagnostic::{Diagnostic, Report};
 use layered_template::lxc::LxcVersion;
 use layered_template::manifest::LayerName;
@@ -94,6 +94,7 @@ pub(crate) fn bare_context(name: &str) -> BindContext<'_> {
     BindContext {
         container: Container { name, arch: "amd64" },
         set: &[],
+        set_by: SetBy::Set,
         vars_files: &[],
         directory: Path::new("/"),
         lxc: Some(&None),
