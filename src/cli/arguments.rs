@@ -10,7 +10,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use container::{
-    DiffArguments, RollbackArguments, ShowArguments, StatusArguments, UpgradeArguments,
+    DiffArguments, PlaceArguments, RollbackArguments, ShowArguments, StatusArguments,
+    UpgradeArguments,
 };
 pub(crate) use plan::{PlanArguments, PlanFormat};
 pub(crate) use runs::{RunsArguments, RunsVerb, ShowRunArguments};
@@ -160,6 +161,13 @@ pub(crate) struct ValueArguments {
     pub(crate) vars_files: Vec<PathBuf>,
 }
 
+impl ValueArguments {
+    /// Tells whether none is given.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.set.is_empty() && self.vars_files.is_empty()
+    }
+}
+
 /// How a run uses the layer store.
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub(crate) struct StorageArguments {
@@ -168,10 +176,17 @@ pub(crate) struct StorageArguments {
     #[arg(long, value_enum, value_name = "HOW", default_value_t = StorageChoice::Copy)]
     pub(crate) storage: StorageChoice,
     /// Rebuild everything that is stored.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "locked")]
     pub(crate) rebuild: bool,
+    #[command(flatten)]
+    pub(crate) locked: LockedArguments,
+}
+
+/// Whether a role is held to its lock.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub(crate) struct LockedArguments {
     /// Hold the role to its lock: refuse what has changed since, and rebuild nothing of that.
-    #[arg(long, conflicts_with = "rebuild")]
+    #[arg(long)]
     pub(crate) locked: bool,
 }
 
@@ -330,9 +345,8 @@ pub(crate) struct PushArguments {
     /// Sign each layer with this SSH key: a private key, or the public key of one that an agent has.
     #[arg(long, value_name = "KEYFILE")]
     pub(crate) sign: Option<PathBuf>,
-    /// Hold the role to its lock: refuse what has changed since, and rebuild nothing of that.
-    #[arg(long)]
-    pub(crate) locked: bool,
+    #[command(flatten)]
+    pub(crate) locked: LockedArguments,
     /// Take blobs from this repository of the same registry instead of sending them.
     #[arg(long, value_name = "REPO")]
     pub(crate) mount_from: Option<String>,
@@ -432,11 +446,7 @@ pub(crate) enum LayerVerb {
 #[derive(Debug, Subcommand)]
 pub(crate) enum StoreVerb {
     /// List what is stored: layer, role, size, age, and how many containers use it.
-    List {
-        /// List output format.
-        #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
-        format: ReportFormat,
-    },
+    List(OutputArguments),
     /// Reread everything stored, and report every byte that has changed.
     Verify {
         /// The entries, by the beginning of their names [default: all].
@@ -464,9 +474,8 @@ pub(crate) struct GcArguments {
     /// Remove only what was built longer ago: a number and `s`, `m`, `h` or `d`, as in `30d`.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) older_than: Option<Duration>,
-    /// Look for containers in this directory too; may be repeated.
-    #[arg(long, short = 'P', value_name = "DIR")]
-    pub(crate) lxcpath: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) places: PlaceArguments,
     /// Forget containers that are gone or cannot be reached, so that what they used can be removed.
     #[arg(long)]
     pub(crate) forget: bool,
@@ -506,6 +515,8 @@ pub(crate) enum Schema {
     Plan,
     /// Plans in short, as it writes them of several.
     Plans,
+    /// What an upgrade changes in a container, as `upgrade --format json` writes it.
+    Upgrade,
     /// What has changed in a container, as `diff --format json` writes it.
     Drift,
     /// What a new run would change in a container, as `plan --diff` and `diff CONTAINER MANIFEST` write it.
@@ -538,7 +549,14 @@ pub(crate) struct ShellArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArguments {
-    /// Findings output format.
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
+}
+
+/// How something is printed.
+#[derive(Debug, Args)]
+pub(crate) struct OutputArguments {
+    /// Output format.
     #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
     pub(crate) format: ReportFormat,
 }

@@ -25,7 +25,7 @@ pub(super) fn main(arguments: &DoctorArguments) -> u8 {
     let faultless =
         findings.iter().all(|finding| matches!(finding.verdict, Verdict::Ok | Verdict::Note));
     let status = if faultless { 0 } else { FINDINGS };
-    match arguments.format {
+    match arguments.output.format {
         ReportFormat::Text => output::printed(status, |to| {
             for Finding { verdict, subject, says, advice } in &findings {
                 let says = shell::one_line(says);

@@ -52,7 +52,7 @@ fn list(runs: Vec<RunRecord>, arguments: &RunsArguments) -> u8 {
     if let Some(last) = arguments.last {
         runs.drain(..runs.len().saturating_sub(last));
     }
-    match arguments.format {
+    match arguments.output.format {
         ReportFormat::Json => json(&runs),
         ReportFormat::Text => output::printed(0, |to| match (is_empty, runs.is_empty()) {
             (true, _) => writeln!(to, "no runs yet"),
@@ -128,7 +128,7 @@ fn show(runs: &[RunRecord], arguments: &ShowRunArguments) -> u8 {
     if arguments.log {
         return log(run);
     }
-    match arguments.format {
+    match arguments.output.format {
         ReportFormat::Json => json(run),
         ReportFormat::Text => output::printed(0, |to| page(run, to)),
     }

@@ -4,19 +4,25 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{RemoteArguments, ReportFormat, RunArguments};
+use super::{LockedArguments, OutputArguments, RemoteArguments, RunArguments, ValueArguments};
+
+/// Where else containers are.
+#[derive(Debug, Args)]
+pub(crate) struct PlaceArguments {
+    /// Look for containers in this directory too; may be repeated.
+    #[arg(long, short = 'P', value_name = "DIR")]
+    pub(crate) lxcpath: Vec<PathBuf>,
+}
 
 #[derive(Debug, Args)]
 pub(crate) struct StatusArguments {
     /// The names or the directories of containers [default: all].
     #[arg(value_name = "CONTAINER")]
     pub(crate) containers: Vec<PathBuf>,
-    /// Look for containers in this directory too; may be repeated.
-    #[arg(long, short = 'P', value_name = "DIR")]
-    pub(crate) lxcpath: Vec<PathBuf>,
-    /// List output format.
-    #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
-    pub(crate) format: ReportFormat,
+    #[command(flatten)]
+    pub(crate) places: PlaceArguments,
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
     /// Also look for changes in each container since it was made, as `diff` does. On an overlay only the
     /// container's own files are read; of a copy, all are.
     #[arg(long)]
@@ -31,12 +37,10 @@ pub(crate) struct ShowArguments {
     /// The name or the directory of a container, or a manifest.
     #[arg(value_name = "CONTAINER|MANIFEST")]
     pub(crate) what: PathBuf,
-    /// Look for containers in this directory too; may be repeated.
-    #[arg(long, short = 'P', value_name = "DIR")]
-    pub(crate) lxcpath: Vec<PathBuf>,
-    /// Output format.
-    #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
-    pub(crate) format: ReportFormat,
+    #[command(flatten)]
+    pub(crate) places: PlaceArguments,
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
 }
 
 #[derive(Debug, Args)]
@@ -54,12 +58,10 @@ pub(crate) struct DiffArguments {
     /// Also show what every running system writes: logs, caches, leases and the like.
     #[arg(long, short)]
     pub(crate) all: bool,
-    /// Look for containers in this directory too; may be repeated.
-    #[arg(long, short = 'P', value_name = "DIR")]
-    pub(crate) lxcpath: Vec<PathBuf>,
-    /// Output format.
-    #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
-    pub(crate) format: ReportFormat,
+    #[command(flatten)]
+    pub(crate) places: PlaceArguments,
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
 }
 
 #[derive(Debug, Args)]
@@ -88,10 +90,15 @@ pub(crate) struct UpgradeArguments {
     #[arg(long, value_name = "FILE", conflicts_with = "all")]
     pub(crate) manifest: Option<PathBuf>,
     #[command(flatten)]
+    pub(crate) values: ValueArguments,
+    #[command(flatten)]
+    pub(crate) locked: LockedArguments,
+    #[command(flatten)]
     pub(crate) remote: RemoteArguments,
-    /// Look for containers in this directory too; may be repeated.
-    #[arg(long, short = 'P', value_name = "DIR")]
-    pub(crate) lxcpath: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) places: PlaceArguments,
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
     #[command(flatten)]
     pub(crate) run: RunArguments,
 }
@@ -101,7 +108,6 @@ pub(crate) struct RollbackArguments {
     /// The name or the directory of a container.
     #[arg(value_name = "CONTAINER")]
     pub(crate) container: PathBuf,
-    /// Look for containers in this directory too; may be repeated.
-    #[arg(long, short = 'P', value_name = "DIR")]
-    pub(crate) lxcpath: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) places: PlaceArguments,
 }

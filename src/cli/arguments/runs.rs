@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::ReportFormat;
+use super::OutputArguments;
 
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -15,9 +15,8 @@ pub(crate) struct RunsArguments {
     /// List only the last N.
     #[arg(long, value_name = "N")]
     pub(crate) last: Option<usize>,
-    /// List output format.
-    #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
-    pub(crate) format: ReportFormat,
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
 }
 
 #[derive(Debug, Subcommand)]
@@ -34,9 +33,8 @@ pub(crate) struct ShowRunArguments {
     /// Print its log.
     #[arg(long, conflicts_with = "format")]
     pub(crate) log: bool,
-    /// Output format.
-    #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
-    pub(crate) format: ReportFormat,
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
 }
 
 fn number(text: &str) -> Result<u64, String> {
