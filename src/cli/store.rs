@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
-use super::arguments::{GcArguments, ReportFormat, StoreVerb};
+use super::arguments::{GcArguments, OutputArguments, ReportFormat, StoreVerb};
 use super::prepare::warn_of_variable;
 use super::{output, request};
 use crate::execute::status;
@@ -15,7 +15,8 @@ use crate::host::caller::Caller;
 use crate::host::userns::{self, Ids};
 use crate::host::{child, files, lxcpath};
 use crate::lxc;
-use crate::plan::EntryId;
+use crate::observe::container::Container;
+use crate::plan::{EntryId, StorageMode};
 use crate::shell;
 use crate::store::{self, Garbage, GcRoot, Pinned, Referrers, Removed, Retention, Store};
 use crate::tree;
@@ -61,7 +62,7 @@ pub(super) fn main(verb: &StoreVerb) -> u8 {
     }
     let mut lxcpaths = vec![lxcpath::default(&caller)];
     if let StoreVerb::Gc(gc) = verb {
-        for given in &gc.lxcpath {
+        for given in &gc.places.lxcpath {
             match std::path::absolute(given).and_then(|path| path.read_dir().map(|_| path)) {
                 Ok(path) => lxcpaths.push(path),
                 Err(error) => {
@@ -73,7 +74,7 @@ pub(super) fn main(verb: &StoreVerb) -> u8 {
     }
     let names = ShownNames::of(&top, &maps);
     let mut worst = 0;
-    if let StoreVerb::List { format: ReportFormat::Text } = verb {
+    if let StoreVerb::List(OutputArguments { format: ReportFormat::Text }) = verb {
         worst = output::printed(0, |to| names.header(to));
     }
     for map in maps {
@@ -156,7 +157,7 @@ fn moved(
             }
             return Ok(0);
         }
-        StoreVerb::List { format } => {
+        StoreVerb::List(OutputArguments { format }) => {
             output::say(&format!("warning: {fault}\nhint: {hint}"));
             return list(store, lxcpaths, *format, names);
         }
@@ -172,7 +173,7 @@ fn moved(
 
 fn of_map(verb: &StoreVerb, store: &Store, lxcpaths: &[PathBuf], names: &ShownNames) -> u8 {
     let done = match verb {
-        StoreVerb::List { format } => list(store, lxcpaths, *format, names),
+        StoreVerb::List(OutputArguments { format }) => list(store, lxcpaths, *format, names),
         StoreVerb::Verify { entries } => verify(store, entries, names),
         StoreVerb::Gc(arguments) => clean(store, lxcpaths, arguments, names),
         StoreVerb::Remove { entries, forget } => remove(store, lxcpaths, (entries, *forget), names),
@@ -265,7 +266,9 @@ fn clean(
     let garbage = Garbage::find(store, &users, Retention { keep, since })?;
     tell_of_missed(&garbage.quarantined, names);
     if dry_run {
-        return forecast(store, &garbage, names);
+        let forecast = forecast(store, &garbage, names)?;
+        tell_of_copies(store, lxcpaths, &garbage.entries, "would be");
+        return Ok(forecast);
     }
     let cleaned = store::clean(store, &users, &garbage, &|| {
         output::say("another run is making a place to work in the store; waiting for it");
@@ -284,6 +287,7 @@ fn clean(
         count => format!(", and what {count} runs that were killed have left"),
     };
     output::print(|to| writeln!(to, "removed {count}, {bytes}{rubbish}{downloads}"))?;
+    tell_of_copies(store, lxcpaths, &cleaned.entries, "was");
     for error in &cleaned.stuck {
         output::error(&format!("what nobody needs cannot be removed: {error}"), None);
     }
@@ -313,6 +317,38 @@ fn tell_of_missed(missed: &[GcRoot], names: &ShownNames) {
                 several.len()
             ));
         }
+    }
+}
+
+/// Says which containers are copies of entries that are gone: nothing says any more what in them was the role's.
+fn tell_of_copies(store: &Store, lxcpaths: &[PathBuf], gone: &[EntryId], tense: &str) {
+    let roots = GcRoot::all(store.top()).unwrap_or_default();
+    let mut places: Vec<_> = roots.iter().map(GcRoot::lxcpath).chain(lxcpaths.to_vec()).collect();
+    places.sort();
+    places.dedup();
+    let is_copy = |container: &Container| {
+        let record = container.record.as_ref().ok();
+        let stored = record.and_then(|record| record.stored.as_ref());
+        stored.is_some_and(|stored| {
+            let entry = EntryId::parse(&stored.entry);
+            stored.storage != StorageMode::Overlay
+                && entry.is_some_and(|entry| gone.contains(&entry))
+        })
+    };
+    let mut copies = Container::all(&places).unwrap_or_default();
+    copies.retain(is_copy);
+    let names = copies.iter().take(MOST_NAMES);
+    let names = names.map(|copy| format!("`{}`", shell::one_line(&copy.name))).collect::<Vec<_>>();
+    let more = if copies.len() > MOST_NAMES { ", ..." } else { "" };
+    let (count, names) = (copies.len(), names.join(", "));
+    match count {
+        0 => {}
+        1 => output::say(&format!(
+            "1 container is a copy of what {tense} removed, and cannot be upgraded without it: {names}"
+        )),
+        _ => output::say(&format!(
+            "{count} containers are copies of what {tense} removed, and cannot be upgraded without it: {names}{more}"
+        )),
     }
 }
 
