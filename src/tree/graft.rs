@@ -16,7 +16,7 @@ use rustix::io::Errno;
 
 use super::attributes::copy_attributes;
 use super::directory;
-use super::immutable::{loosened, reopened};
+use super::immutable::{self, ShutFiles, loosened, reopened};
 use super::interrupt::Interrupt;
 use super::links::{Identity, identity};
 use super::maker::Maker;
@@ -42,12 +42,17 @@ pub(crate) struct Graft {
     pub put: BTreeSet<Vec<u8>>,
     /// Files with other bytes, and whether what else there is of them is as in the other tree.
     pub texts: Vec<(Vec<u8>, Vec<u8>, bool)>,
+    /// Files and directories that nobody may change from then on.
+    pub shut: ShutFiles,
 }
 
 impl Graft {
     /// Tells whether nothing becomes of it.
     pub(crate) fn is_empty(&self) -> bool {
-        self.remove.is_empty() && self.put.is_empty() && self.texts.is_empty()
+        self.remove.is_empty()
+            && self.put.is_empty()
+            && self.texts.is_empty()
+            && self.shut.is_empty()
     }
 }
 
@@ -84,7 +89,7 @@ pub(crate) fn graft(
     if !graft.put.contains(&Vec::new()) {
         rustix::fs::futimens(directory::reopen(to)?, &super::times(&before))?;
     }
-    Ok(())
+    immutable::shut(to, &graft.shut)
 }
 
 /// Returns a name that neither of two directories has.

@@ -1,7 +1,8 @@
 //! Files that nobody may change or remove, root neither, until somebody says otherwise: those that
 //! `chattr` makes immutable, or open to appending alone.
 
-use std::ffi::CStr;
+use std::collections::BTreeMap;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -10,8 +11,73 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use super::marks::{Form, Marks};
+use super::reader::Reader;
+use super::xattr::Holder;
+
 /// What keeps from changing a file.
 const SHUT: IFlags = IFlags::IMMUTABLE.union(IFlags::APPEND);
+
+/// By which mark of its own an overlay notes what is shut through it: an `i`, an `a`, or both.
+const MARK: &str = "protattr";
+
+/// What is shut in a tree, and how, by the paths.
+pub(crate) type ShutFiles = BTreeMap<Vec<u8>, IFlags>;
+
+/// Finds out which of some files and directories of a tree are shut. In the upper directory of an overlay, whose
+/// marks have a `form`, they are noted, and not shut themselves. What is not there is not.
+pub(crate) fn shut_files<'a>(
+    top: BorrowedFd<'_>,
+    paths: impl Iterator<Item = &'a [u8]>,
+    form: Option<Form>,
+) -> ShutFiles {
+    let mut reader = Reader::new(top, Marks::Plain);
+    let mut found = ShutFiles::new();
+    for path in paths.filter(|path| !path.is_empty()) {
+        let flags = reader.place(path).and_then(|(directory, name)| match form {
+            None => Ok(ioctl_getflags(open(directory, &name)?)?),
+            Some(form) => noted(Holder::Named(directory, &name), form),
+        });
+        match flags {
+            Ok(flags) if flags.intersects(SHUT) => {
+                found.insert(path.to_vec(), flags & SHUT);
+            }
+            // Not every filesystem has such attributes, and not everybody may look at all files.
+            Ok(_) | Err(_) => {}
+        }
+    }
+    found
+}
+
+/// Returns what an overlay has noted of something.
+fn noted(holder: Holder<'_>, form: Form) -> io::Result<IFlags> {
+    let value = holder.value(&CString::new(format!("{}{MARK}", form.prefix()))?)?;
+    let of = |letter: u8, flag: IFlags| {
+        if value.contains(&letter) { flag } else { IFlags::empty() }
+    };
+    Ok(of(b'i', IFlags::IMMUTABLE) | of(b'a', IFlags::APPEND))
+}
+
+/// Shuts files and directories of a tree, where this process may do that.
+pub(crate) fn shut(top: BorrowedFd<'_>, files: &ShutFiles) -> io::Result<()> {
+    let mut reader = Reader::new(top, Marks::Plain);
+    // What is in a directory comes before it.
+    for (path, flags) in files.iter().rev() {
+        let (directory, name) = reader.place(path)?;
+        let file = open(directory, &name)?;
+        match ioctl_getflags(&file).and_then(|found| ioctl_setflags(&file, found | *flags)) {
+            Err(Errno::PERM | Errno::NOTTY | Errno::OPNOTSUPP) => {}
+            done => done?,
+        }
+    }
+    Ok(())
+}
+
+/// Opens a file or a directory.
+fn open(directory: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    openat(directory, name, flags, Mode::empty())
+}
 
 /// Does something with a name of a directory. If that is not permitted, both are opened to changes,
 /// and it is done again.
@@ -77,8 +143,7 @@ fn loosen(directory: BorrowedFd<'_>, name: &CStr) -> Result<Option<(OwnedFd, IFl
     if ![FileType::RegularFile, FileType::Directory].contains(&kind) {
         return Ok(None);
     }
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let opened = openat(directory, name, flags, Mode::empty())?;
+    let opened = open(directory, name)?;
     let flags = ioctl_getflags(&opened)?;
     if !flags.intersects(SHUT) {
         return Ok(None);

@@ -7,15 +7,17 @@ use std::path::Path;
 
 use crate::cache::{DELTA, WORK};
 use crate::host::caller::Caller;
-use crate::merge::Tree;
+use crate::merge::{Item, Tree, What};
 use crate::store::Overlay;
-use crate::tree::{self, Baseline, Form, Interrupt, Listing, Marks, Search};
+use crate::tree::{self, Baseline, Form, Interrupt, Listing, Marks, Search, ShutFiles};
 
 /// A tree, what is in it, and what it is mounted by.
 #[derive(Debug)]
 pub(super) struct View {
     pub(super) items: Tree,
     top: OwnedFd,
+    /// The upper directory of an overlay, and the form of its marks.
+    upper: Option<(OwnedFd, Form)>,
     /// It goes behind the descriptor.
     _overlay: Option<Overlay>,
 }
@@ -25,7 +27,7 @@ impl View {
     pub(super) fn of_copy(rootfs: &Path, interrupt: Interrupt<'_>) -> io::Result<Self> {
         let top = super::open(rootfs)?;
         let items = list(top.as_fd(), Baseline::Nothing, interrupt)?;
-        Ok(Self { items, top, _overlay: None })
+        Ok(Self { items, top, upper: None, _overlay: None })
     }
 
     /// Looks at what a container has on an overlay, mounted for that in a new directory. The container may run.
@@ -76,7 +78,23 @@ impl View {
         };
         let top = super::open(at)?;
         let items = list(top.as_fd(), known, interrupt)?;
-        Ok(Self { items, top, _overlay: Some(overlay) })
+        let upper = Some((upper.try_clone_to_owned()?, form));
+        Ok(Self { items, top, upper, _overlay: Some(overlay) })
+    }
+
+    /// Finds out which of its files and directories the container has shut: the `old` tree has them open.
+    pub(super) fn shut(&self, old: (BorrowedFd<'_>, &Tree)) -> ShutFiles {
+        let can_be_shut = |item: &Item| matches!(item.what, What::File(..) | What::Directory);
+        let paths = self.items.iter().filter(|(_, item)| can_be_shut(item));
+        let paths = paths.map(|(path, _)| path.as_slice());
+        let mut found = match &self.upper {
+            Some((upper, form)) => tree::shut_files(upper.as_fd(), paths, Some(*form)),
+            None => tree::shut_files(self.top(), paths, None),
+        };
+        let there = found.keys().map(Vec::as_slice).filter(|path| old.1.contains_key(*path));
+        let before = tree::shut_files(old.0, there, None);
+        found.retain(|path, flags| before.get(path) != Some(flags));
+        found
     }
 
     /// Returns its top.

@@ -27,23 +27,26 @@ impl Listing {
             names.extend(group.iter().map(|path| (path.clone(), Arc::clone(&group))));
         }
         let items = paths.into_iter().zip(&self.entries).map(|(path, entry)| {
-            let item = Item { names: names.remove(&path), ..item(entry) };
+            let item = Item { names: names.remove(&path), ..entry.item() };
             (path, item)
         });
         items.collect()
     }
 }
 
-fn item(entry: &ListedFile) -> Item {
-    let what = match &entry.kind {
-        ListedKind::Directory => What::Directory,
-        ListedKind::File { size, digest } => What::File(*size, *digest),
-        ListedKind::Symlink { target } => What::Symlink(target.clone()),
-        ListedKind::BlockDevice(number) => What::Special("block device", *number),
-        ListedKind::CharacterDevice(number) => What::Special("character device", *number),
-        ListedKind::Fifo => What::Special("fifo", 0),
-        ListedKind::Socket => What::Special("socket", 0),
-    };
-    let owner = (entry.uid, entry.gid);
-    Item { what, mode: entry.mode, owner, xattrs: entry.xattrs, names: None }
+impl ListedFile {
+    /// Returns it as what is of a path in a tree to be merged, of which it has no other name.
+    pub(crate) fn item(&self) -> Item {
+        let what = match &self.kind {
+            ListedKind::Directory => What::Directory,
+            ListedKind::File { size, digest } => What::File(*size, *digest),
+            ListedKind::Symlink { target } => What::Symlink(target.clone()),
+            ListedKind::BlockDevice(number) => What::Special("block device", *number),
+            ListedKind::CharacterDevice(number) => What::Special("character device", *number),
+            ListedKind::Fifo => What::Special("fifo", 0),
+            ListedKind::Socket => What::Special("socket", 0),
+        };
+        let owner = (self.uid, self.gid);
+        Item { what, mode: self.mode, owner, xattrs: self.xattrs, names: None }
+    }
 }
