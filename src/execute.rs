@@ -36,7 +36,7 @@ pub(crate) use failure::{Cause, Failure, status};
 pub(crate) use full_disk::HINT as FULL_DISK_HINT;
 pub(crate) use generation::{Generations, tree_name};
 pub(crate) use observe::{Doing, Event, Observer, Subject};
-pub(crate) use rebase::{Difference, FileConflict, Rebase, Rebased, rebase};
+pub(crate) use rebase::{Difference, FileConflict, PathChange, Rebase, Rebased, rebase};
 use rustix::fs::fstat;
 pub(crate) use supply::Filled;
 use supply::Supply;
@@ -124,7 +124,7 @@ pub(crate) fn run<'a>(
         run.context.observer.event(&Event::Made { elapsed });
     }
     // What went wrong may have been found in what a step wrote.
-    ended.map_err(|failure| failure.masked(&run.context.secrets))
+    ended.map_err(|failure| run.of_upgrade(failure).masked(&run.context.secrets))
 }
 
 struct Run<'a> {

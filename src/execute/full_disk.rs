@@ -1,5 +1,6 @@
 //! Says which disk is full, where something has failed on one.
 
+use std::io;
 use std::path::Path;
 
 use super::Run;
@@ -17,7 +18,16 @@ pub(super) fn of_store(failure: Failure, top: &Path) -> Failure {
         return failure;
     }
     let hint = format!("the disk of the layer store, `{}`, is full; {HINT}", top.display());
-    Failure { status: status::STORE, hint: Some(hint), ..failure }
+    Failure { status: status::STORE, hint: Some(hint), ..failure.because(Cause::FullDisk) }
+}
+
+/// Says of a failure that a full disk is behind it, where its error is one.
+pub(super) fn by(failure: Failure, error: &io::Error) -> Failure {
+    match (files::is_full(error), failure.status) {
+        (false, _) => failure,
+        (true, status::STORE) => failure.because(Cause::FullDisk).hint(HINT),
+        (true, _) => failure.because(Cause::FullDisk),
+    }
 }
 
 impl Run<'_> {
@@ -27,7 +37,27 @@ impl Run<'_> {
         if !is_of_full_disk(&failure, rootfs) {
             return failure;
         }
-        failure.hint(format!("the disk of the container, `{}`, is full", rootfs.display()))
+        let hint = format!("the disk of the container, `{}`, is full", rootfs.display());
+        failure.because(Cause::FullDisk).hint(hint)
+    }
+
+    /// Makes a failure by a full disk one of the container's files, where what is made is an upgrade of one:
+    /// whichever disk it is, the container is as it was.
+    pub(super) fn of_upgrade(&self, failure: Failure) -> Failure {
+        if self.context.shown.is_none() {
+            return failure;
+        }
+        let is_full = |path: &Path| files::is_on_full_disk(path).unwrap_or(false);
+        let session = self.supply.session();
+        let is_of_store = session.is_some_and(|session| is_full(session.store_top()));
+        match failure.cause == Cause::FullDisk || is_of_store && failure.status == status::STORE {
+            false => failure,
+            true if failure.status == status::STORE && !is_of_store => {
+                let hint = format!("the disk of `{}` is full", self.plan.container.path.display());
+                Failure { status: status::FILES, ..failure.hint(hint) }
+            }
+            true => Failure { status: status::FILES, ..failure },
+        }
     }
 }
 

@@ -329,8 +329,7 @@ impl<'a> Run<'a> {
         self.heard(&error)?;
         let reason = format!("failed ({text}): {error}");
         let failure = Failure::of(status, subject, &layer.at, reason);
-        let is_full_store = status == status::STORE && files::is_full(&error);
-        Err(Box::new(if is_full_store { failure.hint(full_disk::HINT) } else { failure }))
+        Err(Box::new(full_disk::by(failure, &error)))
     }
 
     /// Fails by the signal that has ended what failed with `error`, if one has.
@@ -378,7 +377,7 @@ fn said_of<'a>(layer: &Layer, why: &'a str) -> Said<'a> {
 fn fault(layer: &Layer, what: &str, error: &io::Error) -> Box<Failure> {
     let subject = Subject { layer: layer.name.clone(), doing: Doing::Store };
     let failure = Failure::of(status::STORE, subject, &layer.at, format!("{what}: {error}"));
-    Box::new(if files::is_full(error) { failure.hint(full_disk::HINT) } else { failure })
+    Box::new(full_disk::by(failure, error))
 }
 
 /// Says that nothing can be built in the store at `top`, and what to do where its disk is full.

@@ -17,13 +17,13 @@ use rustix::fs::{
 use super::super::failure::{Failure, status};
 use super::super::observe::{Doing, Subject};
 use super::super::step::Job;
-use super::super::{Run, config, inside};
+use super::super::{Run, config, full_disk, inside};
 use super::session::Session;
 use crate::cache::{Key, Names, with_addresses};
 use crate::host::child::{SpawnOptions, Watcher};
-use crate::host::files;
 use crate::host::rootfs::Rootfs;
 use crate::host::sandbox::{CacheMounts, Lending, Network, SandboxCommand, Settings};
+use crate::host::{fault, files};
 use crate::tree::{self, Interrupt, LONGEST_TEXT, times};
 
 impl<'a> Run<'a> {
@@ -80,7 +80,8 @@ impl<'a> Run<'a> {
         let layer = session.last_layer();
         let subject = Subject { layer: layer.name.clone(), doing: Doing::Store };
         let reason = format!("could not be made the container's own: {error}");
-        Err(Box::new(Failure::of(session.install_status(), subject, &layer.at, reason)))
+        let failure = Failure::of(session.install_status(), subject, &layer.at, reason);
+        Err(Box::new(full_disk::by(failure, &error)))
     }
 
     /// Makes the container's keys, by the rootfs's own programs.
@@ -146,9 +147,8 @@ pub(super) fn write_names(names: &Names, rootfs: &Path, files: &[Vec<u8>]) -> io
     let rootfs = Rootfs::open(rootfs)?;
     for file in files {
         let path = Path::new("/").join(OsStr::from_bytes(file));
-        write_at(names, &rootfs, &path).map_err(|error| {
-            io::Error::other(format!("the name in `{}`: {error}", path.display()))
-        })?;
+        write_at(names, &rootfs, &path)
+            .map_err(|error| fault::about(format!("the name in `{}`", path.display()), error))?;
     }
     Ok(())
 }

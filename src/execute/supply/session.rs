@@ -204,6 +204,11 @@ impl<'a> Session<'a> {
         filled.map(|filled| filled.entry).ok_or_else(|| io::Error::other("nothing is stored"))
     }
 
+    /// Returns where the store is.
+    pub(in crate::execute) fn store_top(&self) -> &std::path::Path {
+        self.store.top()
+    }
+
     /// Returns the exit status where the container cannot be given what is stored.
     pub(super) fn install_status(&self) -> u8 {
         match self.cache.wanted.mode {
