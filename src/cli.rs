@@ -66,7 +66,10 @@ use clap::error::{ContextKind, ContextValue};
 
 use arguments::Verb;
 #[cfg(test)]
-pub(crate) use {diff::DriftDocument, role_difference::RoleDifference, role_plan::RolePlan};
+pub(crate) use {
+    diff::DriftDocument, role_difference::RoleDifference, role_plan::RolePlan,
+    upgrade::UpgradeDocument,
+};
 
 use crate::execute::status;
 use crate::host::inheritance;

@@ -8,7 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::cache::PlanDocument;
 use crate::chain::Origin;
-use crate::cli::{DriftDocument, RoleDifference, RolePlan};
+use crate::cli::{DriftDocument, RoleDifference, RolePlan, UpgradeDocument};
 use crate::digest::Digest;
 use crate::manifest::{Capability, Duration, IfExists, LayerName, Mode, Owner, Phase, RootfsPath};
 use crate::record::{Record, RunRecord};
@@ -63,6 +63,7 @@ fn the_files_are_current() {
     assert_current("plan.schema.json", schemars::schema_for!(PlanDocument<'static>).as_value());
     assert_current("plans.schema.json", schemars::schema_for!(Vec<RolePlan<'static>>).as_value());
     assert_current("drift.schema.json", schemars::schema_for!(DriftDocument).as_value());
+    assert_current("upgrade.schema.json", schemars::schema_for!(UpgradeDocument).as_value());
     assert_current("role-difference.schema.json", schemars::schema_for!(RoleDifference).as_value());
     assert_current("record.schema.json", schemars::schema_for!(Record).as_value());
     assert_current("runs.schema.json", schemars::schema_for!(Vec<RunRecord>).as_value());

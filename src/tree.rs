@@ -48,7 +48,7 @@ pub(crate) use copy::copy;
 pub(crate) use durability::make_durable;
 pub(crate) use escape::escape;
 pub(crate) use graft::{Graft, graft};
-pub(crate) use immutable::{loosened, reopened};
+pub(crate) use immutable::{ShutFiles, loosened, reopened, shut_files};
 pub(crate) use interrupt::Interrupt;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use listing::seal;

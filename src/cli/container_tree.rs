@@ -13,13 +13,13 @@ use std::time::Duration;
 use rustix::fs::fstat;
 use rustix::thread::UnshareFlags;
 
-use super::containers::interrupted;
+use super::containers::cut_off;
 use super::mapping::{IN_PIECES, Mapping};
 use super::request::target;
 use super::start::InitialConfig;
 use crate::cache::{DELTA, Names};
 use crate::digest::Digest;
-use crate::execute::look_up_owner;
+use crate::execute::{Generations, look_up_owner};
 use crate::host::caller::Caller;
 use crate::host::rootfs::Rootfs;
 use crate::host::{detached, files, kernel};
@@ -97,7 +97,9 @@ impl ContainerTree {
         record: &Record,
         caller: &Caller,
     ) -> Result<Self, String> {
-        if let Some(why) = interrupted(container) {
+        if Generations::of(&container.path).is_interrupted() {
+            let why = cut_off(container, caller);
+            let why = why.unwrap_or_else(|| "an upgrade or rollback of it is at work".to_owned());
             let name = crate::shell::one_line(&container.name);
             return Err(format!("`{name}` cannot be compared: {why}"));
         }

@@ -48,7 +48,7 @@ const LEAST_ROLE: usize = 14;
 
 pub(super) fn main(arguments: &StatusArguments) -> u8 {
     let caller = Caller::observe();
-    let found = match asked(&arguments.containers, &arguments.lxcpath, &caller) {
+    let found = match asked(&arguments.containers, &arguments.places.lxcpath, &caller) {
         Ok(found) => found,
         Err(message) => {
             output::error(&message, None);
@@ -61,9 +61,11 @@ pub(super) fn main(arguments: &StatusArguments) -> u8 {
     let rows = found.iter().map(|container| judge.row(container, &places, arguments.drift));
     let mut rows: Vec<Row> = rows.chain(unfinished.into_iter().map(Row::unfinished)).collect();
     rows.sort_by(|one, other| (&one.name, &one.path).cmp(&(&other.name, &other.path)));
-    let is_found = rows.iter().any(|row| matches!(row.state, State::Outdated | State::Drifted));
+    let is_found = rows
+        .iter()
+        .any(|row| matches!(row.state, State::Outdated | State::Drifted | State::Interrupted));
     let ends_with = if arguments.exit_code && is_found { FINDINGS } else { 0 };
-    match arguments.format {
+    match arguments.output.format {
         ReportFormat::Json => output::printed_data(ends_with, |to| {
             serde_json::to_writer_pretty(&mut *to, &rows)?;
             to.write_all(b"\n")
@@ -92,15 +94,24 @@ pub(super) fn manifest_places(containers: &[Container]) -> Vec<PathBuf> {
     std::env::current_dir().into_iter().chain(places).collect()
 }
 
-/// Says that a container is between two generations, where it is.
-pub(super) fn interrupted(container: &Container) -> Option<String> {
-    let name = shell::word(&container.name);
-    Generations::of(&container.path).is_interrupted().then(|| {
+/// Says that an upgrade or a rollback of a container was cut off, and how that is ended.
+pub(super) fn cut_off(container: &Container, caller: &Caller) -> Option<String> {
+    let is_cut_off = Generations::of(&container.path).is_cut_off(container.is_running);
+    is_cut_off.then(|| {
+        let name = typed(container, caller);
         format!(
             "an upgrade or rollback of it was interrupted: `layered-template upgrade {name}` or `rollback {name}` \
              ends that"
         )
     })
+}
+
+/// Returns the word by which a container is found: its name where LXC looks, else its directory.
+fn typed(container: &Container, caller: &Caller) -> String {
+    match container.path.parent() == Some(lxcpath::default(caller).as_path()) {
+        true => shell::word(&container.name),
+        false => shell::word(&container.path),
+    }
 }
 
 /// What is shown of a container.
@@ -155,6 +166,8 @@ enum State {
     Drifted,
     /// The run was killed that was making it.
     Unfinished,
+    /// An upgrade or a rollback of it was cut off.
+    Interrupted,
     Unknown,
 }
 
@@ -165,6 +178,7 @@ impl State {
             Self::Outdated => "outdated",
             Self::Drifted => "drifted",
             Self::Unfinished => "unfinished",
+            Self::Interrupted => "interrupted",
             Self::Unknown => "unknown",
         }
     }
@@ -195,11 +209,7 @@ impl FoundDrift {
         };
         let both = numbered(paths, "path").into_iter().chain(numbered(lines, "config line"));
         let both = both.collect::<Vec<_>>().join(" and ");
-        let is_found = container.path.parent() == Some(lxcpath::default(caller).as_path());
-        let name = match is_found {
-            true => shell::word(&container.name),
-            false => shell::word(&container.path),
-        };
+        let name = typed(container, caller);
         (
             State::Drifted,
             Some(format!("{both} changed in it: `layered-template diff {name}` shows them")),
@@ -227,9 +237,9 @@ impl Judge {
     /// Judges a container. A manifest that is gone from its place is looked for in `places`.
     fn row(&mut self, container: &Container, places: &[PathBuf], with_drift: bool) -> Row {
         let mut moved = None;
-        let between = interrupted(container);
+        let cut_off = cut_off(container, &self.caller);
         let (mut state, why) = match &container.record {
-            _ if between.is_some() => (State::Unknown, between.clone().into_iter().collect()),
+            _ if cut_off.is_some() => (State::Interrupted, cut_off.clone().into_iter().collect()),
             Err(error) => (State::Unknown, vec![format!("its record cannot be used: {error}")]),
             Ok(record) => {
                 let own = PathBuf::from(&record.manifest.path);
@@ -248,7 +258,7 @@ impl Judge {
         let mut why: Vec<_> = note.into_iter().chain(why).collect();
         let record = container.record.as_ref().ok();
         let drift = record
-            .filter(|_| with_drift && between.is_none())
+            .filter(|_| with_drift && cut_off.is_none())
             .map(|record| self.drift(container, record));
         if let Some(drift) = &drift {
             let (found, line) = drift.state(container, &self.caller);

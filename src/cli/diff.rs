@@ -36,7 +36,7 @@ pub(super) fn main(arguments: &DiffArguments) -> u8 {
 
 fn diff(arguments: &DiffArguments) -> Result<u8, String> {
     let caller = Caller::observe();
-    let container = containers::named(&arguments.container, &arguments.lxcpath, &caller)?;
+    let container = containers::named(&arguments.container, &arguments.places.lxcpath, &caller)?;
     let path = containers::shown_path(&container.path);
     let record = container.record.as_ref();
     let record =
@@ -45,7 +45,7 @@ fn diff(arguments: &DiffArguments) -> Result<u8, String> {
         let mut judge = Judge::new(caller);
         let prepared = judge.prepare(&container, record, manifest)?;
         let difference = judge.difference(&container, record, &prepared)?;
-        return Ok(difference.print(DIFFERS, arguments.format, arguments.patch));
+        return Ok(difference.print(DIFFERS, arguments.output.format, arguments.patch));
     }
     let place = ContainerTree::find(&container, record, &caller)?.listed()?;
     enter(place.mapping)?;
@@ -64,7 +64,7 @@ fn diff(arguments: &DiffArguments) -> Result<u8, String> {
     };
     let lines = config_changes(record, &container.config());
     let ends_with = if found.told.is_empty() && lines.is_empty() { 0 } else { DIFFERS };
-    Ok(match arguments.format {
+    Ok(match arguments.output.format {
         ReportFormat::Json => output::printed_data(ends_with, |to| {
             let document = DriftDocument {
                 files: found.told.iter().map(FileDifference::of).collect(),
@@ -124,11 +124,11 @@ pub(crate) struct DriftDocument {
 /// A line of a container's config that has come or gone.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub(super) struct ConfigChange {
+pub(crate) struct ConfigChange {
     /// Whether it has come or gone.
-    change: FileChange,
+    pub(super) change: FileChange,
     /// The line.
-    line: String,
+    pub(super) line: String,
 }
 
 /// Writes how the lines of a text have changed.

@@ -10,6 +10,7 @@ pub(super) fn main(arguments: &SchemaArguments) -> u8 {
         Schema::Plan => include_str!("../../schema/plan.schema.json"),
         Schema::Runs => include_str!("../../schema/runs.schema.json"),
         Schema::Plans => include_str!("../../schema/plans.schema.json"),
+        Schema::Upgrade => include_str!("../../schema/upgrade.schema.json"),
         Schema::Drift => include_str!("../../schema/drift.schema.json"),
         Schema::RoleDifference => include_str!("../../schema/role-difference.schema.json"),
         Schema::Record => include_str!("../../schema/record.schema.json"),

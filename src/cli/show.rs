@@ -18,13 +18,14 @@ use crate::shell;
 
 pub(super) fn main(arguments: &ShowArguments) -> u8 {
     let what = &arguments.what;
+    let caller = Caller::observe();
     if what.is_file() {
-        if let Some(said) = is_named_like(what, &arguments.lxcpath, &Caller::observe()) {
+        if let Some(said) = is_named_like(what, &arguments.places.lxcpath, &caller) {
             output::say(&format!("warning: {said}"));
         }
-        return role(what, arguments.format);
+        return role(what, arguments.output.format);
     }
-    let container = match containers::named(what, &arguments.lxcpath, &Caller::observe()) {
+    let container = match containers::named(what, &arguments.places.lxcpath, &caller) {
         Ok(container) => container,
         Err(_) if is_missing_file(what) => {
             output::error(
@@ -48,14 +49,14 @@ pub(super) fn main(arguments: &ShowArguments) -> u8 {
             return status::USAGE;
         }
     };
-    match arguments.format {
+    match arguments.output.format {
         ReportFormat::Json => output::printed_data(0, |to| {
             serde_json::to_writer_pretty(&mut *to, record)?;
             to.write_all(b"\n")
         }),
         ReportFormat::Text => output::printed(0, |to| {
             head(record, to)?;
-            if let Some(why) = containers::interrupted(&container) {
+            if let Some(why) = containers::cut_off(&container, &caller) {
                 writeln!(to, "  note     {why}")?;
             }
             writeln!(to)?;

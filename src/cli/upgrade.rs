@@ -1,12 +1,15 @@
 //! `upgrade`: brings containers up to date with their role; `rollback` restores what was.
 
+mod document;
+mod halt;
 mod subject;
 mod tell;
+mod values;
 
 use std::cell::RefCell;
 use std::path::Path;
 
-use super::arguments::{RollbackArguments, UpgradeArguments, ValueArguments};
+use super::arguments::{RollbackArguments, UpgradeArguments};
 use super::containers::{self, Judge};
 use super::create::Shell;
 use super::output;
@@ -24,6 +27,7 @@ use crate::observe::container::Container;
 use crate::observe::secret;
 use crate::record::RunVerb;
 use crate::shell;
+pub(crate) use document::UpgradeDocument;
 use subject::{AnySubject, Subject};
 
 /// The exit status of conflicts.
@@ -74,7 +78,7 @@ pub(super) fn main(arguments: &UpgradeArguments) -> u8 {
 /// Finds the containers that are meant.
 fn find(arguments: &UpgradeArguments, caller: &Caller) -> Result<Vec<Container>, Refusal> {
     if !arguments.all {
-        let named = |what| containers::named(what, &arguments.lxcpath, caller);
+        let named = |what| containers::named(what, &arguments.places.lxcpath, caller);
         return Ok(arguments.what.iter().map(|what| named(what)).collect::<Result<_, _>>()?);
     }
     let [manifest] = arguments.what.as_slice() else {
@@ -84,7 +88,7 @@ fn find(arguments: &UpgradeArguments, caller: &Caller) -> Result<Vec<Container>,
         (Ok(one), Ok(other)) => one == other,
         _ => false,
     };
-    let mut all = containers::find(&[], &arguments.lxcpath, caller)?;
+    let mut all = containers::find(&[], &arguments.places.lxcpath, caller)?;
     all.retain(|container| {
         let record = container.record.as_ref();
         record.is_ok_and(|record| same(manifest, Path::new(&record.manifest.path)))
@@ -125,11 +129,16 @@ fn upgrade(
             "`--manifest` names another".to_owned(),
         ));
     }
-    let changes = Judge::new(Caller::observe()).changes(container, record, &manifest)?;
-    let may_differ = record.layers.iter().any(|layer| !layer.handed.is_empty());
-    if changes.is_empty() && !may_differ && arguments.manifest.is_none() {
-        tell::note(arguments, &format!("{}: no change", container.name));
-        return Ok(0);
+    let may_differ = record.layers.iter().any(|layer| !layer.handed.is_empty())
+        || arguments.manifest.is_some()
+        || arguments.locked.locked
+        || !arguments.values.is_empty();
+    if !may_differ
+        && Judge::new(Caller::observe()).changes(container, record, &manifest)?.is_empty()
+    {
+        let told =
+            tell::unchanged(arguments, &UpgradeDocument::of(&container.name, &container.path));
+        return Ok(if told == UNCHANGED { 0 } else { told });
     }
     let request = match request(&subject, arguments, &manifest) {
         Ok(request) => request,
@@ -149,37 +158,42 @@ fn upgrade(
     Ok(done)
 }
 
-/// Finishes what was interrupted, and removes what that has left. A container that has been started since is stopped for that.
+/// Ends what was cut off, and removes what that has left: the container is what it was or what it was to be, and
+/// runs if it did. One that has been started since is stopped for that.
 fn recover(subject: &AnySubject<'_>, only_looks: bool) -> Result<(), Refusal> {
     let generations = &subject.generations;
-    if !generations.is_interrupted() {
-        if generations.has_leftovers() {
-            subject.within(|| subject.done(generations.discard()));
-        }
-        return Ok(());
-    }
+    let is_noted = generations.halt().is_some();
+    let is_running = (generations.is_interrupted() || is_noted) && subject.is_running();
+    let is_cut_off = generations.is_interrupted() || generations.owes_start() && !is_running;
     let name = subject.name();
     if only_looks {
-        let word = shell::word(&subject.container.path);
-        let what = match subject.generations.is_interrupted_upgrade() {
+        let what = match generations.is_interrupted_upgrade() {
             true => "upgrade",
-            false => "rollback",
+            false => "upgrade or rollback",
         };
-        return Err(Refusal::with_hint(
-            format!("the {what} of `{name}` was interrupted; nothing was changed"),
-            format!("`layered-template upgrade {word}` or `rollback {word}` finishes it"),
-        ));
+        let word = shell::word(&subject.container.path);
+        return match is_cut_off {
+            false => Ok(()),
+            true => Err(Refusal::with_hint(
+                format!("an {what} of `{name}` was interrupted; nothing was changed"),
+                format!("`layered-template upgrade {word}` or `rollback {word}` ends that"),
+            )),
+        };
     }
-    let is_running = subject.is_running();
-    if is_running && let Err(error) = subject.lxc().stop() {
-        return Err(format!("`{name}` cannot be stopped: {error}").into());
+    if !is_cut_off && !is_noted && !generations.has_leftovers() {
+        return Ok(());
+    }
+    if is_running && generations.is_interrupted() && subject.halt() != 0 {
+        return Err(
+            format!("an upgrade of `{name}` was interrupted, which is ended as it stops").into()
+        );
     }
     let tidied = subject.within(|| subject.done(generations.tidy(false)));
-    if is_running && let Err(error) = subject.lxc().start() {
-        return Err(format!("`{name}` cannot be started again: {error}").into());
-    }
-    match tidied {
-        0 => Ok(()),
+    let is_ready = !generations.owes_start() || subject.is_running() || subject.resume();
+    subject.forget_halt();
+    match (tidied, is_ready) {
+        (0, true) => Ok(()),
+        (0, false) => Err(format!("`{name}` is as it was, and does not start").into()),
         _ => Err(format!("an upgrade of `{name}` was interrupted, and cannot be finished").into()),
     }
 }
@@ -198,21 +212,19 @@ fn request(
         allow_untrusted: arguments.run.allow_untrusted,
     };
     let remote = choice.open(&mut wanted)?;
+    let trust = Trust::observe(Policy::Refuse.unless(arguments.run.allow_untrusted));
     let args = record.call.args.iter().map(Into::into).collect();
     let target = target(&container.name, &container.path, subject.mapping.mapped(), args);
     Ok(Request {
         manifest: manifest.to_path_buf(),
-        values: ValueArguments {
-            set: record.call.set.clone(),
-            vars_files: record.call.vars_files.iter().map(Into::into).collect(),
-        },
-        trust: Trust::observe(Policy::Refuse.unless(arguments.run.allow_untrusted)),
+        values: values::laid_over(&arguments.values, &record.call, &trust),
+        trust,
         // What LXC or somebody else has written there is none of the role's.
         config: subject.mapping.initial_config("", &target.rootfs),
         ids: subject.ids.clone(),
         wanted,
         remote,
-        lock: LockUse::Ignore,
+        lock: LockUse::Ignore.unless(arguments.locked.locked),
         target,
     })
 }
@@ -264,37 +276,43 @@ impl Upgrade<'_> {
 
     fn work(&self, request: &Request) -> u8 {
         let subject = &self.subject;
+        if self.arguments.dry_run {
+            let looked = subject.within(|| self.look(request));
+            return if looked == UNCHANGED { 0 } else { looked };
+        }
         let was_running = subject.is_running();
-        let staged = subject.within(|| self.stage(request, was_running));
+        let next = subject.generations.next();
+        let staged = subject.within(|| match subject.generations.tidy(was_running) {
+            Ok(()) => self.stage(request, &next),
+            failed => subject.done(failed),
+        });
         if staged != 0 {
             return self.left(staged);
         }
-        let dry = self.arguments.dry_run;
-        if was_running || dry {
-            let looked = subject.within(|| self.rebase(false, dry));
-            if looked != 0 || dry {
+        if was_running {
+            let looked = subject.within(|| self.rebase(&next, false, false));
+            if looked != 0 {
                 return self.left(if looked == UNCHANGED { 0 } else { looked });
             }
-        }
-        if was_running {
             tell::note(self.arguments, &format!("{}: stopping it", subject.name()));
-            if let Err(error) = subject.lxc().stop() {
-                let message = format!("`{}` cannot be stopped: {error}", subject.name());
-                return self.left(self.fails(&message, None));
+            let halted = subject.any().halt();
+            if halted != 0 {
+                return self.left(halted);
             }
         }
-        let rebased = subject.within(|| self.rebase(true, true));
+        let rebased = subject.within(|| self.rebase(&next, true, true));
         let switched = match rebased {
             0 if subject.is_running() => {
                 let message = format!("`{}` was started meanwhile", subject.name());
+                subject.any().forget_halt();
                 return self.left(self.fails(&message, None));
             }
             0 => subject.within(|| subject.done(subject.generations.switch())),
-            UNCHANGED => return self.back_to_work(was_running, self.left(0)),
+            UNCHANGED => return self.back_to_work(was_running, 0),
             failed => failed,
         };
         if switched != 0 {
-            return self.back_to_work(was_running, self.left(switched));
+            return self.back_to_work(was_running, switched);
         }
         // LXC has no lock that keeps others from starting it. Who did that has it as it was, or was to be.
         let failed = match was_running {
@@ -309,11 +327,14 @@ impl Upgrade<'_> {
             let name = subject.name();
             let failed = self.fails(&format!("`{name}` {why}"), Some("what it was is restored"));
             let was_running = was_running || subject.is_running();
-            let _ = subject.is_running().then(|| subject.lxc().stop());
-            let undone = subject.within(|| subject.done(subject.generations.undo()));
+            let _ = subject.is_running().then(|| subject.any().halt());
+            let generations = &subject.generations;
+            let noted = || if was_running { generations.note_halt(true) } else { Ok(()) };
+            let undone = subject.within(|| subject.done(generations.undo().and_then(|()| noted())));
             let status = if undone == 0 { failed } else { undone };
-            return self.back_to_work(was_running, self.left(status));
+            return self.back_to_work(was_running, status);
         }
+        subject.any().forget_halt();
         let tidied = self.left(0);
         let name = shell::word(&subject.container.path);
         tell::note(
@@ -326,28 +347,35 @@ impl Upgrade<'_> {
         tidied
     }
 
+    /// Looks at what the container would become, and returns the exit status. It leaves no trace of that.
+    fn look(&self, request: &Request) -> u8 {
+        let look = match self.subject.generations.look() {
+            Ok(look) => look,
+            Err(error) => return self.subject.done(Err(error)),
+        };
+        let at = look.at();
+        let staged = self.stage(request, &at);
+        let looked = if staged == 0 { self.rebase(&at, false, true) } else { staged };
+        let ended = self.subject.done(look.end());
+        if [0, UNCHANGED].contains(&looked) && ended != 0 { ended } else { looked }
+    }
+
     /// Makes the container as its role makes it now, beside what it is.
-    fn stage(&self, request: &Request, is_running: bool) -> u8 {
-        let generations = &self.subject.generations;
-        if let Err(error) = generations.tidy(is_running) {
-            return self.subject.done(Err(error));
-        }
-        let next = generations.next();
-        let made = Shell::make(&next, &request.config, self.subject.mapping.mapped());
+    fn stage(&self, request: &Request, at: &Path) -> u8 {
+        let made = Shell::make(at, &request.config, self.subject.mapping.mapped());
         let shell = match made {
             Ok(shell) => shell,
             Err(error) => return self.subject.done(Err(error)),
         };
-        let status = self.part(Task::Stage(&next));
+        let status = self.part(Task::Stage(at));
         if status != 0 { status } else { self.subject.done(shell.keep()) }
     }
 
     /// Puts the container's own changes on that, or only looks whether that can be done.
-    fn rebase(&self, applies: bool, tells: bool) -> u8 {
-        let Subject { record, store, old, generations, .. } = &self.subject;
-        let name = self.subject.name();
+    fn rebase(&self, staged: &Path, applies: bool, tells: bool) -> u8 {
+        let Subject { record, store, old, .. } = &self.subject;
         let rebase = Rebase {
-            staged: generations.next(),
+            staged: staged.to_path_buf(),
             store,
             old,
             record,
@@ -356,19 +384,22 @@ impl Upgrade<'_> {
             is_exact: !self.arguments.all,
             applies,
         };
-        let tell = |rebased: &Rebased| match rebased {
-            Rebased::Done(difference) if difference.is_empty() => {
-                tell::unchanged(self.arguments, name)
+        let tell = |rebased: &Rebased| {
+            let document = UpgradeDocument::of(self.subject.name(), &self.subject.container.path);
+            match rebased {
+                Rebased::Done(difference) if difference.is_empty() => {
+                    tell::unchanged(self.arguments, &document)
+                }
+                Rebased::Done(_) if !tells => 0,
+                Rebased::Done(difference) => {
+                    let document = document.differing(difference, &self.secrets);
+                    tell::changes(self.arguments, &document)
+                }
+                Rebased::Conflicts(files, configs) => {
+                    tell::conflicts(self.arguments, &document.conflicting(files, configs))
+                }
+                Rebased::Nothing(words) => tell::nothing(self.subject.name(), words),
             }
-            Rebased::Done(_) if !tells => 0,
-            Rebased::Done(difference) => match tell::changes(difference) {
-                0 if self.arguments.dry_run => tell::would_change(self.arguments, name, difference),
-                told => told,
-            },
-            Rebased::Conflicts(files, configs) => {
-                tell::conflicts((name, &self.subject.container.path), files, configs)
-            }
-            Rebased::Nothing(words) => tell::nothing(name, words),
         };
         self.part(Task::Rebase(&rebase, &tell))
     }
@@ -380,26 +411,26 @@ impl Upgrade<'_> {
         if status == 0 { discarded } else { status }
     }
 
-    /// Starts the container as it was.
+    /// Starts the container as it was if it ran, removes what nobody needs any more, and returns the exit status.
     fn back_to_work(&self, was_running: bool, status: u8) -> u8 {
-        let subject = &self.subject;
-        if was_running && let Err(error) = subject.lxc().start() {
-            output::error(&format!("`{}` cannot be started again: {error}", subject.name()), None);
+        if was_running {
+            self.subject.any().resume();
         }
-        status
+        self.left(status)
     }
 }
 
 /// Restores a container to its state before the last upgrade.
 pub(super) fn rollback(arguments: &RollbackArguments) -> u8 {
     let caller = Caller::observe();
-    let container = match containers::named(&arguments.container, &arguments.lxcpath, &caller) {
-        Ok(container) => container,
-        Err(message) => {
-            output::error(&message, None);
-            return status::USAGE;
-        }
-    };
+    let container =
+        match containers::named(&arguments.container, &arguments.places.lxcpath, &caller) {
+            Ok(container) => container,
+            Err(message) => {
+                output::error(&message, None);
+                return status::USAGE;
+            }
+        };
     match roll_back(&container, &caller) {
         Ok(status) => status,
         Err(refusal) => {
@@ -413,27 +444,34 @@ fn roll_back(container: &Container, caller: &Caller) -> Result<u8, Refusal> {
     let subject = Subject::find_any(container, caller)?;
     let _lock = subject.lock()?;
     let _kept = Signals::keep().map_err(|error| format!("signals cannot be kept: {error}"))?;
-    if !subject.generations.has_previous() {
+    let generations = &subject.generations;
+    let owes_start = generations.owes_start();
+    if !generations.has_previous() && !generations.is_back() && !owes_start {
         return Err(format!(
             "`{}` was never upgraded: there is nothing to go back to",
             container.name
         )
         .into());
     }
-    let was_upgraded = subject.generations.is_interrupted_upgrade();
+    let was_upgraded = generations.is_interrupted_upgrade();
+    let is_back = generations.is_back() || !generations.has_previous();
     let was_running = subject.is_running();
-    if was_running {
-        subject
-            .lxc()
-            .stop()
-            .map_err(|error| format!("`{}` cannot be stopped: {error}", container.name))?;
+    if was_running && !is_back {
+        let halted = subject.halt();
+        if halted != 0 {
+            return Ok(halted);
+        }
     }
+    let runs = was_running || owes_start;
     let status = subject.within(|| {
-        let generations = &subject.generations;
-        subject.done(generations.roll_back())
+        let done = if is_back { generations.tidy(false) } else { generations.roll_back() };
+        let is_noted = runs && done.is_ok();
+        subject
+            .done(done.and_then(|()| if is_noted { generations.note_halt(true) } else { Ok(()) }))
     });
-    if was_running && let Err(error) = subject.lxc().start() {
-        output::error(&format!("`{}` does not start: {error}", container.name), None);
+    let is_started = !runs || subject.is_running() || subject.resume();
+    subject.forget_halt();
+    if !is_started {
         return Ok(status::FILES);
     }
     if status == 0 {

@@ -7,11 +7,19 @@
 //! CONTAINER/upgrade/next/       the same of what it is about to become
 //! CONTAINER/upgrade/switch/     likewise, once it is whole and takes the other's place
 //! CONTAINER/upgrade/previous/   what it was before
+//! CONTAINER/upgrade/look/       what it would become, as long as somebody looks at that
+//! CONTAINER/upgrade/halted      that it ran until now
 //! ```
 //!
 //! A switch has one moment: a config is put in place that names the tree below `switch/`. Before it the container
 //! is the old one, and after it the new one, whole and with a config that fits; whatever is moved about from
 //! then on, the config names the tree where it is. Who is killed in between has it finished by the next one.
+
+mod halt;
+mod look;
+pub(super) mod sidecar;
+#[cfg(test)]
+mod tests;
 
 use std::ffi::OsStr;
 use std::fs;
@@ -19,6 +27,8 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
 
 use rustix::fs::{
     CWD, FlockOperation, Mode, OFlags, RenameFlags, flock, fsync, openat, renameat, renameat_with,
@@ -36,6 +46,9 @@ const NEXT: &str = "next";
 const SWITCH: &str = "switch";
 const PREVIOUS: &str = "previous";
 
+/// What it would become.
+const LOOK: &str = "look";
+
 /// What the last upgrade but one has left, until the container has started.
 const REPLACED: &str = "replaced";
 
@@ -43,7 +56,12 @@ const REPLACED: &str = "replaced";
 const OVER: &str = "over";
 
 /// What nobody needs where no upgrade is at work.
-const LEFTOVERS: [&str; 3] = [NEXT, REPLACED, OVER];
+const LEFTOVERS: [&str; 4] = [NEXT, REPLACED, OVER, LOOK];
+
+/// How often the lock is tried, and how long after each time: whoever died with a program that was killed has it as
+/// long as that takes.
+const TRIES: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// In a generation that takes the place of another: that one.
 const OLD: &str = "old";
@@ -94,9 +112,17 @@ impl Generations {
         LEFTOVERS.into_iter().any(|name| is_directory(&self.within(name)))
     }
 
+    /// Tells whether somebody was killed who has left the container between two states, or stopped.
+    pub(crate) fn is_cut_off(&self, is_running: bool) -> bool {
+        (self.is_interrupted() || !is_running && self.owes_start()) && !self.is_at_work()
+    }
+
     /// Tells whether that was an upgrade, and not somebody who went back.
     pub(crate) fn is_interrupted_upgrade(&self) -> bool {
-        self.is_interrupted() && !self.within(SWITCH).join(KEPT).exists()
+        match self.is_interrupted() {
+            true => !self.within(SWITCH).join(KEPT).exists(),
+            false => self.is_back() && self.is_before_switch(),
+        }
     }
 
     /// Returns where the one to go back to is.
@@ -106,12 +132,24 @@ impl Generations {
 
     /// Keeps others from the generations as long as the descriptor is open; `None` where somebody has that.
     pub(crate) fn lock(&self) -> io::Result<Option<OwnedFd>> {
+        self.locked(FlockOperation::NonBlockingLockExclusive)
+    }
+
+    /// Tells whether somebody has them.
+    fn is_at_work(&self) -> bool {
+        matches!(self.locked(FlockOperation::NonBlockingLockShared), Ok(None))
+    }
+
+    fn locked(&self, operation: FlockOperation) -> io::Result<Option<OwnedFd>> {
         let directory = files::open_directory(&self.container)?;
-        match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(directory)),
-            Err(Errno::WOULDBLOCK) => Ok(None),
-            Err(error) => Err(error.into()),
+        for _ in 0..TRIES {
+            match flock(&directory, operation) {
+                Ok(()) => return Ok(Some(directory)),
+                Err(Errno::WOULDBLOCK) => sleep(PAUSE),
+                Err(error) => return Err(error.into()),
+            }
         }
+        Ok(None)
     }
 
     /// Makes the directory of the generations, finishes what was interrupted, and removes what nobody needs.
@@ -228,6 +266,7 @@ impl Generations {
                 (key == "lxc.rootfs.path")
                     .then(|| config::unquoted(value).replacen(&path.0, &path.1, 1))
             });
+            self.put_new_sidecars(between)?;
             between()?;
             put_file(&coming, &live, config_name(), &text)?;
             between()?;
@@ -270,6 +309,7 @@ impl Generations {
         between()?;
         put_file(&coming, &live, config_name(), &last)?;
         between()?;
+        self.put_sidecars(between)?;
         let record = read(&switch.join(record::NAME))?;
         put_file(&coming, &live, record::NAME, &record)?;
         between()?;
@@ -294,6 +334,7 @@ impl Generations {
     /// Takes a switch back before its moment.
     fn take_back(&self) -> io::Result<()> {
         let switch = self.within(SWITCH);
+        self.take_back_sidecars()?;
         if !switch.join(KEPT).exists() {
             return self.remove(SWITCH);
         }
@@ -361,197 +402,4 @@ fn copy_file(from: &OwnedFd, to: &OwnedFd, name: &str) -> io::Result<()> {
     let ownership = Ownership::of(&file)?;
     let text = files::read_opened(file.into(), LARGEST)?;
     files::replace_in(to, name, &text, ownership)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A container whose config, record and tree tell of a word.
-    fn generation(container: &Path, at: &Path, word: &str, kind: &str) {
-        fs::create_dir_all(at.join(kind)).unwrap();
-        fs::write(at.join(kind).join("word"), word).unwrap();
-        fs::write(at.join(record::NAME), word).unwrap();
-        let tree = container.join(kind).display().to_string();
-        let path = if kind == "delta" {
-            format!("overlay:/s/{word}:{tree}")
-        } else {
-            format!("dir:{tree}")
-        };
-        let text = format!("# {word}\nlxc.rootfs.path = {path}\n");
-        fs::write(at.join(config_name()), text).unwrap();
-    }
-
-    /// Returns the word that the tree tells of which the config names, and that of the config itself.
-    fn words(container: &Path) -> [String; 2] {
-        let config = fs::read_to_string(container.join(config_name())).unwrap();
-        let value = config::last_value(&config, "lxc.rootfs.path").unwrap();
-        let tree = value.rsplit(':').next().unwrap();
-        let word = fs::read_to_string(Path::new(tree).join("word")).unwrap();
-        [word, config.lines().next().unwrap().trim_start_matches("# ").to_owned()]
-    }
-
-    fn settled(container: &Path, kind: &str) -> String {
-        let [tree, config] = words(container);
-        let plain = fs::read_to_string(container.join(kind).join("word")).unwrap();
-        let record = fs::read_to_string(container.join(record::NAME)).unwrap();
-        assert_eq!([&tree, &config, &plain], [&record; 3]);
-        assert!(!container.join(kind).is_symlink() && is_directory(&container.join(kind)));
-        let mut names: Vec<_> = fs::read_dir(container.join(GENERATIONS)).unwrap().collect();
-        names.retain(|entry| entry.as_ref().unwrap().file_name() != PREVIOUS);
-        assert!(names.is_empty(), "{names:?}");
-        record
-    }
-
-    #[test]
-    fn a_switch_is_one_moment() {
-        for kind in ["delta", "rootfs"] {
-            let (mut taken_back, mut finished) = (0, 0);
-            for stop in 0.. {
-                let place = tempfile::tempdir().unwrap();
-                let container = place.path();
-                let generations = Generations::of(container);
-                generation(container, container, "old", kind);
-                generations.tidy(false).unwrap();
-                generation(container, &generations.next(), "new", kind);
-                generations.begin(NEXT).unwrap();
-                let mut left = stop;
-                let result = generations.advance(true, &mut || {
-                    left -= 1;
-                    if left < 0 { Err(io::Error::other("killed")) } else { Ok(()) }
-                });
-                // Whatever is there starts, and is of one generation.
-                let [tree, config] = words(container);
-                assert_eq!(tree, config, "{kind}, stopped at {stop}");
-                generations.tidy(false).unwrap();
-                let there = settled(container, kind);
-                assert_eq!(there, tree);
-                match there.as_str() {
-                    "old" => {
-                        taken_back += 1;
-                        assert!(!generations.has_previous());
-                    }
-                    _ => {
-                        finished += 1;
-                        generations.back().unwrap();
-                        assert_eq!(settled(container, kind), "old");
-                        generations.back().unwrap();
-                        assert_eq!(settled(container, kind), "new");
-                        generations.undo().unwrap();
-                        assert_eq!(settled(container, kind), "old");
-                        assert!(!generations.has_previous());
-                    }
-                }
-                if result.is_ok() {
-                    break;
-                }
-            }
-            assert_eq!((taken_back, finished), (1, 9), "{kind}");
-        }
-    }
-
-    #[test]
-    fn what_was_kept_is_kept_where_going_back_is_interrupted() {
-        let place = tempfile::tempdir().unwrap();
-        let container = place.path();
-        let generations = Generations::of(container);
-        generation(container, container, "old", "delta");
-        generations.tidy(false).unwrap();
-        generation(container, &generations.next(), "new", "delta");
-        generations.switch().unwrap();
-        fs::write(generations.within(PREVIOUS).join(KEPT), "").unwrap();
-        generations.begin(PREVIOUS).unwrap();
-        assert!(generations.is_interrupted());
-        assert!(generations.tidy(true).is_err(), "it runs");
-        generations.tidy(false).unwrap();
-        assert_eq!(settled(container, "delta"), "new");
-        generations.back().unwrap();
-        assert_eq!(settled(container, "delta"), "old");
-    }
-
-    #[test]
-    fn rolled_back_it_is_what_it_was_whenever_that_or_the_upgrade_was_interrupted() {
-        let moments = [(true, 10), (false, 9)].into_iter();
-        let moments = moments.flat_map(|(is, count)| (0..count).map(move |at| (is, at)));
-        // Going back has one less.
-        for (is_upgrade, stop) in moments {
-            let place = tempfile::tempdir().unwrap();
-            let container = place.path();
-            let generations = Generations::of(container);
-            generation(container, container, "first", "delta");
-            for word in ["second", "third"] {
-                generations.tidy(false).unwrap();
-                generation(container, &generations.next(), word, "delta");
-                if word == "third" && is_upgrade {
-                    generations.begin(NEXT).unwrap();
-                } else {
-                    generations.switch().unwrap();
-                }
-            }
-            if !is_upgrade {
-                fs::write(generations.within(PREVIOUS).join(KEPT), "").unwrap();
-                generations.begin(PREVIOUS).unwrap();
-            }
-            let mut left = stop;
-            let killed = generations.advance(true, &mut || {
-                left -= 1;
-                if left < 0 { Err(io::Error::other("killed")) } else { Ok(()) }
-            });
-            killed.unwrap_err();
-            generations.roll_back().unwrap();
-            assert_eq!(settled(container, "delta"), "second", "{is_upgrade}, stopped at {stop}");
-        }
-    }
-
-    #[test]
-    fn a_filesystem_that_exchanges_nothing_has_the_tree_brought_home_all_the_same() {
-        let place = tempfile::tempdir().unwrap();
-        let container = place.path();
-        let generations = Generations::of(container);
-        generation(container, container, "old", "rootfs");
-        generations.tidy(false).unwrap();
-        generation(container, &generations.next(), "new", "rootfs");
-        generations.begin(NEXT).unwrap();
-        let link = container.join("rootfs");
-        let killed = generations.advance(true, &mut || match link.is_symlink() {
-            true => Err(io::Error::other("killed")),
-            false => Ok(()),
-        });
-        killed.unwrap_err();
-        let last = read(&generations.within(SWITCH).join(config_name())).unwrap();
-        fs::write(container.join(config_name()), last).unwrap();
-        fs::remove_file(link).unwrap();
-        assert!(generations.recover().unwrap());
-        assert_eq!(settled(container, "rootfs"), "new");
-    }
-
-    #[test]
-    fn undone_it_is_all_as_before() {
-        let place = tempfile::tempdir().unwrap();
-        let container = place.path();
-        let generations = Generations::of(container);
-        generation(container, container, "first", "delta");
-        for word in ["second", "third"] {
-            generations.tidy(false).unwrap();
-            generation(container, &generations.next(), word, "delta");
-            generations.switch().unwrap();
-        }
-        generations.undo().unwrap();
-        assert_eq!(settled(container, "delta"), "second");
-        generations.back().unwrap();
-        assert_eq!(settled(container, "delta"), "first");
-    }
-
-    #[test]
-    fn the_tree_of_a_container_is_in_its_directory() {
-        let name = |value: &str| {
-            tree_name(format!("lxc.rootfs.path = {value}\n").as_bytes(), Path::new("/l/c"))
-        };
-        assert_eq!(name("overlay:/s/rootfs:/l/c/delta0").as_deref(), Some("delta0"));
-        assert_eq!(name("dir:/l/c/rootfs").as_deref(), Some("rootfs"));
-        assert_eq!(name("/l/c/rootfs").as_deref(), Some("rootfs"));
-        for other in ["overlay:/s/rootfs:/l/d/delta", "dir:/l/c", "lvm:/dev/x/c", "dir:/l/c/a/b"] {
-            assert_eq!(name(other), None, "{other}");
-        }
-    }
 }

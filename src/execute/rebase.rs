@@ -4,13 +4,13 @@
 //! than what it was made of is put on that through the new overlay, or into the new copy, so that nothing of the
 //! old overlay's marks is carried over.
 
+mod sidecar;
 #[cfg(test)]
 mod tests;
 mod view;
 
 use std::cell::RefCell;
 use std::ffi::OsStr;
-use std::fs;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -32,11 +32,14 @@ use crate::merge::{self, Item, Merged, Rules, Side, Tree, Trees, What};
 use crate::plan::{Act, Plan, StorageMode};
 use crate::record::{self, Record, is_volatile};
 use crate::store::{self, Entry, Store};
-use crate::tree::{self, Graft, Interrupt, Marks, Reader};
+use crate::tree::{self, Graft, Interrupt, Marks, Occurrence, Reader};
 use view::View;
 
 /// The largest file of accounts, in bytes.
 const LARGEST_TEXT: u64 = 16 << 20;
+
+/// Where what the container has is looked at, beside what was made.
+const OWN: &str = ".layered-template.own";
 
 /// How often a container that runs is looked at once more where something was gone meanwhile.
 const TRIES: u32 = 20;
@@ -78,8 +81,12 @@ pub(crate) enum Rebased {
 pub(crate) struct Difference {
     /// The paths.
     pub paths: Vec<PathChange>,
+    /// The files beside its rootfs, by their names.
+    pub beside: Vec<PathChange>,
     /// Whether its config is another.
     pub config: bool,
+    /// The lines of its config that go, in their order, and those that come.
+    pub lines: (Vec<String>, Vec<String>),
     /// Whether its record tells of another role, or of other layers.
     pub record: bool,
 }
@@ -87,7 +94,7 @@ pub(crate) struct Difference {
 impl Difference {
     /// Tells whether there is none.
     pub(crate) fn is_empty(&self) -> bool {
-        self.paths.is_empty() && !self.config && !self.record
+        self.paths.is_empty() && self.beside.is_empty() && !self.config && !self.record
     }
 }
 
@@ -157,7 +164,7 @@ pub(crate) fn rebase<'a>(
     Run::open(plan, cache, context)?.check_again()?;
     contain::hide(&plan.container.path).map_err(fault)?;
     prepared.views.clear();
-    rebase.finish(&plan.container.path, &prepared).map_err(fault)?;
+    rebase.finish(&prepared).map_err(fault)?;
     Ok(Rebased::Done(prepared.difference))
 }
 
@@ -189,13 +196,14 @@ impl Rebase<'_> {
         let old_tree = self.store.rootfs(self.old.id);
         let old_top = files::open_real_directory(&old_tree)?;
         let listing = self.old.list(self.store)?;
-        let old = named(listing.items(), self.old, &names, old_top.as_fd())?;
+        let marked = (old_top.as_fd(), store::stored_marks());
+        let old = named(listing.items(), &self.old.places, &names, marked)?;
         let (own_view, new_view) = match self.record.storage() {
             StorageMode::Overlay => {
                 let own = View::of_container(
                     (&old_tree, &listing),
                     &container.join(&tree),
-                    &self.staged.join("own"),
+                    &self.staged.join(OWN),
                     interrupt,
                 )?;
                 let new = record.stored.as_ref().and_then(|stored| {
@@ -250,9 +258,12 @@ impl Rebase<'_> {
                 return Ok(Err(Rebased::Conflicts(files.collect(), conflicts)));
             }
         };
+        let places = (self.staged.as_path(), container.as_path());
         let difference = Difference {
             paths: changes(trees, &merged),
+            beside: sidecar::changes((self.store, self.old), &names, places, interrupt)?,
             config: config != live,
+            lines: config_lines(&live, &config),
             record: is_other(self.record, &record),
         };
         if self.applies {
@@ -260,7 +271,16 @@ impl Rebase<'_> {
             if record.times().1.is_some_and(|ended| clock::since_1970() < ended + record::TICK) {
                 sleep(record::TICK);
             }
-            let graft = graft_of(trees, &merged);
+            let mut graft = graft_of(trees, &merged);
+            graft.shut = own_view.shut((old_top.as_fd(), &old));
+            graft.shut.retain(|path, _| {
+                let side = merged.sides.get(path).map(|side| match side {
+                    Side::New => trees.new,
+                    Side::Own => trees.own,
+                });
+                let item = side.and_then(|tree| tree.get(path));
+                item.is_some_and(|item| matches!(item.what, What::File(..) | What::Directory))
+            });
             tree::graft(own_view.top(), new_view.top(), &graft, interrupt)?;
         }
         drop(rules);
@@ -334,13 +354,14 @@ impl Rebase<'_> {
     }
 
     /// Makes the next generation whole.
-    fn finish(&self, container: &Path, prepared: &Prepared) -> io::Result<()> {
+    fn finish(&self, prepared: &Prepared) -> io::Result<()> {
         let directory = files::open_directory(&self.staged)?;
         let is_overlay = self.record.storage() == StorageMode::Overlay;
         let tree = if is_overlay { DELTA } else { "rootfs" };
-        for name in [WORK, "own"].into_iter().chain(is_overlay.then_some("rootfs")) {
+        for name in [WORK, OWN].into_iter().chain(is_overlay.then_some("rootfs")) {
             tree::remove(directory.as_fd(), name.as_ref())?;
         }
+        sidecar::lay_out(&self.staged, &prepared.difference.beside)?;
         if tree != prepared.tree {
             rustix::fs::renameat(&directory, tree, &directory, &prepared.tree)?;
         }
@@ -351,16 +372,6 @@ impl Rebase<'_> {
         for (name, text) in [(container_config::NAME, &prepared.config), (record::NAME, &text)] {
             let ownership = Ownership::of(files::open_in(&directory, name)?)?;
             files::replace_in(&directory, name, text, ownership)?;
-        }
-        // What the template leaves beside the rootfs is added where the container has nothing of that name.
-        for entry in fs::read_dir(&self.staged)? {
-            let name = entry?.file_name();
-            let is_own = [container_config::NAME, record::NAME, &prepared.tree]
-                .iter()
-                .any(|own| name == *own);
-            if !is_own && container.join(&name).symlink_metadata().is_err() {
-                fs::rename(self.staged.join(&name), container.join(&name))?;
-            }
         }
         chmod(&self.staged, Mode::from_raw_mode(0o755))?;
         tree::make_durable(directory.as_fd())
@@ -380,6 +391,23 @@ fn is_other(before: &Record, now: &Record) -> bool {
         || !before.changes_to(now).is_empty()
 }
 
+/// Returns the lines of a config that go, and those that come; where the tree is belongs to none of them.
+fn config_lines(before: &[u8], now: &[u8]) -> (Vec<String>, Vec<String>) {
+    let [mut gone, mut come] = [before, now].map(|text| {
+        let mut lines = config::effective(&String::from_utf8_lossy(text));
+        lines.retain(|line| !key_of(line).starts_with("lxc.rootfs."));
+        lines
+    });
+    come.retain(|line| match gone.iter().position(|other| other == line) {
+        Some(at) => {
+            gone.remove(at);
+            false
+        }
+        None => true,
+    });
+    (gone, come)
+}
+
 /// Returns the lower directory of an overlay as a config names it.
 fn lower_of(value: &str) -> Option<String> {
     value.strip_prefix("overlay:")?.rsplit_once(':').map(|(lower, _)| lower.to_owned())
@@ -392,7 +420,10 @@ impl Run<'_> {
         let is_check = |act: &Act| matches!(act, Act::Step(step) if step.phase == Phase::Check);
         for layer in layers.into_iter().rev().filter(|layer| layer.sees.is_empty()) {
             let done = self.acts(layer, &Vec::new(), is_check).map_err(|failure| *failure);
-            done.map_err(|failure| self.kept_of(failure).masked(&self.context.secrets))?;
+            done.map_err(|failure| {
+                let failure = self.kept_of(failure);
+                self.of_upgrade(failure).masked(&self.context.secrets)
+            })?;
         }
         if let Some(Err(error)) =
             self.context.directory.take().map(crate::host::state::RunDirectory::remove)
@@ -404,9 +435,14 @@ impl Run<'_> {
 }
 
 /// Puts the container's name where the tree that it was made of has the placeholder.
-fn named(mut items: Tree, entry: &Entry, names: &Names, top: BorrowedFd<'_>) -> io::Result<Tree> {
-    let mut reader = Reader::new(top, store::stored_marks());
-    for place in &entry.places {
+fn named(
+    mut items: Tree,
+    places: &[Occurrence],
+    names: &Names,
+    (top, marks): (BorrowedFd<'_>, Marks),
+) -> io::Result<Tree> {
+    let mut reader = Reader::new(top, marks);
+    for place in places {
         let Some(item) = items.get_mut(&place.path) else { continue };
         match &mut item.what {
             What::File(size, digest) if place.kind == tree::OccurrenceKind::Text => {

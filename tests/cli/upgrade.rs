@@ -1,7 +1,10 @@
 //! `upgrade` and `rollback`: what a container keeps, what it gets, and what it is at every moment.
 
+mod asked;
 mod full_disk;
 mod kills;
+mod sidecars;
+mod stopped_at;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -136,7 +139,9 @@ fn what_the_container_has_changed_stays_on_what_the_role_makes_now() {
             "echo app:x:998:998::/:/bin/false >>etc/passwd; echo log2 >>var/log/app; echo seed2 >srv/data/seed; \
              mkdir etc/new; echo n >etc/new/n",
         );
-        let expected = "A  /etc/new\nA  /etc/new/n\nM  /etc/passwd\nM  /srv/www/index.html\n";
+        let expected = "A  /etc/new\nA  /etc/new/n\nM  /etc/passwd\nM  /srv/www/index.html\n\
+             D  config: lxc.tty.max = 2\nD  config: lxc.environment = PAGE=one\n\
+             A  config: lxc.tty.max = 4\nA  config: lxc.environment = PAGE=two\n";
         upgrade(sandbox, &["--dry-run"])
             .exits(0)
             .prints(expected)
@@ -410,8 +415,6 @@ fn names_of_the_program_and_shut_files_are_the_container_s_too() {
         let shown = "cat .layered-template.upgrade/f .layered-template.upgrade.0/f etc/shut; ls -A | grep -c upgrade; \
                      lsattr etc/shut | cut -c5; chattr -i etc/shut";
         let found = within(sandbox, shown);
-        // A view of an overlay does not show that.
-        let is_shut = if storage == "copy" { is_shut } else { "-\n".to_owned() };
         assert_eq!(found, format!("own\nown\nshut\n2\n{is_shut}"), "{storage}");
         rollback(sandbox).exits(0);
         within(sandbox, "chattr -i etc/shut || true");

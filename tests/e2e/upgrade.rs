@@ -1,5 +1,10 @@
 //! `upgrade` and `rollback` of containers that run, as root and as an ordinary user.
 
+mod copied;
+mod debian;
+mod halted;
+
+use crate::call::Outcome;
 use crate::caller::Caller;
 use crate::lab::Lab;
 
@@ -32,6 +37,11 @@ render = true
     )
 }
 
+/// Calls the program for containers of the lab.
+fn tool(lab: &Lab, words: &[&str]) -> Outcome {
+    lab.call([lab.program()]).args(words).arg("-P").arg(lab.lxcpath()).outcome()
+}
+
 const ONE: &str = "mkdir /opt; echo 1 >/opt/package; echo gone >/opt/gone";
 const TWO: &str = "mkdir /opt; echo 2 >/opt/package; mkdir /opt/more; echo 2 >/opt/more/file";
 
@@ -41,19 +51,18 @@ fn upgraded(caller: Caller, storage: &str) {
     let manifest = lab.write("work/role.toml", &role("one", ONE));
     let name = lab.name("up");
     lab.create(&name, &manifest).arg(format!("--storage={storage}")).outcome().success();
-    let tool = |words: &[&str]| {
-        lab.call([lab.program()]).args(words).arg("-P").arg(lab.lxcpath()).outcome()
-    };
+    let tool = |words: &[&str]| tool(&lab, words);
     if !lab.start(&name) {
         lab.destroy(&name);
         return;
     }
     let change = "echo mine >/srv/data/mine; echo me:x:1000:1000::/:/bin/sh >>/etc/passwd; mkdir /srv/own; \
-                  echo o >/srv/own/o; ln /srv/own/o /srv/own/l";
+                  echo o >/srv/own/o; ln /srv/own/o /srv/own/l; mkdir -m 700 /srv/shut; echo s >/srv/shut/s; \
+                  chmod 600 /srv/shut/s; chown -R 1000:1000 /srv/shut";
     lab.inside(&name, &["/bin/sh", "-c", change]);
     let show = |name: &str| {
         let show = "cat /srv/index.html /opt/package /srv/data/mine; ls /opt; tail -n 2 /etc/passwd; \
-                    stat -c %h /srv/own/o; cat /proc/1/environ | tr '\\000' '\\n' | grep PAGE";
+                    stat -c %h /srv/own/o; cat /srv/shut/s; stat -c '%u:%g %a' /srv/shut /srv/shut/s; cat /proc/1/environ | tr '\\000' '\\n' | grep PAGE";
         lab.inside(name, &["/bin/sh", "-c", show])
     };
     let was = show(&name);
@@ -109,9 +118,7 @@ fn stopped(caller: Caller, storage: &str) {
     let manifest = lab.write("work/role.toml", &role("one", ONE));
     let name = lab.name("still");
     lab.create(&name, &manifest).arg(format!("--storage={storage}")).outcome().success();
-    let tool = |words: &[&str]| {
-        lab.call([lab.program()]).args(words).arg("-P").arg(lab.lxcpath()).outcome()
-    };
+    let tool = |words: &[&str]| tool(&lab, words);
     let tree = lab.container(&name, if storage == "overlay" { "delta" } else { "rootfs" });
     let own = "mkdir -p \"$1/srv/data\" && echo mine >\"$1/srv/data/mine\" && chown -R \"$2:$2\" \"$1/srv/data\"";
     let root = lab.id(0).to_string();
@@ -174,9 +181,7 @@ fn started_between(storage: &str) {
         return lab.destroy(&name);
     }
     lab.inside(&name, &["/bin/sh", "-c", "echo mine >/srv/data/mine"]);
-    let tool = |words: &[&str]| {
-        lab.call([lab.program()]).args(words).arg("-P").arg(lab.lxcpath()).outcome()
-    };
+    let tool = |words: &[&str]| tool(&lab, words);
     let shown = || lab.inside(&name, &["cat", "/srv/index.html", "/srv/data/mine"]);
     let text = |page: &str| format!("{page} of {name}mine\n");
     let (mut was_between, mut page) = (0, "one");

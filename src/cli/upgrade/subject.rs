@@ -119,7 +119,8 @@ impl<'a> Subject<'a> {
         Ok(AnySubject { container, mapping, generations: Generations::of(&container.path) })
     }
 
-    fn any(&self) -> AnySubject<'a> {
+    /// Returns it without what it stands on.
+    pub(super) fn any(&self) -> AnySubject<'a> {
         let (container, mapping) = (self.container, self.mapping);
         AnySubject { container, mapping, generations: self.generations.clone() }
     }

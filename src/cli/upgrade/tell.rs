@@ -1,13 +1,13 @@
 //! What is told of an upgrade.
 
 use std::io::{self, Write};
-use std::path::Path;
 
+use super::document::{ChangedName, Conflict, UpgradeDocument};
 use super::{CONFLICTS, UNCHANGED, UpgradeArguments};
+use crate::cli::arguments::ReportFormat;
+use crate::cli::file_difference::FileChange;
 use crate::cli::output;
-use crate::execute::{Difference, FileConflict, status};
-use crate::lxc::revision::ConfigConflict;
-use crate::merge::{Item, What};
+use crate::execute::status;
 use crate::shell;
 
 /// For how many conflicts a line to type is shown.
@@ -20,46 +20,53 @@ pub(super) fn note(arguments: &UpgradeArguments, text: &str) {
     }
 }
 
-/// Shows what changes in a container, and returns the exit status.
-pub(super) fn changes(difference: &Difference) -> u8 {
-    output::printed(0, |to| {
-        difference.paths.iter().try_for_each(|change| {
-            let sign = match (change.was, change.is) {
-                (false, _) => 'A',
-                (true, true) => 'M',
-                (true, false) => 'D',
-            };
-            writeln!(to, "{sign}  {}", path(&change.path))
+/// Shows what changes in a container, says how much that is where it is only looked at, and returns the exit status.
+pub(super) fn changes(arguments: &UpgradeArguments, document: &UpgradeDocument) -> u8 {
+    let told = printed(arguments, 0, document, |to| {
+        let names = |names: &[ChangedName], before: &str, to: &mut dyn Write| {
+            names.iter().try_for_each(|ChangedName { name, change }| {
+                writeln!(to, "{}  {before}{}", sign(*change), shell::word(name))
+            })
+        };
+        names(&document.files, "", to)?;
+        names(&document.beside, "beside: ", to)?;
+        document.config.iter().try_for_each(|line| {
+            writeln!(to, "{}  config: {}", sign(line.change), shell::one_line(&line.line))
         })
-    })
-}
-
-/// Says how much would change in a container, and returns the exit status.
-pub(super) fn would_change(
-    arguments: &UpgradeArguments,
-    container: &str,
-    difference: &Difference,
-) -> u8 {
-    let files = match difference.paths.len() {
+    });
+    if told != 0 || !arguments.dry_run {
+        return told;
+    }
+    let count = |count: usize, one: &str, several: &str| match count {
         0 => None,
-        1 => Some("1 path".to_owned()),
-        count => Some(format!("{count} paths")),
+        1 => Some(format!("1 {one}")),
+        count => Some(format!("{count} {several}")),
     };
     let parts = [
-        files,
-        difference.config.then(|| "its config".to_owned()),
-        difference.record.then(|| "its record".to_owned()),
+        count(document.files.len(), "path", "paths"),
+        count(document.beside.len(), "file beside its rootfs", "files beside its rootfs"),
+        document.is_other_config.then(|| "its config".to_owned()),
+        document.is_other_record.then(|| "its record".to_owned()),
     ];
     let parts: Vec<_> = parts.into_iter().flatten().collect();
-    let name = shell::one_line(container);
+    let name = shell::one_line(&document.container);
     note(arguments, &format!("{name}: {} would change; nothing was changed", parts.join(", ")));
     0
 }
 
+fn sign(change: FileChange) -> char {
+    match change {
+        FileChange::Added => 'A',
+        FileChange::Changed => 'M',
+        FileChange::Removed => 'D',
+    }
+}
+
 /// Says that a container is up to date, and returns what stands for that.
-pub(super) fn unchanged(arguments: &UpgradeArguments, container: &str) -> u8 {
-    note(arguments, &format!("{}: no change", shell::one_line(container)));
-    UNCHANGED
+pub(super) fn unchanged(arguments: &UpgradeArguments, document: &UpgradeDocument) -> u8 {
+    let told = printed(arguments, UNCHANGED, document, |_| Ok(()));
+    note(arguments, &format!("{}: no change", shell::one_line(&document.container)));
+    told
 }
 
 /// Says that options decide of what there is not, and returns the exit status.
@@ -75,28 +82,20 @@ pub(super) fn nothing(container: &str, words: &[String]) -> u8 {
 }
 
 /// Shows what both a container and its role have changed, and returns the exit status.
-pub(super) fn conflicts(
-    (container, at): (&str, &Path),
-    files: &[FileConflict],
-    configs: &[ConfigConflict],
-) -> u8 {
-    let status = output::printed(CONFLICTS, |to| {
-        for FileConflict { path: at, old, new, own, is_private } in files {
-            writeln!(to, "C  {}", path(at))?;
-            for (side, item) in [("was", old), ("role", new), ("own", own)] {
-                let described = |item| described(item, *is_private);
-                side_of(to, side, &item.as_ref().map_or_else(|| "nothing".to_owned(), described))?;
-            }
-        }
-        for ConfigConflict { key, old, new, own } in configs {
-            writeln!(to, "C  config:{}", shell::one_line(key))?;
-            for (side, value) in [("was", old), ("role", new), ("own", own)] {
-                side_of(to, side, value.as_deref().unwrap_or("nothing"))?;
-            }
-        }
-        Ok(())
+pub(super) fn conflicts(arguments: &UpgradeArguments, document: &UpgradeDocument) -> u8 {
+    let all = &document.conflicts;
+    let status = printed(arguments, CONFLICTS, document, |to| {
+        all.iter().try_for_each(|Conflict { name, was, role, own }| {
+            writeln!(to, "C  {}", shell::word(name))?;
+            [("was", was), ("role", role), ("own", own)].into_iter().try_for_each(|(side, what)| {
+                let what = what.as_deref().unwrap_or("nothing");
+                writeln!(to, "   {side:5} {}", shell::one_line(what))
+            })
+        })
     });
-    let name = shell::one_line(container);
+    let name = shell::one_line(&document.container);
+    let (configs, files): (Vec<_>, Vec<_>) =
+        all.iter().partition(|conflict| conflict.name.starts_with("config:"));
     let what = match (files.len(), configs.len()) {
         (1, 0) => "1 path".to_owned(),
         (count, 0) => format!("{count} paths"),
@@ -104,15 +103,12 @@ pub(super) fn conflicts(
         (0, count) => format!("{count} keys of the config"),
         (files, configs) => format!("{} paths and keys of the config", files + configs),
     };
-    let paths = files.iter().map(|file| path(&file.path));
-    let keys = configs.iter().map(|config| shell::word(format!("config:{}", config.key)));
-    let words: Vec<_> = paths.chain(keys).collect();
-    let upgrade = format!("layered-template upgrade {}", shell::word(at));
+    let upgrade = format!("layered-template upgrade {}", shell::word(&document.path));
     let mut hint = String::from("`--take` takes the role's, `--keep` keeps the container's:");
-    for word in words.iter().take(MOST_SHOWN) {
-        hint.extend(["\n  ", &upgrade, " --take ", word]);
+    for conflict in all.iter().take(MOST_SHOWN) {
+        hint.extend(["\n  ", &upgrade, " --take ", &shell::word(&conflict.name)]);
     }
-    if words.len() > MOST_SHOWN {
+    if all.len() > MOST_SHOWN {
         hint.push_str("\nboth may be repeated, and hold for all that is below a path");
     }
     output::error(
@@ -122,29 +118,18 @@ pub(super) fn conflicts(
     status
 }
 
-fn side_of(to: &mut dyn Write, side: &str, what: &str) -> io::Result<()> {
-    writeln!(to, "   {side:5} {}", shell::one_line(what))
-}
-
-/// Says what something is.
-fn described(item: &Item, is_private: bool) -> String {
-    let what = match &item.what {
-        What::Directory => "directory".to_owned(),
-        // A short secret can be guessed by its digest.
-        What::File(..) if is_private => "file".to_owned(),
-        What::File(_, digest) => format!("sha256:{}…", digest.short()),
-        What::Symlink(target) => format!("symlink to {}", String::from_utf8_lossy(target)),
-        What::Special(kind, _) => (*kind).to_owned(),
-    };
-    let (uid, gid) = item.owner;
-    let xattrs = if item.xattrs.is_some() { " with attributes" } else { "" };
-    let links = match &item.names {
-        Some(names) => format!(" one of {} names", names.len()),
-        None => String::new(),
-    };
-    format!("{what} {:04o} {uid}:{gid}{xattrs}{links}", item.mode)
-}
-
-fn path(path: &[u8]) -> String {
-    shell::word(format!("/{}", String::from_utf8_lossy(path)))
+/// Prints a document, as text or as it is, and returns the exit status.
+fn printed(
+    arguments: &UpgradeArguments,
+    status: u8,
+    document: &UpgradeDocument,
+    text: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> u8 {
+    match arguments.output.format {
+        ReportFormat::Text => output::printed(status, text),
+        ReportFormat::Json => output::printed_json(status, |to| {
+            serde_json::to_writer(&mut *to, document)?;
+            to.write_all(b"\n")
+        }),
+    }
 }

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::{change, role, rollback, upgrade, within};
+use super::{change, role, rollback, sidecars, upgrade, within};
 use crate::requirement::root;
 use crate::sandbox::{NAME, Ran, Sandbox};
 
@@ -70,13 +70,29 @@ fn wait(sandbox: &Sandbox, child: &mut Child, moment: Moment, longer: Duration) 
 fn state(sandbox: &Sandbox) -> String {
     let shown = "cat srv/www/index.html srv/data/mine etc/conf; stat -c %a opt; echo srv/old/*";
     let found = within(sandbox, shown);
+    let beside = sidecars::beside(sandbox);
     let (page, rest) = found.split_once(&format!(" of {NAME}\n")).unwrap();
     assert_eq!(rest, "mine\none\nmore\n700\nsrv/old/new\n", "{page}");
     let config = sandbox.config();
     assert!(
         config.contains(&format!("PAGE={page}\"")) || config.contains(&format!("PAGE={page}\n"))
     );
+    let expected = |own: &str| format!("hook: {page} of web1\n{own}: {page} of web1\n");
+    if !sandbox.container().join("upgrade/switch").exists() {
+        assert_eq!(beside, expected(own_sidecar(page)));
+    }
     page.to_owned()
+}
+
+/// Returns what the role leaves beside the rootfs with one page and not with the other.
+fn own_sidecar(page: &str) -> &'static str {
+    if page == "one" { "gone" } else { "more" }
+}
+
+/// Changes the role.
+fn turn(sandbox: &Sandbox, page: &str) {
+    sidecars::leave(sandbox, page, &["hook", own_sidecar(page)]);
+    change(sandbox, page, if page == "one" { 2 } else { 4 }, "true");
 }
 
 /// Calls it until those are gone that died with the one that was killed.
@@ -96,11 +112,12 @@ fn killed(storage: &str) {
         return;
     }
     let sandbox = role();
+    turn(&sandbox, "one");
     sandbox.create([format!("--storage={storage}")]).exits(0);
     let own = "echo mine >srv/data/mine; echo more >>etc/conf; chmod 700 opt; rm -r srv/old; mkdir srv/old; \
                echo x >srv/old/new";
     within(&sandbox, own);
-    change(&sandbox, "two", 4, "true");
+    turn(&sandbox, "two");
     let began = Instant::now();
     upgrade(&sandbox, &[]).exits(0);
     let whole = began.elapsed();
@@ -108,8 +125,7 @@ fn killed(storage: &str) {
     let (mut now, mut was_killed, mut is_new, mut was_switching) = ("two".to_owned(), 0, 0, 0);
     for number in 0..KILLS {
         let other = if now == "one" { "two" } else { "one" };
-        let (page, tty) = if other == "one" { ("one", 2) } else { ("two", 4) };
-        change(&sandbox, page, tty, "true");
+        turn(&sandbox, other);
         let (moment, most) = match number % 4 {
             0 => (Moment::Start, whole),
             1 => (Moment::Staged, whole / 3),

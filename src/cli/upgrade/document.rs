@@ -1,0 +1,135 @@
+//! What an upgrade changes in a container, or what keeps it from that, as a value.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::chain::Secrets;
+use crate::cli::diff::ConfigChange;
+use crate::cli::file_difference::FileChange;
+use crate::execute::{Difference, FileConflict, PathChange};
+use crate::lxc::revision::ConfigConflict;
+use crate::merge::{Item, What};
+
+/// What an upgrade changes in a container, or what keeps it from that, as `upgrade --format json` writes it: one line
+/// for each container.
+#[derive(Debug, Default, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct UpgradeDocument {
+    /// The container's name.
+    pub(super) container: String,
+    /// Its directory.
+    pub(super) path: String,
+    /// The paths of its rootfs that change.
+    pub(super) files: Vec<ChangedName>,
+    /// The files beside its rootfs that change.
+    pub(super) beside: Vec<ChangedName>,
+    /// The lines of its config that go or come.
+    pub(super) config: Vec<ConfigChange>,
+    /// Whether its config changes at all, be it only the stored tree that it names.
+    pub(super) is_other_config: bool,
+    /// Whether its record tells of another role, or of other layers.
+    pub(super) is_other_record: bool,
+    /// What both the container and its role have changed. Where there is any, nothing changes.
+    pub(super) conflicts: Vec<Conflict>,
+}
+
+/// Something that changes.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct ChangedName {
+    /// Its absolute path inside the rootfs, or its name beside that.
+    pub(super) name: String,
+    /// What becomes of it.
+    pub(super) change: FileChange,
+}
+
+/// What both a container and its role have changed.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Conflict {
+    /// The path inside the rootfs, or `config:` and a key, as `--take` and `--keep` have it.
+    pub(super) name: String,
+    /// What the role had made; nothing, where it had not.
+    pub(super) was: Option<String>,
+    /// What it makes now.
+    pub(super) role: Option<String>,
+    /// What the container has.
+    pub(super) own: Option<String>,
+}
+
+impl UpgradeDocument {
+    /// That of a container that nothing changes in.
+    pub(super) fn of(container: &str, path: &Path) -> Self {
+        let (container, path) = (container.to_owned(), path.to_string_lossy().into_owned());
+        Self { container, path, ..Self::default() }
+    }
+
+    /// Adds what changes. Secrets are replaced in the lines of a config.
+    pub(super) fn differing(self, difference: &Difference, secrets: &Secrets) -> Self {
+        let changed = |changes: &[PathChange], before: &str| {
+            let changed = |change: &PathChange| ChangedName {
+                name: format!("{before}{}", String::from_utf8_lossy(&change.path)),
+                change: match (change.was, change.is) {
+                    (false, _) => FileChange::Added,
+                    (true, true) => FileChange::Changed,
+                    (true, false) => FileChange::Removed,
+                },
+            };
+            changes.iter().map(changed).collect()
+        };
+        let (gone, come) = &difference.lines;
+        let line =
+            |line: &String, change| ConfigChange { change, line: secrets.mask(line).into_owned() };
+        let gone = gone.iter().map(|text| line(text, FileChange::Removed));
+        let come = come.iter().map(|text| line(text, FileChange::Added));
+        Self {
+            files: changed(&difference.paths, "/"),
+            beside: changed(&difference.beside, ""),
+            config: gone.chain(come).collect(),
+            is_other_config: difference.config,
+            is_other_record: difference.record,
+            ..self
+        }
+    }
+
+    /// Adds what keeps it from changing.
+    pub(super) fn conflicting(self, files: &[FileConflict], configs: &[ConfigConflict]) -> Self {
+        let files = files.iter().map(|FileConflict { path, old, new, own, is_private }| {
+            let described =
+                |item: &Option<Item>| item.as_ref().map(|item| described(item, *is_private));
+            Conflict {
+                name: format!("/{}", String::from_utf8_lossy(path)),
+                was: described(old),
+                role: described(new),
+                own: described(own),
+            }
+        });
+        let configs = configs.iter().map(|ConfigConflict { key, old, new, own }| Conflict {
+            name: format!("config:{key}"),
+            was: old.clone(),
+            role: new.clone(),
+            own: own.clone(),
+        });
+        Self { conflicts: files.chain(configs).collect(), ..self }
+    }
+}
+
+/// Says what something is.
+fn described(item: &Item, is_private: bool) -> String {
+    let what = match &item.what {
+        What::Directory => "directory".to_owned(),
+        // A short secret can be guessed by its digest.
+        What::File(..) if is_private => "file".to_owned(),
+        What::File(_, digest) => format!("sha256:{}…", digest.short()),
+        What::Symlink(target) => format!("symlink to {}", String::from_utf8_lossy(target)),
+        What::Special(kind, _) => (*kind).to_owned(),
+    };
+    let (uid, gid) = item.owner;
+    let xattrs = if item.xattrs.is_some() { " with attributes" } else { "" };
+    let links = match &item.names {
+        Some(names) => format!(" one of {} names", names.len()),
+        None => String::new(),
+    };
+    format!("{what} {:04o} {uid}:{gid}{xattrs}{links}", item.mode)
+}

@@ -1,0 +1,130 @@
+//! An upgrade that stops within its switch, since a file of the container cannot be replaced: what others make of the
+//! container then, and how it is ended.
+
+use std::fs;
+use std::process::Command;
+
+use super::{change, each_storage, role, rollback, tree, upgrade, within};
+use crate::requirement::root;
+use crate::sandbox::{NAME, Sandbox};
+
+fn chattr(change: &str, path: &std::path::Path) {
+    assert!(Command::new("chattr").arg(change).arg(path).status().unwrap().success());
+}
+
+/// Stops an upgrade at a file that nobody may replace, and makes it one that everybody may again. Tells whether the
+/// container is the new one.
+fn stopped_at(sandbox: &Sandbox, file: &str) -> bool {
+    let path = sandbox.container().join(file);
+    chattr("+i", &path);
+    let ran = upgrade(sandbox, &[]);
+    let is_there = |name: &str| sandbox.container().join("upgrade/switch").join(name).exists();
+    let path =
+        if path.exists() { path } else { sandbox.container().join("upgrade/switch").join(file) };
+    chattr("-i", &path);
+    ran.exits(5).mentions("Operation not permitted");
+    assert!(is_there("old/config"), "{file}: the switch is cut off");
+    within(sandbox, "cat srv/www/index.html").starts_with("two")
+}
+
+fn entries(sandbox: &Sandbox) -> Vec<String> {
+    let listed = sandbox.run(["store", "list", "--format=json"]).exits(0).stdout();
+    listed.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn it_is_told_of_and_ended_by_either_command() {
+    if !crate::immutable::met() {
+        return;
+    }
+    each_storage(|sandbox, storage| {
+        let kind = tree(sandbox, storage);
+        let kind = kind.file_name().unwrap().to_str().unwrap();
+        within(sandbox, "echo mine >srv/data/mine");
+        for (file, ends_with) in
+            [("config", "upgrade"), (kind, "rollback"), ("layered-template.json", "upgrade")]
+        {
+            change(sandbox, "two", 4, "true");
+            let is_new = stopped_at(sandbox, file);
+            assert_eq!(is_new, file != "config", "{file}");
+            let status =
+                sandbox.run(["status", "--exit-code", "-P", sandbox.path("lxc").to_str().unwrap()]);
+            status
+                .exits(1)
+                .shows("  interrupted\n")
+                .shows("`layered-template upgrade [DIR]/lxc/web1` or `rollback [DIR]/lxc/web1`");
+            let dry = upgrade(sandbox, &["--dry-run"]);
+            dry.exits(2).mentions("was interrupted; nothing was changed");
+            match ends_with {
+                "upgrade" => {
+                    upgrade(sandbox, &[]).exits(0);
+                    assert_eq!(
+                        within(sandbox, "cat srv/www/index.html"),
+                        format!("two of {NAME}\n")
+                    );
+                    rollback(sandbox).exits(0);
+                }
+                _ => {
+                    rollback(sandbox).exits(0).mentions("which was interrupted");
+                }
+            }
+            let found = within(sandbox, "cat srv/www/index.html srv/data/mine");
+            assert_eq!(found, format!("one of {NAME}\nmine\n"), "{storage}, {file}");
+        }
+    });
+}
+
+#[test]
+fn gc_leaves_what_both_generations_stand_on() {
+    if !crate::immutable::met() {
+        return;
+    }
+    for file in ["config", "delta", "layered-template.json"] {
+        let sandbox = role();
+        sandbox.create(["--storage=overlay"]).exits(0);
+        within(&sandbox, "echo mine >srv/data/mine");
+        change(&sandbox, "two", 4, "true");
+        stopped_at(&sandbox, file);
+        // The role is gone, so that nothing is kept for its sake.
+        let role = fs::read(sandbox.role().join("m.toml")).unwrap();
+        fs::remove_file(sandbox.role().join("m.toml")).unwrap();
+        let lxcpath = sandbox.path("lxc");
+        for _ in 0..2 {
+            let words = ["store", "gc", "--keep=0", "--forget", "-P", lxcpath.to_str().unwrap()];
+            sandbox.run(words).exits(0);
+        }
+        assert!(entries(&sandbox).len() > 1, "{file}");
+        fs::write(sandbox.role().join("m.toml"), role).unwrap();
+        rollback(&sandbox).exits(0);
+        let shown = "cat srv/data/mine srv/www/index.html";
+        assert_eq!(within(&sandbox, shown), format!("mine\none of {NAME}\n"), "{file}");
+        upgrade(&sandbox, &[]).exits(0);
+        assert_eq!(within(&sandbox, shown), format!("mine\ntwo of {NAME}\n"), "{file}");
+    }
+}
+
+#[test]
+fn gc_counts_the_copies_that_cannot_be_upgraded_any_more() {
+    if !root() {
+        return;
+    }
+    let sandbox = role();
+    let lxcpath = sandbox.path("lxc");
+    let lxcpath = lxcpath.to_str().unwrap();
+    for (name, storage) in [("a", "copy"), ("b", "copy"), ("c", "overlay")] {
+        let storage = format!("--storage={storage}");
+        sandbox.run(["create", "m.toml", &storage, "--name", name, "--lxcpath", lxcpath]).exits(0);
+    }
+    let gc = |words: &[&str]| {
+        let all = [&["store", "gc", "--keep=0", "-P", lxcpath][..], words].concat();
+        sandbox.run(all).exits(0).stderr()
+    };
+    assert!(!gc(&[]).contains("copies"), "`c` stands on it as well");
+    fs::remove_dir_all(sandbox.path("lxc/c")).unwrap();
+    let said = "2 containers are copies of what would be removed, and cannot be upgraded without it: `a`, `b`\n";
+    assert!(gc(&["--forget", "--dry-run"]).contains(said));
+    let said = said.replace("would be", "was");
+    let told = gc(&["--forget"]);
+    assert!(told.contains(&said), "{told}");
+    assert!(!gc(&["--forget"]).contains("copies"));
+}
