@@ -12,9 +12,11 @@ pub(super) fn command() -> Command {
     with_all(Cli::command(), "layered-template")
 }
 
-/// Reads the program's own words.
+/// Reads the program's own words. Examples and completions cost more than to read these: they are added for help
+/// and errors alone.
 pub(super) fn parse() -> Result<Cli, clap::Error> {
-    let matches: ArgMatches = command().try_get_matches()?;
+    let matches: ArgMatches =
+        Cli::command().try_get_matches().or_else(|_| command().try_get_matches())?;
     <Cli as clap::FromArgMatches>::from_arg_matches(&matches)
         .map_err(|error| error.format(&mut command()))
 }
