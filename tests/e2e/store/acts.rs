@@ -22,14 +22,17 @@ echo "$N" >"$R/etc/hostname"
 ln -s "/srv/$N" "$R/etc/home"
 echo "made for $N" >"$P/beside"
 echo zone >"$R/usr/share/zoneinfo/Europe/Berlin"
+echo www-data:x:33:33::/var/www:/bin/false >>"$R/etc/passwd"
+echo www-data:x:33: >>"$R/etc/group"
 echo '# plain' >"$R/etc/ssh/sshd_config"
 echo secret >"$R/etc/ssh/ssh_host_ed25519_key"
 echo public >"$R/etc/ssh/ssh_host_ed25519_key.pub"
 program() { cat >"$R/$1"; chmod 0755 "$R/$1"; }
-for name in apt-get apk locale-gen; do
+for name in apt-get apk dnf rpm locale-gen; do
     printf '#!/bin/sh\necho "$0 $*" >>/var/log/packages\n' | program "usr/bin/$name"
 done
-mkdir -p "$R/var/log" "$R/var/lib/apt/lists" "$R/var/cache/apk"
+mkdir -p "$R/var/log" "$R/var/lib/apt/lists" "$R/var/cache/apk" "$R/usr/share/i18n/locales/musl"
+: >"$R/usr/share/i18n/locales/musl/de_DE.UTF-8"
 program usr/bin/dpkg-query <<'END'
 #!/bin/sh
 printf 'install ok installed'
@@ -178,9 +181,14 @@ fn ready(lab: &Lab, text: &str) -> Role {
         lab.directory("work/files");
         lab.script("work/files/provision.sh", "#!/bin/sh\ntrue\n");
         lab.write("work/files/app.service", "[Service]\nExecStart=/bin/true\n");
+        lab.directory("work/files/www");
+        lab.write("work/files/www/index.html", "hello\n");
     }
-    // The `find` of a busybox may not know `-delete`.
-    let example = example_of(text).replace("logrotate\"", "logrotate\", clean = false");
+    let mut example = example_of(text);
+    if text.contains("\nclean = ") {
+        // The `find` of a busybox may not know `-delete`.
+        example = example.replace("logrotate\"", "logrotate\", clean = false");
+    }
     Role::new(around(lab, &example))
 }
 
