@@ -28,10 +28,9 @@ use crate::manifest::{Mode, Owner};
 use crate::observe::container::Container;
 use crate::plan::{EntryId, StorageMode};
 use crate::record::{self, File, FileKind, LastDrops, Record, is_volatile};
-use crate::store::{self, Entry, Store};
+use crate::store::{self, Entry, Pin, Pinned, Store};
 use crate::tree::{
-    Drift, Form, Interrupt, ListedFile, ListedKind, Listing, Made, Marks, OccurrenceKind, Reader,
-    drift,
+    Drift, Form, Interrupt, ListedFile, ListedKind, Made, Marks, OccurrenceKind, Reader, drift,
 };
 
 /// The longest text whose lines are compared, in bytes.
@@ -59,8 +58,8 @@ pub(super) struct ContainerTree {
 pub(super) struct Base {
     entry: Entry,
     store: Store,
-    /// What is in it, once that was read.
-    listing: Option<Listing>,
+    /// Its tree, where that was opened, and what keeps it there.
+    opened: Option<(Rootfs, Pin)>,
     rootfs: PathBuf,
     names: Names,
 }
@@ -131,7 +130,7 @@ impl ContainerTree {
             let target = target(&container.name, &container.path, mapped, Vec::new());
             let names = Names::of(&entry.lxcpaths, &target);
             let rootfs = store.rootfs(id);
-            Some(Base { entry, store, listing: None, rootfs, names })
+            Some(Base { entry, store, opened: None, rootfs, names })
         });
         let mut dropped = LastDrops::new();
         let own = record.layers().filter(|(_, is_stored)| !is_stored).map(|(layer, _)| layer);
@@ -148,16 +147,19 @@ impl ContainerTree {
             .readable()
     }
 
-    /// Reads what is listed of what it was made of: mapped ids may not.
+    /// Opens what it was made of, and sees that it stays: mapped ids may not find it.
     ///
     /// # Errors
     ///
     /// What is to be said of it.
-    pub(super) fn listed(mut self) -> Result<Self, String> {
+    pub(super) fn with_base(mut self) -> Result<Self, String> {
         if let Some(base) = &mut self.base {
-            base.listing = base.entry.list(&base.store).ok();
+            base.opened = match base.store.pin(base.entry.id) {
+                Ok(Pinned::Held(pin)) => base.rootfs().ok().map(|rootfs| (rootfs, pin)),
+                Ok(Pinned::Busy | Pinned::Gone) | Err(_) => None,
+            };
         }
-        self.base = self.base.filter(|base| base.listing.is_some());
+        self.base = self.base.filter(|base| base.opened.is_some());
         self.readable()
     }
 
@@ -184,16 +186,18 @@ impl ContainerTree {
         Ok(ToldDrift { told, left_out })
     }
 
-    fn made(&self) -> Made<'_> {
-        let base = self.base.as_ref().and_then(|base| base.listing.as_ref());
+    fn made(&self) -> Made {
         let Self { upper, begun, since, is_whole, .. } = *self;
         // Where there is no base, only drops are compared, and those are known.
-        Made { base, upper, begun, since, is_whole: is_whole || self.base.is_none() }
+        Made { upper, begun, since, is_whole: is_whole || self.base.is_none() }
     }
 
     fn drift(&self, interrupt: Interrupt<'_>) -> io::Result<Vec<Drift>> {
         let tree = files::open_real_directory(&self.tree)?;
-        let mut found = drift(tree.as_fd(), self.made(), interrupt)?;
+        let opened = self.base.as_ref().and_then(|base| base.opened.as_ref());
+        let top = opened.map(|(rootfs, _)| rootfs.directory(Path::new("/"))).transpose()?;
+        let base = top.as_ref().map(|top| Reader::new(top.as_fd(), store::stored_marks()));
+        let mut found = drift(tree.as_fd(), base, self.made(), interrupt)?;
         // Of a container that was put back from elsewhere, everything is later than its record.
         found.retain(|drift| !self.is_only_named(drift));
         self.know_drops(&mut found)?;

@@ -289,7 +289,7 @@ impl Judge {
     fn drift(&self, container: &Container, record: &Record) -> FoundDrift {
         let lines = diff::config_changes(record, &container.config()).len();
         let found = ContainerTree::find(container, record, &self.caller)
-            .and_then(ContainerTree::listed)
+            .and_then(ContainerTree::with_base)
             .and_then(|tree| {
                 within(tree.mapping, || {
                     let drift = tree.told_drift(record, false, Interrupt::NEVER);

@@ -47,7 +47,7 @@ fn diff(arguments: &DiffArguments) -> Result<u8, String> {
         let difference = judge.difference(&container, record, &prepared)?;
         return Ok(difference.print(DIFFERS, arguments.output.format, arguments.patch));
     }
-    let place = ContainerTree::find(&container, record, &caller)?.listed()?;
+    let place = ContainerTree::find(&container, record, &caller)?.with_base()?;
     enter(place.mapping)?;
     let mut signals =
         Signals::keep().map_err(|error| format!("signals cannot be kept: {error}"))?;

@@ -97,6 +97,17 @@ impl ListedFile {
         walk::one(directory, name)
     }
 
+    /// Likewise of a tree that has `marks`, where `stat` is known; of the directory itself where the name is empty.
+    pub(super) fn read_of(
+        directory: BorrowedFd<'_>,
+        name: &CStr,
+        stat: &Stat,
+        marks: Marks,
+        interrupt: Interrupt<'_>,
+    ) -> io::Result<Self> {
+        walk::one_of(directory, name, stat, marks, interrupt)
+    }
+
     /// Creates one that is known by this alone: what has no name, time or attributes.
     pub(crate) fn of(kind: ListedKind, mode: u32, (uid, gid): (u32, u32)) -> Self {
         let (depth, name, first, xattrs) = (0, Vec::new(), None, None);

@@ -1,13 +1,15 @@
 //! Reads single things of a tree that does not change, by their paths.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{Mode, OFlags, openat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, openat, statat};
 
-use super::directory::open_to_read;
+use super::directory::{self, open_to_read};
+use super::interrupt::Interrupt;
+use super::listing::ListedFile;
 use super::marks::{Marks, Naming};
 use super::xattr::Holder;
 
@@ -48,6 +50,56 @@ impl<'a> Reader<'a> {
         Ok(found)
     }
 
+    /// Reads all that a listing would have of a path; nothing, where nothing is there.
+    pub(super) fn entry(
+        &mut self,
+        path: &[u8],
+        interrupt: Interrupt<'_>,
+    ) -> io::Result<Option<ListedFile>> {
+        let marks = self.marks;
+        self.looked_at(path, |directory, name, stat| {
+            ListedFile::read_of(directory, name, stat, marks, interrupt)
+        })
+    }
+
+    /// Tells whether a directory is at a path.
+    pub(super) fn is_directory(&mut self, path: &[u8]) -> io::Result<bool> {
+        let kind = self.looked_at(path, |_, _, stat| Ok(FileType::from_raw_mode(stat.st_mode)))?;
+        Ok(kind == Some(FileType::Directory))
+    }
+
+    /// Returns the names of the directory at a path, sorted; none, where no directory is there.
+    pub(super) fn names(&mut self, path: &[u8]) -> io::Result<Vec<CString>> {
+        let directory = self.looked_at(path, |above, name, _| {
+            directory::open(above, if name.is_empty() { c"." } else { name })
+        });
+        let Some(directory) = there(directory)?.flatten() else { return Ok(Vec::new()) };
+        let names = directory::names(directory.as_fd())?;
+        let mut names: Vec<_> = names.into_iter().map(|name| name.name).collect();
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Has a look at what is at a path; the name of the top is empty. Nothing, where nothing is there.
+    fn looked_at<T>(
+        &mut self,
+        path: &[u8],
+        look: impl FnOnce(BorrowedFd<'_>, &CStr, &Stat) -> io::Result<T>,
+    ) -> io::Result<Option<T>> {
+        let (directory, name) = match path {
+            [] => (self.top, CString::default()),
+            path => match there(self.place(path))? {
+                Some(place) => place,
+                None => return Ok(None),
+            },
+        };
+        let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH;
+        let Some(stat) = there(statat(directory, &name, flags).map_err(io::Error::from))? else {
+            return Ok(None);
+        };
+        look(directory, &name, &stat).map(Some)
+    }
+
     /// Returns the directory of a path, and the name in it.
     pub(super) fn place(&mut self, path: &[u8]) -> io::Result<(BorrowedFd<'_>, CString)> {
         let mut names: Vec<&[u8]> = path.split(|byte| *byte == b'/').collect();
@@ -63,5 +115,17 @@ impl<'a> Reader<'a> {
         }
         let directory = self.open.last().map_or(self.top, |(_, directory)| directory.as_fd());
         Ok((directory, name))
+    }
+}
+
+/// Returns what was found; nothing, where nothing is there. Below what is no directory, nothing is.
+fn there<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+    match found {
+        Err(error)
+            if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&error.kind()) =>
+        {
+            Ok(None)
+        }
+        found => found.map(Some),
     }
 }

@@ -1,25 +1,29 @@
-//! What has changed in a tree since it was made of a listed one.
+//! What has changed in a tree since it was made of a stored one.
+//!
+//! The stored tree is looked at only where something may have changed, and there it is compared as it is, not as it
+//! was listed: of an overlay it is what the container shows. Whether it is still what was listed is for
+//! `store verify` to tell.
 //!
 //! Nobody can set the time at which a file's inode changed: what is older than the end of the making is as the
 //! making left it, and is not read. That does not hold below a directory that may have been moved: whoever moves
 //! one leaves what is in it as old as it is. There all is read and compared.
 
 use std::cmp::Ordering;
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::iter::Peekable;
-use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::vec::IntoIter;
 
 use rustix::fs::{AtFlags, FileType, Stat, StatxFlags, fstat, major, minor, statat, statx};
 
-use super::{ListedFile, ListedKind, Listing, difference, walk};
+use super::{ListedFile, difference, walk};
 use crate::tree::descriptors::Raised;
 use crate::tree::directory::{self, Name};
 use crate::tree::interrupt::Interrupt;
 use crate::tree::marks::{Form, Marks};
 use crate::tree::merge::opaque;
+use crate::tree::reader::Reader;
 use crate::tree::xattr::Holder;
 
 /// Something that has changed in a tree.
@@ -40,11 +44,9 @@ pub(crate) struct Drift {
     pub is_guess: bool,
 }
 
-/// A tree, and what it was made of.
+/// How a tree was made.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Made<'a> {
-    /// What it was made of; nothing, where nobody knows.
-    pub base: Option<&'a Listing>,
+pub(crate) struct Made {
     /// The overlay's own marks, where the tree is the upper directory of one.
     pub upper: Option<Form>,
     /// When the making began, where that is known: seconds since 1970, and nanoseconds.
@@ -55,7 +57,7 @@ pub(crate) struct Made<'a> {
     pub is_whole: bool,
 }
 
-impl Made<'_> {
+impl Made {
     /// Tells whether an inode was changed after the making.
     pub(crate) fn is_later(&self, stat: &Stat) -> bool {
         self.is_after(stat.st_ctime, stat.st_ctime_nsec)
@@ -77,30 +79,31 @@ impl Made<'_> {
     }
 }
 
-/// Finds what has changed in a tree since it was made, sorted by paths.
+/// Finds what has changed in a tree since it was made of `base`, which is `None` where nobody knows what it was,
+/// sorted by paths.
 pub(crate) fn drift(
     tree: BorrowedFd<'_>,
-    made: Made<'_>,
+    base: Option<Reader<'_>>,
+    made: Made,
     interrupt: Interrupt<'_>,
 ) -> io::Result<Vec<Drift>> {
     let _raised = Raised::new();
     let top = directory::reopen(tree)?;
     let stat = fstat(&top)?;
-    let mut walk = Walk { made, interrupt, device: stat.st_dev, found: Vec::new() };
-    let base = made.base.map(|base| 0..base.entries.len());
-    let before = made.base.and_then(|base| base.entries.first());
-    if before.is_some() {
-        walk.compare(&[], before, top.as_fd(), c"", &stat, Origin::Own)?;
+    let mut walk = Walk { made, base, interrupt, device: stat.st_dev, found: Vec::new() };
+    if walk.base.is_some() {
+        walk.compare(&[], top.as_fd(), c"", &stat, Origin::Own)?;
     }
-    let mut open = vec![walk.open(top, Vec::new(), base, Origin::Own)?];
+    let mut open = vec![walk.open(top, Vec::new(), Origin::Own)?];
     while let Some(level) = open.last_mut() {
         interrupt.check()?;
-        match level.next(made.base) {
+        match level.next() {
             None => {
                 open.pop();
             }
-            Some((before, now)) => {
-                if let Some(below) = walk.name(level, before, now)? {
+            Some(Next::Gone(name)) => walk.removed(below(&level.path, name.to_bytes()))?,
+            Some(Next::There(name)) => {
+                if let Some(below) = walk.name(level, &name)? {
                     open.push(below);
                 }
             }
@@ -113,16 +116,20 @@ pub(crate) fn drift(
 struct Level {
     descriptor: OwnedFd,
     path: Vec<u8>,
-    /// What the base has in it, each with all that is below.
-    before: Peekable<IntoIter<Range<usize>>>,
+    /// What the base has in it, and is gone.
+    gone: Peekable<IntoIter<CString>>,
     /// What is in it.
     now: Peekable<IntoIter<Name>>,
-    /// Whether what is not there is as in the base.
-    shows_base: bool,
     stat: Stat,
-    /// Whether it was changed since the making, or may be another than the one that was made there.
-    is_later: bool,
     origin: Origin,
+}
+
+/// The next name of a directory.
+enum Next {
+    /// The base alone has it.
+    Gone(CString),
+    /// The tree has it.
+    There(Name),
 }
 
 /// Where a directory is from, and so what the times of what is in it tell.
@@ -137,25 +144,23 @@ enum Origin {
 }
 
 impl Level {
-    /// Returns the next name, as the base and as the tree has it.
-    fn next(&mut self, base: Option<&Listing>) -> Option<(Option<Range<usize>>, Option<Name>)> {
-        let order = match (self.before.peek(), self.now.peek()) {
+    fn next(&mut self) -> Option<Next> {
+        let order = match (self.gone.peek(), self.now.peek()) {
             (None, None) => return None,
             (Some(_), None) => Ordering::Less,
             (None, Some(_)) => Ordering::Greater,
-            (Some(range), Some(now)) => {
-                let before = base.map(|base| base.entries[range.start].name.as_slice());
-                before.unwrap_or_default().cmp(now.name.to_bytes())
-            }
+            (Some(gone), Some(now)) => gone.cmp(&now.name),
         };
-        let before = if order.is_le() { self.before.next() } else { None };
-        let now = if order.is_ge() { self.now.next() } else { None };
-        Some((before, now))
+        match order {
+            Ordering::Less => self.gone.next().map(Next::Gone),
+            _ => self.now.next().map(Next::There),
+        }
     }
 }
 
 struct Walk<'a> {
-    made: Made<'a>,
+    made: Made,
+    base: Option<Reader<'a>>,
     interrupt: Interrupt<'a>,
     /// The tree's filesystem.
     device: u64,
@@ -163,71 +168,45 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// Begins with a directory. `base` is what the listing has of it: itself, and all below.
-    fn open(
-        &self,
-        descriptor: OwnedFd,
-        path: Vec<u8>,
-        base: Option<Range<usize>>,
-        origin: Origin,
-    ) -> io::Result<Level> {
+    /// Begins with a directory.
+    fn open(&mut self, descriptor: OwnedFd, path: Vec<u8>, origin: Origin) -> io::Result<Level> {
         let stat = fstat(&descriptor)?;
-        let mut names = directory::names(descriptor.as_fd())?;
-        names.sort_by(|a, b| a.name.cmp(&b.name));
-        let shows_base = self.shows_base(descriptor.as_fd())?;
-        let before = base.map(|base| self.children(base)).unwrap_or_default();
-        Ok(Level {
-            path,
-            before: before.into_iter().peekable(),
-            now: names.into_iter().peekable(),
-            shows_base,
-            is_later: origin > Origin::Own || self.made.is_later(&stat),
-            origin,
-            stat,
-            descriptor,
-        })
+        let mut now = directory::names(descriptor.as_fd())?;
+        now.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        // Whether it was changed since the making, or may be another than the one that was made there.
+        let is_later = origin > Origin::Own || self.made.is_later(&stat);
+        let gone = match &mut self.base {
+            Some(base) if is_later && !shows_base(self.made, descriptor.as_fd())? => {
+                let mut before = base.names(&path)?;
+                before.retain(|name| now.binary_search_by(|now| now.name.cmp(name)).is_err());
+                before
+            }
+            _ => Vec::new(),
+        };
+        let (gone, now) = (gone.into_iter().peekable(), now.into_iter().peekable());
+        Ok(Level { descriptor, path, gone, now, stat, origin })
     }
 
     /// Compares one name of a directory, and returns what is below it.
-    fn name(
-        &mut self,
-        level: &Level,
-        before: Option<Range<usize>>,
-        now: Option<Name>,
-    ) -> io::Result<Option<Level>> {
-        let Some(Name { name, kind }) = now else {
-            if let Some(range) = before.filter(|_| !level.shows_base && level.is_later) {
-                self.removed(&level.path, range);
-            }
-            return Ok(None);
-        };
-        match self.there(level, before, &name, kind) {
+    fn name(&mut self, level: &Level, Name { name, kind }: &Name) -> io::Result<Option<Level>> {
+        match self.there(level, name, *kind) {
             // A running system removes files all the time.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             other => other,
         }
     }
 
-    fn there(
-        &mut self,
-        level: &Level,
-        before: Option<Range<usize>>,
-        name: &CStr,
-        kind: FileType,
-    ) -> io::Result<Option<Level>> {
+    fn there(&mut self, level: &Level, name: &CStr, kind: FileType) -> io::Result<Option<Level>> {
         let directory = level.descriptor.as_fd();
         let path = below(&level.path, name.to_bytes());
         let stat = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
         if self.made.upper.is_some() && is_whiteout(&stat) {
-            if let Some(range) =
-                before.filter(|_| level.origin > Origin::Own || self.made.is_later(&stat))
-            {
-                self.removed(&level.path, range);
+            if level.origin > Origin::Own || self.made.is_later(&stat) {
+                self.removed(path)?;
             }
             return Ok(None);
         }
-        let entry = before.as_ref().and_then(|range| Some(&self.made.base?.entries[range.start]));
-        self.compare(&path, entry, directory, name, &stat, level.origin)?;
+        self.compare(&path, directory, name, &stat, level.origin)?;
         // What is on another filesystem is none of the tree.
         if kind != FileType::Directory || stat.st_dev != self.device {
             return Ok(None);
@@ -237,20 +216,22 @@ impl Walk<'_> {
             Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(None),
             opened => opened?,
         };
-        let was_directory = entry.is_some_and(|entry| entry.kind == ListedKind::Directory);
-        let origin = self.origin(&level.stat, opened.as_fd(), &stat);
+        let mut origin = self.origin(&level.stat, opened.as_fd(), &stat);
         // An overlay moves no directory that shows one of the base, and touches it for what it copies there.
-        let stands =
-            origin == Origin::Unsure && was_directory && self.shows_base(opened.as_fd())?;
-        let origin = level.origin.max(if stands { Origin::Own } else { origin });
-        self.open(opened, path, before.filter(|_| was_directory), origin).map(Some)
+        if origin == Origin::Unsure
+            && let Some(base) = &mut self.base
+            && shows_base(self.made, opened.as_fd())?
+            && base.is_directory(&path)?
+        {
+            origin = Origin::Own;
+        }
+        self.open(opened, path, level.origin.max(origin)).map(Some)
     }
 
     /// Compares what is there with what was.
     fn compare(
         &mut self,
         path: &[u8],
-        before: Option<&ListedFile>,
         directory: BorrowedFd<'_>,
         name: &CStr,
         stat: &Stat,
@@ -263,7 +244,8 @@ impl Walk<'_> {
         let is_guess = !is_later && origin == Origin::Unsure;
         let marks = self.made.upper.map_or(Marks::Plain, Marks::Escaped);
         let now = walk::one_of(directory, name, stat, marks, self.interrupt)?;
-        let changed: Vec<_> = match before {
+        let before = self.before(path)?;
+        let changed: Vec<_> = match &before {
             None => Vec::new(),
             Some(before) => {
                 let changed = difference::changed(before, &now).into_iter();
@@ -273,30 +255,30 @@ impl Walk<'_> {
         if before.is_none() || !changed.is_empty() {
             // Where nothing tells what there was, the birth of a file says whether it was there.
             let is_new = before.is_none()
-                && (self.made.base.is_some()
+                && (self.base.is_some()
                     || born(directory, name).is_none_or(|born| born > self.made.since));
-            let (path, before) = (path.to_vec(), before.cloned());
+            let path = path.to_vec();
             self.found.push(Drift { path, before, is_new, now: Some(now), changed, is_guess });
         }
         Ok(())
     }
 
-    /// Adds something of the base that is gone, and not all that was below it.
-    fn removed(&mut self, above: &[u8], range: Range<usize>) {
-        let Some(base) = self.made.base else { return };
-        let before = base.entries[range.start].clone();
-        let path = below(above, &before.name);
-        let (before, changed) = (Some(before), Vec::new());
-        let is_guess = false;
-        self.found.push(Drift { path, before, is_new: false, now: None, changed, is_guess });
+    /// Reads what the base has at a path.
+    fn before(&mut self, path: &[u8]) -> io::Result<Option<ListedFile>> {
+        match &mut self.base {
+            Some(base) => base.entry(path, self.interrupt),
+            None => Ok(None),
+        }
     }
 
-    /// Tells whether what is not in a directory is as in the base.
-    fn shows_base(&self, directory: BorrowedFd<'_>) -> io::Result<bool> {
-        match self.made.upper {
-            Some(form) => Ok(!opaque(Holder::Open(directory), form)?),
-            None => Ok(false),
+    /// Adds something that is gone, if the base has it, and not all that was below it.
+    fn removed(&mut self, path: Vec<u8>) -> io::Result<()> {
+        let before = self.before(&path)?;
+        if before.is_some() {
+            let (changed, is_guess) = (Vec::new(), false);
+            self.found.push(Drift { path, before, is_new: false, now: None, changed, is_guess });
         }
+        Ok(())
     }
 
     /// Tells where a directory is from. One that was born at another time was not made there.
@@ -313,19 +295,13 @@ impl Walk<'_> {
             false => Origin::Own,
         }
     }
+}
 
-    /// Returns what is in a directory of the base, each with all that is below it.
-    fn children(&self, directory: Range<usize>) -> Vec<Range<usize>> {
-        let Some(base) = self.made.base else { return Vec::new() };
-        let mut children: Vec<Range<usize>> = Vec::new();
-        let depth = base.entries.get(directory.start).map_or(0, |top| top.depth + 1);
-        for index in directory.start + 1..directory.end {
-            match children.last_mut() {
-                Some(last) if base.entries[index].depth > depth => last.end = index + 1,
-                _ => children.push(index..index + 1),
-            }
-        }
-        children
+/// Tells whether what is not in a directory is as in the base.
+fn shows_base(made: Made, directory: BorrowedFd<'_>) -> io::Result<bool> {
+    match made.upper {
+        Some(form) => Ok(!opaque(Holder::Open(directory), form)?),
+        None => Ok(false),
     }
 }
 
