@@ -68,6 +68,7 @@ impl Client {
             self.upload_text(&config, &mut pushed, interrupt)?;
             self.put_manifest(&tag, &manifest, interrupt)?;
         }
+        let mut statements = Vec::new();
         for (stored, layer) in image.stored().zip(&layers) {
             let portable = image.portable(stored, layer.diff_id);
             let text = portable.text().map_err(RegistryError::of_image)?;
@@ -85,11 +86,11 @@ impl Client {
                 self.upload_text(&text, &mut pushed, interrupt)?;
                 self.put_manifest(&tag, &manifest, interrupt)?;
             }
-            if let Some(signer) = push.signer {
-                let (repository, entry) = (self.repository(), stored.id);
-                let statement = Statement { repository, entry, manifest: digest };
-                self.sign(signer, &statement, interrupt)?;
-            }
+            let (repository, entry) = (self.repository(), stored.id);
+            statements.push(Statement { repository, entry, manifest: digest });
+        }
+        if let Some(signer) = push.signer {
+            self.sign(signer, &statements, interrupt)?;
         }
         if let Some(innermost) = image.stored().next() {
             self.tell_innermost(push.tag, innermost.id, interrupt)?;

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -31,6 +32,11 @@ const MOST: usize = 16;
 
 /// How many of those that others have made are looked at before one is added: what is none is left out then.
 const MOST_OTHERS: usize = 64;
+
+/// How often layers are signed again whose signature somebody else has taken away, and how long is waited before it is
+/// looked whether that is so.
+const TRIES: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// The program.
 const PROGRAM: &str = "ssh-keygen";
@@ -176,36 +182,88 @@ pub(crate) struct Signatures {
 }
 
 impl Client {
-    /// Sees that a layer is signed, and that the signature is the first that others look at. Of what else is there
-    /// only signatures stay, and no more than are looked at.
+    /// Sees that layers are signed. What others sign at the same time stays.
+    ///
+    /// A registry does not tell whether a list of signatures is still the one that was read when another is put in its
+    /// place. So each list is looked at again a while after it was written: longer than others need to write theirs.
     pub(super) fn sign(
+        &self,
+        signer: &Signer,
+        statements: &[Statement<'_>],
+        interrupt: Interrupt<'_>,
+    ) -> Result<(), RegistryError> {
+        let mut made = vec![None; statements.len()];
+        for _ in 0..TRIES {
+            let mut is_sure = true;
+            for (statement, made) in statements.iter().zip(&mut made) {
+                is_sure &= !self.sign_once(signer, statement, made, interrupt)?;
+            }
+            if is_sure {
+                return Ok(());
+            }
+            interrupt.sleep(PAUSE).map_err(|_| RegistryError::Interrupted)?;
+        }
+        let what = format!("the signatures in {}", self.repository());
+        Err(RegistryError::malformed(what, "others change them all the time"))
+    }
+
+    /// Sees that a layer is signed, and that the signature is the first that others look at. Of what else is there
+    /// only signatures stay, and no more than are looked at. Tells whether it has to be looked at again; `made` is the
+    /// signature, once it was made.
+    fn sign_once(
+        &self,
+        signer: &Signer,
+        statement: &Statement<'_>,
+        made: &mut Option<Descriptor>,
+        interrupt: Interrupt<'_>,
+    ) -> Result<bool, RegistryError> {
+        let version = tag(statement.manifest);
+        let there = || -> Result<(Vec<Descriptor>, Option<Digest>), RegistryError> {
+            let found = self.manifest(&version, interrupt)?;
+            Ok(found.map_or_else(Default::default, |(there, digest)| (there.layers, Some(digest))))
+        };
+        let (mut layers, mut digest) = there()?;
+        // What is said of a signature may be said by anybody.
+        let is_own =
+            |layer: &Descriptor| layer.annotations.get(SIGNER) == Some(&signer.fingerprint);
+        for layer in layers.iter().take(MOST).filter(|layer| is_own(layer)) {
+            let signature = self.signature(layer, interrupt)?;
+            if signature.is_some_and(|text| signer.has_made(statement, &text).unwrap_or(false)) {
+                return Ok(false);
+            }
+        }
+        let own = match made {
+            Some(own) => own,
+            None => {
+                let own = made.insert(self.upload_signature(signer, statement, interrupt)?);
+                // A person may have taken long to open the key.
+                (layers, digest) = there()?;
+                own
+            }
+        };
+        let mut kept = vec![own.clone()];
+        for layer in layers.into_iter().take(MOST_OTHERS) {
+            let Some(signature) = self.signature(&layer, interrupt)? else { continue };
+            let maker = maker(statement, &signature)?;
+            if kept.len() < MOST && maker.is_some_and(|maker| maker != signer.fingerprint) {
+                kept.push(layer);
+            }
+        }
+        let now = self.manifest_digest(&version, interrupt)?;
+        if now.is_none() || now == digest {
+            let manifest = Manifest::new(Descriptor::of(EMPTY, EMPTY_TEXT), kept);
+            self.put_manifest(&version, &manifest.text()?, interrupt)?;
+        }
+        Ok(true)
+    }
+
+    /// Makes a signature of a layer, and uploads it.
+    fn upload_signature(
         &self,
         signer: &Signer,
         statement: &Statement<'_>,
         interrupt: Interrupt<'_>,
-    ) -> Result<(), RegistryError> {
-        let version = tag(statement.manifest);
-        let there = match self.manifest(&version, interrupt)? {
-            Some((there, _)) => there.layers,
-            None => Vec::new(),
-        };
-        // What is said of a signature may be said by anybody.
-        let is_own =
-            |layer: &Descriptor| layer.annotations.get(SIGNER) == Some(&signer.fingerprint);
-        for layer in there.iter().take(MOST).filter(|layer| is_own(layer)) {
-            let signature = self.signature(layer, interrupt)?;
-            if signature.is_some_and(|text| signer.has_made(statement, &text).unwrap_or(false)) {
-                return Ok(());
-            }
-        }
-        let mut others = Vec::new();
-        for layer in there.into_iter().take(MOST_OTHERS) {
-            let Some(signature) = self.signature(&layer, interrupt)? else { continue };
-            let maker = maker(statement, &signature)?;
-            if others.len() + 1 < MOST && maker.is_some_and(|maker| maker != signer.fingerprint) {
-                others.push(layer);
-            }
-        }
+    ) -> Result<Descriptor, RegistryError> {
         let signature = signer.sign(statement)?;
         let mut layer = Descriptor::of(SIGNATURE, &signature);
         layer.annotations.insert(SIGNER.to_owned(), signer.fingerprint.clone());
@@ -215,10 +273,7 @@ impl Client {
             let mut source = io::Cursor::new(text);
             self.upload((blob.digest, blob.size), &mut source, None, interrupt)?;
         }
-        let layers = [vec![layer], others].concat();
-        let manifest = Manifest::new(Descriptor::of(EMPTY, EMPTY_TEXT), layers);
-        self.put_manifest(&version, &manifest.text()?, interrupt)?;
-        Ok(())
+        Ok(layer)
     }
 
     /// Finds out whether anybody has signed a layer, and who, of those whose signatures count.

@@ -241,6 +241,29 @@ fn signatures_that_are_none_hide_no_good_one() {
 }
 
 #[test]
+fn signatures_that_are_made_at_once_all_stay() {
+    let Some(pushed) = pushed() else { return };
+    let keys: Vec<_> =
+        (0..4).map(|number| key(&pushed.builder, &format!("signer{number}"))).collect();
+    std::thread::scope(|scope| {
+        for (own, _) in &keys {
+            let words = ["push", "m.toml", &pushed.repository, "--sign", own.to_str().unwrap()];
+            let builder = &pushed.builder;
+            scope.spawn(move || {
+                builder.run(words).exits(0).shows("0 bytes sent");
+            });
+        }
+    });
+    let (_, signed) = pushed.signatures();
+    assert_eq!(signed["layers"].as_array().unwrap().len(), 1 + keys.len(), "{signed:#}");
+    for (_, signers) in &keys {
+        let host = role();
+        trust(&host, signers, "");
+        pushed.pull(&host, &[]).exits(0);
+    }
+}
+
+#[test]
 fn what_nobody_vouches_for_is_taken_only_where_that_is_said() {
     let Some(pushed) = pushed() else { return };
     let host = role();
