@@ -8,8 +8,10 @@
 mod archive;
 mod blob;
 mod compressed;
+mod compressor;
 mod digested;
 mod directory;
+mod frame;
 mod gzip;
 mod image;
 mod incus;

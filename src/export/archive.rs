@@ -228,6 +228,7 @@ pub(super) fn write_file(
     path: &Path,
     compression: Compression,
     output: Output,
+    interrupt: Interrupt<'_>,
     fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> io::Result<()> {
     let about = |error: io::Error| {
@@ -244,7 +245,7 @@ pub(super) fn write_file(
         let directory = files::open_directory(directory_above(path))?;
         let new = NewFile::create(directory.as_fd(), output.mode())?;
         output.give(new.file())?;
-        compressed(new.file(), compression, fill)?;
+        compressed(new.file(), compression, interrupt, fill)?;
         new.file().sync_all()?;
         new.put(name)?;
         Ok(rustix::fs::fsync(&directory)?)
@@ -283,12 +284,12 @@ pub(super) fn write_lxc_local(
 ) -> io::Result<()> {
     let [rootfs, metadata] = LXC_LOCAL;
     output.make_directory(directory)?;
-    write_file(&directory.join(rootfs), Compression::Xz, output, |to| {
+    write_file(&directory.join(rootfs), Compression::Xz, output, interrupt, |to| {
         image.write_whole(to, warnings, interrupt)
     })?;
     let config = image.config();
     let time = i64::try_from(image.made_at(image.layers.len() - 1)).unwrap_or_default();
-    write_file(&directory.join(metadata), Compression::Xz, output, |to| {
+    write_file(&directory.join(metadata), Compression::Xz, output, interrupt, |to| {
         for (name, text) in [
             ("config", config.as_str()),
             ("config-user", &config),

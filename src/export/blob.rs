@@ -95,7 +95,7 @@ impl Image {
         let mut warnings = Warnings::default();
         let into = files::open_directory(&self.store.blobs())?;
         let new = NewFile::create(into.as_fd(), Mode::RUSR | Mode::WUSR)?;
-        let diff_id = compressed(new.file(), self.compression.into(), |to| {
+        let diff_id = compressed(new.file(), self.compression.into(), interrupt, |to| {
             let mut to = BufWriter::with_capacity(1 << 20, Digested::new(to));
             match part {
                 Part::Layer(number) => {

@@ -2,11 +2,12 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use super::gzip::Gzip;
 use super::target::Compression;
-use crate::host::ended::describe;
+use super::{compressor, frame};
+use crate::tree::Interrupt;
 
 /// How `xz` and `zstd` are called: neither the number of cores nor the environment makes a difference.
 const XZ: [&str; 5] = ["xz", "-q", "-6", "-T2", "--block-size=8MiB"];
@@ -15,10 +16,15 @@ const ZSTD: [&str; 4] = ["zstd", "-q", "-3", "-T2"];
 /// What they would take from the environment besides.
 const VARIABLES: [&str; 4] = ["XZ_DEFAULTS", "XZ_OPT", "ZSTD_CLEVEL", "ZSTD_NBTHREADS"];
 
-/// Writes to a file what `fill` writes, compressed, and returns what that returns.
+/// Writes to a new file what `fill` writes, compressed, and returns what that returns.
+///
+/// # Errors
+///
+/// Of the kind [`io::ErrorKind::Interrupted`] where a program that compresses is interrupted.
 pub(super) fn compressed<T>(
     file: &File,
     compression: Compression,
+    interrupt: Interrupt<'_>,
     fill: impl FnOnce(&mut dyn Write) -> io::Result<T>,
 ) -> io::Result<T> {
     match compression {
@@ -34,44 +40,50 @@ pub(super) fn compressed<T>(
             to.finish()?;
             Ok(filled)
         }
-        Compression::Xz => piped(&XZ, file, fill),
-        Compression::Zstd => piped(&ZSTD, file, fill),
+        Compression::Xz => piped(&XZ, (file, interrupt), frame::is_xz, fill),
+        Compression::Zstd => piped(&ZSTD, (file, interrupt), frame::is_zstd, fill),
     }
 }
 
-/// Has a program of the host's compress what `fill` writes.
+/// Has a program of the host's compress what `fill` writes, and sees that this is what the program has written, as
+/// far as that can be told without decompressing it.
 fn piped<T>(
     words: &[&str],
-    file: &File,
+    (file, interrupt): (&File, Interrupt<'_>),
+    judge: fn(&File, u64) -> io::Result<bool>,
     fill: impl FnOnce(&mut dyn Write) -> io::Result<T>,
 ) -> io::Result<T> {
     let program = words[0];
     let mut command = Command::new(program);
+    command.args(&words[1..]);
     for variable in VARIABLES {
         command.env_remove(variable);
     }
-    let mut child = command
-        .args(&words[1..])
-        .stdin(Stdio::piped())
-        .stdout(file.try_clone()?)
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|error| io::Error::new(error.kind(), format!("`{program}`: {error}")))?;
-    let mut to =
-        BufWriter::with_capacity(1 << 20, child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?);
-    let filled = fill(&mut to).and_then(|filled| to.flush().map(|()| filled));
-    // What it could not take is no longer of use.
-    drop(to.into_parts());
-    let ended = child.wait_with_output()?;
-    match filled {
-        // It has ended early, and knows why.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error),
-        Ok(filled) if ended.status.success() => return Ok(filled),
-        _ => {}
+    let mut length = 0;
+    let filled = compressor::piped(command, file, interrupt, |to| {
+        let mut counted = Counted { to, length: &mut length };
+        fill(&mut counted)
+    })?;
+    if judge(file, length)? {
+        return Ok(filled);
     }
-    let said = String::from_utf8_lossy(&ended.stderr);
-    let said = said.lines().map(str::trim).rfind(|line| !line.is_empty());
-    let why = said
-        .map_or_else(|| format!("it {}", describe(ended.status)).into(), crate::shell::printable);
-    Err(io::Error::other(format!("`{program}` failed: {why}")))
+    Err(io::Error::other(format!("`{program}` has not written what it was given, compressed")))
+}
+
+/// Counts what it hands on.
+struct Counted<'a> {
+    to: &'a mut dyn Write,
+    length: &'a mut u64,
+}
+
+impl Write for Counted<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.to.write(bytes)?;
+        *self.length += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
 }

@@ -122,7 +122,7 @@ impl Image {
                 if let Some(last) = self.layers.len().checked_sub(1) {
                     proxmox::warn(self.listing(last)?, &self.rootfs()?, &mut warnings);
                 }
-                archive::write_file(&target.path, *compression, output, |to| {
+                archive::write_file(&target.path, *compression, output, interrupt, |to| {
                     self.write_whole(to, &mut warnings, interrupt)
                 })?;
             }

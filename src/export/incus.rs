@@ -33,7 +33,7 @@ pub(super) fn write(
     interrupt: Interrupt<'_>,
 ) -> io::Result<()> {
     output.make_directory(directory)?;
-    write_file(&directory.join("rootfs.tar.xz"), Compression::Xz, output, |to| {
+    write_file(&directory.join("rootfs.tar.xz"), Compression::Xz, output, interrupt, |to| {
         image.write_whole(to, warnings, interrupt)
     })?;
     let rootfs = image.rootfs()?;
@@ -45,12 +45,12 @@ pub(super) fn write(
     if is_named {
         members.extend([("templates/", ""), (&path, "{{ container.name }}\n")]);
     }
-    write_file(&directory.join("incus.tar.xz"), Compression::Xz, output, |to| {
+    write_file(&directory.join("incus.tar.xz"), Compression::Xz, output, interrupt, |to| {
         members.iter().try_for_each(|(name, text)| put(to, name, text, created))?;
         write_end(to)
     })?;
     let profile = Profile::of(&image.config(), warnings);
-    write_file(&directory.join("profile.yaml"), Compression::None, output, |to| {
+    write_file(&directory.join("profile.yaml"), Compression::None, output, interrupt, |to| {
         to.write_all(profile.to_yaml().as_bytes())
     })
 }

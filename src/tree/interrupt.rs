@@ -22,7 +22,6 @@ impl<'a> Interrupt<'a> {
     }
 
     /// Returns the descriptor, for whoever waits for something else as well.
-    #[cfg_attr(not(feature = "registry"), expect(dead_code, reason = "there is no client"))]
     pub(crate) fn descriptor(self) -> Option<BorrowedFd<'a>> {
         self.0
     }

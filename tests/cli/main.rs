@@ -21,6 +21,7 @@ mod arguments;
 mod asks;
 mod bytes;
 mod completions;
+mod compressors;
 mod config;
 mod containers;
 mod create;

@@ -1,0 +1,165 @@
+//! What `zstd` and `xz` write, as far as it can be judged without decompressing it.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+/// What a frame of zstd begins with. Source: RFC 8878.
+const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+
+/// What a stream of xz begins and ends with, and how long its header and its footer are. Source: the description of the
+/// `.xz` file format, 1.2.1.
+const XZ: (&[u8; 6], &[u8; 2]) = (b"\xfd7zXZ\0", b"YZ");
+const XZ_END: u64 = 12;
+
+/// The longest index of a stream that is read, in bytes.
+const LONGEST_INDEX: u64 = 64 << 20;
+
+/// Tells whether a file holds one frame of zstd after another, and nothing else, and whether they hold anything unless
+/// `length`, that of what was compressed, is nought. How much a frame holds nobody knows who has not decompressed it.
+///
+/// Source: RFC 8878, section 3.1.
+pub(super) fn is_zstd(file: &File, length: u64) -> io::Result<bool> {
+    let end = file.metadata()?.len();
+    let (mut at, mut holds) = (0, false);
+    while at < end {
+        let Some(begin) = bytes::<5>(file, at)? else { return Ok(false) };
+        if begin[..4] != ZSTD {
+            return Ok(false);
+        }
+        let descriptor = begin[4];
+        let (has_window, has_checksum) = (descriptor & 0x20 == 0, descriptor & 4 != 0);
+        let dictionary = [0, 1, 2, 4][usize::from(descriptor & 3)];
+        let content = match descriptor >> 6 {
+            0 => u64::from(!has_window),
+            size => 1 << size,
+        };
+        at += 5 + u64::from(has_window) + dictionary + content;
+        loop {
+            let Some([low, middle, high]) = bytes(file, at)? else { return Ok(false) };
+            let header = u32::from_le_bytes([low, middle, high, 0]);
+            let size = u64::from(header >> 3);
+            at += 3 + match header >> 1 & 3 {
+                // One byte that is repeated.
+                1 => 1,
+                3 => return Ok(false),
+                _ => size,
+            };
+            holds |= size > 0;
+            if header & 1 != 0 {
+                break;
+            }
+        }
+        at += if has_checksum { 4 } else { 0 };
+    }
+    Ok(at == end && end > 0 && (holds || length == 0))
+}
+
+/// Tells whether a file is a stream of xz that holds `length` bytes, by its own account of them.
+pub(super) fn is_xz(file: &File, length: u64) -> io::Result<bool> {
+    let end = file.metadata()?.len();
+    let Some(footer) = end.checked_sub(XZ_END).map(|at| bytes::<12>(file, at)).transpose()? else {
+        return Ok(false);
+    };
+    let (Some(begin), Some(footer)) = (bytes::<6>(file, 0)?, footer) else { return Ok(false) };
+    if begin != *XZ.0 || footer[10..] != *XZ.1 {
+        return Ok(false);
+    }
+    let size = u32::from_le_bytes([footer[4], footer[5], footer[6], footer[7]]);
+    let size = (u64::from(size) + 1) * 4;
+    let Some(at) = end.checked_sub(XZ_END + size).filter(|at| *at >= XZ_END) else {
+        return Ok(false);
+    };
+    let mut index = vec![0; usize::try_from(size.min(LONGEST_INDEX)).unwrap_or_default()];
+    file.read_exact_at(&mut index, at)?;
+    Ok(counted(&index) == Some(length))
+}
+
+/// Returns how many bytes the blocks hold of which an index of xz tells.
+fn counted(index: &[u8]) -> Option<u64> {
+    let mut rest = index.strip_prefix(&[0])?;
+    let blocks = number(&mut rest)?;
+    let mut sum = 0_u64;
+    for _ in 0..blocks {
+        number(&mut rest)?;
+        sum = sum.checked_add(number(&mut rest)?)?;
+    }
+    Some(sum)
+}
+
+/// Takes a number off the front: seven bits a byte, the lowest first, the last without the eighth.
+fn number(bytes: &mut &[u8]) -> Option<u64> {
+    let mut number = 0;
+    for place in 0..9 {
+        let (byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        number |= u64::from(byte & 0x7f) << (7 * place);
+        if byte & 0x80 == 0 {
+            return Some(number);
+        }
+    }
+    None
+}
+
+/// Reads some bytes of a file; nothing, where it ends before.
+fn bytes<const COUNT: usize>(file: &File, at: u64) -> io::Result<Option<[u8; COUNT]>> {
+    let mut bytes = [0; COUNT];
+    match file.read_exact_at(&mut bytes, at) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+        read => read.map(|()| Some(bytes)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Seek, Write};
+    use std::process::Command;
+
+    use super::*;
+
+    fn file(bytes: &[u8]) -> File {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        file
+    }
+
+    /// Compresses by a program of the host's.
+    fn compressed(words: &[&str], text: &[u8]) -> Vec<u8> {
+        let mut from = file(text);
+        from.rewind().unwrap();
+        let output = Command::new(words[0]).args(&words[1..]).stdin(from).output().unwrap();
+        assert!(output.status.success());
+        output.stdout
+    }
+
+    #[test]
+    fn what_is_whole_is_told_from_what_is_not() {
+        let mut state = 1_u32;
+        let noise = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            if state & 0x1000 == 0 { b'a' } else { (state >> 24) as u8 }
+        });
+        let texts = [Vec::new(), b"x".to_vec(), vec![0; 1 << 20], noise.take(3 << 20).collect()];
+        for words in [
+            &["zstd", "-q", "-3", "-T2"][..],
+            &["zstd", "-q", "-1", "--no-check"],
+            &["xz", "-q", "-0", "-T2", "--block-size=1MiB"],
+            &["xz", "-q", "-0"],
+        ] {
+            let is_whole = if words[0] == "xz" { is_xz } else { is_zstd };
+            for text in &texts {
+                let length = text.len() as u64;
+                let whole = compressed(words, text);
+                assert!(is_whole(&file(&whole), length).unwrap(), "{words:?}, {length}");
+                let short = &whole[..whole.len() - 1];
+                let garbage = [&whole[..], b"x"].concat();
+                let other = whole.iter().map(|byte| byte ^ 1).collect::<Vec<_>>();
+                for bytes in [b"", short, &garbage, &other, b"hello, world, this is nothing"] {
+                    assert!(!is_whole(&file(bytes), length).unwrap(), "{words:?}, {length}");
+                }
+            }
+            let empty = compressed(words, b"");
+            assert!(!is_whole(&file(&empty), 7).unwrap(), "{words:?}");
+        }
+    }
+}
