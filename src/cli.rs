@@ -108,7 +108,7 @@ pub fn main() -> ExitCode {
     if let Some(status) = complete::answer() {
         return ExitCode::from(status);
     }
-    let cli = match command::parse() {
+    let cli = match command::parse(&words) {
         Ok(cli) => cli,
         Err(error) => {
             match foreign_word(&error) {

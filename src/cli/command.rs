@@ -1,10 +1,11 @@
 //! The command line as clap has it: the subcommands with their examples, and what completes each value.
 
+use std::ffi::OsString;
 use std::fmt::Write;
 
-use clap::{ArgMatches, Command, CommandFactory};
+use clap::{ArgMatches, Args, Command, CommandFactory};
 
-use super::arguments::Cli;
+use super::arguments::{Cli, Verb};
 use super::{complete, examples};
 
 /// Returns the whole command line.
@@ -14,11 +15,36 @@ pub(super) fn command() -> Command {
 
 /// Reads the program's own words. Examples and completions cost more than to read these: they are added for help
 /// and errors alone.
-pub(super) fn parse() -> Result<Cli, clap::Error> {
+pub(super) fn parse(words: &[OsString]) -> Result<Cli, clap::Error> {
+    if let Some(verb) = verb_of(words) {
+        return Ok(Cli { verb });
+    }
     let matches: ArgMatches =
         Cli::command().try_get_matches().or_else(|_| command().try_get_matches())?;
     <Cli as clap::FromArgMatches>::from_arg_matches(&matches)
         .map_err(|error| error.format(&mut command()))
+}
+
+/// Reads the words of a subcommand that is called often or has to be quick: to describe all the others takes as long as
+/// many a run. Where anything is wrong, or help is asked for, that is needed, and there is nothing.
+fn verb_of(words: &[OsString]) -> Option<Verb> {
+    fn read<T: Args>(words: &[OsString], verb: fn(T) -> Verb) -> Option<Verb> {
+        let command = T::augment_args(Command::new(env!("CARGO_PKG_NAME")));
+        let matches = command.try_get_matches_from(words).ok()?;
+        T::from_arg_matches(&matches).ok().map(verb)
+    }
+    match words.first()?.to_str()? {
+        "build" => read(words, Verb::Build),
+        "create" => read(words, Verb::Create),
+        "diff" => read(words, Verb::Diff),
+        "plan" => read(words, Verb::Plan),
+        "pull" => read(words, Verb::Pull),
+        "push" => read(words, Verb::Push),
+        "show" => read(words, Verb::Show),
+        "status" => read(words, Verb::Status),
+        "validate" => read(words, Verb::Validate),
+        _ => None,
+    }
 }
 
 /// What stands for each space of an example until it is shown: lines are broken at spaces, and an example is there
