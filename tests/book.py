@@ -21,7 +21,10 @@ class Page(HTMLParser):
     def handle_starttag(self, tag, attrs):
         attrs = dict(attrs)
         self.anchors.update(attrs[key] for key in ("id", "name") if attrs.get(key))
-        self.links.update(attrs[key] for key in ("href", "src") if attrs.get(key))
+        # What a page is made of besides is mdBook's own.
+        key = {"a": "href", "img": "src"}.get(tag)
+        if attrs.get(key):
+            self.links.add(attrs[key])
 
 
 def fault(link, page, book, sources, pages):
