@@ -70,7 +70,8 @@ fn upgraded(caller: Caller, storage: &str) {
     let looked = tool(&["upgrade", "--dry-run", &name]).success().stdout;
     assert_eq!(
         looked,
-        "D  /opt/gone\nA  /opt/more\nA  /opt/more/file\nM  /opt/package\nM  /srv/index.html\n",
+        "D  /opt/gone\nA  /opt/more\nA  /opt/more/file\nM  /opt/package\nM  /srv/index.html\n\
+         D  config: lxc.environment = PAGE=one\nA  config: lxc.environment = PAGE=two\n",
         "{about}"
     );
     assert_eq!(show(&name), was, "{about}: nothing has changed");
