@@ -36,9 +36,11 @@ mode = "0755"
 content = """
 #!/bin/sh
 exec >/run/serve.log 2>&1
+# What `lxc-stop` sends; it would wait for a minute else.
+trap 'exit 0' PWR
 ip link set lo up
 nginx
-exec sleep infinity
+while :; do sleep 60 & wait $!; done
 """
 
 [[layer.file]]
