@@ -80,7 +80,7 @@ impl Image {
         };
         let compression = match self.compression {
             LayerCompression::Gzip => "gzip",
-            LayerCompression::Zstd => "zstd",
+            LayerCompression::Zstd => "zstd by 4 MiB",
         };
         format!("{part} over {parent}, to {latest}, {compression}, writer {WRITER}")
     }

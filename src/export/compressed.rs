@@ -9,9 +9,10 @@ use super::target::Compression;
 use super::{compressor, frame};
 use crate::tree::Interrupt;
 
-/// How `xz` and `zstd` are called: neither the number of cores nor the environment makes a difference.
+/// How `xz` and `zstd` are called: neither the number of cores nor the environment makes a difference. By jobs of its
+/// own choice, twice as large, `zstd` takes twice the memory for a thousandth of the bytes.
 const XZ: [&str; 5] = ["xz", "-q", "-6", "-T2", "--block-size=8MiB"];
-const ZSTD: [&str; 4] = ["zstd", "-q", "-3", "-T2"];
+const ZSTD: [&str; 5] = ["zstd", "-q", "-3", "-T2", "-B4M"];
 
 /// What they would take from the environment besides.
 const VARIABLES: [&str; 4] = ["XZ_DEFAULTS", "XZ_OPT", "ZSTD_CLEVEL", "ZSTD_NBTHREADS"];

@@ -141,7 +141,7 @@ mod tests {
         });
         let texts = [Vec::new(), b"x".to_vec(), vec![0; 1 << 20], noise.take(3 << 20).collect()];
         for words in [
-            &["zstd", "-q", "-3", "-T2"][..],
+            &["zstd", "-q", "-3", "-T2", "-B1M"][..],
             &["zstd", "-q", "-1", "--no-check"],
             &["xz", "-q", "-0", "-T2", "--block-size=1MiB"],
             &["xz", "-q", "-0"],
