@@ -147,19 +147,18 @@ impl ContainerTree {
             .readable()
     }
 
-    /// Opens what it was made of, and sees that it stays: mapped ids may not find it.
+    /// Opens what it was made of, and sees that it stays. Mapped ids may not find it, and none but they may open it:
+    /// then it is opened once this process has them.
     ///
     /// # Errors
     ///
     /// What is to be said of it.
     pub(super) fn with_base(mut self) -> Result<Self, String> {
-        if let Some(base) = &mut self.base {
-            base.opened = match base.store.pin(base.entry.id) {
-                Ok(Pinned::Held(pin)) => base.rootfs().ok().map(|rootfs| (rootfs, pin)),
-                Ok(Pinned::Busy | Pinned::Gone) | Err(_) => None,
-            };
-        }
-        self.base = self.base.filter(|base| base.opened.is_some());
+        self.base = self.base.and_then(|base| match base.open() {
+            Ok(opened) => opened.map(|opened| Base { opened: Some(opened), ..base }),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Some(base),
+            Err(_) => None,
+        });
         self.readable()
     }
 
@@ -194,7 +193,14 @@ impl ContainerTree {
 
     fn drift(&self, interrupt: Interrupt<'_>) -> io::Result<Vec<Drift>> {
         let tree = files::open_real_directory(&self.tree)?;
-        let opened = self.base.as_ref().and_then(|base| base.opened.as_ref());
+        let opened = match &self.base {
+            Some(base) if base.opened.is_none() => base.open()?,
+            _ => None,
+        };
+        let opened = self.base.as_ref().and_then(|base| base.opened.as_ref()).or(opened.as_ref());
+        if self.base.is_some() && opened.is_none() {
+            return Err(io::Error::other("what it was made of was removed"));
+        }
         let top = opened.map(|(rootfs, _)| rootfs.directory(Path::new("/"))).transpose()?;
         let base = top.as_ref().map(|top| Reader::new(top.as_fd(), store::stored_marks()));
         let mut found = drift(tree.as_fd(), base, self.made(), interrupt)?;
@@ -361,6 +367,14 @@ impl ContainerTree {
 }
 
 impl Base {
+    /// Opens the stored tree, and sees that it stays; nothing, where it is not there any more.
+    fn open(&self) -> io::Result<Option<(Rootfs, Pin)>> {
+        match self.store.pin(self.entry.id)? {
+            Pinned::Held(pin) => Ok(Some((self.rootfs()?, pin))),
+            Pinned::Busy | Pinned::Gone => Ok(None),
+        }
+    }
+
     /// Opens the stored tree.
     pub(super) fn rootfs(&self) -> io::Result<Rootfs> {
         Rootfs::open(&self.rootfs)
