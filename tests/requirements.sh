@@ -22,6 +22,7 @@ python3 python3
 skopeo skopeo
 docker-registry docker-registry
 ssh-keygen openssh-client
+update-ca-certificates ca-certificates
 umoci umoci
 jq jq
 strace strace
