@@ -3,7 +3,8 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
@@ -130,8 +131,16 @@ fn a_signal_ends_what_compresses() {
             assert_eq!(ended.status.code(), Some(status), "{script}: {}", ended.said);
             assert!(ended.said.contains("is not written: interrupted by"), "{}", ended.said);
             for id in fs::read_to_string(&ids).unwrap().split_whitespace() {
-                let state = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
-                assert!(state.is_empty() || state.contains(") Z "), "{script}: {state}");
+                // What was killed ends when the kernel comes to it.
+                let is_gone = || {
+                    let state = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+                    state.is_empty() || state.contains(") Z ")
+                };
+                let begun = Instant::now();
+                while !is_gone() {
+                    assert!(begun.elapsed() < Duration::from_secs(10), "{script}: {id}");
+                    sleep(Duration::from_millis(10));
+                }
             }
             assert_nothing_left(&sandbox, script);
         }
