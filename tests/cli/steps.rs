@@ -142,6 +142,8 @@ error: `post` of layer `app` ended with status 4
     | one
   command: /bin/sh -eu -c $'echo one\\nexit 4\\n'
   log: [DIR]/state/web1-[RUN]/log
+
+hint: with `--keep-failed` the rootfs stays, for `layered-template shell` to enter it
 ",
     );
     let run = sandbox.left().remove(0);
