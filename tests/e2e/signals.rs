@@ -219,6 +219,40 @@ fn the_killed_template_under_lxc_create_is_told_of_where_it_can_be() {
     lab.assert_quiet(SOON);
 }
 
+/// Whether the process that works is killed, or all that `lxc-create` has started, it does not succeed.
+fn killed_under_lxc_create(caller: Caller) {
+    let Some(lab) = Lab::open(caller, &[]) else {
+        return;
+    };
+    for is_alone in [true, false] {
+        let run = Run::of(&lab, STEP);
+        let lxc_create = run.start();
+        let template = run.template().id;
+        let mut victims = lab.processes();
+        victims.retain(|process| process.id != lxc_create.id());
+        if is_alone {
+            victims.retain(|process| process.parent == template);
+        }
+        assert!(!victims.is_empty(), "the run has a process of its own");
+        for process in &victims {
+            process.signal(Signal::KILL);
+        }
+        lxc_create.outcome().code(1);
+        lab.assert_absent(&run.name);
+        lab.assert_quiet(SOON);
+    }
+}
+
+#[test]
+fn a_killed_run_is_no_success_of_lxc_create_as_root() {
+    killed_under_lxc_create(Caller::Root);
+}
+
+#[test]
+fn a_killed_run_is_no_success_of_lxc_create_as_an_ordinary_user() {
+    killed_under_lxc_create(Caller::User);
+}
+
 fn stopped_one_after_the_other(caller: Caller) {
     let Some(lab) = Lab::open(caller, &[]) else {
         return;
