@@ -84,17 +84,21 @@ fn a_daemon_is_installed_and_serves_the_same_for_root_and_an_ordinary_user() {
 
 /// Writes a manifest of these layers around the Debian of a tarball.
 pub(crate) fn role(lab: &Lab, base: &Path, layers: &str) -> PathBuf {
+    lab.write("work/role.toml", &format!("{}{layers}", debian(lab, base)))
+}
+
+/// Makes an image of the Debian of a tarball, and returns the beginning of a manifest around it.
+pub(crate) fn debian(lab: &Lab, base: &Path) -> String {
     let directory = lab.directory("image");
     fs::copy(base, directory.join("rootfs.tar.xz")).expect("the base is copied");
     let image = Image::around(lab, directory);
-    let text = format!(
+    lab.directory("kept");
+    format!(
         "manifest = 1\n[[layer]]\nname = \"os\"\ntemplate = \"local\"\n\
-         args = [\"-m\", \"{}\", \"-f\", \"{}\"]\n{layers}",
+         args = [\"-m\", \"{}\", \"-f\", \"{}\"]\n",
         image.meta().display(),
         image.rootfs().display(),
-    );
-    lab.directory("kept");
-    lab.write("work/role.toml", &text)
+    )
 }
 
 /// Makes a container with the packages, sees that it serves, and returns its tree.

@@ -470,12 +470,13 @@ fn dnf_installs_from_a_repository_whose_key_is_given() {
         .outcome()
         .success();
     let name = lab.name("dnf");
+    let debian = apt::debian(&lab, &base);
     let create = |keys: &str| {
         let layer = format!(
             "[[layer]]\nuse = \"dnf-packages\"\n[layer.with]\npackages = \"probe\"\n\
              repository = \"file:///srv/repo\"\nrepository_name = \"ours\"\n{keys}"
         );
-        let manifest = apt::role(&lab, &base, &format!("{REPOSITORY}{layer}"));
+        let manifest = lab.write("work/role.toml", &format!("{debian}{REPOSITORY}{layer}"));
         let call = lab.create(&name, &manifest);
         let call = call.env("LAYERED_TEMPLATE_CACHE", lab.path("kept"));
         call.limit(Duration::from_secs(20 * 60)).outcome()
