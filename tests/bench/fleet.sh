@@ -143,3 +143,16 @@ measure --runs 20 --ignore-failure \
 
 title "The status of both, with what has changed in them"
 measure --runs 20 -n "status --drift" "$program status --drift -P drift overlay copy"
+
+title "An upgrade of the overlay by one changed file, with all that comes before its switch"
+for version in one two; do
+    role "$version" | sed 's:/unpack":/unpack-many":' >"$version.toml"
+    "$program" build -q "$version.toml"
+done
+cat >toggle <<'TOGGLE'
+#!/bin/sh
+cd "${0%/*}"
+if cmp -s one.toml many.toml; then cp two.toml many.toml; else cp one.toml many.toml; fi
+TOGGLE
+chmod 755 toggle
+measure --runs 15 --prepare ./toggle -n "upgrade" "$program upgrade -q drift/overlay"
