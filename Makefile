@@ -36,9 +36,8 @@ demo: $(PROGRAM)
 	@if [ -w $(TEMPLATES) ]; then $(PROGRAM) install-template; fi
 	@sh examples/hello/demo.sh $(abspath $(PROGRAM))
 
-# LT_NETWORK=1 adds the tests that install whole distributions.
 test:
-	@sh tests/requirements.sh $(if $(LT_NETWORK),network,test)
+	@sh tests/requirements.sh test
 	@rm -f $(SKIPPED)
 	$(MAKE) --no-print-directory lint
 	LT_SEQUENCES=$(SEQUENCES) $(CARGO) test --locked --lib --bins --test architecture
@@ -46,8 +45,8 @@ test:
 	@$(SUM)
 	$(CARGO) test --locked --test manifests
 
-# What takes long: the oldest Rust, a static program, the packages, the book, LXC's own tests, Incus, a minute of
-# fuzzing for each target, and LXC 6.
+# What takes long: whole distributions, the oldest Rust, a static program, the packages, the book, LXC's own tests,
+# Incus, a minute of fuzzing for each target, and LXC 6.
 test-slow:
 	@sh tests/requirements.sh slow
 	@CARGO="$(CARGO)" sh tests/slow.sh
@@ -70,7 +69,7 @@ fuzz:
 # Whole distributions, from the mirror that this host installs its own packages from: minutes.
 test-network:
 	@sh tests/requirements.sh network
-	LT_NETWORK=1 $(CARGO) test --locked --test e2e
+	LT_NETWORK=1 $(CARGO) test --locked --test e2e distributions::
 
 # Faults at every system call, where `make test` samples them: hours. A number for FAULTS tries as many of
 # each command and fault.

@@ -52,7 +52,7 @@ debian-distro-info distro-info
 mmdebstrap mmdebstrap"
 deb="dpkg-shlibdeps dpkg-dev
 git git"
-slow="$test
+slow="$network
 $deb
 lintian lintian
 mmdebstrap mmdebstrap

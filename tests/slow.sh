@@ -1,6 +1,6 @@
 #!/bin/sh
-# What takes long: the oldest Rust, a static program, the packages, the book, LXC's own tests,
-# Incus, fuzzing, and LXC 6.
+# What takes long: whole distributions, the oldest Rust, a static program, the packages, the book, LXC's own
+# tests, Incus, fuzzing, and LXC 6.
 #
 # LT_DEADLINE, in seconds since 1970, is when all must be over; LT_SKIPPED is the file that notes what
 # there is no time, or no means, for.
@@ -43,6 +43,7 @@ static_program() {
 }
 
 oldest=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+part 20 "whole distributions" env LT_NETWORK=1 "$cargo" test --locked --test e2e distributions::
 part 5 "Rust $oldest" oldest_rust
 part 5 "a static program" static_program
 part 12 "the packages" sh tests/packages.sh

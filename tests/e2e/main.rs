@@ -22,14 +22,12 @@ mod tree;
 mod trust;
 mod user;
 
-mod apt;
 mod boundary;
 mod classic;
 mod config_values;
 mod containers;
 mod create;
-mod debian;
-mod debian_store;
+mod distributions;
 mod doctor;
 mod door;
 mod engines;

@@ -10,8 +10,6 @@ use std::time::Duration;
 use crate::caller::Caller;
 use crate::image::Image;
 use crate::lab::Lab;
-use crate::mirror;
-use crate::requirement;
 use server::Registry;
 
 const ROLE: &str = r#"manifest = 1
@@ -82,27 +80,10 @@ fn the_config_of_an_image_is_pulled() {
     pulled(&lab, &image.upstream(), &lines);
 }
 
-#[test]
-fn the_config_of_debian_is_pulled() {
-    if !requirement::network() {
-        return;
-    }
-    let Some(lab) = Lab::open(Caller::Root, &["docker-registry", "debootstrap"]) else { return };
-    let Some(mirror) = mirror::of("bookworm") else {
-        return requirement::skip("apt has no source of this release here");
-    };
-    let upstream = format!(
-        "template = \"debian\"\nargs = {{ release = \"bookworm\", arch = \"amd64\" }}\n\
-         env = {{ MIRROR = {mirror:?} }}"
-    );
-    let lines = ["lxc.include = /usr/share/lxc/config/debian.common.conf", "lxc.pty.max = 1024"];
-    pulled(&lab, &upstream, &lines);
-}
-
 /// Pushes a role, and sees that a container that is made of what is pulled has the config of one that is
 /// made of what was built, these lines of the template among it.
 #[track_caller]
-fn pulled(lab: &Lab, upstream: &str, lines: &[&str]) {
+pub(crate) fn pulled(lab: &Lab, upstream: &str, lines: &[&str]) {
     let Some(registry) = Registry::with("", "") else { return };
     let repository = registry.repository("team/web");
     let text = format!(

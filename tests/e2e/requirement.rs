@@ -33,14 +33,10 @@ pub(crate) fn met(caller: Caller, commands: &[&str]) -> bool {
     }
 }
 
-/// Whether tests are asked for that install whole distributions; if not, that is said. The host lacks
-/// no ability then, so that `LT_REQUIRE_E2E` does not demand it.
+/// Whether tests are asked for that install whole distributions. They belong to `make test-network`, and
+/// `make test` does not lack them.
 pub(crate) fn network() -> bool {
-    let asked = asked_for("LT_NETWORK");
-    if !asked {
-        say("LT_NETWORK=1 is not set");
-    }
-    asked
+    asked_for("LT_NETWORK")
 }
 
 /// Whether tests are asked for that take many minutes. They belong to `make test-slow`, and `make test`

@@ -1,9 +1,7 @@
-//! The roles of `examples/roles`, made and started: over a stand-in for Debian, and over Debian itself
-//! where `LT_NETWORK=1` asks for it.
+//! The roles of `examples/roles`, made and started over a stand-in for Debian.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use layered_template::cache::PLACEHOLDER;
 
@@ -11,7 +9,6 @@ use crate::caller::Caller;
 use crate::config;
 use crate::lab::Lab;
 use crate::layers::rootfs;
-use crate::mirror;
 use crate::requirement::{self, Limits};
 
 /// Busybox under Debian's name: it keeps what it was called with, and has an apt-get that makes what
@@ -49,7 +46,7 @@ chmod 0755 "$rootfs/usr/bin/apt-get" "$rootfs/usr/bin/mariadb-install-db"
 "#;
 
 /// Copies the roles into the lab, and returns the place of one of them.
-fn role(lab: &Lab, name: &str) -> PathBuf {
+pub(crate) fn role(lab: &Lab, name: &str) -> PathBuf {
     let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/roles");
     let call = lab.call_as_root(["cp", "-r"]).arg(from).arg(lab.path("work/roles"));
     call.outcome().success();
@@ -58,7 +55,7 @@ fn role(lab: &Lab, name: &str) -> PathBuf {
 
 /// Starts a container without what this host may not have: the bridge of its network, and controllers
 /// of its limits.
-fn start_alone(lab: &Lab, name: &str) -> bool {
+pub(crate) fn start_alone(lab: &Lab, name: &str) -> bool {
     let path = lab.container(name, "config");
     let text = fs::read_to_string(&path).expect("there is one");
     let limited = !matches!(requirement::limits(), Limits::Refused);
@@ -156,41 +153,4 @@ fn a_database_keeps_its_data_on_the_host() {
         }
         lab.destroy(&name);
     }
-}
-
-#[test]
-fn roles_stand_on_debian() {
-    if !requirement::network() {
-        return;
-    }
-    let Some(lab) = Lab::open(Caller::Root, &["debootstrap"]) else {
-        return;
-    };
-    let Some(mirror) = mirror::of("bookworm") else {
-        return requirement::skip("apt has no source of this release here");
-    };
-    let security = mirror::of("bookworm-security").unwrap_or_else(|| mirror.clone());
-    let data = lab.directory("work/data");
-    let base = role(&lab, "base");
-    let set = format!("data={}", data.display());
-    for (role, set, unit) in [("web", "site=www.test", "nginx"), ("database", &set, "mariadb")] {
-        let name = lab.name(role);
-        lab.create(&name, &base.with_file_name(format!("{role}.toml")))
-            .args(["--set", set])
-            .env("MIRROR", &mirror)
-            .env("SECURITY_MIRROR", &security)
-            .limit(Duration::from_secs(30 * 60))
-            .outcome()
-            .success();
-        if start_alone(&lab, &name) {
-            let wait = format!(
-                "for i in $(seq 60); do systemctl is-active --quiet {unit} && exit; sleep 1; done; \
-                 systemctl status {unit} ssh; journalctl -n 40; exit 1"
-            );
-            lab.inside(&name, &["/bin/sh", "-c", &wait]);
-            lab.stop(&name);
-        }
-        lab.destroy(&name);
-    }
-    assert!(data.join("mysql").is_dir());
 }

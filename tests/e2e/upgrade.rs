@@ -1,7 +1,6 @@
 //! `upgrade` and `rollback` of containers that run, as root and as an ordinary user.
 
 mod copied;
-mod debian;
 mod halted;
 
 use crate::call::Outcome;
@@ -38,7 +37,7 @@ render = true
 }
 
 /// Calls the program for containers of the lab.
-fn tool(lab: &Lab, words: &[&str]) -> Outcome {
+pub(crate) fn tool(lab: &Lab, words: &[&str]) -> Outcome {
     lab.call([lab.program()]).args(words).arg("-P").arg(lab.lxcpath()).outcome()
 }
 

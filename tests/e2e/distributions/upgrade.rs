@@ -1,13 +1,12 @@
-//! A Debian that serves: a package and a site come to it while it has data, an account and a setting of its own. It
-//! takes minutes and a network, so that it runs only where `LT_NETWORK=1` asks for it.
+//! A Debian that serves: a package and a site come to it while it has data, an account and a setting of its own.
 
 use std::time::{Duration, Instant};
 
-use super::tool;
-use crate::apt;
+use super::apt;
 use crate::caller::Caller;
 use crate::lab::Lab;
 use crate::requirement;
+use crate::upgrade::tool;
 
 /// The layers: `page` is what the site shows, `packages` what is installed, `account` whom the role adds.
 fn layers(page: &str, packages: &str, account: &str) -> String {

@@ -1,5 +1,4 @@
-//! A whole distribution, from the mirror of this host. It takes minutes and a network, so that it
-//! runs only where `LT_NETWORK=1` asks for it.
+//! A Debian of `lxc-debian`, layer by layer.
 
 use std::time::Duration;
 

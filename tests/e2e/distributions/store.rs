@@ -1,5 +1,4 @@
 //! Debian from the layer store: what a container of a stored layer does not have, and what it does.
-//! It takes a network, so that it runs only where `LT_NETWORK=1` asks for it.
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,5 +1,4 @@
-//! Packages of a distribution, installed in a rootfs as root and as an ordinary user. It takes
-//! minutes and a network, so that it runs only where `LT_NETWORK=1` asks for it.
+//! Packages of a distribution, installed in a rootfs as root and as an ordinary user.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +12,7 @@ use crate::mirror;
 use crate::requirement;
 use crate::tree::Tree;
 
-pub(crate) const SUITE: &str = "bookworm";
+pub(super) const SUITE: &str = "bookworm";
 
 /// What differs from run to run, whoever runs: times in logs and indexes, and what an image for
 /// users leaves out.
@@ -83,12 +82,12 @@ fn a_daemon_is_installed_and_serves_the_same_for_root_and_an_ordinary_user() {
 }
 
 /// Writes a manifest of these layers around the Debian of a tarball.
-pub(crate) fn role(lab: &Lab, base: &Path, layers: &str) -> PathBuf {
+pub(super) fn role(lab: &Lab, base: &Path, layers: &str) -> PathBuf {
     lab.write("work/role.toml", &format!("{}{layers}", debian(lab, base)))
 }
 
 /// Makes an image of the Debian of a tarball, and returns the beginning of a manifest around it.
-pub(crate) fn debian(lab: &Lab, base: &Path) -> String {
+pub(super) fn debian(lab: &Lab, base: &Path) -> String {
     let directory = lab.directory("image");
     fs::copy(base, directory.join("rootfs.tar.xz")).expect("the base is copied");
     let image = Image::around(lab, directory);
@@ -129,7 +128,7 @@ fn installed(lab: &Lab, base: &Path) -> Tree {
 }
 
 /// Returns a small Debian as a tarball, made once for all runs of the tests.
-pub(crate) fn base(lab: &Lab) -> Option<PathBuf> {
+pub(super) fn base(lab: &Lab) -> Option<PathBuf> {
     static MAKING: Mutex<()> = Mutex::new(());
     let _made_once = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{SUITE}-minbase.tar.xz"));
