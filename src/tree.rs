@@ -42,7 +42,7 @@ mod xattr;
 pub(crate) use archive::decoded;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use archive::{ArchiveKind, ArchiveMember, ArchiveReader};
-pub(crate) use archive::{Limits, decoded_file};
+pub(crate) use archive::{Limits, ZSTD_MAGIC, decoded_file};
 pub(crate) use attributes::{copy_attributes, disinherit, times};
 pub(crate) use copy::copy;
 pub(crate) use durability::make_durable;

@@ -4,8 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-/// What a frame of zstd begins with. Source: RFC 8878.
-const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+use crate::tree::ZSTD_MAGIC;
 
 /// What a stream of xz begins and ends with, and how long its header and its footer are. Source: the description of the
 /// `.xz` file format, 1.2.1.
@@ -24,7 +23,7 @@ pub(super) fn is_zstd(file: &File, length: u64) -> io::Result<bool> {
     let (mut at, mut holds) = (0, false);
     while at < end {
         let Some(begin) = bytes::<5>(file, at)? else { return Ok(false) };
-        if begin[..4] != ZSTD {
+        if begin[..4] != ZSTD_MAGIC {
             return Ok(false);
         }
         let descriptor = begin[4];

@@ -21,6 +21,7 @@ pub(crate) use fault::{ArchiveError, ArchiveFault, Place, shown};
 use header::{BLOCK, Header};
 pub(crate) use limits::Limits;
 use pax::Extended;
+pub(crate) use zstd::MAGIC as ZSTD_MAGIC;
 
 /// How many bytes are asked for at once.
 const BUFFER: usize = 64 * 1024;

@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use crate::host::ended::describe;
 
 /// What a frame begins with. Source: RFC 8878.
-pub(super) const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+pub(crate) const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
 /// How it is called: a frame whose window is larger than what every decoder takes is refused. Source: RFC 8878,
 /// section 3.1.1.1.2.
