@@ -8,16 +8,16 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
-use rustix::fs::openat;
+use rustix::fs::{Mode, OFlags, openat};
 
 use super::super::generation::sidecar;
-use super::{PathChange, named};
+use super::{PathChange, named, view};
 use crate::cache::{CONFIG_NAME, DELTA, Names, WORK};
 use crate::host::files;
 use crate::merge::{Tree, Trees, is_within};
 use crate::record;
 use crate::store::{Entry, GENERATIONS, Store};
-use crate::tree::{self, Baseline, Interrupt, ListedFile, Listing, Marks, Search};
+use crate::tree::{self, Baseline, Interrupt, ListedFile, Marks};
 
 /// What is no sidecar in the directory where a container is made, besides the tree that its config names.
 const OTHERS: [&str; 7] =
@@ -35,14 +35,7 @@ pub(super) fn changes(
         Err(error) if error.kind() == io::ErrorKind::NotFound => Tree::new(),
         opened => {
             let top = opened?;
-            let listed = Listing::of(
-                top.as_fd(),
-                Baseline::Nothing,
-                &Search::NOTHING,
-                Marks::Plain,
-                interrupt,
-            )?;
-            let items = listed.listing.items();
+            let items = view::list(top.as_fd(), Baseline::Nothing, interrupt)?;
             named(items, &entry.sidecar_places, names, (top.as_fd(), Marks::Plain))?
         }
     };
@@ -93,19 +86,9 @@ fn list(
         read => read?.item(),
     };
     if item.is_directory() {
-        let flags = rustix::fs::OFlags::RDONLY
-            | rustix::fs::OFlags::DIRECTORY
-            | rustix::fs::OFlags::NOFOLLOW
-            | rustix::fs::OFlags::CLOEXEC;
-        let opened = openat(top, &text, flags, rustix::fs::Mode::empty())?;
-        let listed = Listing::of(
-            opened.as_fd(),
-            Baseline::Nothing,
-            &Search::NOTHING,
-            Marks::Plain,
-            interrupt,
-        )?;
-        for (path, item) in listed.listing.items() {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let opened = openat(top, &text, flags, Mode::empty())?;
+        for (path, item) in view::list(opened.as_fd(), Baseline::Nothing, interrupt)? {
             if !path.is_empty() {
                 tree.insert([name, b"/", &path].concat(), item);
             }

@@ -103,7 +103,12 @@ impl View {
     }
 }
 
-fn list(top: BorrowedFd<'_>, known: Baseline<'_>, interrupt: Interrupt<'_>) -> io::Result<Tree> {
+/// Returns what is in a directory.
+pub(super) fn list(
+    top: BorrowedFd<'_>,
+    known: Baseline<'_>,
+    interrupt: Interrupt<'_>,
+) -> io::Result<Tree> {
     let listed = Listing::of(top, known, &Search::NOTHING, Marks::Plain, interrupt)?;
     Ok(listed.listing.items())
 }
