@@ -179,7 +179,7 @@ pub(crate) struct StorageArguments {
     #[arg(long, conflicts_with = "locked")]
     pub(crate) rebuild: bool,
     #[command(flatten)]
-    pub(crate) locked: LockedArguments,
+    pub(crate) lock: LockedArguments,
 }
 
 /// Whether a role is held to its lock.
@@ -346,7 +346,7 @@ pub(crate) struct PushArguments {
     #[arg(long, value_name = "KEYFILE")]
     pub(crate) sign: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) locked: LockedArguments,
+    pub(crate) lock: LockedArguments,
     /// Take blobs from this repository of the same registry instead of sending them.
     #[arg(long, value_name = "REPO")]
     pub(crate) mount_from: Option<String>,

@@ -76,7 +76,7 @@ fn create(arguments: CreateArguments) -> Result<u8, Refusal> {
         ids: start.ids(&caller),
         wanted,
         remote,
-        lock: LockUse::Ignore.unless(arguments.storage.locked.locked),
+        lock: LockUse::Ignore.unless(arguments.storage.lock.locked),
         target,
     };
     // A manifest that cannot be used is found out before anything is made.

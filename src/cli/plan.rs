@@ -270,7 +270,7 @@ fn request(
         ids: start.ids(&caller),
         wanted,
         remote,
-        lock: LockUse::Tell.unless(arguments.storage.locked.locked),
+        lock: LockUse::Tell.unless(arguments.storage.lock.locked),
         target,
     }))
 }

@@ -57,7 +57,7 @@ fn push(arguments: &PushArguments) -> Result<u8, String> {
         args: &arguments.args,
         allow_untrusted: arguments.allow_untrusted,
         wanted: wanted(StorageMode::Fill, false),
-        lock: LockUse::Ignore.unless(arguments.locked.locked),
+        lock: LockUse::Ignore.unless(arguments.lock.locked),
         remote: None,
     };
     let role = match Role::prepare(asked.request(&start, &lxcpath, &caller)) {

@@ -131,7 +131,7 @@ fn upgrade(
     }
     let may_differ = record.layers.iter().any(|layer| !layer.handed.is_empty())
         || arguments.manifest.is_some()
-        || arguments.locked.locked
+        || arguments.lock.locked
         || !arguments.values.is_empty();
     if !may_differ
         && Judge::new(Caller::observe()).changes(container, record, &manifest)?.is_empty()
@@ -224,7 +224,7 @@ fn request(
         ids: subject.ids.clone(),
         wanted,
         remote,
-        lock: LockUse::Ignore.unless(arguments.locked.locked),
+        lock: LockUse::Ignore.unless(arguments.lock.locked),
         target,
     })
 }

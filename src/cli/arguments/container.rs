@@ -92,7 +92,7 @@ pub(crate) struct UpgradeArguments {
     #[command(flatten)]
     pub(crate) values: ValueArguments,
     #[command(flatten)]
-    pub(crate) locked: LockedArguments,
+    pub(crate) lock: LockedArguments,
     #[command(flatten)]
     pub(crate) remote: RemoteArguments,
     #[command(flatten)]
