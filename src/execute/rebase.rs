@@ -33,6 +33,7 @@ use crate::plan::{Act, Plan, StorageMode};
 use crate::record::{self, Record, is_volatile};
 use crate::store::{self, Entry, Store};
 use crate::tree::{self, Graft, Interrupt, Marks, Occurrence, Reader};
+use sidecar::Sidecars;
 use view::View;
 
 /// The largest file of accounts, in bytes.
@@ -40,6 +41,10 @@ const LARGEST_TEXT: u64 = 16 << 20;
 
 /// Where what the container has is looked at, beside what was made.
 const OWN: &str = ".layered-template.own";
+
+/// What stands before a key of the config, and before the name of a sidecar, where it is said who holds.
+const CONFIG: &str = "config:";
+const BESIDE: &str = "beside:";
 
 /// How often a container that runs is looked at once more where something was gone meanwhile.
 const TRIES: u32 = 20;
@@ -55,7 +60,8 @@ pub(crate) struct Rebase<'a> {
     pub old: &'a Entry,
     /// Its record.
     pub record: &'a Record,
-    /// Paths, without a slash in front, or keys of the config behind `config:`, where the role holds.
+    /// Paths of the rootfs, keys of the config behind `config:`, or names beside the rootfs behind `beside:`, where the
+    /// role holds.
     pub take: &'a [String],
     /// Likewise, where the container holds.
     pub keep: &'a [String],
@@ -114,6 +120,8 @@ pub(crate) struct PathChange {
 pub(crate) struct FileConflict {
     /// The path, without a slash in front.
     pub path: Vec<u8>,
+    /// Whether it is a name beside the rootfs.
+    pub is_beside: bool,
     /// What the role had made; `None` for nothing.
     pub old: Option<Item>,
     /// What it makes now.
@@ -233,35 +241,42 @@ impl Rebase<'_> {
             names: &names,
         };
         let trees = Trees { old: &old, new: &new_view.items, own: &own_view.items };
-        let nothing = if self.is_exact { self.nothing(trees, [&live, &made]) } else { Vec::new() };
+        let places = (self.staged.as_path(), container.as_path());
+        let sidecars = Sidecars::look((self.store, self.old), &names, places, interrupt)?;
+        let nothing = match self.is_exact {
+            true => self.nothing(trees, &sidecars, [&live, &made]),
+            false => Vec::new(),
+        };
         if !nothing.is_empty() {
             return Ok(Err(Rebased::Nothing(nothing)));
         }
         let merged = merge::merge(trees, &rules);
+        let beside = sidecars.decided(|name| self.chosen(BESIDE, |word| word.as_bytes() == name));
         let configs = self.configs(&live, &made, plan);
         let (config, lines) = match configs {
-            Ok(configs) if merged.conflicts.is_empty() => configs,
+            Ok(configs) if merged.conflicts.is_empty() && beside.conflicts.is_empty() => configs,
             configs => {
                 let layers = [self.record, &record].map(|record| record.layers.iter()).into_iter();
                 // One without acts of its own has nothing to store.
                 let is_private = layers.flatten().any(|layer| {
                     layer.supply.is_none() && !(layer.files.is_empty() && layer.steps.is_empty())
                 });
-                let files = merged.conflicts.iter().map(|path| FileConflict {
-                    path: path.clone(),
-                    old: old.get(path).cloned(),
-                    new: new_view.items.get(path).cloned(),
-                    own: own_view.items.get(path).cloned(),
-                    is_private,
+                let conflict = |path: &Vec<u8>, is_beside, [old, new, own]: [Option<Item>; 3]| {
+                    FileConflict { path: path.clone(), is_beside, old, new, own, is_private }
+                };
+                let files = merged.conflicts.iter().map(|path| {
+                    let items = [&old, &new_view.items, &own_view.items];
+                    conflict(path, false, items.map(|tree| tree.get(path).cloned()))
                 });
+                let beside =
+                    beside.conflicts.iter().map(|name| conflict(name, true, sidecars.items(name)));
                 let conflicts = configs.err().unwrap_or_default();
-                return Ok(Err(Rebased::Conflicts(files.collect(), conflicts)));
+                return Ok(Err(Rebased::Conflicts(files.chain(beside).collect(), conflicts)));
             }
         };
-        let places = (self.staged.as_path(), container.as_path());
         let difference = Difference {
             paths: changes(trees, &merged),
-            beside: sidecar::changes((self.store, self.old), &names, places, interrupt)?,
+            beside: beside.changes,
             config: config != live,
             lines: config_lines(&live, &config),
             record: is_other(self.record, &record),
@@ -290,16 +305,19 @@ impl Rebase<'_> {
     }
 
     /// Returns the words for who holds that are no path of the trees, and no key of the configs.
-    fn nothing(&self, trees: Trees<'_>, configs: [&[u8]; 2]) -> Vec<String> {
+    fn nothing(&self, trees: Trees<'_>, sidecars: &Sidecars, configs: [&[u8]; 2]) -> Vec<String> {
         let lines = configs.map(|text| config::effective(&String::from_utf8_lossy(text)));
         let mut keys: Vec<&str> = lines.iter().flatten().map(|line| key_of(line)).collect();
         keys.extend(self.record.config.iter().flatten().map(|line| key_of(line)));
-        let is_there = |word: &str| match word.strip_prefix("config:") {
-            Some(key) => keys.contains(&key.trim()),
-            None => {
-                let path = word.trim_matches('/').as_bytes();
-                [trees.old, trees.new, trees.own].iter().any(|tree| tree.contains_key(path))
+        let is_there = |word: &str| {
+            if let Some(key) = word.strip_prefix(CONFIG) {
+                return keys.contains(&key.trim());
             }
+            if let Some(name) = word.strip_prefix(BESIDE) {
+                return sidecars.has(name.as_bytes());
+            }
+            let path = word.trim_matches('/').as_bytes();
+            [trees.old, trees.new, trees.own].iter().any(|tree| tree.contains_key(path))
         };
         let words = [("take", self.take), ("keep", self.keep)].into_iter();
         let words = words.flat_map(|(option, words)| words.iter().map(move |word| (option, word)));
@@ -307,6 +325,17 @@ impl Rebase<'_> {
             .filter(|(_, word)| !is_there(word))
             .map(|(option, word)| format!("--{option} {}", crate::shell::word(word)))
             .collect()
+    }
+
+    /// Returns who holds in what is of a kind, as the options say.
+    fn chosen(&self, kind: &str, is_it: impl Fn(&str) -> bool) -> Option<Side> {
+        let is_in =
+            |words: &[String]| words.iter().filter_map(|word| word.strip_prefix(kind)).any(&is_it);
+        match (is_in(self.take), is_in(self.keep)) {
+            (true, _) => Some(Side::New),
+            (_, true) => Some(Side::Own),
+            _ => None,
+        }
     }
 
     /// Returns the config of the next generation, and its lines as the record has them.
@@ -325,14 +354,10 @@ impl Rebase<'_> {
         old.extend(layers.flat_map(|layer| layer.config.iter().cloned()));
         let new = config::effective(&String::from_utf8_lossy(made));
         let choose = |key: &str| {
-            let is = |words: &[String]| {
-                words.iter().any(|word| word.strip_prefix("config:").map(str::trim) == Some(key))
-            };
-            match (is(self.take), is(self.keep)) {
-                (true, _) => Some(ConfigChoice::New),
-                (_, true) => Some(ConfigChoice::Own),
-                _ => None,
-            }
+            self.chosen(CONFIG, |word| word.trim() == key).map(|side| match side {
+                Side::New => ConfigChoice::New,
+                Side::Own => ConfigChoice::Own,
+            })
         };
         let lower = config::last_value(&new.join("\n"), "lxc.rootfs.path").and_then(lower_of);
         let on_lower = |text: &[u8]| {
@@ -500,7 +525,9 @@ impl Rules for Decisions<'_> {
 
     fn prefers(&self, path: &[u8]) -> Option<Side> {
         let is_in = |words: &[String]| {
-            let paths = words.iter().filter(|word| !word.starts_with("config:"));
+            let is_path =
+                |word: &&String| [CONFIG, BESIDE].iter().all(|kind| !word.starts_with(kind));
+            let paths = words.iter().filter(is_path);
             paths
                 .map(|word| word.trim_matches('/').as_bytes())
                 .any(|word| merge::is_within(path, word))

@@ -80,7 +80,7 @@ pub(crate) struct UpgradeArguments {
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// Where both the role and the container have changed this path or what is below it, take the
-    /// role's; `config:KEY` for a key of the config. May be repeated.
+    /// role's; `config:KEY` for a key of the config, `beside:NAME` for a file beside the rootfs. May be repeated.
     #[arg(long, value_name = "PATH")]
     pub(crate) take: Vec<String>,
     /// Likewise, keep the container's.

@@ -48,7 +48,8 @@ pub(crate) struct ChangedName {
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Conflict {
-    /// The path inside the rootfs, or `config:` and a key, as `--take` and `--keep` have it.
+    /// The path inside the rootfs, `beside:` and the name of a file beside that, or `config:` and a key, as `--take` and
+    /// `--keep` have it.
     pub(super) name: String,
     /// What the role had made; nothing, where it had not.
     pub(super) was: Option<String>,
@@ -95,16 +96,18 @@ impl UpgradeDocument {
 
     /// Adds what keeps it from changing.
     pub(super) fn conflicting(self, files: &[FileConflict], configs: &[ConfigConflict]) -> Self {
-        let files = files.iter().map(|FileConflict { path, old, new, own, is_private }| {
-            let described =
-                |item: &Option<Item>| item.as_ref().map(|item| described(item, *is_private));
-            Conflict {
-                name: format!("/{}", String::from_utf8_lossy(path)),
-                was: described(old),
-                role: described(new),
-                own: described(own),
-            }
-        });
+        let files =
+            files.iter().map(|FileConflict { path, is_beside, old, new, own, is_private }| {
+                let before = if *is_beside { "beside:" } else { "/" };
+                let described =
+                    |item: &Option<Item>| item.as_ref().map(|item| described(item, *is_private));
+                Conflict {
+                    name: format!("{before}{}", String::from_utf8_lossy(path)),
+                    was: described(old),
+                    role: described(new),
+                    own: described(own),
+                }
+            });
         let configs = configs.iter().map(|ConfigConflict { key, old, new, own }| Conflict {
             name: format!("config:{key}"),
             was: old.clone(),

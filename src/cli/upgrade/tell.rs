@@ -75,7 +75,9 @@ pub(super) fn nothing(container: &str, words: &[String]) -> u8 {
     for word in words {
         output::error(
             &format!("`{word}`: neither `{name}` nor its role has that"),
-            Some("it takes a path of the rootfs, or `config:` and a key of the config"),
+            Some(
+                "it takes a path of the rootfs, `config:KEY`, or `beside:NAME` for a file beside the rootfs",
+            ),
         );
     }
     status::USAGE

@@ -14,7 +14,7 @@ use super::super::generation::sidecar;
 use super::{PathChange, named, view};
 use crate::cache::{CONFIG_NAME, DELTA, Names, WORK};
 use crate::host::files;
-use crate::merge::{Tree, Trees, is_within};
+use crate::merge::{Item, Side, Tree, is_within};
 use crate::record;
 use crate::store::{Entry, GENERATIONS, Store};
 use crate::tree::{self, Baseline, Interrupt, ListedFile, Marks};
@@ -23,54 +23,93 @@ use crate::tree::{self, Baseline, Interrupt, ListedFile, Marks};
 const OTHERS: [&str; 7] =
     [CONFIG_NAME, record::NAME, "rootfs", DELTA, WORK, super::OWN, GENERATIONS];
 
-/// Returns what becomes of the sidecars of a container by their names, where its role makes others now: those that
-/// nobody has changed in the container are the role's.
-pub(super) fn changes(
-    (store, entry): (&Store, &Entry),
-    names: &Names,
-    (staged, container): (&Path, &Path),
-    interrupt: Interrupt<'_>,
-) -> io::Result<Vec<PathChange>> {
-    let old = match files::open_real_directory(&store.sidecar(entry.id)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Tree::new(),
-        opened => {
-            let top = opened?;
-            let items = view::list(top.as_fd(), Baseline::Nothing, interrupt)?;
-            named(items, &entry.sidecar_places, names, (top.as_fd(), Marks::Plain))?
-        }
-    };
-    let made = names_of(staged)?;
-    let known: BTreeSet<Vec<u8>> = old
-        .keys()
-        .filter(|path| !path.is_empty() && !path.contains(&b'/'))
-        .cloned()
-        .chain(made.iter().map(|name| name.as_bytes().to_vec()))
-        .collect();
-    let look = |directory: &Path| -> io::Result<Tree> {
-        let top = files::open_real_directory(directory)?;
-        let mut tree = Tree::new();
-        known.iter().try_for_each(|name| list(top.as_fd(), name, &mut tree, interrupt))?;
-        Ok(tree)
-    };
-    let (new, own) = (look(staged)?, look(container)?);
-    Ok(decided(known, Trees { old: &old, new: &new, own: &own }))
+/// The sidecars of a container and of its role, by their names and what is below those.
+#[derive(Debug, Default)]
+pub(super) struct Sidecars {
+    names: BTreeSet<Vec<u8>>,
+    /// What the role had made, as far as it is stored.
+    old: Tree,
+    /// What it makes now.
+    new: Tree,
+    /// What the container has of those.
+    own: Tree,
 }
 
-/// Returns which of some names become those of the role.
-fn decided(names: BTreeSet<Vec<u8>>, trees: Trees<'_>) -> Vec<PathChange> {
-    let mut changes = Vec::new();
-    for path in names {
-        let [old, new, own] = [trees.old, trees.new, trees.own].map(|tree| {
-            let within = tree.iter().filter(|(other, _)| is_within(other, &path));
-            within
-                .map(|(path, item)| (path, (&item.what, item.mode, item.owner)))
-                .collect::<Vec<_>>()
-        });
-        if new != old && new != own && own == old {
-            changes.push(PathChange { was: !own.is_empty(), is: !new.is_empty(), path });
-        }
+/// What becomes of the sidecars of a container.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Decided {
+    /// Those that become the role's.
+    pub(super) changes: Vec<PathChange>,
+    /// Those that both have otherwise, of which nobody has said whose holds.
+    pub(super) conflicts: Vec<Vec<u8>>,
+}
+
+impl Sidecars {
+    /// Looks at those of a container whose next generation was made in a directory.
+    pub(super) fn look(
+        (store, entry): (&Store, &Entry),
+        names: &Names,
+        (staged, container): (&Path, &Path),
+        interrupt: Interrupt<'_>,
+    ) -> io::Result<Self> {
+        let old = match files::open_real_directory(&store.sidecar(entry.id)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Tree::new(),
+            opened => {
+                let top = opened?;
+                let items = view::list(top.as_fd(), Baseline::Nothing, interrupt)?;
+                named(items, &entry.sidecar_places, names, (top.as_fd(), Marks::Plain))?
+            }
+        };
+        let made = names_of(staged)?;
+        let names: BTreeSet<Vec<u8>> = old
+            .keys()
+            .filter(|path| !path.is_empty() && !path.contains(&b'/'))
+            .cloned()
+            .chain(made.iter().map(|name| name.as_bytes().to_vec()))
+            .collect();
+        let look = |directory: &Path| -> io::Result<Tree> {
+            let top = files::open_real_directory(directory)?;
+            let mut tree = Tree::new();
+            names.iter().try_for_each(|name| list(top.as_fd(), name, &mut tree, interrupt))?;
+            Ok(tree)
+        };
+        let (new, own) = (look(staged)?, look(container)?);
+        Ok(Self { names, old, new, own })
     }
-    changes
+
+    /// Whether the role had, or has, one of this name.
+    pub(super) fn has(&self, name: &[u8]) -> bool {
+        self.names.contains(name)
+    }
+
+    /// Returns what the role had made of a name, what it makes now, and what the container has.
+    pub(super) fn items(&self, name: &[u8]) -> [Option<Item>; 3] {
+        [&self.old, &self.new, &self.own].map(|tree| tree.get(name).cloned())
+    }
+
+    /// Returns what becomes of them: those that nobody has changed in the container are the role's.
+    pub(super) fn decided(&self, prefers: impl Fn(&[u8]) -> Option<Side>) -> Decided {
+        let mut decided = Decided::default();
+        for path in &self.names {
+            let [old, new, own] = [&self.old, &self.new, &self.own].map(|tree| {
+                let within = tree.iter().filter(|(other, _)| is_within(other, path));
+                within
+                    .map(|(path, item)| (path, (&item.what, item.mode, item.owner)))
+                    .collect::<Vec<_>>()
+            });
+            if new == old || new == own {
+                continue;
+            }
+            let side = if own == old { Some(Side::New) } else { prefers(path) };
+            let (was, is) = (!own.is_empty(), !new.is_empty());
+            match side {
+                Some(Side::New) => decided.changes.push(PathChange { path: path.clone(), was, is }),
+                Some(Side::Own) => {}
+                None => decided.conflicts.push(path.clone()),
+            }
+        }
+        decided
+    }
 }
 
 /// Adds what is of a name to a tree.
@@ -127,7 +166,7 @@ pub(super) fn lay_out(staged: &Path, changes: &[PathChange]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::merge::{Item, What};
+    use crate::merge::What;
 
     #[test]
     fn what_nobody_has_changed_in_the_container_is_the_role_s() {
@@ -140,24 +179,38 @@ mod tests {
             });
             files.collect()
         };
+        const BOTH: &str = "both";
         for (old, new, own, expected) in [
-            ("hook=1", "hook=2", "hook=1", Some((true, true))),
-            ("hook=1", "hook=2", "hook=own", None),
-            ("hook=1", "hook=2", "hook=2", None),
-            ("hook=1", "hook=2", "", None),
-            ("hook=1", "hook=1", "hook=own", None),
-            ("hook=1", "", "hook=1", Some((true, false))),
-            ("hook=1", "", "hook=own", None),
-            ("", "hook=1", "", Some((false, true))),
-            ("", "hook=1", "hook=own", None),
-            ("hook/a=1", "hook/a=1 hook/b=2", "hook/a=1", Some((true, true))),
-            ("hook/a=1", "hook/a=1 hook/b=2", "hook/a=1 hook/c=own", None),
+            ("hook=1", "hook=2", "hook=1", "changed"),
+            ("hook=1", "hook=2", "hook=own", BOTH),
+            ("hook=1", "hook=2", "hook=2", ""),
+            ("hook=1", "hook=2", "", BOTH),
+            ("hook=1", "hook=1", "hook=own", ""),
+            ("hook=1", "", "hook=1", "removed"),
+            ("hook=1", "", "hook=own", BOTH),
+            ("hook=1", "", "", ""),
+            ("", "hook=1", "", "added"),
+            ("", "hook=1", "hook=own", BOTH),
+            ("", "hook=1", "hook=1", ""),
+            ("hook/a=1", "hook/a=1 hook/b=2", "hook/a=1", "changed"),
+            ("hook/a=1", "hook/a=1 hook/b=2", "hook/a=1 hook/c=own", BOTH),
         ] {
-            let (old, new, own) = (tree(old), tree(new), tree(own));
-            let trees = Trees { old: &old, new: &new, own: &own };
-            let found = decided(BTreeSet::from([b"hook".to_vec()]), trees);
-            let found: Vec<_> = found.iter().map(|change| (change.was, change.is)).collect();
-            assert_eq!(found, Vec::from_iter(expected), "{trees:?}");
+            let names = BTreeSet::from([b"hook".to_vec()]);
+            let sidecars = Sidecars { names, old: tree(old), new: tree(new), own: tree(own) };
+            let told = |decided: Decided| match (&decided.changes[..], decided.conflicts.len()) {
+                ([], 0) => "",
+                ([], 1) => BOTH,
+                ([PathChange { was: true, is: true, .. }], 0) => "changed",
+                ([PathChange { was: true, is: false, .. }], 0) => "removed",
+                ([PathChange { was: false, is: true, .. }], 0) => "added",
+                _ => panic!("{decided:?}"),
+            };
+            assert_eq!(told(sidecars.decided(|_| None)), expected, "{sidecars:?}");
+            let kept = told(sidecars.decided(|_| Some(Side::Own)));
+            assert_eq!(kept, if expected == BOTH { "" } else { expected }, "{sidecars:?}");
+            let taken = told(sidecars.decided(|_| Some(Side::New)));
+            assert_ne!(taken, BOTH, "{sidecars:?}");
+            assert_eq!(taken.is_empty(), expected.is_empty(), "{sidecars:?}");
         }
     }
 }

@@ -42,12 +42,16 @@ fn they_are_the_role_s_unless_the_container_has_changed_them() {
         assert_eq!(beside(sandbox), was);
         leave(sandbox, "two", &["hook", "keys/a", "keys/b", "own", "more"]);
         let expected = "D  beside: gone\nM  beside: hook\nM  beside: keys\nA  beside: more\n";
-        upgrade(sandbox, &["--dry-run"])
+        upgrade(sandbox, &[]).exits(1).shows("C  beside:own\n").mentions("--take beside:own");
+        assert_eq!(beside(sandbox), was);
+        upgrade(sandbox, &["--keep", "beside:other"]).exits(2).mentions("`--keep beside:other`");
+        let keep = ["--keep", "beside:own"];
+        upgrade(sandbox, &[&keep[..], &["--dry-run"]].concat())
             .exits(0)
             .prints(expected)
             .mentions("web1: 4 files beside its rootfs, ");
         assert_eq!(beside(sandbox), was);
-        upgrade(sandbox, &[]).exits(0).prints(expected);
+        upgrade(sandbox, &keep).exits(0).prints(expected);
         let now = "hook: two of web1\nkeys/a: two of web1\nkeys/b: two of web1\nown: mine\nmore: two of web1\n";
         assert_eq!(beside(sandbox), now, "{storage}");
         upgrade(sandbox, &[]).exits(0).mentions("no change");
@@ -57,6 +61,32 @@ fn they_are_the_role_s_unless_the_container_has_changed_them() {
         assert_eq!(beside(sandbox), now, "{storage}");
         let left = sandbox.container().join("upgrade/previous");
         assert!(left.join("beside/hook").exists() && !left.join("hook").exists());
+    });
+}
+
+/// Nobody knows what it had left before.
+#[test]
+fn what_a_step_leaves_that_is_not_stored_is_a_conflict() {
+    each_storage(|sandbox, storage| {
+        fs::remove_dir_all(sandbox.container()).unwrap();
+        let step = |version: &str| {
+            let layer = format!(
+                "\n[[layer]]\nname = \"hook\"\nstore = false\npost = \"echo {version} >$LXC_PATH/hook\"\n"
+            );
+            change(sandbox, "one", 2, "true");
+            let path = sandbox.role().join("m.toml");
+            let text = fs::read_to_string(&path).unwrap();
+            fs::write(path, text + &layer).unwrap();
+        };
+        step("one");
+        sandbox.create([format!("--storage={storage}")]).exits(0);
+        step("two");
+        upgrade(sandbox, &["--dry-run"]).exits(1).shows("C  beside:hook\n");
+        assert_eq!(beside(sandbox), "hook: one\n", "{storage}");
+        upgrade(sandbox, &["--take", "beside:hook"]).exits(0).prints("M  beside: hook\n");
+        assert_eq!(beside(sandbox), "hook: two\n", "{storage}");
+        rollback(sandbox).exits(0);
+        assert_eq!(beside(sandbox), "hook: one\n", "{storage}");
     });
 }
 
