@@ -15,7 +15,7 @@ use crate::plan::{
 
 /// Which rootfs is made of busybox: another number for another one. Versions of the program with one number
 /// share what they have stored.
-pub(crate) const BUSYBOX_RECIPE: u32 = 1;
+pub(crate) const BUSYBOX_RECIPE: u32 = 2;
 
 impl CachePlan {
     /// Returns what defines a slot whose inside is `parent`, and its key. `handed` is what pre steps have

@@ -52,8 +52,8 @@ const FILES: &[(&str, u32, &str)] = &[
         "/etc/inittab",
         0o644,
         "::sysinit:/etc/init.d/rcS\n\
-         console::respawn:/bin/getty -L console 115200 vt100\n\
-         tty1::respawn:/bin/getty -L tty1 115200 vt100\n",
+         console::respawn:/bin/busybox getty -L console 115200 vt100\n\
+         tty1::respawn:/bin/busybox getty -L tty1 115200 vt100\n",
     ),
     ("/etc/fstab", 0o644, "tmpfs /run tmpfs rw,nosuid,nodev,mode=755 0 0\n"),
     (
@@ -170,8 +170,10 @@ mod tests {
     use crate::digest::Digest;
 
     /// The tables of each recipe.
-    const RECIPES: [&str; 1] =
-        ["sha256:7bfd4a738733b99e3e352bf04803f2aef2e34efe8b1b2382925424237aa889e1"];
+    const RECIPES: [&str; 2] = [
+        "sha256:7bfd4a738733b99e3e352bf04803f2aef2e34efe8b1b2382925424237aa889e1",
+        "sha256:08272e2cb7c47c800293faae4f4cd04e27cb8b0ae236051bce5cb4134b9e880a",
+    ];
 
     #[test]
     fn another_rootfs_has_another_recipe() {

@@ -86,3 +86,26 @@ fn an_overlay_drifts() {
         drifts(caller, "overlay");
     }
 }
+
+/// A terminal that fills with complaints stops an init for good.
+#[test]
+fn the_busybox_that_is_built_in_offers_a_login_on_each_terminal() {
+    for caller in [Caller::Root, Caller::User] {
+        let Some(lab) = Lab::open(caller, &[]) else { return };
+        let name = lab.name("login");
+        lab.create(&name, &lab.write("work/role.toml", ROLE)).outcome().success();
+        if lab.start(&name) {
+            let logins = "ps | awk '/[g]etty -L/ { print $1, $NF, $(NF - 1), $(NF - 2) }'";
+            let several = format!(
+                "for i in $(seq 50); do [ $({logins} | wc -l) -lt 2 ] || break; sleep 0.1; done; {logins}"
+            );
+            let first = lab.inside(&name, &["/bin/sh", "-c", &several]);
+            assert_eq!(first.lines().count(), 2, "{caller:?}: {first}");
+            let later = lab.inside(&name, &["/bin/sh", "-c", &format!("sleep 2; {logins}")]);
+            assert_eq!(first, later, "{caller:?}: they are started over and over");
+            // Its init listens.
+            lab.lxc("lxc-stop", &name).args(["-t", "20", "--nokill"]).outcome().success();
+        }
+        lab.destroy(&name);
+    }
+}
