@@ -16,7 +16,7 @@ use super::prepare::Prepared;
 use super::refusal::Refusal;
 use super::remote::RemoteChoice;
 use super::request::{LockUse, Request, check, target, wanted, wanted_since};
-use super::run::{Options, run_filling};
+use super::run::{Options, Ran, run_filling};
 use super::start::InitialConfig;
 use super::{load, output};
 use crate::cache::{CacheAct, Wanted};
@@ -133,11 +133,15 @@ fn build(arguments: &BuildArguments, verb: RunVerb) -> Result<u8, Refusal> {
     for role in roles {
         let container = role.prepared.plan.container.clone();
         let is_written = !outputs.targets.is_empty();
-        let (mut ended, entries) = role.fill(options, is_written, &mut sum)?;
-        if ended == 0 && is_written {
-            unwritten = outputs.write(&entries, &container, &mut signals, sum.is_quiet).err();
-            ended = unwritten.as_ref().map_or(0, |unwritten| unwritten.status);
+        let filled = role.fill(options, is_written, &mut sum)?;
+        if filled.status == 0 && is_written {
+            unwritten =
+                outputs.write(&filled.entries, &container, &mut signals, sum.is_quiet).err();
         }
+        let ended = match &unwritten {
+            Some(unwritten) => filled.fail(unwritten.status, &unwritten.message),
+            None => filled.end(),
+        };
         if ended > status::SIGNAL {
             sum.last = ended;
             sum.tell();
@@ -234,15 +238,14 @@ impl Role {
         Ok(Self { request, prepared, secrets })
     }
 
-    /// Builds what the store lacks of it, in the directory of a container that goes again. Returns the exit
-    /// status, and the entries that it has come to. A role that is to be `written` must be stored as a
-    /// whole.
+    /// Builds what the store lacks of it, in the directory of a container that goes again. A role that is to
+    /// be `written` must be stored as a whole.
     pub(super) fn fill(
         self,
         options: Options,
         written: bool,
         sum: &mut Sum,
-    ) -> Result<(u8, Vec<EntryId>), String> {
+    ) -> Result<FilledRole, String> {
         let Self { request, prepared, secrets } = self;
         sum.is_quiet = options.talk.quiet;
         if let Some(cache) = prepared.cache.plan().filter(|cache| cache.slots.is_empty()) {
@@ -254,14 +257,15 @@ impl Role {
                 ));
             }
             output::say(&format!("warning: {manifest}: nothing of it is stored: {why}"));
-            return Ok((0, Vec::new()));
+            return Ok(FilledRole { status: 0, entries: Vec::new(), ran: None });
         }
         let path = &request.target.path;
         let _shell = Shell::make(path, &request.config, request.target.mapped)
             .map_err(|error| format!("`{}` cannot be made: {error}", path.display()))?;
         // An error comes last.
         let before_failure = || sum.tell_of(&Filled::read(path));
-        let ended = run_filling(&prepared, secrets, options, &before_failure).told();
+        let ran = run_filling(&prepared, secrets, options, &before_failure);
+        let ended = ran.status;
         let filled = Filled::read(path);
         if ended == 0 {
             sum.tell_of(&filled);
@@ -281,13 +285,39 @@ impl Role {
             && let Some(layer) = left.filter(|_| written)
         {
             sum.tell();
-            output::error(
-                &format!("the role cannot be written: layer `{layer}` is made in each container"),
-                Some("a host `post` keeps a layer out of the store: run it inside the rootfs"),
-            );
-            return Ok((status::STORE, Vec::new()));
+            let why =
+                format!("the role cannot be written: layer `{layer}` is made in each container");
+            let hint = "a host `post` keeps a layer out of the store: run it inside the rootfs";
+            output::error(&why, Some(hint));
+            let ran = Some(ran.failed(status::STORE, &why));
+            return Ok(FilledRole { status: status::STORE, entries: Vec::new(), ran });
         }
-        Ok((ended, filled.iter().map(|filled| filled.entry).collect()))
+        let entries = filled.iter().map(|filled| filled.entry).collect();
+        Ok(FilledRole { status: ended, entries, ran: Some(ran) })
+    }
+}
+
+/// A role whose layers are stored, or have failed to be. The history learns of its end when all is done that was
+/// asked for.
+#[must_use = "the history waits for its end"]
+pub(super) struct FilledRole {
+    /// The exit status.
+    pub(super) status: u8,
+    /// What it has come to.
+    pub(super) entries: Vec<EntryId>,
+    /// The run, where one was needed.
+    ran: Option<Ran>,
+}
+
+impl FilledRole {
+    /// Ends it, and returns the exit status.
+    pub(super) fn end(self) -> u8 {
+        self.ran.map_or(self.status, Ran::told)
+    }
+
+    /// Ends it as failed by what came after it, and returns the exit status.
+    pub(super) fn fail(self, status: u8, message: &str) -> u8 {
+        self.ran.map_or(status, |ran| ran.failed(status, message).told())
     }
 }
 
@@ -334,10 +364,10 @@ impl Outputs {
 }
 
 /// Why a role was not written.
-struct Unwritten {
-    message: String,
+pub(super) struct Unwritten {
+    pub(super) message: String,
     /// The exit status.
-    status: u8,
+    pub(super) status: u8,
 }
 
 /// Opens what is stored of a role.
@@ -355,7 +385,8 @@ pub(super) fn interrupted(signals: &mut Signals, what: &str) -> Option<u8> {
     Some(status)
 }
 
-fn ended_by(signals: &mut Signals, what: &str) -> Option<Unwritten> {
+/// Returns by what signal something was ended, where one has ended it.
+pub(super) fn ended_by(signals: &mut Signals, what: &str) -> Option<Unwritten> {
     let Ok(Some(Received { signal, .. })) = signals.receive() else { return None };
     let message = format!("{what}: interrupted by {}", signals::name(signal));
     let status = status::SIGNAL + u8::try_from(signal.as_raw()).unwrap_or_default();

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::amount::amount;
 use super::arguments::{LogFormat, PushArguments, TalkArguments};
-use super::build::{Asked, Role, Sum, image, interrupted, scratch};
+use super::build::{Asked, Role, Sum, Unwritten, ended_by, image, scratch};
 use super::create::enter;
 use super::live_line::LiveLine;
 use super::mapping::{IN_PIECES, Mapping};
@@ -69,13 +69,13 @@ fn push(arguments: &PushArguments) -> Result<u8, String> {
         Signals::keep().map_err(|error| format!("signals cannot be kept: {error}"))?;
     let container = role.prepared.plan.container.clone();
     let mut sum = Sum::of(1);
-    let (ended, entries) = role.fill(options(arguments), true, &mut sum)?;
-    if ended != 0 {
-        return Ok(ended);
+    let filled = role.fill(options(arguments), true, &mut sum)?;
+    if filled.status != 0 {
+        return Ok(filled.end());
     }
     let push = Push { tag: &tag, mount_from: mount_from.as_deref(), signer: signer.as_ref() };
     let written = || {
-        let image = image(&entries, &container).map_err(RegistryError::of_image)?;
+        let image = image(&filled.entries, &container).map_err(RegistryError::of_image)?;
         let image = image.with_layers(arguments.compression.into());
         client.push(&image, push, Interrupt::of(signals.as_fd()))
     };
@@ -84,19 +84,24 @@ fn push(arguments: &PushArguments) -> Result<u8, String> {
     match pushed {
         Ok(pushed) => {
             tell(&client, &pushed);
-            Ok(0)
+            Ok(filled.end())
         }
         Err(error) => {
-            Ok(interrupted(&mut signals, "the role is not pushed").unwrap_or_else(|| {
-                let (why, hint) = if error.is_of_full_disk() {
-                    let why = "the disk of the layer store is full: no room for its blobs";
-                    (why.to_owned(), Some(FULL_DISK_HINT))
-                } else {
-                    (error.to_string(), error.hint())
-                };
-                output::error(&format!("the role cannot be pushed: {why}"), hint);
-                status::STORE
-            }))
+            let (unwritten, hint) = match ended_by(&mut signals, "the role is not pushed") {
+                Some(interrupted) => (interrupted, None),
+                None => {
+                    let (why, hint) = if error.is_of_full_disk() {
+                        let why = "the disk of the layer store is full: no room for its blobs";
+                        (why.to_owned(), Some(FULL_DISK_HINT))
+                    } else {
+                        (error.to_string(), error.hint())
+                    };
+                    let message = format!("the role cannot be pushed: {why}");
+                    (Unwritten { message, status: status::STORE }, hint)
+                }
+            };
+            output::error(&unwritten.message, hint);
+            Ok(filled.fail(unwritten.status, &unwritten.message))
         }
     }
 }

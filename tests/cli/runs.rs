@@ -97,6 +97,23 @@ fn every_run_is_in_the_history_and_those_that_failed_with_why() {
 }
 
 #[test]
+fn what_could_not_be_written_or_pushed_has_failed() {
+    let sandbox = role();
+    sandbox.run(["build", "m.toml"]).exits(0);
+    sandbox.run(["build", "m.toml", "--output=tar:/proc/m.tar"]).exits(8);
+    // Nobody listens there.
+    sandbox.run(["push", "m.toml", "127.0.0.1:9/m"]).exits(8);
+    let failed = listed(&sandbox, &["--failed"]);
+    let told = |run: &serde_json::Value| {
+        (run["verb"].as_str().unwrap().to_owned(), run["status"].as_u64().unwrap())
+    };
+    let told: Vec<_> = failed.iter().map(told).collect();
+    assert_eq!(told, [("build".to_owned(), 8), ("push".to_owned(), 8)]);
+    let said = failed[1]["failure"]["message"].as_str().unwrap();
+    assert!(said.contains("does not answer"), "{said}");
+}
+
+#[test]
 fn a_run_that_was_refused_is_in_the_history_without_what_was_given() {
     let bad = "manifest = 1\nkee = 2\n[[layer]]\nname = \"os\"\ntemplate = \"fake\"\n";
     let sandbox = Sandbox::new().manifest(bad);
