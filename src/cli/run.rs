@@ -44,6 +44,12 @@ impl Options {
         Self { talk, keep_failed, allow_untrusted, verb }
     }
 
+    /// Those of what no option tells more of.
+    pub(super) fn plain(verb: RunVerb) -> Self {
+        let talk = TalkArguments { verbose: 0, quiet: false, log_format: LogFormat::Text };
+        Self { talk, keep_failed: false, allow_untrusted: false, verb }
+    }
+
     /// Tells whether LXC made the container, so that it is LXC's to remove.
     fn is_under_lxc(self) -> bool {
         self.verb == RunVerb::Template

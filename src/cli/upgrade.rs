@@ -12,14 +12,15 @@ use std::path::Path;
 use super::arguments::{RollbackArguments, UpgradeArguments};
 use super::containers::{self, Judge};
 use super::create::Shell;
+use super::history::{self, RunSubject};
 use super::output;
 use super::prepare::Prepared;
 use super::refusal::Refusal;
 use super::remote::RemoteChoice;
-use super::request::{LockUse, Request, target, wanted};
-use super::run::{Options, Part, Task, begin, perform};
+use super::request::{self, LockUse, Request, target, wanted};
+use super::run::{self, Options, Part, Task, begin, perform};
 use crate::chain::Secrets;
-use crate::execute::{Generations, Rebase, Rebased, status};
+use crate::execute::{Failure, Generations, Rebase, Rebased, status};
 use crate::host::caller::Caller;
 use crate::host::signals::Signals;
 use crate::host::trust::{Policy, Trust};
@@ -453,13 +454,33 @@ fn roll_back(container: &Container, caller: &Caller) -> Result<u8, Refusal> {
         )
         .into());
     }
+    let record = container.record.as_ref().ok();
+    let subject_of_run = RunSubject {
+        verb: RunVerb::Rollback,
+        container: Some((&container.name, &container.path)),
+        role: record.and_then(|record| record.manifest.description.as_deref()),
+        manifest: record.map_or(Path::new(""), |record| Path::new(&record.manifest.path)),
+        command: request::words(),
+    };
+    let options = Options::plain(RunVerb::Rollback);
+    let note = run::note(&subject_of_run, &Secrets::default(), options, None);
+    let status = turn(&subject, owes_start);
+    let failure =
+        (status != 0).then(|| history::failure(&Failure::of_run(status, "the rollback failed")));
+    note.end(status, failure, None);
+    Ok(status)
+}
+
+/// Turns a container to its other generation, and returns the exit status.
+fn turn(subject: &AnySubject<'_>, owes_start: bool) -> u8 {
+    let AnySubject { container, generations, .. } = subject;
     let was_upgraded = generations.is_interrupted_upgrade();
     let is_back = generations.is_back() || !generations.has_previous();
     let was_running = subject.is_running();
     if was_running && !is_back {
         let halted = subject.halt();
         if halted != 0 {
-            return Ok(halted);
+            return halted;
         }
     }
     let runs = was_running || owes_start;
@@ -472,16 +493,12 @@ fn roll_back(container: &Container, caller: &Caller) -> Result<u8, Refusal> {
     let is_started = !runs || subject.is_running() || subject.resume();
     subject.forget_halt();
     if !is_started {
-        return Ok(status::FILES);
+        return status::FILES;
     }
     if status == 0 {
-        output::say(&format!(
-            "{}: {}",
-            container.name,
-            way(&subject.generations, container, was_upgraded)
-        ));
+        output::say(&format!("{}: {}", container.name, way(generations, container, was_upgraded)));
     }
-    Ok(status)
+    status
 }
 
 /// Says which way a container went, by what it is and what is kept now.

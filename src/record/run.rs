@@ -71,6 +71,8 @@ pub(crate) enum RunVerb {
     Push,
     /// Another generation of a container.
     Upgrade,
+    /// The generation of a container before that.
+    Rollback,
 }
 
 impl RunVerb {
@@ -83,6 +85,7 @@ impl RunVerb {
             Self::Pull => "pull",
             Self::Push => "push",
             Self::Upgrade => "upgrade",
+            Self::Rollback => "rollback",
         }
     }
 }

@@ -422,7 +422,7 @@ fn names_of_the_program_and_shut_files_are_the_container_s_too() {
 }
 
 #[test]
-fn an_upgrade_is_one_run_of_the_history() {
+fn an_upgrade_and_a_rollback_are_each_one_run_of_the_history() {
     each_storage(|sandbox, _| {
         let count = |state: &str| sandbox.run(["runs"]).exits(0).stdout().matches(state).count();
         let before = count("\n");
@@ -434,5 +434,7 @@ fn an_upgrade_is_one_run_of_the_history() {
         upgrade(sandbox, &[]).exits(1);
         assert_eq!(count("\n"), before + 2, "{}", sandbox.run(["runs"]).stdout());
         assert_eq!(count("failed"), 1, "{}", sandbox.run(["runs"]).stdout());
+        rollback(sandbox).exits(0);
+        sandbox.run(["runs", "show"]).exits(0).shows("rollback, done\n").shows("/m.toml\n");
     });
 }
