@@ -2,7 +2,8 @@
 //!
 //! What cannot be written there ends no run.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use rustix::process::Signal;
@@ -12,13 +13,14 @@ use super::notify::Notify;
 use super::output;
 use crate::chain::Secrets;
 use crate::execute::{Failure, status};
+use crate::host::caller::Caller;
 use crate::host::clock;
 use crate::host::journal::Journal;
 use crate::host::process::ProcessStatus;
 use crate::host::signals::ENDING;
-use crate::host::state::OwnerIds;
-use crate::host::template;
-use crate::record::{ProcessId, RunFailure, RunRecord, RunStart, RunState, RunVerb};
+use crate::host::state::{self, OwnerIds};
+use crate::host::{template, trust};
+use crate::record::{self, ProcessId, RunFailure, RunRecord, RunStart, RunState, RunVerb};
 
 /// The name of the journal in the state directory.
 const NAME: &str = "runs";
@@ -26,6 +28,16 @@ const NAME: &str = "runs";
 /// Opens the journal of a state directory. A new one belongs to `owner`.
 pub(super) fn open(state: &Path, owner: OwnerIds) -> std::io::Result<Journal> {
     Journal::open(state, NAME, owner)
+}
+
+/// Returns the directories of the containers that the caller's runs were for and that have a record, each once.
+pub(super) fn container_directories(caller: &Caller) -> BTreeSet<PathBuf> {
+    let state = state::directory(caller).filter(|state| trust::check(state).is_ok());
+    let journal = state.and_then(|state| open(&state, None).ok());
+    let text = journal.and_then(|journal| journal.read().ok()).unwrap_or_default();
+    let paths = RunRecord::all(&text).into_iter().filter_map(|run| run.path).map(PathBuf::from);
+    let paths: BTreeSet<PathBuf> = paths.collect();
+    paths.into_iter().filter(|path| path.join(record::NAME).exists()).collect()
 }
 
 /// What a run is to make, and of what.

@@ -1,8 +1,11 @@
 //! Which containers are meant: by their names, by their directories, or all.
 
+use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 use super::create::removal;
+use super::history;
 use crate::diagnostic::nearest;
 use crate::host::caller::Caller;
 use crate::host::lxcpath;
@@ -13,18 +16,27 @@ use crate::store::{self, GcRoot};
 /// How many directories of containers of one name are named at the most.
 const MOST_NAMED: usize = 4;
 
-/// Returns the directories of containers that are known: LXC's own, those that are given, and those of
-/// containers that stand on the store.
+/// Returns the directories of containers that are known: LXC's own, those that are given, and those of containers
+/// that stand on the store, or that a run was for.
 fn known_lxcpaths(given: &[PathBuf], caller: &Caller) -> Vec<PathBuf> {
     let mut known = vec![lxcpath::default(caller)];
-    known.extend(given.iter().filter_map(|path| std::path::absolute(path).ok()));
     if let Some(top) = store::directory(caller) {
         let roots = GcRoot::all(&top).unwrap_or_default();
         known.extend(roots.iter().map(GcRoot::lxcpath));
     }
-    known.sort();
-    known.dedup();
+    let made = history::container_directories(caller);
+    known.extend(made.iter().filter_map(|path| Some(path.parent()?.to_path_buf())));
+    known.extend(given.iter().filter_map(|path| std::path::absolute(path).ok()));
+    // One may be spelled in several ways: LXC's own is the first.
+    let mut seen = BTreeSet::new();
+    known.retain(|path| identity(path).is_none_or(|identity| seen.insert(identity)));
     known
+}
+
+/// Returns what tells a directory from others, however it is spelled.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((metadata.dev(), metadata.ino()))
 }
 
 /// Finds containers by name or directory, or all, and the directories of those that were never finished.
@@ -100,7 +112,18 @@ pub(super) fn find(
         let name = shell::word(name);
         return Err(format!("this program has made no container `{name}` here{near}"));
     }
-    Ok(all.into_iter().filter(|container| names.contains(&container.name)).collect())
+    // One that is in a directory that was given is the one that is meant.
+    let given: Vec<_> = lxcpaths.iter().filter_map(|path| identity(path)).collect();
+    let is_given = |container: &Container| {
+        let above = container.path.parent().and_then(identity);
+        above.is_some_and(|above| given.contains(&above))
+    };
+    let (there, elsewhere): (Vec<_>, Vec<_>) =
+        all.into_iter().filter(|container| names.contains(&container.name)).partition(is_given);
+    let is_there = |name: &str| there.iter().any(|container| container.name == name);
+    let elsewhere = elsewhere.into_iter().filter(|container| !is_there(&container.name));
+    let elsewhere: Vec<_> = elsewhere.collect();
+    Ok(there.into_iter().chain(elsewhere).collect())
 }
 
 /// Finds a container by its name or its directory.

@@ -168,6 +168,31 @@ fn containers_of_one_name_are_told_apart() {
 }
 
 #[test]
+fn a_directory_that_is_given_says_which_container_is_meant() {
+    each_storage(|sandbox, _| {
+        let (lxcpath, other) = (sandbox.path("lxc"), sandbox.path("other"));
+        fs::create_dir(&other).unwrap();
+        let other = other.to_str().unwrap();
+        // It is known where runs have made containers.
+        sandbox.run(["status", NAME]).exits(0).shows("  current\n");
+        sandbox.run(["create", "m.toml", "--name", NAME, "--lxcpath", other]).exits(0);
+        sandbox.run(["show", NAME]).exits(2).mentions("2 containers are named `web1`: ");
+        for given in [&lxcpath, &sandbox.path("other")] {
+            let spelled =
+                format!("{}/../{}", given.display(), given.file_name().unwrap().display());
+            for words in [&["-P", &spelled][..], &["-P", given.to_str().unwrap(), "-P", &spelled]] {
+                let shown = sandbox.run([&["status", "--format=json", NAME], words].concat());
+                let shown: serde_json::Value =
+                    serde_json::from_slice(&shown.exits(0).output.stdout).unwrap();
+                let paths: Vec<_> = shown.as_array().unwrap().iter().collect();
+                assert_eq!(paths.len(), 1, "{words:?}: {shown}");
+                assert_eq!(paths[0]["path"], given.join(NAME).to_str().unwrap(), "{words:?}");
+            }
+        }
+    });
+}
+
+#[test]
 fn a_layer_that_was_rebuilt_is_told_of() {
     each_storage(|sandbox, storage| {
         sandbox.run(["build", "m.toml", "--rebuild", "--set=port=81"]).exits(0);

@@ -9,7 +9,7 @@ use super::{LockedArguments, OutputArguments, RemoteArguments, RunArguments, Val
 /// Where else containers are.
 #[derive(Debug, Args)]
 pub(crate) struct PlaceArguments {
-    /// Look for containers in this directory too; may be repeated.
+    /// Look for containers in this directory too, and first for those that are named; may be repeated.
     #[arg(long, short = 'P', value_name = "DIR")]
     pub(crate) lxcpath: Vec<PathBuf>,
 }
