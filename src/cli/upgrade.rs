@@ -47,8 +47,8 @@ pub(super) fn main(arguments: &UpgradeArguments) -> u8 {
         }
     };
     // One that comes while a container does not run is heard when it runs again.
-    let _kept = match Signals::keep() {
-        Ok(kept) => kept,
+    let signals = match Signals::keep() {
+        Ok(kept) => RefCell::new(kept),
         Err(error) => {
             output::error(&format!("signals cannot be kept: {error}"), None);
             return status::FILES;
@@ -56,7 +56,7 @@ pub(super) fn main(arguments: &UpgradeArguments) -> u8 {
     };
     let (mut ended, mut failed) = (0, 0);
     for (number, container) in found.iter().enumerate() {
-        let done = upgrade(container, arguments, &caller).unwrap_or_else(|refusal| {
+        let done = upgrade(container, arguments, &caller, &signals).unwrap_or_else(|refusal| {
             refusal.say();
             status::USAGE
         });
@@ -109,10 +109,11 @@ fn upgrade(
     container: &Container,
     arguments: &UpgradeArguments,
     caller: &Caller,
+    signals: &RefCell<Signals>,
 ) -> Result<u8, Refusal> {
     let any = Subject::find_any(container, caller)?;
     let lock = any.lock()?;
-    recover(&any, arguments.dry_run)?;
+    recover(&any, arguments.dry_run, &mut signals.borrow_mut())?;
     // What was read of it may be of before the lock.
     let again = Container::at(&container.path);
     let container = again.as_ref().ok_or_else(|| format!("`{}` is gone", container.name))?;
@@ -153,7 +154,8 @@ fn upgrade(
         Ok(secrets) => secrets,
         Err(report) => return Ok(output::refused(&report)),
     };
-    let upgrade = Upgrade { subject, arguments, prepared, secrets, last: RefCell::default() };
+    let upgrade =
+        Upgrade { subject, arguments, prepared, secrets, signals, last: RefCell::default() };
     let done = upgrade.run(&request);
     drop(lock);
     Ok(done)
@@ -161,7 +163,11 @@ fn upgrade(
 
 /// Ends what was cut off, and removes what that has left: the container is what it was or what it was to be, and
 /// runs if it did. One that has been started since is stopped for that.
-fn recover(subject: &AnySubject<'_>, only_looks: bool) -> Result<(), Refusal> {
+fn recover(
+    subject: &AnySubject<'_>,
+    only_looks: bool,
+    signals: &mut Signals,
+) -> Result<(), Refusal> {
     let generations = &subject.generations;
     let is_noted = generations.halt().is_some();
     let is_running = (generations.is_interrupted() || is_noted) && subject.is_running();
@@ -184,7 +190,7 @@ fn recover(subject: &AnySubject<'_>, only_looks: bool) -> Result<(), Refusal> {
     if !is_cut_off && !is_noted && !generations.has_leftovers() {
         return Ok(());
     }
-    if is_running && generations.is_interrupted() && subject.halt() != 0 {
+    if is_running && generations.is_interrupted() && subject.halt(Some(signals)) != 0 {
         return Err(
             format!("an upgrade of `{name}` was interrupted, which is ended as it stops").into()
         );
@@ -236,6 +242,8 @@ struct Upgrade<'a> {
     arguments: &'a UpgradeArguments,
     prepared: Prepared,
     secrets: Secrets,
+    /// What ends it where it can be ended.
+    signals: &'a RefCell<Signals>,
     /// What its last part has come to, where this process knows.
     last: RefCell<Option<Part>>,
 }
@@ -296,7 +304,7 @@ impl Upgrade<'_> {
                 return self.left(if looked == UNCHANGED { 0 } else { looked });
             }
             tell::note(self.arguments, &format!("{}: stopping it", subject.name()));
-            let halted = subject.any().halt();
+            let halted = subject.any().halt(Some(&mut self.signals.borrow_mut()));
             if halted != 0 {
                 return self.left(halted);
             }
@@ -328,7 +336,7 @@ impl Upgrade<'_> {
             let name = subject.name();
             let failed = self.fails(&format!("`{name}` {why}"), Some("what it was is restored"));
             let was_running = was_running || subject.is_running();
-            let _ = subject.is_running().then(|| subject.any().halt());
+            let _ = subject.is_running().then(|| subject.any().halt(None));
             let generations = &subject.generations;
             let noted = || if was_running { generations.note_halt(true) } else { Ok(()) };
             let undone = subject.within(|| subject.done(generations.undo().and_then(|()| noted())));
@@ -444,7 +452,8 @@ pub(super) fn rollback(arguments: &RollbackArguments) -> u8 {
 fn roll_back(container: &Container, caller: &Caller) -> Result<u8, Refusal> {
     let subject = Subject::find_any(container, caller)?;
     let _lock = subject.lock()?;
-    let _kept = Signals::keep().map_err(|error| format!("signals cannot be kept: {error}"))?;
+    let mut signals =
+        Signals::keep().map_err(|error| format!("signals cannot be kept: {error}"))?;
     let generations = &subject.generations;
     let owes_start = generations.owes_start();
     if !generations.has_previous() && !generations.is_back() && !owes_start {
@@ -464,7 +473,7 @@ fn roll_back(container: &Container, caller: &Caller) -> Result<u8, Refusal> {
     };
     let options = Options::plain(RunVerb::Rollback);
     let note = run::note(&subject_of_run, &Secrets::default(), options, None);
-    let status = turn(&subject, owes_start);
+    let status = turn(&subject, owes_start, &mut signals);
     let failure =
         (status != 0).then(|| history::failure(&Failure::of_run(status, "the rollback failed")));
     note.end(status, failure, None);
@@ -472,13 +481,13 @@ fn roll_back(container: &Container, caller: &Caller) -> Result<u8, Refusal> {
 }
 
 /// Turns a container to its other generation, and returns the exit status.
-fn turn(subject: &AnySubject<'_>, owes_start: bool) -> u8 {
+fn turn(subject: &AnySubject<'_>, owes_start: bool, signals: &mut Signals) -> u8 {
     let AnySubject { container, generations, .. } = subject;
     let was_upgraded = generations.is_interrupted_upgrade();
     let is_back = generations.is_back() || !generations.has_previous();
     let was_running = subject.is_running();
     if was_running && !is_back {
-        let halted = subject.halt();
+        let halted = subject.halt(Some(signals));
         if halted != 0 {
             return halted;
         }

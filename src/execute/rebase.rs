@@ -18,10 +18,11 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 
 use rustix::fs::{Mode, chmod};
+use rustix::process::Signal;
 
 use super::failure::{Failure, status};
 use super::generation::{LARGEST, tree_name};
-use super::{Run, RunContext, config as container_config, full_disk};
+use super::{Run, RunContext, config as container_config, full_disk, step};
 use crate::cache::{Cache, DELTA, Names, WORK};
 use crate::host::files::{self, Ownership};
 use crate::host::{clock, contain};
@@ -159,6 +160,12 @@ pub(crate) fn rebase<'a>(
             {
                 tries -= 1;
             }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                break Err(match context.events.asked() {
+                    Some(signal) => interrupted(signal),
+                    None => fault(error),
+                })?;
+            }
             done => break done.map_err(fault)?,
         }
     };
@@ -174,6 +181,12 @@ pub(crate) fn rebase<'a>(
     prepared.views.clear();
     rebase.finish(&prepared).map_err(fault)?;
     Ok(Rebased::Done(prepared.difference))
+}
+
+/// Returns the failure of an upgrade that a signal has ended.
+fn interrupted(signal: Signal) -> Failure {
+    let (status, reason) = step::interrupted(signal);
+    Failure::of_run(status, format!("the upgrade {reason}"))
 }
 
 /// What was put together.

@@ -1,12 +1,18 @@
 //! LXC's own commands, for a container that runs.
 
 use std::io;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
 
 use super::child::output_of;
 use super::ended::describe;
 use super::program;
+
+/// How often it is asked whether one of them has ended.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// A container as LXC's commands name it.
 #[derive(Debug, Clone, Copy)]
@@ -36,17 +42,26 @@ impl LxcContainer<'_> {
 
     /// Starts it.
     pub(crate) fn start(&self) -> io::Result<()> {
-        self.run("lxc-start")
+        self.run("lxc-start", || ())
     }
 
-    /// Shuts it down; one that does not end in a minute is killed, as `lxc-stop` has it.
-    pub(crate) fn stop(&self) -> io::Result<()> {
-        self.run("lxc-stop")
+    /// Shuts it down; one that does not end in a minute is killed, as `lxc-stop` has it. Meanwhile something is
+    /// done over and over.
+    pub(crate) fn stop(&self, meanwhile: impl FnMut()) -> io::Result<()> {
+        self.run("lxc-stop", meanwhile)
     }
 
-    fn run(&self, program: &str) -> io::Result<()> {
-        let status = self.command(program).status();
-        let status = status.map_err(|error| program::not_started(program.as_ref(), error))?;
+    fn run(&self, program: &str, mut meanwhile: impl FnMut()) -> io::Result<()> {
+        // What a terminal sends to this process is not for it: half a stop is neither.
+        let child = self.command(program).process_group(0).spawn();
+        let mut child = child.map_err(|error| program::not_started(program.as_ref(), error))?;
+        let status = loop {
+            if let Some(status) = child.try_wait()? {
+                break status;
+            }
+            meanwhile();
+            sleep(POLL_INTERVAL);
+        };
         match status.success() {
             true => Ok(()),
             false => Err(io::Error::other(format!("`{program}` {}", describe(status)))),

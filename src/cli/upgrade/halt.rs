@@ -3,16 +3,39 @@
 use super::subject::AnySubject;
 use crate::cli::output;
 use crate::execute::status;
+use crate::host::signals::{self, Signals};
+use crate::shell;
 
 impl AnySubject<'_> {
-    /// Stops it, which is noted before: whoever ends what is cut off from here on starts it again. Returns the exit
-    /// status.
-    pub(super) fn halt(&self) -> u8 {
+    /// Stops it, which is noted before: whoever ends what is cut off from here on starts it again. Where one of
+    /// these signals comes meanwhile, it is started again at once. Returns the exit status.
+    pub(super) fn halt(&self, mut signals: Option<&mut Signals>) -> u8 {
         let noted = self.within(|| self.done(self.generations.note_halt(false)));
         if noted != 0 {
             return noted;
         }
-        let Err(error) = self.lxc().stop() else { return 0 };
+        let mut asked = None;
+        let stopped = self.lxc().stop(|| {
+            if let Some(signals) = signals.as_mut().filter(|_| asked.is_none()) {
+                asked = signals.receive().ok().flatten().map(|received| received.signal);
+                if let Some(signal) = asked {
+                    let (name, signal) = (shell::one_line(self.name()), signals::name(signal));
+                    output::say(&format!(
+                        "{name}: interrupted by {signal}; it is started again when it has stopped"
+                    ));
+                }
+            }
+        });
+        let Err(error) = stopped else {
+            let Some(signal) = asked else { return 0 };
+            if self.resume() {
+                output::error(
+                    &format!("`{}` is left as it was, and runs again", self.name()),
+                    None,
+                );
+            }
+            return status::SIGNAL + u8::try_from(signal.as_raw()).unwrap_or_default();
+        };
         output::error(&format!("`{}` cannot be stopped: {error}", self.name()), None);
         if self.is_running() {
             self.forget_halt();

@@ -1,6 +1,10 @@
 //! An upgrade that is killed while its container is stopped: whoever ends that starts it again.
 
 use std::fs;
+use std::thread::sleep;
+use std::time::Duration;
+
+use rustix::process::Signal;
 
 use super::{ONE, TWO, role, tool};
 use crate::caller::Caller;
@@ -92,5 +96,74 @@ fn an_overlay_that_was_stopped_for_an_upgrade_is_started_again() {
 fn a_copy_that_was_stopped_for_an_upgrade_is_started_again() {
     for caller in [Caller::Root, Caller::User] {
         killed_where_it_is_stopped(caller, "copy");
+    }
+}
+
+/// A role whose container takes its time to stop.
+fn slow(page: &str) -> String {
+    format!(
+        r#"manifest = 1
+[[layer]]
+name = "os"
+template = "builtin:busybox"
+[[layer]]
+name = "slow"
+[layer.config]
+"lxc.init.cmd" = "/sbin/slow"
+[[layer.file]]
+path = "/sbin/slow"
+mode = "0755"
+content = """
+#!/bin/sh
+trap 'sleep 3; exit' USR1
+while :; do sleep 0.1; done
+"""
+[[layer.file]]
+path = "/srv/page"
+content = "{page}"
+"#
+    )
+}
+
+/// It cannot be helped that the container stops then, and runs again.
+#[test]
+fn whoever_is_interrupted_while_the_container_stops_leaves_it_running_as_it_was() {
+    for caller in [Caller::Root, Caller::User] {
+        let Some(lab) = Lab::open(caller, &[]) else { return };
+        let manifest = lab.write("work/role.toml", &slow("one"));
+        let name = lab.name("slow");
+        lab.create(&name, &manifest).arg("--storage=overlay").outcome().success();
+        if !lab.start(&name) {
+            return lab.destroy(&name);
+        }
+        lab.write("work/role.toml", &slow("two"));
+        let interrupted = |words: &[&str], code: i32, signal: Signal| {
+            let call = lab.call([lab.program()]).args(words).arg(&name);
+            let running = call.arg("-P").arg(lab.lxcpath()).start();
+            let note = lab.container(&name, "upgrade/halted");
+            while !note.exists() {
+                sleep(Duration::from_millis(20));
+            }
+            sleep(Duration::from_millis(300));
+            running.signal_group(signal);
+            let outcome = running.outcome().code(code);
+            for part in
+                ["it is started again when it has stopped", "is left as it was, and runs again"]
+            {
+                assert!(outcome.stderr.contains(part), "{caller:?}: {outcome}");
+            }
+            assert!(!note.exists(), "{caller:?}: {outcome}");
+            let told = tool(&lab, &["status", &name]).success().stdout;
+            assert!(told.contains("  yes  "), "{caller:?}: {told}");
+        };
+        interrupted(&["upgrade"], 130, Signal::INT);
+        assert_eq!(lab.inside(&name, &["cat", "/srv/page"]), "one", "{caller:?}");
+        let runs = lab.call([lab.program()]).args(["runs", "show"]).outcome().success().stdout;
+        assert!(runs.contains("upgrade, interrupted"), "{runs}");
+        tool(&lab, &["upgrade", &name]).success();
+        interrupted(&["rollback"], 143, Signal::TERM);
+        assert_eq!(lab.inside(&name, &["cat", "/srv/page"]), "two", "{caller:?}");
+        lab.stop(&name);
+        lab.destroy(&name);
     }
 }
