@@ -168,6 +168,8 @@ mod tests {
     use super::*;
     use crate::merge::What;
 
+    const BOTH: &str = "both";
+
     #[test]
     fn what_nobody_has_changed_in_the_container_is_the_role_s() {
         let tree = |words: &str| -> Tree {
@@ -179,7 +181,6 @@ mod tests {
             });
             files.collect()
         };
-        const BOTH: &str = "both";
         for (old, new, own, expected) in [
             ("hook=1", "hook=2", "hook=1", "changed"),
             ("hook=1", "hook=2", "hook=own", BOTH),
