@@ -113,7 +113,10 @@ fn upgrade(
 ) -> Result<u8, Refusal> {
     let any = Subject::find_any(container, caller)?;
     let lock = any.lock()?;
-    recover(&any, arguments.dry_run, &mut signals.borrow_mut())?;
+    let recovered = recover(&any, arguments.dry_run, &mut signals.borrow_mut())?;
+    if recovered != 0 {
+        return Ok(recovered);
+    }
     // What was read of it may be of before the lock.
     let again = Container::at(&container.path);
     let container = again.as_ref().ok_or_else(|| format!("`{}` is gone", container.name))?;
@@ -162,12 +165,12 @@ fn upgrade(
 }
 
 /// Ends what was cut off, and removes what that has left: the container is what it was or what it was to be, and
-/// runs if it did. One that has been started since is stopped for that.
+/// runs if it did. One that has been started since is stopped for that. Returns the exit status.
 fn recover(
     subject: &AnySubject<'_>,
     only_looks: bool,
     signals: &mut Signals,
-) -> Result<(), Refusal> {
+) -> Result<u8, Refusal> {
     let generations = &subject.generations;
     let is_noted = generations.halt().is_some();
     let is_running = (generations.is_interrupted() || is_noted) && subject.is_running();
@@ -180,7 +183,7 @@ fn recover(
         };
         let word = shell::word(&subject.container.path);
         return match is_cut_off {
-            false => Ok(()),
+            false => Ok(0),
             true => Err(Refusal::with_hint(
                 format!("an {what} of `{name}` was interrupted; nothing was changed"),
                 format!("`layered-template upgrade {word}` or `rollback {word}` ends that"),
@@ -188,21 +191,19 @@ fn recover(
         };
     }
     if !is_cut_off && !is_noted && !generations.has_leftovers() {
-        return Ok(());
+        return Ok(0);
     }
-    if is_running && generations.is_interrupted() && subject.halt(Some(signals)) != 0 {
-        return Err(
-            format!("an upgrade of `{name}` was interrupted, which is ended as it stops").into()
-        );
+    if is_running && generations.is_interrupted() {
+        let halted = subject.halt(Some(signals));
+        if halted != 0 {
+            return Ok(halted);
+        }
     }
     let tidied = subject.within(|| subject.done(generations.tidy(false)));
     let is_ready = !generations.owes_start() || subject.is_running() || subject.resume();
     subject.forget_halt();
-    match (tidied, is_ready) {
-        (0, true) => Ok(()),
-        (0, false) => Err(format!("`{name}` is as it was, and does not start").into()),
-        _ => Err(format!("an upgrade of `{name}` was interrupted, and cannot be finished").into()),
-    }
+    // Both have said why they fail.
+    Ok(if is_ready { tidied } else { status::FILES })
 }
 
 /// Asks for the container to be made as its role makes it now.
@@ -258,6 +259,9 @@ impl Upgrade<'_> {
             0 => Part::done(),
             CONFLICTS => {
                 Part::failed(status, "both the container and its role have changed the same")
+            }
+            _ if self.subject.generations.is_interrupted() => {
+                Part::failed(status, "the upgrade failed halfway")
             }
             _ => Part::failed(status, "the upgrade failed, and the container is left as it was"),
         });
@@ -457,6 +461,10 @@ fn roll_back(container: &Container, caller: &Caller) -> Result<u8, Refusal> {
     let generations = &subject.generations;
     let owes_start = generations.owes_start();
     if !generations.has_previous() && !generations.is_back() && !owes_start {
+        let tidied = subject.within(|| subject.done(generations.discard()));
+        if tidied != 0 {
+            return Ok(tidied);
+        }
         return Err(format!(
             "`{}` was never upgraded: there is nothing to go back to",
             container.name

@@ -17,11 +17,12 @@
 
 mod halt;
 mod look;
+mod room;
 pub(super) mod sidecar;
 #[cfg(test)]
 mod tests;
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -71,6 +72,9 @@ const PLACED: &str = "placed";
 
 /// In a generation that was there before: somebody goes back to it, and it is not thrown away.
 const KEPT: &str = "kept";
+
+/// How many files and directories a switch makes from its moment on, besides those for the sidecars.
+const FILES_OF_SWITCH: usize = 12;
 
 /// The largest config or record, in bytes.
 pub(super) const LARGEST: usize = 256 << 20;
@@ -182,8 +186,17 @@ impl Generations {
     /// Makes the next generation the container's, which does not run. It is whole: a config that names the
     /// tree where the container's is, a record, and the tree.
     pub(crate) fn switch(&self) -> io::Result<()> {
-        self.begin(NEXT)?;
-        self.advance(true, &mut || Ok(())).map(drop)
+        self.turn(NEXT)
+    }
+
+    /// Makes a generation the container's. What fails before its moment is taken back, and what fails after it is
+    /// tried once more.
+    fn turn(&self, name: &str) -> io::Result<()> {
+        let done = self.begin(name).and_then(|()| self.advance(true, &mut || Ok(())).map(drop));
+        done.or_else(|error| match self.recover() {
+            Ok(true) => Ok(()),
+            _ => Err(error),
+        })
     }
 
     /// Gives back what the container, which does not run, was before the last switch; also before one that
@@ -202,8 +215,7 @@ impl Generations {
         let directory = files::open_real_directory(&previous)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         openat(&directory, KEPT, flags, Mode::RUSR | Mode::WUSR)?;
-        self.begin(PREVIOUS)?;
-        self.advance(true, &mut || Ok(())).map(drop)
+        self.turn(PREVIOUS)
     }
 
     /// Undoes a switch: what it was is the container's again, and what it was before is kept.
@@ -215,6 +227,15 @@ impl Generations {
             fs::rename(replaced, self.within(PREVIOUS))?;
         }
         self.settled()
+    }
+
+    /// Sees that `chattr` holds nothing of the container's that a switch to another generation moves: its tree, by the
+    /// name that that has, what is beside it, and what tells of it.
+    pub(super) fn movable(&self, tree: &str, sidecars: &[OsString]) -> io::Result<()> {
+        let within = |name: &OsStr| self.container.join(name);
+        let own = [tree, config_name(), record::NAME, GENERATIONS].map(OsStr::new);
+        let own = own.into_iter().chain(sidecars.iter().map(OsString::as_os_str)).map(within);
+        room::movable([self.container.clone(), self.previous()].into_iter().chain(own))
     }
 
     /// Keeps the config and the record of what the container is with what takes its place.
@@ -266,11 +287,18 @@ impl Generations {
                 (key == "lxc.rootfs.path")
                     .then(|| config::unquoted(value).replacen(&path.0, &path.1, 1))
             });
+            let sidecars = self.sidecars()?;
+            self.movable(&name, &sidecars)?;
+            room::movable([&there])?;
+            // From the moment on nothing may be missing.
+            let texts = 3 * last.len() + read(&switch.join(record::NAME))?.len();
+            room::take(&switch, FILES_OF_SWITCH + 2 * sidecars.len(), texts)?;
             self.put_new_sidecars(between)?;
             between()?;
             put_file(&coming, &live, config_name(), &text)?;
             between()?;
         }
+        room::give(&switch)?;
         if names_there()? {
             if is_directory(&here) {
                 fs::rename(&here, &kept)?;
@@ -334,6 +362,7 @@ impl Generations {
     /// Takes a switch back before its moment.
     fn take_back(&self) -> io::Result<()> {
         let switch = self.within(SWITCH);
+        room::give(&switch)?;
         self.take_back_sidecars()?;
         if !switch.join(KEPT).exists() {
             return self.remove(SWITCH);

@@ -10,10 +10,10 @@ mod tests;
 mod view;
 
 use std::cell::RefCell;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 
@@ -21,7 +21,7 @@ use rustix::fs::{Mode, chmod};
 use rustix::process::Signal;
 
 use super::failure::{Failure, status};
-use super::generation::{LARGEST, tree_name};
+use super::generation::{Generations, LARGEST, tree_name};
 use super::{Run, RunContext, config as container_config, full_disk, step};
 use crate::cache::{Cache, DELTA, Names, WORK};
 use crate::host::files::{self, Ownership};
@@ -294,6 +294,8 @@ impl Rebase<'_> {
             lines: config_lines(&live, &config),
             record: is_other(self.record, &record),
         };
+        let names = difference.beside.iter().map(|change| OsString::from_vec(change.path.clone()));
+        Generations::of(container).movable(&tree, &names.collect::<Vec<_>>())?;
         if self.applies {
             // What is put here is later than the record: it is the container's own.
             if record.times().1.is_some_and(|ended| clock::since_1970() < ended + record::TICK) {

@@ -2,6 +2,7 @@
 
 mod asked;
 mod full_disk;
+mod immutable;
 mod kills;
 mod sidecars;
 mod stopped_at;

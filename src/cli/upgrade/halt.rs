@@ -26,6 +26,8 @@ impl AnySubject<'_> {
                 }
             }
         });
+        // Somebody else may have been faster.
+        let stopped = stopped.or_else(|error| if self.is_running() { Err(error) } else { Ok(()) });
         let Err(error) = stopped else {
             let Some(signal) = asked else { return 0 };
             if self.resume() {
@@ -37,11 +39,7 @@ impl AnySubject<'_> {
             return status::SIGNAL + u8::try_from(signal.as_raw()).unwrap_or_default();
         };
         output::error(&format!("`{}` cannot be stopped: {error}", self.name()), None);
-        if self.is_running() {
-            self.forget_halt();
-        } else {
-            self.resume();
-        }
+        self.forget_halt();
         status::FILES
     }
 

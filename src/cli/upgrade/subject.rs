@@ -193,8 +193,16 @@ impl<'a> AnySubject<'a> {
     /// Says what failed, and returns the exit status.
     pub(super) fn done(&self, done: io::Result<()>) -> u8 {
         let Err(error) = done else { return 0 };
-        let message = format!("`{}`: the upgrade failed: {error}", self.container.name);
-        output::error(&message, files::is_full(&error).then_some(FULL_DISK_HINT));
+        let (name, word) = (&self.container.name, shell::word(&self.container.path));
+        let message = format!("`{name}`: the upgrade failed: {error}");
+        let hint = match self.generations.is_interrupted() {
+            true => Some(format!(
+                "`{name}` is partly what it was, and partly what its role makes: `layered-template upgrade {word}` or \
+                 `rollback {word}` ends that, once what failed is mended"
+            )),
+            false => files::is_full(&error).then(|| FULL_DISK_HINT.to_owned()),
+        };
+        output::error(&message, hint.as_deref());
         status::FILES
     }
 }

@@ -39,6 +39,12 @@ impl Generations {
         Ok(())
     }
 
+    /// Returns the names of all that come, change or go.
+    pub(super) fn sidecars(&self) -> io::Result<Vec<OsString>> {
+        let switch = self.within(SWITCH);
+        Ok([names_in(&switch.join(BESIDE))?, names_in(&switch.join(GONE))?].concat())
+    }
+
     /// Takes away again what [`Self::put_new_sidecars`] has put in place.
     pub(super) fn take_back_sidecars(&self) -> io::Result<()> {
         let switch = self.within(SWITCH);
