@@ -40,8 +40,9 @@ pub(super) fn main(verb: &StoreVerb) -> u8 {
     };
     warn_of_variable();
     let unused = store::check(&top, store::owner(&caller)).err();
-    let maps = match Store::maps(&top) {
-        Ok(maps) => maps,
+    let stored = Store::maps(&top).and_then(|maps| Ok((ShownNames::of(&top, &maps)?, maps)));
+    let (names, maps) = match stored {
+        Ok(stored) => stored,
         Err(error) => {
             let why = unused.unwrap_or(error);
             output::error(&format!("the layer store {} cannot be read: {why}", shown(&top)), None);
@@ -55,7 +56,7 @@ pub(super) fn main(verb: &StoreVerb) -> u8 {
         ));
     }
     if let StoreVerb::Verify { entries } | StoreVerb::Remove { entries, .. } = verb
-        && let Some(fault) = unknown(&ShownNames::of(&top, &maps), entries)
+        && let Some(fault) = unknown(&names, entries)
     {
         output::error(&fault, Some("`layered-template store list` shows what is stored"));
         return status::USAGE;
@@ -72,7 +73,6 @@ pub(super) fn main(verb: &StoreVerb) -> u8 {
             }
         }
     }
-    let names = ShownNames::of(&top, &maps);
     let mut worst = 0;
     if let StoreVerb::List(OutputArguments { format: ReportFormat::Text }) = verb {
         worst = output::printed(0, |to| names.header(to));
@@ -97,7 +97,8 @@ pub(super) fn main(verb: &StoreVerb) -> u8 {
 pub(super) fn entry_names() -> Vec<String> {
     let Some(top) = store::directory(&Caller::observe()) else { return Vec::new() };
     let maps = Store::maps(&top).unwrap_or_default();
-    ShownNames::of(&top, &maps).shown.into_values().collect()
+    ShownNames::of(&top, &maps)
+        .map_or_else(|_| Vec::new(), |names| names.shown.into_values().collect())
 }
 
 /// Says which entry is none.

@@ -74,7 +74,8 @@ impl Container {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 listed => listed.map_err(|error| (lxcpath.clone(), error))?,
             };
-            for entry in listed.flatten() {
+            for entry in listed {
+                let entry = entry.map_err(|error| (lxcpath.clone(), error))?;
                 let found = Self::read(&entry.path(), &sockets);
                 containers.extend(found.filter(|found| !is_unfinished(&found.path)));
             }

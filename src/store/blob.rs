@@ -3,13 +3,13 @@
 //! They can be made again, byte for byte, from what is stored: nothing is lost with them.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Seek};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::layout::Store;
+use super::layout::{Store, listed};
 use super::write::write_whole;
 use crate::digest::Digest;
 use crate::host::files;
@@ -79,17 +79,17 @@ impl Store {
     }
 
     /// Returns how many bytes there are of blobs that are on their way, or were when a run was killed.
-    pub(super) fn broken_downloads(&self) -> u64 {
-        let files = fs::read_dir(self.blobs()).into_iter().flatten().flatten();
+    pub(super) fn broken_downloads(&self) -> io::Result<u64> {
+        let files = listed(&self.blobs())?.into_iter();
         let parts = files.filter(|file| file.path().extension().is_some_and(|end| end == "part"));
-        parts.filter_map(|part| part.metadata().ok()).map(|part| part.len()).sum()
+        // One that is gone meanwhile is none.
+        Ok(parts.filter_map(|part| part.metadata().ok()).map(|part| part.len()).sum())
     }
 
     /// Returns the names of the blobs that documents name.
     pub(super) fn named_blobs(&self) -> io::Result<Vec<String>> {
         let mut named = Vec::new();
-        for file in fs::read_dir(self.blobs())? {
-            let file = file?;
+        for file in listed(&self.blobs())? {
             if file.file_name().to_str().and_then(Self::entry_of_blob).is_some()
                 && let Ok(text) = files::read_regular(&file.path(), LARGEST)
                 && let Ok(blob) = serde_json::from_slice::<Blob>(&text)

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use super::entry::{Entry, LARGEST_NAME};
 use super::gc_roots::GcRoot;
-use super::layout::{Store, now, open};
+use super::layout::{Store, listed, now, open};
 use super::pin::Claim;
 use super::referrers::Referrers;
 use super::refused;
@@ -132,7 +132,7 @@ pub(crate) fn clean(
     discard(&store.roles(), forgotten, &mut cleaned.stuck);
     // Who waits for a lock whose file is gone takes the next one.
     discard(&store.locks(), |_| true, &mut cleaned.stuck);
-    let before = store.broken_downloads();
+    let before = store.broken_downloads()?;
     // Documents first: a blob that none names is needed by nobody.
     let is_gone = |file: &fs::DirEntry| {
         let name = file.file_name();
@@ -140,15 +140,19 @@ pub(crate) fn clean(
         entry.is_some_and(|entry| !known.contains(&entry.to_string()))
     };
     discard(&store.blobs(), is_gone, &mut cleaned.stuck);
-    let named = store.named_blobs().unwrap_or_default();
-    let is_rubbish = |file: &fs::DirEntry| {
-        let name = file.file_name();
-        name.to_str().is_none_or(|name| {
-            Store::entry_of_blob(name).is_none() && !named.iter().any(|blob| blob == name)
-        })
-    };
-    discard(&store.blobs(), is_rubbish, &mut cleaned.stuck);
-    cleaned.downloads = before.saturating_sub(store.broken_downloads());
+    match store.named_blobs() {
+        Ok(named) => {
+            let is_rubbish = |file: &fs::DirEntry| {
+                let name = file.file_name();
+                name.to_str().is_none_or(|name| {
+                    Store::entry_of_blob(name).is_none() && !named.iter().any(|blob| blob == name)
+                })
+            };
+            discard(&store.blobs(), is_rubbish, &mut cleaned.stuck);
+        }
+        Err(error) => cleaned.stuck.push(error),
+    }
+    cleaned.downloads = before.saturating_sub(store.broken_downloads()?);
     let now = now();
     let is_old = |file: &fs::DirEntry| garbage.keeps_nothing || refused::is_old(&file.path(), now);
     discard(&store.refused(), is_old, &mut cleaned.stuck);
@@ -173,7 +177,7 @@ pub(crate) enum Removed {
 pub(crate) fn remove(store: &Store, id: EntryId, users: &Referrers) -> io::Result<Removed> {
     let Some(_claim) = claim(store, id)? else { return Ok(Removed::InUse) };
     // A run notes its container while it has a pin: none comes from here on.
-    if store.roots().exists() && GcRoot::is_noted(store, id, &users.links)? {
+    if GcRoot::is_noted(store, id, &users.links)? {
         return Ok(Removed::InUse);
     }
     let name = id.to_string();
@@ -254,13 +258,6 @@ fn take(directory: &Path, name: &OsStr) -> io::Result<()> {
         let path = directory.join(name);
         io::Error::new(error.kind(), format!("`{}`: {error}", path.display()))
     })
-}
-
-fn listed(directory: &Path) -> io::Result<Vec<fs::DirEntry>> {
-    match fs::read_dir(directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        listed => listed?.collect(),
-    }
 }
 
 /// Removes some of what is in a directory, as far as it can be removed, but nothing that somebody writes or

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use super::layout::{Store, unique};
+use super::layout::{Store, listed, unique};
 use super::write::sync_directory;
 use crate::digest::Digest;
 use crate::plan::EntryId;
@@ -107,8 +107,7 @@ impl GcRoot {
         known: &BTreeSet<PathBuf>,
     ) -> io::Result<bool> {
         let of_entry = format!("{}@{entry}@", store.map());
-        for link in fs::read_dir(store.roots())? {
-            let link = link?;
+        for link in listed(&store.roots())? {
             let is_of_entry =
                 link.file_name().to_str().is_some_and(|name| name.starts_with(&of_entry));
             if is_of_entry && !known.contains(&link.path()) {
@@ -134,14 +133,8 @@ impl GcRoot {
 
     /// Returns all that are noted below `top`.
     pub(crate) fn all(top: &Path) -> io::Result<Vec<Self>> {
-        let directory = top.join("roots");
-        let listed = match fs::read_dir(&directory) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            listed => listed?,
-        };
         let mut roots = Vec::new();
-        for entry in listed {
-            let entry = entry?;
+        for entry in listed(&top.join("roots"))? {
             let name = entry.file_name();
             let mut parts = name.to_str().unwrap_or_default().split('@');
             let (Some(map), Some(id)) = (parts.next(), parts.next().and_then(EntryId::parse))

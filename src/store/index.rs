@@ -1,12 +1,11 @@
 //! Observes what the store holds, for the cache to decide by.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::io;
 use std::path::Path;
 
 use super::entry::{Entry, LARGEST_NAME};
-use super::layout::{Store, now, open};
+use super::layout::{Store, listed, now, open};
 use super::refused;
 use crate::cache::{AskRegistry, BadEntry, Fault, Index, KeyInputs, Ladder};
 use crate::digest::Digest;
@@ -17,14 +16,8 @@ use crate::plan::EntryId;
 impl Store {
     /// Returns the entries, the oldest first.
     pub(crate) fn entries(&self) -> io::Result<Vec<EntryId>> {
-        let listed = match fs::read_dir(self.documents()) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            listed => listed?,
-        };
-        let mut ids = Vec::new();
-        for entry in listed {
-            ids.extend(entry?.file_name().to_str().and_then(EntryId::parse));
-        }
+        let names = listed(&self.documents())?.into_iter().map(|entry| entry.file_name());
+        let mut ids: Vec<_> = names.filter_map(|name| EntryId::parse(name.to_str()?)).collect();
         ids.sort_by_key(|id| (id.generation, id.key));
         Ok(ids)
     }

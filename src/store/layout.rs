@@ -213,11 +213,8 @@ impl Store {
 
     /// Returns the id maps, by name, of which there is something in a store.
     pub(crate) fn maps(top: &Path) -> io::Result<Vec<String>> {
-        let entries = match fs::read_dir(top) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries?,
-        };
-        let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        let entries = listed(top)?.into_iter();
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
         let mut maps: Vec<_> =
             names.filter_map(|name| Some(name.strip_suffix(".meta")?.to_owned())).collect();
         maps.retain(|map| ids_of(map).is_some());
@@ -344,6 +341,14 @@ pub(crate) fn stored_marks() -> Marks {
 /// Returns where overlays of the caller's id map keep their own attributes.
 pub(super) fn form() -> Form {
     if Caller::observe().is_mapped_root() { Form::User } else { Form::Trusted }
+}
+
+/// Returns what is in a directory: nothing, where there is no such directory.
+pub(super) fn listed(directory: &Path) -> io::Result<Vec<fs::DirEntry>> {
+    match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        entries => entries?.collect(),
+    }
 }
 
 /// Opens a directory of the store, a link at its end not followed.

@@ -8,8 +8,11 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
 use super::gc_roots::{GENERATIONS, GcRoot, SNAPSHOTS, lxcpath_of};
 use super::layout::now;
+use crate::host::fault::about;
 use crate::host::files;
 use crate::lxc;
 use crate::plan::EntryId;
@@ -69,9 +72,9 @@ impl Referrers {
             directories.insert(lxcpath);
         }
         for directory in directories {
-            users.look_below(&directory);
+            users.look_below(&directory)?;
         }
-        users.look_at_mounts();
+        users.look_at_mounts()?;
         Ok(users)
     }
 
@@ -90,30 +93,33 @@ impl Referrers {
     }
 
     /// Looks at the configs of all containers in a directory, of their snapshots and of what they were before.
-    fn look_below(&mut self, lxcpath: &Path) {
-        for container in names_in(lxcpath) {
-            self.look_at(&container.join("config"));
+    fn look_below(&mut self, lxcpath: &Path) -> io::Result<()> {
+        for container in names_in(lxcpath)? {
+            self.look_at(&container.join("config"))?;
             for below in [SNAPSHOTS, GENERATIONS] {
-                for other in names_in(&container.join(below)) {
-                    self.look_at(&other.join("config"));
+                for other in names_in(&container.join(below))? {
+                    self.look_at(&other.join("config"))?;
                     // What a generation that just takes its place is followed by.
-                    self.look_at(&other.join("old/config"));
+                    self.look_at(&other.join("old/config"))?;
                 }
             }
         }
+        Ok(())
     }
 
-    fn look_at(&mut self, config: &Path) {
-        for entry in stands_on(config).unwrap_or_default() {
+    fn look_at(&mut self, config: &Path) -> io::Result<()> {
+        let text = there(config, files::read_regular(config, lxc::config::LARGEST))?;
+        for entry in text.map(|text| entries_in(&text)).unwrap_or_default() {
             self.of.entry(entry).or_default().insert(config.to_path_buf());
         }
+        Ok(())
     }
 
     /// Looks at the mounts of every process that may be looked at: those of running containers are
     /// in mount namespaces of their own.
-    fn look_at_mounts(&mut self) {
+    fn look_at_mounts(&mut self) -> io::Result<()> {
         let mut seen = BTreeSet::new();
-        for process in names_in(Path::new("/proc")) {
+        for process in names_in(Path::new("/proc"))? {
             let number = process.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             if !number.bytes().all(|byte| byte.is_ascii_digit()) {
                 continue;
@@ -128,17 +134,33 @@ impl Referrers {
                 self.of.entry(entry).or_default().insert(process.join("mountinfo"));
             }
         }
+        Ok(())
     }
 }
 
-fn names_in(directory: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    entries.map(|entry| entry.path()).collect()
+fn names_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let listed = fs::read_dir(directory)
+        .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
+    Ok(there(directory, listed)?.unwrap_or_default())
 }
 
-/// Returns the entries that a container's config names.
-fn stands_on(config: &Path) -> io::Result<BTreeSet<EntryId>> {
-    files::read_regular(config, lxc::config::LARGEST).map(|text| entries_in(&text))
+/// Returns what was read at a path: nothing, where no container can be. What cannot be read for another reason
+/// may be one that stands on something.
+fn there<T>(path: &Path, read: io::Result<T>) -> io::Result<Option<T>> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(error) if is_nothing(&error) => Ok(None),
+        Err(error) => Err(about(crate::shell::word(path), error)),
+    }
+}
+
+/// Tells whether there is nothing of a container's: no such file, another type of file, or one of somebody else,
+/// who has a store of his own.
+fn is_nothing(error: &io::Error) -> bool {
+    let number = Errno::from_io_error(error);
+    const NOTHING: [Errno; 6] =
+        [Errno::NOENT, Errno::NOTDIR, Errno::LOOP, Errno::NXIO, Errno::ACCESS, Errno::PERM];
+    number.is_none_or(|number| NOTHING.contains(&number))
 }
 
 /// Tells whether a container is just being made, or was never finished: its config may say anything yet.

@@ -1,11 +1,10 @@
 //! Notes of what was built once and could not be stored, so that it is not built for the store again.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
 use std::path::Path;
 
-use super::layout::Store;
+use super::layout::{Store, listed};
 use super::write::write_whole;
 use crate::cache::Refusal;
 use crate::digest::Digest;
@@ -27,13 +26,8 @@ impl Store {
 
 /// Returns the notes. One that cannot be read is none: what it is of is built once more.
 pub(super) fn all(store: &Store) -> io::Result<BTreeMap<Digest, Refusal>> {
-    let listed = match fs::read_dir(store.refused()) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
-        listed => listed?,
-    };
     let mut notes = BTreeMap::new();
-    for note in listed {
-        let note = note?;
+    for note in listed(&store.refused())? {
         let read = || {
             let key = Digest::parse(note.file_name().to_str()?)?;
             let text = files::read_regular(&note.path(), LARGEST).ok()?;

@@ -143,6 +143,39 @@ fn what_this_host_lacks_is_no_damage() {
 }
 
 #[test]
+fn a_directory_that_cannot_be_read_is_no_empty_one() {
+    if !root() {
+        return;
+    }
+    let sandbox = role();
+    sandbox.template(["m.toml", "--storage=overlay"]).exits(0);
+    let (all, looking) = (&["verify", "list", "gc"][..], &["list", "gc"][..]);
+    for (directory, verbs) in [
+        ("store", all),
+        ("store/host.meta/entries", all),
+        ("store/roots", looking),
+        ("lxc", looking),
+        ("store/host.meta/blobs", &["gc"]),
+    ] {
+        for verb in verbs {
+            let mut command = sandbox.command("strace");
+            command.args(["-f", "-o", "/dev/null", "-e", "trace=getdents64"]);
+            command.args(["-e", "inject=getdents64:error=EIO", "-P"]).arg(sandbox.path(directory));
+            command.arg(sandbox.program_path()).args(["store", verb]);
+            if *verb == "gc" {
+                command.arg("--lxcpath").arg(sandbox.path("lxc"));
+            } else if directory == "lxc" {
+                // It is known by the link of its container.
+                assert!(sandbox.path("store/roots").exists());
+            }
+            sandbox.ran(command).exits(8).mentions("Input/output error");
+        }
+    }
+    sandbox.run(["store", "verify"]).exits(0);
+    assert_eq!(count(&sandbox, "host.meta/entries"), 2);
+}
+
+#[test]
 fn a_damaged_entry_that_came_meanwhile_is_made_anew() {
     if !root() {
         return;

@@ -38,9 +38,9 @@ pub(super) struct ShownNames {
 }
 
 impl ShownNames {
-    pub(super) fn of(top: &Path, maps: &[String]) -> Self {
-        let all = maps.iter().map(|map| Store::new(top, map).entries().unwrap_or_default());
-        let shown = plan::entry_names(&all.collect::<Vec<_>>().concat());
+    pub(super) fn of(top: &Path, maps: &[String]) -> io::Result<Self> {
+        let all = maps.iter().map(|map| Store::new(top, map).entries());
+        let shown = plan::entry_names(&all.collect::<io::Result<Vec<_>>>()?.concat());
         let first = |map: &str| map.split('-').next().unwrap_or(map).to_owned();
         let firsts: BTreeSet<_> = maps.iter().map(|map| first(map)).collect();
         let are_apart = firsts.len() == maps.len();
@@ -54,7 +54,7 @@ impl ShownNames {
         let room = output::columns().saturating_sub(name + 2 + 2 + NUMBERS + 2 + map + 2);
         let layer = room.saturating_sub(USUAL_ROLE).clamp(LEAST_LAYER, MOST_LAYER);
         let role = room.saturating_sub(layer).max(LEAST_ROLE);
-        Self { shown, maps, widths: [name, layer, map, role] }
+        Ok(Self { shown, maps, widths: [name, layer, map, role] })
     }
 
     /// Returns that of an entry, which may have come by now.
