@@ -4,16 +4,17 @@
 //! than what it was made of is put on that through the new overlay, or into the new copy, so that nothing of the
 //! old overlay's marks is carried over.
 
+mod decisions;
 mod sidecar;
 #[cfg(test)]
 mod tests;
 mod view;
 
 use std::cell::RefCell;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 
@@ -29,16 +30,14 @@ use crate::host::{clock, contain};
 use crate::lxc::config;
 use crate::lxc::revision::{ConfigChoice, ConfigConflict, revised};
 use crate::manifest::Phase;
-use crate::merge::{self, Item, Merged, Rules, Side, Tree, Trees, What};
+use crate::merge::{self, Item, Merged, Side, Tree, Trees, What};
 use crate::plan::{Act, Plan, StorageMode};
-use crate::record::{self, Record, is_volatile};
+use crate::record::{self, Record};
 use crate::store::{self, Entry, Store};
 use crate::tree::{self, Graft, Interrupt, Marks, Occurrence, Reader};
+use decisions::Decisions;
 use sidecar::Sidecars;
 use view::View;
-
-/// The largest file of accounts, in bytes.
-const LARGEST_TEXT: u64 = 16 << 20;
 
 /// Where what the container has is looked at, beside what was made.
 const OWN: &str = ".layered-template.own";
@@ -496,80 +495,6 @@ fn named(
         }
     }
     Ok(items)
-}
-
-/// What of the trees is decided without looking.
-struct Decisions<'a> {
-    rebase: &'a Rebase<'a>,
-    new_record: &'a Record,
-    own: &'a Tree,
-    /// The three trees: the old one, the new one and the container's own.
-    texts: RefCell<[Reader<'a>; 3]>,
-    names: &'a Names,
-}
-
-/// What a program makes of other files: the newer one fits more of them.
-const DERIVED: [&[u8]; 1] = [b"etc/ld.so.cache"];
-
-/// What is left of files of accounts by whoever changes one.
-const BACKUPS: [&[u8]; 6] = [
-    b"etc/group-",
-    b"etc/gshadow-",
-    b"etc/passwd-",
-    b"etc/shadow-",
-    b"etc/subgid-",
-    b"etc/subuid-",
-];
-
-/// Tells whether a path makes a container itself: of what is beside host keys, the keys alone.
-fn is_identity(path: &[u8]) -> bool {
-    let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-    let is_beside_keys =
-        [&b"etc/ssh/"[..], b"etc/dropbear/"].iter().any(|above| path.starts_with(above));
-    let is_key = name.starts_with(b"ssh_host_") || name.starts_with(b"dropbear_");
-    let absolute = [b"/", path].concat();
-    store::is_identity(Path::new(OsStr::from_bytes(&absolute))) && (is_key || !is_beside_keys)
-}
-
-impl Rules for Decisions<'_> {
-    fn is_state(&self, path: &[u8]) -> bool {
-        let records = [self.rebase.record, self.new_record];
-        let mut roots = records.iter().filter_map(|record| record.state_of(path));
-        roots.any(|root| self.own.contains_key(root))
-    }
-
-    fn prefers(&self, path: &[u8]) -> Option<Side> {
-        let is_in = |words: &[String]| {
-            let is_path =
-                |word: &&String| [CONFIG, BESIDE].iter().all(|kind| !word.starts_with(kind));
-            let paths = words.iter().filter(is_path);
-            paths
-                .map(|word| word.trim_matches('/').as_bytes())
-                .any(|word| merge::is_within(path, word))
-        };
-        if is_in(self.rebase.take) || DERIVED.contains(&path) {
-            return Some(Side::New);
-        }
-        let is_own = is_in(self.rebase.keep)
-            || is_volatile(path)
-            || BACKUPS.contains(&path)
-            || is_identity(path);
-        is_own.then_some(Side::Own)
-    }
-
-    fn text(&self, path: &[u8]) -> Option<Vec<u8>> {
-        if !merge::has_accounts(path) {
-            return None;
-        }
-        let mut readers = self.texts.borrow_mut();
-        let mut texts = readers.iter_mut().map(|reader| {
-            let mut text = Vec::new();
-            reader.file(path).ok()?.take(LARGEST_TEXT).read_to_end(&mut text).ok()?;
-            Some(text)
-        });
-        let (old, new, own) = (texts.next()??, texts.next()??, texts.next()??);
-        merge::merge_accounts(path, &self.names.put_into(&old), &new, &own)
-    }
 }
 
 /// Returns how the next generation differs from the container.

@@ -1,0 +1,91 @@
+//! Whose side holds in an upgrade without anybody being asked.
+
+use std::cell::RefCell;
+use std::ffi::OsStr;
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use super::{BESIDE, CONFIG, Rebase};
+use crate::cache::Names;
+use crate::merge::{self, Rules, Side, Tree};
+use crate::record::{Record, is_volatile};
+use crate::store;
+use crate::tree::Reader;
+
+/// The largest file of accounts, in bytes.
+const LARGEST_TEXT: u64 = 16 << 20;
+
+/// What of the trees is decided without looking.
+pub(super) struct Decisions<'a> {
+    pub(super) rebase: &'a Rebase<'a>,
+    pub(super) new_record: &'a Record,
+    pub(super) own: &'a Tree,
+    /// The three trees: the old one, the new one and the container's own.
+    pub(super) texts: RefCell<[Reader<'a>; 3]>,
+    pub(super) names: &'a Names,
+}
+
+/// What a program makes of other files: the newer one fits more of them.
+const DERIVED: [&[u8]; 1] = [b"etc/ld.so.cache"];
+
+/// What is left of files of accounts by whoever changes one.
+const BACKUPS: [&[u8]; 6] = [
+    b"etc/group-",
+    b"etc/gshadow-",
+    b"etc/passwd-",
+    b"etc/shadow-",
+    b"etc/subgid-",
+    b"etc/subuid-",
+];
+
+/// Tells whether a path makes a container itself: of what is beside host keys, the keys alone.
+fn is_identity(path: &[u8]) -> bool {
+    let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    let is_beside_keys =
+        [&b"etc/ssh/"[..], b"etc/dropbear/"].iter().any(|above| path.starts_with(above));
+    let is_key = name.starts_with(b"ssh_host_") || name.starts_with(b"dropbear_");
+    let absolute = [b"/", path].concat();
+    store::is_identity(Path::new(OsStr::from_bytes(&absolute))) && (is_key || !is_beside_keys)
+}
+
+impl Rules for Decisions<'_> {
+    fn is_state(&self, path: &[u8]) -> bool {
+        let records = [self.rebase.record, self.new_record];
+        let mut roots = records.iter().filter_map(|record| record.state_of(path));
+        roots.any(|root| self.own.contains_key(root))
+    }
+
+    fn prefers(&self, path: &[u8]) -> Option<Side> {
+        let is_in = |words: &[String]| {
+            let is_path =
+                |word: &&String| [CONFIG, BESIDE].iter().all(|kind| !word.starts_with(kind));
+            let paths = words.iter().filter(is_path);
+            paths
+                .map(|word| word.trim_matches('/').as_bytes())
+                .any(|word| merge::is_within(path, word))
+        };
+        if is_in(self.rebase.take) || DERIVED.contains(&path) {
+            return Some(Side::New);
+        }
+        let is_own = is_in(self.rebase.keep)
+            || is_volatile(path)
+            || BACKUPS.contains(&path)
+            || is_identity(path);
+        is_own.then_some(Side::Own)
+    }
+
+    fn text(&self, path: &[u8]) -> Option<Vec<u8>> {
+        if !merge::has_accounts(path) {
+            return None;
+        }
+        let mut readers = self.texts.borrow_mut();
+        let mut texts = readers.iter_mut().map(|reader| {
+            let mut text = Vec::new();
+            reader.file(path).ok()?.take(LARGEST_TEXT).read_to_end(&mut text).ok()?;
+            Some(text)
+        });
+        let (old, new, own) = (texts.next()??, texts.next()??, texts.next()??);
+        merge::merge_accounts(path, &self.names.put_into(&old), &new, &own)
+    }
+}
