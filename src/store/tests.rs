@@ -14,6 +14,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use super::layout::form;
 use super::{About, Build, BuildOn, Entry, Made, Setting, Store, map_of};
 use crate::cache::{Field, KeyInputs};
 use crate::host::files::Ownership;
@@ -188,7 +189,7 @@ impl Shelf {
         let listing = entry.list(&self.store).unwrap();
         let tree = open(&self.tree(&entry));
         assert_eq!(
-            listing.verify(tree.as_fd(), stored_marks()).unwrap(),
+            listing.verify(tree.as_fd(), Marks::Stored(form())).unwrap(),
             [],
             "seed {seed}: the listing"
         );

@@ -5,10 +5,10 @@ use std::os::fd::AsFd;
 
 use super::commit::list_sidecar;
 use super::entry::Entry;
-use super::layout::{Store, open, stored_marks};
+use super::layout::{Store, form, open};
 use crate::host::fault::{about, is_shortage};
 use crate::plan::EntryId;
-use crate::tree::{Difference, Interrupt, Search};
+use crate::tree::{Difference, Interrupt, Marks, Search};
 
 /// Returns what is not as it was stored: nothing, where all is sound.
 ///
@@ -27,7 +27,7 @@ fn findings(store: &Store, entry: &Entry) -> io::Result<Vec<String>> {
     let mut lines = Vec::new();
     let listing = entry.list(store)?;
     let tree = open(&store.rootfs(entry.id)).map_err(|error| about("its tree", error))?;
-    for finding in listing.verify(tree.as_fd(), stored_marks())? {
+    for finding in listing.verify(tree.as_fd(), Marks::Stored(form()))? {
         let path = String::from_utf8_lossy(&finding.path);
         let path = crate::shell::word(format!("/{path}"));
         lines.push(match finding.difference {

@@ -51,16 +51,21 @@ pub(crate) enum Marks {
     Plain,
     /// Escaped. What is not is overlayfs's own, and none of the tree's.
     Escaped(Form),
+    /// Escaped, in a tree that has none of overlayfs's own: one that is there all the same is taken for the
+    /// tree's.
+    Stored(Form),
 }
 
 impl Marks {
     /// Returns the name under which a plain directory has an attribute of the tree; `None` where it is
     /// overlayfs's own.
     pub(super) fn plain(self, name: &CStr) -> Option<CString> {
-        let Self::Escaped(form) = self else { return Some(name.to_owned()) };
+        let (Self::Escaped(form) | Self::Stored(form)) = self else { return Some(name.to_owned()) };
         let Some(rest) = form.rest(name) else { return Some(name.to_owned()) };
-        let rest = rest.strip_prefix(ESCAPE.as_bytes())?;
-        CString::new([form.prefix().as_bytes(), rest].concat()).ok()
+        match rest.strip_prefix(ESCAPE.as_bytes()) {
+            Some(rest) => CString::new([form.prefix().as_bytes(), rest].concat()).ok(),
+            None => matches!(self, Self::Stored(_)).then(|| name.to_owned()),
+        }
     }
 }
 

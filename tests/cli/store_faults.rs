@@ -176,6 +176,42 @@ fn a_directory_that_cannot_be_read_is_no_empty_one() {
 }
 
 #[test]
+fn a_mark_of_an_overlay_in_a_tree_is_a_finding() {
+    if !root() {
+        return;
+    }
+    let sandbox =
+        Sandbox::new().upstream("mkdir \"$rootfs/etc\"; echo f >\"$rootfs/etc/f\"").layers("");
+    sandbox.chain().exits(0);
+    let trees = sandbox.path("store/host/trees");
+    let tree = fs::read_dir(&trees).unwrap().next().unwrap().unwrap().path().join("rootfs");
+    let setfattr = |words: &[&str], path: &str| {
+        let mut command = sandbox.command("setfattr");
+        sandbox
+            .ran({
+                command.args(words).arg(tree.join(path));
+                command
+            })
+            .exits(0);
+    };
+    for (path, mark) in [
+        ("etc/f", "trusted.overlay.metacopy"),
+        ("etc/f", "user.overlay.metacopy"),
+        ("etc", "trusted.overlay.redirect"),
+        ("etc", "trusted.overlay.opaque"),
+        ("", "trusted.overlay.impure"),
+    ] {
+        setfattr(&["-n", mark, "-v", "y"], path);
+        let ran = sandbox.run(["store", "verify"]);
+        let said = format!("  /{path}: changed: xattrs\n");
+        assert!(ran.stdout().contains(&said), "{mark}: {}", ran.stdout());
+        ran.exits(1);
+        setfattr(&["-x", mark], path);
+        sandbox.run(["store", "verify"]).exits(0);
+    }
+}
+
+#[test]
 fn a_damaged_entry_that_came_meanwhile_is_made_anew() {
     if !root() {
         return;
