@@ -1,6 +1,6 @@
 //! Files of accounts, put together line by line: the name is the key.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// The files, without a slash in front, and which field is the number of the account, if any.
 const FILES: [(&[u8], Option<usize>); 4] = [
@@ -18,15 +18,24 @@ pub(crate) fn has_accounts(path: &[u8]) -> bool {
 /// Puts together what both sides have made of a file of accounts: `old` is how it was, `new` the role's and
 /// `own` the container's.
 ///
-/// The container's lines stay in their order, and what the role adds follows them. Nothing is returned where
-/// both have changed one account, where a name stands twice, and where two accounts would come to have one
-/// number that had different ones on each side.
+/// The container's lines stay in their order, and what the role adds follows its accounts. Nothing is returned
+/// where both have changed one account, where a name stands twice, where accounts would come to have one number
+/// that do not share it on one side, where that cannot be told of a number that one side alone has, and where
+/// the order of lines for NIS cannot be told.
 pub(crate) fn merge_accounts(path: &[u8], old: &[u8], new: &[u8], own: &[u8]) -> Option<Vec<u8>> {
     let (_, number) = FILES.iter().find(|(file, _)| *file == path)?;
     let (before, now, there) = (Lines::of(old)?, Lines::of(new)?, Lines::of(own)?);
+    let is_added = |name: &&&[u8]| !there.by_name.contains_key(**name);
+    let (of_nis, added): (Vec<_>, Vec<_>) =
+        now.order.iter().filter(is_added).partition(|name| is_of_nis(name));
+    // Nobody looks for an account any more behind the line that has NIS asked for all of them.
+    let last = there.order.iter().position(|name| is_of_nis(name)).unwrap_or(there.order.len());
+    let (accounts, rest) = there.order.split_at(last);
+    if !rest.is_empty() && !of_nis.is_empty() {
+        return None;
+    }
     let mut merged: Vec<&[u8]> = Vec::new();
-    let added = now.order.iter().filter(|name| !there.by_name.contains_key(*name));
-    for name in there.order.iter().chain(added) {
+    for name in accounts.iter().chain(added).chain(rest).chain(of_nis) {
         let [before, now, there] = [&before, &now, &there].map(|lines| lines.by_name.get(name));
         let line = if there == now || before == now {
             there
@@ -37,15 +46,10 @@ pub(crate) fn merge_accounts(path: &[u8], old: &[u8], new: &[u8], own: &[u8]) ->
         };
         merged.extend(line);
     }
-    if let Some(field) = number {
-        let numbers = |lines: &[&[u8]]| shared_numbers(lines, *field);
-        let known: BTreeSet<_> = [&now, &there]
-            .into_iter()
-            .flat_map(|lines| numbers(&lines.by_name.values().copied().collect::<Vec<_>>()))
-            .collect();
-        if !numbers(&merged).is_subset(&known) {
-            return None;
-        }
+    if let Some(field) = number
+        && !are_apart(&merged, *field, [&now, &there])
+    {
+        return None;
     }
     let mut text = Vec::new();
     for line in merged {
@@ -55,11 +59,36 @@ pub(crate) fn merge_accounts(path: &[u8], old: &[u8], new: &[u8], own: &[u8]) ->
     Some(text)
 }
 
-/// Returns the numbers that several lines have.
-fn shared_numbers(lines: &[&[u8]], field: usize) -> BTreeSet<Vec<u8>> {
-    let mut seen = BTreeSet::new();
-    let numbers = lines.iter().filter_map(|line| line.split(|byte| *byte == b':').nth(field));
-    numbers.filter(|number| !seen.insert(*number)).map(<[u8]>::to_vec).collect()
+/// Tells whether accounts share a number only where they do so on one of the sides.
+fn are_apart(merged: &[&[u8]], field: usize, sides: [&Lines; 2]) -> bool {
+    let has = |side: &Lines, line: &[u8]| side.by_name.get(name_of(line)) == Some(&line);
+    let mut by_number: BTreeMap<u32, Vec<&[u8]>> = BTreeMap::new();
+    for line in merged.iter().filter(|line| !is_of_nis(line) && !line.starts_with(b"#")) {
+        match line.split(|byte| *byte == b':').nth(field).and_then(number_of) {
+            Some(number) => by_number.entry(number).or_default().push(line),
+            None if sides.iter().all(|side| has(side, line)) => {}
+            None => return false,
+        }
+    }
+    by_number.values().all(|lines| {
+        lines.len() == 1 || sides.iter().any(|side| lines.iter().all(|line| has(side, line)))
+    })
+}
+
+/// Reads a number as the C library does.
+fn number_of(text: &[u8]) -> Option<u32> {
+    // With a sign in front as well.
+    str::from_utf8(text.trim_ascii_start()).ok()?.parse().ok()
+}
+
+/// Tells whether a line, or what stands for its name, has accounts of NIS taken in, or left out.
+fn is_of_nis(line: &[u8]) -> bool {
+    line.starts_with(b"+") || line.starts_with(b"-")
+}
+
+/// Returns the name of the account of a line.
+fn name_of(line: &[u8]) -> &[u8] {
+    line.split(|byte| *byte == b':').next().unwrap_or_default()
 }
 
 /// The lines of a file.
@@ -73,7 +102,7 @@ impl<'a> Lines<'a> {
     fn of(text: &'a [u8]) -> Option<Self> {
         let mut lines = Self { order: Vec::new(), by_name: BTreeMap::new() };
         for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-            let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
+            let name = name_of(line);
             lines.order.push(name);
             if lines.by_name.insert(name, line).is_some() {
                 return None;
@@ -108,6 +137,34 @@ mod tests {
     }
 
     #[test]
+    fn lines_of_nis_stay_last() {
+        for (old, new, own, expected) in [
+            (
+                "r:x:0:\n",
+                "r:x:0:\na:x:1:\n",
+                "r:x:0:\nb:x:2:\n+:::\n",
+                "r:x:0:\nb:x:2:\na:x:1:\n+:::\n",
+            ),
+            (
+                "r:x:0:\n+:::\n",
+                "r:x:0:\na:x:1:\n+:::\n",
+                "r:x:0:\n-x:::\n+:::\n",
+                "r:x:0:\na:x:1:\n-x:::\n+:::\n",
+            ),
+            (
+                "r:x:0:\n",
+                "r:x:0:\na:x:1:\n+:::\n",
+                "r:x:0:\nb:x:2:\n",
+                "r:x:0:\nb:x:2:\na:x:1:\n+:::\n",
+            ),
+            ("r:x:0:\n", "r:x:0:\n+:::\n", "r:x:0:\n-x:::\n", ""),
+        ] {
+            let found = merged("etc/group", [old, new, own]);
+            assert_eq!(found.unwrap_or_default(), expected, "{old} -> {new} | {own}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_told_is_not_guessed() {
         let root = "root:x:0:\n";
         for sides in [
@@ -121,6 +178,27 @@ mod tests {
             [root, "root:x:0:\nroot:x:0:\n", "root:x:0:\nb:x:1:\n"],
         ] {
             assert_eq!(merged("etc/group", sides), None, "{sides:?}");
+        }
+        // What two sides come to have of one number, however it is written.
+        let root = "root:x:0:\n";
+        for (new, own, is_merged) in [
+            ("a:x:100:\n", "b:x:0100:\n", false),
+            ("a:x:100:\n", "b:x:+100:\n", false),
+            ("a:x:100:\n", "b:x: 100:\n", false),
+            ("a:x:100:\n", "b:x:101:\n", true),
+            // Where the container has two already, there is no third.
+            ("a:x:100:\n", "b:x:100:\nc:x:100:\n", false),
+            ("a:x:100:\n", "b:x:101:\nc:x:101:\n", true),
+            ("a:x:100:\nb:x:100:\n", "a:x:100:\nc:x:101:\n", true),
+            // What is no number may be any.
+            ("a:x:100:\n", "b:x:many:\n", false),
+            ("a:x::\n", "b:x:100:\n", false),
+            ("a:x:many:\n", "a:x:many:\nb:x:100:\n", true),
+            ("a:x:100:\n", "# b:\nb:x:101:\n", true),
+        ] {
+            let [new, own] = [new, own].map(|added| format!("{root}{added}"));
+            let found = merged("etc/group", [root, &new, &own]);
+            assert_eq!(found.is_some(), is_merged, "{new} | {own}: {found:?}");
         }
         // Two names of one number that were there before are nobody's mistake.
         let twins = "root:x:0:\ntoor:x:0:\n";
