@@ -54,6 +54,7 @@ use crate::manifest::{LayerName, Phase};
 use crate::plan::{Act, Inner, Layer, Plan, Step};
 use crate::record::{self, Outcome, Record};
 use crate::registry::Remote;
+use crate::store::GENERATIONS;
 use crate::tree;
 
 /// What a run works with besides its plan.
@@ -113,7 +114,10 @@ pub(crate) fn run<'a>(
     let ended = match cache.fills() {
         true => ended,
         false => ended
-            .and_then(|()| run.record().map_err(|failure| run.kept_of(failure)))
+            .and_then(|()| {
+                let recorded = run.check_names().and_then(|()| run.record());
+                recorded.map_err(|failure| run.kept_of(failure))
+            })
             .and_then(|()| run.reach_disk()),
     };
     if let Some(Err(error)) = run.context.directory.take().map(RunDirectory::remove) {
@@ -285,6 +289,22 @@ impl Run<'_> {
                 let (status, reason) = step::interrupted(signal);
                 Err(Failure::of_run(status, format!("the run {reason}")))
             }
+        }
+    }
+
+    /// Fails, where something that was made beside the rootfs has the place in which upgrades keep what was.
+    fn check_names(&self) -> Result<(), Failure> {
+        let fault = |reason| Failure::of_run(status::FILES, reason);
+        let names = self
+            .workspace
+            .new_names()
+            .map_err(|error| fault(format!("the container's directory: {error}")))?;
+        match names.iter().any(|name| name == GENERATIONS) {
+            true => Err(fault(format!(
+                "a template or step has left `{GENERATIONS}` beside the rootfs, where `layered-template \
+                 upgrade` keeps its own files"
+            ))),
+            false => Ok(()),
         }
     }
 

@@ -105,3 +105,20 @@ fn an_upgrade_that_fails_leaves_them() {
         assert!(!sandbox.container().join("upgrade/next").exists());
     });
 }
+
+#[test]
+fn the_place_of_upgrades_is_nobody_else_s() {
+    each_storage(|sandbox, storage| {
+        for file in ["upgrade", "upgrade/x"] {
+            fs::remove_dir_all(sandbox.container()).unwrap();
+            leave(sandbox, "one", &[file]);
+            sandbox
+                .create([format!("--storage={storage}")])
+                .exits(5)
+                .mentions("a template or step has left `upgrade` beside the rootfs");
+            assert!(!sandbox.container().exists(), "{file}, {storage}");
+            leave(sandbox, "one", &[]);
+            sandbox.create([format!("--storage={storage}")]).exits(0);
+        }
+    });
+}
