@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -12,7 +11,7 @@ use rustix::io::Errno;
 use rustix::pipe::fcntl_setpipe_size;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 
-use crate::host::child::signal_group;
+use crate::host::child::{signal_group, start_alone};
 use crate::host::ended::describe;
 use crate::tree::Interrupt;
 
@@ -79,8 +78,9 @@ struct Compressor<'a> {
 
 impl<'a> Compressor<'a> {
     fn start(mut command: Command, file: &File, interrupt: Interrupt<'a>) -> io::Result<Self> {
+        start_alone(&mut command, true);
         let command = command.stdin(Stdio::piped()).stdout(file.try_clone()?);
-        let mut child = command.stderr(Stdio::piped()).process_group(0).spawn()?;
+        let mut child = command.stderr(Stdio::piped()).spawn()?;
         let input = child.stdin.take().map(OwnedFd::from);
         let errors = child.stderr.take().map(OwnedFd::from);
         let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?;

@@ -77,6 +77,13 @@ pub(crate) struct SpawnOptions {
     pub work: Work,
 }
 
+/// Makes a command start with no signal blocked, in a session of its own, and so as the leader of a process group.
+/// One that `dies_with_caller` is killed when the thread that starts it ends, however that comes.
+pub(crate) fn start_alone(command: &mut Command, dies_with_caller: bool) {
+    let files = inheritance::files();
+    kernel::start_as(command, StartOptions { own_session: true, dies_with_caller, files });
+}
+
 /// Runs a command to its end, and returns what it has printed on standard output. Not for a run, in
 /// which [`EventLoop`](super::event_loop::EventLoop) alone waits for children.
 pub(crate) fn output_of(mut command: Command) -> io::Result<(Vec<u8>, ExitStatus)> {
@@ -101,7 +108,7 @@ pub(crate) fn run_with_input(
     let mut text = File::from(memfd_create("input", MemfdFlags::CLOEXEC)?);
     text.write_all(input)?;
     text.rewind()?;
-    kernel::start_as(&mut command, StartOptions { own_session: true, files: inheritance::files() });
+    start_alone(&mut command, false);
     let printed = io::stderr().as_fd().try_clone_to_owned()?;
     let mut child = command.stdin(text).stdout(printed).spawn()?;
     let leader = Pid::from_child(&child);

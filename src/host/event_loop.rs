@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait, waitpid};
 
-use super::child::{End, GRACE, SpawnOptions, Watcher, signal_group};
+use super::child::{End, GRACE, SpawnOptions, Watcher, signal_group, start_alone};
 use super::inheritance;
 use super::interrupts::{Answer, Interrupts, Work};
 use super::kernel::{self, Received, StartOptions};
@@ -71,7 +71,9 @@ impl EventLoop {
         watcher: &mut dyn Watcher,
     ) -> io::Result<End> {
         let own_session = !options.shares_terminal;
-        kernel::start_as(&mut command, StartOptions { own_session, files: inheritance::files() });
+        let files = inheritance::files();
+        let start = StartOptions { own_session, dies_with_caller: false, files };
+        kernel::start_as(&mut command, start);
         self.supervise(options, watcher, move |writer| {
             command.stdout(writer.try_clone()?).stderr(writer);
             command.spawn().map(|child| Pid::from_child(&child))
@@ -80,8 +82,7 @@ impl EventLoop {
 
     /// Runs a command to its end, and returns what it has printed on standard output.
     pub(crate) fn output_of(&mut self, mut command: Command) -> io::Result<(Vec<u8>, End)> {
-        let start = StartOptions { own_session: true, files: inheritance::files() };
-        kernel::start_as(&mut command, start);
+        start_alone(&mut command, false);
         let mut printed = Printed(Vec::new());
         let end = self.supervise(SpawnOptions::default(), &mut printed, move |writer| {
             command.stdout(writer).spawn().map(|child| Pid::from_child(&child))

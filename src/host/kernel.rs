@@ -314,6 +314,8 @@ pub(crate) fn signal_descriptor(signals: &[Signal]) -> io::Result<OwnedFd> {
 pub(crate) struct StartOptions {
     /// Whether it leads a session of its own, and so a process group, and has no terminal.
     pub own_session: bool,
+    /// Whether it is killed when the thread that starts it ends.
+    pub dies_with_caller: bool,
     /// How many files it may have open.
     pub files: Rlimit,
 }
@@ -333,6 +335,9 @@ pub(crate) fn start_as(command: &mut Command, start: StartOptions) {
             } else {
                 &[Signal::INT, Signal::QUIT]
             };
+            if start.dies_with_caller {
+                rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+            }
             rustix::process::setrlimit(Resource::Nofile, start.files)?;
             restore_core_limit()?;
             reset_signals(keys)

@@ -108,6 +108,41 @@ fn what_is_not_installed_is_named() {
     }
 }
 
+/// Sees that a process ends: what was killed does so when the kernel comes to it.
+#[track_caller]
+fn assert_ends(id: &str) {
+    let is_gone = || {
+        let state = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+        state.is_empty() || state.contains(") Z ")
+    };
+    let begun = Instant::now();
+    while !is_gone() {
+        assert!(begun.elapsed() < Duration::from_secs(10), "{id}");
+        sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn what_compresses_can_be_ended_and_ends_with_the_program() {
+    if !root() {
+        return;
+    }
+    for (program, words) in OUTPUTS {
+        let sandbox = with(stored(), program, "echo $$ >\"$0.id\"; exec sleep 1000");
+        let path = sandbox.path(format!("programs/{program}.id"));
+        let mut command = sandbox.command(sandbox.program_path());
+        command.args(["build", "m.toml", "-o"]).args(words);
+        let mut running = Running::start(&sandbox, command);
+        running.waits_for(|| fs::read_to_string(&path).is_ok_and(|id| id.ends_with('\n')));
+        let id = fs::read_to_string(&path).unwrap().trim().to_owned();
+        let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        assert!(status.contains("SigBlk:\t0000000000000000\n"), "{program}: {status}");
+        running.signal(Signal::KILL);
+        running.ended(Duration::from_secs(10));
+        assert_ends(&id);
+    }
+}
+
 #[test]
 fn a_signal_ends_what_compresses() {
     if !root() {
@@ -131,16 +166,7 @@ fn a_signal_ends_what_compresses() {
             assert_eq!(ended.status.code(), Some(status), "{script}: {}", ended.said);
             assert!(ended.said.contains("is not written: interrupted by"), "{}", ended.said);
             for id in fs::read_to_string(&ids).unwrap().split_whitespace() {
-                // What was killed ends when the kernel comes to it.
-                let is_gone = || {
-                    let state = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
-                    state.is_empty() || state.contains(") Z ")
-                };
-                let begun = Instant::now();
-                while !is_gone() {
-                    assert!(begun.elapsed() < Duration::from_secs(10), "{script}: {id}");
-                    sleep(Duration::from_millis(10));
-                }
+                assert_ends(id);
             }
             assert_nothing_left(&sandbox, script);
         }

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
+use crate::host::child::start_alone;
 use crate::host::ended::describe;
 
 /// What a frame begins with. Source: RFC 8878.
@@ -29,7 +30,9 @@ impl Zstd {
     /// Where `zstd` is not installed.
     pub(super) fn start(file: &File) -> io::Result<Self> {
         let program = ZSTD[0];
-        let mut child = Command::new(program)
+        let mut command = Command::new(program);
+        start_alone(&mut command, true);
+        let mut child = command
             .args(&ZSTD[1..])
             .stdin(file.try_clone()?)
             .stdout(Stdio::piped())
