@@ -199,11 +199,27 @@ fn recover(
             return Ok(halted);
         }
     }
+    let is_upgraded = generations.is_interrupted_upgrade()
+        && subject.within(|| u8::from(generations.is_past_moment().unwrap_or(false))) == 1;
     let tidied = subject.within(|| subject.done(generations.tidy(false)));
-    let is_ready = !generations.owes_start() || subject.is_running() || subject.resume();
-    subject.forget_halt();
-    // Both have said why they fail.
-    Ok(if is_ready { tidied } else { status::FILES })
+    if tidied != 0 {
+        return Ok(tidied);
+    }
+    let owes_start = generations.owes_start() && !subject.is_running();
+    let mut is_ready = !owes_start || subject.resume();
+    let mut status = if is_ready { 0 } else { status::FILES };
+    if !is_ready && is_upgraded {
+        status = subject.within(|| subject.done(generations.undo()));
+        if status == 0 {
+            output::say(&format!("{name}: back to what it was before its upgrade"));
+            is_ready = subject.resume();
+            status = status::FILES;
+        }
+    }
+    if is_ready {
+        subject.forget_halt();
+    }
+    Ok(status)
 }
 
 /// Asks for the container to be made as its role makes it now.
@@ -337,15 +353,7 @@ impl Upgrade<'_> {
             false => subject.is_running().then(|| "was started meanwhile".to_owned()),
         };
         if let Some(why) = failed {
-            let name = subject.name();
-            let failed = self.fails(&format!("`{name}` {why}"), Some("what it was is restored"));
-            let was_running = was_running || subject.is_running();
-            let _ = subject.is_running().then(|| subject.any().halt(None));
-            let generations = &subject.generations;
-            let noted = || if was_running { generations.note_halt(true) } else { Ok(()) };
-            let undone = subject.within(|| subject.done(generations.undo().and_then(|()| noted())));
-            let status = if undone == 0 { failed } else { undone };
-            return self.back_to_work(was_running, status);
+            return self.undo(was_running, &why);
         }
         subject.any().forget_halt();
         let tidied = self.left(0);
@@ -358,6 +366,26 @@ impl Upgrade<'_> {
             ),
         );
         tidied
+    }
+
+    /// Restores what the container was, which does not do as what it is now, and returns the exit status.
+    fn undo(&self, was_running: bool, why: &str) -> u8 {
+        let Subject { generations, .. } = &self.subject;
+        let was_running = was_running || self.subject.is_running();
+        if self.subject.is_running() {
+            self.subject.any().halt(None);
+        }
+        let noted = || if was_running { generations.note_halt(true) } else { Ok(()) };
+        let undone =
+            self.subject.within(|| self.subject.done(generations.undo().and_then(|()| noted())));
+        let name = self.subject.name();
+        if undone != 0 {
+            let hint = "`rollback` restores what it was, once what keeps it from that is mended";
+            let failed = self.fails(&format!("`{name}` {why}"), Some(hint));
+            return self.left(failed);
+        }
+        let failed = self.fails(&format!("`{name}` {why}"), Some("what it was is restored"));
+        self.back_to_work(was_running, failed)
     }
 
     /// Looks at what the container would become, and returns the exit status. It leaves no trace of that.

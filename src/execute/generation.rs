@@ -76,6 +76,9 @@ const KEPT: &str = "kept";
 /// How many files and directories a switch makes from its moment on, besides those for the sidecars.
 const FILES_OF_SWITCH: usize = 12;
 
+/// Likewise: a switch to it undoes the last one, and what it takes the place of is thrown away.
+const UNDOES: &str = "undoes";
+
 /// The largest config or record, in bytes.
 pub(super) const LARGEST: usize = 256 << 20;
 
@@ -205,28 +208,26 @@ impl Generations {
         let was_going_back = self.within(SWITCH).join(KEPT).exists();
         let is_there = self.is_interrupted() && self.recover()? == was_going_back;
         self.tidy(false)?;
-        if is_there { Ok(()) } else { self.back() }
+        if is_there { Ok(()) } else { self.back(false) }
     }
 
-    /// Makes the previous generation the container's, and this one the previous.
-    fn back(&self) -> io::Result<()> {
+    /// Makes the previous generation the container's, and this one the previous; or, where that undoes the last
+    /// switch, the one that was the previous before that.
+    fn back(&self, undoes: bool) -> io::Result<()> {
         let previous = self.previous();
         // What the container's root has put in its place is not followed.
         let directory = files::open_real_directory(&previous)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        openat(&directory, KEPT, flags, Mode::RUSR | Mode::WUSR)?;
+        remove_in(&previous, UNDOES)?;
+        for name in [Some(KEPT), undoes.then_some(UNDOES)].into_iter().flatten() {
+            openat(&directory, name, flags, Mode::RUSR | Mode::WUSR)?;
+        }
         self.turn(PREVIOUS)
     }
 
     /// Undoes a switch: what it was is the container's again, and what it was before is kept.
     pub(crate) fn undo(&self) -> io::Result<()> {
-        self.back()?;
-        self.remove(PREVIOUS)?;
-        let replaced = self.within(REPLACED);
-        if replaced.is_dir() {
-            fs::rename(replaced, self.within(PREVIOUS))?;
-        }
-        self.settled()
+        self.back(true)
     }
 
     /// Sees that `chattr` holds nothing of the container's that a switch to another generation moves: its tree, by the
@@ -241,6 +242,15 @@ impl Generations {
     /// Keeps the config and the record of what the container is with what takes its place.
     fn begin(&self, name: &str) -> io::Result<()> {
         let from = self.within(name);
+        let text = read(&from.join(config_name()))?;
+        if tree_name(&text, &self.container).is_none() {
+            let (config, container) = (from.join(config_name()), &self.container);
+            return Err(io::Error::other(format!(
+                "`{}` names no tree of `{}`: where that was moved, it has to be changed as its own config was",
+                config.display(),
+                container.display()
+            )));
+        }
         remove_in(&from, OLD)?;
         let old = from.join(OLD);
         fs::DirBuilder::new().mode(0o755).create(&old)?;
@@ -275,10 +285,8 @@ impl Generations {
         })?;
         let (here, there, kept) =
             (self.container.join(&name), switch.join(&name), switch.join(OLD).join(&name));
-        let names_there = || -> io::Result<bool> {
-            Ok(tree_name(&read(&self.container.join(config_name()))?, &switch).is_some())
-        };
-        if !names_there()? && is_directory(&here) && is_directory(&there) && !kept.exists() {
+        let names_there = || self.names_switch();
+        if self.is_before_moment(&name)? {
             if !commits {
                 return self.take_back().map(|()| false);
             }
@@ -341,15 +349,50 @@ impl Generations {
         let record = read(&switch.join(record::NAME))?;
         put_file(&coming, &live, record::NAME, &record)?;
         between()?;
-        if is_directory(&self.within(PREVIOUS)) {
-            self.remove(REPLACED)?;
-            fs::rename(self.within(PREVIOUS), self.within(REPLACED))?;
-            between()?;
+        if switch.join(UNDOES).exists() {
+            if is_directory(&self.within(REPLACED)) {
+                fs::rename(self.within(REPLACED), self.within(PREVIOUS))?;
+                self.settled()?;
+                between()?;
+            }
+            fs::rename(switch.join(OLD), switch.join(OVER))?;
+        } else {
+            if is_directory(&self.within(PREVIOUS)) {
+                self.remove(REPLACED)?;
+                fs::rename(self.within(PREVIOUS), self.within(REPLACED))?;
+                between()?;
+            }
+            fs::rename(switch.join(OLD), self.within(PREVIOUS))?;
         }
-        fs::rename(switch.join(OLD), self.within(PREVIOUS))?;
         self.settled()?;
         between()?;
         self.end().map(|()| true)
+    }
+
+    /// Tells whether the config names the tree of a switch.
+    fn names_switch(&self) -> io::Result<bool> {
+        let text = read(&self.container.join(config_name()))?;
+        Ok(tree_name(&text, &self.within(SWITCH)).is_some())
+    }
+
+    /// Tells whether a switch to a tree of this name has not had its moment.
+    fn is_before_moment(&self, name: &str) -> io::Result<bool> {
+        let switch = self.within(SWITCH);
+        let trees = [self.container.join(name), switch.join(name)];
+        Ok(!self.names_switch()?
+            && trees.iter().all(|tree| is_directory(tree))
+            && !switch.join(OLD).join(name).exists())
+    }
+
+    /// Tells whether somebody was killed at a switch that has had its moment.
+    pub(crate) fn is_past_moment(&self) -> io::Result<bool> {
+        let switch = self.within(SWITCH);
+        if !is_directory(&switch) {
+            return Ok(false);
+        }
+        let last = read(&switch.join(config_name()))?;
+        let name = tree_name(&last, &self.container);
+        name.map_or(Ok(false), |name| self.is_before_moment(&name).map(|is| !is))
     }
 
     /// Removes what is left of a switch, which is over at once.
@@ -365,7 +408,7 @@ impl Generations {
         room::give(&switch)?;
         self.take_back_sidecars()?;
         if !switch.join(KEPT).exists() {
-            return self.remove(SWITCH);
+            return self.end();
         }
         remove_in(&switch, OLD)?;
         fs::rename(switch, self.within(PREVIOUS))?;

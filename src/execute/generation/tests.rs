@@ -109,9 +109,9 @@ fn a_switch_is_one_moment() {
                 }
                 _ => {
                     finished += 1;
-                    generations.back().unwrap();
+                    generations.back(false).unwrap();
                     assert_eq!(settled(container, kind), "old");
-                    generations.back().unwrap();
+                    generations.back(false).unwrap();
                     assert_eq!(settled(container, kind), "new");
                     generations.undo().unwrap();
                     assert_eq!(settled(container, kind), "old");
@@ -138,7 +138,7 @@ fn what_was_kept_is_kept_where_going_back_is_interrupted() {
     assert!(generations.tidy(true).is_err(), "it runs");
     generations.tidy(false).unwrap();
     assert_eq!(settled(container, "delta"), "new");
-    generations.back().unwrap();
+    generations.back(false).unwrap();
     assert_eq!(settled(container, "delta"), "old");
 }
 
@@ -187,7 +187,7 @@ fn undone_it_is_all_as_before() {
     let generations = made(container, "delta", &["first", "second", "third"]);
     generations.undo().unwrap();
     assert_eq!(settled(container, "delta"), "second");
-    generations.back().unwrap();
+    generations.back(false).unwrap();
     assert_eq!(settled(container, "delta"), "first");
 }
 
@@ -199,9 +199,9 @@ fn what_the_container_has_come_to_have_beside_its_rootfs_is_kept() {
     fs::remove_file(container.join("hook")).unwrap();
     fs::create_dir(container.join("hook")).unwrap();
     fs::write(container.join("hook/own"), "own").unwrap();
-    generations.back().unwrap();
+    generations.back(false).unwrap();
     assert_eq!(settled(container, "delta"), "old");
-    generations.back().unwrap();
+    generations.back(false).unwrap();
     assert_eq!(fs::read_to_string(container.join("hook/own")).unwrap(), "own");
 }
 
@@ -269,4 +269,55 @@ fn the_tree_of_a_container_is_in_its_directory() {
     for other in ["overlay:/s/rootfs:/l/d/delta", "dir:/l/c", "lvm:/dev/x/c", "dir:/l/c/a/b"] {
         assert_eq!(name(other), None, "{other}");
     }
+}
+
+#[test]
+fn undone_it_is_wholly_so_or_not_at_all_whenever_that_was_interrupted() {
+    for (before, stop) in [&["old", "new"][..], &["older", "old", "new"]]
+        .into_iter()
+        .flat_map(|before| (0..18).map(move |stop| (before, stop)))
+    {
+        let place = tempfile::tempdir().unwrap();
+        let container = place.path();
+        let generations = about_to_be(container, "delta", before);
+        generations.advance(true, &mut || Ok(())).unwrap();
+        for name in [KEPT, UNDOES] {
+            fs::write(generations.within(PREVIOUS).join(name), "").unwrap();
+        }
+        generations.begin(PREVIOUS).unwrap();
+        let _ = generations.advance(true, &mut killing(stop));
+        generations.recover().unwrap();
+        generations.discard().unwrap();
+        let there = settled(container, "delta");
+        let kept = fs::read_to_string(generations.previous().join(record::NAME)).ok();
+        match there.as_str() {
+            "new" => assert_eq!(kept.as_deref(), Some("old"), "{before:?}, stopped at {stop}"),
+            _ => {
+                assert_eq!(there, "old");
+                let expected = (before.len() > 2).then_some("older");
+                assert_eq!(kept.as_deref(), expected, "{before:?}, stopped at {stop}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_was_moved_since_is_not_begun() {
+    let place = tempfile::tempdir().unwrap();
+    let (container, moved) = (place.path().join("one"), place.path().join("two"));
+    fs::create_dir(&container).unwrap();
+    made(&container, "delta", &["old", "new"]);
+    fs::rename(&container, &moved).unwrap();
+    let text = fs::read_to_string(moved.join(config_name())).unwrap();
+    let adapted = |text: &str| text.replace(container.to_str().unwrap(), moved.to_str().unwrap());
+    fs::write(moved.join(config_name()), adapted(&text)).unwrap();
+    let generations = Generations::of(&moved);
+    let error = generations.back(false).unwrap_err().to_string();
+    assert!(error.contains("upgrade/previous/config` names no tree of "), "{error}");
+    assert!(!generations.is_interrupted());
+    let kept = generations.previous().join(config_name());
+    let text = fs::read_to_string(&kept).unwrap();
+    fs::write(&kept, adapted(&text)).unwrap();
+    generations.back(false).unwrap();
+    assert_eq!(settled(&moved, "delta"), "old");
 }
