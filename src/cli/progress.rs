@@ -123,14 +123,10 @@ impl Begun {
         format!("{}{}", self.head, self.tail)
     }
 
-    /// Returns the line of its end. What has failed is the whole, and not its last command.
-    fn ended(&self, outcome: &str, succeeded: bool) -> String {
+    /// Returns the line of its end. What has ended is the whole, and not its last command.
+    fn ended(&self, outcome: &str) -> String {
         let Self { head, tail, .. } = self;
-        if succeeded {
-            format!("{head}{tail} {outcome}")
-        } else {
-            format!("{head} {outcome}{tail}")
-        }
+        format!("{head} {outcome}{tail}")
     }
 }
 
@@ -201,8 +197,13 @@ impl Text {
         self.draw();
     }
 
-    /// Returns a line of what goes on with its beginning made to stand out.
+    /// Returns a line of what goes on with its beginning made to stand out. It takes one line of a terminal, unless
+    /// more was asked for.
     fn styled(&self, begun: &Begun, line: String) -> String {
+        let line = match self.output.columns().filter(|_| !self.verbose) {
+            Some(columns) => wrap::cut(&line, columns).into_owned(),
+            None => line,
+        };
         match line.strip_prefix(&begun.head) {
             Some(rest) if self.look.styled => format!("\x1b[1m{}\x1b[0m{rest}", begun.head),
             _ => line,
@@ -293,9 +294,9 @@ impl Text {
         let is_long = elapsed >= SOON;
         self.close();
         let said = match (begun.is_told, is_long || !succeeded) {
-            (false, true) => Some(begun.ended(&time, succeeded)),
+            (false, true) => Some(begun.ended(&time)),
             (false, false) => Some(begun.line()),
-            (true, _) => is_long.then(|| begun.ended(&time, succeeded)),
+            (true, _) => is_long.then(|| begun.ended(&time)),
         };
         if let Some(said) = said {
             self.say(&line(&self.styled(&begun, said)));
@@ -385,7 +386,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_fails_is_the_step_and_not_its_last_command() {
+    fn what_ends_is_the_step_and_not_its_last_command() {
         let begun = Begun {
             layer: LayerName::parse("slow").unwrap(),
             head: "slow: post".into(),
@@ -395,12 +396,12 @@ mod tests {
             is_told: true,
         };
         assert_eq!(
-            begun.ended("failed after 1.5 s", false),
+            begun.ended("failed after 1.5 s"),
             "slow: post failed after 1.5 s: echo started; sleep 30"
         );
         assert_eq!(
-            begun.ended("done after 1.5 s", true),
-            "slow: post: echo started; sleep 30 done after 1.5 s"
+            begun.ended("done after 1.5 s"),
+            "slow: post done after 1.5 s: echo started; sleep 30"
         );
     }
 

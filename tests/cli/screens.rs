@@ -224,7 +224,7 @@ const LEFT: &str = "os: template fake
 app: post: Install 日本語 packages
   app| one
   app| two
-app: post: Install 日本語 packages done after * s
+app: post done after * s: Install 日本語 packages
 app: post: true
 web1 made in * s: os";
 
@@ -275,6 +275,23 @@ fn the_line_of_what_goes_on_leaves_nothing_behind() {
         }
         assert!(!vt.screen().contains("[2/2]"), "{}", vt.screen());
     }
+}
+
+#[test]
+fn the_line_of_a_long_step_is_cut_and_not_broken() {
+    let sandbox = Sandbox::new().layers(
+        "[[layer]]\nname = \"app\"\n\
+         post = \"sleep 1.1; echo this is a line; echo and this is one, which makes it long\"\n",
+    );
+    let mut command = call(&sandbox);
+    command.arg("--storage=none");
+    let (status, vt) = Screened::start(command, 60, 24).ended();
+    let screen = vt.screen();
+    assert!(status.success(), "{screen}");
+    let begun =
+        "app: post: sleep 1.1; echo this is a line; echo and this ...\n  app| this is a line\n";
+    let ended = "\napp: post done after 1.* s: sleep 1.1; echo this is a*...\nweb1 made";
+    assert!(screen.contains(begun) && matches(&screen, &format!("*{ended}*")), "{screen}");
 }
 
 #[test]
