@@ -411,6 +411,9 @@ impl Run<'_> {
                 self.log(format!("hint: {hint}\n").as_bytes());
             }
         }
+        if let Some(command) = &failure.command {
+            self.log(format!("command: {command}\n").as_bytes());
+        }
         let took = self.begun.elapsed().as_secs_f64();
         let ended = format!("ended with status {} after {took:.1} s", failure.status);
         self.log(format!("{} the run {ended}\n", clock::present()).as_bytes());

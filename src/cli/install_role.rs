@@ -72,8 +72,8 @@ fn role(manifest: &Path) -> Result<PathBuf, Fault> {
             format!("its first line has to be `{}`", shebang::LINE),
         ));
     }
-    template::executable(&role).map_err(|message| {
-        Fault::new(message, format!("`chmod +x {shown}` makes it a template"))
+    template::executable(&role).map_err(|fault| {
+        Fault::new(fault.to_string(), format!("`chmod +x {shown}` makes it a template"))
     })?;
     if let Some(directory) = role.parent() {
         install::warn_of_closed(directory);

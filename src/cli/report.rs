@@ -26,6 +26,9 @@ pub(super) fn text(
     if let Some(at) = &failure.at {
         let _ = writeln!(text, "  --> {at}");
     }
+    if failure.tail.is_empty() && failure.command.is_some() && failure.cause == Cause::Ended {
+        text.push_str("  it printed nothing\n");
+    }
     if !failure.tail.is_empty() {
         let _ = writeln!(text, "  it printed last:");
         for line in failure.tail.lines() {

@@ -44,8 +44,11 @@ impl Run<'_> {
         let job = Job { subject, at: &step.at, text, status, download: None };
         let options = self.options(step);
         if let Place::Rootfs(inside) = &step.place {
+            // Neither the host nor the rootfs has the path by which the step sees its script.
+            let script = inside.script.as_ref().map(|script| format!(" # {}", shell::word(script)));
+            let command = shell::command(&step.argv) + script.as_deref().unwrap_or_default();
             return self.step_inside(job, layer, step, inside, handed).map_err(|failure| Failure {
-                command: Some(shell::command(&step.argv)),
+                command: Some(command),
                 hint: failure.hint.clone().or_else(|| hint(step, &failure)),
                 ..failure
             });

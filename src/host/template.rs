@@ -59,8 +59,8 @@ pub(crate) fn usual_path(name: &str) -> PathBuf {
 ///
 /// # Errors
 ///
-/// Where there is none that can be run: the reason, for people.
-pub(crate) fn find(name: &str) -> Result<PathBuf, String> {
+/// Where there is none that can be run.
+pub(crate) fn find(name: &str) -> Result<PathBuf, TemplateFault> {
     let directories = directories();
     for directory in &directories {
         let path = directory.join(format!("lxc-{name}"));
@@ -69,20 +69,34 @@ pub(crate) fn find(name: &str) -> Result<PathBuf, String> {
         }
     }
     let shown: Vec<_> = directories.iter().map(|path| path.display().to_string()).collect();
-    Err(format!("there is no `lxc-{name}` in {}", shown.join(", ")))
+    Err(TemplateFault::Missing(format!("there is no `lxc-{name}` in {}", shown.join(", "))))
 }
 
 /// Checks that a template can be run by the caller.
-pub(crate) fn executable(path: &Path) -> Result<(), String> {
+pub(crate) fn executable(path: &Path) -> Result<(), TemplateFault> {
     let shown = path.display();
     let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => format!("there is no `{shown}`"),
-        _ => format!("`{shown}`: {error}"),
+        io::ErrorKind::NotFound => TemplateFault::Missing(format!("there is no `{shown}`")),
+        _ => TemplateFault::Unusable(format!("`{shown}`: {error}")),
     })?;
     if !metadata.is_file() {
-        return Err(format!("`{shown}` is not a file"));
+        return Err(TemplateFault::Unusable(format!("`{shown}` is not a file")));
     }
-    access(path, Access::EXEC_OK).map_err(|_| format!("`{shown}` cannot be executed"))
+    access(path, Access::EXEC_OK).map_err(|_| TemplateFault::NotExecutable(path.to_path_buf()))
+}
+
+/// Why a template cannot be run.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TemplateFault {
+    /// It is not there.
+    #[error("{0}")]
+    Missing(String),
+    /// The caller may not run it.
+    #[error("`{}` cannot be executed", .0.display())]
+    NotExecutable(PathBuf),
+    /// Anything else.
+    #[error("{0}")]
+    Unusable(String),
 }
 
 /// Returns the command that calls a template.

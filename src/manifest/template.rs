@@ -89,7 +89,9 @@ impl Decoder {
             return None;
         }
         if text.contains('/') {
-            return Some(TemplateRef::Path(self.source.dir.join(text)));
+            let path = self.source.dir.join(text);
+            // Of the `.` in `./template` nothing is left.
+            return Some(TemplateRef::Path(path.components().collect()));
         }
         let sound = text.chars().next().is_some_and(|c| c.is_ascii_alphanumeric())
             && text.len() <= 64

@@ -13,11 +13,13 @@ use crate::chain::{self, Chain, Dropped};
 use crate::diagnostic::{Diagnostic, Report, nearest};
 use crate::digest::Digest;
 use crate::host::machine::{self, Support};
+use crate::host::template::TemplateFault;
 use crate::host::trust::{Opened, Trust, Untrusted};
 use crate::host::{elf, files, program, template};
 use crate::manifest::shebang;
 use crate::manifest::{Action, Place, SecretSource, Step, TemplateRef};
 use crate::plan::{self, Facts, Program, ProgramKind, Script, SourceFact};
+use crate::shell;
 use crate::source::At;
 
 /// The largest source that is a template of variables, in bytes.
@@ -115,7 +117,7 @@ impl Probe {
         };
         let path = match found {
             Ok(path) => path,
-            Err(reason) => {
+            Err(fault) => {
                 if let Some(digest) = self.known {
                     self.is_absent = true;
                     let path = match &upstream.template {
@@ -126,8 +128,8 @@ impl Probe {
                     let kind = ProgramKind::Other;
                     return Some(Program::File { path, digest, kind });
                 }
-                let diagnostic = Diagnostic::error(&upstream.at, reason);
-                self.report.push(help_with_template(diagnostic, &upstream.template));
+                let diagnostic = Diagnostic::error(&upstream.at, fault.to_string());
+                self.report.push(help_with_template(diagnostic, &upstream.template, &fault));
                 return None;
             }
         };
@@ -327,7 +329,11 @@ pub fn busybox() -> Option<PathBuf> {
         .find(|path| elf::is_static(path).unwrap_or(false))
 }
 
-fn help_with_template(diagnostic: Diagnostic, template: &TemplateRef) -> Diagnostic {
+fn help_with_template(
+    diagnostic: Diagnostic,
+    template: &TemplateRef,
+    fault: &TemplateFault,
+) -> Diagnostic {
     let name = match template {
         TemplateRef::Name(name) => name,
         TemplateRef::Path(path) if path.extension().is_some_and(|found| found == "toml") => {
@@ -336,7 +342,16 @@ fn help_with_template(diagnostic: Diagnostic, template: &TemplateRef) -> Diagnos
                 format!("a manifest is a template by the run bit and `{line}` as its first line");
             return diagnostic.help(help);
         }
-        TemplateRef::Path(_) | TemplateRef::BuiltinBusybox => return diagnostic,
+        TemplateRef::Path(_) | TemplateRef::BuiltinBusybox => {
+            return match fault {
+                TemplateFault::NotExecutable(path) => {
+                    let command =
+                        shell::command(["chmod".as_ref(), "+x".as_ref(), path.as_os_str()]);
+                    diagnostic.help(format!("`{command}` makes it executable"))
+                }
+                TemplateFault::Missing(_) | TemplateFault::Unusable(_) => diagnostic,
+            };
+        }
     };
     let names = template::names();
     if let Some(near) = nearest(name, names.iter().map(String::as_str)) {

@@ -44,8 +44,8 @@ fn a_name_that_the_rootfs_does_not_know_says_what_to_do() {
     ] {
         let sandbox = Sandbox::new().upstream(ACCOUNTS).layers(&drop(owner));
         sandbox.chain().exits(5).mentions(&format!(
-            "error: file `/f` of layer `os` could not be dropped: /etc/{what}; a drop with `when = \
-             \"after-post\"` is made when the post steps have made one\n  --> m.toml:7\n"
+            "error: file `/f` of layer `os` could not be dropped: /etc/{what}; if a `post` step \
+             makes it, give the file `when = \"after-post\"`\n  --> m.toml:7\n"
         ));
         assert_eq!(listing::one(&sandbox.rootfs().join("f")), "nothing");
     }

@@ -34,8 +34,8 @@ fn number(rootfs: &Rootfs, id: &Id, file: &str, kind: &str) -> io::Result<u32> {
         ),
         Some(id) => return Ok(id),
         None => format!(
-            "{file} of the rootfs has no {kind} `{name}`; a drop with `when = \"after-post\"` is \
-             made when the post steps have made one"
+            "{file} of the rootfs has no {kind} `{name}`; if a `post` step makes it, give the file \
+             `when = \"after-post\"`"
         ),
     };
     Err(io::Error::other(reason))

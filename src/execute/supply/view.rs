@@ -12,7 +12,7 @@ use super::super::{Handed, KeptRootfs, Run, config};
 use super::personalise::{addressed, write_names};
 use super::session::Session;
 use super::{cannot_build, fault};
-use crate::cache::{Names, PLACEHOLDER};
+use crate::cache::Names;
 use crate::host::files;
 use crate::plan::{Act, Layer, Target};
 use crate::store::{Build, BuildOn, Entry};
@@ -85,6 +85,7 @@ impl<'a> Run<'a> {
         top: &Path,
         act: impl FnOnce(&mut Self) -> Result<T, Box<Failure>>,
     ) -> Result<T, Box<Failure>> {
+        let lxcpath = workspace.target.path.parent().map(Path::to_path_buf);
         let own = mem::replace(&mut self.workspace, Rc::new(workspace));
         let result = act(self);
         if result.as_ref().is_err_and(|failure| !failure.informational())
@@ -94,10 +95,14 @@ impl<'a> Run<'a> {
             self.kept_rootfs = KeptRootfs::Tried(self.keep_rootfs());
         }
         self.workspace = own;
-        let name = &self.workspace.target.name;
+        let target = &self.workspace.target;
+        let names = Names::of(lxcpath.as_slice(), target);
+        // People know the container by its own name.
+        let named =
+            |text: &str| String::from_utf8_lossy(&names.put_into(text.as_bytes())).into_owned();
         result.map_err(|failure| {
-            let reason = failure.reason.replace(PLACEHOLDER, name);
-            Box::new(full_disk::of_store(Failure { reason, ..*failure }, top))
+            let (reason, command) = (named(&failure.reason), failure.command.as_deref().map(named));
+            Box::new(full_disk::of_store(Failure { reason, command, ..*failure }, top))
         })
     }
 }
