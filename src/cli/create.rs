@@ -22,12 +22,13 @@ use super::run::{Options, run};
 use super::start::InitialConfig;
 use crate::diagnostic::nearest;
 use crate::execute::{FULL_DISK_HINT, status};
+use crate::host::account::{self, Range};
 use crate::host::caller::Caller;
 use crate::host::files::{self, Ownership};
 use crate::host::lxcpath;
 use crate::host::signals::Signals;
 use crate::host::trust::{Policy, Trust};
-use crate::host::userns;
+use crate::host::userns::{self, Ids};
 use crate::lxc::call::Mapped;
 use crate::observe::container::{Container, PARTIAL, is_unfinished};
 use crate::record::RunVerb;
@@ -136,20 +137,36 @@ fn in_words(container: &Container) -> String {
 }
 
 /// Enters the user namespace that a container's ids are mapped in.
-pub(super) fn enter(mapping: Mapping) -> Result<(), String> {
+pub(super) fn enter(mapping: Mapping) -> Result<(), Refusal> {
+    let caller = Caller::observe();
     let ids = match mapping {
         Mapping::None | Mapping::Pieces => return Ok(()),
         Mapping::CallerAlone => None,
         Mapping::Ids(ids) => Some(ids),
     };
     if ids.is_none() {
-        output::say(
+        output::say(&format!(
             "warning: you have no subordinate ids, so that all files of the container will be \
              yours, and no layer can give one to somebody else\n\
-             hint: as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER",
-        );
+             hint: as root: {}",
+            account::giving_ids(caller.uid, account::USUAL_IDS)
+        ));
     }
-    userns::enter(ids).map_err(|error| format!("no user namespace can be entered: {error}"))
+    userns::enter(ids).map_err(|error| {
+        let message = format!("no user namespace can be entered: {error}");
+        match ids.filter(|ids| !ids.are_given_to(&caller)) {
+            Some(Ids { users: Range { first, count }, .. }) => {
+                let given = (first, first.saturating_add(count).saturating_sub(1));
+                let user = account::user_name(caller.uid).unwrap_or_else(|| caller.uid.to_string());
+                let hint = format!(
+                    "`/etc/subuid` and `/etc/subgid` do not give {user} these ids; as root: {}",
+                    account::giving_ids(caller.uid, given)
+                );
+                Refusal::with_hint(message, hint)
+            }
+            None => message.into(),
+        }
+    })
 }
 
 /// Says that a directory of containers is made which is not there, where that is most likely a slip: another beside it
@@ -177,7 +194,11 @@ fn make_lxcpath(lxcpath: &Path) -> Result<(), Refusal> {
 
 /// Says that a directory cannot be made, and what to do where its disk is full.
 fn not_made(path: &Path, error: &io::Error) -> Refusal {
-    let message = format!("`{}` cannot be made: {error}", path.display());
+    let path_shown = path.display();
+    if error.kind() == io::ErrorKind::AlreadyExists && path.is_file() {
+        return format!("`{path_shown}` is a file, not a directory").into();
+    }
+    let message = format!("`{path_shown}` cannot be made: {error}");
     if !files::is_full(error) {
         return message.into();
     }

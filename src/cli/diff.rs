@@ -12,7 +12,9 @@ use super::container_tree::ContainerTree;
 use super::containers::{self, Judge};
 use super::create::enter;
 use super::file_difference::{self, FileChange, FileDifference};
+use super::meant::record_of;
 use super::output;
+use super::refusal::Refusal;
 use crate::execute::status;
 use crate::host::caller::Caller;
 use crate::host::signals::Signals;
@@ -27,20 +29,18 @@ const DIFFERS: u8 = 1;
 pub(super) fn main(arguments: &DiffArguments) -> u8 {
     match diff(arguments) {
         Ok(status) => status,
-        Err(message) => {
-            output::error(&message, None);
+        Err(refusal) => {
+            refusal.say();
             status::USAGE
         }
     }
 }
 
-fn diff(arguments: &DiffArguments) -> Result<u8, String> {
+fn diff(arguments: &DiffArguments) -> Result<u8, Refusal> {
     let caller = Caller::observe();
     let container = containers::named(&arguments.container, &arguments.places.lxcpath, &caller)?;
     let path = containers::shown_path(&container.path);
-    let record = container.record.as_ref();
-    let record =
-        record.map_err(|error| format!("the record of `{path}` cannot be used: {error}"))?;
+    let record = record_of(&container)?;
     if let Some(manifest) = &arguments.manifest {
         let mut judge = Judge::new(caller);
         let prepared = judge.prepare(&container, record, manifest)?;
@@ -58,7 +58,7 @@ fn diff(arguments: &DiffArguments) -> Result<u8, String> {
             let why = format!("`{path}` is not compared");
             return match interrupted(&mut signals, &why) {
                 Some(status) => Ok(status),
-                None => Err(format!("`{path}` cannot be compared: {error}")),
+                None => Err(format!("`{path}` cannot be compared: {error}").into()),
             };
         }
     };

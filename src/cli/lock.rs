@@ -12,6 +12,7 @@ use super::load;
 use super::lock_file::LockFile;
 use super::mapping::{IN_PIECES, Mapping};
 use super::output;
+use super::refusal::Refusal;
 use super::request::{LockUse, Request, check, target, wanted};
 use super::start::InitialConfig;
 use crate::cache::{Cache, CachePlan, Index, Slot};
@@ -34,19 +35,19 @@ const FINDINGS: u8 = 1;
 pub(super) fn main(arguments: &LockArguments) -> u8 {
     match lock(arguments) {
         Ok(status) => status,
-        Err(message) => {
-            output::error(&message, None);
+        Err(refusal) => {
+            refusal.say();
             status::USAGE
         }
     }
 }
 
-fn lock(arguments: &LockArguments) -> Result<u8, String> {
+fn lock(arguments: &LockArguments) -> Result<u8, Refusal> {
     check(None, &arguments.args)?;
     let caller = Caller::observe();
     let start = InitialConfig::read(arguments.config.as_deref(), &caller)?;
     if start.mapping == Mapping::Pieces {
-        return Err(IN_PIECES.to_owned());
+        return Err(IN_PIECES.to_owned().into());
     }
     let mut worst = 0;
     let mut roles = Vec::new();
@@ -79,7 +80,7 @@ fn lock(arguments: &LockArguments) -> Result<u8, String> {
             let path = path.display();
             return match interrupted(&mut signals, &format!("`{path}` is not written")) {
                 Some(status) => Ok(status),
-                None => Err(format!("`{path}` cannot be written: {error}")),
+                None => Err(format!("`{path}` cannot be written: {error}").into()),
             };
         }
     }

@@ -75,7 +75,7 @@ impl Mapping {
 /// Reads what a container's config starts with.
 pub(super) fn starting_config(path: &Path) -> Result<String, String> {
     let bytes = files::read_regular(path, LARGEST)
-        .map_err(|error| format!("the config `{}`: {error}", path.display()))?;
+        .map_err(|error| format!("the config `{}` cannot be read: {error}", path.display()))?;
     let mut text = String::from_utf8(bytes)
         .map_err(|_| format!("the config `{}` is not UTF-8", path.display()))?;
     if !text.is_empty() && !text.ends_with('\n') {

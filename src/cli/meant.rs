@@ -1,15 +1,18 @@
 //! Which containers are meant: by their names, by their directories, or all.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 use super::create::removal;
 use super::history;
+use super::refusal::Refusal;
 use crate::diagnostic::nearest;
 use crate::host::caller::Caller;
 use crate::host::lxcpath;
 use crate::observe::container::{self, Container};
+use crate::record::Record;
 use crate::shell;
 use crate::store::{self, GcRoot};
 
@@ -159,6 +162,27 @@ pub(super) fn named(
             ))
         }
     }
+}
+
+/// Returns the record of a container.
+///
+/// # Errors
+///
+/// Why it cannot be used, and what to do about it.
+pub(super) fn record_of(container: &Container) -> Result<&Record, Refusal> {
+    container.record.as_ref().map_err(|error| {
+        let path = shell::word(&container.path);
+        let message = format!("the record of `{path}` cannot be used: {error}");
+        let hint = match error.kind() {
+            io::ErrorKind::InvalidData => {
+                "the container runs without it; bring the file back from a backup, or make a new container \
+                 from its role"
+            }
+            io::ErrorKind::Unsupported => "use the version of this program that made or upgraded it",
+            _ => return message.into(),
+        };
+        Refusal::with_hint(message, hint.to_owned())
+    })
 }
 
 /// Says that a file which is meant has the name of a container too, and how that is meant; `None` where there

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::arguments::{PlanArguments, PlanFormat, ReportFormat};
 use super::containers::{Judge, shown_path};
+use super::meant::record_of;
 use super::prepare::Prepared;
 use super::remote::RemoteChoice;
 use super::request::{LockUse, Request, check, check_lxcpath, target, wanted};
@@ -138,9 +139,9 @@ impl Planner<'_> {
             true => Some(self.container(&name).map_err(usage)?),
             false => None,
         };
-        let record = container.as_ref().map(|container| container.record.as_ref()).transpose();
-        let record = record.map_err(|error| {
-            usage(format!("the record of `{}` cannot be used: {error}", shell::word(&name)))
+        let record = container.as_ref().map(record_of).transpose().map_err(|refusal| {
+            refusal.say();
+            (status::USAGE, refusal.message())
         })?;
         let of = container.as_ref().zip(record);
         let request = request(self.arguments, manifest, &name, of).map_err(usage)?;

@@ -10,6 +10,7 @@ use super::create::enter;
 use super::live_line::LiveLine;
 use super::mapping::{IN_PIECES, Mapping};
 use super::output::{self, Look};
+use super::refusal::Refusal;
 use super::request::{LockUse, check, wanted};
 use super::run::Options;
 use super::start::InitialConfig;
@@ -27,14 +28,14 @@ use crate::tree::Interrupt;
 pub(super) fn main(arguments: &PushArguments) -> u8 {
     match push(arguments) {
         Ok(status) => status,
-        Err(message) => {
-            output::error(&message, None);
+        Err(refusal) => {
+            refusal.say();
             status::USAGE
         }
     }
 }
 
-fn push(arguments: &PushArguments) -> Result<u8, String> {
+fn push(arguments: &PushArguments) -> Result<u8, Refusal> {
     check(None, &arguments.args)?;
     let (repository, tag) = destination(&arguments.to)?;
     let mount_from = arguments.mount_from.as_deref();
@@ -42,7 +43,7 @@ fn push(arguments: &PushArguments) -> Result<u8, String> {
     let caller = Caller::observe();
     let start = InitialConfig::read(arguments.config.as_deref(), &caller)?;
     if start.mapping == Mapping::Pieces {
-        return Err(IN_PIECES.to_owned());
+        return Err(IN_PIECES.to_owned().into());
     }
     let signer = arguments.sign.as_deref().map(Signer::open).transpose();
     let signer = signer.map_err(|error| error.to_string())?;

@@ -15,6 +15,11 @@ impl Refusal {
         Self { message, hint: Some(hint) }
     }
 
+    /// Returns it without what would help.
+    pub(super) fn message(self) -> String {
+        self.message
+    }
+
     /// Says it on standard error.
     pub(super) fn say(&self) {
         output::error(&self.message, self.hint.as_deref());

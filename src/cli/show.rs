@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::arguments::{ReportFormat, ShowArguments, ValueArguments};
 use super::load::Loaded;
-use super::meant::is_named_like;
+use super::meant::{is_named_like, record_of};
 use super::{containers, layer, output};
 use crate::execute::status;
 use crate::host::caller::Caller;
@@ -41,11 +41,10 @@ pub(super) fn main(arguments: &ShowArguments) -> u8 {
             return status::USAGE;
         }
     };
-    let record = match &container.record {
+    let record = match record_of(&container) {
         Ok(record) => record,
-        Err(error) => {
-            let path = containers::shown_path(&container.path);
-            output::error(&format!("the record of `{path}` cannot be used: {error}"), None);
+        Err(refusal) => {
+            refusal.say();
             return status::USAGE;
         }
     };

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::create::enter;
 use super::mapping::Mapping;
+use super::refusal::Refusal;
 use crate::host::kernel::{self, ForkResult};
 
 /// Does some work in the user namespace of a map, and returns what comes of it. This process stays where it is:
@@ -35,7 +36,7 @@ fn try_within<T: Serialize + DeserializeOwned>(
     match kernel::fork()? {
         ForkResult::Child => kernel::leave_after(|| {
             drop(reads);
-            let done = enter(mapping).and_then(|()| {
+            let done = enter(mapping).map_err(Refusal::message).and_then(|()| {
                 // To enter forgets it.
                 let _ = set_parent_process_death_signal(Some(Signal::KILL));
                 work()

@@ -51,6 +51,16 @@ fn field_of(file: &str, id: u32, field: usize) -> Option<String> {
     line.get(field).map(|text| (*text).to_owned())
 }
 
+/// Returns the command by which root gives a user the subordinate ids from `first` to `last`.
+pub(crate) fn giving_ids(uid: u32, (first, last): (u32, u32)) -> String {
+    let user = user_name(uid).unwrap_or_else(|| uid.to_string());
+    let user = crate::shell::word(user);
+    format!("usermod --add-subuids {first}-{last} --add-subgids {first}-{last} {user}")
+}
+
+/// The subordinate ids that a user without any is advised to have.
+pub(crate) const USUAL_IDS: (u32, u32) = (100_000, 165_535);
+
 /// Returns the users who have the host's group `gid`, as far as the host's own files know; `None` for one whom
 /// the group lists and passwd does not know.
 pub(crate) fn members(gid: u32) -> Vec<Option<u32>> {

@@ -85,10 +85,7 @@ fn who(caller: &Caller) -> Finding {
 }
 
 fn id_map(file: &'static str, uid: u32) -> Finding {
-    let advice = format!(
-        "as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {}",
-        account::user_name(uid).unwrap_or_else(|| uid.to_string())
-    );
+    let advice = format!("as root: {}", account::giving_ids(uid, account::USUAL_IDS));
     match account::subordinate(file, uid) {
         Some(range) if range.count >= ENOUGH => {
             ok(file, format!("{} ids from {} on", range.count, range.first))

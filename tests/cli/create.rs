@@ -50,7 +50,7 @@ fn what_exists_is_left_alone() {
     sandbox
         .create(["--config", "/dev/null"])
         .exits(2)
-        .mentions("error: the config `/dev/null`: it is not a regular file\n");
+        .mentions("error: the config `/dev/null` cannot be read: it is not a regular file\n");
     sandbox.create([""; 0]).exits(2).says(EXISTS);
     assert_eq!(listing::of(&sandbox.path("lxc")), before);
     assert!(!sandbox.role().join("ran").exists());
@@ -144,7 +144,18 @@ fn an_ordinary_user_enters_a_namespace() {
         skip("this host lets no ordinary user make a user namespace");
         return;
     }
-    ran.exits(0).mentions("warning: you have no subordinate ids");
+    ran.exits(0).mentions("warning: you have no subordinate ids").mentions(
+        "\nhint: as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 nobody\n",
+    );
+    let sandbox =
+        sandbox.file("map.conf", "lxc.idmap = u 0 300000 65536\nlxc.idmap = g 0 300000 65536\n");
+    let words = ["create", "m.toml", "--name=web3", "--lxcpath=../lxc", "--config=map.conf"];
+    sandbox
+        .run(words)
+        .exits(2)
+        .mentions("error: no user namespace can be entered: ")
+        .mentions("do not give nobody these ids; as root: usermod --add-subuids 300000-365535")
+        .mentions(" --add-subgids 300000-365535 nobody\n");
     let metadata = fs::metadata(sandbox.rootfs().join("f")).unwrap();
     assert_eq!((metadata.uid(), metadata.gid()), (65534, 65534));
     let failed = sandbox.layers("post = \"exit 1\"\n");

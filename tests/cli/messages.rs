@@ -200,3 +200,77 @@ fn an_interrupted_build_tells_what_it_has_done() {
     let last = ended.printed.lines().last().unwrap_or_default();
     assert!(last.starts_with("1 layer built in ") && last.ends_with("; interrupted"), "{last}");
 }
+
+#[test]
+fn a_template_that_cannot_be_executed_says_how_it_can() {
+    let sandbox = Sandbox::new()
+        .file("plain", "#!/bin/sh\n")
+        .manifest("manifest = 1\n[[layer]]\nname = \"os\"\ntemplate = \"./plain\"\n");
+    sandbox
+        .create([""; 0])
+        .exits(2)
+        .mentions("error: `[DIR]/role/plain` cannot be executed\n")
+        .mentions("= help: `chmod +x [DIR]/role/plain` makes it executable\n");
+}
+
+#[test]
+fn a_template_that_fails_for_the_store_is_shown_with_the_name_of_the_container() {
+    let sandbox = Sandbox::new().upstream("exit 3").manifest(ROLE);
+    let ran = sandbox.create([""; 0]);
+    ran.exits(4).mentions("  it printed nothing\n  command: ");
+    let command = ran.stderr();
+    let command = command.lines().find(|line| line.starts_with("  command: ")).unwrap();
+    assert!(command.contains("--name=web1") && !command.contains("placeholder"), "{command}");
+    let log = fs::read_to_string(sandbox.left()[0].join("log")).unwrap();
+    let whole = log.lines().find(|line| line.starts_with("command: ")).unwrap();
+    assert!(whole.ends_with("/rootfs"), "{log}");
+}
+
+#[test]
+fn a_script_inside_the_rootfs_is_shown_with_its_source() {
+    if !requirement::root() {
+        return;
+    }
+    let sandbox = Sandbox::new().file("fails.sh", "exit 3\n").manifest(&format!(
+        "manifest = 1\n[[layer]]\nname = \"os\"\ntemplate = \"builtin:busybox\"\n\
+         post = {{ in = \"rootfs\", script = \"fails.sh\" }}\n"
+    ));
+    if layered_template::observe::probe::busybox().is_none() {
+        return;
+    }
+    sandbox
+        .create(["--storage=none"])
+        .exits(6)
+        .mentions("/run/layered-template/fails.sh # [DIR]/role/fails.sh\n");
+}
+
+#[test]
+fn what_cannot_be_a_directory_of_containers_is_told_of() {
+    let sandbox = Sandbox::new().file("m.toml", ROLE);
+    let ran = sandbox.run(["create", "m.toml", "--name=web1", "--lxcpath=m.toml"]);
+    ran.exits(2).mentions("error: `[DIR]/role/m.toml` is a file, not a directory\n");
+    let ran = sandbox.run(["create", "m.toml", "--name=web1", "--config=gone.conf"]);
+    ran.exits(2)
+        .mentions("error: the config `gone.conf` cannot be read: No such file or directory\n");
+}
+
+#[test]
+fn a_damaged_record_is_told_of_with_its_place() {
+    let sandbox = Sandbox::new().manifest(ROLE);
+    sandbox.create([""; 0]).exits(0);
+    let container = sandbox.container();
+    let record = container.join("layered-template.json");
+    for (text, part) in [
+        ("{", "`layered-template.json` is damaged\n\nhint: the container runs without it"),
+        ("{\"record\": 999}", "this program reads up to"),
+    ] {
+        fs::write(&record, text).unwrap();
+        for verb in ["upgrade", "diff", "show"] {
+            let ran = sandbox.run([verb, container.to_str().unwrap()]);
+            ran.exits(2)
+                .mentions("error: the record of `[DIR]/lxc/web1` cannot be used: ")
+                .mentions(part)
+                .mentions("\nhint: ");
+        }
+    }
+}

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use crate::cache::CONFIG_NAME;
 use crate::cli::mapping::{IN_PIECES, Mapping};
+use crate::cli::meant::record_of;
 use crate::cli::output;
 use crate::cli::refusal::Refusal;
 use crate::cli::request::ContainerIds;
@@ -52,10 +53,7 @@ impl<'a> Subject<'a> {
         let cannot = |why: &str, hint: &str| {
             Refusal::with_hint(format!("`{name}` cannot be upgraded: {why}"), hint.to_owned())
         };
-        let record = container.record.as_ref();
-        let record = record.map_err(|error| {
-            Refusal::from(format!("the record of `{name}` cannot be used: {error}"))
-        })?;
+        let record = record_of(container)?;
         let (mapping, ids) = mapping_of(container, caller)?;
         let text = container.config();
         let again = "make a new container from the role, and move what it holds";
