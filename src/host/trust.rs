@@ -144,15 +144,18 @@ impl Trust {
 /// or not. Of what cannot be looked at nobody has anything.
 pub(crate) fn check(path: &Path) -> Result<(), Open> {
     match Trust::observe(Policy::Refuse).look(path) {
-        Ok(Some(untrusted)) => Err(Open(untrusted)),
+        Ok(Some(untrusted)) => Err(Open { untrusted, path: path.to_path_buf() }),
         Ok(None) | Err(_) => Ok(()),
     }
 }
 
 /// A place of the program's own that others may write to.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}: others may write there ({advice})", advice = .0.advice())]
-pub(crate) struct Open(Untrusted);
+#[error("{} ({})", .untrusted.of_place(.path), .untrusted.advice())]
+pub(crate) struct Open {
+    untrusted: Untrusted,
+    path: PathBuf,
+}
 
 impl From<Open> for io::Error {
     fn from(open: Open) -> Self {

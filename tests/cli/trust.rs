@@ -169,7 +169,7 @@ fn root_refuses_what_others_could_have_written() {
         ("role/seed/d/f", "others could have written the input `[DIR]/role/seed`"),
         ("tools/sh", "others could have written the shell `[DIR]/tools/sh`"),
         ("tools", "others could have written the shell `[DIR]/tools/sh`"),
-        ("lxc", "[DIR]/lxc: others could put something into the place of its containers"),
+        ("lxc", "[DIR]/lxc: others could replace the containers in it"),
         ("role/files/one", "others could have written the source `[DIR]/role/files/one`"),
         ("role/files/tree", "others could have written the source `[DIR]/role/files/tree`"),
         ("role/files/tree/d", "others could have written the source `[DIR]/role/files/tree`"),
@@ -478,8 +478,7 @@ fn root_uses_no_store_that_others_could_put_another_into_the_place_of() {
     let sandbox = sandbox.env("LAYERED_TEMPLATE_STORE", place.display().to_string());
     fs::create_dir_all(place.parent().unwrap()).unwrap();
     by_everybody(&sandbox.path("shared"));
-    let told = "`[DIR]/shared` is writable by everybody: others may write there (`chmod go-w [DIR]/shared` \
-                fixes that)";
+    let told = "`[DIR]/shared` is writable by everybody (`chmod go-w [DIR]/shared` fixes that)";
     sandbox.create([""; 0]).exits(0).mentions(told);
     assert!(!place.exists());
     let doctor = sandbox.run(["doctor"]);
@@ -490,6 +489,11 @@ fn root_uses_no_store_that_others_could_put_another_into_the_place_of() {
     );
     sandbox.run(["build", "m.toml"]).exits(8).mentions(told);
     shell(&sandbox, "chmod go-w ../shared");
+    fs::create_dir(&place).unwrap();
+    by_everybody(&place);
+    let told = "store `[DIR]/shared/below/store`: it is writable by everybody (`chmod go-w ";
+    sandbox.run(["store", "list"]).mentions(told);
+    fs::remove_dir(&place).unwrap();
     sandbox.run(["build", "m.toml"]).exits(0);
     assert!(place.exists());
 }
@@ -505,7 +509,7 @@ fn root_uses_no_state_directory_that_others_could_replace() {
     let sandbox = sandbox.env("LAYERED_TEMPLATE_STATE", state.display().to_string());
     by_everybody(&sandbox.path("open"));
     let told = "warning: the state directory `[DIR]/open/state` is not used: `[DIR]/open` is writable by \
-                everybody: others may write there (`chmod go-w [DIR]/open` fixes that)";
+                everybody (`chmod go-w [DIR]/open` fixes that)";
     sandbox
         .create([""; 0])
         .exits(7)

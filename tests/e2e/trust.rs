@@ -107,7 +107,7 @@ fn root_mounts_no_cache_that_others_could_replace() {
     let make = || directly(&lab, &name, &manifest).env("LAYERED_TEMPLATE_CACHE", &cache).outcome();
     let outcome = make().code(6);
     let told = format!(
-        "cannot have its cache `/var/cache/x`: `{}` is writable by everybody: others may write there",
+        "cannot have its cache `/var/cache/x`: `{}` is writable by everybody (`chmod go-w",
         open.display()
     );
     assert!(outcome.stderr.contains(&told), "{outcome}");

@@ -53,6 +53,14 @@ impl Untrusted {
         self.severity == Severity::Error
     }
 
+    /// Says who could have written the outermost, where it is told of `place` by then.
+    pub(super) fn of_place(&self, place: &Path) -> String {
+        match self.faults.first() {
+            Some(Fault { path, writer, .. }) if path == place => format!("it {writer}"),
+            _ => self.to_string(),
+        }
+    }
+
     /// Returns the diagnostic of a whole file.
     pub(crate) fn of_file(&self, file: &Path) -> Diagnostic {
         self.told(Diagnostic::of_file(file, format!("others could have written it: {self}")))
@@ -60,8 +68,7 @@ impl Untrusted {
 
     /// Returns the diagnostic of the directory in which containers are made.
     pub(crate) fn of_lxcpath(&self, lxcpath: &Path) -> Diagnostic {
-        let message =
-            format!("others could put something into the place of its containers: {self}");
+        let message = format!("others could replace the containers in it: {self}");
         self.told(Diagnostic::of_file(lxcpath, message))
     }
 
@@ -130,12 +137,18 @@ impl Fault {
 impl fmt::Display for Untrusted {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(Fault { path, writer, .. }) = self.faults.first() else { return Ok(()) };
-        write!(formatter, "`{}` ", shell::one_line(&path.to_string_lossy()))?;
+        write!(formatter, "`{}` {writer}", shell::one_line(&path.to_string_lossy()))
+    }
+}
+
+/// Says what that is, in words that follow the path.
+impl fmt::Display for Writer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let named = |id: u32, name: Option<String>| match name {
             Some(name) => format!("`{name}`"),
             None => id.to_string(),
         };
-        match *writer {
+        match *self {
             Writer::Owner(Some(uid)) => {
                 write!(formatter, "belongs to user {}", named(uid, account::user_name(uid)))
             }

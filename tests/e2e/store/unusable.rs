@@ -42,7 +42,7 @@ fn a_store_that_others_may_write_is_not_used() {
         let place = lab.directory("work/shared");
         for mode in [0o777, 0o775] {
             std::fs::set_permissions(&place, PermissionsExt::from_mode(mode)).expect("chmod");
-            unusable(lab, &place, "others may write there");
+            unusable(lab, &place, "(`chmod go-w");
         }
         let left = std::fs::read_dir(&place).expect("it is there").count();
         assert_eq!(left, 0);
