@@ -306,7 +306,9 @@ impl Maker<'_> {
                 other.repository,
                 other.entry.name()
             ),
-            Some(Answer::Nothing) => "which is neither stored here nor in the registry".to_owned(),
+            Some(Answer::Nothing { repository }) => {
+                format!("which is neither stored here nor in {repository}")
+            }
             Some(Answer::Interrupted) | None => "which is not stored here".to_owned(),
         };
         let why = format!("{what} is locked to {name}, {missing}");
@@ -349,7 +351,8 @@ impl Maker<'_> {
             Some(Answer::Unreachable(why)) => why.clone(),
             Some(Answer::Offered(_)) => "what the registry has is too old".to_owned(),
             Some(Answer::Interrupted) => "the registry was not asked".to_owned(),
-            Some(Answer::Nothing) | None => "the registry does not have it".to_owned(),
+            Some(Answer::Nothing { repository }) => format!("{repository} does not have it"),
+            None => "the registry does not have it".to_owned(),
         };
         let why = format!("{what} is not stored, and nothing is built: {why}");
         self.push_of_next(CacheAct::Refuse { why });

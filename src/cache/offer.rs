@@ -18,7 +18,10 @@ pub enum Answer {
         unfit: Unfit,
     },
     /// It has nothing.
-    Nothing,
+    Nothing {
+        /// The registry, and the repository of it that was asked.
+        repository: String,
+    },
     /// It cannot be asked; why.
     Unreachable(String),
     /// A signal has come before its answer.
@@ -37,6 +40,8 @@ pub enum Unfit {
     Altered,
     /// This host trusts nobody who vouches for the registry.
     UnknownCa,
+    /// The registry vouches for itself: its certificate is that of a CA.
+    OwnCa,
     /// The registry cannot be spoken with in a safe way.
     Registry,
 }
@@ -62,6 +67,11 @@ impl Unfit {
             Self::UnknownCa => Some(
                 "add the CA of this registry to the host's trust store \
                  (`update-ca-certificates`), or name it in `SSL_CERT_FILE`",
+            ),
+            Self::OwnCa => Some(
+                "let the registry have a certificate that a CA has signed (`openssl x509 -req -CA ca.pem \
+                 -CAkey ca.key`), and add that CA to the host's trust store (`update-ca-certificates`), or \
+                 name it in `SSL_CERT_FILE`",
             ),
             Self::Altered | Self::Registry => None,
         }

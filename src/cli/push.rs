@@ -93,7 +93,7 @@ fn push(arguments: &PushArguments) -> Result<u8, Refusal> {
                 None => {
                     let (why, hint) = if error.is_of_full_disk() {
                         let why = "the disk of the layer store is full: no room for its blobs";
-                        (why.to_owned(), Some(FULL_DISK_HINT))
+                        (why.to_owned(), Some(FULL_DISK_HINT.to_owned()))
                     } else {
                         (error.to_string(), error.hint())
                     };
@@ -101,7 +101,7 @@ fn push(arguments: &PushArguments) -> Result<u8, Refusal> {
                     (Unwritten { message, status: status::STORE }, hint)
                 }
             };
-            output::error(&unwritten.message, hint);
+            output::error(&unwritten.message, hint.as_deref());
             Ok(filled.fail(unwritten.status, &unwritten.message))
         }
     }

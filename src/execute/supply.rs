@@ -33,6 +33,7 @@ use crate::cache::{
 use crate::host::{clock, files};
 use crate::plan::{Act, EntryId, Layer};
 use crate::record;
+use crate::registry::Remote;
 use crate::tree::{Interrupt, Patience};
 
 /// Where the container's rootfs comes from.
@@ -244,7 +245,9 @@ impl<'a> Run<'a> {
                 return Err(Box::new(failure(why).hint(hint)));
             }
             if wanted.pulling == Pulling::Only {
-                let hint = if wanted.fills() {
+                let hint = if let Some(hint) = self.context.remote.and_then(Remote::hint) {
+                    hint
+                } else if wanted.fills() {
                     let manifest = crate::shell::word(&self.plan.manifest.path);
                     format!("`layered-template build {manifest}` builds it")
                 } else {

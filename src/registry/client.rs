@@ -305,9 +305,9 @@ impl Client {
         match sent {
             Ok(response) => Ok(Ok(response)),
             Err(SendError::NoClient) => Err(RegistryError::NoClient),
-            Err(SendError::Certificate { why, is_of_unknown_ca }) => {
+            Err(SendError::Certificate { why, unfit }) => {
                 let host = self.repository.host.clone();
-                Err(RegistryError::Certificate { host, why, is_of_unknown_ca })
+                Err(RegistryError::Certificate { host, why, unfit })
             }
             Err(SendError::NotTls) => Ok(Err(io::Error::other("it does not speak TLS"))),
             Err(SendError::Io(error)) => {
@@ -453,7 +453,7 @@ impl Client {
             (Some(said), ..) => format!("{said} (status {status})"),
             (None, ..) => format!("status {status}"),
         };
-        RegistryError::Refused { host, what, why }
+        RegistryError::Refused { host, what, why, needs_login: matches!(status, 401 | 403) }
     }
 }
 

@@ -29,6 +29,8 @@ pub(crate) enum RegistryError {
         what: String,
         /// Its words.
         why: String,
+        /// Whether that depends on who asks.
+        needs_login: bool,
     },
     /// It has answered in a way that no registry should.
     #[error("{what} cannot be used: {why}")]
@@ -45,8 +47,8 @@ pub(crate) enum RegistryError {
         host: String,
         /// What is wrong with it, in words that follow it.
         why: String,
-        /// Whether another CA would help.
-        is_of_unknown_ca: bool,
+        /// What kind of thing is wrong.
+        unfit: Unfit,
     },
     /// It wants something that would not be safe, or without which it cannot be asked.
     #[error("{0}")]
@@ -111,15 +113,20 @@ impl RegistryError {
     pub(crate) fn unfit(&self) -> Option<Unfit> {
         match self {
             Self::Digest { .. } | Self::Malformed { .. } => Some(Unfit::Altered),
-            Self::Certificate { is_of_unknown_ca: true, .. } => Some(Unfit::UnknownCa),
-            Self::Certificate { .. } | Self::Unsafe(_) => Some(Unfit::Registry),
+            Self::Certificate { unfit, .. } => Some(*unfit),
+            Self::Unsafe(_) => Some(Unfit::Registry),
             _ => None,
         }
     }
 
     /// Returns what to do about it, where that is known.
-    pub(crate) fn hint(&self) -> Option<&'static str> {
-        self.unfit().and_then(Unfit::hint)
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Refused { host, needs_login: true, .. } => {
+                Some(format!("`podman login {host}` logs in, and so does `docker login {host}`"))
+            }
+            _ => self.unfit().and_then(Unfit::hint).map(str::to_owned),
+        }
     }
 
     /// Tells whether what was sent is not what it should be, and would be the same another time.

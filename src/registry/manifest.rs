@@ -85,7 +85,8 @@ impl Client {
     ) -> Result<Option<(Manifest, Digest)>, RegistryError> {
         let path = format!("manifests/{version}");
         let headers = [("Accept", MANIFEST)];
-        let ask = Ask { headers: &headers, ..Ask::get(Method::Get, &path, "show a manifest") };
+        let ask =
+            Ask { headers: &headers, ..Ask::get(Method::Get, &path, "show an image manifest") };
         let response = self.ask(ask, interrupt)?;
         match response.status {
             200 => {}
@@ -121,7 +122,7 @@ impl Client {
         let ask = Ask {
             headers: &headers,
             right: Right::Push,
-            ..Ask::get(Method::Head, &path, "show a manifest")
+            ..Ask::get(Method::Head, &path, "show an image manifest")
         };
         let response = self.ask(ask, interrupt)?;
         match response.status {
@@ -144,7 +145,7 @@ impl Client {
             right: Right::Push,
             headers: &headers,
             body: Some(text),
-            ..Ask::get(Method::Put, &path, "take a manifest")
+            ..Ask::get(Method::Put, &path, "take an image manifest")
         };
         let response = self.ask(ask, interrupt)?;
         if response.status != 201 {

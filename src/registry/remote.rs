@@ -28,7 +28,14 @@ pub(crate) struct Remote {
     /// What was found, by entry.
     found: RefCell<BTreeMap<EntryId, (RemoteEntry, Vouched)>>,
     /// Why it is not asked any more.
-    down: RefCell<Option<String>>,
+    down: RefCell<Option<Down>>,
+}
+
+/// Why a registry is not asked any more, and what to do about it.
+#[derive(Debug)]
+struct Down {
+    why: String,
+    hint: Option<String>,
 }
 
 impl Remote {
@@ -60,6 +67,11 @@ impl Remote {
         self.down.borrow().is_some()
     }
 
+    /// Returns what to do so that it can be asked, where that is known.
+    pub(crate) fn hint(&self) -> Option<String> {
+        self.down.borrow().as_ref().and_then(|down| down.hint.clone())
+    }
+
     /// Asks for a key, of which the lock pins `pinned`, and `stored` is the newest generation here.
     pub(crate) fn answer(
         &self,
@@ -68,18 +80,19 @@ impl Remote {
         stored: Option<u64>,
         interrupt: Interrupt<'_>,
     ) -> Answer {
-        if let Some(why) = self.down.borrow().clone() {
-            return Answer::Unreachable(why);
+        if let Some(down) = &*self.down.borrow() {
+            return Answer::Unreachable(down.why.clone());
         }
         match self.look(key, pinned, stored, interrupt) {
-            Ok(None) => Answer::Nothing,
+            Ok(None) => Answer::Nothing { repository: self.repository().to_string() },
             Ok(Some(offer)) => Answer::Offered(offer),
             Err(RegistryError::Interrupted) => Answer::Interrupted,
             Err(error) => match error.unfit() {
                 Some(unfit) => Answer::Unfit { why: error.to_string(), unfit },
                 // One key more would take as long.
                 None => {
-                    Answer::Unreachable(self.down.borrow_mut().insert(error.to_string()).clone())
+                    let down = Down { why: error.to_string(), hint: error.hint() };
+                    Answer::Unreachable(self.down.borrow_mut().insert(down).why.clone())
                 }
             },
         }

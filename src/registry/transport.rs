@@ -2,6 +2,8 @@
 
 use std::io::{self, Read};
 
+use crate::cache::Unfit;
+
 /// What is asked with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Method {
@@ -63,8 +65,8 @@ pub(super) enum SendError {
     Certificate {
         /// What is wrong with it, in words that follow it.
         why: String,
-        /// Whether another CA would help.
-        is_of_unknown_ca: bool,
+        /// What kind of thing is wrong.
+        unfit: Unfit,
     },
     /// Anything else.
     Io(io::Error),
@@ -88,6 +90,7 @@ mod with_client {
     use super::super::socket::{SocketConnector, Wake};
     use super::super::target::Target;
     use super::{Method, Request, Response, SendError};
+    use crate::cache::Unfit;
     use crate::tree::Interrupt;
 
     /// How many bytes of headers an answer may have.
@@ -188,25 +191,42 @@ mod with_client {
         match inner {
             Some(rustls::Error::InvalidMessage(_)) => SendError::NotTls,
             Some(rustls::Error::InvalidCertificate(error)) => what_is_wrong(error),
+            Some(rustls::Error::General(_)) => match missing_authority() {
+                Some(missing) => SendError::Certificate {
+                    why: format!("cannot be checked: {missing}"),
+                    unfit: Unfit::Registry,
+                },
+                None => SendError::Io(error),
+            },
             _ => SendError::Io(error),
         }
+    }
+
+    /// Says that the variable which names the authorities of this host names no file, where that is so.
+    fn missing_authority() -> Option<String> {
+        let path = std::path::PathBuf::from(std::env::var_os("SSL_CERT_FILE")?);
+        let is_missing = !path.is_file();
+        is_missing.then(|| format!("`SSL_CERT_FILE` names `{}`, which is no file", path.display()))
     }
 
     /// Says what is wrong with a certificate.
     fn what_is_wrong(error: &rustls::CertificateError) -> SendError {
         use rustls::CertificateError as Error;
 
-        let mut is_of_unknown_ca = false;
+        let mut unfit = Unfit::Registry;
         let why = match error {
             // A CA of the same name, but with another key, is another one.
             Error::UnknownIssuer | Error::BadSignature => {
-                is_of_unknown_ca = true;
-                "is not signed by a CA that this host trusts".to_owned()
+                unfit = Unfit::UnknownCa;
+                let missing = missing_authority().map(|missing| format!(": {missing}"));
+                let missing = missing.unwrap_or_default();
+                format!("is not signed by a CA that this host trusts{missing}")
             }
             Error::NotValidForNameContext { expected, presented } => {
-                // They are shown as `DnsName("example.org")` and the like.
+                // They are shown as `DnsName("example.org")` and `IpAddress(127.0.0.1)`.
                 let name = |text: &String| {
-                    text.split('"').nth(1).map_or_else(|| text.clone(), str::to_owned)
+                    let within = text.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
+                    within.unwrap_or(text).trim_matches('"').to_owned()
                 };
                 let presented: Vec<_> = presented.iter().map(name).collect();
                 let presented = match presented.is_empty() {
@@ -221,12 +241,13 @@ mod with_client {
             Error::Revoked => "was revoked".to_owned(),
             // What another crate has found has no other name here.
             Error::Other(other) if format!("{other:?}").contains("CaUsedAsEndEntity") => {
+                unfit = Unfit::OwnCa;
                 "is a CA's certificate, not a server's".to_owned()
             }
             Error::Other(other) => format!("cannot be used: {}", other.0),
             other => format!("cannot be used: {other}"),
         };
-        SendError::Certificate { why, is_of_unknown_ca }
+        SendError::Certificate { why, unfit }
     }
 }
 

@@ -111,6 +111,10 @@ fn a_registry_with_a_certificate_is_spoken_with_by_tls_alone() {
     let ran = role().run(["pull", "m.toml", "--from", &repository, "--allow-untrusted"]);
     ran.exits(8).mentions("is not signed by a CA that this host trusts");
     ran.mentions("name it in `SSL_CERT_FILE`").shows("nothing pulled; 1 of 1 role failed");
+    let host = role().env("SSL_CERT_FILE", "/no/ca.pem");
+    let ran = host.run(["push", "m.toml", &repository]);
+    ran.exits(8)
+        .mentions(" cannot be checked: `SSL_CERT_FILE` names `/no/ca.pem`, which is no file\n");
     let host = role().env("SSL_CERT_FILE", places.path().join("ca.pem").to_str().unwrap());
     host.run(["push", "m.toml", &repository]).exits(0);
     let other = role().env("SSL_CERT_FILE", places.path().join("ca.pem").to_str().unwrap());
@@ -146,17 +150,22 @@ fn what_is_wrong_with_a_certificate_is_said_in_words() {
     shell(CERTIFICATES, places.path());
     shell(WRONG_CERTIFICATES, places.path());
     let top = places.path().display();
-    for (certificate, key, why) in [
-        ("other.pem", "server.key", "is for other.example, not 127.0.0.1"),
-        ("old.pem", "server.key", "has expired"),
-        ("ca.pem", "ca.key", "is a CA's certificate, not a server's"),
+    for (certificate, key, host, why) in [
+        ("other.pem", "server.key", "127.0.0.1", "is for other.example, not 127.0.0.1"),
+        ("server.pem", "server.key", "localhost", "is for 127.0.0.1, registry.test, not localhost"),
+        ("old.pem", "server.key", "127.0.0.1", "has expired"),
+        ("ca.pem", "ca.key", "127.0.0.1", "is a CA's certificate, not a server's"),
     ] {
+        let is_of_ca = certificate == "ca.pem";
         let http = format!("  tls:\n    certificate: {top}/{certificate}\n    key: {top}/{key}\n");
         let Some(registry) = super::start_with(&http, "") else { return };
-        let host = role().env("SSL_CERT_FILE", places.path().join("ca.pem").to_str().unwrap());
-        let ran = host.run(["pull", "m.toml", "--from", &registry.repository("web")]);
-        ran.exits(8).mentions(&format!("the certificate of {} {why}", registry.host()));
-        assert!(!ran.stderr().contains("hint: "), "{}", ran.stderr());
+        let authority = places.path().join("ca.pem");
+        let sandbox = role().env("SSL_CERT_FILE", authority.to_str().unwrap());
+        let host = format!("{host}:{}", registry.port);
+        let ran = sandbox.run(["pull", "m.toml", "--from", &format!("{host}/web")]);
+        ran.exits(8).mentions(&format!("the certificate of {host} {why}"));
+        let has_hint = ran.stderr().contains("\nhint: let the registry have a certificate");
+        assert_eq!(has_hint, is_of_ca, "{}", ran.stderr());
     }
 }
 
@@ -214,6 +223,10 @@ fn a_password_comes_from_the_files_of_other_programs() {
     let sandbox = role();
     let ran = sandbox.run(["push", "m.toml", &repository]);
     ran.exits(8).mentions("nothing in `auth.json` says who you are there");
+    let hint = format!("\nhint: `podman login {host}` logs in");
+    ran.mentions(&hint);
+    let ran = role().run(["pull", "m.toml", "--from", &repository]);
+    ran.exits(8).mentions(&format!("{host} refuses to show an image manifest")).mentions(&hint);
 
     let known = format!("{{\"auths\": {{\"{host}\": {{\"auth\": \"{BASIC}\"}}}}}}");
     for path in ["home/.docker/config.json", "home/.config/containers/auth.json"] {
