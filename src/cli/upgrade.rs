@@ -79,8 +79,21 @@ pub(super) fn main(arguments: &UpgradeArguments) -> u8 {
 /// Finds the containers that are meant.
 fn find(arguments: &UpgradeArguments, caller: &Caller) -> Result<Vec<Container>, Refusal> {
     if !arguments.all {
-        let named = |what| containers::named(what, &arguments.places.lxcpath, caller);
-        return Ok(arguments.what.iter().map(|what| named(what)).collect::<Result<_, _>>()?);
+        let named = |what: &Path| {
+            containers::named(what, &arguments.places.lxcpath, caller).map_err(|message| match what
+                .is_file()
+            {
+                true => {
+                    let line = format!("layered-template upgrade --all {}", shell::word(what));
+                    Refusal::with_hint(
+                        message,
+                        format!("it is a file: `{line}` upgrades what was made from it"),
+                    )
+                }
+                false => message.into(),
+            })
+        };
+        return arguments.what.iter().map(|what| named(what)).collect();
     }
     let [manifest] = arguments.what.as_slice() else {
         return Err("`--all` takes one manifest".to_owned().into());
@@ -95,7 +108,15 @@ fn find(arguments: &UpgradeArguments, caller: &Caller) -> Result<Vec<Container>,
         record.is_ok_and(|record| same(manifest, Path::new(&record.manifest.path)))
     });
     if all.is_empty() {
+        let is_container = !manifest.is_file()
+            && containers::named(manifest, &arguments.places.lxcpath, caller).is_ok();
         let manifest = shell::word(manifest);
+        if is_container {
+            return Err(Refusal::with_hint(
+                format!("`{manifest}` is a container, and `--all` takes a manifest"),
+                format!("`layered-template upgrade {manifest}` upgrades it alone"),
+            ));
+        }
         return Err(Refusal::with_hint(
             format!("no container here was made from {manifest}"),
             "`-P` names another directory of containers; `layered-template status` lists them"
@@ -139,23 +160,30 @@ fn upgrade(
         || arguments.lock.locked
         || !arguments.values.is_empty();
     if !may_differ
-        && Judge::new(Caller::observe()).changes(container, record, &manifest)?.is_empty()
+        // What cannot be planned is told of by the run, with its place.
+        && Judge::new(Caller::observe())
+            .changes(container, record, &manifest)
+            .is_ok_and(|changes| changes.is_empty())
     {
         let told =
             tell::unchanged(arguments, &UpgradeDocument::of(&container.name, &container.path));
         return Ok(if told == UNCHANGED { 0 } else { told });
     }
+    let untouched = |status: u8| {
+        tell::untouched(&container.name, false);
+        Ok(status)
+    };
     let request = match request(&subject, arguments, &manifest) {
         Ok(request) => request,
-        Err(status) => return Ok(status),
+        Err(status) => return untouched(status),
     };
     let prepared = match request.prepare() {
         Ok(prepared) => prepared,
-        Err(status) => return Ok(status),
+        Err(status) => return untouched(status),
     };
     let secrets = match secret::read(&prepared.chain) {
         Ok(secrets) => secrets,
-        Err(report) => return Ok(output::refused(&report)),
+        Err(report) => return untouched(output::refused(&report)),
     };
     let upgrade =
         Upgrade { subject, arguments, prepared, secrets, signals, last: RefCell::default() };
@@ -316,12 +344,12 @@ impl Upgrade<'_> {
             failed => subject.done(failed),
         });
         if staged != 0 {
-            return self.left(staged);
+            return self.left_untouched(staged);
         }
         if was_running {
             let looked = subject.within(|| self.rebase(&next, false, false));
             if looked != 0 {
-                return self.left(if looked == UNCHANGED { 0 } else { looked });
+                return self.left_untouched(if looked == UNCHANGED { 0 } else { looked });
             }
             tell::note(self.arguments, &format!("{}: stopping it", subject.name()));
             let halted = subject.any().halt(Some(&mut self.signals.borrow_mut()));
@@ -452,10 +480,20 @@ impl Upgrade<'_> {
         if status == 0 { discarded } else { status }
     }
 
+    /// Likewise, and says that the container is as it was where the upgrade has failed. A conflict says so itself.
+    fn left_untouched(&self, status: u8) -> u8 {
+        if ![0, CONFLICTS].contains(&status) {
+            tell::untouched(self.subject.name(), false);
+        }
+        self.left(status)
+    }
+
     /// Starts the container as it was if it ran, removes what nobody needs any more, and returns the exit status.
     fn back_to_work(&self, was_running: bool, status: u8) -> u8 {
-        if was_running {
-            self.subject.any().resume();
+        let is_as_it_was = !was_running || self.subject.any().resume();
+        let is_whole = !self.subject.generations.is_interrupted();
+        if ![0, CONFLICTS].contains(&status) && is_as_it_was && is_whole {
+            tell::untouched(self.subject.name(), was_running);
         }
         self.left(status)
     }
@@ -556,10 +594,13 @@ fn way(generations: &Generations, container: &Container, was_upgraded: bool) -> 
             "back to what it was before its upgrade, which was interrupted".to_owned()
         }
         (Some(now), Some(kept)) if now.times().1 < kept.times().1 => {
-            format!("back to what it was before its upgrade of {}", kept.created)
+            format!(
+                "back to what it was before its upgrade of {}; another rollback undoes this one",
+                kept.created
+            )
         }
         (Some(now), Some(_)) => format!(
-            "upgraded again (the rollback was undone); it is what was made on {}",
+            "upgraded again: this undid the last rollback, and it is what was made on {}",
             now.created
         ),
         _ => "back to the other state; what it was until now is kept instead".to_owned(),

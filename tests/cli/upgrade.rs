@@ -186,11 +186,14 @@ fn what_the_container_has_changed_stays_on_what_the_role_makes_now() {
         }
         assert!(!diff.contains("index.html") && !diff.contains("hostname"), "{diff}");
 
-        rollback(sandbox).exits(0).mentions("web1: back to what it was before its upgrade of ");
+        rollback(sandbox)
+            .exits(0)
+            .mentions("web1: back to what it was before its upgrade of ")
+            .mentions("; another rollback undoes this one\n");
         assert_eq!(dump(&tree(sandbox, storage)), was, "{storage}");
         assert_eq!(sandbox.config(), edited);
         // And forth again.
-        rollback(sandbox).exits(0).mentions("web1: upgraded again (the rollback was undone)");
+        rollback(sandbox).exits(0).mentions("web1: upgraded again: this undid the last rollback, ");
         assert_eq!(sandbox.config(), config);
         assert_eq!(within(sandbox, "cat srv/www/index.html"), format!("two of {NAME}\n"));
     });
@@ -205,6 +208,49 @@ fn nothing_is_done_where_nothing_has_changed() {
             .exits(2)
             .mentions("`web1` was never upgraded: there is nothing to go back to");
     });
+}
+
+#[test]
+fn a_failed_upgrade_says_that_the_container_is_as_it_was() {
+    each_storage(|sandbox, _| {
+        let manifest = sandbox.role().join("m.toml");
+        let was = (sandbox.config(), fs::read_to_string(&manifest).unwrap());
+        for (layer, status, part) in [
+            ("name = \"gone\"\nuse = \"gone\"\n", 2, "no reusable layer is named `gone`"),
+            (
+                "name = \"bad\"\ncheck = \"exit 9\"\n",
+                7,
+                "`check` of layer `bad` ended with status 9",
+            ),
+        ] {
+            fs::write(&manifest, format!("{}[[layer]]\n{layer}", was.1)).unwrap();
+            upgrade(sandbox, &[])
+                .exits(status)
+                .mentions(&format!("error: {part}\n"))
+                .mentions("m.toml:")
+                .mentions("\n`web1` is left as it was\n");
+            assert_eq!(sandbox.config(), was.0);
+        }
+    });
+}
+
+#[test]
+fn a_manifest_and_a_container_are_not_taken_for_each_other() {
+    if !root() {
+        return;
+    }
+    let sandbox = role();
+    sandbox.create([""; 0]).exits(0);
+    let (container, lxcpath) = (sandbox.container(), sandbox.path("lxc"));
+    let lxcpath = lxcpath.to_str().unwrap();
+    sandbox.run(["upgrade", "m.toml", "-P", lxcpath]).exits(2).mentions(
+        "hint: it is a file: `layered-template upgrade --all m.toml` upgrades what was made",
+    );
+    for named in ["web1", container.to_str().unwrap()] {
+        sandbox.run(["upgrade", "--all", named, "-P", lxcpath]).exits(2).mentions(
+            "is a container, and `--all` takes a manifest\n\nhint: `layered-template upgrade ",
+        );
+    }
 }
 
 #[test]

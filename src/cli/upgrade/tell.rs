@@ -69,6 +69,12 @@ pub(super) fn unchanged(arguments: &UpgradeArguments, document: &UpgradeDocument
     told
 }
 
+/// Says that a failed upgrade has left a container as it was, and that it runs again if it was stopped for that.
+pub(super) fn untouched(container: &str, is_started: bool) {
+    let runs = if is_started { ", and runs again" } else { "" };
+    output::say(&format!("`{}` is left as it was{runs}", shell::one_line(container)));
+}
+
 /// Says that options decide of what there is not, and returns the exit status.
 pub(super) fn nothing(container: &str, words: &[String]) -> u8 {
     let name = shell::one_line(container);
