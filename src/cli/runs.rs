@@ -4,11 +4,13 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use super::arguments::{ReportFormat, RunsArguments, RunsVerb, ShowRunArguments};
+use super::create::removal;
 use super::run::state_directory;
 use super::store::{age, fitted};
 use super::{history, output};
 use crate::execute::status;
 use crate::host::files;
+use crate::observe::container::is_unfinished;
 use crate::record::{RunFailure, RunRecord, RunState};
 use crate::shell;
 
@@ -38,7 +40,7 @@ pub(super) fn main(arguments: &RunsArguments) -> u8 {
 }
 
 /// Returns the runs of the caller, the oldest first.
-fn all() -> io::Result<Vec<RunRecord>> {
+pub(super) fn all() -> io::Result<Vec<RunRecord>> {
     let Some(state) = state_directory().filter(|state| state.is_dir()) else {
         return Ok(Vec::new());
     };
@@ -177,6 +179,9 @@ fn page(run: &RunRecord, to: &mut dyn Write) -> io::Result<()> {
             writeln!(to, "  {title:9}  {text}")?;
         }
     }
+    if run.state == RunState::Lost {
+        lost(run, to)?;
+    }
     if let Some(failure) = &run.failure {
         writeln!(to, "\n{}", shell::one_line(&failure.message))?;
         let places = [
@@ -194,6 +199,18 @@ fn page(run: &RunRecord, to: &mut dyn Write) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Says what it means that a run was lost, and what to do.
+fn lost(run: &RunRecord, to: &mut dyn Write) -> io::Result<()> {
+    writeln!(to, "\nit was killed, or the host went down: nobody noted how it ended")?;
+    let left = run.path.as_deref().map(Path::new).filter(|path| is_unfinished(path));
+    match left {
+        Some(path) => {
+            writeln!(to, "\nhint: `{}` removes what it has left; then run it again", removal(path))
+        }
+        None => writeln!(to, "\nhint: it has left no half-made container: run it again"),
+    }
 }
 
 /// Returns what failed and where, in a line.

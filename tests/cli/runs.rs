@@ -217,6 +217,17 @@ fn a_run_that_was_killed_is_lost() {
     drop(writer);
     let runs = listed(&sandbox, &["--failed"]);
     assert_eq!((&runs[0]["state"], &runs[0]["status"]), (&"lost".into(), &serde_json::Value::Null));
+    sandbox
+        .run(["runs", "show"])
+        .exits(0)
+        .shows("\nit was killed, or the host went down: nobody noted how it ended\n")
+        .shows("\nhint: it has left no half-made container: run it again\n");
+    let partial = sandbox.container().join("partial");
+    fs::write(&partial, "").unwrap();
+    sandbox
+        .run(["runs", "show"])
+        .exits(0)
+        .shows("\nhint: `rm -r [DIR]/lxc/web1` removes what it has left; then run it again\n");
 }
 
 #[test]
