@@ -22,11 +22,14 @@ const LEAST_ROLE: usize = 8;
 const USUAL_ROLE: usize = 18;
 const MOST_LAYER: usize = 24;
 
+/// What stands above the numbers of containers.
+const USED_BY: &str = "USED BY";
+
 /// What is said of an entry that runs do not find.
 const SUPERSEDED: &str = "(superseded)";
 
 /// What stands between a layer and the id map: sizes, age and users.
-const NUMBERS: usize = 6 + 2 + 6 + 2 + 4 + 2 + 5;
+const NUMBERS: usize = 6 + 2 + 6 + 2 + 4 + 2 + USED_BY.len();
 
 /// What entries and id maps are shown as.
 pub(super) struct ShownNames {
@@ -66,8 +69,8 @@ impl ShownNames {
         let [name, layer, map, _] = self.widths;
         writeln!(
             to,
-            "{:name$}  {:layer$}  {:>6}  {:>6}  {:>4}  {:>5}  {:map$}  ROLE",
-            "ENTRY", "LAYER", "SIZE", "SHARED", "AGE", "USERS", "MAP"
+            "{:name$}  {:layer$}  {:>6}  {:>6}  {:>4}  {USED_BY}  {:map$}  ROLE",
+            "ENTRY", "LAYER", "SIZE", "SHARED", "AGE", "MAP"
         )
     }
 
@@ -78,15 +81,18 @@ impl ShownNames {
         let (alone, shared) = (size(shown.alone), size(shown.shared));
         let (age, count) = (self::age(shown.age), shown.users.len());
         let layer = fitted(&short_label(&shown.layer), layer_width);
-        let role = if shown.role.is_empty() { &shown.manifest } else { &shown.role };
+        let role = |most: usize| match shown.role.is_empty() {
+            true => fitted_path(&shown.manifest, most),
+            false => fitted(&shown.role, most),
+        };
         let role = match room.saturating_sub(SUPERSEDED.len() + 1) {
-            _ if !shown.superseded => fitted(role, room),
+            _ if !shown.superseded => role(room),
             left if left < LEAST_ROLE => SUPERSEDED.to_owned(),
-            left => format!("{SUPERSEDED} {}", fitted(role, left)),
+            left => format!("{SUPERSEDED} {}", role(left)),
         };
         write!(to, "{:name$}  {layer:layer_width$}  {alone:>6}  {shared:>6}  ", self.name(id))?;
         let shown_map = self.maps.get(&shown.map).unwrap_or(&shown.map);
-        writeln!(to, "{age:>4}  {count:>5}  {shown_map:map$}  {role}")
+        writeln!(to, "{age:>4}  {count:>7}  {shown_map:map$}  {role}")
     }
 }
 
@@ -97,6 +103,15 @@ pub(in crate::cli) fn fitted(text: &str, most: usize) -> String {
         return text;
     }
     text.chars().take(most.saturating_sub(3)).chain("...".chars()).collect()
+}
+
+/// Returns a path on one line, in so many characters at the most: of a longer one the end.
+fn fitted_path(path: &str, most: usize) -> String {
+    let path = shell::one_line(path);
+    match path.chars().count().checked_sub(most) {
+        None | Some(0) => path,
+        Some(surplus) => "...".chars().chain(path.chars().skip(surplus + 3)).collect(),
+    }
 }
 
 /// Shortens what says of which layer an entry is.
@@ -197,4 +212,20 @@ pub(super) fn list(
 pub(in crate::cli) fn age(seconds: u64) -> String {
     let (count, unit) = crate::cache::in_largest_unit(seconds);
     format!("{count}{}", &unit[..1])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_long_path_the_end_is_shown() {
+        for (path, most, expected) in [
+            ("/srv/roles/web.toml", 19, "/srv/roles/web.toml"),
+            ("/srv/roles/web.toml", 17, "...roles/web.toml"),
+            ("/srv/roles/web.toml", 11, "...web.toml"),
+        ] {
+            assert_eq!(fitted_path(path, most), expected, "{most}");
+        }
+    }
 }
