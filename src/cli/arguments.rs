@@ -42,7 +42,7 @@ impl Cli {
             Verb::Plan(arguments) => (arguments.verbose, false),
             Verb::Create(arguments) => (arguments.run.talk.verbose, arguments.run.talk.quiet),
             Verb::Build(arguments) => (arguments.run.talk.verbose, arguments.run.talk.quiet),
-            Verb::Pull(arguments) => (arguments.run.talk.verbose, arguments.run.talk.quiet),
+            Verb::Pull(arguments) => (arguments.talk.verbose, arguments.talk.quiet),
             Verb::Upgrade(arguments) => (arguments.run.talk.verbose, arguments.run.talk.quiet),
             Verb::Push(arguments) => (arguments.talk.verbose, arguments.talk.quiet),
             _ => (0, false),
@@ -90,7 +90,7 @@ pub(crate) enum Verb {
     Runs(RunsArguments),
     /// Bring a container up to date with its role, and keep what it has changed itself.
     Upgrade(UpgradeArguments),
-    /// Restore a container to its state before the last upgrade.
+    /// Restore a container to its state before the last upgrade. A second rollback undoes the first.
     Rollback(RollbackArguments),
     /// Report what this host and this user can and cannot do.
     Doctor(DoctorArguments),
@@ -327,8 +327,11 @@ pub(crate) struct PullArguments {
     /// Hold the roles to their locks, and pull what these pin.
     #[arg(long)]
     pub(crate) locked: bool,
+    /// As root, take files that others could have written. Take layers that nobody vouches for.
+    #[arg(long)]
+    pub(crate) allow_untrusted: bool,
     #[command(flatten)]
-    pub(crate) run: RunArguments,
+    pub(crate) talk: TalkArguments,
     /// Arguments for the upstream template.
     #[arg(last = true, value_name = "ARGUMENTS")]
     pub(crate) args: Vec<OsString>,
@@ -590,7 +593,7 @@ pub(crate) struct CompletionArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct ManArguments {
-    /// The directory to write all pages into.
+    /// The directory to write all pages into; it is made if it is not there.
     #[arg(long, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,
 }

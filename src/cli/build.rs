@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::arguments::{
-    BuildArguments, CompressionChoice, PullArguments, RemoteArguments, ValueArguments,
+    BuildArguments, CompressionChoice, PullArguments, RemoteArguments, RunArguments, ValueArguments,
 };
 use super::create::{Shell, enter};
 use super::mapping::{IN_PIECES, Mapping};
@@ -53,7 +53,9 @@ fn told(arguments: &BuildArguments, verb: RunVerb) -> u8 {
 
 /// `pull`: fills the layer store from a registry alone.
 pub(super) fn pull(arguments: &PullArguments) -> u8 {
-    let PullArguments { manifests, values, from, config, locked, run, args } = arguments;
+    let PullArguments { manifests, values, from, config, locked, allow_untrusted, talk, args } =
+        arguments;
+    let (allow_untrusted, talk) = (*allow_untrusted, *talk);
     let arguments = BuildArguments {
         manifests: manifests.clone(),
         values: values.clone(),
@@ -64,7 +66,7 @@ pub(super) fn pull(arguments: &PullArguments) -> u8 {
         locked: *locked,
         output: Vec::new(),
         compression: CompressionChoice::default(),
-        run: *run,
+        run: RunArguments { keep_failed: false, allow_untrusted, talk },
         args: args.clone(),
     };
     told(&arguments, RunVerb::Pull)

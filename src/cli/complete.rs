@@ -10,7 +10,7 @@ use clap_complete::env::{CompleteEnv, Shells};
 
 use super::arguments::ValueArguments;
 use super::load::Loaded;
-use super::{command, containers, layer, output, store};
+use super::{command, containers, layer, output, runs, store};
 use crate::execute::status;
 use crate::host::caller::Caller;
 use crate::host::trust::Trust;
@@ -56,6 +56,7 @@ pub(super) fn value(name: &str) -> Option<ArgValueCompleter> {
         }),
         "LAYER" => ArgValueCompleter::new(layers),
         "ENTRY" => ArgValueCompleter::new(entries),
+        "RUN" => ArgValueCompleter::new(numbers),
         "NAME=VALUE" => ArgValueCompleter::new(variables),
         "DIR" => ArgValueCompleter::new(PathCompleter::dir()),
         "FILE" | "KEYFILE" => ArgValueCompleter::new(PathCompleter::file()),
@@ -98,6 +99,17 @@ fn layers(current: &OsStr) -> Vec<CompletionCandidate> {
 
 fn entries(current: &OsStr) -> Vec<CompletionCandidate> {
     beginning(current, store::entry_names().into_iter().map(|name| (name, String::new())))
+}
+
+fn numbers(current: &OsStr) -> Vec<CompletionCandidate> {
+    let runs = runs::all().unwrap_or_default().into_iter().rev();
+    beginning(
+        current,
+        runs.map(|run| {
+            let of = run.container.unwrap_or(run.manifest);
+            (run.run.to_string(), format!("{} {of}", run.verb.name()))
+        }),
+    )
 }
 
 /// The variables of the manifests that the line names.

@@ -266,7 +266,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         "layered-template-man",
         &[
             ("Read the manual page without installing it", "layered-template man | man -l -"),
-            ("Write all pages", "layered-template man --output man"),
+            ("Write all pages into a directory", "layered-template man --output man"),
         ],
     ),
 ];

@@ -16,6 +16,23 @@ use page::Page;
 /// The name that completions and pages are for.
 const NAME: &str = "layered-template";
 
+/// Where the script for bash asks what completes the words of a line.
+const BEFORE_REPLY: &str = "    COMPREPLY=( $( \\\n";
+
+/// Bash makes a word of each `=`. The value of an option is a word behind it too, and that of a variable is
+/// nobody's to complete.
+const EQUALS_SIGNS: &str = r#"    if [[ "${COMP_LINE:0:COMP_POINT}" =~ [[:space:]][^-[:space:]][^[:space:]]*=[^[:space:]]*$ ]]; then
+        return
+    fi
+    local index
+    for index in "${!COMP_WORDS[@]}"; do
+        if [[ ${COMP_WORDS[index]} == "=" && ${COMP_WORDS[index - 1]} == --* ]] && (( index < COMP_CWORD )); then
+            unset "words[index]"
+            _CLAP_COMPLETE_INDEX=$(( _CLAP_COMPLETE_INDEX - 1 ))
+        fi
+    done
+"#;
+
 pub(super) fn completions(arguments: &CompletionArguments) -> u8 {
     let (shells, name) = (Shells::builtins(), arguments.shell.to_string());
     let Some(shell) = shells.completer(&name) else {
@@ -25,7 +42,10 @@ pub(super) fn completions(arguments: &CompletionArguments) -> u8 {
     output::printed_data(0, |to| {
         let mut script = Vec::new();
         shell.write_registration(complete::VARIABLE, NAME, NAME, NAME, &mut script)?;
-        to.write_all(&script)
+        let script = String::from_utf8_lossy(&script);
+        to.write_all(
+            script.replacen(BEFORE_REPLY, &format!("{EQUALS_SIGNS}{BEFORE_REPLY}"), 1).as_bytes(),
+        )
     })
 }
 
@@ -34,13 +54,13 @@ pub(super) fn main(arguments: &ManArguments) -> u8 {
     let Some(directory) = &arguments.output else {
         return output::printed_data(0, |to| to.write_all(pages[0].text.as_bytes()));
     };
-    if !directory.is_dir() {
-        let what = if directory.exists() { "is not a directory" } else { "does not exist" };
+    if directory.exists() && !directory.is_dir() {
         let hint = "`--output` names a directory for one page per subcommand; without it the page is printed";
-        output::error(&format!("`{}` {what}", directory.display()), Some(hint));
+        output::error(&format!("`{}` is not a directory", directory.display()), Some(hint));
         return 1;
     }
-    match pages.iter().try_for_each(|page| write(page, directory)) {
+    let made = std::fs::create_dir_all(directory);
+    match made.and_then(|()| pages.iter().try_for_each(|page| write(page, directory))) {
         Ok(()) => 0,
         Err(error) => {
             output::error(&format!("`{}`: {error}", directory.display()), None);

@@ -52,6 +52,8 @@ fn completes(shell: &str) {
         ("layer show apt", "apt-packages"),
         (&format!("diff -P {lxcpath} {}", &NAME[..2]), NAME),
         (&format!("store verify {}", &entry[..2]), &entry[..6]),
+        ("plan --storage=ov", "overlay"),
+        ("runs show --format=js", "json"),
     ] {
         let output = typed(&sandbox, shell, &format!("layered-template {line}"), expected);
         let said = String::from_utf8_lossy(&output.stderr);
@@ -62,6 +64,48 @@ fn completes(shell: &str) {
 #[test]
 fn bash_completes_what_is_typed() {
     completes("bash");
+}
+
+/// Returns what bash is offered for words that it has made of a line.
+fn offered(sandbox: &Sandbox, words: &[&str]) -> String {
+    let typed = words.join(" ").replace(" = ", "=").replace(" =", "=");
+    let script = format!(
+        "source <(\"$0\" completions bash); COMP_WORDS=(\"$@\"); COMP_CWORD={}; COMP_TYPE=9\n\
+         COMP_LINE='{typed}'; COMP_POINT={}\n\
+         _clap_complete_layered_template x '{}' ''; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+        words.len() - 1,
+        typed.len(),
+        words.last().unwrap().trim_start_matches('='),
+    );
+    let mut bash = sandbox.command("bash");
+    bash.args(["-c", &script]).arg(sandbox.path("layered-template")).args(words);
+    let directory = sandbox.path("").display().to_string();
+    bash.env("PATH", format!("{directory}:/usr/bin:/bin"));
+    sandbox.ran(bash).stdout()
+}
+
+#[test]
+fn what_stands_behind_an_equals_sign_is_completed_as_a_value() {
+    if !installed("bash") {
+        return;
+    }
+    let sandbox = filled();
+    for (words, expected) in [
+        (&["layered-template", "plan", "--storage", "=", "o"][..], "overlay\n"),
+        (&["layered-template", "plan", "--storage", "="], "copy\noverlay\nnone\n"),
+        (&["layered-template", "plan", "m.toml", "--set", "debug", "="], "\n"),
+        (&["layered-template", "plan", "m.toml", "--set", "debug", "=", "m"], "\n"),
+        (&["layered-template", "runs", "show", ""], "1\n"),
+    ] {
+        let found = offered(&sandbox, words);
+        // Options follow what a word can be.
+        let found: String = found
+            .lines()
+            .filter(|line| !line.starts_with('-'))
+            .map(|line| line.to_owned() + "\n")
+            .collect();
+        assert_eq!(found, expected, "{words:?}");
+    }
 }
 
 #[test]
