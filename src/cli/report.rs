@@ -22,7 +22,6 @@ pub(super) fn text(
     styled: bool,
 ) -> String {
     let mut text = output::fault(&failure.to_string(), styled);
-    let title = text.len();
     if let Some(at) = &failure.at {
         let _ = writeln!(text, "  --> {at}");
     }
@@ -46,9 +45,6 @@ pub(super) fn text(
     }
     if let Some(log) = &failure.log {
         let _ = writeln!(text, "  log: {}", shell::word(log));
-    }
-    if text.len() == title {
-        text.push('\n');
     }
     if let Some(hint) = &failure.hint {
         let _ = writeln!(text, "\nhint: {}", shell::printable(hint));
