@@ -1,5 +1,6 @@
 //! `upgrade` and `rollback`: what a container keeps, what it gets, and what it is at every moment.
 
+mod accounts;
 mod asked;
 mod full_disk;
 mod immutable;

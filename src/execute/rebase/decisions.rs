@@ -13,7 +13,7 @@ use crate::record::{Record, is_volatile};
 use crate::store;
 use crate::tree::Reader;
 
-/// The largest file of accounts, in bytes.
+/// The largest file of accounts that is put together, in bytes.
 const LARGEST_TEXT: u64 = 16 << 20;
 
 /// What of the trees is decided without looking.
@@ -82,8 +82,9 @@ impl Rules for Decisions<'_> {
         let mut readers = self.texts.borrow_mut();
         let mut texts = readers.iter_mut().map(|reader| {
             let mut text = Vec::new();
-            reader.file(path).ok()?.take(LARGEST_TEXT).read_to_end(&mut text).ok()?;
-            Some(text)
+            reader.file(path).ok()?.take(LARGEST_TEXT + 1).read_to_end(&mut text).ok()?;
+            // What is longer is not put together, rather than cut off.
+            (text.len() as u64 <= LARGEST_TEXT).then_some(text)
         });
         let (old, new, own) = (texts.next()??, texts.next()??, texts.next()??);
         merge::merge_accounts(path, &self.names.put_into(&old), &new, &own)
