@@ -1,5 +1,7 @@
 //! What a role makes of a container's config otherwise than before, put into one that somebody has edited.
 
+use std::collections::BTreeMap;
+
 use super::config::{self, effective, is_address, last_value, pair};
 use super::keys::{Shape, shape};
 
@@ -74,7 +76,63 @@ pub(crate) fn revised(
             Shape::Scalar => revision.scalar(key, old, new, &choose),
         }
     }
-    if revision.conflicts.is_empty() { Ok(revision.finished()) } else { Err(revision.conflicts) }
+    if !revision.conflicts.is_empty() {
+        return Err(revision.conflicts);
+    }
+    let [old, new] = [old, new].map(|lines| lists(lines.iter().filter(is_role_s)));
+    let mut lines = split(&revision.finished());
+    let before = split(text);
+    for (key, list) in new {
+        // Who has given them another order has it.
+        if old.get(key).is_none_or(|old| places(&before, old).is_sorted()) {
+            let found = places(&lines, &list);
+            arrange(&mut lines, found);
+        }
+    }
+    Ok(lines.concat())
+}
+
+fn split(text: &[u8]) -> Vec<Vec<u8>> {
+    text.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect()
+}
+
+/// Returns the lines of each list, by its key.
+fn lists<'a>(lines: impl Iterator<Item = &'a String>) -> BTreeMap<&'a str, Vec<&'a String>> {
+    let mut lists: BTreeMap<&str, Vec<&String>> = BTreeMap::new();
+    for line in lines {
+        if let Some((key, _)) = pair(line).filter(|(key, _)| shape(key) == Shape::List) {
+            lists.entry(key).or_default().push(line);
+        }
+    }
+    lists
+}
+
+/// Returns where the lines of a list are in a text, as far as they are there.
+fn places(lines: &[Vec<u8>], list: &[&String]) -> Vec<usize> {
+    let mut places = Vec::new();
+    for line in list {
+        let is_it = |(at, other): &(usize, &Vec<u8>)| {
+            !places.contains(at) && is_same(&String::from_utf8_lossy(other), line)
+        };
+        let found = lines.iter().enumerate().find(is_it).map(|(at, _)| at);
+        places.extend(found);
+    }
+    places
+}
+
+/// Puts lines that are at some places into those places in this order.
+fn arrange(lines: &mut [Vec<u8>], mut places: Vec<usize>) {
+    if places.is_sorted() {
+        return;
+    }
+    if let Some(last) = lines.last_mut().filter(|last| !last.ends_with(b"\n")) {
+        last.push(b'\n');
+    }
+    let texts: Vec<_> = places.iter().map(|at| lines[*at].clone()).collect();
+    places.sort_unstable();
+    for (at, text) in places.into_iter().zip(texts) {
+        lines[at] = text;
+    }
 }
 
 struct Revision {
@@ -207,6 +265,28 @@ mod tests {
         let text = "lxc.tty.max = 1\nlxc.tty.max = 2\n";
         let found = revise(text, text, "lxc.tty.max = 1\nlxc.tty.max = 4\n").unwrap();
         assert_eq!(found, "lxc.tty.max = 1\nlxc.tty.max = 4\n");
+    }
+
+    #[test]
+    fn lines_of_a_list_keep_the_order_of_the_role() {
+        let entry = |text: &str| format!("lxc.mount.entry = {text}\n");
+        let list = |texts: &[&str]| texts.iter().map(|text| entry(text)).collect::<String>();
+        // What there is, what the role had, what it has now, and what comes of it.
+        for (text, old, new, expected) in [
+            (&["a", "b"][..], &["a", "b"][..], &["A", "b"][..], &["A", "b"][..]),
+            (&["a", "b"], &["a", "b"], &["b", "a"], &["b", "a"]),
+            (&["a", "own", "b", "c"], &["a", "b", "c"], &["c", "b", "a"], &["c", "own", "b", "a"]),
+            (&["a", "a", "b"], &["a", "a", "b"], &["b", "a", "a"], &["b", "a", "a"]),
+            (&["a", "b"], &["a", "b"], &["n", "a", "b"], &["n", "a", "b"]),
+            (&["own", "b"], &["a", "b"], &["a", "b"], &["own", "b"]),
+            (&["b", "a"], &["a", "b"], &["a", "b", "n"], &["b", "a", "n"]),
+        ] {
+            let found = revise(&list(text), &list(old), &list(new)).unwrap();
+            let found: Vec<_> = found.lines().filter(|line| !line.starts_with('#')).collect();
+            assert_eq!(found, list(expected).lines().collect::<Vec<_>>(), "{text:?} {new:?}");
+        }
+        let found = revise("lxc.mount.entry = a\nlxc.mount.entry = b", "", "").unwrap();
+        assert_eq!(found, "lxc.mount.entry = a\nlxc.mount.entry = b");
     }
 
     #[test]
