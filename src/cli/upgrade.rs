@@ -20,7 +20,7 @@ use super::remote::RemoteChoice;
 use super::request::{self, LockUse, Request, target, wanted};
 use super::run::{self, Options, Part, Task, begin, perform};
 use crate::chain::Secrets;
-use crate::execute::{Failure, Generations, Rebase, Rebased, status};
+use crate::execute::{Failure, Rebase, Rebased, status};
 use crate::host::caller::Caller;
 use crate::host::signals::Signals;
 use crate::host::trust::{Policy, Trust};
@@ -579,30 +579,11 @@ fn turn(subject: &AnySubject<'_>, owes_start: bool, signals: &mut Signals) -> u8
         return status::FILES;
     }
     if status == 0 {
-        output::say(&format!("{}: {}", container.name, way(generations, container, was_upgraded)));
+        output::say(&format!(
+            "{}: {}",
+            container.name,
+            tell::way(generations, container, was_upgraded)
+        ));
     }
     status
-}
-
-/// Says which way a container went, by what it is and what is kept now.
-fn way(generations: &Generations, container: &Container, was_upgraded: bool) -> String {
-    let (now, kept) = (Container::at(&container.path), Container::at(&generations.previous()));
-    let record =
-        |of: &Option<Container>| of.as_ref().and_then(|of| of.record.as_ref().ok().cloned());
-    match (record(&now), record(&kept)) {
-        _ if was_upgraded => {
-            "back to what it was before its upgrade, which was interrupted".to_owned()
-        }
-        (Some(now), Some(kept)) if now.times().1 < kept.times().1 => {
-            format!(
-                "back to what it was before its upgrade of {}; another rollback undoes this one",
-                kept.created
-            )
-        }
-        (Some(now), Some(_)) => format!(
-            "upgraded again: this undid the last rollback, and it is what was made on {}",
-            now.created
-        ),
-        _ => "back to the other state; what it was until now is kept instead".to_owned(),
-    }
 }

@@ -7,7 +7,8 @@ use super::{CONFLICTS, UNCHANGED, UpgradeArguments};
 use crate::cli::arguments::ReportFormat;
 use crate::cli::file_difference::FileChange;
 use crate::cli::output;
-use crate::execute::status;
+use crate::execute::{Generations, status};
+use crate::observe::container::Container;
 use crate::shell;
 
 /// For how many conflicts a line to type is shown.
@@ -73,6 +74,29 @@ pub(super) fn unchanged(arguments: &UpgradeArguments, document: &UpgradeDocument
 pub(super) fn untouched(container: &str, is_started: bool) {
     let runs = if is_started { ", and runs again" } else { "" };
     output::say(&format!("`{}` is left as it was{runs}", shell::one_line(container)));
+}
+
+/// Says which way a container went, by what it is and what is kept now.
+pub(super) fn way(generations: &Generations, container: &Container, was_upgraded: bool) -> String {
+    let (now, kept) = (Container::at(&container.path), Container::at(&generations.previous()));
+    let record =
+        |of: &Option<Container>| of.as_ref().and_then(|of| of.record.as_ref().ok().cloned());
+    match (record(&now), record(&kept)) {
+        _ if was_upgraded => {
+            "back to what it was before its upgrade, which was interrupted".to_owned()
+        }
+        (Some(now), Some(kept)) if now.times().1 < kept.times().1 => {
+            format!(
+                "back to what it was before its upgrade of {}; another rollback undoes this one",
+                kept.created
+            )
+        }
+        (Some(now), Some(_)) => format!(
+            "upgraded again: this undid the last rollback, and it is what was made on {}",
+            now.created
+        ),
+        _ => "back to the other state; what it was until now is kept instead".to_owned(),
+    }
 }
 
 /// Says that options decide of what there is not, and returns the exit status.
