@@ -298,7 +298,11 @@ fn clean(
 /// Tells of containers that are not where they were made, and keep what they stood on for a day.
 fn tell_of_missed(missed: &[GcRoot], names: &ShownNames) {
     let advice = "`--lxcpath DIR` finds it; `--forget` removes";
-    match missed {
+    // A container may have used several.
+    let mut missed: Vec<&GcRoot> = missed.iter().collect();
+    missed.sort_by_key(|root| &root.config);
+    missed.dedup_by_key(|root| &root.config);
+    match missed.as_slice() {
         [] => {}
         [root] => {
             let (config, id) = (shown(&root.config), names.name(root.entry));
@@ -378,11 +382,19 @@ fn tell_of_moved(store: &Store, users: &Referrers) {
             continue;
         };
         // What a container was before names where its tree will be again.
-        if directory.parent().is_some_and(|above| above.ends_with(store::GENERATIONS)) {
+        if directory.ancestors().skip(1).take(2).any(|above| above.ends_with(store::GENERATIONS)) {
             continue;
         }
         let is_own = delta.parent().is_some_and(|above| {
-            above == directory || above.canonicalize().ok() == directory.canonicalize().ok()
+            let is_here = |above: &Path| {
+                above == directory || above.canonicalize().ok() == directory.canonicalize().ok()
+            };
+            // One that an upgrade was interrupted of may have it among its generations.
+            is_here(above)
+                || above.ancestors().nth(1).is_some_and(|generations| {
+                    generations.ends_with(store::GENERATIONS)
+                        && generations.parent().is_some_and(is_here)
+                })
         });
         if !is_own {
             output::say(&format!(

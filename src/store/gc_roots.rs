@@ -39,14 +39,22 @@ pub(super) const SNAPSHOTS: &str = "snaps";
 /// Where other generations of a container are, in its directory.
 pub(crate) const GENERATIONS: &str = "upgrade";
 
-/// Returns the directory of containers that a config is in; for a snapshot, that of its container.
+/// Where the config of what a generation takes the place of is, in the directory of that.
+pub(super) const REPLACED: &str = "old";
+
+/// Returns the directory of the container that a config is of, or what it was, will be or once was is.
+pub(super) fn container_of(config: &Path) -> &Path {
+    let directory = config.parent().unwrap_or(Path::new("/"));
+    let replacing = directory.parent().filter(|_| directory.ends_with(REPLACED));
+    let kept = [Some(directory), replacing].into_iter().flatten();
+    let mut kept = kept.filter_map(Path::parent);
+    let places = kept.find(|place| place.ends_with(SNAPSHOTS) || place.ends_with(GENERATIONS));
+    places.and_then(Path::parent).unwrap_or(directory)
+}
+
+/// Returns the directory of containers that a config is in, as [`container_of`] has it.
 pub(super) fn lxcpath_of(config: &Path) -> PathBuf {
-    let above = |path: &Path| path.parent().unwrap_or(Path::new("/")).to_path_buf();
-    let lxcpath = above(&above(config));
-    if lxcpath.file_name().is_some_and(|name| name == SNAPSHOTS || name == GENERATIONS) {
-        return above(&above(&lxcpath));
-    }
-    lxcpath
+    container_of(config).parent().unwrap_or(Path::new("/")).to_path_buf()
 }
 
 /// Returns what a directory is known by, also after the host has started anew: its filesystem and its
@@ -65,6 +73,12 @@ impl GcRoot {
         let missing = fs::symlink_metadata(directory)
             .is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
         missing && mark(&lxcpath_of(&self.config)).is_ok_and(|mark| mark == self.mark)
+    }
+
+    /// Tells whether a generation or a snapshot is gone, or has become another, of a container that is there.
+    pub(super) fn is_of_living(&self) -> bool {
+        let container = container_of(&self.config);
+        self.config.parent() != Some(container) && container.join("config").is_file()
     }
 
     /// Returns the directory of containers that it is in.

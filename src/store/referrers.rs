@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-use super::gc_roots::{GENERATIONS, GcRoot, SNAPSHOTS, lxcpath_of};
+use super::gc_roots::{GENERATIONS, GcRoot, REPLACED, SNAPSHOTS, lxcpath_of};
 use super::layout::now;
 use crate::host::fault::about;
 use crate::host::files;
@@ -64,7 +64,11 @@ impl Referrers {
                         users.found_again.push(root);
                     }
                 }
+                Ok(text) if stands_elsewhere(&root.config, &text) && root.is_of_living() => {
+                    users.stale.push(root);
+                }
                 Ok(text) if stands_elsewhere(&root.config, &text) => users.miss(root, now),
+                Err(_) if root.is_gone() && root.is_of_living() => users.stale.push(root),
                 Err(_) if root.is_gone() => users.miss(root, now),
                 // It may stand on a disk that is not there now, or be just being written.
                 _ => users.unreachable.push(root),
@@ -100,7 +104,7 @@ impl Referrers {
                 for other in names_in(&container.join(below))? {
                     self.look_at(&other.join("config"))?;
                     // What a generation that just takes its place is followed by.
-                    self.look_at(&other.join("old/config"))?;
+                    self.look_at(&other.join(REPLACED).join("config"))?;
                 }
             }
         }
@@ -210,5 +214,7 @@ mod tests {
         assert_eq!(lxcpath_of(Path::new("/l/c/config")), Path::new("/l"));
         assert_eq!(lxcpath_of(Path::new("/l/c/snaps/snap0/config")), Path::new("/l"));
         assert_eq!(lxcpath_of(Path::new("/l/c/upgrade/previous/config")), Path::new("/l"));
+        assert_eq!(lxcpath_of(Path::new("/l/c/upgrade/switch/old/config")), Path::new("/l"));
+        assert_eq!(lxcpath_of(Path::new("/l/old/config")), Path::new("/l"));
     }
 }
