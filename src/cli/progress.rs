@@ -137,6 +137,8 @@ enum Line {
     Whole,
     /// It is a command's, whose line feed has not come yet.
     Partial,
+    /// Likewise, and what comes next is written over it.
+    Returned,
 }
 
 impl Observer for Text {
@@ -214,7 +216,7 @@ impl Text {
     fn draw(&mut self) {
         let Some(begun) = self.begun.as_ref().filter(|_| self.look.live) else { return };
         // Behind the beginning of a line there may be a question. Who does not look needs no clock.
-        if self.last == Line::Partial || self.output.is_waiting() {
+        if self.last != Line::Whole || self.output.is_waiting() {
             return;
         }
         let columns = self.output.columns().unwrap_or(NARROW);
@@ -266,8 +268,11 @@ impl Text {
         if matches!(subject.doing, Doing::Step { .. }) {
             let prefix = format!("  {}| ", subject.layer);
             let mut shown = Vec::with_capacity(bytes.len() + prefix.len());
-            for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-                if self.last == Line::Whole {
+            let can_return = self.output.is_terminal();
+            let ends = |byte: &u8| *byte == b'\n' || can_return && *byte == b'\r';
+            for line in bytes.split_inclusive(ends) {
+                let is_over = can_return && self.last == Line::Returned;
+                if self.last == Line::Whole || is_over && !matches!(line, b"\n" | b"\r") {
                     shown.extend_from_slice(prefix.as_bytes());
                 }
                 shown.extend_from_slice(line);
@@ -339,7 +344,11 @@ fn warning(text: &str) -> String {
 }
 
 fn line_of(bytes: &[u8]) -> Line {
-    if bytes.last() == Some(&b'\n') { Line::Whole } else { Line::Partial }
+    match bytes.last() {
+        Some(b'\n') => Line::Whole,
+        Some(b'\r') => Line::Returned,
+        _ => Line::Partial,
+    }
 }
 
 fn head(subject: &Subject) -> String {

@@ -8,19 +8,26 @@ const LONGEST: usize = 64;
 /// What begins a control sequence.
 const ESCAPE: u8 = 0x1b;
 
+/// What leads one column to the left.
+const BACKSPACE: u8 = 0x08;
+
 /// Ends every colour, and what else such a sequence has set.
 const RESET: &str = "\x1b[0m";
 
 /// A stream of bytes that a terminal is to show. However it is cut, the same comes out.
 ///
-/// Text, tabs, line feeds, carriage returns, backspaces and colours pass as soon as they come. Every other control
-/// character is shown, so that no sequence of another kind can begin.
+/// Text, tabs, line feeds, carriage returns, backspaces and colours pass as soon as they come, but for backspaces
+/// that lead out of the text of a line. Every other control character is shown, so that no sequence of another kind
+/// can begin.
 #[derive(Debug, Default)]
 pub(crate) struct TerminalText {
     /// The beginning of a sequence or of a character, whose end has not come yet.
     held: Vec<u8>,
     /// Whether a colour was set that nothing has ended.
     is_coloured: bool,
+    /// How many columns to the left there is text of the stream for certain: how wide other characters than those
+    /// of ASCII are, terminals decide.
+    column: usize,
 }
 
 /// What stands at the beginning of some bytes, with its length.
@@ -39,7 +46,9 @@ enum Piece {
 impl TerminalText {
     /// Returns what can be shown of these bytes and of what was held.
     pub(crate) fn push<'a>(&mut self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
-        if self.held.is_empty() && bytes.iter().all(|byte| is_plain(*byte)) {
+        let passes = |byte: &u8| is_plain(*byte) && *byte != BACKSPACE;
+        if self.held.is_empty() && bytes.iter().all(passes) {
+            self.column = bytes.iter().fold(self.column, |column, byte| after(column, *byte));
             return Cow::Borrowed(bytes);
         }
         self.held.extend_from_slice(bytes);
@@ -83,7 +92,12 @@ impl TerminalText {
     fn show(&mut self, piece: Piece, bytes: &[u8], shown: &mut Vec<u8>) -> usize {
         match piece {
             Piece::Text(length) => {
-                shown.extend_from_slice(&bytes[..length]);
+                for byte in &bytes[..length] {
+                    if *byte != BACKSPACE || self.column > 0 {
+                        shown.push(*byte);
+                    }
+                    self.column = after(self.column, *byte);
+                }
                 length
             }
             Piece::Colour(length) => {
@@ -106,9 +120,19 @@ impl TerminalText {
     }
 }
 
-/// Tells whether a byte passes wherever it stands.
+/// Tells whether a byte is one of text, and not of a sequence or of a longer character.
 fn is_plain(byte: u8) -> bool {
-    matches!(byte, b' '..=b'~' | b'\t' | b'\n' | b'\r' | 0x08)
+    matches!(byte, b' '..=b'~' | b'\t' | b'\n' | b'\r' | BACKSPACE)
+}
+
+/// Returns the column behind a byte of text.
+fn after(column: usize, byte: u8) -> usize {
+    match byte {
+        b'\n' | b'\r' => 0,
+        BACKSPACE => column.saturating_sub(1),
+        _ if byte.is_ascii() => column + 1,
+        _ => column,
+    }
 }
 
 fn piece(bytes: &[u8]) -> Piece {
@@ -173,9 +197,12 @@ mod tests {
 
     #[test]
     fn text_and_colours_pass_and_nothing_else_drives_a_terminal() {
-        let table: [(&[u8], &str); 27] = [
+        let table: [(&[u8], &str); 29] = [
             (b"", ""),
             (b"a\tb\r\n 1%\x08\x082%", "a\tb\r\n 1%\x08\x082%"),
+            // Not into what stands in front of the text.
+            (b"\x08a\x08\x08b\x08\x1b[31m\x08\n\x08c", "a\x08b\x08\x1b[31m\nc\x1b[0m"),
+            (b"ab\r\x08c", "ab\rc"),
             ("é 日本語 👩‍🚀 \u{202e}".as_bytes(), "é 日本語 👩‍🚀 \u{202e}"),
             (b"\x1b[31mred\x1b[0m \x1b[m", "\x1b[31mred\x1b[0m \x1b[m"),
             (b"\x1b[1;38;5;208mx\x1b[4:3my", "\x1b[1;38;5;208mx\x1b[4:3my\x1b[0m"),

@@ -412,3 +412,17 @@ fn a_colour_that_is_left_on_ends_with_its_step() {
     assert_eq!(status.code(), Some(6), "{}", vt.screen());
     assert_eq!(vt.colours, ["[8m", "[0m"], "{}", vt.screen());
 }
+
+#[test]
+fn what_is_written_over_a_line_leaves_the_layer_in_front_of_it() {
+    let sandbox = Sandbox::new().layers(
+        "[[layer]]\nname = \"app\"\npost = '''\nprintf 'step 1 0%%\\rstep 2 5%%\\r'; sleep 0.3\n\
+         printf 'step 3\\r\\n'; printf 'abc\\b\\b\\b\\b\\b\\b\\bz\\n'\n'''\n",
+    );
+    let mut command = call(&sandbox);
+    command.arg("--storage=none");
+    let (status, vt) = Screened::start(command, 80, 24).ended();
+    let screen = vt.screen();
+    assert!(status.success(), "{screen}");
+    assert!(screen.contains("\n  app| step 3 5%\n  app| zbc\n"), "{screen}");
+}
