@@ -30,7 +30,10 @@ impl OutputTail {
         let text = text.trim_end();
         let cut = bytes.len() == MOST && text.contains('\n');
         let lines: Vec<_> = text.lines().skip(usize::from(cut)).collect();
-        let last = &lines[lines.len().saturating_sub(LINES)..];
+        let last = lines[lines.len().saturating_sub(LINES)..].iter();
+        // Of a line that was written over again and again, the last counts.
+        let last = last.map(|line| line.trim_end_matches('\r').rsplit('\r').next().unwrap_or(line));
+        let last: Vec<_> = last.collect();
         crate::shell::printable(&last.join("\n")).into_owned()
     }
 }
@@ -79,6 +82,18 @@ mod tests {
         assert_eq!(tail.tail().len(), MOST);
         tail.add(b"\x1b[2J\n");
         assert!(!tail.tail().contains('\x1b'));
+    }
+
+    #[test]
+    fn of_a_line_that_is_written_over_the_last_is_kept() {
+        for (printed, shown) in [
+            ("progress 1 0%\rprogress 2 0%\rprogress 3 0%", "progress 3 0%"),
+            ("1%\r2%\r\r\nnext\r\n", "2%\nnext"),
+        ] {
+            let mut tail = OutputTail::default();
+            tail.add(printed.as_bytes());
+            assert_eq!(tail.tail(), shown);
+        }
     }
 
     #[test]
