@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::Run;
-use super::failure::{Failure, status};
+use super::failure::{Cause, Failure, status};
 use super::observe::{Doing, Subject};
 use super::step::{Growing, Job, host_command};
 use crate::host::child::SpawnOptions;
 use crate::plan::{FileDrop, Layer};
+use crate::shell;
 
 /// How long nothing may come from a server before it is given up, in seconds.
 const STALLED: &str = "60";
@@ -51,7 +52,14 @@ impl Run<'_> {
         };
         let options =
             SpawnOptions { tick: self.context.observer.tick(), ..SpawnOptions::default() };
-        self.command(job, command, options)?;
+        let program = command.get_program().to_string_lossy().into_owned();
+        self.command(job, command, options).map_err(|failure| match failure.cause {
+            Cause::Ended => {
+                let reason = format!("`{program}` could not fetch {url}: it {}", failure.reason);
+                Failure { reason: shell::reason(&reason).into_owned(), ..failure }
+            }
+            _ => failure,
+        })?;
         Ok(to)
     }
 }

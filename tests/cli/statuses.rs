@@ -6,7 +6,10 @@ use crate::sandbox::Sandbox;
 fn every_way_to_fail_has_its_status() {
     let wrong = "sha256 = \"0000000000000000000000000000000000000000000000000000000000000000\"\n";
     let file = "[[layer.file]]\npath = \"/etc/x/y\"\ncontent = \"\"\n";
+    let fetched =
+        format!("[[layer.file]]\npath = \"/etc/z\"\nurl = \"http://127.0.0.1:9/x\"\n{wrong}");
     let table = [
+        (fetched.as_str(), 5, "could not fetch http://127.0.0.1:9/x: it ended with status "),
         ("", 0, ""),
         ("nonsense = 1\n", 2, "error: unknown key `nonsense` in a layer"),
         ("pre = \"exit 9\"\n", 3, "error: `pre` of layer `os` ended with status 9"),
