@@ -120,7 +120,9 @@ fn within(
     let ended = ended?;
     match report.read()? {
         Outcome::NotBuilt(reason) => Err(not_built(io::Error::other(reason))),
-        Outcome::NotRun(reason) => Err(io::Error::other(reason)),
+        Outcome::NotRun(reason) => {
+            Err(io::Error::other(format!("the command could not be run: {reason}")))
+        }
         Outcome::Ended(status) => Ok(child::code(status)),
         Outcome::Unknown => Ok(child::code(ended)),
     }

@@ -300,7 +300,11 @@ post = [{ run = 'rm "$LXC_ROOTFS/bin/sh"' }, { in = "rootfs", run = "true" }]
 "#;
     let manifest = lab.write("work/shell.toml", text);
     let outcome = create(&lab, &lab.name("shell"), &manifest).outcome().code(6);
-    assert!(outcome.stderr.contains("`/bin/sh` could not be run: it, or what it needs, is not in"));
+    assert!(
+        outcome
+            .stderr
+            .contains("could not be run: `/bin/sh`, or something it needs, is not in the rootfs")
+    );
 }
 
 fn probe(caller: Caller) {

@@ -66,7 +66,7 @@ pub(super) fn run(sandbox: &Sandbox<'_>, context: InitContext<'_>) -> ! {
                 kernel::leave(code(ExitStatus::from_raw(raw)))
             }
             Err(error) => {
-                report::not_run(&report, &format!("the program could not be run: {error}"));
+                report::not_run(&report, &error.to_string());
                 kernel::leave(FAILED)
             }
         }
@@ -214,9 +214,11 @@ fn become_program(program: &SandboxCommand, terminal: bool, report: &OwnedFd) ->
     });
     let name = program.argv.first().map(|word| word.to_string_lossy()).unwrap_or_default();
     let reason = match error.kind() {
-        io::ErrorKind::NotFound => "it, or what it needs, is not in the rootfs".to_owned(),
-        _ => error.to_string(),
+        io::ErrorKind::NotFound => {
+            format!("`{name}`, or something it needs, is not in the rootfs")
+        }
+        _ => format!("`{name}`: {error}"),
     };
-    report::not_run(report, &format!("`{name}` could not be run: {reason}"));
+    report::not_run(report, &reason);
     kernel::leave(127)
 }
