@@ -222,7 +222,13 @@ fn place(
     let Some(&place) = declared.places.get(name) else {
         report.push_error(|| {
             let known = declared.places.keys().copied();
-            fault(format!("no variable is named `{name}`")).did_you_mean(name, known)
+            let names = known.clone().map(|name| format!("`{name}`")).collect::<Vec<_>>();
+            let help = match names.as_slice() {
+                [] => "the role has no variables".to_owned(),
+                names => format!("the role has {}", names.join(", ")),
+            };
+            let unknown = fault(format!("no variable is named `{name}`")).help(help);
+            unknown.did_you_mean(name, known)
         });
         return None;
     };

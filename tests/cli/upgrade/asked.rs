@@ -40,7 +40,10 @@ fn values_that_are_given_are_laid_over_those_that_it_was_made_with() {
         upgrade(&sandbox, &["--set=page=four", "--set=colour=red"]).exits(0);
         assert_eq!(page(), "four red\n");
         upgrade(&sandbox, &["--set=page=four"]).exits(0).mentions("no change");
-        upgrade(&sandbox, &["--set=nope=1"]).exits(2).mentions("no variable is named `nope`");
+        upgrade(&sandbox, &["--set=nope=1"])
+            .exits(2)
+            .mentions("no variable is named `nope`")
+            .mentions("the role has ");
         // The role wants a value that the container was made without.
         let text = fs::read_to_string(sandbox.role().join("m.toml")).unwrap();
         let text = text.replace("[vars]\n", "[vars]\nsite = { required = true }\n");
