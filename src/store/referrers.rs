@@ -161,9 +161,9 @@ fn there<T>(path: &Path, read: io::Result<T>) -> io::Result<Option<T>> {
 /// Tells whether there is nothing of a container's: no such file, another type of file, or one of somebody else,
 /// who has a store of his own.
 fn is_nothing(error: &io::Error) -> bool {
-    let number = Errno::from_io_error(error);
     const NOTHING: [Errno; 6] =
         [Errno::NOENT, Errno::NOTDIR, Errno::LOOP, Errno::NXIO, Errno::ACCESS, Errno::PERM];
+    let number = Errno::from_io_error(error);
     number.is_none_or(|number| NOTHING.contains(&number))
 }
 

@@ -231,10 +231,10 @@ fn a_script_inside_the_rootfs_is_shown_with_its_source() {
     if !requirement::root() {
         return;
     }
-    let sandbox = Sandbox::new().file("fails.sh", "exit 3\n").manifest(&format!(
+    let sandbox = Sandbox::new().file("fails.sh", "exit 3\n").manifest(
         "manifest = 1\n[[layer]]\nname = \"os\"\ntemplate = \"builtin:busybox\"\n\
-         post = {{ in = \"rootfs\", script = \"fails.sh\" }}\n"
-    ));
+         post = { in = \"rootfs\", script = \"fails.sh\" }\n",
+    );
     if layered_template::observe::probe::busybox().is_none() {
         return;
     }

@@ -22,14 +22,14 @@ const LEAST_ROLE: usize = 8;
 const USUAL_ROLE: usize = 18;
 const MOST_LAYER: usize = 24;
 
-/// What stands above the numbers of containers.
-const USED_BY: &str = "USED BY";
+/// What stands above the number of containers that use an entry; the number has as much room.
+const USED: &str = "USED";
 
 /// What is said of an entry that runs do not find.
 const SUPERSEDED: &str = "(superseded)";
 
 /// What stands between a layer and the id map: sizes, age and users.
-const NUMBERS: usize = 6 + 2 + 6 + 2 + 4 + 2 + USED_BY.len();
+const NUMBERS: usize = 6 + 2 + 6 + 2 + 4 + 2 + USED.len();
 
 /// What entries and id maps are shown as.
 pub(super) struct ShownNames {
@@ -69,7 +69,7 @@ impl ShownNames {
         let [name, layer, map, _] = self.widths;
         writeln!(
             to,
-            "{:name$}  {:layer$}  {:>6}  {:>6}  {:>4}  {USED_BY}  {:map$}  ROLE",
+            "{:name$}  {:layer$}  {:>6}  {:>6}  {:>4}  {USED}  {:map$}  ROLE",
             "ENTRY", "LAYER", "SIZE", "SHARED", "AGE", "MAP"
         )
     }
@@ -92,7 +92,7 @@ impl ShownNames {
         };
         write!(to, "{:name$}  {layer:layer_width$}  {alone:>6}  {shared:>6}  ", self.name(id))?;
         let shown_map = self.maps.get(&shown.map).unwrap_or(&shown.map);
-        writeln!(to, "{age:>4}  {count:>7}  {shown_map:map$}  {role}")
+        writeln!(to, "{age:>4}  {count:>4}  {shown_map:map$}  {role}")
     }
 }
 
