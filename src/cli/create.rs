@@ -112,6 +112,11 @@ fn create(arguments: CreateArguments) -> Result<u8, Refusal> {
 
 /// Says that there is such a container, and how it is removed.
 fn exists(name: &str, lxcpath: &Path, caller: &Caller) -> Refusal {
+    // It has that as long as somebody holds it: a run that was killed is told of where it is found.
+    if lxcpath.join(name).join(PARTIAL).exists() {
+        let message = format!("another run is making container `{name}` in {}", lxcpath.display());
+        return Refusal::with_hint(message, "wait for it, or choose another name".to_owned());
+    }
     let what = Container::at(&lxcpath.join(name)).map(|container| in_words(&container));
     let what = what.unwrap_or_default();
     let message = format!("container `{name}` exists already in {}{what}", lxcpath.display());

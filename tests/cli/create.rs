@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::listing;
 use crate::requirement::{root, skip};
+use crate::running::Running;
 use crate::sandbox::Sandbox;
 
 const EXISTS: &str = "error: container `web1` exists already in [DIR]/lxc
@@ -316,4 +317,24 @@ fn a_directory_of_containers_cannot_write_lines_of_config() {
         sandbox.ran(command).exits(2).mentions("contains a control character");
     }
     assert!(!lxcpath.exists());
+}
+
+#[test]
+fn a_container_that_is_being_made_is_not_to_be_removed() {
+    if !root() {
+        return;
+    }
+    let sandbox = Sandbox::new()
+        .upstream("touch \"$path/begun\"; while [ ! -e go ]; do sleep 0.05; done")
+        .layers("");
+    let mut command = sandbox.command(sandbox.program_path());
+    command.args(["create", "m.toml", "--name", "web1", "--storage=none", "--lxcpath"]);
+    command.arg(sandbox.path("lxc"));
+    let mut running = Running::start(&sandbox, command);
+    running.waits_for(|| sandbox.container().join("begun").exists());
+    let second = sandbox.create(["--storage=none"]);
+    second.exits(2).mentions("error: another run is making container `web1` in [DIR]/lxc\n");
+    assert!(!second.stderr().contains("destroy"), "{}", second.stderr());
+    fs::write(sandbox.role().join("go"), "").unwrap();
+    assert!(running.ended(Duration::from_secs(60)).status.success());
 }
