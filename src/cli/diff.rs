@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use similar::{ChangeTag, TextDiff};
 
 use super::arguments::{DiffArguments, ReportFormat};
@@ -122,7 +122,7 @@ pub(crate) struct DriftDocument {
 }
 
 /// A line of a container's config that has come or gone.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct ConfigChange {
     /// Whether it has come or gone.

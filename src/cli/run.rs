@@ -105,6 +105,11 @@ impl Part {
         Self { status: 0, failure: None, log: None }
     }
 
+    /// Returns why it failed, where that is known.
+    pub(super) fn message(&self) -> Option<&str> {
+        self.failure.as_ref().map(|failure| failure.message.as_str())
+    }
+
     /// Returns the run that ends with it.
     pub(super) fn of(self, note: RunNote) -> Ran {
         let Self { status, failure, log } = self;

@@ -2,25 +2,30 @@
 
 mod document;
 mod halt;
+mod rollback;
 mod subject;
 mod tell;
 mod values;
 
 use std::cell::RefCell;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use super::arguments::{RollbackArguments, UpgradeArguments};
+use rustix::fs::{MemfdFlags, memfd_create};
+
+use super::arguments::UpgradeArguments;
 use super::containers::{self, Judge};
 use super::create::Shell;
-use super::history::{self, RunSubject};
 use super::output;
 use super::prepare::Prepared;
 use super::refusal::Refusal;
 use super::remote::RemoteChoice;
-use super::request::{self, LockUse, Request, target, wanted};
-use super::run::{self, Options, Part, Task, begin, perform};
+use super::request::{LockUse, Request, target, wanted};
+use super::run::{Options, Part, Task, begin, perform};
 use crate::chain::Secrets;
-use crate::execute::{Failure, Rebase, Rebased, status};
+use crate::execute::{Rebase, Rebased, status};
 use crate::host::caller::Caller;
 use crate::host::signals::Signals;
 use crate::host::trust::{Policy, Trust};
@@ -29,6 +34,8 @@ use crate::observe::secret;
 use crate::record::RunVerb;
 use crate::shell;
 pub(crate) use document::UpgradeDocument;
+use document::UpgradeOutcome;
+pub(super) use rollback::rollback;
 use subject::{AnySubject, Subject};
 
 /// The exit status of conflicts.
@@ -56,19 +63,31 @@ pub(super) fn main(arguments: &UpgradeArguments) -> u8 {
     };
     let (mut ended, mut failed) = (0, 0);
     for (number, container) in found.iter().enumerate() {
-        let done = upgrade(container, arguments, &caller, &signals).unwrap_or_else(|refusal| {
-            refusal.say();
-            status::USAGE
-        });
+        let (status, document) =
+            upgrade(container, arguments, &caller, &signals).unwrap_or_else(|refusal| {
+                refusal.say();
+                let document = UpgradeDocument::of(&container.name, &container.path);
+                (status::USAGE, document.failed(&refusal.message()))
+            });
+        let done = tell::outcome(arguments, status, &document);
         if done == 0 {
             continue;
         }
-        (ended, failed) = (done, failed + 1);
+        // As of several roles, the first failure decides.
+        ended = if ended == 0 { done } else { ended };
+        failed += 1;
+        if done > status::SIGNAL {
+            ended = done;
+        }
         if failed >= arguments.max_failures || done > status::SIGNAL {
-            let left: Vec<_> =
-                found[number + 1..].iter().map(|left| shell::one_line(&left.name)).collect();
-            if !left.is_empty() {
-                output::say(&format!("left as they are: {}", left.join(", ")));
+            let left = &found[number + 1..];
+            for container in left {
+                let document = UpgradeDocument::of(&container.name, &container.path);
+                tell::outcome(arguments, 0, &document.with(UpgradeOutcome::Left));
+            }
+            let names: Vec<_> = left.iter().map(|left| shell::one_line(&left.name)).collect();
+            if !names.is_empty() {
+                output::say(&format!("left as they are: {}", names.join(", ")));
             }
             break;
         }
@@ -131,12 +150,14 @@ fn upgrade(
     arguments: &UpgradeArguments,
     caller: &Caller,
     signals: &RefCell<Signals>,
-) -> Result<u8, Refusal> {
+) -> Result<(u8, UpgradeDocument), Refusal> {
+    let document = || UpgradeDocument::of(&container.name, &container.path);
     let any = Subject::find_any(container, caller)?;
     let lock = any.lock()?;
     let recovered = recover(&any, arguments.dry_run, &mut signals.borrow_mut())?;
     if recovered != 0 {
-        return Ok(recovered);
+        let why = "what an upgrade that was interrupted has left cannot be ended";
+        return Ok((recovered, document().failed(why)));
     }
     // What was read of it may be of before the lock.
     let again = Container::at(&container.path);
@@ -165,13 +186,11 @@ fn upgrade(
             .changes(container, record, &manifest)
             .is_ok_and(|changes| changes.is_empty())
     {
-        let told =
-            tell::unchanged(arguments, &UpgradeDocument::of(&container.name, &container.path));
-        return Ok(if told == UNCHANGED { 0 } else { told });
+        return Ok((0, document().with(UpgradeOutcome::Unchanged)));
     }
     let untouched = |status: u8| {
         tell::untouched(&container.name, false);
-        Ok(status)
+        Ok((status, document().failed("its role cannot be used")))
     };
     let request = match request(&subject, arguments, &manifest) {
         Ok(request) => request,
@@ -185,8 +204,10 @@ fn upgrade(
         Ok(secrets) => secrets,
         Err(report) => return untouched(output::refused(&report)),
     };
+    let told = memfd_create("upgrade", MemfdFlags::CLOEXEC);
+    let told = told.map_err(|error| format!("no memory to tell of it: {error}"))?.into();
     let upgrade =
-        Upgrade { subject, arguments, prepared, secrets, signals, last: RefCell::default() };
+        Upgrade { subject, arguments, prepared, secrets, signals, told, last: RefCell::default() };
     let done = upgrade.run(&request);
     drop(lock);
     Ok(done)
@@ -289,13 +310,15 @@ struct Upgrade<'a> {
     secrets: Secrets,
     /// What ends it where it can be ended.
     signals: &'a RefCell<Signals>,
+    /// What is told of it, in a file that all its processes have.
+    told: File,
     /// What its last part has come to, where this process knows.
     last: RefCell<Option<Part>>,
 }
 
 impl Upgrade<'_> {
-    /// Upgrades it, of which the history has one entry.
-    fn run(&self, request: &Request) -> u8 {
+    /// Upgrades it, of which the history has one entry, and returns the exit status and what is told of it.
+    fn run(&self, request: &Request) -> (u8, UpgradeDocument) {
         let note = begin(&self.prepared, &self.secrets, self.options(), None);
         let status = self.work(request);
         let last = self.last.take().filter(|last| last.status == status);
@@ -309,7 +332,36 @@ impl Upgrade<'_> {
             }
             _ => Part::failed(status, "the upgrade failed, and the container is left as it was"),
         });
-        part.of(note).told()
+        let document = self.document();
+        let document = match (status, document.outcome) {
+            (0, UpgradeOutcome::Unchanged) | (CONFLICTS, UpgradeOutcome::Conflict) => document,
+            (0, _) if self.arguments.dry_run => document.with(UpgradeOutcome::WouldChange),
+            (0, _) => document.with(UpgradeOutcome::Upgraded),
+            _ => document.failed(part.message().unwrap_or_default()),
+        };
+        (part.of(note).told(), document)
+    }
+
+    /// Notes what was found out, for this process may be one of its own, and returns the exit status.
+    fn found(&self, document: &UpgradeDocument, status: u8) -> u8 {
+        let written = self.told.set_len(0).and_then(|()| {
+            let text = serde_json::to_vec(document)?;
+            self.told.write_all_at(&text, 0)
+        });
+        written.map_or_else(|error| self.subject.done(Err(error)), |()| status)
+    }
+
+    /// Returns what was found out.
+    fn document(&self) -> UpgradeDocument {
+        let read = || -> io::Result<UpgradeDocument> {
+            let mut text =
+                vec![0; usize::try_from(self.told.metadata()?.len()).unwrap_or_default()];
+            self.told.read_exact_at(&mut text, 0)?;
+            Ok(serde_json::from_slice(&text)?)
+        };
+        read().unwrap_or_else(|_| {
+            UpgradeDocument::of(self.subject.name(), &self.subject.container.path)
+        })
     }
 
     fn options(&self) -> Options {
@@ -347,7 +399,7 @@ impl Upgrade<'_> {
             return self.left_untouched(staged);
         }
         if was_running {
-            let looked = subject.within(|| self.rebase(&next, false, false));
+            let looked = subject.within(|| self.rebase(&next, false));
             if looked != 0 {
                 return self.left_untouched(if looked == UNCHANGED { 0 } else { looked });
             }
@@ -357,7 +409,7 @@ impl Upgrade<'_> {
                 return self.left(halted);
             }
         }
-        let rebased = subject.within(|| self.rebase(&next, true, true));
+        let rebased = subject.within(|| self.rebase(&next, true));
         let switched = match rebased {
             0 if subject.is_running() => {
                 let message = format!("`{}` was started meanwhile", subject.name());
@@ -384,16 +436,7 @@ impl Upgrade<'_> {
             return self.undo(was_running, &why);
         }
         subject.any().forget_halt();
-        let tidied = self.left(0);
-        let name = shell::word(&subject.container.path);
-        tell::note(
-            self.arguments,
-            &format!(
-                "{}: upgraded; `layered-template rollback {name}` restores what it was",
-                subject.name()
-            ),
-        );
-        tidied
+        self.left(0)
     }
 
     /// Restores what the container was, which does not do as what it is now, and returns the exit status.
@@ -424,7 +467,7 @@ impl Upgrade<'_> {
         };
         let at = look.at();
         let staged = self.stage(request, &at);
-        let looked = if staged == 0 { self.rebase(&at, false, true) } else { staged };
+        let looked = if staged == 0 { self.rebase(&at, false) } else { staged };
         let ended = self.subject.done(look.end());
         if [0, UNCHANGED].contains(&looked) && ended != 0 { ended } else { looked }
     }
@@ -441,7 +484,7 @@ impl Upgrade<'_> {
     }
 
     /// Puts the container's own changes on that, or only looks whether that can be done.
-    fn rebase(&self, staged: &Path, applies: bool, tells: bool) -> u8 {
+    fn rebase(&self, staged: &Path, applies: bool) -> u8 {
         let Subject { record, store, old, .. } = &self.subject;
         let rebase = Rebase {
             staged: staged.to_path_buf(),
@@ -457,15 +500,14 @@ impl Upgrade<'_> {
             let document = UpgradeDocument::of(self.subject.name(), &self.subject.container.path);
             match rebased {
                 Rebased::Done(difference) if difference.is_empty() => {
-                    tell::unchanged(self.arguments, &document)
+                    self.found(&document.with(UpgradeOutcome::Unchanged), UNCHANGED)
                 }
-                Rebased::Done(_) if !tells => 0,
                 Rebased::Done(difference) => {
-                    let document = document.differing(difference, &self.secrets);
-                    tell::changes(self.arguments, &document)
+                    self.found(&document.differing(difference, &self.secrets), 0)
                 }
                 Rebased::Conflicts(files, configs) => {
-                    tell::conflicts(self.arguments, &document.conflicting(files, configs))
+                    let document = document.conflicting(files, configs);
+                    self.found(&document.with(UpgradeOutcome::Conflict), CONFLICTS)
                 }
                 Rebased::Nothing(words) => tell::nothing(self.subject.name(), words),
             }
@@ -497,93 +539,4 @@ impl Upgrade<'_> {
         }
         self.left(status)
     }
-}
-
-/// Restores a container to its state before the last upgrade.
-pub(super) fn rollback(arguments: &RollbackArguments) -> u8 {
-    let caller = Caller::observe();
-    let container =
-        match containers::named(&arguments.container, &arguments.places.lxcpath, &caller) {
-            Ok(container) => container,
-            Err(message) => {
-                output::error(&message, None);
-                return status::USAGE;
-            }
-        };
-    match roll_back(&container, &caller) {
-        Ok(status) => status,
-        Err(refusal) => {
-            refusal.say();
-            status::USAGE
-        }
-    }
-}
-
-fn roll_back(container: &Container, caller: &Caller) -> Result<u8, Refusal> {
-    let subject = Subject::find_any(container, caller)?;
-    let _lock = subject.lock()?;
-    let mut signals =
-        Signals::keep().map_err(|error| format!("signals cannot be kept: {error}"))?;
-    let generations = &subject.generations;
-    let owes_start = generations.owes_start();
-    if !generations.has_previous() && !generations.is_back() && !owes_start {
-        let tidied = subject.within(|| subject.done(generations.discard()));
-        if tidied != 0 {
-            return Ok(tidied);
-        }
-        return Err(format!(
-            "`{}` was never upgraded: there is nothing to go back to",
-            container.name
-        )
-        .into());
-    }
-    let record = container.record.as_ref().ok();
-    let subject_of_run = RunSubject {
-        verb: RunVerb::Rollback,
-        container: Some((&container.name, &container.path)),
-        role: record.and_then(|record| record.manifest.description.as_deref()),
-        manifest: record.map_or(Path::new(""), |record| Path::new(&record.manifest.path)),
-        command: request::words(),
-    };
-    let options = Options::plain(RunVerb::Rollback);
-    let note = run::note(&subject_of_run, &Secrets::default(), options, None);
-    let status = turn(&subject, owes_start, &mut signals);
-    let failure =
-        (status != 0).then(|| history::failure(&Failure::of_run(status, "the rollback failed")));
-    note.end(status, failure, None);
-    Ok(status)
-}
-
-/// Turns a container to its other generation, and returns the exit status.
-fn turn(subject: &AnySubject<'_>, owes_start: bool, signals: &mut Signals) -> u8 {
-    let AnySubject { container, generations, .. } = subject;
-    let was_upgraded = generations.is_interrupted_upgrade();
-    let is_back = generations.is_back() || !generations.has_previous();
-    let was_running = subject.is_running();
-    if was_running && !is_back {
-        let halted = subject.halt(Some(signals));
-        if halted != 0 {
-            return halted;
-        }
-    }
-    let runs = was_running || owes_start;
-    let status = subject.within(|| {
-        let done = if is_back { generations.tidy(false) } else { generations.roll_back() };
-        let is_noted = runs && done.is_ok();
-        subject
-            .done(done.and_then(|()| if is_noted { generations.note_halt(true) } else { Ok(()) }))
-    });
-    let is_started = !runs || subject.is_running() || subject.resume();
-    subject.forget_halt();
-    if !is_started {
-        return status::FILES;
-    }
-    if status == 0 {
-        output::say(&format!(
-            "{}: {}",
-            container.name,
-            tell::way(generations, container, was_upgraded)
-        ));
-    }
-    status
 }

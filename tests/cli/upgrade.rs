@@ -409,7 +409,33 @@ fn all_containers_of_a_role_are_upgraded_until_one_fails() {
         fs::read_to_string(lxcpath.join(name).join("config")).unwrap().contains("PAGE=two")
     };
     assert_eq!(["a", "b", "c"].map(is_new), [true, false, false]);
-    sandbox.run([&all[..], &["--max-failures=2"]].concat()).exits(1);
+    // Programs are told of each, and the first failure decides how all of it ends.
+    let told = |words: &[&str], status: i32| -> Vec<[String; 2]> {
+        let ran = sandbox.run([&all[..], &["--format=json"], words].concat());
+        let text = ran.exits(status).stdout();
+        let line = |line: &str| -> [String; 2] {
+            let value: serde_json::Value = serde_json::from_str(line).unwrap();
+            ["container", "outcome"].map(|key| value[key].as_str().unwrap().to_owned())
+        };
+        text.lines().map(line).collect()
+    };
+    let outcomes = |all: [&str; 3]| {
+        let names = ["a", "b", "c"].into_iter().zip(all);
+        names.map(|(name, outcome)| [name.to_owned(), outcome.to_owned()]).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&[], 1), outcomes(["unchanged", "conflict", "left"]));
+    let record = lxcpath.join("c/layered-template.json");
+    let text = fs::read(&record).unwrap();
+    let expected = outcomes(["unchanged", "conflict", "would-change"]);
+    assert_eq!(told(&["--max-failures=2", "--dry-run"], 1), expected);
+    // It has no tree that could be looked at.
+    fs::rename(lxcpath.join("c/delta"), lxcpath.join("c/gone")).unwrap();
+    let expected = outcomes(["unchanged", "conflict", "failed"]);
+    assert_eq!(told(&["--max-failures=3"], 1), expected);
+    fs::rename(lxcpath.join("c/gone"), lxcpath.join("c/delta")).unwrap();
+    assert_eq!(fs::read(&record).unwrap(), text);
+    let expected = outcomes(["unchanged", "conflict", "upgraded"]);
+    assert_eq!(told(&["--max-failures=2"], 1), expected);
     assert_eq!(["a", "b", "c"].map(is_new), [true, false, true]);
     sandbox.run([&all[..], &["--keep=/srv/www"]].concat()).exits(0);
     assert_eq!(["a", "b", "c"].map(is_new), [true, true, true]);

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::chain::Secrets;
 use crate::cli::diff::ConfigChange;
@@ -13,13 +13,17 @@ use crate::merge::{Item, What};
 
 /// What an upgrade changes in a container, or what keeps it from that, as `upgrade --format json` writes it: one line
 /// for each container.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct UpgradeDocument {
     /// The container's name.
     pub(super) container: String,
     /// Its directory.
     pub(super) path: String,
+    /// What has come of it.
+    pub(super) outcome: UpgradeOutcome,
+    /// Why it failed.
+    pub(super) error: Option<String>,
     /// The paths of its rootfs that change.
     pub(super) files: Vec<ChangedName>,
     /// The files beside its rootfs that change.
@@ -34,8 +38,28 @@ pub(crate) struct UpgradeDocument {
     pub(super) conflicts: Vec<Conflict>,
 }
 
+/// What has come of the upgrade of a container.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum UpgradeOutcome {
+    /// It is what its role makes now.
+    Upgraded,
+    /// It was that already.
+    Unchanged,
+    /// It was only looked at, and would change.
+    WouldChange,
+    /// Both it and its role have changed the same; it is left as it was.
+    Conflict,
+    /// That failed; what would have changed is told as far as it is known.
+    #[default]
+    Failed,
+    /// Nothing was tried, since others had failed before.
+    Left,
+}
+
 /// Something that changes.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct ChangedName {
     /// Its absolute path inside the rootfs, or its name beside that.
@@ -45,7 +69,7 @@ pub(crate) struct ChangedName {
 }
 
 /// What both a container and its role have changed.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Conflict {
     /// The path inside the rootfs, `beside:` and the name of a file beside that, or `config:` and a key, as `--take` and
@@ -64,6 +88,16 @@ impl UpgradeDocument {
     pub(super) fn of(container: &str, path: &Path) -> Self {
         let (container, path) = (container.to_owned(), path.to_string_lossy().into_owned());
         Self { container, path, ..Self::default() }
+    }
+
+    /// That of a container whose upgrade has failed by what a message tells of.
+    pub(super) fn failed(self, message: &str) -> Self {
+        Self { outcome: UpgradeOutcome::Failed, error: Some(message.to_owned()), ..self }
+    }
+
+    /// Returns it with what has come of the upgrade.
+    pub(super) fn with(self, outcome: UpgradeOutcome) -> Self {
+        Self { outcome, ..self }
     }
 
     /// Adds what changes. Secrets are replaced in the lines of a config.

@@ -2,8 +2,8 @@
 
 use std::io::{self, Write};
 
-use super::document::{ChangedName, Conflict, UpgradeDocument};
-use super::{CONFLICTS, UNCHANGED, UpgradeArguments};
+use super::document::{ChangedName, Conflict, UpgradeDocument, UpgradeOutcome};
+use super::{CONFLICTS, UpgradeArguments};
 use crate::cli::arguments::ReportFormat;
 use crate::cli::file_difference::FileChange;
 use crate::cli::output;
@@ -21,8 +21,31 @@ pub(super) fn note(arguments: &UpgradeArguments, text: &str) {
     }
 }
 
+/// Tells what has come of the upgrade of a container that ends with a status, and returns that.
+pub(super) fn outcome(arguments: &UpgradeArguments, status: u8, document: &UpgradeDocument) -> u8 {
+    match document.outcome {
+        UpgradeOutcome::Unchanged => unchanged(arguments, document),
+        UpgradeOutcome::WouldChange => changes(arguments, document),
+        UpgradeOutcome::Upgraded => {
+            let told = changes(arguments, document);
+            let (name, path) = (shell::one_line(&document.container), shell::word(&document.path));
+            note(
+                arguments,
+                &format!(
+                    "{name}: upgraded; `layered-template rollback {path}` restores what it was"
+                ),
+            );
+            told
+        }
+        UpgradeOutcome::Conflict => conflicts(arguments, document),
+        UpgradeOutcome::Failed | UpgradeOutcome::Left => {
+            printed(arguments, status, document, |_| Ok(()))
+        }
+    }
+}
+
 /// Shows what changes in a container, says how much that is where it is only looked at, and returns the exit status.
-pub(super) fn changes(arguments: &UpgradeArguments, document: &UpgradeDocument) -> u8 {
+fn changes(arguments: &UpgradeArguments, document: &UpgradeDocument) -> u8 {
     let told = printed(arguments, 0, document, |to| {
         let names = |names: &[ChangedName], before: &str, to: &mut dyn Write| {
             names.iter().try_for_each(|ChangedName { name, change }| {
@@ -63,9 +86,9 @@ fn sign(change: FileChange) -> char {
     }
 }
 
-/// Says that a container is up to date, and returns what stands for that.
-pub(super) fn unchanged(arguments: &UpgradeArguments, document: &UpgradeDocument) -> u8 {
-    let told = printed(arguments, UNCHANGED, document, |_| Ok(()));
+/// Says that a container is up to date, and returns the exit status.
+fn unchanged(arguments: &UpgradeArguments, document: &UpgradeDocument) -> u8 {
+    let told = printed(arguments, 0, document, |_| Ok(()));
     note(arguments, &format!("{}: no change", shell::one_line(&document.container)));
     told
 }
@@ -114,7 +137,7 @@ pub(super) fn nothing(container: &str, words: &[String]) -> u8 {
 }
 
 /// Shows what both a container and its role have changed, and returns the exit status.
-pub(super) fn conflicts(arguments: &UpgradeArguments, document: &UpgradeDocument) -> u8 {
+fn conflicts(arguments: &UpgradeArguments, document: &UpgradeDocument) -> u8 {
     let all = &document.conflicts;
     let status = printed(arguments, CONFLICTS, document, |to| {
         all.iter().try_for_each(|Conflict { name, was, role, own }| {

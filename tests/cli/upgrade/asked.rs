@@ -81,7 +81,10 @@ fn programs_are_told_in_json() {
             serde_json::from_str(&text).unwrap()
         };
         let unchanged = told(&[], 0);
-        assert_eq!(unchanged["container"], "web1");
+        assert_eq!(
+            (&unchanged["container"], &unchanged["outcome"]),
+            (&json!("web1"), &json!("unchanged"))
+        );
         assert_eq!((&unchanged["files"], &unchanged["conflicts"]), (&json!([]), &json!([])));
         change(sandbox, "two", 4, "echo n >etc/new");
         let looked = told(&["--dry-run"], 0);
@@ -89,7 +92,7 @@ fn programs_are_told_in_json() {
             { "name": "/etc/new", "change": "added" },
             { "name": "/srv/www/index.html", "change": "changed" },
         ]);
-        assert_eq!(looked["files"], files);
+        assert_eq!((&looked["files"], &looked["outcome"]), (&files, &json!("would-change")));
         let lines = json!([
             { "change": "removed", "line": "lxc.tty.max = 2" },
             { "change": "removed", "line": "lxc.environment = PAGE=one" },
@@ -106,7 +109,13 @@ fn programs_are_told_in_json() {
         assert_eq!(conflict["files"], json!([]));
         assert_eq!(conflict["conflicts"][0]["name"], "/srv/www/index.html");
         assert!(conflict["conflicts"][0]["own"].as_str().unwrap().starts_with("sha256:"));
-        assert_eq!(told(&["--take=/srv/www"], 0)["files"], files);
+        change(sandbox, "broken", 4, "echo n >etc/new");
+        let failed = told(&["--take=/srv/www"], 7);
+        assert_eq!(failed["outcome"], "failed");
+        assert!(failed["error"].as_str().unwrap().contains("`check` of layer `site`"), "{failed}");
+        change(sandbox, "two", 4, "echo n >etc/new");
+        let upgraded = told(&["--take=/srv/www"], 0);
+        assert_eq!((&upgraded["files"], &upgraded["outcome"]), (&files, &json!("upgraded")));
     });
 }
 

@@ -1,0 +1,106 @@
+//! `rollback`: restores what a container was before its last upgrade.
+
+use std::path::Path;
+
+use super::subject::{AnySubject, Subject};
+use super::tell;
+use crate::chain::Secrets;
+use crate::cli::arguments::RollbackArguments;
+use crate::cli::history::{self, RunSubject};
+use crate::cli::refusal::Refusal;
+use crate::cli::run::{self, Options};
+use crate::cli::{containers, output, request};
+use crate::execute::{Failure, status};
+use crate::host::caller::Caller;
+use crate::host::signals::Signals;
+use crate::observe::container::Container;
+use crate::record::RunVerb;
+
+/// Restores a container to its state before the last upgrade.
+pub(in crate::cli) fn rollback(arguments: &RollbackArguments) -> u8 {
+    let caller = Caller::observe();
+    let container =
+        match containers::named(&arguments.container, &arguments.places.lxcpath, &caller) {
+            Ok(container) => container,
+            Err(message) => {
+                output::error(&message, None);
+                return status::USAGE;
+            }
+        };
+    match roll_back(&container, &caller) {
+        Ok(status) => status,
+        Err(refusal) => {
+            refusal.say();
+            status::USAGE
+        }
+    }
+}
+
+fn roll_back(container: &Container, caller: &Caller) -> Result<u8, Refusal> {
+    let subject = Subject::find_any(container, caller)?;
+    let _lock = subject.lock()?;
+    let mut signals =
+        Signals::keep().map_err(|error| format!("signals cannot be kept: {error}"))?;
+    let generations = &subject.generations;
+    let owes_start = generations.owes_start();
+    if !generations.has_previous() && !generations.is_back() && !owes_start {
+        let tidied = subject.within(|| subject.done(generations.discard()));
+        if tidied != 0 {
+            return Ok(tidied);
+        }
+        return Err(format!(
+            "`{}` was never upgraded: there is nothing to go back to",
+            container.name
+        )
+        .into());
+    }
+    let record = container.record.as_ref().ok();
+    let subject_of_run = RunSubject {
+        verb: RunVerb::Rollback,
+        container: Some((&container.name, &container.path)),
+        role: record.and_then(|record| record.manifest.description.as_deref()),
+        manifest: record.map_or(Path::new(""), |record| Path::new(&record.manifest.path)),
+        command: request::words(),
+    };
+    let options = Options::plain(RunVerb::Rollback);
+    let note = run::note(&subject_of_run, &Secrets::default(), options, None);
+    let status = turn(&subject, owes_start, &mut signals);
+    let failure =
+        (status != 0).then(|| history::failure(&Failure::of_run(status, "the rollback failed")));
+    note.end(status, failure, None);
+    Ok(status)
+}
+
+/// Turns a container to its other generation, and returns the exit status.
+fn turn(subject: &AnySubject<'_>, owes_start: bool, signals: &mut Signals) -> u8 {
+    let AnySubject { container, generations, .. } = subject;
+    let was_upgraded = generations.is_interrupted_upgrade();
+    let is_back = generations.is_back() || !generations.has_previous();
+    let was_running = subject.is_running();
+    if was_running && !is_back {
+        let halted = subject.halt(Some(signals));
+        if halted != 0 {
+            return halted;
+        }
+    }
+    let runs = was_running || owes_start;
+    let status = subject.within(|| {
+        let done = if is_back { generations.tidy(false) } else { generations.roll_back() };
+        let is_noted = runs && done.is_ok();
+        subject
+            .done(done.and_then(|()| if is_noted { generations.note_halt(true) } else { Ok(()) }))
+    });
+    let is_started = !runs || subject.is_running() || subject.resume();
+    subject.forget_halt();
+    if !is_started {
+        return status::FILES;
+    }
+    if status == 0 {
+        output::say(&format!(
+            "{}: {}",
+            container.name,
+            tell::way(generations, container, was_upgraded)
+        ));
+    }
+    status
+}
