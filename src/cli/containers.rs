@@ -31,7 +31,7 @@ use crate::plan::{EntryId, StorageMode};
 use crate::record::{Outcome, Record};
 use crate::store::{Entry, Store};
 use crate::tree::Interrupt;
-use crate::{shell, tree};
+use crate::{lxc, shell, tree};
 
 /// The exit status of findings.
 const FINDINGS: u8 = 1;
@@ -245,10 +245,14 @@ impl Judge {
                 let own = PathBuf::from(&record.manifest.path);
                 let manifest = manifest_of(record, places).unwrap_or_else(|| own.clone());
                 moved = Some(manifest.clone()).filter(|manifest| *manifest != own);
-                match self.changes(container, record, &manifest) {
-                    Err(why) => (State::Unknown, vec![why]),
-                    Ok(changes) if changes.is_empty() => (State::Current, Vec::new()),
-                    Ok(changes) => (State::Outdated, changes),
+                match (lost_tree(container), self.changes(container, record, &manifest)) {
+                    (Some(tree), _) => {
+                        let why = "what it stands on is gone from the store, and it does not start";
+                        (State::Unknown, vec![format!("{why}: `{}`", shell::word(&tree))])
+                    }
+                    (None, Err(why)) => (State::Unknown, vec![why]),
+                    (None, Ok(changes)) if changes.is_empty() => (State::Current, Vec::new()),
+                    (None, Ok(changes)) => (State::Outdated, changes),
                 }
             }
         };
@@ -397,6 +401,17 @@ impl Judge {
         let index = index.or_insert_with(|| store.index().unwrap_or_default());
         superseded(record, cache, index, store)
     }
+}
+
+/// Returns the stored tree that a container's overlay stands on, where it is gone.
+fn lost_tree(container: &Container) -> Option<PathBuf> {
+    let config = String::from_utf8_lossy(&container.config()).into_owned();
+    let value = lxc::config::last_value(&config, "lxc.rootfs.path")?;
+    let (lower, _) = value.strip_prefix("overlay:")?.rsplit_once(':')?;
+    let found = Path::new(lower).symlink_metadata();
+    // Who may not look there cannot tell.
+    let is_gone = found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    is_gone.then(|| PathBuf::from(lower))
 }
 
 /// Returns the first of what is wrong.

@@ -231,6 +231,23 @@ fn a_role_that_cannot_be_planned_is_unknown_and_says_why() {
 }
 
 #[test]
+fn one_that_stands_on_nothing_is_not_current() {
+    if !crate::requirement::root() {
+        return;
+    }
+    let sandbox = role();
+    sandbox.create(["--storage=overlay"]).exits(0);
+    assert_eq!(state(&sandbox).0, "current");
+    let tree = sandbox.config();
+    let tree = tree.lines().find_map(|line| line.split("overlay:").nth(1)).unwrap();
+    let tree = std::path::Path::new(tree.split(':').next().unwrap());
+    fs::rename(tree, tree.with_file_name("away")).unwrap();
+    let (found, why) = state(&sandbox);
+    assert_eq!(found, "unknown");
+    assert!(why[0].starts_with("what it stands on is gone from the store"), "{why:?}");
+}
+
+#[test]
 fn a_container_that_is_not_there_is_no_container() {
     let sandbox = role();
     status(&sandbox, &[]).exits(0);

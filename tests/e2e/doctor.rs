@@ -52,16 +52,13 @@ fn a_store_that_is_not_used_is_told() {
     assert!(line.is_some_and(|line| line.contains("is writable by everybody")), "{outcome}");
 }
 
-/// LXC 7 starts nothing without cgroup2, and those before it do.
+/// No LXC starts anything without cgroups.
 #[test]
 fn cgroups_with_which_this_lxc_starts_nothing_are_told() {
     let Some(lab) = Lab::open(Caller::Root, &["unshare", "mount"]) else {
         return;
     };
-    let version = lab.call(["lxc-create", "--version"]).outcome().success().stdout;
-    let major: u32 = version.split('.').next().unwrap().parse().unwrap();
-    let without = if major >= 7 { "bad  cgroups " } else { "warn cgroups " };
-    for (filesystem, told) in [("tmpfs", without), ("cgroup2", "ok   cgroups ")] {
+    for (filesystem, told) in [("tmpfs", "warn cgroups "), ("cgroup2", "ok   cgroups ")] {
         let shell = format!("mount -t {filesystem} none /sys/fs/cgroup && exec \"$0\" doctor");
         let outcome = lab.call(["unshare", "-m", "sh", "-c", &shell]).arg(lab.program()).outcome();
         assert!(outcome.stdout.lines().any(|line| line.starts_with(told)), "{outcome}");
