@@ -29,6 +29,7 @@ mod mapping;
 mod meant;
 mod notify;
 mod output;
+mod passed_on;
 mod plan;
 mod plan_short;
 mod prepare;

@@ -7,15 +7,12 @@ use std::path::{Path, PathBuf};
 use super::arguments::ValueArguments;
 use super::load::Loaded;
 use super::template::{self, Call};
-use super::{output, role_help};
+use super::{output, passed_on, role_help};
 use crate::diagnostic::{Diagnostic, Report};
 use crate::execute::status;
-use crate::host::files;
 use crate::host::trust::{Policy, Trust};
-use crate::lxc::call::{self, Arguments, VariableOption};
-use crate::lxc::slip::{Slip, TemplateOptions};
-use crate::manifest::{TemplateRef, Variable, VariableType, shebang};
-use crate::{host, shell};
+use crate::lxc::call::{self, Arguments};
+use crate::shell;
 
 /// Returns the manifest that the program was called by, and the words for it: the kernel puts the
 /// manifest's path before those that the caller gave.
@@ -40,7 +37,7 @@ pub(super) fn main(path: &OsStr, words: &[OsString]) -> u8 {
         return template::refused((&manifest, None), &arguments, &report);
     };
     let variables = loaded.variables();
-    let options: Vec<_> = variables.iter().map(option).collect();
+    let options: Vec<_> = variables.iter().map(passed_on::option).collect();
     let arguments = match Arguments::parse_for_role(words, &options) {
         Ok(arguments) => arguments,
         Err(error) => return usage(&manifest, &error.to_string()),
@@ -52,7 +49,7 @@ pub(super) fn main(path: &OsStr, words: &[OsString]) -> u8 {
             return template::refused((&manifest, Some(&loaded)), &arguments, &report);
         }
     }
-    if let Some(slip) = slip(&loaded, &options, &arguments, &trust) {
+    if let Some(slip) = passed_on::slip(&loaded, &options, &arguments, &trust) {
         return usage(&manifest, &slip.to_string());
     }
     let help = role_help::text(&manifest, &loaded, &variables);
@@ -72,38 +69,6 @@ fn usage(manifest: &Path, message: &str) -> u8 {
     status::USAGE
 }
 
-/// Looks for a misspelt option of the role.
-fn slip(
-    loaded: &Loaded,
-    options: &[VariableOption],
-    arguments: &Arguments,
-    trust: &Trust,
-) -> Option<Slip> {
-    if arguments.rest.is_empty() {
-        return None;
-    }
-    let reference = loaded.template()?;
-    let name = template::known_name(reference);
-    let inner = inner_role(reference)
-        .and_then(|path| Loaded::read(&path, &ValueArguments::default(), trust).0);
-    let inner: Vec<_> = inner.iter().flat_map(Loaded::variables).collect();
-    let variables: Vec<_> = inner.iter().map(option).collect();
-    let args = template::given_args(loaded, arguments);
-    let known = TemplateOptions { template: name.as_deref(), args: &args, variables: &variables };
-    Slip::find(&arguments.rest, options, &known)
-}
-
-/// Returns the path of a template that is a manifest itself.
-fn inner_role(reference: &TemplateRef) -> Option<PathBuf> {
-    let path = match reference {
-        TemplateRef::BuiltinBusybox => return None,
-        TemplateRef::Name(name) => host::template::find(name).ok()?,
-        TemplateRef::Path(path) => path.clone(),
-    };
-    let head = files::read_head(&path, shebang::LONGEST).ok()?;
-    shebang::is_of_this_program(&head).then_some(path)
-}
-
 fn shown(help: &str, report: &Report) -> u8 {
     output::diagnostics(report);
     let status = if report.has_errors() { status::USAGE } else { 0 };
@@ -120,34 +85,5 @@ fn behind_link(path: &Path, trust: &Trust) -> Result<PathBuf, Diagnostic> {
     match trust.look(path).map_err(fault)? {
         Some(untrusted) if untrusted.is_refused() => Err(untrusted.of_file(path)),
         _ => path.canonicalize().map_err(fault),
-    }
-}
-
-fn option(variable: &Variable) -> VariableOption {
-    let is_flag = variable.kind == Some(VariableType::Boolean);
-    VariableOption { name: variable.name.clone(), is_flag }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_first_word_with_a_slash_is_a_manifest() {
-        for (line, expected) in [
-            ("/srv/web.toml --path=/l/c", Some("/srv/web.toml")),
-            ("./web.toml", Some("./web.toml")),
-            ("web.toml", None),
-            ("--path=/l/c /srv/web.toml", None),
-            ("plan roles/web.toml", None),
-            ("", None),
-        ] {
-            let words: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
-            let found = called_by(&words).map(|(manifest, rest)| {
-                assert_eq!(rest.len(), words.len() - 1);
-                manifest.to_str().unwrap()
-            });
-            assert_eq!(found, expected, "{line}");
-        }
     }
 }

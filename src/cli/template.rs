@@ -7,6 +7,7 @@ use std::process::Stdio;
 
 use super::arguments::{LogFormat, TalkArguments, ValueArguments};
 use super::load::Loaded;
+use super::passed_on::{self, given_args, known_name};
 use super::refused_run::RefusedRun;
 use super::remote::RemoteChoice;
 use super::request::{self, ContainerIds, LockUse, Request, wanted};
@@ -23,6 +24,7 @@ use crate::host::userns::Ids;
 use crate::lxc;
 use crate::lxc::call::{Arguments, TemplateCall};
 use crate::lxc::request::InfoRequest;
+use crate::lxc::slip::{Slip, TemplateOptions};
 use crate::lxc::upstream::{ASKS, DEEPEST, DEPTH};
 use crate::manifest::TemplateRef;
 use crate::plan::{Plan, StorageMode, Target, Template};
@@ -61,6 +63,9 @@ pub(super) const OPTIONS: &str = "  --set NAME=VALUE         set a variable of t
                            layers, and its template's own help
 ";
 
+const NO_MANIFEST: &str =
+    "no manifest is given: lxc-create -t layered-template -n NAME -- --manifest ROLE.toml";
+
 /// What comes behind them.
 const REST: &str = "
 All other arguments go to the template that the manifest wraps. To see what a
@@ -77,14 +82,21 @@ pub(super) fn main(words: &[OsString]) -> u8 {
     let Some(manifest) = arguments.manifest.clone() else {
         return match lxc::request::judge(None, &[], &arguments.rest) {
             Some(InfoRequest::Help) => output::printed(informational(&arguments), own_help),
-            _ => usage(
-                "no manifest is given: lxc-create -t layered-template -n NAME -- --manifest \
-                 ROLE.toml",
-            ),
+            _ => {
+                let slip = Slip::find(&arguments.rest, &[], &TemplateOptions::default());
+                usage(&match slip {
+                    Some(slip) => format!("no manifest is given, and {}", slip.of_template()),
+                    None => NO_MANIFEST.to_owned(),
+                })
+            }
         };
     };
     let trust = Trust::observe(Policy::Refuse.unless(arguments.allow_untrusted));
     let (loaded, report) = Loaded::read(&manifest, &values(&arguments), &trust);
+    let slip = loaded.as_ref().and_then(|loaded| passed_on::slip(loaded, &[], &arguments, &trust));
+    if let Some(slip) = slip.filter(|_| template::depth() == 0) {
+        output::warning(&slip.of_template(), options(&arguments).talk.log_format);
+    }
     Call { manifest: &manifest, trust, arguments: &arguments, help: None }.run(loaded, report)
 }
 
@@ -229,26 +241,6 @@ fn asks(loaded: &Loaded, arguments: &Arguments) -> Option<Question> {
     let builtin = *template == TemplateRef::BuiltinBusybox;
     let args = if builtin { Vec::new() } else { arguments.rest.clone() };
     Some(Question { request, args })
-}
-
-/// Returns the name by which the options of a template may be known.
-pub(super) fn known_name(template: &TemplateRef) -> Option<String> {
-    match template {
-        TemplateRef::BuiltinBusybox => Some("busybox".to_owned()),
-        TemplateRef::Name(name) => Some(name.clone()),
-        TemplateRef::Path(path) => path.file_name().map(|name| {
-            let name = name.to_string_lossy();
-            name.strip_prefix("lxc-").unwrap_or(&name).to_owned()
-        }),
-    }
-}
-
-/// Returns the words that the manifest gives its template; none, where something keeps them from being known.
-pub(super) fn given_args(loaded: &Loaded, arguments: &Arguments) -> Vec<OsString> {
-    let name = arguments.name.as_deref().and_then(|name| name.to_str()).unwrap_or("NAME");
-    let chain = loaded.bind(name).0;
-    let args = chain.iter().flat_map(|chain| &chain.upstream.args);
-    args.map(OsString::from).collect()
 }
 
 /// A call that only asks for something.

@@ -32,6 +32,11 @@ pub(crate) struct TemplateOptions<'a> {
 }
 
 impl Slip {
+    /// Says so where the word goes to the template all the same.
+    pub(crate) fn of_template(&self) -> String {
+        format!("`{}` goes to the template; did you mean `{}`?", self.word, self.meant)
+    }
+
     /// Looks for one among the words that go to the template. What that is known to take is none, and nothing is
     /// behind `--`.
     pub(crate) fn find(

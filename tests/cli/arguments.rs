@@ -81,7 +81,7 @@ fn bytes_that_are_not_utf_8_are_untouched() {
 
 #[test]
 fn what_cannot_be_meant_is_refused_before_anything_is_done() {
-    let table: [(&[&str], &str); 10] = [
+    let table: [(&[&str], &str); 11] = [
         (&["--manifest="], "`--manifest` cannot be '': it names no file; write `--manifest"),
         (&["m.toml", "x\nlxc.uts.name = evil"], "the argument $'x\\nlxc.uts.name = evil' holds a"),
         (&["m.toml", "--", "a\x07"], "holds a control character"),
@@ -92,11 +92,41 @@ fn what_cannot_be_meant_is_refused_before_anything_is_done() {
         (&["m.toml", "--mapped-uid", "1"], "`--mapped-gid` is missing"),
         (&["m.toml", "--mapped-uid=x", "--mapped-gid=1"], "`--mapped-uid` cannot be x: it is not"),
         (&["--", "m.toml"], "no manifest is given"),
+        (
+            &["--manfest=m.toml"],
+            "no manifest is given, and `--manfest` goes to the template; did you",
+        ),
     ];
     for (line, part) in table {
         let sandbox = scribe();
         sandbox.template(line).exits(2).prints("").mentions(part);
         assert!(!sandbox.container().join("words").exists(), "{line:?}");
+    }
+}
+
+/// The template may know it.
+#[test]
+fn a_misspelt_option_goes_to_the_template_with_a_warning() {
+    for (word, meant) in [
+        ("--keep-faild", Some("--keep-failed")),
+        ("--storag=none", Some("--storage")),
+        ("--with-everything", None),
+        ("--", None),
+    ] {
+        let sandbox = scribe();
+        let ran = sandbox.template(["m.toml", word]);
+        ran.exits(0);
+        let said = ran.stderr();
+        let name = word.split('=').next().unwrap();
+        let warning = meant.map(|meant| {
+            format!("warning: `{name}` goes to the template; did you mean `{meant}`?\n")
+        });
+        let is_as_expected = match &warning {
+            Some(warning) => said.contains(warning.as_str()),
+            None => !said.contains("did you mean"),
+        };
+        assert!(is_as_expected, "{word}: {said}");
+        assert_eq!(words(&sandbox).last().map(Vec::as_slice), Some(word.as_bytes()));
     }
 }
 
