@@ -87,3 +87,27 @@ fn behind_link(path: &Path, trust: &Trust) -> Result<PathBuf, Diagnostic> {
         _ => path.canonicalize().map_err(fault),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_first_word_with_a_slash_is_a_manifest() {
+        for (line, expected) in [
+            ("/srv/web.toml --path=/l/c", Some("/srv/web.toml")),
+            ("./web.toml", Some("./web.toml")),
+            ("web.toml", None),
+            ("--path=/l/c /srv/web.toml", None),
+            ("plan roles/web.toml", None),
+            ("", None),
+        ] {
+            let words: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+            let found = called_by(&words).map(|(manifest, rest)| {
+                assert_eq!(rest.len(), words.len() - 1);
+                manifest.to_str().unwrap()
+            });
+            assert_eq!(found, expected, "{line}");
+        }
+    }
+}
