@@ -25,7 +25,7 @@ const MARK: &str = "protattr";
 pub(crate) type ShutFiles = BTreeMap<Vec<u8>, IFlags>;
 
 /// Finds out which of some files and directories of a tree are shut. In the upper directory of an overlay, whose
-/// marks have a `form`, they are noted, and not shut themselves. What is not there is not.
+/// marks have a `form`, they are noted, and not shut themselves. What is not there is not; the paths are in their order.
 pub(crate) fn shut_files<'a>(
     top: BorrowedFd<'_>,
     paths: impl Iterator<Item = &'a [u8]>,
@@ -33,11 +33,24 @@ pub(crate) fn shut_files<'a>(
 ) -> ShutFiles {
     let mut reader = Reader::new(top, Marks::Plain);
     let mut found = ShutFiles::new();
+    // An upper directory has few of the directories.
+    let mut absent: Option<&[u8]> = None;
     for path in paths.filter(|path| !path.is_empty()) {
-        let flags = reader.place(path).and_then(|(directory, name)| match form {
-            None => Ok(ioctl_getflags(open(directory, &name)?)?),
+        let above = path.iter().rposition(|byte| *byte == b'/').map(|end| &path[..end]);
+        if above.is_some() && above == absent {
+            continue;
+        }
+        let (directory, name) = match reader.place(path) {
+            Ok(place) => place,
+            Err(_) => {
+                absent = above;
+                continue;
+            }
+        };
+        let flags = match form {
+            None => open(directory, &name).and_then(ioctl_getflags).map_err(io::Error::from),
             Some(form) => noted(Holder::Named(directory, &name), form),
-        });
+        };
         match flags {
             Ok(flags) if flags.intersects(SHUT) => {
                 found.insert(path.to_vec(), flags & SHUT);
