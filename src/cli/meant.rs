@@ -21,10 +21,15 @@ const MOST_NAMED: usize = 4;
 
 /// Returns the directories of containers that are known: LXC's own, those that are given, and those of containers
 /// that stand on the store, or that a run was for.
-fn known_lxcpaths(given: &[PathBuf], caller: &Caller) -> Vec<PathBuf> {
+///
+/// # Errors
+///
+/// Where nobody can tell what stands on the store.
+fn known_lxcpaths(given: &[PathBuf], caller: &Caller) -> Result<Vec<PathBuf>, String> {
     let mut known = vec![lxcpath::default(caller)];
     if let Some(top) = store::directory(caller) {
-        let roots = GcRoot::all(&top).unwrap_or_default();
+        let roots = GcRoot::all(&top)
+            .map_err(|error| format!("the store `{}` cannot be read: {error}", top.display()))?;
         known.extend(roots.iter().map(GcRoot::lxcpath));
     }
     let made = history::container_directories(caller);
@@ -33,7 +38,7 @@ fn known_lxcpaths(given: &[PathBuf], caller: &Caller) -> Vec<PathBuf> {
     // One may be spelled in several ways: LXC's own is the first.
     let mut seen = BTreeSet::new();
     known.retain(|path| identity(path).is_none_or(|identity| seen.insert(identity)));
-    known
+    Ok(known)
 }
 
 /// Returns what tells a directory from others, however it is spelled.
@@ -48,7 +53,7 @@ pub(super) fn asked(
     lxcpaths: &[PathBuf],
     caller: &Caller,
 ) -> Result<(Vec<Container>, Vec<PathBuf>), String> {
-    let mut unfinished = container::unfinished(&known_lxcpaths(lxcpaths, caller));
+    let mut unfinished = container::unfinished(&known_lxcpaths(lxcpaths, caller)?);
     if given.is_empty() {
         return Ok((find(&[], lxcpaths, caller)?, unfinished));
     }
@@ -102,7 +107,7 @@ pub(super) fn find(
             return Err(format!("{}: {error}", shell::word(given)));
         }
     }
-    let all = Container::all(&known_lxcpaths(lxcpaths, caller))
+    let all = Container::all(&known_lxcpaths(lxcpaths, caller)?)
         .map_err(|(path, error)| format!("`{}` cannot be read: {error}", path.display()))?;
     if names.is_empty() {
         return Ok(all);
@@ -145,7 +150,8 @@ pub(super) fn named(
     }
     let name = what.to_string_lossy().into_owned();
     let mut found = find(&[name], lxcpaths, caller).map_err(|message| {
-        let unfinished = container::unfinished(&known_lxcpaths(lxcpaths, caller));
+        let known = known_lxcpaths(lxcpaths, caller).unwrap_or_default();
+        let unfinished = container::unfinished(&known);
         let own = unfinished.iter().find(|path| path.file_name() == Some(what.as_os_str()));
         own.map_or(message, |path| was_never_finished(path))
     })?;
