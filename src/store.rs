@@ -53,7 +53,7 @@ pub(crate) use build::{Build, BuildOn, Setting};
 pub(crate) use commit::{About, Committed, shown};
 pub(crate) use entry::{Entry, Made};
 pub(crate) use gc::{Garbage, Removed, clean, forget, remove};
-pub(crate) use gc_roots::{GENERATIONS, GcRoot};
+pub(crate) use gc_roots::{GENERATIONS, GcRoot, OLD_GENERATION};
 pub(crate) use layout::{
     NO_DIRECTORY, Store, VARIABLE, check, directory, ids_of, is_variable_ignored, map_of, now,
     owner, stored_marks,

@@ -39,7 +39,7 @@ use rustix::io::Errno;
 use crate::host::files::{self, Ownership};
 use crate::lxc::config;
 use crate::record;
-use crate::store::GENERATIONS;
+use crate::store::{GENERATIONS, OLD_GENERATION as OLD};
 use crate::tree;
 
 /// What is before the switch, at it, and after it.
@@ -64,20 +64,17 @@ const LEFTOVERS: [&str; 4] = [NEXT, REPLACED, OVER, LOOK];
 const TRIES: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// In a generation that takes the place of another: that one.
-const OLD: &str = "old";
-
 /// A file that is about to take the place of another.
 const PLACED: &str = "placed";
 
 /// In a generation that was there before: somebody goes back to it, and it is not thrown away.
 const KEPT: &str = "kept";
 
+/// In one beside that: a switch to it undoes the last one, and what it takes the place of is thrown away.
+const UNDOES: &str = "undoes";
+
 /// How many files and directories a switch makes from its moment on, besides those for the sidecars.
 const FILES_OF_SWITCH: usize = 12;
-
-/// Likewise: a switch to it undoes the last one, and what it takes the place of is thrown away.
-const UNDOES: &str = "undoes";
 
 /// The largest config or record, in bytes.
 pub(super) const LARGEST: usize = 256 << 20;

@@ -39,13 +39,13 @@ pub(super) const SNAPSHOTS: &str = "snaps";
 /// Where other generations of a container are, in its directory.
 pub(crate) const GENERATIONS: &str = "upgrade";
 
-/// Where the config of what a generation takes the place of is, in the directory of that.
-pub(super) const REPLACED: &str = "old";
+/// Where that is which a generation takes the place of, in the directory of the generation.
+pub(crate) const OLD_GENERATION: &str = "old";
 
 /// Returns the directory of the container that a config is of, or what it was, will be or once was is.
 pub(super) fn container_of(config: &Path) -> &Path {
     let directory = config.parent().unwrap_or(Path::new("/"));
-    let replacing = directory.parent().filter(|_| directory.ends_with(REPLACED));
+    let replacing = directory.parent().filter(|_| directory.ends_with(OLD_GENERATION));
     let kept = [Some(directory), replacing].into_iter().flatten();
     let mut kept = kept.filter_map(Path::parent);
     let places = kept.find(|place| place.ends_with(SNAPSHOTS) || place.ends_with(GENERATIONS));

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-use super::gc_roots::{GENERATIONS, GcRoot, REPLACED, SNAPSHOTS, lxcpath_of};
+use super::gc_roots::{GENERATIONS, GcRoot, OLD_GENERATION, SNAPSHOTS, lxcpath_of};
 use super::layout::now;
 use crate::host::fault::about;
 use crate::host::files;
@@ -104,7 +104,7 @@ impl Referrers {
                 for other in names_in(&container.join(below))? {
                     self.look_at(&other.join("config"))?;
                     // What a generation that just takes its place is followed by.
-                    self.look_at(&other.join(REPLACED).join("config"))?;
+                    self.look_at(&other.join(OLD_GENERATION).join("config"))?;
                 }
             }
         }
