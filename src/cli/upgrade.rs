@@ -67,7 +67,7 @@ pub(super) fn main(arguments: &UpgradeArguments) -> u8 {
             upgrade(container, arguments, &caller, &signals).unwrap_or_else(|refusal| {
                 refusal.say();
                 let document = UpgradeDocument::of(&container.name, &container.path);
-                (status::USAGE, document.failed(&refusal.message()))
+                (status::USAGE, document.failed(refusal.message().as_str()))
             });
         let done = tell::outcome(arguments, status, &document);
         if done == 0 {
@@ -337,7 +337,7 @@ impl Upgrade<'_> {
             (0, UpgradeOutcome::Unchanged) | (CONFLICTS, UpgradeOutcome::Conflict) => document,
             (0, _) if self.arguments.dry_run => document.with(UpgradeOutcome::WouldChange),
             (0, _) => document.with(UpgradeOutcome::Upgraded),
-            _ => document.failed(part.message().unwrap_or_default()),
+            _ => document.failed(part.message()),
         };
         (part.of(note).told(), document)
     }

@@ -90,9 +90,10 @@ impl UpgradeDocument {
         Self { container, path, ..Self::default() }
     }
 
-    /// That of a container whose upgrade has failed by what a message tells of.
-    pub(super) fn failed(self, message: &str) -> Self {
-        Self { outcome: UpgradeOutcome::Failed, error: Some(message.to_owned()), ..self }
+    /// That of a container whose upgrade has failed by what a message tells of, where there is one.
+    pub(super) fn failed<'a>(self, message: impl Into<Option<&'a str>>) -> Self {
+        let error = message.into().map(str::to_owned);
+        Self { outcome: UpgradeOutcome::Failed, error, ..self }
     }
 
     /// Returns it with what has come of the upgrade.
