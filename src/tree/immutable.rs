@@ -40,12 +40,9 @@ pub(crate) fn shut_files<'a>(
         if above.is_some() && above == absent {
             continue;
         }
-        let (directory, name) = match reader.place(path) {
-            Ok(place) => place,
-            Err(_) => {
-                absent = above;
-                continue;
-            }
+        let Ok((directory, name)) = reader.place(path) else {
+            absent = above;
+            continue;
         };
         let flags = match form {
             None => open(directory, &name).and_then(ioctl_getflags).map_err(io::Error::from),
