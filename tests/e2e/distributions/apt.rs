@@ -5,14 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::{SUITE, with_base};
 use crate::caller::Caller;
 use crate::image::Image;
 use crate::lab::Lab;
 use crate::mirror;
 use crate::requirement;
 use crate::tree::Tree;
-
-pub(super) const SUITE: &str = "bookworm";
 
 /// What differs from run to run, whoever runs: times in logs and indexes, and what an image for
 /// users leaves out.
@@ -65,16 +64,10 @@ const REQUEST: &str =
 
 #[test]
 fn a_daemon_is_installed_and_serves_the_same_for_root_and_an_ordinary_user() {
-    if !requirement::network() {
-        return;
-    }
-    let (Some(root), Some(user)) =
-        (Lab::open(Caller::Root, &["mmdebstrap"]), Lab::open(Caller::User, &["mmdebstrap"]))
+    let (Some((root, base)), Some((user, _))) =
+        (with_base(Caller::Root, &[]), with_base(Caller::User, &[]))
     else {
         return;
-    };
-    let Some(base) = base(&root) else {
-        return requirement::skip("apt has no source of this release here");
     };
     let first = installed(&root, &base);
     let second = installed(&user, &base);

@@ -2,26 +2,13 @@
 
 use std::time::Duration;
 
-use crate::caller::Caller;
-use crate::lab::Lab;
+use super::{SUITE, security, with_mirror};
 use crate::manifest::{assert_three_layers, three_layers};
-use crate::mirror;
-use crate::requirement;
-
-const SUITE: &str = "bookworm";
 
 #[test]
 fn debian_from_the_mirror() {
-    if !requirement::network() {
-        return;
-    }
-    let Some(lab) = Lab::open(Caller::Root, &["debootstrap"]) else {
-        return;
-    };
-    let Some(mirror) = mirror::of(SUITE) else {
-        return requirement::skip("apt has no source of this release here");
-    };
-    let security = mirror::of(&format!("{SUITE}-security")).unwrap_or_else(|| mirror.clone());
+    let Some((lab, mirror)) = with_mirror(&[]) else { return };
+    let security = security(&mirror);
     let upstream = format!(
         "template = \"debian\"\nargs = {{ release = {SUITE:?}, arch = \"amd64\" }}\n\
          env = {{ MIRROR = {{ pass = true }}, SECURITY_MIRROR = {{ pass = true }} }}"

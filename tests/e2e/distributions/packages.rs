@@ -1,13 +1,12 @@
 //! The ready layers for packages, users, an SSH server, locale and zone, on a real Debian.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use layered_template::digest::Digest;
 
-use super::apt;
+use super::{SUITE, apt, with_base};
 use crate::caller::Caller;
-use crate::lab::Lab;
 use crate::layers::rootfs;
 use crate::mirror;
 use crate::requirement;
@@ -76,7 +75,7 @@ fn a_debian_has_packages_a_user_and_an_ssh_server_as_an_ordinary_user() {
 /// A layer with a further source, where this host has a key that vouches for one.
 fn further_source() -> String {
     let path = "/etc/apt/trusted.gpg.d/debian-archive-bookworm-automatic.asc";
-    let (Ok(key), Some(mirror)) = (std::fs::read_to_string(path), mirror::of("bookworm")) else {
+    let (Ok(key), Some(mirror)) = (std::fs::read_to_string(path), mirror::of(SUITE)) else {
         return String::new();
     };
     let digest = Digest::of(format!("{}\n", key.trim_end()).as_bytes());
@@ -86,19 +85,6 @@ fn further_source() -> String {
          source = \"\"\"\nTypes: deb\nURIs: {mirror}\nSuites: bookworm-updates\n\
          Components: main\n\"\"\"\nkey = \"\"\"\n{key}\"\"\"\n"
     )
-}
-
-/// Opens a lab with a Debian to start from, where a test may use the network.
-fn with_base(caller: Caller, commands: &[&str]) -> Option<(Lab, PathBuf)> {
-    if !requirement::network() {
-        return None;
-    }
-    let lab = Lab::open(caller, &[&["mmdebstrap"], commands].concat())?;
-    let Some(base) = apt::base(&lab) else {
-        requirement::skip("apt has no source of this release here");
-        return None;
-    };
-    Some((lab, base))
 }
 
 /// Makes and starts containers of the role; no two of them have the same host keys.
@@ -190,7 +176,7 @@ fn an_ssh_server_that_asks_for_passwords_is_not_taken() {
 #[test]
 fn a_further_source_is_vouched_for_by_its_own_key() {
     let Some((lab, base)) = with_base(Caller::Root, &["gpg"]) else { return };
-    let suite = apt::SUITE;
+    let suite = SUITE;
     let armour = |ring: &str| {
         let ring = format!("/usr/share/keyrings/debian-archive-{suite}-{ring}.gpg");
         if !Path::new(&ring).exists() {

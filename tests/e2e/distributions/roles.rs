@@ -2,24 +2,13 @@
 
 use std::time::Duration;
 
-use crate::caller::Caller;
-use crate::lab::Lab;
-use crate::mirror;
-use crate::requirement;
+use super::{security, with_mirror};
 use crate::roles::{role, start_alone};
 
 #[test]
 fn roles_stand_on_debian() {
-    if !requirement::network() {
-        return;
-    }
-    let Some(lab) = Lab::open(Caller::Root, &["debootstrap"]) else {
-        return;
-    };
-    let Some(mirror) = mirror::of("bookworm") else {
-        return requirement::skip("apt has no source of this release here");
-    };
-    let security = mirror::of("bookworm-security").unwrap_or_else(|| mirror.clone());
+    let Some((lab, mirror)) = with_mirror(&[]) else { return };
+    let security = security(&mirror);
     let data = lab.directory("work/data");
     let base = role(&lab, "base");
     let set = format!("data={}", data.display());

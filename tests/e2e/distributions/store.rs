@@ -3,13 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::caller::Caller;
-use crate::lab::Lab;
-use crate::mirror;
-use crate::requirement;
+use super::{SUITE, with_mirror};
 use crate::tree::Tree;
-
-const SUITE: &str = "bookworm";
 
 /// What differs between two containers that were made one after the other: identity, and what holds
 /// the time of the day or is made of the order of a directory.
@@ -53,15 +48,7 @@ render = true
 
 #[test]
 fn debian_from_the_store_is_as_from_the_template_and_does_its_work() {
-    if !requirement::network() {
-        return;
-    }
-    let Some(lab) = Lab::open(Caller::Root, &["debootstrap"]) else {
-        return;
-    };
-    let Some(mirror) = mirror::of(SUITE) else {
-        return requirement::skip("apt has no source of this release here");
-    };
+    let Some((lab, mirror)) = with_mirror(&[]) else { return };
     let text = format!(
         "manifest = 1\n\n[[layer]]\nname = \"os\"\ntemplate = \"debian\"\n\
          args = {{ release = {SUITE:?}, arch = \"amd64\" }}\nenv = {{ MIRROR = {{ pass = true }} }}\n\

@@ -2,9 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::apt;
+use super::{apt, with_base};
 use crate::caller::Caller;
-use crate::lab::Lab;
 use crate::requirement;
 use crate::upgrade::tool;
 
@@ -69,13 +68,7 @@ echo mine >/home/ann/private
 
 #[test]
 fn a_debian_that_serves_is_upgraded_and_rolled_back() {
-    if !requirement::network() {
-        return;
-    }
-    let Some(lab) = Lab::open(Caller::Root, &["mmdebstrap"]) else { return };
-    let Some(base) = apt::base(&lab) else {
-        return requirement::skip("apt has no source of this release here");
-    };
+    let Some((lab, base)) = with_base(Caller::Root, &[]) else { return };
     let began = Instant::now();
     let daemon = "useradd --system --uid 990 shop";
     let manifest = apt::role(&lab, &base, &layers("one", ONE, "true"));
