@@ -96,6 +96,7 @@ bench: $(PROGRAM)
 	@sh tests/bench/roles.sh $(abspath $(PROGRAM))
 	@sh tests/bench/store.sh $(abspath $(PROGRAM))
 	@sh tests/bench/fleet.sh $(abspath $(PROGRAM))
+	@sh tests/bench/upgrade.sh $(abspath $(PROGRAM))
 
 install: $(PROGRAM)
 	install -D -m 0755 $(PROGRAM) $(DESTDIR)$(PREFIX)/bin/layered-template

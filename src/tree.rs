@@ -33,7 +33,6 @@ mod target_dir;
 #[cfg(test)]
 mod tests;
 mod unpack;
-mod upper;
 mod usage;
 mod workers;
 mod xattr;
@@ -54,7 +53,8 @@ pub(crate) use interrupt::Interrupt;
 pub(crate) use listing::seal;
 pub(crate) use listing::{
     Baseline, Difference, Drift, LONGEST_HIDDEN, LONGEST_TEXT, Listed, ListedFile, ListedKind,
-    Listing, Made, Occurrence, OccurrenceKind, Search, Step, WHITEOUT, drift, steps, steps_of,
+    Listing, Made, Occurrence, OccurrenceKind, OfOverlay, Search, Step, WHITEOUT, drift,
+    paths_to_merge, steps, steps_of,
 };
 pub(crate) use marks::{Form, Marks};
 pub(crate) use merge::{Changes, merge};
@@ -68,5 +68,4 @@ pub(crate) use tests::{overlaid, scratch, torture};
 pub(crate) use unpack::{Devices, Omitted, unpack};
 #[cfg(test)]
 pub(crate) use unpack::{OmittedKind, UnpackError, Unpacked};
-pub(crate) use upper::changes_of_upper;
 pub(crate) use usage::usage;

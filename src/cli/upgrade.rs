@@ -25,7 +25,7 @@ use super::remote::RemoteChoice;
 use super::request::{LockUse, Request, target, wanted};
 use super::run::{Options, Part, Task, begin, perform};
 use crate::chain::Secrets;
-use crate::execute::{Rebase, Rebased, status};
+use crate::execute::{Listings, Rebase, Rebased, status};
 use crate::host::caller::Caller;
 use crate::host::signals::Signals;
 use crate::host::trust::{Policy, Trust};
@@ -398,18 +398,21 @@ impl Upgrade<'_> {
         if staged != 0 {
             return self.left_untouched(staged);
         }
+        let mut listings = None;
         if was_running {
-            let looked = subject.within(|| self.rebase(&next, false));
+            let looked = subject.within(|| self.rebase(&next, None, false));
             if looked != 0 {
                 return self.left_untouched(if looked == UNCHANGED { 0 } else { looked });
             }
+            // Where this process may not read them, the one that puts it together does so itself.
+            listings = Listings::read(&subject.store, &subject.old, &next).ok();
             tell::note(self.arguments, &format!("{}: stopping it", subject.name()));
             let halted = subject.any().halt(Some(&mut self.signals.borrow_mut()));
             if halted != 0 {
                 return self.left(halted);
             }
         }
-        let rebased = subject.within(|| self.rebase(&next, true));
+        let rebased = subject.within(|| self.rebase(&next, listings.as_ref(), true));
         let switched = match rebased {
             0 if subject.is_running() => {
                 let message = format!("`{}` was started meanwhile", subject.name());
@@ -467,7 +470,7 @@ impl Upgrade<'_> {
         };
         let at = look.at();
         let staged = self.stage(request, &at);
-        let looked = if staged == 0 { self.rebase(&at, false) } else { staged };
+        let looked = if staged == 0 { self.rebase(&at, None, false) } else { staged };
         let ended = self.subject.done(look.end());
         if [0, UNCHANGED].contains(&looked) && ended != 0 { ended } else { looked }
     }
@@ -484,7 +487,7 @@ impl Upgrade<'_> {
     }
 
     /// Puts the container's own changes on that, or only looks whether that can be done.
-    fn rebase(&self, staged: &Path, applies: bool) -> u8 {
+    fn rebase(&self, staged: &Path, listings: Option<&Listings>, applies: bool) -> u8 {
         let Subject { record, store, old, .. } = &self.subject;
         let rebase = Rebase {
             staged: staged.to_path_buf(),
@@ -495,6 +498,7 @@ impl Upgrade<'_> {
             keep: &self.arguments.keep,
             is_exact: !self.arguments.all,
             applies,
+            listings,
         };
         let tell = |rebased: &Rebased| {
             let document = UpgradeDocument::of(self.subject.name(), &self.subject.container.path);

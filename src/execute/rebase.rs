@@ -5,6 +5,7 @@
 //! old overlay's marks is carried over.
 
 mod decisions;
+mod listings;
 mod sidecar;
 #[cfg(test)]
 mod tests;
@@ -34,8 +35,9 @@ use crate::merge::{self, Item, Merged, Side, Tree, Trees, What};
 use crate::plan::{Act, Plan, StorageMode};
 use crate::record::{self, Record};
 use crate::store::{self, Entry, Store};
-use crate::tree::{self, Graft, Interrupt, Marks, Occurrence, Reader};
+use crate::tree::{self, Graft, Interrupt, Listing, Marks, Occurrence, Reader, ShutFiles};
 use decisions::Decisions;
+pub(crate) use listings::Listings;
 use sidecar::Sidecars;
 use view::View;
 
@@ -69,6 +71,8 @@ pub(crate) struct Rebase<'a> {
     pub is_exact: bool,
     /// Whether it is done, or only looked at.
     pub applies: bool,
+    /// What was read of the store before, for this to take less time.
+    pub listings: Option<&'a Listings>,
 }
 
 /// What came of it.
@@ -215,36 +219,48 @@ impl Rebase<'_> {
         let names = Names::of(&self.old.lxcpaths, &plan.container);
         let old_tree = self.store.rootfs(self.old.id);
         let old_top = files::open_real_directory(&old_tree)?;
-        let listing = self.old.list(self.store)?;
+        let read;
+        let listings = match self.listings {
+            Some(known) => known,
+            None => {
+                read = Listings::read(self.store, self.old, &self.staged)?;
+                &read
+            }
+        };
         let marked = (old_top.as_fd(), store::stored_marks());
-        let old = named(listing.items(), &self.old.places, &names, marked)?;
-        let (own_view, new_view) = match self.record.storage() {
-            StorageMode::Overlay => {
-                let own = View::of_container(
-                    (&old_tree, &listing),
+        let (own_view, new_view) = match &listings.new {
+            Some((lower, listing)) => (
+                View::of_container(
+                    (&old_tree, &listings.old),
                     &container.join(&tree),
                     &self.staged.join(OWN),
                     interrupt,
-                )?;
-                let new = record.stored.as_ref().and_then(|stored| {
-                    let id = crate::plan::EntryId::parse(&stored.entry)?;
-                    Entry::read(self.store, id).ok()
-                });
-                let new =
-                    new.ok_or_else(|| io::Error::other("what the role makes is not stored"))?;
-                let lower = self.store.rootfs(new.id);
-                let listing = new.list(self.store)?;
-                (own, View::of_next((&lower, &listing), &self.staged, interrupt)?)
-            }
-            _ => (
+                )?,
+                View::of_next((lower, listing), &self.staged, interrupt)?,
+            ),
+            None => (
                 View::of_copy(&container.join(&tree), interrupt)?,
                 View::of_copy(&self.staged.join("rootfs"), interrupt)?,
             ),
         };
+        let shut = match self.applies {
+            true => own_view.shut(old_top.as_fd()),
+            false => ShutFiles::new(),
+        };
+        let placed = self.old.places.iter().map(|place| place.path.clone());
+        let words = self.take.iter().chain(self.keep).map(|word| path_of(word).to_vec());
+        let paths = tree::paths_to_merge(
+            &listings.old,
+            [&new_view.listing, &own_view.listing],
+            placed.chain(words).chain(shut.keys().cloned()),
+        );
+        let items = |listing: &Listing| listing.items(|path| paths.contains(path));
+        let old = named(items(&listings.old), &self.old.places, &names, marked)?;
+        let (new, own) = (items(&new_view.listing), items(&own_view.listing));
         let rules = Decisions {
             rebase: self,
             new_record: &record,
-            own: &own_view.items,
+            own: &own,
             texts: RefCell::new([
                 Reader::new(old_top.as_fd(), store::stored_marks()),
                 Reader::new(new_view.top(), Marks::Plain),
@@ -252,7 +268,7 @@ impl Rebase<'_> {
             ]),
             names: &names,
         };
-        let trees = Trees { old: &old, new: &new_view.items, own: &own_view.items };
+        let trees = Trees { old: &old, new: &new, own: &own };
         let places = (self.staged.as_path(), container.as_path());
         let sidecars = Sidecars::look((self.store, self.old), &names, places, interrupt)?;
         let nothing = match self.is_exact {
@@ -277,7 +293,7 @@ impl Rebase<'_> {
                     FileConflict { path: path.clone(), is_beside, old, new, own, is_private }
                 };
                 let files = merged.conflicts.iter().map(|path| {
-                    let items = [&old, &new_view.items, &own_view.items];
+                    let items = [&old, &new, &own];
                     conflict(path, false, items.map(|tree| tree.get(path).cloned()))
                 });
                 let beside =
@@ -301,7 +317,7 @@ impl Rebase<'_> {
                 sleep(record::TICK);
             }
             let mut graft = graft_of(trees, &merged);
-            graft.shut = own_view.shut((old_top.as_fd(), &old));
+            graft.shut = shut;
             graft.shut.retain(|path, _| {
                 let side = merged.sides.get(path).map(|side| match side {
                     Side::New => trees.new,
@@ -330,7 +346,7 @@ impl Rebase<'_> {
             if let Some(name) = word.strip_prefix(BESIDE) {
                 return sidecars.has(name.as_bytes());
             }
-            let path = word.trim_matches('/').as_bytes();
+            let path = path_of(word);
             [trees.old, trees.new, trees.own].iter().any(|tree| tree.contains_key(path))
         };
         let words = [("take", self.take), ("keep", self.keep)].into_iter();
@@ -415,6 +431,11 @@ impl Rebase<'_> {
         chmod(&self.staged, Mode::from_raw_mode(0o755))?;
         tree::make_durable(directory.as_fd())
     }
+}
+
+/// Returns the path that a word names which says who holds.
+fn path_of(word: &str) -> &[u8] {
+    word.trim_matches('/').as_bytes()
 }
 
 /// Returns the key of a line of a config.

@@ -4,6 +4,7 @@ mod delta;
 mod difference;
 mod drift;
 mod items;
+mod overlay;
 mod reading;
 mod search;
 mod text;
@@ -19,7 +20,7 @@ use rustix::fs::{FileType, Stat};
 use serde::{Deserialize, Serialize};
 
 use super::interrupt::Interrupt;
-use super::marks::Marks;
+use super::marks::{Form, Marks};
 use super::merge::Changes;
 use super::stamps::Stamps;
 
@@ -28,6 +29,7 @@ use crate::digest::Digest;
 pub(crate) use delta::{LONGEST_HIDDEN, Step, WHITEOUT, steps, steps_of};
 pub(crate) use difference::{Change, Difference};
 pub(crate) use drift::{Drift, Made, drift};
+pub(crate) use items::paths_to_merge;
 pub(crate) use reading::LONGEST_TEXT;
 pub(crate) use search::Search;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -208,6 +210,15 @@ pub(crate) struct Listed {
     pub marked: Vec<Vec<u8>>,
 }
 
+/// What the listing of an overlay gave.
+#[derive(Debug)]
+pub(crate) struct OfOverlay {
+    /// What it shows.
+    pub shown: Listing,
+    /// What is in its upper directory.
+    pub upper: Listing,
+}
+
 impl Listing {
     /// Lists a tree, and finds the files and links that hold the name that is looked for. All names
     /// of such a file are given. What is `known` is not read again. The `interrupt` ends it.
@@ -219,6 +230,18 @@ impl Listing {
         interrupt: Interrupt<'_>,
     ) -> io::Result<Listed> {
         walk::list(tree, known, search, marks, interrupt)
+    }
+
+    /// Lists what an overlay shows by the listing of its `lower` directory. Nothing is looked at but the `upper` one,
+    /// whose marks have a `form`. There is nothing where marks have other things shown than are in the two, such as
+    /// those of directories that were renamed.
+    pub(crate) fn of_overlay(
+        lower: &Self,
+        upper: BorrowedFd<'_>,
+        form: Form,
+        interrupt: Interrupt<'_>,
+    ) -> io::Result<Option<OfOverlay>> {
+        overlay::list(lower, upper, form, interrupt)
     }
 
     /// Writes the listing, for [`Listing::read`].

@@ -61,9 +61,7 @@ impl Rules for Decisions<'_> {
             let is_path =
                 |word: &&String| [CONFIG, BESIDE].iter().all(|kind| !word.starts_with(kind));
             let paths = words.iter().filter(is_path);
-            paths
-                .map(|word| word.trim_matches('/').as_bytes())
-                .any(|word| merge::is_within(path, word))
+            paths.map(|word| super::path_of(word)).any(|word| merge::is_within(path, word))
         };
         if is_in(self.rebase.take) || DERIVED.contains(&path) {
             return Some(Side::New);

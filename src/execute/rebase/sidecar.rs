@@ -17,7 +17,7 @@ use crate::host::files;
 use crate::merge::{Item, Side, Tree, is_within};
 use crate::record;
 use crate::store::{Entry, GENERATIONS, Store};
-use crate::tree::{self, Baseline, Interrupt, ListedFile, Marks};
+use crate::tree::{self, Interrupt, ListedFile, Marks};
 
 /// What is no sidecar in the directory where a container is made, besides the tree that its config names.
 const OTHERS: [&str; 7] =
@@ -56,7 +56,7 @@ impl Sidecars {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Tree::new(),
             opened => {
                 let top = opened?;
-                let items = view::list(top.as_fd(), Baseline::Nothing, interrupt)?;
+                let items = view::list(top.as_fd(), interrupt)?.items(|_| true);
                 named(items, &entry.sidecar_places, names, (top.as_fd(), Marks::Plain))?
             }
         };
@@ -127,7 +127,7 @@ fn list(
     if item.is_directory() {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let opened = openat(top, &text, flags, Mode::empty())?;
-        for (path, item) in view::list(opened.as_fd(), Baseline::Nothing, interrupt)? {
+        for (path, item) in view::list(opened.as_fd(), interrupt)?.items(|_| true) {
             if !path.is_empty() {
                 tree.insert([name, b"/", &path].concat(), item);
             }

@@ -108,12 +108,13 @@ fn sequence(at: &Path, seed: u64) -> bool {
     end();
     // What the container finds at its next start: until then names of one file may look like several files.
     let end = mounted(at, seed);
-    let shown = listing(&path("merged")).items();
+    let shown = listing(&path("merged")).items(|_| true);
     end();
 
     let never = Interrupt::NEVER;
     let look = View::of_container((&old, &before), &delta, &path("look"), never).unwrap();
-    same(&shown, &look.items, "what the container has", seed);
+    let all = |listing: &Listing| listing.items(|_| true);
+    same(&shown, &all(&look.listing), "what the container has", seed);
     let new_listing = listing(&new);
     for name in ["", DELTA, WORK, "rootfs"] {
         fs::create_dir(staged.join(name)).unwrap();
@@ -121,18 +122,32 @@ fn sequence(at: &Path, seed: u64) -> bool {
     let (from, to) = (open(&new).unwrap(), open(&staged.join(DELTA)).unwrap());
     tree::copy_attributes(from.as_fd(), to.as_fd(), Marks::Plain).unwrap();
     let next = View::of_next((&new, &new_listing), &staged, never).unwrap();
-    same(&new_listing.items(), &next.items, "what the role makes", seed);
+    same(&all(&new_listing), &all(&next.listing), "what the role makes", seed);
 
-    let old_items = before.items();
-    let trees = Trees { old: &old_items, new: &next.items, own: &look.items };
+    let whole = [&before, &next.listing, &look.listing].map(all);
+    let whole = Trees { old: &whole[0], new: &whole[1], own: &whole[2] };
+    let expected = merge::merge(whole, &Nobody);
+    let paths = tree::paths_to_merge(&before, [&next.listing, &look.listing], []);
+    let some = |listing: &Listing| listing.items(|path| paths.contains(path));
+    let some = [&before, &next.listing, &look.listing].map(some);
+    let trees = Trees { old: &some[0], new: &some[1], own: &some[2] };
     let merged = merge::merge(trees, &Nobody);
+    // What is in a directory that both have changed is no conflict of its own.
+    assert_eq!(merged.conflicts.is_empty(), expected.conflicts.is_empty(), "seed {seed}");
+    assert!(merged.conflicts.is_subset(&expected.conflicts), "seed {seed}");
+    for (path, side) in &expected.sides {
+        // What is left out is the same in all trees.
+        let left_out = Side::New;
+        assert_eq!(side, merged.sides.get(path).unwrap_or(&left_out), "{path:?}, seed {seed}");
+    }
+    assert!(merged.sides.keys().all(|path| expected.sides.contains_key(path)), "seed {seed}");
     let is_clean = merged.conflicts.is_empty();
     if is_clean {
-        let expected: Tree = merged
+        let expected: Tree = expected
             .sides
             .iter()
             .map(|(path, side)| {
-                let tree = if *side == Side::New { trees.new } else { trees.own };
+                let tree = if *side == Side::New { whole.new } else { whole.own };
                 (path.clone(), tree[path].clone())
             })
             .collect();
@@ -141,12 +156,12 @@ fn sequence(at: &Path, seed: u64) -> bool {
         drop(next);
         let again =
             View::of_container((&new, &new_listing), &staged.join(DELTA), &path("merged"), never);
-        same(&expected, &again.unwrap().items, "the new overlay", seed);
+        same(&expected, &all(&again.unwrap().listing), "the new overlay", seed);
         // Into a copy as well.
         copied(&new, &path("copy"));
         let to = open(&path("copy")).unwrap();
         tree::graft(look.top(), to.as_fd(), &graft, never).unwrap();
-        same(&expected, &listing(&path("copy")).items(), "the new copy", seed);
+        same(&expected, &all(&listing(&path("copy"))), "the new copy", seed);
         assert_eq!(listing(&new), new_listing, "the new tree is as it was");
     } else {
         drop(next);

@@ -7,17 +7,19 @@ use std::path::Path;
 
 use crate::cache::{DELTA, WORK};
 use crate::host::caller::Caller;
-use crate::merge::{Item, Tree, What};
 use crate::store::Overlay;
-use crate::tree::{self, Baseline, Form, Interrupt, Listing, Marks, Search, ShutFiles};
+use crate::tree::{
+    self, Baseline, Form, Interrupt, ListedFile, ListedKind, Listing, Marks, OfOverlay, Search,
+    ShutFiles,
+};
 
 /// A tree, what is in it, and what it is mounted by.
 #[derive(Debug)]
 pub(super) struct View {
-    pub(super) items: Tree,
+    pub(super) listing: Listing,
     top: OwnedFd,
-    /// The upper directory of an overlay, and the form of its marks.
-    upper: Option<(OwnedFd, Form)>,
+    /// The upper directory of an overlay, the form of its marks, and what is in it where that tells what is shown.
+    upper: Option<(OwnedFd, Form, Option<Listing>)>,
     /// It goes behind the descriptor.
     _overlay: Option<Overlay>,
 }
@@ -26,8 +28,8 @@ impl View {
     /// Looks at a container's own copy.
     pub(super) fn of_copy(rootfs: &Path, interrupt: Interrupt<'_>) -> io::Result<Self> {
         let top = super::open(rootfs)?;
-        let items = list(top.as_fd(), Baseline::Nothing, interrupt)?;
-        Ok(Self { items, top, upper: None, _overlay: None })
+        let listing = list(top.as_fd(), interrupt)?;
+        Ok(Self { listing, top, upper: None, _overlay: None })
     }
 
     /// Looks at what a container has on an overlay, mounted for that in a new directory. The container may run.
@@ -71,28 +73,32 @@ impl View {
     ) -> io::Result<Self> {
         let is_mapped = Caller::observe().is_mapped_root();
         let form = if is_mapped { Form::User } else { Form::Trusted };
-        let changes = tree::changes_of_upper(upper, form, interrupt)?;
-        let known = match &changes {
-            Some(changes) => Baseline::Parent(lower, changes),
-            None => Baseline::Nothing,
-        };
         let top = super::open(at)?;
-        let items = list(top.as_fd(), known, interrupt)?;
-        let upper = Some((upper.try_clone_to_owned()?, form));
-        Ok(Self { items, top, upper, _overlay: Some(overlay) })
+        let (listing, of_upper) = match Listing::of_overlay(lower, upper, form, interrupt)? {
+            Some(OfOverlay { shown, upper }) => (shown, Some(upper)),
+            None => (list(top.as_fd(), interrupt)?, None),
+        };
+        let upper = Some((upper.try_clone_to_owned()?, form, of_upper));
+        Ok(Self { listing, top, upper, _overlay: Some(overlay) })
     }
 
     /// Finds out which of its files and directories the container has shut: the `old` tree has them open.
-    pub(super) fn shut(&self, old: (BorrowedFd<'_>, &Tree)) -> ShutFiles {
-        let can_be_shut = |item: &Item| matches!(item.what, What::File(..) | What::Directory);
-        let paths = self.items.iter().filter(|(_, item)| can_be_shut(item));
-        let paths = paths.map(|(path, _)| path.as_slice());
+    pub(super) fn shut(&self, old: BorrowedFd<'_>) -> ShutFiles {
+        let listing = match &self.upper {
+            Some((_, _, Some(upper))) => upper,
+            _ => &self.listing,
+        };
+        let can_be_shut = |file: &ListedFile| {
+            matches!(file.kind, ListedKind::File { .. } | ListedKind::Directory)
+        };
+        let mut paths: Vec<_> = listing.iter().filter(|(_, file)| can_be_shut(file)).collect();
+        paths.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+        let paths = paths.iter().map(|(path, _)| path.as_slice());
         let mut found = match &self.upper {
-            Some((upper, form)) => tree::shut_files(upper.as_fd(), paths, Some(*form)),
+            Some((upper, form, _)) => tree::shut_files(upper.as_fd(), paths, Some(*form)),
             None => tree::shut_files(self.top(), paths, None),
         };
-        let there = found.keys().map(Vec::as_slice).filter(|path| old.1.contains_key(*path));
-        let before = tree::shut_files(old.0, there, None);
+        let before = tree::shut_files(old, found.keys().map(Vec::as_slice), None);
         found.retain(|path, flags| before.get(path) != Some(flags));
         found
     }
@@ -103,12 +109,8 @@ impl View {
     }
 }
 
-/// Returns what is in a directory.
-pub(super) fn list(
-    top: BorrowedFd<'_>,
-    known: Baseline<'_>,
-    interrupt: Interrupt<'_>,
-) -> io::Result<Tree> {
-    let listed = Listing::of(top, known, &Search::NOTHING, Marks::Plain, interrupt)?;
-    Ok(listed.listing.items())
+/// Lists what is in a directory.
+pub(super) fn list(top: BorrowedFd<'_>, interrupt: Interrupt<'_>) -> io::Result<Listing> {
+    let nothing = &Search::NOTHING;
+    Ok(Listing::of(top, Baseline::Nothing, nothing, Marks::Plain, interrupt)?.listing)
 }
