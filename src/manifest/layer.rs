@@ -3,10 +3,10 @@
 use toml::de::DeValue;
 
 use super::decode::Decoder;
-use super::position::{LAYER_KEYS, Position};
+use super::position::Position;
 use super::tree::{KeyValue, Node, Table};
 use super::{Layer, LayerName, Phase, RootfsPath, Upstream};
-use crate::diagnostic::{Diagnostic, nearest};
+use crate::diagnostic::Diagnostic;
 use crate::source::At;
 
 impl Decoder {
@@ -115,11 +115,5 @@ pub(super) fn header_of(at: &At) -> At {
 }
 
 fn explain_unknown(key: &str) -> Option<String> {
-    match key {
-        "url" | "render" | "source" | "content" | "path" | "mode" | "owner" => {
-            Some(format!("`{key}` belongs to a file: put it below a `[[layer.file]]`"))
-        }
-        "files" => Some("files are written one by one, as `[[layer.file]]`".to_owned()),
-        _ => nearest(key, LAYER_KEYS).map(|near| format!("did you mean `{near}`?")),
-    }
+    (key == "files").then(|| "files are written one by one, as `[[layer.file]]`".to_owned())
 }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
+use super::position::{TABLES, TableKind};
 use crate::schema::assert_current;
 use crate::source::Source;
 
@@ -103,6 +104,10 @@ fn the_schema_has_the_keys_that_the_decoder_reads() {
         ("EnvValue", "a value of `env`"),
     ] {
         assert_eq!(properties(&schema, table), words(what), "{what}");
+    }
+    for TableKind { name, keys, .. } in &TABLES {
+        let keys: BTreeSet<_> = keys.iter().map(|key| (*key).to_owned()).collect();
+        assert_eq!(keys, words(name), "{name}");
     }
 
     let schema = self::schema::<shape::LayerFile>();

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::diagnostic::{Diagnostic, Report};
+use super::position::elsewhere;
+use crate::diagnostic::{Diagnostic, Report, nearest};
 use crate::source::{At, Source};
 
 /// A value and its place.
@@ -150,11 +151,20 @@ impl<'a> Table<'a> {
             report.push_error(|| {
                 let message = format!("unknown key `{}` in {what}", entry.key);
                 let diagnostic = Diagnostic::error(&entry.key_at, message);
-                match explain(&entry.key) {
+                match explain(&entry.key).or_else(|| meant(&entry.key, &self.asked, what)) {
                     Some(help) => diagnostic.help(help),
-                    None => diagnostic.did_you_mean(&entry.key, self.asked.iter().copied()),
+                    None => diagnostic,
                 }
             });
         }
+    }
+}
+
+/// Says what a key is most likely a slip of, and where else than in `what` it can stand.
+fn meant(key: &str, asked: &[&'static str], what: &str) -> Option<String> {
+    let near = nearest(key, asked.iter().copied()).map(|near| format!("did you mean `{near}`?"));
+    match (near, elsewhere(key, what)) {
+        (Some(near), Some(elsewhere)) => Some(format!("{near} {elsewhere}")),
+        (near, elsewhere) => near.or(elsewhere),
     }
 }
