@@ -83,6 +83,12 @@ pub(crate) fn read(source: &Arc<Source>) -> (Option<Manifest>, Report) {
 /// Parses the text of a reusable layer.
 pub fn parse_layer(source: &Arc<Source>) -> (Option<LayerFile>, Report) {
     let (layer, report) = decode(source, Decoder::layer_file);
+    let (layer, report) = read_layer(source);
+    (layer.filter(|_| !report.has_errors()), report)
+}
+
+/// Does the same, and returns what there is of a faulty layer too.
+pub(crate) fn read_layer(source: &Arc<Source>) -> (Option<LayerFile>, Report) {
     (layer.flatten().filter(|_| !report.has_errors()), report)
 }
 

@@ -12,8 +12,10 @@ use super::{
     config, overlap,
 };
 use crate::diagnostic::{Diagnostic, Report};
-use crate::manifest::{self, ConfigValue, EnvValue, LayerEntry, LayerName, RootfsPath, Text};
-use crate::source::At;
+use crate::manifest::{
+    self, ConfigValue, EnvValue, LayerEntry, LayerName, RootfsPath, TemplateRef, Text,
+};
+use crate::source::{At, Source};
 
 /// Binds a role's variables and checks what their values make of it.
 ///
@@ -74,7 +76,11 @@ impl Binder<'_> {
                         layer.hands = handed.remove(&own.name).unwrap_or_default();
                         layer
                     }
-                    LayerEntry::Use(used) => self.used(used, level.used.get(&used.used)?),
+                    LayerEntry::Use(used) => match level.used.get(&used.used) {
+                        Some(file) => self.used(used, file),
+                        // That it could not be read is reported already.
+                        None => continue,
+                    },
                 };
                 layers.push(layer);
             }
@@ -83,7 +89,9 @@ impl Binder<'_> {
             config::judge(&layers, self.context.container.name, lxc, &mut self.report);
         }
         overlap::warn(&layers, &mut self.report);
-        advice::warn(&layers, &mut self.report);
+        if role.whole {
+            advice::warn(&layers, &mut self.report);
+        }
         if role.sound && !self.report.has_errors() {
             warn_unused(&scope.variables, &self.used, steps_see_all, &mut self.report);
         }
@@ -94,8 +102,11 @@ impl Binder<'_> {
             .collect();
         secrets.sort_by(|a, b| a.source.cmp(&b.source));
         secrets.dedup_by(|a, b| a.source == b.source);
+        let source = Arc::clone(&role.manifest().source);
+        // Of a role that could not be read as a whole, the rest is judged all the same.
+        let upstream = upstream.or_else(|| (!role.whole).then(|| none(&source)));
         Some(Chain {
-            source: Arc::clone(&role.manifest().source),
+            source,
             description: role.description().map(str::to_owned),
             variables: scope.variables,
             upstream: upstream?,
@@ -178,6 +189,7 @@ impl Binder<'_> {
                                 `secret = true`";
                     self.report.push(Diagnostic::error(at, message).help(help));
                 }
+                None if self.values.is_partial() => {}
                 None => {
                     let names = self.values.names();
                     let diagnostic =
@@ -200,6 +212,17 @@ impl Binder<'_> {
             ConfigValue::Text(text) => self.fill(text)?,
         };
         Some(ConfigLine { key: line.key.clone(), value, at: line.at.clone() })
+    }
+}
+
+/// Returns what stands for an upstream that could not be read.
+fn none(source: &Arc<Source>) -> Upstream {
+    Upstream {
+        template: TemplateRef::BuiltinBusybox,
+        at: At { source: Arc::clone(source), span: 0..0 },
+        args: Vec::new(),
+        inputs: Vec::new(),
+        sha256: None,
     }
 }
 

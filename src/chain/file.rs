@@ -60,6 +60,10 @@ impl Binder<'_> {
                 self.unrendered(text, at);
                 Dropped::Inline(text.as_bytes().into())
             }
+            // What a template needs may be in what could not be read.
+            Content::Inline { text, render: true, .. } if self.values.is_partial() => {
+                Dropped::Inline(text.as_bytes().into())
+            }
             Content::Inline { text, at, render: true } => self.template(text, at)?,
             Content::Source { path, render } => {
                 let filled = self.fill(path)?;
@@ -77,7 +81,8 @@ impl Binder<'_> {
                     return None;
                 }
                 let path_on_host = path.at.dir().join(filled);
-                Dropped::Source { path: path_on_host, render: *render, at: path.at.clone() }
+                let render = *render && !self.values.is_partial();
+                Dropped::Source { path: path_on_host, render, at: path.at.clone() }
             }
             Content::Url { url, sha256 } => {
                 let filled = self.fill(url)?;

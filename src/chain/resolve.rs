@@ -38,6 +38,9 @@ pub struct Role {
     pub levels: Vec<Level>,
     /// Whether there is no error in any of them.
     pub sound: bool,
+    /// Whether every file, variable and layer could be read: else names that seem to be missing may be in what could
+    /// not.
+    pub whole: bool,
 }
 
 impl Role {
@@ -63,21 +66,20 @@ pub struct Level {
 
 /// Reads every file that a manifest names, and checks what names refer to.
 ///
-/// The role is there if every file, variable and layer could be read. With errors in the report it is
-/// no role to run, but what its values make of it can be judged too, so that all faults are shown at
-/// once.
+/// With errors in the report it is no role to run, but what its values make of it can be judged too, so that all
+/// faults are shown at once.
 pub fn resolve(source: &Arc<Source>, library: &mut dyn Library) -> (Option<Role>, Report) {
     let mut resolver = Resolver { library, report: Report::default(), lost: false };
     let manifests = resolver.manifests(source);
     let levels = manifests.into_iter().map(|manifest| resolver.level(manifest)).collect();
-    let mut role = Role { levels, sound: false };
+    let mut role = Role { levels, sound: false, whole: !resolver.lost };
     // Where something could not be read, names that seem to be missing may be in there.
     if !resolver.lost {
         resolver.check_names(&role);
     }
-    let Resolver { report, lost, .. } = resolver;
+    let report = resolver.report;
     role.sound = !report.has_errors();
-    (Some(role).filter(|role| !lost && !role.levels.is_empty()), report)
+    (Some(role).filter(|role| !role.levels.is_empty()), report)
 }
 
 struct Resolver<'a> {
@@ -181,7 +183,8 @@ impl Resolver<'_> {
                 None
             }
             Ok(Some(source)) => {
-                let (layer, report) = manifest::parse_layer(&source);
+                let (layer, report) = manifest::read_layer(&source);
+                self.lost |= report.has_errors();
                 self.report.extend(report.note(&brought(&used.name, &used.used_at)));
                 layer.map(Arc::new)
             }

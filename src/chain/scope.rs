@@ -27,6 +27,8 @@ struct Declared {
 struct Declarations<'a> {
     all: Vec<Declared>,
     places: BTreeMap<&'a str, usize>,
+    /// Whether there are others that could not be read.
+    is_partial: bool,
 }
 
 /// The variables of the manifests of a role.
@@ -53,7 +55,9 @@ pub(super) fn bind(role: &Role, context: &BindContext<'_>, report: &mut Report) 
         }
         variables.push(bound);
     }
-    Scope { variables, levels: known.into_iter().map(Values::new).collect() }
+    let levels = known.into_iter().map(Values::new);
+    let levels = levels.map(|values| if role.whole { values } else { values.partial() });
+    Scope { variables, levels: levels.collect() }
 }
 
 /// Returns what the manifests of a role say of its variables together, each with the type that its values have.
@@ -108,7 +112,7 @@ fn declare<'a>(role: &'a Role, report: &mut Report) -> Declarations<'a> {
             }
         }
     }
-    Declarations { all, places }
+    Declarations { all, places, is_partial: !role.whole }
 }
 
 /// Binds the variable of a base by one of the same name.
@@ -220,6 +224,9 @@ fn place(
     report: &mut Report,
 ) -> Option<usize> {
     let Some(&place) = declared.places.get(name) else {
+        if declared.is_partial {
+            return None;
+        }
         report.push_error(|| {
             let known = declared.places.keys().copied();
             let names = known.clone().map(|name| format!("`{name}`")).collect::<Vec<_>>();

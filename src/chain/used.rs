@@ -21,7 +21,7 @@ impl Binder<'_> {
         let names: BTreeSet<&str> =
             file.variables.iter().map(|variable| variable.name.as_str()).collect();
         for with in &used.with {
-            if !names.contains(with.name.as_str()) {
+            if !names.contains(with.name.as_str()) && !self.values.is_partial() {
                 self.report.push_error(|| {
                     let message = format!("layer `{}` has no variable `{}`", used.used, with.name);
                     Diagnostic::error(&with.name_at, message)
@@ -40,12 +40,14 @@ impl Binder<'_> {
             known.insert(variable.name.clone(), value);
             variables.push(bound);
         }
-        let outer_values = std::mem::replace(&mut self.values, Values::new(known));
+        let values = Values::new(known);
+        let values = if self.values.is_partial() { values.partial() } else { values };
+        let outer_values = std::mem::replace(&mut self.values, values);
         let outer_used = std::mem::take(&mut self.used);
         let outer_report = std::mem::replace(&mut self.report, inner);
         let mut layer = self.layer(&file.layer, &used.name, &used.at);
         let sees_all = sees_all(&file.layer);
-        if !self.report.has_errors() {
+        if !self.report.has_errors() && !self.values.is_partial() {
             warn_unused(&variables, &self.used, sees_all, &mut self.report);
         }
         self.values = outer_values;

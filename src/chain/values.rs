@@ -14,6 +14,8 @@ pub struct Values {
     known: Arc<BTreeMap<String, Binding>>,
     /// The secrets that the layer lists.
     listed: BTreeSet<String>,
+    /// Whether there are variables that could not be read.
+    is_partial: bool,
 }
 
 /// What is known of a variable.
@@ -31,12 +33,22 @@ pub(super) enum Binding {
 
 impl Values {
     pub(super) fn new(known: BTreeMap<String, Binding>) -> Self {
-        Self { known: Arc::new(known), listed: BTreeSet::new() }
+        Self { known: Arc::new(known), listed: BTreeSet::new(), is_partial: false }
     }
 
     /// Returns what a layer sees that lists these secrets.
     pub(super) fn listing(&self, secrets: impl IntoIterator<Item = String>) -> Self {
-        Self { known: Arc::clone(&self.known), listed: secrets.into_iter().collect() }
+        let listed = secrets.into_iter().collect();
+        Self { known: Arc::clone(&self.known), listed, is_partial: self.is_partial }
+    }
+
+    /// Returns them as those of a role that could not be read as a whole: a name that is missing is no fault.
+    pub(super) fn partial(self) -> Self {
+        Self { is_partial: true, ..self }
+    }
+
+    pub(super) fn is_partial(&self) -> bool {
+        self.is_partial
     }
 
     /// Returns the values by name; secrets, and those that are decided only during a run, are left
@@ -131,6 +143,7 @@ impl Values {
                 }
                 Some(Binding::Secret(_)) => report.push(secret_in_text(name, at)),
                 Some(Binding::Faulty) => {}
+                None if self.is_partial => {}
                 None => report.push_error(|| {
                     let message = format!("no variable is named `{name}`");
                     Diagnostic::error(at, message).did_you_mean(name, self.names())

@@ -33,6 +33,16 @@ impl Loaded {
         values: &ValueArguments,
         trust: &Trust,
     ) -> (Option<Self>, Report) {
+        let (loaded, report) = Self::read_in_part(path, values, trust);
+        (loaded.filter(|loaded| loaded.role.whole), report)
+    }
+
+    /// Does the same, also where a part of it could not be read: the rest may have faults of its own.
+    pub(super) fn read_in_part(
+        path: &Path,
+        values: &ValueArguments,
+        trust: &Trust,
+    ) -> (Option<Self>, Report) {
         match Self::try_read(path, values, trust) {
             Ok(read) => read,
             Err(report) => (None, report),

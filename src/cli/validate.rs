@@ -45,7 +45,7 @@ pub(super) fn main(arguments: &ValidateArguments) -> u8 {
 fn judge(manifest: &Path, arguments: &ValidateArguments) -> Report {
     let name = load::name_of(manifest);
     let trust = Trust::observe(Policy::Warn);
-    let (loaded, mut report) = Loaded::read(manifest, &arguments.values, &trust);
+    let (loaded, mut report) = Loaded::read_in_part(manifest, &arguments.values, &trust);
     let Some(loaded) = loaded else { return report };
     // What can be bound of a faulty role names files that may have faults of their own.
     let (chain, faults) = loaded.judge(&name);

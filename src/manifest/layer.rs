@@ -43,7 +43,10 @@ impl Decoder {
         };
         let upstream = self.upstream(&mut table, &header, position);
         let layer = self.layer(table, upstream);
-        Some(super::LayerEntry::Own(Box::new(Layer { name: name?, at, ..layer })))
+        // What else is wrong with it is found out all the same.
+        self.lost |= name.is_none();
+        let name = name.unwrap_or_else(LayerName::unnamed);
+        Some(super::LayerEntry::Own(Box::new(Layer { name, at, ..layer })))
     }
 
     /// Decodes what all layers have; its name stays open.
