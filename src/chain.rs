@@ -22,6 +22,7 @@ mod values;
 pub(crate) use advice::{of_the_host, on_the_host};
 pub use bind::bind;
 pub(crate) use bind::judge;
+pub(crate) use config::judge_file as judge_config_file;
 pub use context::{BindContext, Container, SetBy};
 pub use mask::MaskedStream;
 pub use model::{

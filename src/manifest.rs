@@ -38,6 +38,7 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 pub use capability::Capability;
+pub(crate) use config::refused_key;
 pub use duration::Duration;
 pub use mode::Mode;
 pub use model::{
@@ -82,14 +83,14 @@ pub(crate) fn read(source: &Arc<Source>) -> (Option<Manifest>, Report) {
 
 /// Parses the text of a reusable layer.
 pub fn parse_layer(source: &Arc<Source>) -> (Option<LayerFile>, Report) {
-    let (layer, report) = decode(source, Decoder::layer_file);
     let (layer, report) = read_layer(source);
     (layer.filter(|_| !report.has_errors()), report)
 }
 
 /// Does the same, and returns what there is of a faulty layer too.
 pub(crate) fn read_layer(source: &Arc<Source>) -> (Option<LayerFile>, Report) {
-    (layer.flatten().filter(|_| !report.has_errors()), report)
+    let (layer, report) = decode(source, Decoder::layer_file);
+    (layer.flatten(), report)
 }
 
 /// Parses the text of a vars file: plain values, each with the places of its name and its value.

@@ -1,11 +1,15 @@
 //! The lines that layers add to the container's config, judged as LXC will read them.
 
+use std::sync::Arc;
+
 use super::resolve::brought;
 use super::{ConfigLine, Layer};
 use crate::diagnostic::{Diagnostic, Report};
-use crate::lxc::InstalledLxc;
+use crate::lxc::keys::{self, KeyStatus};
 use crate::lxc::lines::Lines;
-use crate::manifest::{Action, Place};
+use crate::lxc::{InstalledLxc, config};
+use crate::manifest::{Action, Place, refused_key};
+use crate::source::{At, Source};
 
 /// Reports what LXC will refuse: all its work done, `lxc-create` would throw the container away.
 /// `name` is the container's.
@@ -42,6 +46,44 @@ pub(super) fn judge(layers: &[Layer], name: &str, lxc: &dyn InstalledLxc, report
             None => found,
         });
     }
+}
+
+/// Judges a config that a container is to start with, as somebody has written it: the lines that LXC does not take.
+pub(crate) fn judge_file(source: &Arc<Source>, lxc: &dyn InstalledLxc) -> Report {
+    let mut report = Report::default();
+    let mut lines = Lines::new(lxc);
+    let mut start = 0;
+    for line in source.text.split_inclusive('\n') {
+        let at = start + line.len() - line.trim_start().len();
+        start += line.len();
+        let line = line.trim();
+        // LXC passes over all other lines.
+        if !line.starts_with("lxc.") {
+            continue;
+        }
+        let at = At { source: Arc::clone(source), span: at..at + line.len() };
+        let Some((key, value)) = config::pair(line) else {
+            let message = "LXC does not load a config with a line without `=`";
+            report.push(Diagnostic::error(&at, message));
+            continue;
+        };
+        let status = keys::judge(key);
+        if matches!(status, KeyStatus::Unknown | KeyStatus::Legacy(_)) {
+            let at = At { span: at.span.start..at.span.start + key.len(), ..at };
+            report.push(refused_key(key, &at, status));
+            continue;
+        }
+        if let Err(fault) = lines.judge(key, config::unquoted(value))
+            && !fault.is_warning()
+        {
+            let diagnostic = Diagnostic::error(&at, fault.to_string());
+            report.push(match fault.help() {
+                Some(help) => diagnostic.help(help),
+                None => diagnostic,
+            });
+        }
+    }
+    report
 }
 
 /// Checks a file that LXC reads in the place of the line.

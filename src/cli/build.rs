@@ -88,6 +88,9 @@ fn build(arguments: &BuildArguments, verb: RunVerb) -> Result<u8, Refusal> {
     let compression = arguments.compression.into();
     let outputs = Outputs { targets, output: Output::observe(), compression };
     let caller = Caller::observe();
+    if let Some(status) = InitialConfig::refused(arguments.config.as_deref()) {
+        return Ok(status);
+    }
     let start = InitialConfig::read(arguments.config.as_deref(), &caller)?;
     if start.mapping == Mapping::Pieces {
         return Err(IN_PIECES.to_owned().into());

@@ -53,6 +53,9 @@ fn create(arguments: CreateArguments) -> Result<u8, Refusal> {
     let lxcpath = arguments.lxcpath.unwrap_or_else(|| lxcpath::default(&caller));
     let lxcpath = std::path::absolute(&lxcpath).map_err(|error| error.to_string())?;
     check_lxcpath(&lxcpath)?;
+    if let Some(status) = InitialConfig::refused(arguments.config.as_deref()) {
+        return Ok(status);
+    }
     let start = InitialConfig::read(arguments.config.as_deref(), &caller)?;
     if start.mapping == Mapping::Pieces {
         return Err(IN_PIECES.to_owned().into());

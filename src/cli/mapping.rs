@@ -11,7 +11,7 @@ use crate::lxc::call::Mapped;
 use crate::lxc::given;
 
 /// The largest config that a container can start with, in bytes.
-const LARGEST: usize = 1024 * 1024;
+pub(super) const LARGEST: usize = 1024 * 1024;
 
 /// How a container's ids are mapped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -249,6 +249,9 @@ fn request(
     let mode = match of {
         Some((_, record)) => record.storage(),
         None => arguments.storage.storage.into(),
+    if let Some(status) = InitialConfig::refused(arguments.config.as_deref()) {
+        return Ok(Err(status));
+    }
     };
     let mut wanted = wanted(mode, arguments.storage.rebuild);
     let choice = RemoteChoice {

@@ -2,10 +2,14 @@
 
 use std::path::Path;
 
-use super::mapping::{Mapping, including, starting_config};
+use super::mapping::{LARGEST, Mapping, including, starting_config};
+use super::output;
 use super::request::ContainerIds;
+use crate::chain::judge_config_file;
 use crate::host::caller::Caller;
-use crate::host::lxcpath;
+use crate::host::trust::Trust;
+use crate::host::{files, lxcpath};
+use crate::observe::lxc::HostLxc;
 use crate::store;
 
 /// The config that a container starts with, and its id map.
@@ -22,6 +26,15 @@ impl InitialConfig {
         let config = path.map_or_else(|| Ok(String::new()), |path| starting_config(&path))?;
         let mapping = Mapping::decide(&including(&config), caller);
         Ok(Self { config, mapping })
+    }
+
+    /// Judges the config that somebody has given for a new container, and returns the exit status where LXC would not
+    /// load it: its reasons are shown.
+    pub(super) fn refused(given: Option<&Path>) -> Option<u8> {
+        // One that cannot be read is told of where it is needed.
+        let (source, _) = files::read_source(given?, LARGEST, &Trust::default()).ok()?;
+        let report = judge_config_file(&source, &HostLxc::default());
+        report.has_errors().then(|| output::refused(&report))
     }
 
     /// Returns the config of a container with this rootfs.

@@ -39,7 +39,7 @@ impl Decoder {
     fn config_key(&mut self, leaf: &Leaf<'_>) -> bool {
         let status = keys::judge(&leaf.key);
         if !matches!(status, keys::KeyStatus::Known(_)) {
-            self.report.push_error(|| refusal(&leaf.key, &leaf.key_at, status));
+            self.report.push_error(|| refused_key(&leaf.key, &leaf.key_at, status));
         }
         matches!(status, keys::KeyStatus::Known(_))
     }
@@ -80,7 +80,7 @@ impl Decoder {
 }
 
 /// Returns what is wrong with a key, and what to write instead.
-fn refusal(key: &str, at: &At, status: keys::KeyStatus) -> Diagnostic {
+pub(crate) fn refused_key(key: &str, at: &At, status: keys::KeyStatus) -> Diagnostic {
     match status {
         keys::KeyStatus::Refused(reason) => {
             Diagnostic::error(at, format!("`{key}` cannot be set by a manifest")).help(reason)

@@ -181,3 +181,32 @@ fn an_include_that_is_missing_is_refused_as_lxc_refuses_it() {
                   [layer.config]\nlxc.include = \"/nowhere/x.conf\"\n";
     Sandbox::new().layers(inside).run(["validate", "m.toml"]).exits(1);
 }
+
+#[test]
+fn a_config_that_lxc_does_not_load_is_refused_before_anything_runs() {
+    let sandbox = Sandbox::new()
+        .upstream("touch \"$OLDPWD/ran\"; mkdir \"$rootfs/etc\"")
+        .layers("")
+        .file(
+            "bad.conf",
+            "# lxc.bad\nlxc.uts.name = web1\n  lxc.start.outo = 1\nlxc.utsname = x\nlxc.tty.max = many\nlxc.open\n\
+             of.others = 1\nlxc.idmap = u 0 100000 65536\n",
+        )
+        .file("good.conf", "lxc.tty.max = 3\nof.others = 1\n");
+    for words in [
+        &["create", "m.toml", "--name=web2", "--lxcpath=lxc", "--config=bad.conf"][..],
+        &["build", "m.toml", "--config=bad.conf"],
+        &["plan", "m.toml", "--config=bad.conf"],
+    ] {
+        let ran = sandbox.run(words);
+        ran.exits(2)
+            .mentions("error: `lxc.start.outo` is not a key of LXC's container config\n --> bad.conf:3:3\n")
+            .mentions("= help: did you mean `lxc.start.auto`?")
+            .mentions("error: `lxc.utsname` is a key of LXC before 2.1\n --> bad.conf:4:1\n")
+            .mentions("error: LXC does not take `many` for `lxc.tty.max`\n --> bad.conf:5:1\n")
+            .mentions("error: LXC does not load a config with a line without `=`\n --> bad.conf:6:1\n");
+        assert_eq!(ran.stderr().matches("error: ").count(), 4, "{}", ran.stderr());
+    }
+    assert!(!sandbox.role().join("lxc/web2").exists());
+    sandbox.run(["plan", "m.toml", "--config=good.conf"]).exits(0);
+}
