@@ -15,6 +15,7 @@ mod doctor;
 mod examples;
 mod file_difference;
 mod foreign;
+mod hang;
 mod history;
 mod init;
 mod install;

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::arguments::{ReportFormat, StatusArguments, ValueArguments};
 use super::container_tree::ContainerTree;
+use super::hang::Hang;
 use super::load::Loaded;
 use super::meant::{asked, was_never_finished};
 pub(super) use super::meant::{find, named};
@@ -70,7 +71,7 @@ pub(super) fn main(arguments: &StatusArguments) -> u8 {
             serde_json::to_writer_pretty(&mut *to, &rows)?;
             to.write_all(b"\n")
         }),
-        ReportFormat::Text => output::printed(ends_with, |to| {
+        ReportFormat::Text => output::printed_report(ends_with, Hang::Reasons, |to| {
             table(&rows, arguments.containers.is_empty(), to)?;
             // One that is asked for by name is shown with all that it stands on.
             let named = if arguments.containers.is_empty() { &[][..] } else { &found[..] };

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::arguments::{DoctorArguments, ReportFormat};
+use super::hang::Hang;
 use super::output;
 use crate::execute::FULL_DISK_HINT;
 use crate::host::caller::Caller;
@@ -16,6 +17,9 @@ use crate::store;
 /// The exit status of findings.
 const FINDINGS: u8 = 1;
 
+/// In which column it is said what was found.
+const SAYS: usize = 22;
+
 /// What is said of the store.
 const SUBJECT: &str = "layer store";
 
@@ -26,7 +30,7 @@ pub(super) fn main(arguments: &DoctorArguments) -> u8 {
         findings.iter().all(|finding| matches!(finding.verdict, Verdict::Ok | Verdict::Note));
     let status = if faultless { 0 } else { FINDINGS };
     match arguments.output.format {
-        ReportFormat::Text => output::printed(status, |to| {
+        ReportFormat::Text => output::printed_report(status, Hang::Column(SAYS), |to| {
             for Finding { verdict, subject, says, advice } in &findings {
                 let says = shell::one_line(says);
                 writeln!(to, "{:4} {subject:16} {says}", verdict.to_string())?;

@@ -10,6 +10,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use super::arguments::LogFormat;
 use super::command;
 use super::wrap::wrapped;
+use super::hang::Hang;
 use crate::diagnostic::Report;
 use crate::execute::status;
 use crate::host::clock;
@@ -223,3 +224,21 @@ pub(super) fn printed_data(status: u8, write: impl FnOnce(&mut dyn Write) -> io:
         }
     }
 }
+/// Does the same for a report. Lines that the terminal has no room for are broken at words; where it is none, they stay
+/// whole.
+pub(super) fn printed_report(
+    status: u8,
+    hang: Hang,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> u8 {
+    if !io::stdout().is_terminal() {
+        return printed(status, write);
+    }
+    printed(status, |to| {
+        let mut text = Vec::new();
+        write(&mut text)?;
+        let text = String::from_utf8_lossy(&text);
+        to.write_all(hang.broken(&crate::shell::printable(&text), columns()).as_bytes())
+    })
+}
+

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::arguments::{PlanArguments, PlanFormat, ReportFormat};
 use super::containers::{Judge, shown_path};
+use super::hang::Hang;
 use super::meant::record_of;
 use super::prepare::Prepared;
 use super::remote::RemoteChoice;
@@ -87,12 +88,14 @@ impl Planner<'_> {
             PlanFormat::Text if self.arguments.short => {
                 output::printed(status, |to| plan_short::write(&plan, &ladder, to))
             }
-            PlanFormat::Text | PlanFormat::Github => output::printed(status, |to| {
-                let is_whole = self.arguments.verbose > 0;
-                let detail = if is_whole { Detail::Whole } else { Detail::Lines };
-                plan::text(&plan, detail, to)?;
-                ladder.text(detail, to)
-            }),
+            PlanFormat::Text | PlanFormat::Github => {
+                output::printed_report(status, Hang::Nest, |to| {
+                    let is_whole = self.arguments.verbose > 0;
+                    let detail = if is_whole { Detail::Whole } else { Detail::Lines };
+                    plan::text(&plan, detail, to)?;
+                    ladder.text(detail, to)
+                })
+            }
             PlanFormat::Mermaid => output::printed(status, |to| plan::mermaid(&plan, to)),
             PlanFormat::Json => output::printed_json(status, |to| {
                 let document = PlanDocument { plan: &plan, ladder: &ladder };
@@ -124,7 +127,9 @@ impl Planner<'_> {
             }),
             PlanFormat::Github => output::printed(worst, |to| RolePlan::table(&roles, to)),
             PlanFormat::Text | PlanFormat::Mermaid => {
-                output::printed(worst, |to| roles.iter().try_for_each(|role| role.text(to)))
+                output::printed_report(worst, Hang::Reasons, |to| {
+                    roles.iter().try_for_each(|role| role.text(to))
+                })
             }
         }
     }
@@ -244,14 +249,14 @@ fn request(
     let path = lxcpath_of(arguments, &caller)?.join(name);
     let own_config = of.map(|(container, _)| container.path.join("config"));
     let config = arguments.config.as_deref().or(own_config.as_deref());
+    if let Some(status) = InitialConfig::refused(arguments.config.as_deref()) {
+        return Ok(Err(status));
+    }
     let start = InitialConfig::read(config, &caller)?;
     let target = target(name, &path, start.mapping.mapped(), arguments.args.clone());
     let mode = match of {
         Some((_, record)) => record.storage(),
         None => arguments.storage.storage.into(),
-    if let Some(status) = InitialConfig::refused(arguments.config.as_deref()) {
-        return Ok(Err(status));
-    }
     };
     let mut wanted = wanted(mode, arguments.storage.rebuild);
     let choice = RemoteChoice {

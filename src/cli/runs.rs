@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::arguments::{ReportFormat, RunsArguments, RunsVerb, ShowRunArguments};
 use super::create::removal;
+use super::hang::Hang;
 use super::run::state_directory;
 use super::store::{age, fitted};
 use super::{history, output};
@@ -24,6 +25,9 @@ const LEAST_ROLE: usize = 8;
 
 /// What stands beside the number, the name, the state and the role, with what separates it.
 const OTHER_COLUMNS: usize = 2 + 20 + 2 + 5 + 2 + 8 + 2 + 2 + 2;
+
+/// Where what is shown of a run goes on.
+const PAGE: Hang = Hang::Column(13);
 
 pub(super) fn main(arguments: &RunsArguments) -> u8 {
     let runs = match all() {
@@ -56,11 +60,13 @@ fn list(runs: Vec<RunRecord>, arguments: &RunsArguments) -> u8 {
     }
     match arguments.output.format {
         ReportFormat::Json => json(&runs),
-        ReportFormat::Text => output::printed(0, |to| match (is_empty, runs.is_empty()) {
-            (true, _) => writeln!(to, "no runs yet"),
-            (false, true) if arguments.failed => writeln!(to, "no run has failed"),
-            _ => table(&runs, to),
-        }),
+        ReportFormat::Text => {
+            output::printed_report(0, Hang::Reasons, |to| match (is_empty, runs.is_empty()) {
+                (true, _) => writeln!(to, "no runs yet"),
+                (false, true) if arguments.failed => writeln!(to, "no run has failed"),
+                _ => table(&runs, to),
+            })
+        }
     }
 }
 
@@ -132,7 +138,7 @@ fn show(runs: &[RunRecord], arguments: &ShowRunArguments) -> u8 {
     }
     match arguments.output.format {
         ReportFormat::Json => json(run),
-        ReportFormat::Text => output::printed(0, |to| page(run, to)),
+        ReportFormat::Text => output::printed_report(0, PAGE, |to| page(run, to)),
     }
 }
 

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use super::arguments::{ReportFormat, ShowArguments, ValueArguments};
+use super::hang::Hang;
 use super::load::Loaded;
 use super::meant::{is_named_like, record_of};
 use super::{containers, layer, output};
@@ -53,7 +54,7 @@ pub(super) fn main(arguments: &ShowArguments) -> u8 {
             serde_json::to_writer_pretty(&mut *to, record)?;
             to.write_all(b"\n")
         }),
-        ReportFormat::Text => output::printed(0, |to| {
+        ReportFormat::Text => output::printed_report(0, Hang::Nest, |to| {
             head(record, to)?;
             if let Some(why) = containers::cut_off(&container, &caller) {
                 writeln!(to, "  note     {why}")?;
@@ -205,7 +206,7 @@ fn role(manifest: &Path, format: ReportFormat) -> u8 {
             to.write_all(b"\n")
         });
     }
-    output::printed(status, |to| {
+    output::printed_report(status, Hang::Nest, |to| {
         let path = containers::shown_path(manifest);
         writeln!(to, "{path}: {}", shell::one_line(description.unwrap_or("a container")))?;
         for base in &bases {

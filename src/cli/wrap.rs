@@ -76,7 +76,7 @@ fn broken(line: &str, columns: usize) -> String {
 }
 
 /// Splits a line at its spaces, but for those in backquotes that are closed in it.
-fn words(line: &str) -> impl Iterator<Item = &str> {
+pub(super) fn words(line: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(line);
     std::iter::from_fn(move || {
         let from = rest?;
