@@ -89,6 +89,7 @@ impl RunNote {
             role: subject.role.map(mask),
             manifest: text(subject.manifest),
             command: mask(&subject.command),
+            directory: std::env::current_dir().ok().map(|directory| text(&directory)),
             process: ProcessId { id, began: process },
         });
         // What a template does that is this program again is told by the run that calls it.

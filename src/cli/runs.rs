@@ -178,6 +178,7 @@ fn page(run: &RunRecord, to: &mut dyn Write) -> io::Result<()> {
         ("ended", run.ended.clone()),
         ("took", run.milliseconds.map(took)),
         ("command", Some(shell::one_line(&run.command))),
+        ("directory", run.directory.as_ref().map(shell::word)),
         ("version", Some(run.version.clone())),
     ];
     for (title, text) in lines {

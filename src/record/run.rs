@@ -45,6 +45,8 @@ pub(crate) struct RunRecord {
     pub manifest: String,
     /// The words that the program was called with, as a shell would need them.
     pub command: String,
+    /// The directory in which it was called; nothing where that is not known.
+    pub directory: Option<String>,
     /// What failed, and why.
     pub failure: Option<RunFailure>,
     /// The log, where one was kept.
@@ -171,6 +173,8 @@ pub(crate) struct RunStart {
     pub manifest: String,
     /// The words that the program was called with, without secrets.
     pub command: String,
+    /// The directory in which it was called.
+    pub directory: Option<String>,
     /// The process that runs it.
     pub process: ProcessId,
 }
@@ -194,6 +198,7 @@ impl RunRecord {
             role: start.role.map(|role| short(&role)),
             manifest: start.manifest,
             command: short(&start.command),
+            directory: start.directory,
             failure: None,
             log: None,
             process: start.process,
@@ -273,6 +278,7 @@ mod tests {
             role: None,
             manifest: "/srv/web.toml".to_owned(),
             command: "layered-template create web.toml".to_owned(),
+            directory: Some("/srv".to_owned()),
             process: ProcessId { id: 1, began: 2 },
         };
         RunRecord { run, ..RunRecord::begin(start) }
@@ -296,6 +302,15 @@ mod tests {
         assert_eq!(RunRecord::next_number(b""), 1);
         let absurd = [&damaged[..], format!("\n{{\"run\":{}}}\n", u64::MAX).as_bytes()].concat();
         assert_eq!(RunRecord::next_number(&absurd), 8);
+    }
+
+    #[test]
+    fn a_run_of_a_version_that_noted_no_directory_is_read() {
+        let line = String::from_utf8(begun(1).line()).unwrap();
+        let older = line.replace("\"directory\":\"/srv\",", "");
+        assert_ne!(older, line);
+        let expected = RunRecord { directory: None, ..begun(1) };
+        assert_eq!(RunRecord::all(older.as_bytes()), [expected]);
     }
 
     #[test]

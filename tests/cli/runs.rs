@@ -75,7 +75,8 @@ fn every_run_is_in_the_history_and_those_that_failed_with_why() {
     sandbox.run(["runs", "show", "2"]).exits(0).shows("run 2: template, failed (6)\n");
     sandbox.run(["runs", "show", "2", "--log"]).exits(0).shows("too bad\n");
     sandbox.run(["runs", "show", "1", "--log"]).exits(2).mentions("run 1 has no log: ");
-    sandbox.run(["runs", "show"]).exits(0).shows("run 4: create, done\n");
+    let shown = sandbox.run(["runs", "show"]);
+    shown.exits(0).shows("run 4: create, done\n").shows("\n  directory  [DIR]/role\n");
     let word = sandbox.run(["runs", "show", "web1"]);
     word.exits(2).mentions("RUN is a number: `layered-template runs` lists them");
     let wide = sandbox.run(["runs"]).exits(0).stdout();
