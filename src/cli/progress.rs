@@ -157,7 +157,7 @@ impl Observer for Text {
             Event::Made { elapsed } => {
                 self.close();
                 if self.look.live
-                    && let Some(line) = self.scene.closing(*elapsed)
+                    && let Some(line) = self.scene.closing(*elapsed, self.output.columns())
                 {
                     self.say(&line);
                 }
@@ -189,7 +189,7 @@ impl Text {
             tail: format!("{text}{at}"),
             since: Instant::now(),
             amount: None,
-            is_told: !self.look.live,
+            is_told: !(self.look.live && self.output.may_have_line()),
         };
         if begun.is_told {
             self.say(&line(&self.styled(&begun, begun.line())));

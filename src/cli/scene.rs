@@ -4,7 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::output::line;
+use super::wrap;
 use crate::cache::{CacheAct, Planned};
+use crate::host::program;
 use crate::manifest::LayerName;
 use crate::plan::Plan;
 use crate::shell;
@@ -54,6 +56,10 @@ impl Scene {
             Some(lxcpath) => format!("lxc-start -n {name} -P {}", shell::word(lxcpath)),
             None => format!("lxc-start -n {name}"),
         };
+        let start = match program::find("lxc-start") {
+            Some(_) => start,
+            None => format!("{start} (with LXC installed)"),
+        };
         Self { layers, container: container.name.clone(), start: is_whole.then_some(start) }
     }
 
@@ -79,31 +85,91 @@ impl Scene {
         }
     }
 
-    /// Returns the line that ends a run, where the container can be started.
-    pub(super) fn closing(&self, elapsed: Duration) -> Option<String> {
+    /// Returns the line that ends a run, where the container can be started; two lines, where a terminal of so many
+    /// columns has no room for one.
+    pub(super) fn closing(&self, elapsed: Duration, columns: Option<usize>) -> Option<String> {
         let start = self.start.as_ref()?;
         let name = shell::one_line(&self.container);
-        let known = || self.layers.iter().all(|(_, origin)| origin.is_some());
-        let origins: Vec<_> = match known() {
-            true => self.layers.chunk_by(|one, other| one.1 == other.1).map(told).collect(),
-            false => Vec::new(),
+        let made = format!("{name} made in {:.1} s", elapsed.as_secs_f64());
+        let columns = columns.unwrap_or(usize::MAX);
+        let with = |origins: String| match origins.is_empty() {
+            true => made.clone(),
+            false => format!("{made}: {origins}"),
         };
-        let origins = match origins.is_empty() {
-            true => String::new(),
-            false => format!(": {}", origins.join(", ")),
-        };
-        let took = elapsed.as_secs_f64();
-        Some(line(&format!("{name} made in {took:.1} s{origins}; {start}")))
+        let (named, counted) = (with(self.origins(MOST_NAMES)), with(self.origins(0)));
+        let whole = |made: &String| format!("{made}; {start}");
+        let fits = |line: &&String| wrap::width(line) <= columns;
+        let one = [whole(&named), whole(&counted)];
+        if let Some(one) = one.iter().find(fits) {
+            return Some(line(one));
+        }
+        let first = [&named, &counted].into_iter().find(fits).unwrap_or(&made);
+        // What is there to be copied is never cut.
+        Some(line(&format!("{first}\n{start}")))
+    }
+
+    /// Tells how the layers are had, where that is known of all. More than so many in a row are counted.
+    fn origins(&self, most: usize) -> String {
+        if self.layers.iter().any(|(_, origin)| origin.is_none()) {
+            return String::new();
+        }
+        let groups = self.layers.chunk_by(|one, other| one.1 == other.1);
+        groups.map(|layers| told(layers, most)).collect::<Vec<_>>().join(", ")
     }
 }
 
-/// Tells how layers in a row are had.
-fn told(layers: &[(LayerName, Option<HadBy>)]) -> String {
+/// Tells how layers in a row are had. More than so many of them are counted.
+fn told(layers: &[(LayerName, Option<HadBy>)], most: usize) -> String {
     let names: Vec<&str> = layers.iter().map(|(name, _)| name.as_str()).collect();
     let names = match names.len() {
-        count if count > MOST_NAMES => format!("{count} layers"),
+        1 if most == 0 => "1 layer".to_owned(),
+        count if count > most => format!("{count} layers"),
         _ => names.join(", "),
     };
     let word = layers.first().and_then(|(_, origin)| *origin).map_or("", HadBy::word);
     format!("{names} {word}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_line_fits_the_terminal() {
+        let layer = |name: &str, had| (LayerName::parse(name).unwrap(), Some(had));
+        let scene = |start: &str| Scene {
+            layers: vec![
+                layer("a-layer-of-a-long-name", HadBy::Stored),
+                layer("another-of-a-long-name", HadBy::Stored),
+                layer("app", HadBy::Built),
+            ],
+            container: "web1".to_owned(),
+            start: Some(start.to_owned()),
+        };
+        let names = "a-layer-of-a-long-name, another-of-a-long-name from the store, app built";
+        let long = format!("lxc-start -n web1 -P /{}", "x".repeat(60));
+        for (start, columns, expected) in [
+            (
+                "lxc-start -n web1",
+                None,
+                format!("web1 made in 1.0 s: {names}; lxc-start -n web1\n"),
+            ),
+            (
+                "lxc-start -n web1",
+                Some(80),
+                "web1 made in 1.0 s: 2 layers from the store, 1 layer built; lxc-start -n web1\n"
+                    .into(),
+            ),
+            (&long, Some(100), format!("web1 made in 1.0 s: {names}\n{long}\n")),
+            (
+                &long,
+                Some(80),
+                format!("web1 made in 1.0 s: 2 layers from the store, 1 layer built\n{long}\n"),
+            ),
+            (&long, Some(20), format!("web1 made in 1.0 s\n{long}\n")),
+        ] {
+            let closing = scene(start).closing(Duration::from_secs(1), columns);
+            assert_eq!(closing, Some(expected), "{columns:?}");
+        }
+    }
 }

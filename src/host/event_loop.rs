@@ -56,6 +56,7 @@ impl EventLoop {
     /// Returns the signal that has asked for the end, where one has by now.
     pub(crate) fn asked(&mut self) -> Option<Signal> {
         while let Ok(Some(received)) = self.signals.receive() {
+            self.output.end_line();
             self.interrupts.hear(received.signal, self.begun.elapsed(), Work::None);
         }
         self.interrupts.asked()
@@ -181,6 +182,7 @@ impl EventLoop {
     /// Does what a signal asks for.
     fn answer(&mut self, received: Received, running: &mut Running, watcher: &mut dyn Watcher) {
         let Received { signal, by_kernel } = received;
+        self.output.end_line();
         let is_first = self.interrupts.asked().is_none();
         match self.interrupts.hear(signal, self.begun.elapsed(), running.options.work) {
             Answer::Ask(signal) => {

@@ -77,6 +77,8 @@ struct Queue {
     bytes: VecDeque<u8>,
     /// How wide the line of what goes on is, where that stands at the end.
     line: Option<usize>,
+    /// Whether there is no such line any more.
+    has_no_line: bool,
     terminal: Option<Rc<OwnedFd>>,
     /// How many bytes were left out since the last one that was kept.
     missing: u64,
@@ -111,6 +113,7 @@ impl Output {
         let queue = Queue {
             bytes: VecDeque::new(),
             line: None,
+            has_no_line: false,
             terminal: terminal.clone(),
             missing: 0,
             lacks: false,
@@ -142,7 +145,7 @@ impl Output {
     /// look needs none.
     pub(crate) fn show_line(&self, line: &str, width: usize) {
         let mut queue = self.queue.borrow_mut();
-        if !queue.bytes.is_empty() {
+        if !queue.bytes.is_empty() || queue.has_no_line {
             return;
         }
         queue.clear_line();
@@ -157,6 +160,21 @@ impl Output {
     /// Tells whether that line stands there.
     pub(crate) fn has_line(&self) -> bool {
         self.queue.borrow().line.is_some()
+    }
+
+    /// Takes that line away for good, at once: whoever has called the program may end by the same signal, and the
+    /// terminal is somebody else's then.
+    pub(super) fn end_line(&self) {
+        let mut queue = self.queue.borrow_mut();
+        queue.has_no_line = true;
+        queue.clear_line();
+        drop(queue);
+        self.flush();
+    }
+
+    /// Tells whether there may be such a line.
+    pub(crate) fn may_have_line(&self) -> bool {
+        !self.queue.borrow().has_no_line
     }
 
     /// Takes away the line that another process may have left there, and the colour.

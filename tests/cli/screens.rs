@@ -140,14 +140,24 @@ fn size(columns: u16, rows: u16) -> Winsize {
 }
 
 impl Screened {
-    fn start(mut command: Command, columns: u16, rows: u16) -> Self {
+    fn start(command: Command, columns: u16, rows: u16) -> Self {
+        Self::begin(command, (columns, rows), false)
+    }
+
+    /// Starts what prints a report there too.
+    fn report(command: Command, columns: u16) -> Self {
+        Self::begin(command, (columns, 24), true)
+    }
+
+    fn begin(mut command: Command, (columns, rows): (u16, u16), is_report: bool) -> Self {
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
         let terminal = openpt(flags).unwrap();
         grantpt(&terminal).unwrap();
         unlockpt(&terminal).unwrap();
         tcsetwinsize(&terminal, size(columns, rows)).unwrap();
         let theirs = ioctl_tiocgptpeer(&terminal, flags).unwrap();
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(theirs).process_group(0);
+        let stdout = if is_report { theirs.try_clone().unwrap().into() } else { Stdio::null() };
+        command.stdin(Stdio::null()).stdout(stdout).stderr(theirs).process_group(0);
         let child = command.spawn().unwrap();
         drop(command);
         let (to, read) = channel();
@@ -265,9 +275,7 @@ fn the_line_of_what_goes_on_leaves_nothing_behind() {
         if columns >= 80 {
             let screen = vt.screen();
             assert!(matches(&screen, LEFT), "{screen}");
-            assert!(
-                screen.ends_with("lxc-start -n web1 -P ") || screen.contains("; lxc-start -n ")
-            );
+            assert!(screen.lines().last().unwrap_or_default().contains("lxc-start -n web1 -P "));
             // While output streams, the line stands below it.
             let below =
                 vt.cleared.iter().filter(|line| line.starts_with("[2/2] app: post: Install"));
@@ -328,6 +336,50 @@ fn a_run_that_is_interrupted_leaves_no_line() {
         assert!(!screen.contains("[2/2]") && screen.contains("interrupted after"), "{screen}");
         assert!(screen.contains("error: "), "{screen}");
     }
+}
+
+/// Whoever has called the program ends by the same key, and the terminal is the shell's then.
+#[test]
+fn a_signal_takes_the_line_away_before_the_step_has_ended() {
+    let sandbox = Sandbox::new().layers(
+        "[[layer]]\nname = \"app\"\npost = { title = \"Be deaf\", run = \"trap : INT; touch begun; until test -e go; do sleep .05 || :; done\" }\n",
+    );
+    let mut command = call(&sandbox);
+    command.arg("--storage=none");
+    let mut run = Screened::start(command, 80, 24);
+    run.waits_for(|_| sandbox.role().join("begun").exists());
+    run.waits_for(|screen| screen.contains("[2/2]"));
+    kill_process(Pid::from_child(&run.child), Signal::INT).unwrap();
+    run.waits_for(|screen| !screen.contains("[2/2]"));
+    // Nor does it come back.
+    run.read_for(Duration::from_millis(1200));
+    assert!(!run.vt.screen().contains("[2/2]"), "{}", run.vt.screen());
+    assert_eq!(run.child.try_wait().unwrap(), None, "{}", run.vt.screen());
+    std::fs::write(sandbox.role().join("go"), "").unwrap();
+    let (status, vt) = run.ended();
+    assert_eq!(status.code(), Some(130), "{}", vt.screen());
+    assert!(vt.screen().contains("app: post interrupted after"), "{}", vt.screen());
+}
+
+#[test]
+fn a_report_goes_on_below_its_text_on_a_terminal_alone() {
+    let sandbox = Sandbox::new().layers(
+        "[[layer]]\nname = \"app\"\npost = \"echo one two three four five six seven eight nine ten\"\n",
+    );
+    let plan = || {
+        let mut command = sandbox.within();
+        command.args(["plan", "m.toml", "--name=web1"]).env("TERM", "xterm");
+        command
+    };
+    let (status, vt) = Screened::report(plan(), 50).ended();
+    let screen = vt.screen();
+    assert!(status.success(), "{screen}");
+    let step =
+        "\n| post     echo one two three four five six seven\n|          eight nine ten  (m.toml:";
+    assert!(screen.contains(step), "{screen}");
+    let ran = sandbox.ran(plan());
+    ran.exits(0)
+        .shows("| post     echo one two three four five six seven eight nine ten  (m.toml:");
 }
 
 #[test]
