@@ -117,6 +117,16 @@ pub(crate) fn command<W: AsRef<OsStr>>(words: impl IntoIterator<Item = W>) -> St
     words.into_iter().map(word).collect::<Vec<_>>().join(" ")
 }
 
+/// Returns texts as a sentence has them: `a, b and c`.
+pub(crate) fn listed<T: AsRef<str>>(texts: &[T]) -> String {
+    let texts: Vec<&str> = texts.iter().map(AsRef::as_ref).collect();
+    match texts[..] {
+        [] => String::new(),
+        [only] => only.to_owned(),
+        [ref firsts @ .., last] => format!("{} and {last}", firsts.join(", ")),
+    }
+}
+
 /// Returns as much of `text` as fits `most` bytes, cut between characters.
 pub(crate) fn cut(text: &str, most: usize) -> &str {
     let end = (0..=most.min(text.len())).rev().find(|end| text.is_char_boundary(*end));

@@ -97,6 +97,7 @@ impl FileDifference {
             "mode" => format!("mode {} → {}", before.mode, now.mode),
             "owner" => format!("owner {} → {}", owner(before), owner(now)),
             "kind" => format!("{} → {}", before.kind, now.kind),
+            "bytes" => "content".to_owned(),
             "xattrs" => "attributes".to_owned(),
             other => other.to_owned(),
         });

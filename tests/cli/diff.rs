@@ -109,7 +109,7 @@ fn every_kind_of_change_is_found() {
             "D  /etc/gone",
             "A  /etc/own",
             "M  /etc/same: owner 0:0 → 5:6",
-            "M  /etc/text: bytes",
+            "M  /etc/text: content",
             "A  /srv/new/",
             "A  /srv/new/n",
             "D  /srv/old/deep/",
@@ -135,7 +135,7 @@ fn every_kind_of_change_is_found() {
         let all = diff(sandbox, &["--all"]).exits(1).stdout();
         assert!(all.contains("A  /var/log/l\n") && !all.contains("left out"), "{all}");
         let patch = diff(sandbox, &["--patch"]).exits(1).stdout();
-        let text = "M  /etc/text: bytes\n--- a/etc/text\n+++ b/etc/text\n@@ -1,3 +1,3 @@\n one\n-two\n+TWO\n three\n";
+        let text = "M  /etc/text: content\n--- a/etc/text\n+++ b/etc/text\n@@ -1,3 +1,3 @@\n one\n-two\n+TWO\n three\n";
         assert!(patch.contains(text), "{patch}");
         assert!(
             patch.contains("\n--- a/etc/gone\n+++ /dev/null\n@@ -1 +0,0 @@\n-gone\n"),
@@ -215,7 +215,8 @@ fn what_was_moved_in_is_seen_though_it_is_old() {
     fs::remove_dir_all(sandbox.rootfs().join("etc")).unwrap();
     fs::rename(&old, sandbox.rootfs().join("etc")).unwrap();
     let found = diff(&sandbox, &[]).exits(1).stdout();
-    for line in ["M  /etc/text: bytes\n", "A  /etc/new\n", "A  /etc/deep/new\n", "D  /etc/gone\n"] {
+    for line in ["M  /etc/text: content\n", "A  /etc/new\n", "A  /etc/deep/new\n", "D  /etc/gone\n"]
+    {
         assert!(found.contains(line), "{line} is not in\n{found}");
     }
     fs::rename(sandbox.rootfs(), sandbox.container().join("away")).unwrap();
@@ -351,7 +352,7 @@ fn what_a_layer_dropped_in_the_container_is_known_from_the_record() {
             "echo more >>etc/own; chmod 600 etc/text; rm etc/stepped etc/late",
         );
         diff(&sandbox, &["--patch"]).exits(1).prints(&format!(
-            "{above}D  /etc/late\nM  /etc/own: bytes\nM  /etc/text: mode 0644 → 0600\n{note}"
+            "{above}D  /etc/late\nM  /etc/own: content\nM  /etc/text: mode 0644 → 0600\n{note}"
         ));
     }
 }
@@ -377,8 +378,8 @@ fn what_is_below_a_directory_that_was_moved_is_read() {
     if !root() {
         return;
     }
-    let blue = "M  /srv/blue/index.html: bytes\n";
-    let deep = "M  /opt/a/deep/er/text: bytes\n";
+    let blue = "M  /srv/blue/index.html: content\n";
+    let deep = "M  /opt/a/deep/er/text: content\n";
     let table = [
         ("cd srv; mv blue t; mv teal blue; mv t teal", &[blue][..]),
         ("cd srv; mv blue t; mv teal blue; mv t teal; touch blue/.x; rm blue/.x", &[blue]),
@@ -399,7 +400,7 @@ fn what_is_below_a_directory_that_was_moved_is_read() {
                 for line in lines {
                     assert!(found.contains(line), "{storage} {stored}{commands}: {line}\n{found}");
                 }
-                let changed = found.lines().filter(|line| line.ends_with(": bytes")).count();
+                let changed = found.lines().filter(|line| line.ends_with(": content")).count();
                 assert_eq!(changed, 2 * lines.len(), "{storage} {stored}{commands}\n{found}");
                 if lines.is_empty() {
                     assert!(!found.contains("index.html") && !found.contains("text"), "{found}");

@@ -124,7 +124,7 @@ fn what_a_role_drops_otherwise_is_shown_line_by_line() {
         let ran = plan(sandbox, &[]);
         let text = ran.exits(0).stdout();
         let patch = format!(
-            "M  /etc/app: bytes  (layer app)\n--- a/etc/app\n+++ b/etc/app\n@@ -1,3 +1,3 @@\n one\n\
+            "M  /etc/app: content  (layer app)\n--- a/etc/app\n+++ b/etc/app\n@@ -1,3 +1,3 @@\n one\n\
              -port 80\n+Port 80\n three of {name}\n"
         );
         assert_eq!(text, patch, "{storage}");
@@ -132,7 +132,7 @@ fn what_a_role_drops_otherwise_is_shown_line_by_line() {
         // By its container's name the manifest shows the same.
         let container = sandbox.container();
         let diff = ["diff", container.to_str().unwrap(), "m.toml"];
-        sandbox.run(diff).exits(1).prints("M  /etc/app: bytes  (layer app)\n");
+        sandbox.run(diff).exits(1).prints("M  /etc/app: content  (layer app)\n");
         sandbox.run([&diff[..], &["--patch"]].concat()).exits(1).prints(&patch);
 
         // A value that is given here counts, and not the one that it was made with.
@@ -200,7 +200,7 @@ fn each_kind_of_change_of_a_drop_is_told() {
         fs::write(sandbox.role().join("tree/new"), "n\n").unwrap();
         let text = plan(sandbox, &[]).exits(0).stdout();
         for part in [
-            "M  /usr/share/tree/d/b: bytes  (layer app)\n--- a/usr/share/tree/d/b\n",
+            "M  /usr/share/tree/d/b: content  (layer app)\n--- a/usr/share/tree/d/b\n",
             "-b\n+B\n",
             "A  /usr/share/tree/new  (layer app)\n--- /dev/null\n",
         ] {
@@ -225,10 +225,10 @@ fn what_was_changed_in_the_container_would_be_put_back() {
         write("motd", "changed\n");
         write("secret", "hunter3\n");
         let text = plan(sandbox, &["--exit-code"]).exits(1).stdout();
-        let part = "M  /etc/app: bytes  (layer app, changed in the container)\n";
+        let part = "M  /etc/app: content  (layer app, changed in the container)\n";
         assert!(text.contains(part), "{storage}: {text}");
         assert!(text.contains("-four of web1\n+three of web1\n"), "{storage}: {text}");
-        assert!(text.contains("M  /etc/own: bytes  (layer own, changed in the container)\n"));
+        assert!(text.contains("M  /etc/own: content  (layer own, changed in the container)\n"));
         // It is kept where it is there, and no secret is compared.
         assert!(!text.contains("/etc/motd") && !text.contains("hunter"), "{storage}: {text}");
 

@@ -112,9 +112,9 @@ fn each_role_is_compared_with_the_container_of_its_name() {
     let both = ["web.toml", "db.toml", "--diff", "-P", place, "--exit-code"];
     plan(&sandbox, &both).exits(0).prints("web.toml: current\ndb.toml: current\n");
     fs::write(sandbox.role().join("db.toml"), role("db", "two")).unwrap();
-    plan(&sandbox, &both).exits(1).shows("M  /etc/db: bytes  (layer db)\n--- a/etc/db\n");
+    plan(&sandbox, &both).exits(1).shows("M  /etc/db: content  (layer db)\n--- a/etc/db\n");
     let table = plan(&sandbox, &[&both[..], &["--format=github"]].concat()).exits(1).stdout();
-    let row = "| <code>db.toml</code> | <code>db</code> | changes <code>/etc/db</code> | <code>bytes, layer db</code> |";
+    let row = "| <code>db.toml</code> | <code>db</code> | changes <code>/etc/db</code> | <code>content, layer db</code> |";
     assert!(table.contains(row), "{table}");
     plan(&sandbox, &["web.toml", "db.toml", "-n", "web"])
         .exits(2)

@@ -144,10 +144,9 @@ fn what_the_container_has_changed_stays_on_what_the_role_makes_now() {
         let expected = "A  /etc/new\nA  /etc/new/n\nM  /etc/passwd\nM  /srv/www/index.html\n\
              D  config: lxc.tty.max = 2\nD  config: lxc.environment = PAGE=one\n\
              A  config: lxc.tty.max = 4\nA  config: lxc.environment = PAGE=two\n";
-        upgrade(sandbox, &["--dry-run"])
-            .exits(0)
-            .prints(expected)
-            .mentions("web1: 4 paths, its config, its record would change; nothing was changed");
+        upgrade(sandbox, &["--dry-run"]).exits(0).prints(expected).mentions(
+            "web1: an upgrade would change 4 paths, its config and its record; nothing was changed",
+        );
         assert_eq!(dump(&tree(sandbox, storage)), was);
         assert_eq!(sandbox.config(), edited);
         upgrade(sandbox, &[]).exits(0).prints(expected);
@@ -178,8 +177,8 @@ fn what_the_container_has_changed_stays_on_what_the_role_makes_now() {
         // What the container has changed is still told of, and nothing else.
         let diff = sandbox.run(["diff", sandbox.container().to_str().unwrap()]).exits(1).stdout();
         for line in [
-            "M  /etc/conf: bytes",
-            "M  /etc/passwd: bytes",
+            "M  /etc/conf: content",
+            "M  /etc/passwd: content",
             "A  /srv/old/new",
             "A  config: lxc.pty.max = 7",
         ] {
@@ -262,7 +261,11 @@ fn both_sides_of_a_conflict_are_shown_and_somebody_decides() {
         fs::write(&config, sandbox.config().replace("lxc.tty.max = 2", "lxc.tty.max = 3")).unwrap();
         let was = (dump(&tree(sandbox, storage)), sandbox.config());
         change(sandbox, "two", 4, "true");
-        let shown = upgrade(sandbox, &[]).exits(1).stdout();
+        let ran = upgrade(sandbox, &[]);
+        let shown = ran.exits(1).stdout();
+        ran.mentions(
+            "\n  layered-template diff --patch [DIR]/lxc/web1\n  layered-template diff --patch [DIR]/lxc/web1 MANIFEST\n",
+        );
         for line in [
             "C  /srv/www/index.html\n",
             "C  config:lxc.tty.max\n   was   2\n   role  4\n   own   3\n",

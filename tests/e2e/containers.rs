@@ -61,7 +61,8 @@ fn drifts(caller: Caller, storage: &str) {
         lab.stop(&name);
         assert_eq!(tool(&words).code(1).stdout, planned, "{about}");
         let found = tool(&["diff", &name, "--patch"]).code(1).stdout;
-        for line in ["M  /etc/app: bytes\n", "\n made\n+more\n", "D  /etc/name\n", "A  /etc/new\n"]
+        for line in
+            ["M  /etc/app: content\n", "\n made\n+more\n", "D  /etc/name\n", "A  /etc/new\n"]
         {
             assert!(found.contains(line), "{about}: {line} is not in\n{found}");
         }

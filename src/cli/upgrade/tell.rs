@@ -74,7 +74,8 @@ fn changes(arguments: &UpgradeArguments, document: &UpgradeDocument) -> u8 {
     ];
     let parts: Vec<_> = parts.into_iter().flatten().collect();
     let name = shell::one_line(&document.container);
-    note(arguments, &format!("{name}: {} would change; nothing was changed", parts.join(", ")));
+    let parts = shell::listed(&parts);
+    note(arguments, &format!("{name}: an upgrade would change {parts}; nothing was changed"));
     0
 }
 
@@ -165,6 +166,16 @@ fn conflicts(arguments: &UpgradeArguments, document: &UpgradeDocument) -> u8 {
     }
     if all.len() > MOST_SHOWN {
         hint.push_str("\nboth may be repeated, and hold for all that is below a path");
+    }
+    if !files.is_empty() {
+        let diff = format!("layered-template diff --patch {}", shell::word(&document.path));
+        hint.extend([
+            "\nto see what the container and its role have changed:\n  ",
+            &diff,
+            "\n  ",
+            &diff,
+            " MANIFEST",
+        ]);
     }
     output::error(
         &format!("`{name}` is left as it is: both it and its role have changed {what}"),

@@ -49,7 +49,7 @@ fn they_are_the_role_s_unless_the_container_has_changed_them() {
         upgrade(sandbox, &[&keep[..], &["--dry-run"]].concat())
             .exits(0)
             .prints(expected)
-            .mentions("web1: 4 files beside its rootfs, ");
+            .mentions("web1: an upgrade would change 4 files beside its rootfs");
         assert_eq!(beside(sandbox), was);
         upgrade(sandbox, &keep).exits(0).prints(expected);
         let now = "hook: two of web1\nkeys/a: two of web1\nkeys/b: two of web1\nown: mine\nmore: two of web1\n";
