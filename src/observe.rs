@@ -12,7 +12,7 @@ pub(crate) mod lxc;
 mod needs;
 pub mod probe;
 pub(crate) mod reading;
-mod remedy;
+pub(crate) mod remedy;
 pub(crate) mod secret;
 mod starting;
 pub(crate) mod tree;

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use super::arguments::InstallArguments;
 use super::{install_role, output};
 use crate::host::files::{self, Ownership};
-use crate::host::{caller::Caller, passage, template};
+use crate::host::{caller::Caller, passage, program, template};
+use crate::observe::remedy;
 use crate::shell;
 
 /// Permission bits of a program that every id of a container's map may run.
@@ -89,6 +90,10 @@ fn tell(installed: &Installed) {
         output::say(&format!("installed {path}: `lxc-create -t layered-template` finds it"));
     } else {
         output::say(&format!("installed {path}: call it by its path, `lxc-create -t {path}`"));
+    }
+    if program::find("lxc-create").is_none() {
+        let hint = remedy::install(&["lxc"]);
+        output::say(&format!("warning: `lxc-create` is not on this host\nhint: {hint}"));
     }
     warn_of_closed(installed.path.parent().unwrap_or(Path::new("/")));
 }

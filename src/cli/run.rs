@@ -14,7 +14,7 @@ use super::wrap::wrapped_to;
 use super::{output, progress, report, request};
 use crate::cache::Cache;
 use crate::chain::Secrets;
-use crate::execute::{self, Failure, Rebase, Rebased, RunContext, status};
+use crate::execute::{self, Cause, Failure, Rebase, Rebased, RunContext, status};
 use crate::host::caller::Caller;
 use crate::host::event_loop::EventLoop;
 use crate::host::output::{LeftOut, Output};
@@ -208,16 +208,20 @@ pub(super) fn perform(
     let log = directory.as_ref().map(RunDirectory::log);
     let begun = match secrets.is_empty() {
         true => Ok(()),
-        false => privacy::keep()
-            .map_err(|error| format!("the run cannot keep its secrets to itself: {error}")),
+        false => privacy::keep().map_err(|error| {
+            let reason = format!("the run cannot keep its secrets to itself: {error}");
+            Failure::of_run(status::FILES, reason)
+        }),
     };
     let ended = begun.and_then(|()| {
-        contained(task, prepared, secrets, options, directory)
-            .map_err(|error| format!("the run cannot begin: {error}"))
+        contained(task, prepared, secrets, options, directory).map_err(|error| {
+            let reason = format!("the run cannot begin: {error}");
+            Failure::of_run(status::FILES, reason).because(Cause::from(&error))
+        })
     });
-    let (status, failure) = ended.unwrap_or_else(|message| {
-        output::error(&message, None);
-        (status::FILES, Some(history::failure(&Failure::of_run(status::FILES, message))))
+    let (status, failure) = ended.unwrap_or_else(|failure| {
+        output::error(&failure.to_string(), failure.hint.as_deref());
+        (failure.status, Some(history::failure(&failure)))
     });
     Part { status, failure, log }
 }

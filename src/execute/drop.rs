@@ -28,6 +28,10 @@ const DIRECTORY: Mode = Mode::new(0o755);
 /// What is wrong with a source that has become something else.
 const NO_LONGER: &str = "it is no longer a file";
 
+/// What decides whether a drop goes ahead.
+const IF_EXISTS: &str = "`if_exists` decides what happens then: `\"error\"` ends the run, \
+                         `\"replace\"` puts the drop in its place, and `\"keep\"` keeps what is there";
+
 impl Run<'_> {
     pub(super) fn drop(&mut self, layer: &Layer, file: &FileDrop) -> Result<(), Failure> {
         // What is made only during the run is made first: the text of a secret, a fetched file.
@@ -49,7 +53,13 @@ impl Run<'_> {
         let rootfs = Rootfs::open(&self.workspace.rootfs)
             .map_err(|error| fail(&error, &format!("the rootfs: {error}")))?;
         let dropped = Drop { rootfs: &rootfs, file, made }.make();
-        dropped.map_err(|error| fail(&error, &explain(&error)))
+        dropped.map_err(|error| {
+            let failure = fail(&error, &explain(&error));
+            match error.kind() {
+                io::ErrorKind::AlreadyExists => failure.hint(IF_EXISTS),
+                _ => failure,
+            }
+        })
     }
 }
 
@@ -185,7 +195,9 @@ fn goes_ahead(if_exists: IfExists) -> io::Result<bool> {
     match if_exists {
         IfExists::Replace => Ok(true),
         IfExists::Keep => Ok(false),
-        IfExists::Error => Err(io::Error::other("something is there already")),
+        IfExists::Error => {
+            Err(io::Error::new(io::ErrorKind::AlreadyExists, "something is there already"))
+        }
     }
 }
 

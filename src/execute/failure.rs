@@ -44,6 +44,10 @@ pub(crate) mod status {
 const OUT_OF_MEMORY: &str = "where nobody sent it, memory was short: `dmesg` names what the \
      kernel has killed, and `memory.events` of the memory cgroup counts it";
 
+/// What to do where there is no memory, or no descriptor.
+pub(crate) const SHORTAGE: &str = "`free -h` shows how much memory the host has left, `memory.max` of the memory cgroup \
+     how much may be used, and `ulimit -n` how many files may be open; end what is not needed, or allow more";
+
 /// What kind of thing has failed: what to do about it depends on that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -62,6 +66,8 @@ pub(crate) enum Cause {
     UnsafePath,
     /// The disk that was written to is full, or a user has all that it may have of it.
     FullDisk,
+    /// There is no memory left, or there are no more descriptors.
+    Shortage,
     /// Anything else; the reason says what.
     Other,
 }
@@ -72,6 +78,7 @@ impl From<&io::Error> for Cause {
             Some(fault::FaultKind::Sandbox) => Self::Sandbox,
             Some(fault::FaultKind::UnsafePath) => Self::UnsafePath,
             None if files::is_full(error) => Self::FullDisk,
+            None if fault::is_shortage(error) => Self::Shortage,
             None => Self::Other,
         }
     }
@@ -87,6 +94,7 @@ impl Cause {
                 "something was still at work in the rootfs, such as a process that a step has left \
                  running",
             ),
+            Self::Shortage => Some(SHORTAGE),
             Self::Ended | Self::TimedOut | Self::Interrupted | Self::FullDisk | Self::Other => None,
         }
     }
@@ -200,6 +208,22 @@ impl fmt::Display for Failure {
         match &self.subject {
             Some(subject) => write!(formatter, "{subject} {}", self.reason),
             None => formatter.write_str(&self.reason),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::*;
+
+    #[test]
+    fn what_a_shortage_asks_for_is_said() {
+        for errno in [Errno::NOMEM, Errno::MFILE] {
+            let error = fault::about("no process can be started", errno.into());
+            let failure = Failure::of_run(status::FILES, "x").because(Cause::from(&error));
+            assert_eq!(failure.hint.as_deref(), Some(SHORTAGE));
         }
     }
 }

@@ -84,6 +84,11 @@ impl Run<'_> {
         if let Some(reason) = missing {
             return Err(fail(reason));
         }
+        if after.0.is_empty() {
+            self.note(&format!(
+                "the rootfs is empty: {subject} has succeeded, and made nothing in it"
+            ));
+        }
         self.look_for_stray_config(&subject);
         self.upstream_record = self.read_record();
         Ok(())

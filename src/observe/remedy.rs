@@ -7,7 +7,7 @@ use crate::host::program;
 const MANAGERS: [(&str, &str); 1] = [("apt-get", "apt-get install")];
 
 /// Returns what installs packages of Debian: a line for a shell, where this host has such packages.
-pub(super) fn install(packages: &[&str]) -> String {
+pub(crate) fn install(packages: &[&str]) -> String {
     let known = MANAGERS.iter().find(|(program, _)| program::find(program).is_some());
     line(known.map(|(_, words)| *words), packages)
 }

@@ -246,3 +246,14 @@ fn drops_come_before_or_after_the_post_steps() {
     sandbox.chain().exits(0);
     assert_eq!(sandbox.trace(), "early\netc\nearly\netc\nlate\n");
 }
+
+#[test]
+fn what_decides_over_what_is_there_already_is_named() {
+    let sandbox = Sandbox::new()
+        .upstream("mkdir \"$rootfs/etc\"; echo >\"$rootfs/etc/x\"")
+        .layers("[[layer.file]]\npath = \"/etc/x\"\ncontent = \"\"\nif_exists = \"error\"\n");
+    sandbox.chain().exits(5).mentions(
+        "\nhint: `if_exists` decides what happens then: `\"error\"` ends the run, `\"replace\"` puts the drop in its \
+         place, and `\"keep\"` keeps what is there\n",
+    );
+}

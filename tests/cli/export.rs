@@ -583,6 +583,7 @@ fn what_proxmox_does_not_take_is_told() {
     let ids = "an unprivileged container of 65536 ids has no owner such as that of /x\n";
     let device = "mknod \"$rootfs/null\" c 1 3";
     let devices = "device nodes are left out: /null\n";
+    let empty = "the rootfs is empty: template `fake` of layer `os` has succeeded, and made nothing in it\n";
     for (upstream, warning) in [
         (release("ID=void"), Some(unknown)),
         (release("NAME=x"), Some(unknown)),
@@ -590,7 +591,7 @@ fn what_proxmox_does_not_take_is_told() {
         (owner.to_owned(), Some(ids)),
         (device.to_owned(), Some(devices)),
         (release("'ID=\"alpine\"'"), None),
-        ("true".to_owned(), None),
+        ("true".to_owned(), Some(empty)),
     ] {
         let sandbox = Sandbox::new().upstream(&upstream).layers("");
         let ran = sandbox.run(["build", "m.toml", "-o", "tar:../web.tar"]);

@@ -1,9 +1,12 @@
 //! A container that is stopped for an upgrade or a rollback, and started again.
 
+use std::io;
+
 use super::subject::AnySubject;
 use crate::cli::output;
 use crate::execute::status;
 use crate::host::signals::{self, Signals};
+use crate::observe::remedy::install;
 use crate::shell;
 
 impl AnySubject<'_> {
@@ -38,7 +41,8 @@ impl AnySubject<'_> {
             }
             return status::SIGNAL + u8::try_from(signal.as_raw()).unwrap_or_default();
         };
-        output::error(&format!("`{}` cannot be stopped: {error}", self.name()), None);
+        let message = format!("`{}` cannot be stopped: {error}", self.name());
+        output::error(&message, without_lxc(&error).as_deref());
         self.forget_halt();
         status::FILES
     }
@@ -48,7 +52,8 @@ impl AnySubject<'_> {
         let started = self.lxc().start();
         if let Err(error) = &started {
             let message = format!("`{}` cannot be started again: {error}", self.name());
-            output::error(&message, Some("`lxc-start --foreground` shows why"));
+            let why = || "`lxc-start --foreground` shows why".to_owned();
+            output::error(&message, Some(&without_lxc(error).unwrap_or_else(why)));
         }
         self.forget_halt();
         started.is_ok()
@@ -58,4 +63,9 @@ impl AnySubject<'_> {
     pub(super) fn forget_halt(&self) {
         self.within(|| self.done(self.generations.forget_halt()));
     }
+}
+
+/// Says what to do where a command of LXC's is not there.
+fn without_lxc(error: &io::Error) -> Option<String> {
+    (error.kind() == io::ErrorKind::NotFound).then(|| install(&["lxc"]))
 }
