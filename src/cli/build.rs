@@ -124,9 +124,15 @@ fn build(arguments: &BuildArguments, verb: RunVerb) -> Result<u8, Refusal> {
         Role::prepare(asked.request(&start, &lxcpath, &caller))
     });
     let roles: Vec<_> = roles.collect();
+    let unusable = unusable(&arguments.manifests, &roles);
     let roles = match roles.into_iter().collect::<Result<Vec<Role>, u8>>() {
         Ok(roles) => roles,
-        Err(status) => return Ok(status),
+        Err(status) => {
+            if arguments.manifests.len() > 1 {
+                output::error(&format!("nothing was done: {unusable} cannot be used"), None);
+            }
+            return Ok(status);
+        }
     };
     enter(start.mapping)?;
     // One that comes between two runs is heard when the next begins, which ends at it.
@@ -166,6 +172,13 @@ fn build(arguments: &BuildArguments, verb: RunVerb) -> Result<u8, Refusal> {
         output::error(&unwritten.message, None);
     }
     Ok(told)
+}
+
+/// Returns the names of the manifests whose roles cannot be used.
+fn unusable(manifests: &[PathBuf], roles: &[Result<Role, u8>]) -> String {
+    let unusable = manifests.iter().zip(roles).filter(|(_, role)| role.is_err());
+    let names: Vec<String> = unusable.map(|(manifest, _)| shell::word(manifest)).collect();
+    shell::listed(&names)
 }
 
 /// Reads where a role is written to, and sees that it can be.
@@ -275,7 +288,7 @@ impl Role {
         if ended == 0 {
             sum.tell_of(&filled);
         }
-        sum.add(&filled, ended);
+        sum.add(&request.manifest, &filled, ended);
         let mut left = None;
         if ended == 0 {
             // What was found out by building it is known by now.
@@ -405,7 +418,8 @@ pub(super) struct Sum {
     is_quiet: bool,
     /// Whether all was told: an error comes last.
     is_told: bool,
-    failed: usize,
+    /// The manifests of the roles that failed.
+    failed: Vec<String>,
     /// The status of the last role that was begun.
     last: u8,
     /// Whether nothing is built.
@@ -442,7 +456,7 @@ impl Default for Sum {
             roles: 0,
             is_quiet: false,
             is_told: false,
-            failed: 0,
+            failed: Vec::new(),
             last: 0,
             only_pulls: false,
             status: 0,
@@ -476,9 +490,9 @@ impl Sum {
     }
 
     /// Counts them.
-    fn add(&mut self, filled: &[Filled], ended: u8) {
+    fn add(&mut self, manifest: &Path, filled: &[Filled], ended: u8) {
         if ended != 0 {
-            self.failed += 1;
+            self.failed.push(shell::word(manifest));
             self.status = if self.status == 0 { ended } else { self.status };
         }
         for new in self.news(filled) {
@@ -542,7 +556,7 @@ impl Sum {
                 format!("{count} {} in {seconds:.1} s", made.verb)
             })
             .collect();
-        let built = match (made.is_empty(), self.failed > 0, self.only_pulls) {
+        let built = match (made.is_empty(), !self.failed.is_empty(), self.only_pulls) {
             (false, ..) => made.join(", "),
             (true, true, true) => "nothing pulled".to_owned(),
             (true, true, false) => "nothing built".to_owned(),
@@ -553,11 +567,14 @@ impl Sum {
             0 => String::new(),
             count => format!(", {} already stored", layers(count)),
         };
-        let failed = match self.failed {
+        let failed = match self.failed.len() {
             _ if self.last > status::SIGNAL => "; interrupted".to_owned(),
             0 => String::new(),
             failed if self.roles == 1 => format!("; {failed} of 1 role failed"),
-            failed => format!("; {failed} of {} roles failed", self.roles),
+            failed => {
+                let manifests = shell::listed(&self.failed);
+                format!("; {failed} of {} roles failed: {manifests}", self.roles)
+            }
         };
         output::printed(self.status, |to| writeln!(to, "{built}{there}{failed}"))
     }

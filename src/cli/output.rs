@@ -3,14 +3,15 @@
 use std::borrow::Cow;
 use std::io::{self, BufWriter, IsTerminal, Write};
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::arguments::LogFormat;
 use super::command;
-use super::wrap::wrapped;
 use super::hang::Hang;
+use super::wrap::wrapped;
 use crate::diagnostic::Report;
 use crate::execute::status;
 use crate::host::clock;
@@ -120,24 +121,51 @@ pub(super) fn words(error: &clap::Error) {
         return;
     }
     let plain = text.to_string();
+    let more = for_template(error, &plain);
     // It quotes the words as they are.
     match crate::shell::printable(&plain) {
-        Cow::Borrowed(_) if styled() => say_styled(&with_hints(&text.ansi().to_string())),
-        shown => say(&with_hints(&shown)),
+        Cow::Borrowed(_) if styled() => say_styled(&with_hints(&text.ansi().to_string(), more)),
+        shown => say(&with_hints(&shown, more)),
     }
 }
 
-/// Returns what clap says with its tips as hints.
-fn with_hints(text: &str) -> String {
+/// Returns the hint where a word is unknown that the template may be meant to have.
+fn for_template(error: &clap::Error, text: &str) -> Option<String> {
+    if error.kind() != ErrorKind::UnknownArgument || !text.contains("[-- ") {
+        return None;
+    }
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg) else { return None };
+    let word = crate::shell::word(word);
+    Some(format!(
+        "hint: arguments for the template come last, behind `--`: `-- {word}`; `--set NAME=VALUE` sets a variable of \
+         the manifest\n"
+    ))
+}
+
+/// Returns what clap says with its tips as hints. One `more` comes behind them, in the place of clap's own about `--`.
+fn with_hints(text: &str, mut more: Option<String>) -> String {
     let mut shown = String::with_capacity(text.len());
+    let replaces = more.is_some();
+    let mut is_among_tips = false;
     for line in text.split_inclusive('\n') {
         let tip = line.split_once("tip:").filter(|(before, _)| {
             let colour = before.trim_start();
             colour.is_empty() || colour.starts_with('\x1b') && !colour.contains(' ')
         });
         match tip {
-            Some((before, tip)) => shown.extend([before.trim_start(), "hint:", tip]),
-            None => shown.push_str(line),
+            Some((_, tip)) if replaces && tip.contains(" to pass ") => is_among_tips = true,
+            Some((before, tip)) => {
+                is_among_tips = true;
+                shown.extend([before.trim_start(), "hint:", tip]);
+            }
+            // The next hint follows at once.
+            None if is_among_tips && more.is_some() && line == "\n" => {}
+            None => {
+                if line.contains("Usage:") {
+                    shown.extend(more.take().map(|hint| hint + "\n"));
+                }
+                shown.push_str(line);
+            }
         }
     }
     shown
@@ -214,16 +242,6 @@ pub(super) fn printed(status: u8, write: impl FnOnce(&mut dyn Write) -> io::Resu
     printed_data(status, |to| write(&mut Printable(to)))
 }
 
-/// Does the same for what a program reads.
-pub(super) fn printed_data(status: u8, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> u8 {
-    match print_data(write) {
-        Ok(()) => status,
-        Err(fault) => {
-            error(&format!("standard output: {fault}"), None);
-            1
-        }
-    }
-}
 /// Does the same for a report. Lines that the terminal has no room for are broken at words; where it is none, they stay
 /// whole.
 pub(super) fn printed_report(
@@ -242,3 +260,13 @@ pub(super) fn printed_report(
     })
 }
 
+/// Does the same for what a program reads.
+pub(super) fn printed_data(status: u8, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> u8 {
+    match print_data(write) {
+        Ok(()) => status,
+        Err(fault) => {
+            error(&format!("standard output: {fault}"), None);
+            1
+        }
+    }
+}

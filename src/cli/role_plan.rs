@@ -97,8 +97,9 @@ impl<'a> RolePlan<'a> {
     /// Writes it for people.
     pub(super) fn text(&self, to: &mut dyn Write) -> io::Result<()> {
         let manifest = shell::one_line(&self.manifest);
-        if let Some(error) = self.error {
-            return writeln!(to, "{manifest}: it cannot be planned: {}", shell::one_line(error));
+        if self.error.is_some() {
+            // Why was said where errors are.
+            return writeln!(to, "{manifest}: cannot be planned");
         }
         let changed = self.diff.is_some_and(|diff| !diff.is_empty());
         if self.changes.is_empty() && !changed {

@@ -53,6 +53,8 @@ pub struct Probe {
     /// The digest of a template that need not be there.
     known: Option<Digest>,
     is_absent: bool,
+    /// What is reported as what cannot be used.
+    unreadable: BTreeSet<PathBuf>,
 }
 
 impl Probe {
@@ -299,19 +301,44 @@ impl Probe {
         }
     }
 
+    /// Reports a file that cannot be used, once for all that name it.
     fn unreadable(&mut self, what: &str, path: &Path, error: &io::Error, at: &At) {
+        if !self.unreadable.insert(path.to_path_buf()) {
+            return;
+        }
         let reason = match error.kind() {
             io::ErrorKind::NotFound => "it is not there".to_owned(),
             _ => error.to_string(),
         };
         let message = format!("the {what} `{}` cannot be used: {reason}", path.display());
-        let help = "a relative path is relative to the file that names it";
+        let help = help_with_path(path, at);
         let diagnostic = Diagnostic::error(at, message);
         self.report.push(match error.kind() {
             io::ErrorKind::NotFound => diagnostic.help(help),
             _ => diagnostic,
         });
     }
+}
+
+/// Says what a path is relative to, and what may be meant by one that is not there.
+fn help_with_path(path: &Path, at: &At) -> String {
+    let source = &at.source;
+    let written = source.text.get(at.span.clone()).unwrap_or_default();
+    let written = written.trim_matches(['"', '\'']);
+    if Path::new(written) != path {
+        return "a relative path is relative to the file that names it".to_owned();
+    }
+    let relative = written.trim_start_matches('/');
+    let (directory, file) = (source.dir.join(relative), source.path.display());
+    if !relative.is_empty() && directory.exists() {
+        return format!(
+            "an absolute path begins at the root of the host: write `{relative}`, which is beside `{file}`"
+        );
+    }
+    format!(
+        "an absolute path begins at the root of the host, and not in the rootfs; put the file beside `{file}`, and name \
+         it by a path without a `/` in front"
+    )
 }
 
 /// Returns all steps of a chain.

@@ -75,6 +75,103 @@ fn validate_tells_of_what_values_and_of_what_files_are_wrong_at_once() {
 }
 
 #[test]
+fn validate_judges_what_is_left_of_a_role_that_cannot_be_read_as_a_whole() {
+    let sandbox = Sandbox::new()
+        .file(
+            "layers/odd.toml",
+            "[layer]\nfoo = 1\n[[layer.file]]\npath = \"relative\"\ncontent = \"\"\n",
+        )
+        .manifest(
+            "manifest = 1\nextends = \"gone.toml\"\n[[layer]]\nuse = \"odd\"\n[[layer]]\nuse = \"missing\"\n\
+             [[layer]]\npost = [3, { script = \"missing-script\" }]\n[layer.config]\n\
+             lxc.start.auto = \"maybe\"\n[[layer.file]]\npath = \"/etc/../../x\"\ncontent = \"\"\n\
+             [[layer.file]]\npath = \"/etc/y\"\nsource = \"missing-file\"\n\
+             [[layer.file]]\npath = \"/etc/{{ perhaps }}\"\ncontent = \"{{ perhaps }}\"\nrender = true\n",
+        );
+    let ran = sandbox.run(["validate", "m.toml"]);
+    ran.exits(1)
+        .mentions("gone.toml: there is no such file")
+        .mentions("unknown key `foo` in a layer")
+        .mentions("`relative` cannot be a path inside the rootfs")
+        .mentions("no reusable layer is named `missing`")
+        .mentions("a layer needs a `name`")
+        .mentions("expected a string or a table, found an integer")
+        .mentions("missing-script` cannot be used: it is not there")
+        .mentions("LXC does not take `maybe` for `lxc.start.auto`")
+        .mentions("`/etc/../../x` cannot be a path inside the rootfs")
+        .mentions("missing-file` cannot be used: it is not there")
+        // What the base declares nobody knows.
+        .mentions("1 manifest: 10 errors, 0 warnings");
+}
+
+#[test]
+fn a_missing_file_is_told_of_once_and_what_its_path_is_relative_to() {
+    let file = |path: &str, source: &str| {
+        format!("[[layer.file]]\npath = \"{path}\"\nsource = \"{source}\"\n")
+    };
+    let sandbox = Sandbox::new().file("there", "").manifest(&format!(
+        "{ROLE}{}{}{}{}",
+        file("/a", "missing"),
+        file("/b", "missing"),
+        file("/c", "/no/such/file"),
+        file("/d", "/there")
+    ));
+    for words in [&["plan", "m.toml"][..], &["validate", "m.toml"]] {
+        let ran = sandbox.run(words);
+        let told = ran.stderr();
+        assert_eq!(
+            told.matches("role/missing` cannot be used: it is not there").count(),
+            1,
+            "{told}"
+        );
+        ran.mentions("= help: a relative path is relative to the file that names it\n")
+            .mentions("and not in the rootfs; put the file beside `m.toml`, and name it by a path without a `/`")
+            .mentions("write `there`, which is beside `m.toml`\n");
+    }
+    // Of several manifests each has its line, and its reason one place.
+    let ran = sandbox.run(["plan", "gone.toml", "also-gone.toml"]);
+    ran.exits(2).prints("gone.toml: cannot be planned\nalso-gone.toml: cannot be planned\n");
+}
+
+#[test]
+fn words_for_the_template_have_their_place() {
+    let sandbox = Sandbox::new().manifest(ROLE);
+    for word in ["--http-port", "word", "--forn"] {
+        let ran = sandbox.run(["create", "m.toml", "--name=web1", word]);
+        let hint =
+            format!("\nhint: arguments for the template come last, behind `--`: `-- {word}`;");
+        ran.exits(2).mentions(&hint).mentions("\n\nUsage: layered-template create ");
+        assert!(!ran.stderr().contains("as a value"), "{}", ran.stderr());
+    }
+    let ran = sandbox.run(["status", "--http-port"]);
+    assert!(!ran.exits(2).stderr().contains("for the template"), "{}", ran.stderr());
+}
+
+#[test]
+fn the_manifests_that_failed_are_named_last() {
+    let failing = format!("{ROLE}[[layer]]\nname = \"app\"\nstore = true\npost = 'exit 3'\n");
+    let sandbox = Sandbox::new()
+        .manifest(ROLE)
+        .file("one.toml", &failing)
+        .file("two.toml", failing.replace("app", "other"));
+    let ran = sandbox.run(["build", "one.toml", "m.toml", "two.toml"]);
+    let last = ran.exits(6).stdout();
+    assert!(last.ends_with("; 2 of 3 roles failed: one.toml and two.toml\n"), "{last}");
+    let ran = sandbox.run(["build", "m.toml", "gone.toml", "away.toml"]);
+    ran.exits(2).mentions("error: nothing was done: gone.toml and away.toml cannot be used\n");
+}
+
+#[test]
+fn a_template_that_makes_nothing_is_told_of() {
+    let sandbox = Sandbox::new().upstream("true").manifest(ROLE);
+    let told = "warning: the rootfs is empty: template `fake` of layer `os` has succeeded, and made nothing in it\n";
+    sandbox.create(["--storage=none"]).exits(0).mentions(told);
+    let sandbox = Sandbox::new().upstream("mkdir \"$rootfs/etc\"").manifest(ROLE);
+    let ran = sandbox.create(["--storage=none"]);
+    assert!(!ran.exits(0).stderr().contains("is empty"), "{}", ran.stderr());
+}
+
+#[test]
 fn a_script_that_came_from_windows_is_told_of() {
     let sandbox = Sandbox::new()
         .file("crlf", "#!/bin/sh\r\necho\r\n")
