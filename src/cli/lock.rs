@@ -45,6 +45,9 @@ pub(super) fn main(arguments: &LockArguments) -> u8 {
 fn lock(arguments: &LockArguments) -> Result<u8, Refusal> {
     check(None, &arguments.args)?;
     let caller = Caller::observe();
+    if let Some(status) = InitialConfig::refused(arguments.config.as_deref()) {
+        return Ok(status);
+    }
     let start = InitialConfig::read(arguments.config.as_deref(), &caller)?;
     if start.mapping == Mapping::Pieces {
         return Err(IN_PIECES.to_owned().into());

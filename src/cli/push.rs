@@ -41,6 +41,9 @@ fn push(arguments: &PushArguments) -> Result<u8, Refusal> {
     let mount_from = arguments.mount_from.as_deref();
     let mount_from = mount_from.map(|from| other_repository(&repository, from)).transpose()?;
     let caller = Caller::observe();
+    if let Some(status) = InitialConfig::refused(arguments.config.as_deref()) {
+        return Ok(status);
+    }
     let start = InitialConfig::read(arguments.config.as_deref(), &caller)?;
     if start.mapping == Mapping::Pieces {
         return Err(IN_PIECES.to_owned().into());

@@ -197,6 +197,7 @@ fn a_config_that_lxc_does_not_load_is_refused_before_anything_runs() {
         &["create", "m.toml", "--name=web2", "--lxcpath=lxc", "--config=bad.conf"][..],
         &["build", "m.toml", "--config=bad.conf"],
         &["plan", "m.toml", "--config=bad.conf"],
+        &["lock", "m.toml", "--config=bad.conf"],
     ] {
         let ran = sandbox.run(words);
         ran.exits(2)
