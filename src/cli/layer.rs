@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::arguments::LayerVerb;
+use super::hang::Hang;
 use super::output;
 use crate::diagnostic::Report;
 use crate::execute::status;
@@ -25,7 +26,7 @@ pub(super) fn main(verb: &LayerVerb) -> u8 {
 fn list() -> u8 {
     let layers = listed();
     let width = layers.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
-    output::printed(0, |to| {
+    output::printed_report(0, Hang::Column(width + 2), |to| {
         for (name, description) in &layers {
             writeln!(to, "{name:width$}  {}", shell::one_line(description))?;
         }

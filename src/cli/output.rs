@@ -11,7 +11,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use super::arguments::LogFormat;
 use super::command;
 use super::hang::Hang;
-use super::wrap::wrapped;
+use super::wrap::{wrapped, wrapped_sentences};
 use crate::diagnostic::Report;
 use crate::execute::status;
 use crate::host::clock;
@@ -81,7 +81,9 @@ pub(super) fn line(text: &str) -> String {
 
 /// Says something on standard error, ended by a line feed.
 pub(super) fn say(text: &str) {
-    say_styled(&crate::shell::printable(&crate::shell::reason(text)));
+    let reason = crate::shell::reason(text);
+    let text = line(&crate::shell::printable(&reason));
+    let _ = io::stderr().lock().write_all(wrapped_sentences(&text).as_bytes());
 }
 
 /// Says something that a person should know, as a run is told of.

@@ -18,6 +18,30 @@ pub(super) fn wrapped(text: &str) -> Cow<'_, str> {
     wrapped_to(text, Some(columns).filter(|columns| *columns > 0))
 }
 
+/// Does the same for sentences: a line without a title goes on below its second letter.
+pub(super) fn wrapped_sentences(text: &str) -> Cow<'_, str> {
+    let size = rustix::termios::tcgetwinsize(rustix::stdio::stderr());
+    match size.map_or(0, |size| usize::from(size.ws_col)) {
+        0 => Cow::Borrowed(text),
+        columns => Cow::Owned(sentences(text, columns)),
+    }
+}
+
+fn sentences(text: &str, columns: usize) -> String {
+    let broken = |line: &str| match line.starts_with([' ', '\n']) || has_title(line) {
+        true => broken(line, columns),
+        false => broken_below(line, columns, SENTENCE),
+    };
+    text.split_inclusive('\n').map(broken).collect()
+}
+
+/// Where a sentence without a title goes on.
+const SENTENCE: usize = 2;
+
+fn has_title(line: &str) -> bool {
+    TITLES.iter().any(|title| line.starts_with(title))
+}
+
 /// Breaks them for so many columns, where there is a number of them.
 pub(super) fn wrapped_to(text: &str, columns: Option<usize>) -> Cow<'_, str> {
     let Some(columns) = columns else { return Cow::Borrowed(text) };
@@ -52,8 +76,16 @@ fn broken(line: &str, columns: usize) -> String {
     let shown: String = visible(line.trim_end()).collect();
     let start = shown.len() - shown.trim_start().len();
     let title = TITLES.iter().find(|title| shown[start..].starts_with(**title));
-    let indent = title.map_or(0, |title| start + title.len());
-    if title.is_none() || shown.width() <= columns || indent + LEAST > columns {
+    match title {
+        Some(title) => broken_below(line, columns, start + title.len()),
+        None => line.to_owned(),
+    }
+}
+
+/// Breaks one line of words, which goes on with so many blanks.
+fn broken_below(line: &str, columns: usize, indent: usize) -> String {
+    let shown: String = visible(line.trim_end()).collect();
+    if shown.width() <= columns || indent + LEAST > columns {
         return line.to_owned();
     }
     let mut text = String::with_capacity(line.len() + indent);
@@ -170,6 +202,13 @@ mod tests {
         let shown: String = visible(&broken(&styled, 28)).collect();
         assert_eq!(shown, broken(plain, 28));
         assert_eq!(shown, "error: one two three four\n       five six");
+    }
+
+    #[test]
+    fn a_sentence_without_a_title_goes_on_too() {
+        let text = "web1: back to what it was before its upgrade\n  /a/command --to copy --and more words\n\nhint: x\n";
+        let expected = "web1: back to what it was\n  before its upgrade\n  /a/command --to copy --and more words\n\nhint: x\n";
+        assert_eq!(sentences(text, 30), expected);
     }
 
     #[test]
