@@ -7,6 +7,16 @@ use crate::requirement::{installed, root};
 use crate::sandbox::Sandbox;
 
 #[test]
+fn a_host_without_lxc_is_told_of() {
+    let sandbox = Sandbox::new();
+    let mut command = sandbox.command("/bin/sh");
+    let line = "PATH=/nowhere exec \"$0\" install-template --directory=../templates";
+    command.args(["-c", line]).arg(sandbox.program_path());
+    let told = "\nwarning: `lxc-create` is not on this host\nhint: ";
+    sandbox.ran(command).exits(0).mentions(told);
+}
+
+#[test]
 fn the_program_is_installed_where_it_is_told() {
     let sandbox = Sandbox::new().umask(0o077).layers("");
     let ran = sandbox.run(["install-template", "--directory", "../templates"]);
