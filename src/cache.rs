@@ -32,7 +32,9 @@ pub use keys::{IdentityKeys, KeyMaker};
 pub use ladder::{Ladder, LadderContext, Limit, Progress};
 pub use names::{Names, PLACEHOLDER};
 pub use offer::{Answer, Evidence, Offer, PinnedEntry, Provenance, Required, Unfit, Vouched};
-pub use plan::{Cache, CachePlan, Handed, OverlayHost, Pulling, Slot, SlotKind, Wanted, label};
+pub use plan::{
+    Cache, CachePlan, Handed, OverlayHost, Pulling, Purpose, Slot, SlotKind, Wanted, label,
+};
 pub use show::PlanDocument;
 pub(crate) use show::bytes;
 pub use twin::{Observed, TwinFault, cache};

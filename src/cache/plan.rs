@@ -24,6 +24,18 @@ pub struct Wanted {
     pub pulling: Pulling,
     /// Whether that is taken even if nobody vouches for it.
     pub trusts_all: bool,
+    /// What it is wanted for.
+    pub purpose: Purpose,
+}
+
+/// What the layer store is wanted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Purpose {
+    /// Something new is made, which may do without it.
+    #[default]
+    Make,
+    /// A container is upgraded: what it is to be has to be stored as well as what it was.
+    Upgrade,
 }
 
 /// Whether what is not stored is looked for in a registry, and what is done about what is not there either.
@@ -42,6 +54,7 @@ impl Wanted {
     /// Tells whether nothing can be done without the store.
     pub fn needs_store(&self) -> bool {
         self.locked
+            || self.purpose == Purpose::Upgrade
             || self.pulling == Pulling::Only
             || matches!(self.mode, StorageMode::Overlay | StorageMode::Fill)
     }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::arguments::ValueArguments;
-use crate::cache::{Pulling, Wanted};
+use crate::cache::{Pulling, Purpose, Wanted};
 use crate::host::trust::Trust;
 use crate::lxc::call::{Mapped, is_container_name};
 use crate::observe::probe;
@@ -72,6 +72,7 @@ pub(super) fn wanted(mode: StorageMode, rebuild: bool) -> Wanted {
         locked: false,
         pulling: Pulling::No,
         trusts_all: false,
+        purpose: Purpose::Make,
     }
 }
 
@@ -84,6 +85,7 @@ pub(super) fn wanted_since(mode: StorageMode, older_than: Duration) -> Wanted {
         locked: false,
         pulling: Pulling::No,
         trusts_all: false,
+        purpose: Purpose::Make,
     }
 }
 

@@ -246,7 +246,9 @@ fn clean(
     }
     let mut users = Referrers::find(top, lxcpaths)?;
     let own = |root: &&GcRoot| root.map == store.map();
-    for root in users.unreachable.iter().filter(own) {
+    let mut unreachable: Vec<&GcRoot> = users.unreachable.iter().filter(own).collect();
+    unreachable.dedup_by_key(|root| &root.config);
+    for root in unreachable {
         let config = shown(&root.config);
         output::say(&match forget {
             true => format!("forgotten: {config}"),
@@ -389,12 +391,8 @@ fn tell_of_moved(store: &Store, users: &Referrers) {
             let is_here = |above: &Path| {
                 above == directory || above.canonicalize().ok() == directory.canonicalize().ok()
             };
-            // One that an upgrade was interrupted of may have it among its generations.
-            is_here(above)
-                || above.ancestors().nth(1).is_some_and(|generations| {
-                    generations.ends_with(store::GENERATIONS)
-                        && generations.parent().is_some_and(is_here)
-                })
+            // A snapshot has it deeper, and so has one of which an upgrade was interrupted.
+            is_here(above) || delta.is_dir() && above.ancestors().any(is_here)
         });
         if !is_own {
             output::say(&format!(

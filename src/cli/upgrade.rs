@@ -24,6 +24,7 @@ use super::refusal::Refusal;
 use super::remote::RemoteChoice;
 use super::request::{LockUse, Request, target, wanted};
 use super::run::{Options, Part, Task, begin, perform};
+use crate::cache::{CONFIG_NAME, Purpose, Wanted};
 use crate::chain::Secrets;
 use crate::execute::{Listings, Rebase, Rebased, status};
 use crate::host::caller::Caller;
@@ -33,6 +34,7 @@ use crate::observe::container::Container;
 use crate::observe::secret;
 use crate::record::RunVerb;
 use crate::shell;
+use crate::store::GcRoot;
 pub(crate) use document::UpgradeDocument;
 use document::UpgradeOutcome;
 pub(super) use rollback::rollback;
@@ -152,8 +154,9 @@ fn upgrade(
     signals: &RefCell<Signals>,
 ) -> Result<(u8, UpgradeDocument), Refusal> {
     let document = || UpgradeDocument::of(&container.name, &container.path);
-    let any = Subject::find_any(container, caller)?;
+    let any = Subject::find_any(container, caller, "upgrade")?;
     let lock = any.lock()?;
+    any.stands_alone()?;
     let recovered = recover(&any, arguments.dry_run, &mut signals.borrow_mut())?;
     if recovered != 0 {
         let why = "what an upgrade that was interrupted has left cannot be ended";
@@ -179,6 +182,7 @@ fn upgrade(
     let may_differ = record.layers.iter().any(|layer| !layer.handed.is_empty())
         || arguments.manifest.is_some()
         || arguments.lock.locked
+        || !(arguments.take.is_empty() && arguments.keep.is_empty())
         || !arguments.values.is_empty();
     if !may_differ
         // What cannot be planned is told of by the run, with its place.
@@ -278,7 +282,7 @@ fn request(
     manifest: &Path,
 ) -> Result<Request, u8> {
     let (container, record) = (subject.container, subject.record);
-    let mut wanted = wanted(record.storage(), false);
+    let mut wanted = Wanted { purpose: Purpose::Upgrade, ..wanted(record.storage(), false) };
     let choice = RemoteChoice {
         from: arguments.remote.from.as_deref(),
         only_pull: arguments.remote.only_pull,
@@ -387,6 +391,7 @@ impl Upgrade<'_> {
         let subject = &self.subject;
         if self.arguments.dry_run {
             let looked = subject.within(|| self.look(request));
+            self.forget_the_rest();
             return if looked == UNCHANGED { 0 } else { looked };
         }
         let was_running = subject.is_running();
@@ -521,9 +526,17 @@ impl Upgrade<'_> {
 
     /// Removes what nobody needs any more, and returns the exit status.
     fn left(&self, status: u8) -> u8 {
-        let subject = &self.subject;
-        let discarded = subject.within(|| subject.done(subject.generations.discard()));
-        if status == 0 { discarded } else { status }
+        self.subject.any().discard(self.arguments.run.talk.log_format);
+        self.forget_the_rest();
+        status
+    }
+
+    /// Forgets what the container was noted for, and does not stand on.
+    fn forget_the_rest(&self) {
+        let Subject { container, store, .. } = &self.subject;
+        // Whoever cleans the store finds it out as well.
+        let tidy = || u8::from(GcRoot::tidy(store, &container.path.join(CONFIG_NAME)).is_err());
+        self.subject.within(tidy);
     }
 
     /// Likewise, and says that the container is as it was where the upgrade has failed. A conflict says so itself.

@@ -37,8 +37,10 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use crate::host::files::{self, Ownership};
+use crate::host::mounts;
 use crate::lxc::config;
 use crate::record;
+use crate::shell;
 use crate::store::{GENERATIONS, OLD_GENERATION as OLD};
 use crate::tree;
 
@@ -102,8 +104,7 @@ impl Generations {
 
     /// Tells whether there is one to go back to.
     pub(crate) fn has_previous(&self) -> bool {
-        let previous = self.within(PREVIOUS);
-        is_directory(&previous) && previous.join(config_name()).is_file() || self.is_interrupted()
+        is_directory(&self.previous()) || self.is_interrupted()
     }
 
     /// Tells whether somebody was killed at a switch.
@@ -204,7 +205,8 @@ impl Generations {
     pub(crate) fn roll_back(&self) -> io::Result<()> {
         let was_going_back = self.within(SWITCH).join(KEPT).exists();
         let is_there = self.is_interrupted() && self.recover()? == was_going_back;
-        self.tidy(false)?;
+        // What cannot be removed keeps nobody from going back.
+        let _ = self.discard();
         if is_there { Ok(()) } else { self.back(false) }
     }
 
@@ -212,6 +214,7 @@ impl Generations {
     /// switch, the one that was the previous before that.
     fn back(&self, undoes: bool) -> io::Result<()> {
         let previous = self.previous();
+        room::movable([self.container.join(GENERATIONS), previous.clone()])?;
         // What the container's root has put in its place is not followed.
         let directory = files::open_real_directory(&previous)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -230,23 +233,47 @@ impl Generations {
     /// Sees that `chattr` holds nothing of the container's that a switch to another generation moves: its tree, by the
     /// name that that has, what is beside it, and what tells of it.
     pub(super) fn movable(&self, tree: &str, sidecars: &[OsString]) -> io::Result<()> {
+        self.unmounted()?;
         let within = |name: &OsStr| self.container.join(name);
         let own = [tree, config_name(), record::NAME, GENERATIONS].map(OsStr::new);
         let own = own.into_iter().chain(sidecars.iter().map(OsString::as_os_str)).map(within);
         room::movable([self.container.clone(), self.previous()].into_iter().chain(own))
     }
 
+    /// Sees that nothing is mounted in the container's directory: it would be moved about with what it is mounted in,
+    /// and what it shows be taken for the container's.
+    pub(super) fn unmounted(&self) -> io::Result<()> {
+        let container = fs::canonicalize(&self.container)?;
+        let generations = container.join(GENERATIONS);
+        let is_foreign = |point: &PathBuf| !point.starts_with(&generations);
+        match mounts::below(&container).into_iter().find(is_foreign) {
+            None => Ok(()),
+            Some(point) => {
+                let point = shell::word(&point);
+                Err(io::Error::new(
+                    io::ErrorKind::ResourceBusy,
+                    format!(
+                        "`{point}` is a mount point: `umount {point}`; `lxc.mount.entry` in the config mounts it for the \
+                         container alone"
+                    ),
+                ))
+            }
+        }
+    }
+
     /// Keeps the config and the record of what the container is with what takes its place.
     fn begin(&self, name: &str) -> io::Result<()> {
         let from = self.within(name);
         let text = read(&from.join(config_name()))?;
-        if tree_name(&text, &self.container).is_none() {
-            let (config, container) = (from.join(config_name()), &self.container);
-            return Err(io::Error::other(format!(
-                "`{}` names no tree of `{}`: where that was moved, it has to be changed as its own config was",
-                config.display(),
-                container.display()
-            )));
+        let tree = self.tree_of(&from, &text)?;
+        for (name, is_there) in
+            [(tree.as_str(), is_directory as fn(&Path) -> bool), (record::NAME, Path::is_file)]
+        {
+            let path = from.join(name);
+            if !is_there(&path) {
+                let why = format!("`{}` is gone", path.display());
+                return Err(io::Error::new(io::ErrorKind::NotFound, why));
+            }
         }
         remove_in(&from, OLD)?;
         let old = from.join(OLD);
@@ -277,9 +304,7 @@ impl Generations {
             return self.end().map(|()| true);
         }
         let last = read(&switch.join(config_name()))?;
-        let name = tree_name(&last, &self.container).ok_or_else(|| {
-            io::Error::other("the config of the next generation names no tree of the container")
-        })?;
+        let name = self.tree_of(&switch, &last)?;
         let (here, there, kept) =
             (self.container.join(&name), switch.join(&name), switch.join(OLD).join(&name));
         let names_there = || self.names_switch();
@@ -287,14 +312,11 @@ impl Generations {
             if !commits {
                 return self.take_back().map(|()| false);
             }
-            let path = (here.display().to_string(), there.display().to_string());
-            let text = config::rewrite(&last, |key, value| {
-                (key == "lxc.rootfs.path")
-                    .then(|| config::unquoted(value).replacen(&path.0, &path.1, 1))
-            });
+            let text = named_elsewhere(&last, &there)?;
             let sidecars = self.sidecars()?;
             self.movable(&name, &sidecars)?;
             room::movable([&there])?;
+            room::movable(sidecars.iter().map(|name| switch.join(sidecar::BESIDE).join(name)))?;
             // From the moment on nothing may be missing.
             let texts = 3 * last.len() + read(&switch.join(record::NAME))?.len();
             room::take(&switch, FILES_OF_SWITCH + 2 * sidecars.len(), texts)?;
@@ -392,11 +414,28 @@ impl Generations {
         name.map_or(Ok(false), |name| self.is_before_moment(&name).map(|is| !is))
     }
 
-    /// Removes what is left of a switch, which is over at once.
+    /// Removes what is left of a switch, which is over at once; what cannot be removed is left to [`Self::discard`].
     fn end(&self) -> io::Result<()> {
         self.remove(OVER)?;
         fs::rename(self.within(SWITCH), self.within(OVER))?;
-        self.remove(OVER)
+        let _ = self.remove(OVER);
+        Ok(())
+    }
+
+    /// Returns the name of the tree that the config of a generation names.
+    ///
+    /// # Errors
+    ///
+    /// Also that it names none of the container's.
+    fn tree_of(&self, generation: &Path, text: &[u8]) -> io::Result<String> {
+        tree_name(text, &self.container).ok_or_else(|| {
+            let (config, container) = (generation.join(config_name()), &self.container);
+            io::Error::other(format!(
+                "`{}` names no tree of `{}`: where that was moved, it has to be changed as its own config was",
+                config.display(),
+                container.display()
+            ))
+        })
     }
 
     /// Takes a switch back before its moment.
@@ -413,7 +452,10 @@ impl Generations {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        remove_in(&self.container.join(GENERATIONS), name)
+        remove_in(&self.container.join(GENERATIONS), name).map_err(|error| {
+            let path = shell::word(self.within(name));
+            io::Error::new(error.kind(), format!("`{path}` cannot be removed: {error}"))
+        })
     }
 
     /// Brings the names of the generations to the disk.
@@ -436,6 +478,21 @@ pub(crate) fn tree_name(config: &[u8], directory: &Path) -> Option<String> {
     name.to_str().map(str::to_owned)
 }
 
+/// Returns a config that has the container's own tree at another place, however the config spells where it is.
+fn named_elsewhere(text: &[u8], tree: &Path) -> io::Result<Vec<u8>> {
+    let before = String::from_utf8_lossy(text).into_owned();
+    let (own, tree) = (config::own_tree(&before).unwrap_or_default(), tree.display().to_string());
+    let text = config::rewrite(text, |key, value| {
+        let value = config::unquoted(value);
+        let start = value.strip_suffix(own).filter(|_| key == "lxc.rootfs.path")?;
+        Some(format!("{start}{tree}"))
+    });
+    match config::own_tree(&String::from_utf8_lossy(&text)) == Some(tree.as_str()) {
+        true => Ok(text),
+        false => Err(io::Error::other(format!("`lxc.rootfs.path` cannot be let name `{tree}`"))),
+    }
+}
+
 fn remove_in(directory: &Path, name: &str) -> io::Result<()> {
     match files::open_real_directory(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -453,6 +510,7 @@ fn sync(directory: &Path) -> io::Result<()> {
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     files::read_regular(path, LARGEST)
+        .map_err(|error| io::Error::new(error.kind(), format!("`{}`: {error}", path.display())))
 }
 
 /// Replaces a file of a directory, whose owner and mode it keeps. It is on the disk, made in the directory

@@ -210,6 +210,7 @@ impl Rebase<'_> {
             return Err(io::Error::other("it cannot have mounts of its own here"));
         }
         let container = &plan.container.path;
+        Generations::of(container).unmounted()?;
         let live = files::read_regular(&container.join(container_config::NAME), config::LARGEST)?;
         let tree = tree_name(&live, container)
             .ok_or_else(|| io::Error::other("the config names no tree of the container's"))?;

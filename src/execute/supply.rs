@@ -28,7 +28,7 @@ use super::observe::{Doing, Event, Subject};
 use super::{Handed, Run, full_disk};
 use crate::cache::{
     self, Cache, CacheAct, CheckSees, Index, Ladder, LadderContext, Planned, Progress, Pulling,
-    SlotKind, Unfit, Wanted,
+    Purpose, SlotKind, Unfit, Wanted,
 };
 use crate::host::{clock, files};
 use crate::plan::{Act, EntryId, Layer};
@@ -255,7 +255,7 @@ impl<'a> Run<'a> {
                 };
                 return Err(Box::new(failure(why).hint(hint)));
             }
-            return Err(Box::new(if wanted.fills() {
+            return Err(Box::new(if wanted.fills() || wanted.purpose == Purpose::Upgrade {
                 failure(format!("cannot be stored: {why}"))
             } else {
                 failure(format!("cannot have an overlay: {why}"))

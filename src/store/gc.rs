@@ -180,6 +180,12 @@ pub(crate) fn remove(store: &Store, id: EntryId, users: &Referrers) -> io::Resul
     if GcRoot::is_noted(store, id, &users.links)? {
         return Ok(Removed::InUse);
     }
+    // One that was not found may just have become what it was noted for.
+    for root in users.forgotten.iter().filter(|root| root.entry == id) {
+        if root.holds()? {
+            return Ok(Removed::InUse);
+        }
+    }
     let name = id.to_string();
     take(&store.documents(), name.as_ref())?;
     sync_directory(&store.documents())?;

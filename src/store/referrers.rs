@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 
 use super::gc_roots::{GENERATIONS, GcRoot, OLD_GENERATION, SNAPSHOTS, lxcpath_of};
-use super::layout::now;
+use super::layout::{Store, now};
 use crate::host::fault::about;
 use crate::host::files;
 use crate::lxc;
@@ -99,14 +99,7 @@ impl Referrers {
     /// Looks at the configs of all containers in a directory, of their snapshots and of what they were before.
     fn look_below(&mut self, lxcpath: &Path) -> io::Result<()> {
         for container in names_in(lxcpath)? {
-            self.look_at(&container.join("config"))?;
-            for below in [SNAPSHOTS, GENERATIONS] {
-                for other in names_in(&container.join(below))? {
-                    self.look_at(&other.join("config"))?;
-                    // What a generation that just takes its place is followed by.
-                    self.look_at(&other.join(OLD_GENERATION).join("config"))?;
-                }
-            }
+            configs_of(&container)?.iter().try_for_each(|config| self.look_at(config))?;
         }
         Ok(())
     }
@@ -167,9 +160,58 @@ fn is_nothing(error: &io::Error) -> bool {
     number.is_none_or(|number| NOTHING.contains(&number))
 }
 
-/// Tells whether a container is just being made, or was never finished: its config may say anything yet.
+/// Tells whether a container, or what it is to become, is just being made, or was never finished: no config may say yet
+/// what it stands on.
 fn is_being_made(config: &Path) -> bool {
-    config.with_file_name("partial").symlink_metadata().is_ok()
+    let directory = config.parent().unwrap_or(Path::new("/"));
+    let generations = names_in(&directory.join(GENERATIONS)).unwrap_or_default();
+    [directory.to_path_buf()]
+        .into_iter()
+        .chain(generations)
+        .any(|made| made.join("partial").symlink_metadata().is_ok())
+}
+
+/// Returns the configs of a container, of its snapshots and of what it was and is to become.
+fn configs_of(container: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut configs = vec![container.join("config")];
+    for below in [SNAPSHOTS, GENERATIONS] {
+        for other in names_in(&container.join(below))? {
+            configs.push(other.join("config"));
+            // What a generation that just takes its place is followed by.
+            configs.push(other.join(OLD_GENERATION).join("config"));
+        }
+    }
+    // It may have come to its place meanwhile.
+    configs.push(container.join("config"));
+    Ok(configs)
+}
+
+impl GcRoot {
+    /// Tells whether what it says holds now, or may come to hold: of its container, or of another generation of that.
+    pub(super) fn holds(&self) -> io::Result<bool> {
+        if is_being_made(&self.config) {
+            return Ok(true);
+        }
+        let container = self.config.parent().unwrap_or(Path::new("/"));
+        for config in configs_of(container)? {
+            let text = there(&config, files::read_regular(&config, lxc::config::LARGEST))?;
+            if text.is_some_and(|text| entries_in(&text).contains(&self.entry)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Removes what is noted of a container that is there and does not hold. Nobody makes it anew meanwhile.
+    pub(crate) fn tidy(store: &Store, config: &Path) -> io::Result<()> {
+        let of_container = |root: &Self| root.map == store.map() && root.config == config;
+        for root in Self::all(store.top())?.into_iter().filter(of_container) {
+            if !root.holds()? {
+                there(&root.link, fs::remove_file(&root.link))?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Tells whether a config says that its container stands on something that is none of this. LXC writes

@@ -1,6 +1,7 @@
 //! `upgrade` and `rollback`: what a container keeps, what it gets, and what it is at every moment.
 
 mod accounts;
+mod around;
 mod asked;
 mod full_disk;
 mod immutable;

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use layered_template::cache::{
-    self, BaseInputs, CachePlan, KeyInputs, Observed, OverlayHost, PLACEHOLDER, Pulling, Wanted,
+    self, BaseInputs, CachePlan, KeyInputs, Observed, OverlayHost, PLACEHOLDER, Pulling, Purpose,
+    Wanted,
 };
 use layered_template::chain::{self, BindContext, Chain, Container, Role, SetBy};
 use layered_template::digest::Digest;
@@ -138,6 +139,7 @@ pub(crate) fn planned(example: &str, host: &Host) -> (Plan, CachePlan) {
         locked: false,
         pulling: Pulling::No,
         trusts_all: false,
+        purpose: Purpose::Make,
     };
     let cache = cache::cache(&plan, (&chain, &twin), &facts, wanted, observed);
     let cache = cache.expect("it can be stored");

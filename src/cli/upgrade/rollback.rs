@@ -37,7 +37,7 @@ pub(in crate::cli) fn rollback(arguments: &RollbackArguments) -> u8 {
 }
 
 fn roll_back(container: &Container, caller: &Caller) -> Result<u8, Refusal> {
-    let subject = Subject::find_any(container, caller)?;
+    let subject = Subject::find_any(container, caller, "rollback")?;
     let _lock = subject.lock()?;
     let mut signals =
         Signals::keep().map_err(|error| format!("signals cannot be kept: {error}"))?;
@@ -54,6 +54,7 @@ fn roll_back(container: &Container, caller: &Caller) -> Result<u8, Refusal> {
         )
         .into());
     }
+    subject.stands_alone()?;
     let record = container.record.as_ref().ok();
     let subject_of_run = RunSubject {
         verb: RunVerb::Rollback,

@@ -1,12 +1,15 @@
 //! A container that is upgraded, and what it stands on.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::cache::CONFIG_NAME;
+use crate::cli::arguments::LogFormat;
 use crate::cli::mapping::{IN_PIECES, Mapping};
 use crate::cli::meant::record_of;
 use crate::cli::output;
@@ -38,6 +41,8 @@ pub(super) struct Subject<'a> {
 /// A container, as far as it is known whatever it stands on.
 pub(super) struct AnySubject<'a> {
     pub(super) container: &'a Container,
+    /// What is done with it, as a message names that.
+    what: &'static str,
     mapping: Mapping,
     pub(super) generations: Generations,
 }
@@ -60,9 +65,9 @@ impl<'a> Subject<'a> {
         let Some(stored) = &record.stored else {
             return Err(cannot("it was made without the layer store", again));
         };
-        let Some(tree) = tree_name(&text, &container.path) else {
+        if tree_name(&text, &container.path).is_none() {
             return Err(cannot("its config names no rootfs in its own directory", again));
-        };
+        }
         let value = String::from_utf8_lossy(&text).into_owned();
         let value =
             config::unquoted(config::last_value(&value, "lxc.rootfs.path").unwrap_or_default());
@@ -89,21 +94,17 @@ impl<'a> Subject<'a> {
             let gone = format!("`layered-template store gc` has likely removed it; {again}");
             cannot(&why, if is_overlay { again } else { &gone })
         })?;
-        if !is_overlay && let Some(other) = stands_on(container, &container.path.join(&tree)) {
-            return Err(cannot(
-                &format!("`{other}` stands on its rootfs"),
-                "remove that first: `lxc-snapshot -d`, `lxc-destroy`; containers made with `--storage=overlay` need not \
-                 share a rootfs for that",
-            ));
-        }
         let generations = Generations::of(&container.path);
-        Ok(Self { container, record, mapping, ids, store, old, generations })
+        let subject = Self { container, record, mapping, ids, store, old, generations };
+        subject.any().stands_alone()?;
+        Ok(subject)
     }
 
-    /// Finds one that is put back, whatever it stands on.
+    /// Finds one with which something is done whatever it stands on.
     pub(super) fn find_any(
         container: &'a Container,
         caller: &Caller,
+        what: &'static str,
     ) -> Result<AnySubject<'a>, Refusal> {
         let (mapping, _) = mapping_of(container, caller)?;
         if let Some(owner) = other_owner(container, mapping, caller) {
@@ -114,13 +115,13 @@ impl<'a> Subject<'a> {
                 ),
             ));
         }
-        Ok(AnySubject { container, mapping, generations: Generations::of(&container.path) })
+        Ok(AnySubject { container, what, mapping, generations: Generations::of(&container.path) })
     }
 
     /// Returns it without what it stands on.
     pub(super) fn any(&self) -> AnySubject<'a> {
         let (container, mapping) = (self.container, self.mapping);
-        AnySubject { container, mapping, generations: self.generations.clone() }
+        AnySubject { container, what: "upgrade", mapping, generations: self.generations.clone() }
     }
 
     pub(super) fn name(&self) -> &'a str {
@@ -192,7 +193,7 @@ impl<'a> AnySubject<'a> {
     pub(super) fn done(&self, done: io::Result<()>) -> u8 {
         let Err(error) = done else { return 0 };
         let (name, word) = (&self.container.name, shell::word(&self.container.path));
-        let message = format!("`{name}`: the upgrade failed: {error}");
+        let message = format!("`{name}`: the {} failed: {error}", self.what);
         let hint = match self.generations.is_interrupted() {
             true => Some(format!(
                 "`{name}` is partly what it was, and partly what its role makes: `layered-template upgrade {word}` or \
@@ -202,6 +203,39 @@ impl<'a> AnySubject<'a> {
         };
         output::error(&message, hint.as_deref());
         status::FILES
+    }
+}
+
+impl AnySubject<'_> {
+    /// Removes what nobody needs any more. What cannot be removed is told of, and in nobody's way but that of the next
+    /// upgrade.
+    pub(super) fn discard(&self, format: LogFormat) {
+        let discarded = || {
+            self.generations.discard().map_or_else(
+                |error| {
+                    output::warning(&format!("`{}`: {error}", self.container.name), format);
+                    0
+                },
+                |()| 0,
+            )
+        };
+        self.within(discarded);
+    }
+
+    /// Sees that nothing stands on the container's rootfs, where that is no overlay of its own.
+    ///
+    /// # Errors
+    ///
+    /// What does.
+    pub(super) fn stands_alone(&self) -> Result<(), Refusal> {
+        let Some(other) = stands_on(self.container) else { return Ok(()) };
+        let name = self.name();
+        Err(Refusal::with_hint(
+            format!("no {} of `{name}`: `{other}` stands on its rootfs", self.what),
+            "remove that first: `lxc-snapshot -d`, `lxc-destroy`; containers made with `--storage=overlay` need not \
+             share a rootfs for that"
+                .to_owned(),
+        ))
     }
 }
 
@@ -220,16 +254,26 @@ fn other_owner(container: &Container, mapping: Mapping, caller: &Caller) -> Opti
     (owner != caller.uid && Some(owner) != own).then(|| format!("user {owner}"))
 }
 
-/// Returns the container or snapshot that has a rootfs as its lower directory, if one has.
-fn stands_on(container: &Container, rootfs: &Path) -> Option<String> {
-    let lower = format!("overlay:{}:", rootfs.display());
+/// Where LXC notes the overlays that were made over a container's rootfs: their lxcpaths and their names, in turns.
+///
+/// Source: lxc-copy(1) and `mod_rdep` of liblxc 5.
+const LXC_SNAPSHOTS: &str = "lxc_snapshots";
+
+/// Returns the container or snapshot that has a tree of a container as its lower directory, if one has.
+fn stands_on(container: &Container) -> Option<String> {
+    let lower = format!("overlay:{}/", container.path.display());
     let within = |directory: &Path| -> Vec<_> {
         let entries = fs::read_dir(directory).into_iter().flatten().flatten();
         entries.map(|entry| entry.path()).collect()
     };
-    let others = within(container.path.parent()?);
-    let snapshots = within(&container.path.join("snaps"));
-    others.into_iter().chain(snapshots).find_map(|other| {
+    let noted = files::read_regular(&container.path.join(LXC_SNAPSHOTS), config::LARGEST);
+    let noted = noted.unwrap_or_default();
+    let lines: Vec<&Path> =
+        noted.split(|byte| *byte == b'\n').map(|line| Path::new(OsStr::from_bytes(line))).collect();
+    let elsewhere = lines.chunks_exact(2).map(|pair| pair[0].join(pair[1]));
+    let others = within(container.path.parent()?).into_iter();
+    let others = others.chain(within(&container.path.join("snaps"))).chain(elsewhere);
+    others.into_iter().find_map(|other| {
         let text = files::read_regular(&other.join(CONFIG_NAME), config::LARGEST).ok()?;
         memchr::memmem::find(&text, lower.as_bytes())?;
         Some(shell::one_line(&other.file_name()?.to_string_lossy()))

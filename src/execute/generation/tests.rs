@@ -321,3 +321,45 @@ fn what_was_moved_since_is_not_begun() {
     generations.back(false).unwrap();
     assert_eq!(settled(&moved, "delta"), "old");
 }
+
+#[test]
+fn a_tree_that_the_config_spells_otherwise_is_switched_as_well() {
+    for (kind, spelt) in [("rootfs", "/./"), ("rootfs", "//"), ("delta", "//"), ("delta", "/./")] {
+        let place = tempfile::tempdir().unwrap();
+        let container = place.path();
+        generation(container, container, "old", kind);
+        let config = container.join(config_name());
+        let text = fs::read_to_string(&config).unwrap();
+        fs::write(&config, text.replace(&format!("/{kind}\n"), &format!("{spelt}{kind}\n")))
+            .unwrap();
+        let generations = Generations::of(container);
+        generations.tidy(false).unwrap();
+        generation(container, &generations.next(), "new", kind);
+        generations.begin(NEXT).unwrap();
+        generations.advance(true, &mut || Ok(())).unwrap();
+        assert_eq!(settled(container, kind), "new");
+        generations.back(false).unwrap();
+        assert_eq!(settled(container, kind), "old");
+        assert!(fs::read_to_string(&config).unwrap().contains(spelt));
+        generations.back(false).unwrap();
+        assert_eq!(settled(container, kind), "new");
+    }
+}
+
+#[test]
+fn nobody_goes_back_to_what_has_lost_something() {
+    for lost in ["rootfs", record::NAME, config_name()] {
+        let place = tempfile::tempdir().unwrap();
+        let container = place.path();
+        let generations = made(container, "rootfs", &["old", "new"]);
+        let lost = generations.previous().join(lost);
+        let aside = place.path().join("aside");
+        fs::rename(&lost, &aside).unwrap();
+        let error = generations.roll_back().unwrap_err().to_string();
+        assert!(error.contains(lost.to_str().unwrap()), "{error}");
+        assert_eq!(settled(container, "rootfs"), "new");
+        fs::rename(&aside, &lost).unwrap();
+        generations.roll_back().unwrap();
+        assert_eq!(settled(container, "rootfs"), "old");
+    }
+}

@@ -28,12 +28,13 @@ impl Listings {
     pub(crate) fn read(store: &Store, old: &Entry, staged: &Path) -> io::Result<Self> {
         let record = Record::parse(&files::read_regular(&staged.join(record::NAME), LARGEST)?)?;
         let old = old.list(store)?;
+        let new = record.stored.as_ref().and_then(|stored| EntryId::parse(&stored.entry));
+        // A copy of what is not stored could never be upgraded again.
+        let new = new.ok_or_else(|| io::Error::other("what the role makes is not stored"))?;
         if record.storage() != StorageMode::Overlay {
             return Ok(Self { old, new: None });
         }
-        let new = record.stored.as_ref().and_then(|stored| EntryId::parse(&stored.entry));
-        let new = new.and_then(|id| Entry::read(store, id).ok());
-        let new = new.ok_or_else(|| io::Error::other("what the role makes is not stored"))?;
+        let new = Entry::read(store, new)?;
         let listing = new.list(store)?;
         Ok(Self { old, new: Some((store.rootfs(new.id), listing)) })
     }

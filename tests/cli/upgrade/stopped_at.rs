@@ -7,14 +7,18 @@ use super::{change, each_storage, role, rollback, tree, upgrade, within};
 use crate::requirement::root;
 use crate::sandbox::{NAME, Sandbox};
 
-/// Stops an upgrade behind its moment, at something of the container that something is mounted on for it alone. The
-/// container is the new one by then.
+/// Stops an upgrade behind its moment, at something of the container that the kernel renames for nobody. The container
+/// is the new one by then.
 fn stopped_at(sandbox: &Sandbox, file: &str) {
-    let path = sandbox.container().join(file);
-    let mut command = sandbox.command("unshare");
-    let script = "mount --bind \"$1\" \"$1\"; exec \"$2\" upgrade \"$3\"";
-    command.args(["--mount", "--", "/bin/sh", "-ec", script, "sh"]);
-    command.arg(path).arg(sandbox.program_path()).arg(sandbox.container());
+    // The record is put in place by the fourth rename out of there.
+    let (path, fault) = match file {
+        "layered-template.json" => ("upgrade/switch", "inject=renameat:error=EBUSY:when=4+"),
+        tree => (tree, "inject=rename,renameat2:error=EBUSY"),
+    };
+    let mut command = sandbox.command("strace");
+    command.args(["-f", "-qq", "-o", "/dev/null", "-P"]).arg(sandbox.container().join(path));
+    command.args(["-e", fault]);
+    command.arg(sandbox.program_path()).arg("upgrade").arg(sandbox.container());
     let part = format!("`{NAME}` is partly what it was, and partly what its role makes: ");
     sandbox.ran(command).exits(5).mentions("resource busy").mentions(&part);
     let is_there = |name: &str| sandbox.container().join("upgrade/switch").join(name).exists();

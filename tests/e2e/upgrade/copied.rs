@@ -16,7 +16,7 @@ fn made(lab: &Lab, stem: &str, storage: &str) -> String {
 fn one_that_was_cut_off_is_destroyed() {
     for (storage, tree) in [("copy", "rootfs"), ("overlay", "delta")] {
         for file in [tree, "layered-template.json"] {
-            let Some(lab) = Lab::open(Caller::Root, &["unshare"]) else { return };
+            let Some(lab) = Lab::open(Caller::Root, &["strace"]) else { return };
             let name = made(&lab, "gone", storage);
             cut_off(&lab, &name, file);
             lab.destroy(&name);
@@ -32,7 +32,7 @@ fn one_that_was_cut_off_is_destroyed() {
 fn one_that_was_cut_off_is_copied_as_it_is() {
     for (storage, tree) in [("copy", "rootfs"), ("overlay", "delta")] {
         for file in [tree, "layered-template.json"] {
-            let Some(lab) = Lab::open(Caller::Root, &["unshare"]) else { return };
+            let Some(lab) = Lab::open(Caller::Root, &["strace"]) else { return };
             let name = made(&lab, "from", storage);
             cut_off(&lab, &name, file);
             let copy = lab.name("copy");
