@@ -25,6 +25,7 @@ mod live_line;
 mod load;
 mod lock;
 mod lock_file;
+mod locked_content;
 mod manual;
 mod mapping;
 mod meant;

@@ -9,6 +9,7 @@ mod archive;
 mod blob;
 mod compressed;
 mod compressor;
+mod content;
 mod digested;
 mod directory;
 mod frame;
@@ -26,7 +27,8 @@ mod target;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use image::{Image, Warnings, told};
+pub(crate) use content::{form_of_content, has_content, told};
+pub(crate) use image::{Image, Warnings};
 pub(crate) use oci_config::{LayerBlob, is_layer};
 pub(crate) use output::Output;
 #[cfg(any(test, feature = "fuzzing"))]

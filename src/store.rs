@@ -12,7 +12,7 @@
 //!     roles/<role>       the entries that its runs have come to
 //!     refused/<key>      what was built once and cannot be stored, and why
 //!     readings/<stamp>   digests of files that need not be read again
-//!     blobs/             compressed archives of layers, for images
+//!     blobs/             compressed archives of layers, for images, and the digests of archives
 //!     locks/<key>        held by whoever makes the key
 //!   roots/               0700, the caller's: a link to the config of each container on a tree
 //! ```
@@ -22,6 +22,7 @@
 mod blob;
 mod build;
 mod commit;
+mod content;
 mod entry;
 mod flush;
 mod gc;
@@ -51,6 +52,7 @@ mod write;
 pub(crate) use blob::Blob;
 pub(crate) use build::{Build, BuildOn, Setting};
 pub(crate) use commit::{About, Committed, shown};
+pub(crate) use content::Content;
 pub(crate) use entry::{Entry, Made};
 pub(crate) use gc::{Garbage, Removed, clean, forget, remove};
 pub(crate) use gc_roots::{GENERATIONS, GcRoot, OLD_GENERATION};

@@ -320,10 +320,12 @@ impl Maker<'_> {
     fn pull(&mut self, offer: &Offer) -> bool {
         let slot = self.progress.done;
         let what = self.cache.slots[slot].label();
-        let Offer { entry, size, repository, vouched, is_signed, .. } = offer.clone();
-        if let (Vouched::Nobody { why }, false) = (&vouched, self.cache.wanted.trusts_all) {
+        let Offer { entry, size, repository, vouched, is_signed, is_other, .. } = offer.clone();
+        let is_taken = self.cache.wanted.trusts_all && !is_other;
+        if let (Vouched::Nobody { why }, false) = (&vouched, is_taken) {
             let why = format!("{what} {why} (in {repository})");
-            self.push_of_next(CacheAct::Distrust { why, unfit: Unfit::Unvouched { is_signed } });
+            let unfit = if is_other { Unfit::NotLocked } else { Unfit::Unvouched { is_signed } };
+            self.push_of_next(CacheAct::Distrust { why, unfit });
             return false;
         }
         self.progress.done += 1;

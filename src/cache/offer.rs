@@ -36,6 +36,8 @@ pub enum Unfit {
         /// Whether somebody has signed it.
         is_signed: bool,
     },
+    /// A layer has the name of one that the lock pins, and is not that.
+    NotLocked,
     /// A layer is not what was pushed.
     Altered,
     /// This host trusts nobody who vouches for the registry.
@@ -49,7 +51,7 @@ pub enum Unfit {
 impl Unfit {
     /// Tells whether the layer is at fault, and not the way to it.
     pub fn is_of_layer(self) -> bool {
-        matches!(self, Self::Unvouched { .. } | Self::Altered)
+        matches!(self, Self::Unvouched { .. } | Self::NotLocked | Self::Altered)
     }
 
     /// Returns what to do about it.
@@ -63,6 +65,10 @@ impl Unfit {
                 "to trust a signer, add the key to /etc/layered-template/allowed_signers (`man \
                  ssh-keygen`, ALLOWED SIGNERS), or pin the layers by `layered-template lock` where \
                  they are pushed, and use `--locked`",
+            ),
+            Self::NotLocked => Some(
+                "what an image holds depends on `SOURCE_DATE_EPOCH`: it has to be the same where layers are \
+                 locked and where they are pushed, with `--locked`",
             ),
             Self::UnknownCa => Some(
                 "add the CA of this registry to the host's trust store \
@@ -93,6 +99,8 @@ pub struct Offer {
     pub vouched: Vouched,
     /// Whether somebody has signed it, whose signatures may not count here.
     pub is_signed: bool,
+    /// Whether the lock pins something else by its name.
+    pub is_other: bool,
 }
 
 /// Who vouches for a layer of a registry.
@@ -165,12 +173,22 @@ pub struct Evidence {
 }
 
 impl Evidence {
+    /// Tells whether the lock pins something else by the layer's name.
+    pub fn is_other(&self) -> bool {
+        let own = self.pinned.filter(|pin| pin.entry == self.entry);
+        own.and_then(|pin| pin.document).is_some_and(|document| document != self.document)
+    }
+
     /// Decides who vouches for the layer.
     pub fn judge(self, required: Option<Required>) -> Vouched {
         let nobody = |why: &str| Vouched::Nobody { why: why.to_owned() };
         let is_pinned = self
             .pinned
             .is_some_and(|pin| pin.entry == self.entry && pin.document == Some(self.document));
+        // Who has signed it has not signed what was reviewed.
+        if self.is_other() {
+            return nobody("is not what the lock pins");
+        }
         // What a lock pins may be older than what is stored: that is what locks are for.
         if is_pinned && required != Some(Required::Signature) {
             return Vouched::Lock;
@@ -206,6 +224,10 @@ mod tests {
             (pin(5, Some(right)), None, None, sign, nobody.clone()),
             (pin(5, Some(right)), Some("ci"), None, sign, signature.clone()),
             (pin(5, Some(wrong)), None, None, None, nobody.clone()),
+            (pin(5, Some(wrong)), Some("ci"), None, None, nobody.clone()),
+            (pin(5, Some(wrong)), Some("ci"), None, sign, nobody.clone()),
+            (pin(5, None), Some("ci"), None, None, signature.clone()),
+            (pin(4, Some(wrong)), Some("ci"), None, None, signature.clone()),
             (pin(5, None), None, None, None, nobody.clone()),
             (pin(4, Some(right)), None, None, None, nobody.clone()),
             (None, Some("ci"), None, None, signature.clone()),

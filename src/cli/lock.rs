@@ -16,9 +16,11 @@ use super::refusal::Refusal;
 use super::request::{LockUse, Request, check, target, wanted};
 use super::start::InitialConfig;
 use crate::cache::{Cache, CachePlan, Index, Slot};
+use crate::digest::Digest;
 use crate::execute::status;
-use crate::export::{Image, Output};
+use crate::export::{Image, Output, form_of_content, told};
 use crate::host::caller::Caller;
+use crate::host::clock;
 use crate::host::files::{self, Ownership};
 use crate::host::lxcpath;
 use crate::host::signals::Signals;
@@ -26,7 +28,7 @@ use crate::host::trust::{Policy, Trust};
 use crate::lock::{Held, Lock, LockedSlot};
 use crate::plan::{EntryId, StorageMode, Target};
 use crate::shell;
-use crate::store::Store;
+use crate::store::{Entry, Store};
 use crate::tree::Interrupt;
 
 /// The exit status of findings.
@@ -176,6 +178,10 @@ impl Role {
             let is_same = before.entry == entry;
             let content = before.content.filter(|_| is_same);
             let document = before.document.filter(|_| is_same);
+            let (content, document) = match stored {
+                None => (content, document),
+                Some(stored) => self.known(stored, content).unzip(),
+            };
             self.lock.set_slot(slot, LockedSlot { key: Some(key), entry, content, document });
             if let Some(stored) = stored.filter(|_| self.stored.len() == number) {
                 self.stored.push((slot.clone(), stored));
@@ -187,6 +193,18 @@ impl Role {
             }
             parent = entry;
         }
+    }
+
+    /// Returns the digests of a stored layer that are known without its tree: what was locked `before` stays, unless
+    /// it is dated otherwise now.
+    fn known(&self, entry: EntryId, before: Option<Digest>) -> Option<(Digest, Digest)> {
+        let entry = Entry::read(&self.store, entry).ok()?;
+        let known = self.store.contents(&entry).ok()?;
+        let is_dated = clock::given().is_some();
+        let stays = |before: &Digest| !is_dated && known.iter().any(|one| one.digest == *before);
+        let now = || known.iter().find(|one| one.form.as_ref() == Some(&form_of_content()));
+        let content = before.filter(stays).or_else(|| now().map(|one| one.digest))?;
+        Some((content, told(&entry, content, &self.target.arch).ok()?))
     }
 
     /// Compares it with its lock, tells of that, and returns the exit status.
@@ -221,8 +239,9 @@ impl Role {
                     Some(content) => content,
                     None => image.content(number, interrupt)?,
                 };
-                let document = Some(image.told(number, content)?);
-                let content = Some(content);
+                let told =
+                    image.stored().nth(number).map(|entry| told(entry, content, image.arch()));
+                let (content, document) = (Some(content), told.transpose()?);
                 self.lock.set_slot(slot, LockedSlot { content, document, ..locked });
             }
         }

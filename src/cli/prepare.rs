@@ -7,19 +7,18 @@ use std::rc::Rc;
 
 use super::load::Loaded;
 use super::lock_file::LockFile;
-use super::output;
 use super::refused_run::RefusedRun;
 use super::request::{ContainerIds, LockUse, Request};
 use super::run::Options;
+use super::{locked_content, output};
 use crate::cache::{
-    self, Answer, AskRegistry, Cache, CachePlan, Index, Ladder, LadderContext, Observed,
-    OverlayHost, PLACEHOLDER, Progress, Pulling,
+    self, Answer, AskRegistry, Cache, Index, Ladder, LadderContext, Observed, OverlayHost,
+    PLACEHOLDER, Progress, Pulling,
 };
 use crate::chain::{Chain, Secrets};
 use crate::diagnostic::Report;
 use crate::digest::{Digest, Stamp};
 use crate::execute::status;
-use crate::export::told;
 use crate::host::caller::Caller;
 use crate::host::passage::{self, Passer};
 use crate::lock::{Held, Lock, RoleInputs};
@@ -29,7 +28,7 @@ use crate::observe::secret;
 use crate::plan::{self, Facts, Plan, StorageMode};
 use crate::registry::Remote;
 use crate::shell;
-use crate::store::{self, Entry, Store};
+use crate::store::{self, Store};
 use crate::tree::Interrupt;
 
 /// A plan that can be run.
@@ -222,8 +221,12 @@ impl Request {
             let (levels, cache) = (loaded.levels(), cache.plan());
             let role = RoleInputs { levels, chain: &chain, twin: &twin, facts: &facts, cache };
             held = lock.map(|file| file.lock.hold(role)).unwrap_or_default();
-            if let (Some(file), Some(cache), Some(store)) = (lock, cache, &store) {
-                held.differences.extend(foreign(&file.lock, cache, store, &self.target.arch));
+            if let (Some(file), Some(cache), Some(store)) = (lock, cache, &store)
+                && self.lock != LockUse::Renew
+            {
+                let reads = self.lock != LockUse::Tell;
+                let lines = locked_content::differences((&file.lock, cache), store, &plan, reads);
+                held.differences.extend(lines);
             }
             inputs = Lock::inputs(role);
         }
@@ -337,26 +340,6 @@ pub(super) fn warn_of_variable() {
         };
         output::say(&format!("warning: `{variable}` must be an absolute path; {instead}"));
     }
-}
-
-/// Says which entries that a lock pins are stored here, and are not what was locked: another host may have
-/// given them the name.
-fn foreign(lock: &Lock, cache: &CachePlan, store: &Store, arch: &str) -> Vec<String> {
-    let mut lines = Vec::new();
-    for slot in &cache.slots {
-        let Some(locked) = lock.slot(slot) else { continue };
-        let (Some(id), Some(content), Some(document)) =
-            (locked.entry, locked.content, locked.document)
-        else {
-            continue;
-        };
-        let Ok(entry) = Entry::read(store, id) else { continue };
-        if !told(&entry, content, arch).is_ok_and(|told| told == document) {
-            let (label, name) = (slot.label(), id.name());
-            lines.push(format!("{label}: what is stored here as {name} is not what was locked"));
-        }
-    }
-    lines
 }
 
 /// Returns the hook that notes clones and snapshots. It never fails a copy: the program may be gone

@@ -14,6 +14,7 @@ use super::refusal::Refusal;
 use super::request::{LockUse, check, wanted};
 use super::run::Options;
 use super::start::InitialConfig;
+use crate::cache::{PinnedEntry, Unfit};
 use crate::execute::{FULL_DISK_HINT, status};
 use crate::host::caller::Caller;
 use crate::host::signals::Signals;
@@ -68,6 +69,8 @@ fn push(arguments: &PushArguments) -> Result<u8, Refusal> {
         Ok(role) => role,
         Err(status) => return Ok(status),
     };
+    let pins = role.prepared.cache.plan().map(|cache| cache.pins.as_slice()).unwrap_or_default();
+    let pinned: Vec<PinnedEntry> = pins.iter().copied().flatten().collect();
     enter(start.mapping)?;
     let mut signals =
         Signals::keep().map_err(|error| format!("signals cannot be kept: {error}"))?;
@@ -77,7 +80,8 @@ fn push(arguments: &PushArguments) -> Result<u8, Refusal> {
     if filled.status != 0 {
         return Ok(filled.end());
     }
-    let push = Push { tag: &tag, mount_from: mount_from.as_deref(), signer: signer.as_ref() };
+    let (mount_from, signer) = (mount_from.as_deref(), signer.as_ref());
+    let push = Push { tag: &tag, mount_from, signer, pinned: &pinned };
     let written = || {
         let image = image(&filled.entries, &container).map_err(RegistryError::of_image)?;
         let image = image.with_layers(arguments.compression.into());
@@ -101,7 +105,9 @@ fn push(arguments: &PushArguments) -> Result<u8, Refusal> {
                         (error.to_string(), error.hint())
                     };
                     let message = format!("the role cannot be pushed: {why}");
-                    (Unwritten { message, status: status::STORE }, hint)
+                    let is_other = error.unfit() == Some(Unfit::NotLocked);
+                    let status = if is_other { status::TRUST } else { status::STORE };
+                    (Unwritten { message, status }, hint)
                 }
             };
             output::error(&unwritten.message, hint.as_deref());

@@ -12,7 +12,10 @@ use serde::de::DeserializeOwned;
 use super::create::enter;
 use super::mapping::Mapping;
 use super::refusal::Refusal;
+use crate::host::caller::Caller;
 use crate::host::kernel::{self, ForkResult};
+use crate::host::userns::{self, Ids};
+use crate::store::{self, Store};
 
 /// Does some work in the user namespace of a map, and returns what comes of it. This process stays where it is:
 /// it can ask for the next map.
@@ -24,19 +27,44 @@ pub(super) fn within<T: Serialize + DeserializeOwned>(
     mapping: Mapping,
     work: impl FnOnce() -> Result<T, String>,
 ) -> Result<T, String> {
-    try_within(mapping, work)
-        .unwrap_or_else(|error| Err(format!("it cannot be looked at: {error}")))
+    apart(|| enter(mapping).map_err(Refusal::message), work)
 }
 
-fn try_within<T: Serialize + DeserializeOwned>(
-    mapping: Mapping,
+/// Does so in the user namespace that a store is of, which may be the one that this process is in.
+pub(super) fn within_store<T: Serialize + DeserializeOwned>(
+    store: &Store,
+    work: impl FnOnce() -> Result<T, String>,
+) -> Result<T, String> {
+    match store::ids_of(store.map()).flatten() {
+        Some(ids) if Ids::of_this_process() != Some(ids) => {
+            apart(|| userns::enter(alone(ids)).map_err(|error| error.to_string()), work)
+        }
+        _ => work(),
+    }
+}
+
+/// Returns the ids, unless they are those of a caller who has no others.
+fn alone(ids: Ids) -> Option<Ids> {
+    let caller = Caller::observe();
+    (Mapping::CallerAlone.ids(&caller) != Some(ids)).then_some(ids)
+}
+
+fn apart<T: Serialize + DeserializeOwned>(
+    enter: impl FnOnce() -> Result<(), String>,
+    work: impl FnOnce() -> Result<T, String>,
+) -> Result<T, String> {
+    try_apart(enter, work).unwrap_or_else(|error| Err(format!("it cannot be looked at: {error}")))
+}
+
+fn try_apart<T: Serialize + DeserializeOwned>(
+    enter: impl FnOnce() -> Result<(), String>,
     work: impl FnOnce() -> Result<T, String>,
 ) -> io::Result<Result<T, String>> {
     let (reads, writes) = pipe_with(PipeFlags::CLOEXEC)?;
     match kernel::fork()? {
         ForkResult::Child => kernel::leave_after(|| {
             drop(reads);
-            let done = enter(mapping).map_err(Refusal::message).and_then(|()| {
+            let done = enter().and_then(|()| {
                 // To enter forgets it.
                 let _ = set_parent_process_death_signal(Some(Signal::KILL));
                 work()
@@ -46,7 +74,7 @@ fn try_within<T: Serialize + DeserializeOwned>(
             u8::from(told.and_then(|()| to.flush()).is_err())
         }),
         ForkResult::Parent(child) => {
-            std::mem::forget(work);
+            std::mem::forget((enter, work));
             drop(writes);
             let told = serde_json::from_reader(BufReader::new(File::from(reads)));
             retry_on_intr(|| waitpid(Some(child), WaitOptions::empty()))?;

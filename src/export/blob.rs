@@ -7,6 +7,7 @@ use std::os::fd::AsFd;
 use rustix::fs::Mode;
 
 use super::compressed::compressed;
+use super::content::WRITER;
 use super::digested::Digested;
 use super::image::{Image, Warnings};
 use super::oci_config::LayerBlob;
@@ -17,10 +18,6 @@ use crate::host::{clock, files};
 use crate::plan::EntryId;
 use crate::store::Blob;
 use crate::tree::Interrupt;
-
-/// What this writer makes of a layer, as a number: it is raised whenever the same layer would come out
-/// otherwise.
-const WRITER: u32 = 1;
 
 /// Which blob of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,6 +108,9 @@ impl Image {
         let (digest, size) = Digest::of_reader(written)?;
         let left_out = warnings.by_kind();
         let blob = Blob { diff_id, digest, size, left_out };
+        if let Part::Layer(number) = part {
+            self.remember(number, self.latest, diff_id);
+        }
         let file = self.store.keep_blob(entry, form, &blob, new)?;
         Ok((blob, file))
     }

@@ -26,7 +26,19 @@ use crate::tree::{Interrupt, Listing, Reader, Step, steps, steps_of};
 const NEUTRAL: &str = "localhost";
 
 /// The directory of containers that layers seem to be built in: where they were does not show.
-const LXCPATH: &str = "/var/lib/lxc";
+pub(super) const LXCPATH: &str = "/var/lib/lxc";
+
+/// What an archive has besides its steps.
+struct Form<'a> {
+    /// What stands in it for the placeholder.
+    names: &'a Names,
+    /// What stands before each path.
+    prefix: &'a str,
+    /// Whether it is laid over another tree.
+    is_over: bool,
+    /// The latest time that stands in it.
+    latest: Option<i64>,
+}
 
 /// A role as it is stored.
 #[derive(Debug)]
@@ -145,7 +157,7 @@ impl Image {
     ) -> io::Result<()> {
         let last = self.layers.len().saturating_sub(1);
         let steps = steps(None, self.listing(last)?, self.latest);
-        let form = (&self.names, "./", false);
+        let form = Form { names: &self.names, prefix: "./", is_over: false, latest: self.latest };
         self.write_steps(last, &steps, form, to, warnings, interrupt)
     }
 
@@ -157,9 +169,22 @@ impl Image {
         warnings: &mut Warnings,
         interrupt: Interrupt<'_>,
     ) -> io::Result<()> {
+        self.write_layer_dated(layer, self.latest, to, warnings, interrupt)
+    }
+
+    /// Likewise, with no time later than `latest`.
+    fn write_layer_dated(
+        &self,
+        layer: usize,
+        latest: Option<i64>,
+        to: &mut dyn Write,
+        warnings: &mut Warnings,
+        interrupt: Interrupt<'_>,
+    ) -> io::Result<()> {
         let base = layer.checked_sub(1).map(|below| self.listing(below)).transpose()?;
-        let steps = steps(base, self.listing(layer)?, self.latest);
-        let form = (&self.stored_names, "", base.is_some());
+        let steps = steps(base, self.listing(layer)?, latest);
+        let (names, is_over) = (&self.stored_names, base.is_some());
+        let form = Form { names, prefix: "", is_over, latest };
         self.write_steps(layer, &steps, form, to, warnings, interrupt)
     }
 
@@ -172,7 +197,8 @@ impl Image {
     ) -> io::Result<()> {
         let last = self.layers.len().saturating_sub(1);
         let steps = steps_of(self.listing(last)?, &self.named(last));
-        self.write_steps(last, &steps, (&self.names, "", true), to, warnings, interrupt)
+        let form = Form { names: &self.names, prefix: "", is_over: true, latest: self.latest };
+        self.write_steps(last, &steps, form, to, warnings, interrupt)
     }
 
     /// Tells whether the placeholder stands anywhere in the outermost layer.
@@ -197,13 +223,12 @@ impl Image {
         self.layers[layer].0.places.iter().map(|place| place.path.as_slice()).collect()
     }
 
-    /// Writes steps to a layer's tree, with these `names`, and with a `prefix` before each path; `is_over` says
-    /// whether they are laid over another tree.
+    /// Writes steps to a layer's tree.
     fn write_steps(
         &self,
         layer: usize,
         steps: &[Step<'_>],
-        (names, prefix, is_over): (&Names, &str, bool),
+        Form { names, prefix, is_over, latest }: Form<'_>,
         to: &mut dyn Write,
         warnings: &mut Warnings,
         interrupt: Interrupt<'_>,
@@ -215,7 +240,7 @@ impl Image {
             named: self.named(layer),
             names,
             group: self.group,
-            latest: self.latest,
+            latest,
             to,
             warnings,
             interrupt,
@@ -234,11 +259,6 @@ impl Image {
         entry.portable(diff_id, &[PathBuf::from(LXCPATH)], |text| self.stored_names.put_into(text))
     }
 
-    /// Returns the digest of that, of a layer whose archive has the digest `content`.
-    pub(crate) fn told(&self, layer: usize, content: Digest) -> io::Result<Digest> {
-        Ok(Digest::of(&self.portable(&self.layers[layer].0, content).text()?))
-    }
-
     /// Returns the texts of its config and of its manifest, by its blobs.
     pub(crate) fn documents(&self, layers: &[LayerBlob]) -> io::Result<(Vec<u8>, Vec<u8>)> {
         let config = serde_json::to_vec(&oci_config::config(self.arch(), layers, &self.config()))?;
@@ -247,11 +267,16 @@ impl Image {
         Ok((config, manifest))
     }
 
-    /// Returns the digest of what a layer lays over the one below: of the archive that
-    /// [`Self::write_layer`] writes.
-    pub(crate) fn content(&self, layer: usize, interrupt: Interrupt<'_>) -> io::Result<Digest> {
+    /// Returns the digest of what a layer lays over the one below, with no time later than `latest`.
+    pub(super) fn digest_layer(
+        &self,
+        layer: usize,
+        latest: Option<i64>,
+        interrupt: Interrupt<'_>,
+    ) -> io::Result<Digest> {
         let mut to = BufWriter::with_capacity(1 << 20, Digested::new(io::sink()));
-        self.write_layer(layer, &mut to, &mut Warnings::default(), interrupt)?;
+        let mut warnings = Warnings::default();
+        self.write_layer_dated(layer, latest, &mut to, &mut warnings, interrupt)?;
         let digested = to.into_inner().map_err(io::IntoInnerError::into_error)?;
         Ok(digested.digest.finish())
     }
@@ -284,21 +309,13 @@ impl Image {
         latest.map_or(made, |latest| latest.min(made).max(latest))
     }
 
-    pub(super) fn arch(&self) -> &str {
+    pub(crate) fn arch(&self) -> &str {
         &self.target.arch
     }
 }
 
-/// Returns the digest of what is told of an entry to other hosts, where its archive has the digest `content`.
-pub(crate) fn told(entry: &Entry, content: Digest, arch: &str) -> io::Result<Digest> {
-    let names = Names::of(&entry.lxcpaths, &neutral(PLACEHOLDER, arch));
-    let lxcpaths = [PathBuf::from(LXCPATH)];
-    let portable = entry.portable(content, &lxcpaths, |text| names.put_into(text));
-    Ok(Digest::of(&portable.text()?))
-}
-
 /// Returns a container of this name where LXC has them.
-fn neutral(name: &str, arch: &str) -> plan::Target {
+pub(super) fn neutral(name: &str, arch: &str) -> plan::Target {
     let path = Path::new(LXCPATH).join(name);
     plan::Target {
         name: name.to_owned(),

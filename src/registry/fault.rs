@@ -66,6 +66,12 @@ pub(crate) enum RegistryError {
         /// The digest that it has.
         found: Digest,
     },
+    /// What would be pushed is not what the lock pins.
+    #[error("{slot} is not what was locked")]
+    NotLocked {
+        /// What of the role.
+        slot: String,
+    },
     /// There is no such key to sign with.
     #[error("there is no key `{}`", .0.display())]
     NoKey(PathBuf),
@@ -115,6 +121,7 @@ impl RegistryError {
             Self::Digest { .. } | Self::Malformed { .. } => Some(Unfit::Altered),
             Self::Certificate { unfit, .. } => Some(*unfit),
             Self::Unsafe(_) => Some(Unfit::Registry),
+            Self::NotLocked { .. } => Some(Unfit::NotLocked),
             _ => None,
         }
     }

@@ -6,8 +6,10 @@ use super::fault::RegistryError;
 use super::reference::Version;
 use super::signature::{Signer, Statement};
 use super::upload::Sent;
+use crate::cache::PinnedEntry;
 use crate::digest::Digest;
 use crate::export::{Image, LayerBlob, Warnings};
+use crate::plan::EntryId;
 use crate::tree::Interrupt;
 
 /// How an image is pushed.
@@ -19,6 +21,8 @@ pub(crate) struct Push<'a> {
     pub mount_from: Option<&'a str>,
     /// What the layers are signed with.
     pub signer: Option<&'a Signer>,
+    /// What the lock pins: nothing else is pushed by these names.
+    pub pinned: &'a [PinnedEntry],
 }
 
 /// What was pushed.
@@ -36,8 +40,23 @@ pub(crate) struct Pushed {
     pub older: Vec<String>,
 }
 
+/// A layer of an image, as it is found by its key.
+struct Keyed {
+    entry: EntryId,
+    tag: Version,
+    /// What is told of it.
+    text: Vec<u8>,
+    manifest: Vec<u8>,
+    digest: Digest,
+    /// Whether the registry lacks it.
+    is_missing: bool,
+}
+
 impl Client {
     /// Pushes an image, and each layer of it by its key. What the registry has is not sent.
+    ///
+    /// Nothing is sent before all is signed, and no tag leads to a layer before its signature is there: whatever ends
+    /// a push, what hosts find is signed as it was before.
     pub(crate) fn push(
         &self,
         image: &Image,
@@ -55,9 +74,20 @@ impl Client {
         let digest = Digest::of(&manifest);
         let mut pushed =
             Pushed { image: digest, bytes: 0, mounted: 0, warnings, older: Vec::new() };
+        let keyed = self.keyed((image, &layers), push.pinned, &mut pushed, interrupt)?;
+        let statements = keyed.iter().map(|layer| {
+            let (repository, entry, manifest) = (self.repository(), layer.entry, layer.digest);
+            Statement { repository, entry, manifest }
+        });
+        let statements: Vec<_> = statements.collect();
+        let signatures = match push.signer {
+            Some(signer) => self.make_signatures(signer, &statements, interrupt)?,
+            None => Vec::new(),
+        };
         let tag = Version::Tag(push.tag.to_owned());
         // Who has a manifest has all that it names.
-        if self.manifest_digest(&tag, interrupt)? != Some(digest) {
+        let is_missing = self.manifest_digest(&tag, interrupt)? != Some(digest);
+        if is_missing {
             for (index, (layer, file)) in layers.iter().zip(&mut files).enumerate() {
                 self.number(index + 1, layers.len());
                 self.measured(0, layer.size);
@@ -66,36 +96,62 @@ impl Client {
                 pushed.count(sent, layer.size);
             }
             self.upload_text(&config, &mut pushed, interrupt)?;
-            self.put_manifest(&tag, &manifest, interrupt)?;
         }
-        let mut statements = Vec::new();
-        for (stored, layer) in image.stored().zip(&layers) {
-            let portable = image.portable(stored, layer.diff_id);
-            let text = portable.text().map_err(RegistryError::of_image)?;
-            let manifest = entry::manifest(&text, layer).text()?;
-            let digest = Digest::of(&manifest);
-            let tag = entry::tag(stored.id.key);
-            if self.manifest_digest(&tag, interrupt)? != Some(digest) {
-                let there = self.entry(stored.id.key, interrupt);
-                if let Ok(Some(there)) = there
-                    && there.portable.entry.generation > stored.id.generation
-                {
-                    pushed.older.push(portable.slot);
-                    continue;
-                }
-                self.upload_text(&text, &mut pushed, interrupt)?;
-                self.put_manifest(&tag, &manifest, interrupt)?;
-            }
-            let (repository, entry) = (self.repository(), stored.id);
-            statements.push(Statement { repository, entry, manifest: digest });
+        for layer in keyed.iter().filter(|layer| layer.is_missing) {
+            self.upload_text(&layer.text, &mut pushed, interrupt)?;
         }
         if let Some(signer) = push.signer {
-            self.sign(signer, &statements, interrupt)?;
+            self.sign(signer, &statements, signatures, interrupt)?;
+        }
+        for layer in keyed.iter().filter(|layer| layer.is_missing) {
+            self.put_manifest(&layer.tag, &layer.manifest, interrupt)?;
+        }
+        if is_missing {
+            self.put_manifest(&tag, &manifest, interrupt)?;
         }
         if let Some(innermost) = image.stored().next() {
             self.tell_innermost(push.tag, innermost.id, interrupt)?;
         }
         Ok(pushed)
+    }
+
+    /// Returns the layers by their keys, but for those of which the registry has newer generations.
+    ///
+    /// # Errors
+    ///
+    /// Also where one is not what the lock pins by its name.
+    fn keyed(
+        &self,
+        (image, layers): (&Image, &[LayerBlob]),
+        pinned: &[PinnedEntry],
+        pushed: &mut Pushed,
+        interrupt: Interrupt<'_>,
+    ) -> Result<Vec<Keyed>, RegistryError> {
+        let mut all = Vec::new();
+        for (stored, layer) in image.stored().zip(layers) {
+            let portable = image.portable(stored, layer.diff_id);
+            let text = portable.text().map_err(RegistryError::of_image)?;
+            let locked = pinned.iter().find(|pin| pin.entry == stored.id);
+            if locked.and_then(|pin| pin.document).is_some_and(|it| it != Digest::of(&text)) {
+                return Err(RegistryError::NotLocked { slot: portable.slot });
+            }
+            let manifest = entry::manifest(&text, layer).text()?;
+            all.push((portable.slot, text, manifest, stored.id));
+        }
+        let mut keyed = Vec::new();
+        for (slot, text, manifest, entry) in all {
+            let (digest, tag) = (Digest::of(&manifest), entry::tag(entry.key));
+            let is_missing = self.manifest_digest(&tag, interrupt)? != Some(digest);
+            if is_missing
+                && let Ok(Some(there)) = self.entry(entry.key, interrupt)
+                && there.portable.entry.generation > entry.generation
+            {
+                pushed.older.push(slot);
+                continue;
+            }
+            keyed.push(Keyed { entry, tag, text, manifest, digest, is_missing });
+        }
+        Ok(keyed)
     }
 
     fn upload_text(

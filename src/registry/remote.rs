@@ -113,8 +113,9 @@ impl Remote {
             Evidence { entry, document, pinned, signed_by, is_signed, has_signers, stored }
         };
         let mut is_signed = false;
+        let is_other = evidence(None, is_signed).is_other();
         let mut vouched = evidence(None, is_signed).judge(self.required);
-        if let Vouched::Nobody { .. } = vouched {
+        if let (Vouched::Nobody { .. }, false) = (&vouched, is_other) {
             let (repository, manifest) = (self.repository(), found.manifest);
             let statement = Statement { repository, entry, manifest };
             let signatures =
@@ -133,6 +134,7 @@ impl Remote {
             manifest: found.manifest,
             vouched: vouched.clone(),
             is_signed,
+            is_other,
         };
         self.found.borrow_mut().insert(entry, (found, vouched));
         Ok(Some(offer))

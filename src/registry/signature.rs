@@ -100,12 +100,20 @@ impl Signer {
         Ok(maker(statement, signature)?.is_some_and(|maker| maker == self.fingerprint))
     }
 
+    /// Makes a signature, and verifies it: others would find out too late that an agent, or a token, made another one.
     fn sign(&self, statement: &Statement<'_>) -> Result<Vec<u8>, RegistryError> {
         let mut command = Command::new(PROGRAM);
         command.args(["-Y", "sign", "-n", NAMESPACE, "-f"]).arg(&self.key);
         let what = format!("signing with `{}`", self.key.display());
         let output = run(command, &statement.text(), &what)?;
-        if output.status.success() { Ok(output.stdout) } else { Err(failed(&what, &output)) }
+        if !output.status.success() {
+            return Err(failed(&what, &output));
+        }
+        if !self.has_made(statement, &output.stdout)? {
+            let why = "the signature that was made is not one of this key";
+            return Err(RegistryError::host(what, io::Error::other(why)));
+        }
+        Ok(output.stdout)
     }
 }
 
@@ -182,7 +190,24 @@ pub(crate) struct Signatures {
 }
 
 impl Client {
-    /// Sees that layers are signed. What others sign at the same time stays.
+    /// Makes the signatures of layers that lack this key's, and sends nothing. A person may be asked for the word that
+    /// opens the key.
+    pub(super) fn make_signatures(
+        &self,
+        signer: &Signer,
+        statements: &[Statement<'_>],
+        interrupt: Interrupt<'_>,
+    ) -> Result<Vec<Option<Vec<u8>>>, RegistryError> {
+        let mut made = Vec::new();
+        for statement in statements {
+            let (layers, _) = self.signatures_there(statement, interrupt)?;
+            let is_signed = self.is_signed_by(signer, statement, &layers, interrupt)?;
+            made.push(if is_signed { None } else { Some(signer.sign(statement)?) });
+        }
+        Ok(made)
+    }
+
+    /// Sees that layers are signed, by the signatures that were made. What others sign at the same time stays.
     ///
     /// A registry does not tell whether a list of signatures is still the one that was read when another is put in its
     /// place. So each list is looked at again a while after it was written: longer than others need to write theirs.
@@ -190,9 +215,9 @@ impl Client {
         &self,
         signer: &Signer,
         statements: &[Statement<'_>],
+        mut made: Vec<Option<Vec<u8>>>,
         interrupt: Interrupt<'_>,
     ) -> Result<(), RegistryError> {
-        let mut made = vec![None; statements.len()];
         for _ in 0..TRIES {
             let mut is_sure = true;
             for (statement, made) in statements.iter().zip(&mut made) {
@@ -207,6 +232,36 @@ impl Client {
         Err(RegistryError::malformed(what, "others change them all the time"))
     }
 
+    /// Returns the list of a layer's signatures, and its digest where there is one.
+    fn signatures_there(
+        &self,
+        statement: &Statement<'_>,
+        interrupt: Interrupt<'_>,
+    ) -> Result<(Vec<Descriptor>, Option<Digest>), RegistryError> {
+        let found = self.manifest(&tag(statement.manifest), interrupt)?;
+        Ok(found.map_or_else(Default::default, |(there, digest)| (there.layers, Some(digest))))
+    }
+
+    /// Tells whether this key's signature is among those that others look at.
+    fn is_signed_by(
+        &self,
+        signer: &Signer,
+        statement: &Statement<'_>,
+        layers: &[Descriptor],
+        interrupt: Interrupt<'_>,
+    ) -> Result<bool, RegistryError> {
+        // What is said of a signature may be said by anybody.
+        let is_own =
+            |layer: &Descriptor| layer.annotations.get(SIGNER) == Some(&signer.fingerprint);
+        for layer in layers.iter().take(MOST).filter(|layer| is_own(layer)) {
+            let signature = self.signature(layer, interrupt)?;
+            if signature.is_some_and(|text| signer.has_made(statement, &text).unwrap_or(false)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Sees that a layer is signed, and that the signature is the first that others look at. Of what else is there
     /// only signatures stay, and no more than are looked at. Tells whether it has to be looked at again; `made` is the
     /// signature, once it was made.
@@ -214,34 +269,22 @@ impl Client {
         &self,
         signer: &Signer,
         statement: &Statement<'_>,
-        made: &mut Option<Descriptor>,
+        made: &mut Option<Vec<u8>>,
         interrupt: Interrupt<'_>,
     ) -> Result<bool, RegistryError> {
-        let version = tag(statement.manifest);
-        let there = || -> Result<(Vec<Descriptor>, Option<Digest>), RegistryError> {
-            let found = self.manifest(&version, interrupt)?;
-            Ok(found.map_or_else(Default::default, |(there, digest)| (there.layers, Some(digest))))
-        };
-        let (mut layers, mut digest) = there()?;
-        // What is said of a signature may be said by anybody.
-        let is_own =
-            |layer: &Descriptor| layer.annotations.get(SIGNER) == Some(&signer.fingerprint);
-        for layer in layers.iter().take(MOST).filter(|layer| is_own(layer)) {
-            let signature = self.signature(layer, interrupt)?;
-            if signature.is_some_and(|text| signer.has_made(statement, &text).unwrap_or(false)) {
-                return Ok(false);
-            }
+        let (layers, _) = self.signatures_there(statement, interrupt)?;
+        if self.is_signed_by(signer, statement, &layers, interrupt)? {
+            return Ok(false);
         }
         let own = match made {
             Some(own) => own,
-            None => {
-                let own = made.insert(self.upload_signature(signer, statement, interrupt)?);
-                // A person may have taken long to open the key.
-                (layers, digest) = there()?;
-                own
-            }
+            // Somebody has taken it away.
+            None => made.insert(signer.sign(statement)?),
         };
-        let mut kept = vec![own.clone()];
+        let own = self.upload_signature(signer, own, interrupt)?;
+        // It may have taken long.
+        let (layers, digest) = self.signatures_there(statement, interrupt)?;
+        let mut kept = vec![own];
         for layer in layers.into_iter().take(MOST_OTHERS) {
             let Some(signature) = self.signature(&layer, interrupt)? else { continue };
             let maker = maker(statement, &signature)?;
@@ -249,6 +292,7 @@ impl Client {
                 kept.push(layer);
             }
         }
+        let version = tag(statement.manifest);
         let now = self.manifest_digest(&version, interrupt)?;
         if now.is_none() || now == digest {
             let manifest = Manifest::new(Descriptor::of(EMPTY, EMPTY_TEXT), kept);
@@ -257,18 +301,16 @@ impl Client {
         Ok(true)
     }
 
-    /// Makes a signature of a layer, and uploads it.
+    /// Uploads a signature of a layer.
     fn upload_signature(
         &self,
         signer: &Signer,
-        statement: &Statement<'_>,
+        signature: &[u8],
         interrupt: Interrupt<'_>,
     ) -> Result<Descriptor, RegistryError> {
-        let signature = signer.sign(statement)?;
-        let mut layer = Descriptor::of(SIGNATURE, &signature);
+        let mut layer = Descriptor::of(SIGNATURE, signature);
         layer.annotations.insert(SIGNER.to_owned(), signer.fingerprint.clone());
-        for (blob, text) in
-            [(&layer, &signature[..]), (&Descriptor::of(EMPTY, EMPTY_TEXT), EMPTY_TEXT)]
+        for (blob, text) in [(&layer, signature), (&Descriptor::of(EMPTY, EMPTY_TEXT), EMPTY_TEXT)]
         {
             let mut source = io::Cursor::new(text);
             self.upload((blob.digest, blob.size), &mut source, None, interrupt)?;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use crate::requirement::root;
 use crate::sandbox::Sandbox;
@@ -401,4 +402,42 @@ fn a_signal_ends_the_digesting_and_no_lock_is_left() {
     let ran = sandbox.ran(command);
     ran.exits(143).mentions("`m.toml.lock` is not written: interrupted by SIGTERM");
     assert!(!sandbox.role().join("m.toml.lock").exists());
+}
+
+#[test]
+fn what_is_stored_is_compared_within_its_id_map() {
+    if !root() {
+        return;
+    }
+    let mapped =
+        role().file("start.conf", "lxc.idmap = u 0 100000 65536\nlxc.idmap = g 0 200000 65536\n");
+    for (sandbox, more, owner) in
+        [(mapped, &["-f", "start.conf"][..], "0"), (role().nobody(), &[], "65534")]
+    {
+        let top = sandbox.path("");
+        let given = Command::new("chown").args(["-R", owner]).arg(&top).status().unwrap();
+        assert!(given.success());
+        let call = |words: &[&str]| sandbox.run(words.iter().chain(more).copied());
+        call(&["build", "m.toml"]).exits(0);
+        call(&["lock", "m.toml"]).exits(0);
+        // Nothing is known of the archives any more.
+        let maps = fs::read_dir(sandbox.path("store")).unwrap().map(|map| map.unwrap().path());
+        let metas = maps.filter(|map| map.extension().is_some_and(|end| end == "meta"));
+        let known: Vec<_> = metas
+            .flat_map(|meta| fs::read_dir(meta.join("blobs")).unwrap())
+            .map(|file| file.unwrap().path())
+            .collect();
+        assert_eq!(known.len(), 3, "{known:?}");
+        for file in &known {
+            fs::remove_file(file).unwrap();
+        }
+        call(&["lock", "--check", "m.toml"]).exits(0);
+        assert!(known.iter().all(|file| file.exists()), "{known:?}");
+        let text = locked(&sandbox);
+        let content = text.lines().find(|line| line.starts_with("content")).unwrap();
+        let other = text.replace(content, &format!("content = \"sha256:{}\"", "0".repeat(64)));
+        fs::write(sandbox.role().join("m.toml.lock"), other).unwrap();
+        let ran = call(&["lock", "--check", "m.toml"]);
+        ran.exits(1).mentions(" is not what was locked");
+    }
 }

@@ -5,10 +5,12 @@ mod counter;
 mod fake;
 mod faults;
 mod hosts;
+mod locking;
 mod pulling;
 mod pushing;
 mod refusing;
 mod server;
+mod signing;
 
 use crate::requirement::root;
 use server::Registry;

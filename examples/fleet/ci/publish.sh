@@ -3,8 +3,6 @@
 set -eu
 team=$1 key=$2
 cd "$(dirname "$0")/.."
-SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
-export SOURCE_DATE_EPOCH
 layered-template build --locked proxy.toml app.toml jobs.toml
 for role in proxy app jobs; do
     layered-template push --locked --sign "$key" "$role.toml" "$team/$role"

@@ -15,7 +15,7 @@ use crate::digest::Hasher;
 use crate::host::files;
 use crate::plan::Layer;
 use crate::registry::{Pulled, Remote};
-use crate::store::Committed;
+use crate::store::{Committed, Content};
 use crate::tree::{Devices, Interrupt, Limits, decoded_file, unpack};
 
 impl<'a> Run<'a> {
@@ -138,9 +138,13 @@ impl<'a> Run<'a> {
         for line in left_out.lines() {
             self.note(&format!("{label}: {line}"));
         }
+        let content = Content { digest: pulled.portable.diff_id, form: None };
         let pulled = Some((&pulled.portable, pulled.origin.clone()));
         match self.commit(session, layer, build, pulled)? {
             Committed::Stored(entry, pin) => {
+                if let Err(error) = session.store.remember_content(&entry, content) {
+                    tracing::debug!(%error, "the digest of an archive has to be taken again");
+                }
                 self.tell_of_names_kept(&label, &entry.fixed);
                 session.has_built((*entry, pin), begun.elapsed());
             }

@@ -41,7 +41,7 @@ fn writer(words: &[&str]) -> String {
 
 impl Pushed {
     /// Returns the keys of its layers, the innermost first, and their generations.
-    fn entries(&self) -> Vec<(String, u64)> {
+    pub(super) fn entries(&self) -> Vec<(String, u64)> {
         let ids = stored(&self.builder);
         let mut entries: Vec<(String, u64)> = ids
             .iter()
@@ -52,13 +52,13 @@ impl Pushed {
         entries
     }
 
-    fn manifest(&self, tag: &str) -> (Value, String) {
+    pub(super) fn manifest(&self, tag: &str) -> (Value, String) {
         let text = writer(&["get", &self.repository, tag]);
         let digest = digest(text.as_bytes());
         (serde_json::from_str(&text).unwrap(), digest)
     }
 
-    fn put(&self, tag: &str, manifest: &Value, blobs: &[&[u8]]) {
+    pub(super) fn put(&self, tag: &str, manifest: &Value, blobs: &[&[u8]]) {
         let hex = |blob: &&[u8]| {
             blob.iter().fold(String::new(), |mut hex, byte| {
                 let _ = write!(hex, "{byte:02x}");
@@ -102,19 +102,19 @@ impl Pushed {
         })
     }
 
-    fn pull(&self, host: &Sandbox, more: &[&str]) -> Ran {
+    pub(super) fn pull(&self, host: &Sandbox, more: &[&str]) -> Ran {
         let words = ["pull", "m.toml", "--from", &self.repository];
         host.run(words.into_iter().chain(more.iter().copied()))
     }
 }
 
 /// Returns where a registry keeps a blob.
-fn blob_of(registry: &Registry, digest: &str) -> PathBuf {
+pub(super) fn blob_of(registry: &Registry, digest: &str) -> PathBuf {
     let hex = digest.trim_start_matches("sha256:");
     registry.path(&format!("data/docker/registry/v2/blobs/sha256/{}/{hex}/data", &hex[..2]))
 }
 
-fn digest(bytes: &[u8]) -> String {
+pub(super) fn digest(bytes: &[u8]) -> String {
     layered_template::digest::Digest::of(bytes).to_string()
 }
 
@@ -315,7 +315,7 @@ fn what_the_lock_pins_is_taken_without_a_signature_and_nothing_else_is() {
         })
         .collect();
     let host = role().file("m.toml.lock", changed);
-    host.create(words).exits(10).mentions("is neither signed nor pinned by a lock");
+    host.create(words).exits(10).mentions("is not what the lock pins");
     role().file("m.toml.lock", text).create(words).exits(0);
 }
 
