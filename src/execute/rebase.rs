@@ -281,7 +281,7 @@ impl Rebase<'_> {
         }
         let merged = merge::merge(trees, &rules);
         let beside = sidecars.decided(|name| self.chosen(BESIDE, |word| word.as_bytes() == name));
-        let configs = self.configs(&live, &made, plan);
+        let configs = self.configs(&live, &made, &record, plan);
         let (config, lines) = match configs {
             Ok(configs) if merged.conflicts.is_empty() && beside.conflicts.is_empty() => configs,
             configs => {
@@ -375,6 +375,7 @@ impl Rebase<'_> {
         &self,
         live: &[u8],
         made: &[u8],
+        record: &Record,
         plan: &Plan,
     ) -> Result<(Vec<u8>, Option<Vec<String>>), Vec<ConfigConflict>> {
         let mut old = config::effective(&String::from_utf8_lossy(
@@ -383,7 +384,14 @@ impl Rebase<'_> {
         // What was not stored was added by the layers themselves.
         let layers = self.record.layers.iter().filter(|layer| layer.supply.is_none());
         old.extend(layers.flat_map(|layer| layer.config.iter().cloned()));
-        let new = config::effective(&String::from_utf8_lossy(made));
+        let mut new = config::effective(&String::from_utf8_lossy(made));
+        // An address is none of the role's, unless a layer has given it.
+        for (lines, record) in [(&mut old, self.record), (&mut new, record)] {
+            lines.retain(|line| {
+                let mut given = record.layers.iter().flat_map(|layer| &layer.config);
+                !config::is_address(key_of(line)) || given.any(|other| other == line)
+            });
+        }
         let choose = |key: &str| {
             self.chosen(CONFIG, |word| word.trim() == key).map(|side| match side {
                 Side::New => ConfigChoice::New,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::config::{self, effective, is_address, last_value, pair};
+use super::config::{self, effective, last_value, pair};
 use super::keys::{Shape, shape};
 
 /// A key that the role and somebody else have both given another value.
@@ -28,7 +28,10 @@ pub(crate) enum ConfigChoice {
 }
 
 /// Puts into a config what a role's lines are otherwise than before; all else of it stays byte for byte. Where
-/// the rootfs is and what ids and addresses there are is none of the role's.
+/// the rootfs is and what ids there are is none of the role's; addresses that LXC has made up are none of its lines.
+///
+/// A key that has one value is judged by the line that holds. Of a key that every line of counts for, what is one thing,
+/// such as a limit or a variable, is judged by itself, and all else by the key.
 ///
 /// # Errors
 ///
@@ -41,55 +44,80 @@ pub(crate) fn revised(
 ) -> Result<Vec<u8>, Vec<ConfigConflict>> {
     let is_role_s = |line: &&String| {
         let (key, value) = pair(line).unwrap_or_default();
-        !key.starts_with("lxc.rootfs.")
-            && key != "lxc.idmap"
-            && !is_address(key)
-            && !value.contains("--clone-hook")
+        !key.starts_with("lxc.rootfs.") && key != "lxc.idmap" && !value.contains("--clone-hook")
     };
-    let without = |lines: &[String], others: &[String]| -> Vec<String> {
-        let mut others: Vec<&String> = others.iter().collect();
-        let mut left = Vec::new();
-        for line in lines.iter().filter(is_role_s) {
-            match others.iter().position(|other| *other == line) {
-                Some(at) => drop(others.swap_remove(at)),
-                None => left.push(line.clone()),
-            }
-        }
-        left
-    };
-    let (gone, come) = (without(old, new), without(new, old));
-    let mut revision = Revision { text: text.to_vec(), conflicts: Vec::new(), added: Vec::new() };
-    for line in &gone {
-        let Some((key, _)) = pair(line) else { continue };
-        match shape(key) {
-            Shape::List => revision.remove(line),
-            Shape::Scalar => revision.scalar(key, old, new, &choose),
+    let mut revision = Revision { lines: split(text), conflicts: Vec::new() };
+    let mut groups: Vec<(Shape, String, String)> = Vec::new();
+    for line in old.iter().chain(new).filter(is_role_s) {
+        let Some((key, value)) = pair(line) else { continue };
+        let shape = shape(key);
+        let thing = if shape == Shape::List { thing(key, value) } else { String::new() };
+        let group = (shape, key.to_owned(), thing);
+        if !groups.contains(&group) {
+            groups.push(group);
         }
     }
-    for line in &come {
-        let Some((key, _)) = pair(line) else { continue };
-        match shape(key) {
-            Shape::List => revision.add(line),
-            // It was seen to with what is gone.
-            Shape::Scalar
-                if gone.iter().any(|line| pair(line).is_some_and(|(gone, _)| gone == key)) => {}
-            Shape::Scalar => revision.scalar(key, old, new, &choose),
-        }
+    let mut places = Vec::new();
+    for (shape, key, thing) in &groups {
+        let of_group = |line: &&String| is_of(line, key, thing);
+        let [old, new] =
+            [old, new].map(|lines| lines.iter().filter(of_group).cloned().collect::<Vec<_>>());
+        places.extend(match shape {
+            Shape::Scalar => revision.scalar(key, &old, &new, &choose),
+            Shape::List => revision.list((key, thing), &old, &new, &choose),
+        });
     }
     if !revision.conflicts.is_empty() {
         return Err(revision.conflicts);
     }
+    revision.place(new, places);
     let [old, new] = [old, new].map(|lines| lists(lines.iter().filter(is_role_s)));
-    let mut lines = split(&revision.finished());
+    let mut lines = revision.lines;
     let before = split(text);
     for (key, list) in new {
         // Who has given them another order has it.
-        if old.get(key).is_none_or(|old| places(&before, old).is_sorted()) {
-            let found = places(&lines, &list);
+        if old.get(key).is_none_or(|old| self::places(&before, old).is_sorted()) {
+            let found = self::places(&lines, &list);
             arrange(&mut lines, found);
         }
     }
     Ok(lines.concat())
+}
+
+/// Returns the lines that others do not have as often.
+fn without(lines: &[String], others: &[String]) -> Vec<String> {
+    let mut others: Vec<&String> = others.iter().collect();
+    let mut left = Vec::new();
+    for line in lines {
+        match others.iter().position(|other| is_same(other, line)) {
+            Some(at) => drop(others.swap_remove(at)),
+            None => left.push(line.clone()),
+        }
+    }
+    left
+}
+
+fn key_of(line: &str) -> Option<&str> {
+    pair(line).map(|(key, _)| key)
+}
+
+/// Returns what a line is about of which a key has several: one thing that has one value, or nothing.
+fn thing(key: &str, value: &str) -> String {
+    let is_limit = ["lxc.cgroup.", "lxc.cgroup2."].iter().any(|group| key.starts_with(group));
+    let words: &mut dyn Iterator<Item = &str> = match key {
+        "lxc.mount.entry" => &mut config::unquoted(value).split_whitespace().skip(1),
+        _ if key.starts_with("lxc.environment") => &mut config::unquoted(value).split('='),
+        _ if is_limit && !key.contains(".devices.") => &mut [key].into_iter(),
+        _ => &mut [].into_iter(),
+    };
+    words.next().unwrap_or_default().to_owned()
+}
+
+/// Tells whether a line is of a key, and about a thing.
+fn is_of(line: &str, key: &str, about: &str) -> bool {
+    pair(line).is_some_and(|(other, value)| {
+        other == key && (shape(key) == Shape::Scalar || thing(key, value) == about)
+    })
 }
 
 fn split(text: &[u8]) -> Vec<Vec<u8>> {
@@ -136,93 +164,174 @@ fn arrange(lines: &mut [Vec<u8>], mut places: Vec<usize>) {
 }
 
 struct Revision {
-    text: Vec<u8>,
+    /// The lines of the text, with their line feeds.
+    lines: Vec<Vec<u8>>,
     conflicts: Vec<ConfigConflict>,
-    /// Lines that come behind all others.
-    added: Vec<String>,
 }
 
 impl Revision {
-    fn lines(&self) -> Vec<String> {
-        effective(&String::from_utf8_lossy(&self.text))
+    /// Returns the lines of the text that are of a key, and about a thing.
+    fn of(&self, key: &str, thing: &str) -> Vec<String> {
+        let lines = effective(&String::from_utf8_lossy(&self.lines.concat()));
+        lines.into_iter().filter(|line| is_of(line, key, thing)).collect()
     }
 
-    /// Takes the first line away that is this one.
+    /// Removes the first line that is this one.
     fn remove(&mut self, line: &str) {
-        let mut is_gone = false;
-        let lines = self.text.split_inclusive(|byte| *byte == b'\n');
-        let kept = lines.filter(|other| {
-            let is_it = !is_gone && is_same(&String::from_utf8_lossy(other), line);
-            is_gone |= is_it;
-            !is_it
-        });
-        self.text = kept.collect::<Vec<_>>().concat();
-    }
-
-    /// Adds a line of a list, unless it is there.
-    fn add(&mut self, line: &str) {
-        if !self.lines().iter().any(|other| is_same(other, line)) {
-            self.added.push(line.to_owned());
+        let is_it = |other: &Vec<u8>| is_same(&String::from_utf8_lossy(other), line);
+        if let Some(at) = self.lines.iter().position(is_it) {
+            self.lines.remove(at);
         }
     }
 
-    /// Gives a key that has one value the role's.
+    /// Returns who holds of a key that both have changed; nobody, where that is a conflict.
+    fn chosen(
+        &mut self,
+        key: &str,
+        values: [Option<String>; 3],
+        choose: &impl Fn(&str) -> Option<ConfigChoice>,
+    ) -> Option<ConfigChoice> {
+        let choice = choose(key);
+        if choice.is_none() {
+            let [old, new, own] = values;
+            let conflict = ConfigConflict { key: key.to_owned(), old, new, own };
+            if !self.conflicts.contains(&conflict) {
+                self.conflicts.push(conflict);
+            }
+        }
+        choice
+    }
+
+    /// Gives a key that has one value the role's, and returns the lines that have yet to be put in their place.
     fn scalar(
         &mut self,
         key: &str,
         old: &[String],
         new: &[String],
         choose: &impl Fn(&str) -> Option<ConfigChoice>,
-    ) {
+    ) -> Vec<String> {
         let last = |lines: &[String]| last_value(&lines.join("\n"), key).map(str::to_owned);
-        let (before, now, own) = (last(old), last(new), last(&self.lines()));
+        let lines = self.of(key, "");
+        let (before, now, own) = (last(old), last(new), last(&lines));
         if own == now || before == now {
-            return;
+            return Vec::new();
         }
-        if own != before {
-            match choose(key) {
-                Some(ConfigChoice::New) => {}
-                Some(ConfigChoice::Own) => return,
-                None => {
-                    let key = key.to_owned();
-                    let conflict = ConfigConflict { key, old: before, new: now, own };
-                    if !self.conflicts.contains(&conflict) {
-                        self.conflicts.push(conflict);
-                    }
-                    return;
-                }
-            }
+        if own != before
+            && self.chosen(key, [before, now.clone(), own.clone()], choose)
+                != Some(ConfigChoice::New)
+        {
+            return Vec::new();
         }
         match (own, now) {
             (None, None) => {}
-            (None, Some(now)) => self.added.push(config::line(key, config::unquoted(&now))),
+            (None, Some(now)) => return vec![config::line(key, config::unquoted(&now))],
             (Some(_), Some(now)) => {
                 // The last line is the one that holds.
-                let of_key = |line: &String| pair(line).is_some_and(|(other, _)| other == key);
-                let mut left = self.lines().iter().filter(|line| of_key(line)).count();
-                self.text = config::rewrite(&self.text, |other, _| {
+                let mut left = lines.len();
+                let text = config::rewrite(&self.lines.concat(), |other, _| {
                     left -= usize::from(other == key);
                     let is_last = other == key && left == 0;
                     is_last.then(|| config::unquoted(&now).to_owned())
                 });
+                self.lines = split(&text);
             }
-            (Some(_), None) => {
-                for line in self.lines() {
-                    if pair(&line).is_some_and(|(other, _)| other == key) {
-                        self.remove(&line);
-                    }
-                }
-            }
+            (Some(_), None) => lines.iter().for_each(|line| self.remove(line)),
         }
+        Vec::new()
     }
 
-    fn finished(self) -> Vec<u8> {
-        if self.added.is_empty() {
-            return self.text;
+    /// Does what the role does to lines of which every one counts, and returns those that have yet to be put in their
+    /// place.
+    fn list(
+        &mut self,
+        (key, thing): (&str, &str),
+        old: &[String],
+        new: &[String],
+        choose: &impl Fn(&str) -> Option<ConfigChoice>,
+    ) -> Vec<String> {
+        let own = self.of(key, thing);
+        if old == new {
+            return Vec::new();
         }
-        let lines: Vec<_> = self.added.iter().filter_map(|line| pair(line)).collect();
+        let (gone, come) = (without(old, new), without(&without(new, old), &own));
+        let clears =
+            |line: &String| pair(line).is_some_and(|(_, value)| config::unquoted(value).is_empty());
+        let is_changed = match thing {
+            // The lines stand for themselves, unless one takes the place of another or empties them all.
+            "" => {
+                !come.is_empty() && !without(&gone, &own).is_empty()
+                    || come.iter().any(clears) && !without(&own, old).is_empty()
+            }
+            _ => {
+                let is_as = |lines: &[String]| {
+                    without(&own, lines).is_empty() && without(lines, &own).is_empty()
+                };
+                !is_as(old) && !is_as(new)
+            }
+        };
+        if !is_changed {
+            gone.iter().for_each(|line| self.remove(line));
+            return come;
+        }
+        let values = [old, new, &own].map(|lines| {
+            let values = lines.iter().filter_map(|line| pair(line)).map(|(_, value)| value);
+            (!lines.is_empty()).then(|| values.collect::<Vec<_>>().join("; "))
+        });
+        if self.chosen(key, values, choose) != Some(ConfigChoice::New) {
+            return Vec::new();
+        }
+        without(&own, new).iter().for_each(|line| self.remove(line));
+        without(new, &own)
+    }
+
+    /// Puts lines in the places that they have among the role's: behind the one before, or in front of the one that
+    /// follows. Where neither is there, they come behind all others.
+    fn place(&mut self, role: &[String], lines: Vec<String>) {
+        let mut left = lines;
+        let mut behind_all = Vec::new();
+        for (at, line) in role.iter().enumerate() {
+            let Some(found) = left.iter().position(|other| is_same(other, line)) else { continue };
+            let line = left.remove(found);
+            let of_key = |other: &&String| key_of(other) == key_of(&line);
+            let place =
+                role[..at].iter().filter(of_key).filter_map(|other| self.last_of(other)).max();
+            let place =
+                place.or_else(|| role[..at].iter().rev().find_map(|other| self.last_of(other)));
+            let place = place.map(|place| place + 1);
+            let place =
+                place.or_else(|| role[at + 1..].iter().find_map(|other| self.last_of(other)));
+            match place {
+                Some(place) => self.insert(place, &line),
+                None => behind_all.push(line),
+            }
+        }
+        behind_all.extend(left);
+        if behind_all.is_empty() {
+            return;
+        }
+        let lines: Vec<_> = behind_all.iter().filter_map(|line| pair(line)).collect();
         let lines = lines.into_iter().map(|(key, value)| (key, config::unquoted(value)));
-        config::append_note(&self.text, "upgrade", lines)
+        self.lines = split(&config::append_note(&self.lines.concat(), "upgrade", lines));
+    }
+
+    /// Returns where a line of the role is last, or what stands for it.
+    fn last_of(&self, line: &str) -> Option<usize> {
+        let (key, value) = pair(line)?;
+        let thing = thing(key, value);
+        self.lines.iter().rposition(|other| {
+            let other = String::from_utf8_lossy(other);
+            let stands_for = shape(key) == Shape::Scalar || !thing.is_empty();
+            is_same(&other, line) || stands_for && is_of(&other, key, &thing)
+        })
+    }
+
+    fn insert(&mut self, at: usize, line: &str) {
+        if let Some(before) = at.checked_sub(1).and_then(|before| self.lines.get_mut(before))
+            && !before.ends_with(b"\n")
+        {
+            before.push(b'\n');
+        }
+        self.lines.insert(at, format!("{line}\n").into_bytes());
     }
 }
 
@@ -252,8 +361,8 @@ mod tests {
             lxc.start.auto = 1\nlxc.pty.max = 9";
         let old = "lxc.tty.max = 2\nlxc.environment = A=1\nlxc.start.auto = 0";
         let new = "lxc.tty.max = 4\nlxc.environment = B=1\nlxc.start.auto = 0\nlxc.arch = amd64";
-        let expected = "# mine\nlxc.net.0.type = veth\nlxc.tty.max = 4\nlxc.start.auto = 1\n\
-            lxc.pty.max = 9\n# layered-template: upgrade\nlxc.environment = B=1\nlxc.arch = amd64\n";
+        let expected = "# mine\nlxc.net.0.type = veth\nlxc.tty.max = 4\nlxc.environment = B=1\n\
+            lxc.start.auto = 1\nlxc.arch = amd64\nlxc.pty.max = 9\n";
         let mut found = revise(text, old, new).unwrap().lines().collect::<Vec<_>>().join("\n");
         found.push('\n');
         assert_eq!(found, expected);
@@ -309,8 +418,143 @@ mod tests {
     #[test]
     fn what_is_none_of_the_role_s_is_not_touched() {
         let text = "lxc.rootfs.path = overlay:/a:/b\nlxc.net.0.hwaddr = 00:16:3e:11:22:33\n";
-        let new = "lxc.rootfs.path = overlay:/c:/b\nlxc.net.0.hwaddr = 00:16:3e:44:55:66\n\
+        let new = "lxc.rootfs.path = overlay:/c:/b\n\
             lxc.idmap = u 0 1 1\nlxc.hook.clone = /bin/sh -c '/x --clone-hook \"$@\" || :' sh\n";
         assert_eq!(revise(text, "", new).unwrap(), text);
+    }
+
+    #[test]
+    fn of_a_list_what_is_one_thing_is_a_conflict_where_both_have_changed_it() {
+        let max = |value: &str| format!("lxc.cgroup2.memory.max = {value}\n");
+        let table = [
+            // What there is, what the role had and has now, and what comes of it, or the key of a conflict.
+            (max("256M"), max("1G"), max("2G"), Err("lxc.cgroup2.memory.max")),
+            (String::new(), max("1G"), max("2G"), Err("lxc.cgroup2.memory.max")),
+            (max("1G"), max("1G"), max("2G"), Ok(max("2G"))),
+            (max("2G"), max("1G"), max("2G"), Ok(max("2G"))),
+            (max("256M"), max("1G"), max("1G"), Ok(max("256M"))),
+            (max("256M"), String::new(), max("2G"), Err("lxc.cgroup2.memory.max")),
+            (
+                "lxc.environment = A=own\n".into(),
+                "lxc.environment = A=1\n".into(),
+                "lxc.environment = A=2\n".into(),
+                Err("lxc.environment"),
+            ),
+            (
+                "lxc.environment = B=own\nlxc.environment = A=1\n".into(),
+                "lxc.environment = A=1\n".into(),
+                "lxc.environment = A=2\n".into(),
+                Ok("lxc.environment = B=own\nlxc.environment = A=2\n".into()),
+            ),
+            (
+                "lxc.mount.entry = /mine srv none bind\n".into(),
+                "lxc.mount.entry = /a srv none bind\n".into(),
+                "lxc.mount.entry = /b srv none bind\n".into(),
+                Err("lxc.mount.entry"),
+            ),
+            // Each of these is a line by itself, unless it takes the place of one that somebody has changed.
+            (
+                "lxc.cap.drop = sys_time\n".into(),
+                String::new(),
+                "lxc.cap.drop = mknod\n".into(),
+                Ok("lxc.cap.drop = sys_time\nlxc.cap.drop = mknod\n".into()),
+            ),
+            (
+                "lxc.hook.start-host = /x --mine\n".into(),
+                "lxc.hook.start-host = /x\n".into(),
+                "lxc.hook.start-host = /y\n".into(),
+                Err("lxc.hook.start-host"),
+            ),
+            (
+                "lxc.cap.drop = sys_time\n".into(),
+                String::new(),
+                "lxc.cap.drop =\nlxc.cap.drop = mknod\n".into(),
+                Err("lxc.cap.drop"),
+            ),
+        ];
+        for (text, old, new, expected) in table {
+            let without_note = |text: String| text.replace("# layered-template: upgrade\n", "");
+            let found = revise(&text, &old, &new).map(without_note);
+            let expected = expected.map_err(|key: &str| vec![key.to_owned()]);
+            assert_eq!(found, expected, "{text}{old}{new}");
+            let chosen = |choice| {
+                let found = revised(text.as_bytes(), &lines(&old), &lines(&new), |_| Some(choice));
+                without_note(String::from_utf8(found.unwrap()).unwrap())
+            };
+            if expected.is_err() {
+                assert_eq!(chosen(ConfigChoice::Own), text, "{old}{new}");
+                assert_eq!(chosen(ConfigChoice::New), new, "{text}{old}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_that_comes_has_the_place_that_the_role_gives_it() {
+        let (old, new) = (
+            "lxc.arch = amd64\nlxc.tty.max = 2\n",
+            "lxc.arch = amd64\nlxc.include = /i\nlxc.tty.max = 2\nlxc.pty.max = 1\n",
+        );
+        let text = "# mine\nlxc.arch = amd64\nlxc.tty.max = 2\nlxc.start.auto = 1";
+        let expected = "# mine\nlxc.arch = amd64\nlxc.include = /i\nlxc.tty.max = 2\n\
+            lxc.pty.max = 1\nlxc.start.auto = 1";
+        assert_eq!(revise(text, old, new).unwrap(), expected);
+        let found =
+            revise("lxc.tty.max = 2", "lxc.tty.max = 2", "lxc.include = /i\nlxc.tty.max = 2");
+        assert_eq!(found.unwrap(), "lxc.include = /i\nlxc.tty.max = 2");
+    }
+
+    /// Returns what lines come to: of a key that has one value the last one, else all since it was emptied.
+    fn sum(lines: &[String]) -> BTreeMap<String, Vec<String>> {
+        let mut sum: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (key, value) in lines.iter().filter_map(|line| pair(line)) {
+            let values = sum.entry(key.to_owned()).or_default();
+            if value.is_empty() || shape(key) == Shape::Scalar {
+                values.clear();
+            }
+            if !value.is_empty() {
+                values.push(value.to_owned());
+            }
+        }
+        sum.retain(|_, values| !values.is_empty());
+        sum
+    }
+
+    #[test]
+    fn what_nobody_has_edited_comes_to_what_a_new_container_has() {
+        const LINES: [&str; 12] = [
+            "lxc.tty.max = 1",
+            "lxc.tty.max = 2",
+            "lxc.arch = amd64",
+            "lxc.cap.drop = mknod",
+            "lxc.cap.drop = sys_time",
+            "lxc.environment = A=1",
+            "lxc.environment = A=2",
+            "lxc.environment = B=1",
+            "lxc.mount.entry = /a srv none bind",
+            "lxc.mount.entry = /b opt none bind",
+            "lxc.cgroup2.memory.max = 1G",
+            "lxc.hook.start-host = /x",
+        ];
+        let mut state = 7_u64;
+        let mut next = |below: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            usize::try_from(state >> 33).unwrap() % below
+        };
+        for _ in 0..3000 {
+            let mut some = || -> Vec<String> {
+                let count = next(7);
+                let mut lines: Vec<String> = Vec::new();
+                for _ in 0..count {
+                    let line = LINES[next(LINES.len())].to_owned();
+                    if !lines.contains(&line) {
+                        lines.push(line);
+                    }
+                }
+                lines
+            };
+            let (old, new) = (some(), some());
+            let found = revise(&old.join("\n"), &old.join("\n"), &new.join("\n")).unwrap();
+            assert_eq!(sum(&lines(&found)), sum(&new), "from {old:#?}\nto {new:#?}\n{found}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 mod accounts;
 mod around;
 mod asked;
+mod config;
 mod full_disk;
 mod immutable;
 mod kills;
