@@ -12,7 +12,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-pub(crate) use accounts::{has_accounts, merge_accounts};
+pub(crate) use accounts::{Renumbered, has_accounts, merge_accounts, renumbered};
 
 use crate::digest::Digest;
 

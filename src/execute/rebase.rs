@@ -134,6 +134,8 @@ pub(crate) struct FileConflict {
     pub own: Option<Item>,
     /// Whether it may hold a secret: what is not stored made some of the container.
     pub is_private: bool,
+    /// What would be wrong where the two do not contradict each other in the path itself.
+    pub why: Option<String>,
 }
 
 /// Puts the container's own changes on the next generation.
@@ -279,7 +281,9 @@ impl Rebase<'_> {
         if !nothing.is_empty() {
             return Ok(Err(Rebased::Nothing(nothing)));
         }
-        let merged = merge::merge(trees, &rules);
+        let mut merged = merge::merge(trees, &rules);
+        let renumbered = rules.renumbered(trees, &merged);
+        merged.conflicts.extend(renumbered.iter().map(|(path, _)| path.clone()));
         let beside = sidecars.decided(|name| self.chosen(BESIDE, |word| word.as_bytes() == name));
         let configs = self.configs(&live, &made, &record, plan);
         let (config, lines) = match configs {
@@ -290,8 +294,12 @@ impl Rebase<'_> {
                 let is_private = layers.flatten().any(|layer| {
                     layer.supply.is_none() && !(layer.files.is_empty() && layer.steps.is_empty())
                 });
-                let conflict = |path: &Vec<u8>, is_beside, [old, new, own]: [Option<Item>; 3]| {
-                    FileConflict { path: path.clone(), is_beside, old, new, own, is_private }
+                let conflict = |path: &Vec<u8>,
+                                is_beside: bool,
+                                [old, new, own]: [Option<Item>; 3]| {
+                    let why = renumbered.iter().find(|(other, _)| other == path);
+                    let why = why.filter(|_| !is_beside).map(|(_, why)| why.clone());
+                    FileConflict { path: path.clone(), is_beside, old, new, own, is_private, why }
                 };
                 let files = merged.conflicts.iter().map(|path| {
                     let items = [&old, &new, &own];

@@ -59,6 +59,47 @@ pub(crate) fn merge_accounts(path: &[u8], old: &[u8], new: &[u8], own: &[u8]) ->
     Some(text)
 }
 
+/// A number that is another account's in one file than in another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Renumbered {
+    /// The number.
+    pub number: u32,
+    /// Whose it is in the first file.
+    pub was: String,
+    /// Whose it is in the second one; nobody's, where the account has got another number.
+    pub is: Option<String>,
+}
+
+/// Finds the numbers of a file of accounts that are other accounts' in another one, or whose account has another number
+/// there.
+pub(crate) fn renumbered(path: &[u8], before: &[u8], now: &[u8]) -> Vec<Renumbered> {
+    let field = FILES.iter().find(|(file, _)| *file == path).and_then(|(_, number)| *number);
+    let Some(field) = field else { return Vec::new() };
+    let accounts = |text: &[u8]| -> Vec<(String, u32)> {
+        let lines = text.split(|byte| *byte == b'\n').filter(|line| !is_of_nis(line));
+        let account = |line: &[u8]| {
+            let number = line.split(|byte| *byte == b':').nth(field).and_then(number_of)?;
+            Some((String::from_utf8_lossy(name_of(line)).into_owned(), number))
+        };
+        lines.filter_map(account).collect()
+    };
+    let (before, now) = (accounts(before), accounts(now));
+    let mut found: Vec<Renumbered> = Vec::new();
+    for (name, number) in &before {
+        let number = *number;
+        let is_shared =
+            |(other, of): &(String, u32)| *of == number && now.contains(&(other.clone(), number));
+        if before.iter().any(is_shared) || found.iter().any(|found| found.number == number) {
+            continue;
+        }
+        let is = now.iter().find(|(_, of)| *of == number).map(|(other, _)| other.clone());
+        if is.is_some() || now.iter().any(|(other, _)| other == name) {
+            found.push(Renumbered { number, was: name.clone(), is });
+        }
+    }
+    found
+}
+
 /// Tells whether accounts share a number only where they do so on one of the sides.
 fn are_apart(merged: &[&[u8]], field: usize, sides: [&Lines; 2]) -> bool {
     let has = |side: &Lines, line: &[u8]| side.by_name.get(name_of(line)) == Some(&line);
@@ -134,6 +175,27 @@ mod tests {
         // Both have added the same.
         let found = merged("etc/passwd", [root, &both(app, ""), &both(app, me)]);
         assert_eq!(found.unwrap(), both(app, me));
+    }
+
+    #[test]
+    fn a_number_that_becomes_somebody_else_s_is_found() {
+        let text = |accounts: &[(&str, u32)]| {
+            let lines = accounts.iter().map(|(name, number)| format!("{name}:x:{number}:9::/:/\n"));
+            lines.collect::<String>()
+        };
+        let found = |before: &[(&str, u32)], now: &[(&str, u32)]| {
+            let found = renumbered(b"etc/passwd", text(before).as_bytes(), text(now).as_bytes());
+            found.into_iter().map(|one| (one.number, one.was, one.is)).collect::<Vec<_>>()
+        };
+        let was = &[("root", 0), ("app", 998)][..];
+        assert_eq!(found(was, was), []);
+        assert_eq!(found(was, &[("root", 0)]), []);
+        assert_eq!(found(was, &[("root", 0), ("toor", 0), ("app", 998)]), []);
+        let moved = [(998, "app".to_owned(), Some("db".to_owned()))];
+        assert_eq!(found(was, &[("root", 0), ("db", 998), ("app", 997)]), moved);
+        assert_eq!(found(was, &[("root", 0), ("db", 998)]), moved);
+        assert_eq!(found(was, &[("root", 0), ("app", 997)]), [(998, "app".to_owned(), None)]);
+        assert_eq!(renumbered(b"etc/shadow", b"a:1:2\n", b"b:1:2\n"), []);
     }
 
     #[test]

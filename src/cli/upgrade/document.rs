@@ -81,6 +81,9 @@ pub(crate) struct Conflict {
     pub(super) role: Option<String>,
     /// What the container has.
     pub(super) own: Option<String>,
+    /// What would be wrong, where the three do not show it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) why: Option<String>,
 }
 
 impl UpgradeDocument {
@@ -132,7 +135,7 @@ impl UpgradeDocument {
     /// Adds what keeps it from changing.
     pub(super) fn conflicting(self, files: &[FileConflict], configs: &[ConfigConflict]) -> Self {
         let files =
-            files.iter().map(|FileConflict { path, is_beside, old, new, own, is_private }| {
+            files.iter().map(|FileConflict { path, is_beside, old, new, own, is_private, why }| {
                 let before = if *is_beside { "beside:" } else { "/" };
                 let described =
                     |item: &Option<Item>| item.as_ref().map(|item| described(item, *is_private));
@@ -141,6 +144,7 @@ impl UpgradeDocument {
                     was: described(old),
                     role: described(new),
                     own: described(own),
+                    why: why.clone(),
                 }
             });
         let configs = configs.iter().map(|ConfigConflict { key, old, new, own }| Conflict {
@@ -148,6 +152,7 @@ impl UpgradeDocument {
             was: old.clone(),
             role: new.clone(),
             own: own.clone(),
+            why: None,
         });
         Self { conflicts: files.chain(configs).collect(), ..self }
     }

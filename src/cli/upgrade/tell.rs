@@ -141,12 +141,15 @@ pub(super) fn nothing(container: &str, words: &[String]) -> u8 {
 fn conflicts(arguments: &UpgradeArguments, document: &UpgradeDocument) -> u8 {
     let all = &document.conflicts;
     let status = printed(arguments, CONFLICTS, document, |to| {
-        all.iter().try_for_each(|Conflict { name, was, role, own }| {
+        all.iter().try_for_each(|Conflict { name, was, role, own, why }| {
             writeln!(to, "C  {}", shell::word(name))?;
-            [("was", was), ("role", role), ("own", own)].into_iter().try_for_each(|(side, what)| {
-                let what = what.as_deref().unwrap_or("nothing");
-                writeln!(to, "   {side:5} {}", shell::one_line(what))
-            })
+            [("was", was), ("role", role), ("own", own)].into_iter().try_for_each(
+                |(side, what)| {
+                    let what = what.as_deref().unwrap_or("nothing");
+                    writeln!(to, "   {side:5} {}", shell::one_line(what))
+                },
+            )?;
+            why.iter().try_for_each(|why| writeln!(to, "   why   {}", shell::one_line(why)))
         })
     });
     let name = shell::one_line(&document.container);

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::{BESIDE, CONFIG, Rebase};
 use crate::cache::Names;
-use crate::merge::{self, Rules, Side, Tree};
+use crate::merge::{self, Merged, Renumbered, Rules, Side, Tree, TreePath, Trees};
 use crate::record::{Record, is_volatile};
 use crate::store;
 use crate::tree::Reader;
@@ -24,6 +24,49 @@ pub(super) struct Decisions<'a> {
     /// The three trees: the old one, the new one and the container's own.
     pub(super) texts: RefCell<[Reader<'a>; 3]>,
     pub(super) names: &'a Names,
+}
+
+impl Decisions<'_> {
+    /// Finds what of the accounts comes to have other numbers while files that stay the container's own have them: the
+    /// file of the accounts, with what is wrong. Nothing is where somebody has decided that.
+    pub(super) fn renumbered(&self, trees: Trees<'_>, merged: &Merged) -> Vec<(TreePath, String)> {
+        let kinds = [(&b"etc/passwd"[..], "uid"), (&b"etc/group"[..], "gid")].into_iter();
+        let kinds = kinds.filter(|(path, _)| {
+            !merged.conflicts.contains(*path)
+                && self.prefers(path).is_none()
+                && !self.is_state(path)
+        });
+        let found = kinds.filter_map(|(path, kind)| {
+            let [_, new, own] = &mut *self.texts.borrow_mut();
+            let text = |reader: &mut Reader<'_>| -> Option<Vec<u8>> {
+                let mut text = Vec::new();
+                reader.file(path).ok()?.take(LARGEST_TEXT).read_to_end(&mut text).ok()?;
+                Some(text)
+            };
+            let now = match (merged.texts.get(path), merged.sides.get(path)?) {
+                (Some(text), _) => text.clone(),
+                (None, Side::New) => text(new)?,
+                (None, Side::Own) => return None,
+            };
+            let numbers = merge::renumbered(path, &text(own)?, &now);
+            let own = merged.sides.iter().filter(|(_, side)| **side == Side::Own);
+            let found = own.filter_map(|(of, _)| Some((of, trees.own.get(of)?.owner))).find_map(
+                |(of, (uid, gid))| {
+                    let number = if kind == "uid" { uid } else { gid };
+                    let found = numbers.iter().find(|found| found.number == number)?;
+                    Some((of, found))
+                },
+            );
+            let (of, Renumbered { number, was, is }) = found?;
+            let of = crate::shell::word(OsStr::from_bytes(&[b"/", of.as_slice()].concat()));
+            let is = is.as_ref().map_or_else(|| "nobody".to_owned(), |is| format!("`{is}`"));
+            let why = format!(
+                "{kind} {number} is `{was}`, and would be {is}: {of} belongs to it, and stays"
+            );
+            Some((path.to_vec(), why))
+        });
+        found.collect()
+    }
 }
 
 /// What a program makes of other files: the newer one fits more of them.
