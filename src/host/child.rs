@@ -2,13 +2,13 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::fs::{MemfdFlags, OFlags, fcntl_setfl, memfd_create};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, kill_process_group, pidfd_open};
 
@@ -134,6 +134,83 @@ pub(crate) fn run_with_input(
     child.wait().map(|_| End::TimedOut)
 }
 
+/// Runs a command with a text as its standard input, and returns what it has printed by its end on standard output. It
+/// ends with this process. Not for a run, as above.
+///
+/// # Errors
+///
+/// Where it prints more than `most` bytes, or takes longer than `limit`: then it is killed.
+pub(crate) fn answer_of(
+    mut command: Command,
+    input: &[u8],
+    most: usize,
+    limit: Duration,
+) -> io::Result<(Vec<u8>, ExitStatus)> {
+    let mut text = File::from(memfd_create("input", MemfdFlags::CLOEXEC)?);
+    text.write_all(input)?;
+    text.rewind()?;
+    // It may ask for something at the terminal.
+    let files = inheritance::files();
+    let start = StartOptions { own_session: false, dies_with_caller: true, files };
+    kernel::start_as(&mut command, start);
+    let mut child = command.stdin(text).stdout(Stdio::piped()).spawn()?;
+    let answer = match child.stdout.take() {
+        Some(printed) => answer_from(printed.into(), Pid::from_child(&child), most, limit),
+        None => Ok(Vec::new()),
+    };
+    if answer.is_err() {
+        let _ = child.kill();
+    }
+    let status = child.wait()?;
+    Ok((answer?, status))
+}
+
+/// Reads what a child prints until it has ended, whoever else may still print there.
+fn answer_from(printed: OwnedFd, child: Pid, most: usize, limit: Duration) -> io::Result<Vec<u8>> {
+    fcntl_setfl(&printed, OFlags::NONBLOCK)?;
+    let pidfd = pidfd_open(child, PidfdFlags::empty())?;
+    let deadline = Instant::now() + limit;
+    let (mut answer, mut buffer) = (Vec::new(), vec![0; 64 * 1024]);
+    let mut is_open = true;
+    loop {
+        let left = timespec(deadline.saturating_duration_since(Instant::now()));
+        let mut polled = vec![PollFd::new(&pidfd, PollFlags::IN)];
+        if is_open {
+            polled.push(PollFd::new(&printed, PollFlags::IN));
+        }
+        match poll(&mut polled, Some(&left)) {
+            Err(Errno::INTR) => continue,
+            Err(error) => return Err(error.into()),
+            Ok(0) => {
+                let why = format!("it has not answered within {} seconds", limit.as_secs());
+                return Err(io::Error::new(io::ErrorKind::TimedOut, why));
+            }
+            Ok(_) => {}
+        }
+        let has_ended = !polled[0].revents().is_empty();
+        loop {
+            match rustix::io::read(&printed, &mut buffer[..]) {
+                Ok(0) => is_open = false,
+                Ok(read) => {
+                    answer.extend_from_slice(&buffer[..read]);
+                    if answer.len() > most {
+                        let why = format!("it prints more than {most} bytes");
+                        return Err(io::Error::other(why));
+                    }
+                    continue;
+                }
+                Err(Errno::INTR) => continue,
+                Err(Errno::AGAIN) => {}
+                Err(error) => return Err(error.into()),
+            }
+            break;
+        }
+        if has_ended {
+            return Ok(answer);
+        }
+    }
+}
+
 /// Tells whether a descriptor is a terminal.
 pub(crate) fn is_terminal(descriptor: impl AsFd) -> bool {
     rustix::termios::isatty(descriptor)
@@ -161,6 +238,30 @@ mod tests {
         assert_eq!(run("sleep 60", Duration::from_millis(50)), End::TimedOut);
         assert_eq!(run("trap '' TERM; sleep 60", Duration::from_millis(50)), End::TimedOut);
         assert!(began.elapsed() < GRACE / 2);
+    }
+
+    #[test]
+    fn an_answer_has_its_length_and_its_time() {
+        let ask = |script: &str, limit| {
+            let mut command = Command::new("sh");
+            command.args(["-c", script]);
+            answer_of(command, b"hello", 100, limit)
+                .map(|(said, status)| (String::from_utf8(said).unwrap(), status.code()))
+        };
+        let long = Duration::from_secs(60);
+        let began = Instant::now();
+        assert_eq!(ask("cat; echo; exit 3", long).unwrap(), ("hello\n".to_owned(), Some(3)));
+        assert_eq!(ask("exec <&-; echo a; exec >&-; sleep 0.1", long).unwrap().0, "a\n");
+        // What it leaves holds up nobody.
+        assert_eq!(ask("echo a; sleep 5 & exit 0", long).unwrap().0, "a\n");
+        assert_eq!(ask("printf %0100d", long).unwrap().0.len(), 100);
+        for script in ["printf %0101d; sleep 60", "yes"] {
+            let why = ask(script, long).unwrap_err().to_string();
+            assert_eq!(why, "it prints more than 100 bytes");
+        }
+        let hung = ask("exec sleep 60", Duration::from_millis(50)).unwrap_err();
+        assert_eq!(hung.kind(), io::ErrorKind::TimedOut);
+        assert!(began.elapsed() < Duration::from_secs(5));
     }
 
     #[test]

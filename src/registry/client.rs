@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::authorization::{Challenge, query};
-use super::credentials::Credentials;
+use super::credentials::{self, Credentials};
 use super::fault::RegistryError;
 use super::meter::{Meter, Upload};
 use super::notice::Notice;
@@ -158,6 +158,7 @@ impl Client {
         let mut tried = 0;
         loop {
             tried += 1;
+            let mut took_long = false;
             let (why, longer, tries) = match self.authorized(ask, interrupt)? {
                 Ok(response) if response.status == 429 || response.status >= 500 => {
                     let longer = response.header("retry-after").and_then(|text| text.parse().ok());
@@ -165,6 +166,7 @@ impl Client {
                 }
                 Ok(response) => return Ok(response),
                 Err(error) => {
+                    took_long = error.kind() == io::ErrorKind::TimedOut;
                     let (why, may_come) = no_answer(&error, self.repository.is_local());
                     (why, None, if may_come { TRIES } else { HOPELESS_TRIES })
                 }
@@ -173,7 +175,7 @@ impl Client {
                 return Err(RegistryError::Unreachable { host: self.repository.host.clone(), why });
             }
             tracing::debug!(why, tried, "the registry is asked again");
-            if tries == TRIES
+            if (tries == TRIES || took_long)
                 && !self.is_told.replace(true)
                 && let Some(notice) = &*self.notice.borrow()
             {
@@ -279,7 +281,7 @@ impl Client {
                 |next: &String| from.zip(Target::parse(next)).is_some_and(|(a, b)| a.leads_to(b));
             let Some(next) = next.filter(leads) else {
                 let what = format!("an answer of {}", self.repository.host);
-                let location = crate::shell::one_line(location);
+                let location = self.shown(location);
                 let why = format!("it leads to `{location}`, where others could listen");
                 return Err(RegistryError::malformed(what, why));
             };
@@ -420,7 +422,10 @@ impl Client {
         }
         let text = match response.read(LARGEST_TOKEN) {
             Ok(text) => text,
-            Err(error) => return Ok(Err(error)),
+            Err(error) => {
+                check(interrupt)?;
+                return Ok(Err(error));
+            }
         };
         // The words of the parser may be a piece of the token.
         let answer: Option<Answer> = serde_json::from_slice(&text).ok();
@@ -434,6 +439,15 @@ impl Client {
         }
     }
 
+    /// Returns what a registry says in a line, without what it was told of who asks: it may say all that again.
+    pub(super) fn shown(&self, text: &str) -> String {
+        let mut secrets = self.credentials.secrets();
+        let authorizations = self.authorizations.borrow();
+        let tokens = authorizations.values().filter_map(|header| header.split(' ').nth(1));
+        secrets.extend(tokens.map(str::to_owned));
+        crate::shell::one_line(&credentials::mask(text, &secrets))
+    }
+
     /// Returns the failure of an answer that was not hoped for.
     pub(super) fn refused(&self, what: &str, response: Response) -> RegistryError {
         let status = response.status;
@@ -443,7 +457,7 @@ impl Client {
         let said = said.and_then(|said| {
             let first = &said["errors"][0];
             let word = first["message"].as_str().filter(|text| !text.is_empty());
-            Some(crate::shell::one_line(word.or_else(|| first["code"].as_str())?))
+            Some(self.shown(word.or_else(|| first["code"].as_str())?))
         });
         let why = match (said, status, &self.credentials) {
             (said, 401 | 403, Credentials::Nobody) => {
@@ -469,6 +483,10 @@ pub(super) fn no_answer(error: &io::Error, is_local: bool) -> (String, bool) {
         return ("connection refused".to_owned(), !is_local);
     }
     let text = error.to_string();
+    // Minutes were waited already.
+    if error.kind() == io::ErrorKind::TimedOut {
+        return (text, false);
+    }
     if let Some(why) = text.strip_prefix("failed to lookup address information: ") {
         let why = match why {
             "Name or service not known" | "No address associated with hostname" => {

@@ -2,20 +2,25 @@
 
 use std::env;
 use std::fmt;
-use std::io::{self, Write};
+use std::io;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::authorization::query;
 use super::base64;
 use super::fault::RegistryError;
 use super::reference::Repository;
-use crate::host::files;
+use crate::host::{child, files};
 
-/// The largest file, in bytes.
+/// The largest file, and the largest answer of a helper, in bytes.
 const LARGEST: usize = 1 << 20;
+
+/// How long a helper may take: a person may have to be asked.
+const LONGEST_CALL: Duration = Duration::from_secs(120);
 
 /// What a helper calls a user whose secret is a token.
 const TOKEN_USER: &str = "<token>";
@@ -75,6 +80,21 @@ impl Credentials {
         Ok(Self::Nobody)
     }
 
+    /// Returns what nobody may be shown, in all forms in which it is sent.
+    pub(super) fn secrets(&self) -> Vec<String> {
+        let basic = self.basic();
+        let header = basic.as_deref().and_then(|basic| basic.strip_prefix("Basic "));
+        let own = match self {
+            Self::Nobody => return Vec::new(),
+            Self::Password { password, .. } => password,
+            Self::Token(token) => token,
+        };
+        let encoded = base64::encode(own.as_bytes());
+        let mut secrets = vec![own.clone(), query(own), encoded];
+        secrets.extend(header.map(str::to_owned));
+        secrets
+    }
+
     /// Returns the header of those who have a password.
     pub(super) fn basic(&self) -> Option<String> {
         match self {
@@ -84,6 +104,14 @@ impl Credentials {
             Self::Nobody | Self::Token(_) => None,
         }
     }
+}
+
+/// Returns a text without secrets: the longest are looked for first, since one may hold another.
+pub(super) fn mask(text: &str, secrets: &[String]) -> String {
+    let mut secrets: Vec<&str> = secrets.iter().map(String::as_str).collect();
+    secrets.retain(|secret| !secret.is_empty());
+    secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+    secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
 }
 
 /// Returns the files, in the order in which they are asked.
@@ -171,24 +199,16 @@ fn call(helper: &str, registry: &str) -> Result<Credentials, RegistryError> {
     }
     let what = format!("`{program} get`");
     let fail = |error: io::Error| RegistryError::host(what.clone(), error);
-    let mut child = Command::new(&program)
-        .arg("get")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(fail)?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // One that reads nothing is judged by what it says.
-        let _ = stdin.write_all(registry.as_bytes());
-    }
-    let output = child.wait_with_output().map_err(fail)?;
-    if !output.status.success() {
+    let mut command = Command::new(&program);
+    command.arg("get").stderr(Stdio::null());
+    let (said, status) =
+        child::answer_of(command, registry.as_bytes(), LARGEST, LONGEST_CALL).map_err(fail)?;
+    if !status.success() {
         // Helpers fail for whom they have nothing.
-        tracing::debug!(program, status = %output.status, "a helper has no credentials");
+        tracing::debug!(program, %status, "a helper has no credentials");
         return Ok(Credentials::Nobody);
     }
-    let answer: Answer = serde_json::from_slice(&output.stdout)
+    let answer: Answer = serde_json::from_slice(&said)
         .map_err(|_| RegistryError::malformed(format!("the answer of {what}"), "it is no JSON"))?;
     Ok(match answer.username.as_str() {
         TOKEN_USER => Credentials::Token(answer.secret),
@@ -232,6 +252,23 @@ mod tests {
             let found = in_document(&document, &repository, &asked).unwrap();
             assert!(found == expected, "{host}/{name}");
         }
+    }
+
+    #[test]
+    fn what_was_sent_is_not_shown_when_it_comes_back() {
+        let credentials = [password("u", "s3 kret"), Credentials::Token("a/b".into())];
+        let secrets: Vec<_> = credentials.iter().flat_map(Credentials::secrets).collect();
+        for (text, expected) in [
+            ("bad Basic dTpzMyBrcmV0", "bad Basic ***"),
+            ("u:s3 kret is nobody", "u:*** is nobody"),
+            ("?x=s3%20kret&refresh_token=a%2Fb", "?x=***&refresh_token=***"),
+            ("a/b", "***"),
+            ("denied", "denied"),
+        ] {
+            assert_eq!(mask(text, &secrets), expected);
+        }
+        assert_eq!(Credentials::Nobody.secrets(), [""; 0]);
+        assert_eq!(mask("text", &[String::new()]), "text");
     }
 
     #[test]

@@ -64,7 +64,12 @@ impl Client {
             let response = self.blob(blob, 0, interrupt)?;
             let text = match response.read(most) {
                 Ok(text) => text,
-                Err(error) if tries == TRIES => return Err(self.broken(&error)),
+                Err(error) if tries == TRIES || error.kind() == io::ErrorKind::TimedOut => {
+                    return Err(self.broken(&error));
+                }
+                Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+                    return Err(RegistryError::malformed(what(), error.to_string()));
+                }
                 Err(error) => {
                     check(interrupt)?;
                     tracing::debug!(%error, "a blob is read again");
@@ -229,7 +234,7 @@ impl Client {
         format!("the blob {} of {}", blob.digest, self.repository)
     }
 
-    fn broken(&self, error: &io::Error) -> RegistryError {
+    pub(super) fn broken(&self, error: &io::Error) -> RegistryError {
         let (host, why) = (self.repository.host.clone(), no_answer(error, false).0);
         RegistryError::Unreachable { host, why }
     }

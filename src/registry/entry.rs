@@ -108,7 +108,7 @@ impl Client {
             return Err(malformed("it is not one of this program's".to_owned()));
         }
         let text = self.small_blob(&manifest.config, LARGEST, interrupt)?;
-        let portable = Portable::parse(&text, key).map_err(malformed)?;
+        let portable = Portable::parse(&text, key).map_err(|why| malformed(self.shown(&why)))?;
         let (document, layer) = (manifest.config.digest, layer.clone());
         Ok(Some(RemoteEntry { portable, document, manifest: digest, layer }))
     }

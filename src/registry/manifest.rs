@@ -1,10 +1,11 @@
 //! Manifests of a registry: what they say, how they are read and written.
 
 use std::collections::BTreeMap;
+use std::io;
 
 use serde::{Deserialize, Serialize};
 
-use super::client::{Ask, Client, Right};
+use super::client::{Ask, Client, Right, check};
 use super::fault::RegistryError;
 use super::reference::Version;
 use super::transport::Method;
@@ -94,9 +95,10 @@ impl Client {
             _ => return Err(self.refused(ask.what, response)),
         }
         let what = || format!("the manifest {version} of {}", self.repository);
-        let text = response
-            .read(LARGEST)
-            .map_err(|error| RegistryError::malformed(what(), error.to_string()))?;
+        let text = response.read(LARGEST).map_err(|error| match error.kind() {
+            io::ErrorKind::FileTooLarge => RegistryError::malformed(what(), error.to_string()),
+            _ => check(interrupt).err().unwrap_or_else(|| self.broken(&error)),
+        })?;
         let digest = Digest::of(&text);
         if let Version::Digest(wanted) = version
             && *wanted != digest
@@ -104,7 +106,7 @@ impl Client {
             return Err(RegistryError::Digest { what: what(), wanted: *wanted, found: digest });
         }
         let manifest: Manifest = serde_json::from_slice(&text)
-            .map_err(|error| RegistryError::malformed(what(), error.to_string()))?;
+            .map_err(|error| RegistryError::malformed(what(), self.shown(&error.to_string())))?;
         if manifest.schema_version != 2 || manifest.media_type != MANIFEST {
             return Err(RegistryError::malformed(what(), "it is no OCI manifest"));
         }

@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -20,7 +20,7 @@ use crate::tree::Interrupt;
 const LONGEST_CONNECT: Duration = Duration::from_secs(15);
 
 /// How long nothing may come or go on a connection: a registry digests large blobs before it answers.
-const LONGEST_STALL: Duration = Duration::from_secs(120);
+pub(super) const LONGEST_STALL: Duration = Duration::from_secs(120);
 
 /// What ends the waiting of all connections.
 #[derive(Debug, Default)]
@@ -109,6 +109,31 @@ impl SocketConnector {
     }
 }
 
+/// When something has to be done; `None` where only a stall counts.
+struct Deadline(Option<Instant>);
+
+impl Deadline {
+    fn of(timeout: NextTimeout) -> Self {
+        let is_none = timeout.after.is_not_happening();
+        Self((!is_none).then(|| Instant::now() + *timeout.after))
+    }
+
+    /// Returns how long may be waited.
+    ///
+    /// # Errors
+    ///
+    /// Where no time is left.
+    fn left(&self) -> io::Result<Duration> {
+        let left = self.0.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        match left {
+            Some(Duration::ZERO) => {
+                Err(io::Error::new(io::ErrorKind::TimedOut, "its answer takes too long"))
+            }
+            left => Ok(left.map_or(LONGEST_STALL, |left| left.min(LONGEST_STALL))),
+        }
+    }
+}
+
 /// A connection.
 #[derive(Debug)]
 pub(super) struct Socket {
@@ -123,7 +148,8 @@ impl Transport for Socket {
         &mut self.buffers
     }
 
-    fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), Error> {
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        let deadline = Deadline::of(timeout);
         let mut left = &self.buffers.output()[..amount];
         while !left.is_empty() {
             match (&self.stream).write(left) {
@@ -131,7 +157,7 @@ impl Transport for Socket {
                 Ok(written) => left = &left[written..],
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.wake.wait(&self.stream, PollFlags::OUT, LONGEST_STALL)?;
+                    self.wake.wait(&self.stream, PollFlags::OUT, deadline.left()?)?;
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -139,14 +165,17 @@ impl Transport for Socket {
         Ok(())
     }
 
-    fn await_input(&mut self, _: NextTimeout) -> Result<bool, Error> {
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        let deadline = Deadline::of(timeout);
+        // What comes all the time must not hide that it takes too long.
+        deadline.left()?;
         let input = self.buffers.input_append_buf();
         let amount = loop {
             match (&self.stream).read(input) {
                 Ok(amount) => break amount,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.wake.wait(&self.stream, PollFlags::IN, LONGEST_STALL)?;
+                    self.wake.wait(&self.stream, PollFlags::IN, deadline.left()?)?;
                 }
                 Err(error) => return Err(error.into()),
             }

@@ -1,7 +1,9 @@
 //! One request and its answer: HTTP, TLS and proxies. It is all that differs in a build without a client.
 
 use std::io::{self, Read};
+use std::time::Instant;
 
+use super::pace::read_small;
 use crate::cache::Unfit;
 
 /// What is asked with.
@@ -44,14 +46,9 @@ impl Response {
         self.headers.iter().filter(move |(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 
-    /// Reads the body; fails where it is longer than `most` bytes.
+    /// Reads the body; fails where it is longer than `most` bytes, or comes too slowly, as [`read_small`].
     pub(super) fn read(self, most: usize) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        self.body.take(most as u64 + 1).read_to_end(&mut bytes)?;
-        if bytes.len() > most {
-            return Err(io::Error::other(format!("it has more than {most} bytes")));
-        }
-        Ok(bytes)
+        read_small(self.body, most, Instant::now)
     }
 }
 
@@ -81,17 +78,21 @@ pub(super) use self::with_client::Transport;
 #[cfg(feature = "registry")]
 mod with_client {
     use std::sync::Arc;
+    use std::time::Duration;
 
     use ureq::tls::{RootCerts, TlsConfig};
     use ureq::unversioned::resolver::DefaultResolver;
     use ureq::unversioned::transport::{ConnectProxyConnector, Connector, RustlsConnector};
     use ureq::{Agent, http};
 
-    use super::super::socket::{SocketConnector, Wake};
+    use super::super::socket::{LONGEST_STALL, SocketConnector, Wake};
     use super::super::target::Target;
     use super::{Method, Request, Response, SendError};
     use crate::cache::Unfit;
     use crate::tree::Interrupt;
+
+    /// How long the sending of a request may take: a piece of a blob by 1 KiB a second.
+    const LONGEST_SENDING: Duration = Duration::from_secs(8 * 1024 + 120);
 
     /// How many bytes of headers an answer may have.
     const MOST_HEADERS: usize = 64 * 1024;
@@ -105,6 +106,11 @@ mod with_client {
 
     impl Transport {
         pub(in crate::registry) fn new() -> Self {
+            Self::waiting(LONGEST_STALL)
+        }
+
+        /// Returns one that waits so long for a connection, and again for the head of an answer, all of it.
+        fn waiting(longest: Duration) -> Self {
             let wake = Arc::new(Wake::default());
             let provider = Arc::new(rustls::crypto::ring::default_provider());
             let tls = TlsConfig::builder()
@@ -116,6 +122,10 @@ mod with_client {
                 .http_status_as_error(false)
                 .max_redirects(0)
                 .max_response_header_size(MOST_HEADERS)
+                .timeout_connect(Some(longest))
+                .timeout_send_request(Some(longest))
+                .timeout_send_body(Some(LONGEST_SENDING))
+                .timeout_recv_response(Some(longest))
                 .user_agent(concat!("layered-template/", env!("CARGO_PKG_VERSION")))
                 .build();
             let connector =
@@ -248,6 +258,52 @@ mod with_client {
             other => format!("cannot be used: {other}"),
         };
         SendError::Certificate { why, unfit }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use std::io::{Read, Write};
+        use std::net::TcpListener;
+        use std::time::Instant;
+
+        use super::*;
+
+        #[test]
+        fn the_head_of_an_answer_is_not_waited_for_for_ever() {
+            let continued = "HTTP/1.1 100 Continue\r\n\r\n";
+            for (begin, more, pause) in [
+                ("", "", 1000),
+                ("HTTP/1.1 200 OK\r\nX-Header: ", "x", 20),
+                (continued, continued, 20),
+            ] {
+                let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+                let url = format!("http://{}/v2/", listener.local_addr().unwrap());
+                let server = std::thread::spawn(move || {
+                    let (mut client, _) = listener.accept().unwrap();
+                    let _ = client.read(&mut [0; 4096]);
+                    let _ = client.write_all(begin.as_bytes());
+                    let begun = Instant::now();
+                    while begun.elapsed() < Duration::from_secs(20)
+                        && (more.is_empty() || client.write_all(more.as_bytes()).is_ok())
+                    {
+                        std::thread::sleep(Duration::from_millis(pause));
+                        if more.is_empty() && client.read(&mut [0; 1]).is_ok_and(|read| read == 0) {
+                            break;
+                        }
+                    }
+                });
+                let transport = Transport::waiting(Duration::from_millis(300));
+                let request = Request { method: Method::Get, url: &url, headers: &[], body: None };
+                let begun = Instant::now();
+                let Err(SendError::Io(error)) = transport.send(request, Interrupt::NEVER) else {
+                    panic!("{begin:?}: it is answered")
+                };
+                assert_eq!(error.kind(), std::io::ErrorKind::TimedOut, "{begin:?}: {error}");
+                assert!(begun.elapsed() < Duration::from_secs(10), "{begin:?}");
+                drop(transport);
+                server.join().unwrap();
+            }
+        }
     }
 }
 

@@ -226,7 +226,7 @@ impl Client {
             return Ok(found);
         }
         let what = format!("the answer of {} to an upload", self.repository.host);
-        let place = crate::shell::one_line(place);
+        let place = self.shown(place);
         let why = format!("it leads to `{place}`, where others could listen");
         Err(RegistryError::malformed(what, why))
     }

@@ -1,6 +1,12 @@
 //! Where a registry sends requests: nowhere that others could listen.
 
 use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::fake::Fake;
 use super::pushing::role;
@@ -99,4 +105,80 @@ fn a_registry_of_this_machine_sends_nobody_elsewhere_in_the_clear() {
     let heads = elsewhere.heads();
     assert!(!heads.iter().any(|head| head.to_lowercase().contains("authorization")), "{heads:?}");
     assert_eq!(tokens.heads(), [""; 0]);
+}
+
+#[test]
+fn a_registry_that_says_again_who_asked_gives_nobody_away() {
+    if !root() {
+        return;
+    }
+    let (auth, bare) = ("dXNlcjpzZWNyZXQ=", "user:secret");
+    for (status, body) in [
+        (
+            format!("403 No\r\nX-Said: {bare}"),
+            "{\"errors\":[{\"message\":\"bad @, user:secret\"}]}",
+        ),
+        ("200 OK".to_owned(), "\"you sent @\""),
+        ("307 There\r\nLocation: http://elsewhere.example/@".to_owned(), ""),
+    ] {
+        let fake = Fake::start(move |head| {
+            let mut lines = head.lines();
+            let said = lines.find_map(|line| {
+                line.split_once(": ").filter(|(name, _)| name.eq_ignore_ascii_case("authorization"))
+            });
+            let Some((_, said)) = said else {
+                return "401 Who\r\nWWW-Authenticate: Basic\r\nContent-Length: 0".to_owned();
+            };
+            let said = said.trim();
+            let (status, body) =
+                (status.replace('@', said.trim_start_matches("Basic ")), body.replace('@', said));
+            format!("{status}\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+        });
+        let host = known(role(), &fake);
+        let ran = pull(&host, &fake);
+        assert_ne!(ran.output.status.code(), Some(0));
+        ran.mentions("***");
+        let mut said = ran.stderr();
+        for run in host.left() {
+            said += &fs::read_to_string(run.join("log")).unwrap_or_default();
+        }
+        said += &fs::read_to_string(host.state().join("runs")).unwrap();
+        for secret in [auth, "secret"] {
+            assert!(!said.contains(secret), "{said}");
+        }
+    }
+}
+
+#[test]
+fn a_helper_for_credentials_ends_with_whoever_asks_it() {
+    if !root() {
+        return;
+    }
+    let nothing = "404 Nothing\r\nContent-Length: 0";
+    let fake = Fake::start(move |_| nothing.to_owned());
+    let sandbox = role().program(
+        "docker-credential-test",
+        "#!/bin/sh\necho $$ >\"$0.id.new\"; mv \"$0.id.new\" \"$0.id\"; exec sleep 60\n",
+    );
+    let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", sandbox.path("").display());
+    let sandbox = known(sandbox.env("PATH", path), &fake);
+    let helper = format!("{{\"credHelpers\": {{\"{}\": \"test\"}}}}", fake.host());
+    fs::write(sandbox.path("home/.docker/config.json"), helper).unwrap();
+    let mut command = sandbox.command(sandbox.program_path());
+    command.args(["pull", "m.toml", "--from", &format!("{}/web", fake.host())]);
+    let mut run = command.stderr(Stdio::null()).spawn().unwrap();
+    let id = sandbox.path("docker-credential-test.id");
+    let begun = Instant::now();
+    while !id.exists() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "the helper is not asked");
+        sleep(Duration::from_millis(10));
+    }
+    let helper = Path::new("/proc").join(fs::read_to_string(id).unwrap().trim());
+    assert!(helper.exists());
+    kill_process(Pid::from_child(&run), Signal::TERM).unwrap();
+    run.wait().unwrap();
+    while helper.exists() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "the helper stays");
+        sleep(Duration::from_millis(10));
+    }
 }
