@@ -32,7 +32,8 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use rustix::fs::{
-    CWD, FlockOperation, Mode, OFlags, RenameFlags, flock, fsync, openat, renameat, renameat_with,
+    CWD, FlockOperation, Mode, OFlags, RenameFlags, flock, fstat, fsync, futimens, openat,
+    renameat, renameat_with,
 };
 use rustix::io::Errno;
 
@@ -42,7 +43,7 @@ use crate::lxc::config;
 use crate::record;
 use crate::shell;
 use crate::store::{GENERATIONS, OLD_GENERATION as OLD};
-use crate::tree;
+use crate::tree::{self, Marks};
 
 /// What is before the switch, at it, and after it.
 const NEXT: &str = "next";
@@ -513,20 +514,28 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
         .map_err(|error| io::Error::new(error.kind(), format!("`{}`: {error}", path.display())))
 }
 
-/// Replaces a file of a directory, whose owner and mode it keeps. It is on the disk, made in the directory
-/// `aside`, before it has the name.
-fn put_file(aside: &OwnedFd, directory: &OwnedFd, name: &str, text: &[u8]) -> io::Result<()> {
-    let ownership = Ownership::of(files::open_in(directory, name)?)?;
-    files::replace_in(aside, PLACED, text, ownership)?;
-    fsync(files::open_in(aside, PLACED)?)?;
-    renameat(aside, PLACED, directory, name)?;
-    Ok(fsync(directory)?)
+/// Replaces a file of the container by a text. It is on the disk, made in the directory of the generation, before it
+/// has the name.
+///
+/// It has what the file has besides: the one that it takes the place of, or the one that was kept where the
+/// generation was there before.
+fn put_file(coming: &OwnedFd, live: &OwnedFd, name: &str, text: &[u8]) -> io::Result<()> {
+    let (made, there) = (files::open_in(coming, name)?, files::open_in(live, name)?);
+    let is_kept = files::open_in(coming, KEPT).is_ok();
+    let like = if is_kept { &made } else { &there };
+    files::replace_in(coming, PLACED, text, Ownership::of(like)?)?;
+    let placed = files::open_in(coming, PLACED)?;
+    tree::copy_attributes(like.as_fd(), placed.as_fd(), Marks::Plain)?;
+    futimens(&placed, &tree::times(&fstat(&made)?))?;
+    fsync(&placed)?;
+    renameat(coming, PLACED, live, name)?;
+    Ok(fsync(live)?)
 }
 
-/// Copies a file with its owner and mode.
+/// Copies a file with all that it has.
 fn copy_file(from: &OwnedFd, to: &OwnedFd, name: &str) -> io::Result<()> {
     let file = files::open_in(from, name)?;
-    let ownership = Ownership::of(&file)?;
-    let text = files::read_opened(file.into(), LARGEST)?;
-    files::replace_in(to, name, &text, ownership)
+    let text = files::read_opened(file.try_clone()?.into(), LARGEST)?;
+    files::replace_in(to, name, &text, Ownership::of(&file)?)?;
+    tree::copy_attributes(file.as_fd(), files::open_in(to, name)?.as_fd(), Marks::Plain)
 }

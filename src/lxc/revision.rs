@@ -235,7 +235,11 @@ impl Revision {
                 });
                 self.lines = split(&text);
             }
-            (Some(_), None) => lines.iter().for_each(|line| self.remove(line)),
+            (Some(_), None) => {
+                for line in &lines {
+                    self.remove(line);
+                }
+            }
         }
         Vec::new()
     }
@@ -270,7 +274,9 @@ impl Revision {
             }
         };
         if !is_changed {
-            gone.iter().for_each(|line| self.remove(line));
+            for line in &gone {
+                self.remove(line);
+            }
             return come;
         }
         let values = [old, new, &own].map(|lines| {
@@ -280,7 +286,9 @@ impl Revision {
         if self.chosen(key, values, choose) != Some(ConfigChoice::New) {
             return Vec::new();
         }
-        without(&own, new).iter().for_each(|line| self.remove(line));
+        for line in without(&own, new) {
+            self.remove(&line);
+        }
         without(new, &own)
     }
 

@@ -363,3 +363,40 @@ fn nobody_goes_back_to_what_has_lost_something() {
         assert_eq!(settled(container, "rootfs"), "old");
     }
 }
+
+#[test]
+fn a_file_keeps_what_it_has_besides_its_text() {
+    let place = tempfile::tempdir().unwrap();
+    let container = place.path();
+    let config = container.join(config_name());
+    let has = |value: &[u8]| {
+        let mut found = [0; 8];
+        let length = rustix::fs::getxattr(&config, "user.of", &mut found).unwrap();
+        assert_eq!(&found[..length], value);
+    };
+    let set = |value: &[u8]| {
+        let flags = rustix::fs::XattrFlags::empty();
+        rustix::fs::setxattr(&config, "user.of", value, flags).unwrap();
+    };
+    let generations = about_to_be(container, "delta", &["old", "new"]);
+    set(b"old");
+    let times = |seconds| {
+        fs::FileTimes::new().set_modified(std::time::UNIX_EPOCH + Duration::from_secs(seconds))
+    };
+    fs::File::open(&config).unwrap().set_times(times(5)).unwrap();
+    // What is kept of it was kept before.
+    generations.tidy(false).unwrap();
+    generation(container, &generations.next(), "new", "delta");
+    generations.switch().unwrap();
+    has(b"old");
+    set(b"new");
+    generations.back(false).unwrap();
+    assert_eq!(settled(container, "delta"), "old");
+    has(b"old");
+    assert_eq!(
+        fs::metadata(&config).unwrap().modified().unwrap(),
+        std::time::UNIX_EPOCH + Duration::from_secs(5)
+    );
+    generations.back(false).unwrap();
+    has(b"new");
+}
