@@ -1,6 +1,6 @@
 //! A tree as a tar archive: what of it is written.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read, Seek, Write};
@@ -32,6 +32,9 @@ const PIECE: u64 = 16 << 20;
 /// Source: the image specification of OCI 1.1.
 const OPAQUE: &[u8] = b".wh..wh..opq";
 
+/// What the names of overlayfs's own attributes begin with.
+const OVERLAY: [&[u8]; 2] = [b"trusted.overlay.", b"user.overlay."];
+
 /// An archive that is being written.
 pub(super) struct Archive<'a, 'tree> {
     pub reader: Reader<'tree>,
@@ -53,19 +56,29 @@ pub(super) struct Archive<'a, 'tree> {
 
 /// Writes all steps, and the archive's end.
 pub(super) fn write(archive: &mut Archive<'_, '_>, steps: &[Step<'_>]) -> io::Result<()> {
-    // The names of a file whose first could not be written.
+    // What could not be written: by its names, of which a file may have several.
     let mut left_out: HashSet<&[u8]> = HashSet::new();
+    // The name by which a file was written whose first no archive can hold.
+    let mut renamed: HashMap<&[u8], &[u8]> = HashMap::new();
     for step in steps {
         archive.interrupt.check()?;
         match step {
             Step::Put { path, file, link } => {
-                let is_left_out = link.as_ref().is_some_and(|link| left_out.contains(&link[..]))
-                    || is_below(path, &left_out);
-                if is_left_out {
+                let first = link.as_deref();
+                let link = first.map(|first| renamed.get(first).copied().unwrap_or(first));
+                let lacks = |link: &[u8]| left_out.contains(link);
+                if is_below(path, &left_out)
+                    || link.is_some_and(|link| lacks(link) && !is_nameless(link))
+                {
                     left_out.insert(path);
-                } else if !archive.put(path, file, link.as_deref())? {
+                    continue;
+                }
+                let written_as = link.filter(|link| !lacks(link));
+                if !archive.put(path, file, written_as, first.unwrap_or(path))? {
                     left_out.insert(path);
                     archive.hide(path)?;
+                } else if let (Some(first), None) = (first, written_as) {
+                    renamed.insert(first, path);
                 }
             }
             // What could not be written below cannot be there.
@@ -77,6 +90,11 @@ pub(super) fn write(archive: &mut Archive<'_, '_>, steps: &[Step<'_>]) -> io::Re
         }
     }
     write_end(archive.to)
+}
+
+/// Tells whether no archive can hold a path, whatever is there.
+fn is_nameless(path: &[u8]) -> bool {
+    path.split(|byte| *byte == b'/').any(|name| name.starts_with(WHITEOUT))
 }
 
 /// Tells whether a path is one of these, or below one.
@@ -97,8 +115,14 @@ fn directory_of(path: &[u8]) -> &[u8] {
 }
 
 impl Archive<'_, '_> {
-    /// Writes something of the tree; false, where an archive cannot have it.
-    fn put(&mut self, path: &[u8], file: &ListedFile, link: Option<&[u8]>) -> io::Result<bool> {
+    /// Writes something of the tree, of which `first` is the first name; false, where an archive cannot have it.
+    fn put(
+        &mut self,
+        path: &[u8],
+        file: &ListedFile,
+        link: Option<&[u8]>,
+        first: &[u8],
+    ) -> io::Result<bool> {
         if name_of(path).starts_with(WHITEOUT) {
             self.warnings.add("no archive can hold a name that begins with `.wh.`:", path);
             return Ok(false);
@@ -118,24 +142,31 @@ impl Archive<'_, '_> {
             (_, Some(link)) => Kind::Link([self.prefix, link].concat()),
             (ListedKind::Directory, None) => Kind::Directory,
             (ListedKind::Fifo, None) => Kind::Fifo,
-            (ListedKind::Symlink { target }, None) if self.named.contains(path) => {
+            (ListedKind::Symlink { target }, None) if self.named.contains(first) => {
                 Kind::Symlink(self.names.put_into(target))
             }
             (ListedKind::Symlink { target }, None) => Kind::Symlink(target.clone()),
-            (ListedKind::File { size, .. }, None) => return self.put_file(path, file, *size),
+            (ListedKind::File { size, .. }, None) => {
+                return self.put_file((path, first), file, *size);
+            }
         };
         self.head(path, file, kind)?;
         Ok(true)
     }
 
-    fn put_file(&mut self, path: &[u8], file: &ListedFile, size: u64) -> io::Result<bool> {
+    fn put_file(
+        &mut self,
+        (path, first): (&[u8], &[u8]),
+        file: &ListedFile,
+        size: u64,
+    ) -> io::Result<bool> {
         let mut opened = self.reader.file(path)?;
         let metadata = opened.metadata()?;
         if size.saturating_sub(metadata.blocks() * 512) > MOST_HOLES {
             self.warnings.add("files with more than 64 GiB of holes are left out:", path);
             return Ok(false);
         }
-        if self.named.contains(path) && size <= LONGEST_TEXT {
+        if self.named.contains(first) && size <= LONGEST_TEXT {
             let mut text = Vec::new();
             opened.read_to_end(&mut text)?;
             let text = self.names.put_into(&text);
@@ -177,7 +208,12 @@ impl Archive<'_, '_> {
             if is_marked {
                 self.warnings.add("an attribute with `=` in its name is left out of", path);
             }
-            !is_label && !is_marked
+            // Whoever lays it over something else would read them.
+            let is_overlay = OVERLAY.iter().any(|prefix| name.starts_with(prefix));
+            if is_overlay {
+                self.warnings.add("attributes of overlayfs are left out of", path);
+            }
+            !is_label && !is_marked && !is_overlay
         });
         let end: &[u8] = match (&kind, path) {
             (Kind::Directory, b"") => b"",
@@ -287,7 +323,7 @@ pub(super) fn write_lxc_local(
     write_file(&directory.join(rootfs), Compression::Xz, output, interrupt, |to| {
         image.write_whole(to, warnings, interrupt)
     })?;
-    let config = image.config();
+    let config = image.config(warnings);
     let time = i64::try_from(image.made_at(image.layers.len() - 1)).unwrap_or_default();
     write_file(&directory.join(metadata), Compression::Xz, output, interrupt, |to| {
         for (name, text) in [

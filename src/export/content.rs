@@ -13,7 +13,7 @@ use crate::tree::Interrupt;
 
 /// What this writer makes of a layer, as a number: it is raised whenever the same layer would come out
 /// otherwise.
-pub(super) const WRITER: u32 = 1;
+pub(super) const WRITER: u32 = 2;
 
 impl Image {
     /// Returns the digest of what a layer lays over the one below: of the archive that an image has of it.

@@ -1,7 +1,8 @@
 //! A role's stored layers, and what none of the forms can carry of them.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
+use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -18,7 +19,9 @@ use crate::digest::Digest;
 use crate::host::caller::Caller;
 use crate::host::rootfs::Rootfs;
 use crate::host::{files, lxcpath};
+use crate::lxc::config::pair;
 use crate::plan::{self, EntryId};
+use crate::shell;
 use crate::store::{Entry, Pin, Pinned, Portable, Store, stored_marks};
 use crate::tree::{Interrupt, Listing, Reader, Step, steps, steps_of};
 
@@ -118,6 +121,7 @@ impl Image {
         interrupt: Interrupt<'_>,
     ) -> io::Result<Warnings> {
         let mut warnings = Warnings::default();
+        self.warn_of_sidecar(&mut warnings)?;
         for (entry, _) in &self.layers {
             for path in &entry.fixed {
                 warnings.add("the placeholder of a name stays in", path);
@@ -260,8 +264,13 @@ impl Image {
     }
 
     /// Returns the texts of its config and of its manifest, by its blobs.
-    pub(crate) fn documents(&self, layers: &[LayerBlob]) -> io::Result<(Vec<u8>, Vec<u8>)> {
-        let config = serde_json::to_vec(&oci_config::config(self.arch(), layers, &self.config()))?;
+    pub(crate) fn documents(
+        &self,
+        layers: &[LayerBlob],
+        warnings: &mut Warnings,
+    ) -> io::Result<(Vec<u8>, Vec<u8>)> {
+        let lines = self.config(warnings);
+        let config = serde_json::to_vec(&oci_config::config(self.arch(), layers, &lines))?;
         let described = (Digest::of(&config), config.len() as u64);
         let manifest = serde_json::to_vec(&oci_config::manifest(described, layers))?;
         Ok((config, manifest))
@@ -281,11 +290,47 @@ impl Image {
         Ok(digested.digest.finish())
     }
 
-    /// Returns the lines of config that its layers have written.
-    pub(super) fn config(&self) -> String {
+    /// Returns the lines of config that its layers have written, but for those with a path of the container's own
+    /// directory: nobody knows where that will be, and a container of the neutral name may have something there.
+    pub(super) fn config(&self, warnings: &mut Warnings) -> String {
         let last = self.layers.last().map(|(entry, _)| entry.contents());
         let text = last.map(|stored| stored.config_of(b"", &self.target)).unwrap_or_default();
-        String::from_utf8_lossy(&text).into_owned()
+        let text = String::from_utf8_lossy(&text);
+        let own = self.target.path.display().to_string();
+        let (mut kept, mut left_out) = (String::new(), BTreeSet::new());
+        for line in text.split_inclusive('\n') {
+            match pair(line) {
+                Some((key, value)) if holds_path(value, &own) => {
+                    // Whatever reads the config says where the rootfs is.
+                    if key != "lxc.rootfs.path" {
+                        left_out.insert(key.to_owned());
+                    }
+                }
+                _ => kept.push_str(line),
+            }
+        }
+        for key in left_out {
+            warnings
+                .add_words("lines with a path of the container's directory are left out:", &key);
+        }
+        kept
+    }
+
+    /// Warns of what stands beside the rootfs: no format has a place for it.
+    fn warn_of_sidecar(&self, warnings: &mut Warnings) -> io::Result<()> {
+        let Some((entry, _)) = self.layers.last().filter(|(entry, _)| entry.sidecar.is_some())
+        else {
+            return Ok(());
+        };
+        let mut names = Vec::new();
+        for file in fs::read_dir(self.store.sidecar(entry.id))? {
+            names.push(shell::printable(&file?.file_name().to_string_lossy()).into_owned());
+        }
+        names.sort();
+        for name in names {
+            warnings.add_words("files beside the rootfs are left out:", &name);
+        }
+        Ok(())
     }
 
     /// Opens the stored tree of the last layer.
@@ -312,6 +357,13 @@ impl Image {
     pub(crate) fn arch(&self) -> &str {
         &self.target.arch
     }
+}
+
+/// Tells whether a text holds a path, or one below it.
+fn holds_path(text: &str, path: &str) -> bool {
+    let ends =
+        |rest: &str| !rest.starts_with(|next: char| next.is_alphanumeric() || "-_.".contains(next));
+    text.match_indices(path).any(|(at, _)| ends(&text[at + path.len()..]))
 }
 
 /// Returns a container of this name where LXC has them.

@@ -49,7 +49,7 @@ pub(super) fn write(
         members.iter().try_for_each(|(name, text)| put(to, name, text, created))?;
         write_end(to)
     })?;
-    let profile = Profile::of(&image.config(), warnings);
+    let profile = Profile::of(&image.config(warnings), warnings);
     write_file(&directory.join("profile.yaml"), Compression::None, output, interrupt, |to| {
         to.write_all(profile.to_yaml().as_bytes())
     })

@@ -1,7 +1,7 @@
 //! Writes an image into an OCI layout.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
@@ -10,17 +10,24 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use serde_json::{Value, json};
 
+use super::digested::Digested;
 use super::image::{Image, Warnings};
-use super::oci_config;
+use super::oci_config::{self, LayerBlob};
 use super::output::Output;
 use super::room::{BLOBS, LAYOUT};
 use crate::digest::Digest;
-use crate::host::files;
 use crate::host::new_file::NewFile;
+use crate::host::{fault, files};
 use crate::tree::Interrupt;
 
 /// The largest index that is read, in bytes.
 const LARGEST: usize = 4 << 20;
+
+/// The file of a layout that names its images.
+const INDEX: &str = "index.json";
+
+/// The version of layouts. Source: the image specification of OCI 1.1.
+const VERSION: &str = "1.0.0";
 
 /// Writes an image by a tag. What the layout has besides stays.
 pub(super) fn write(
@@ -40,26 +47,26 @@ pub(super) fn write(
     while !lock(&layout_lock)? {
         interrupt.sleep(POLL_INTERVAL)?;
     }
-    let before = match files::read_regular(&layout.join("index.json"), LARGEST) {
-        Ok(text) => Some(serde_json::from_slice::<Value>(&text).map_err(|error| {
-            io::Error::other(format!("`{}`: {error}", layout.join("index.json").display()))
-        })?),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => return Err(error),
-    };
+    check_version(layout)?;
+    let before = read(&layout.join(INDEX), |index| {
+        let has_manifests = index.get("manifests").is_none_or(Value::is_array);
+        if index.is_object() && has_manifests { Ok(()) } else { Err("it is no index of images") }
+    })?;
     let made = image.blobs(warnings, interrupt)?;
     let mut layers = Vec::new();
     let into = files::open_directory(&blobs)?;
     for (layer, mut from) in made {
         let name = hex(layer.digest);
-        // A blob is named by what is in it.
-        let is_there = fs::symlink_metadata(blobs.join(&name))
-            .is_ok_and(|there| there.is_file() && there.len() == layer.size);
-        if !is_there {
-            let new = NewFile::create(into.as_fd(), output.mode())?;
-            output.give(new.file())?;
-            copy(&mut from, new.file(), interrupt)?;
-            new.put(name.as_ref())?;
+        let path = blobs.join(&name);
+        // A blob is named by what should be in it.
+        if !is_whole(&path, &layer, interrupt)? {
+            let mut written = || -> io::Result<()> {
+                let new = NewFile::create(into.as_fd(), output.mode())?;
+                output.give(new.file())?;
+                copy(&mut from, new.file(), interrupt)?;
+                new.put(name.as_ref())
+            };
+            written().map_err(|error| about(&path, error))?;
         }
         layers.push(layer);
     }
@@ -68,23 +75,63 @@ pub(super) fn write(
         replace(&blobs, &hex(digest), text, output)?;
         Ok((digest, text.len() as u64))
     };
-    let (config, manifest) = image.documents(&layers)?;
+    let (config, manifest) = image.documents(&layers, warnings)?;
     put(&config)?;
     let manifest = put(&manifest)?;
-    let version = serde_json::to_vec(&json!({ "imageLayoutVersion": "1.0.0" }))?;
+    let version = serde_json::to_vec(&json!({ "imageLayoutVersion": VERSION }))?;
     replace(layout, LAYOUT, &version, output)?;
     // Nobody finds the image before it is whole, on the disk.
-    rustix::fs::syncfs(&into)?;
+    rustix::fs::syncfs(&into).map_err(|error| about(layout, error.into()))?;
     let index = serde_json::to_vec(&oci_config::index(before, tag, manifest))?;
-    replace(layout, "index.json", &index, output)?;
+    replace(layout, INDEX, &index, output)?;
     File::open(layout)?.sync_all()
+}
+
+/// Sees that a layout that is there is of the version that is written.
+fn check_version(layout: &Path) -> io::Result<()> {
+    let is_known = |layout: &Value| match layout["imageLayoutVersion"].as_str() {
+        Some(VERSION) => Ok(()),
+        _ => Err("it is of another version of layouts"),
+    };
+    read(&layout.join(LAYOUT), is_known).map(|_| ())
+}
+
+/// Reads a document of a layout; `None` where there is none. `check` says why it cannot be used.
+fn read(
+    path: &Path,
+    check: impl FnOnce(&Value) -> Result<(), &'static str>,
+) -> io::Result<Option<Value>> {
+    let text = match files::read_regular(path, LARGEST) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        text => text.map_err(|error| about(path, error))?,
+    };
+    let value = serde_json::from_slice(&text).map_err(|error| about(path, error.into()))?;
+    check(&value).map_err(|why| about(path, io::Error::other(why)))?;
+    Ok(Some(value))
+}
+
+/// Tells whether a blob is there, and is what its name says.
+fn is_whole(path: &Path, layer: &LayerBlob, interrupt: Interrupt<'_>) -> io::Result<bool> {
+    let is_like = |there: fs::Metadata| there.is_file() && there.len() == layer.size;
+    if !fs::symlink_metadata(path).is_ok_and(is_like) {
+        return Ok(false);
+    }
+    let Ok(mut there) = File::open(path) else { return Ok(false) };
+    let mut digested = Digested::new(io::sink());
+    let copied = copy(&mut there, &mut digested, interrupt);
+    interrupt.check()?;
+    Ok(copied.is_ok() && digested.digest.finish() == layer.digest)
+}
+
+fn about(path: &Path, error: io::Error) -> io::Error {
+    fault::about(format!("`{}`", path.display()), error)
 }
 
 /// How many bytes are copied before it is looked whether a signal has come.
 const PIECE: u64 = 64 << 20;
 
 /// Copies a blob.
-fn copy(from: &mut File, mut to: &File, interrupt: Interrupt<'_>) -> io::Result<()> {
+fn copy(from: &mut File, mut to: impl Write, interrupt: Interrupt<'_>) -> io::Result<()> {
     loop {
         interrupt.check()?;
         if io::copy(&mut Read::by_ref(from).take(PIECE), &mut to)? == 0 {
@@ -110,6 +157,9 @@ fn lock(layout: &OwnedFd) -> io::Result<bool> {
 }
 
 fn replace(directory: &Path, name: &str, text: &[u8], output: Output) -> io::Result<()> {
-    let directory = files::open_directory(directory)?;
-    files::replace_in(&directory, name, text, output.ownership())
+    let replaced = || -> io::Result<()> {
+        let opened = files::open_directory(directory)?;
+        files::replace_in(&opened, name, text, output.ownership())
+    };
+    replaced().map_err(|error| about(&directory.join(name), error))
 }

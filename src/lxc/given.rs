@@ -202,8 +202,12 @@ fn check_line(key: &str, value: &str, is_rootfs: impl Fn(&str) -> bool) -> Resul
     if ["lxc.rootfs", "lxc.idmap", "lxc.id_map"].iter().any(|owned| key.starts_with(owned)) {
         return Err(ConfigFault::Key(key.to_owned()));
     }
-    // What a layer brings in its rootfs could say there what it may not say here.
-    let is_bad = |part: &str| part == ".." || part == "rootfs";
+    // What a layer brings in its rootfs, and what a container writes over that, could say there what it may not say
+    // here.
+    let is_delta = |rest: &str| rest.bytes().all(|byte| byte.is_ascii_digit());
+    let is_bad = |part: &str| {
+        part == ".." || part == "rootfs" || part.strip_prefix("delta").is_some_and(is_delta)
+    };
     let is_odd = !value.is_empty() && !value.starts_with('/') || value.split('/').any(is_bad);
     if key.starts_with("lxc.include") && is_odd {
         return Err(ConfigFault::Include(value.to_owned()));
@@ -323,7 +327,8 @@ mod tests {
             let fault = Err(ConfigFault::Key(key.to_owned()));
             assert_eq!(line(&format!("# a\n \t{key}\t=dir:/q/rootfs\n")), fault);
         }
-        for path in ["common.conf", "/p/rootfs/a", "/usr/../a"] {
+        assert_eq!(line("lxc.include = /usr/share/deltas/a\n"), Ok(()));
+        for path in ["common.conf", "/p/rootfs/a", "/usr/../a", "/p/delta/a", "/p/delta0/a"] {
             let fault = Err(ConfigFault::Include(path.to_owned()));
             assert_eq!(line(&format!("lxc.include = {path}")), fault);
             assert_eq!(line(&format!("lxc.include = '{path}'")), fault);

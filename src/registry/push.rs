@@ -70,7 +70,8 @@ impl Client {
         }
         let blobs = image.blobs(&mut warnings, interrupt).map_err(RegistryError::of_image)?;
         let (layers, mut files): (Vec<LayerBlob>, Vec<_>) = blobs.into_iter().unzip();
-        let (config, manifest) = image.documents(&layers).map_err(RegistryError::of_image)?;
+        let documents = image.documents(&layers, &mut warnings);
+        let (config, manifest) = documents.map_err(RegistryError::of_image)?;
         let digest = Digest::of(&manifest);
         let mut pushed =
             Pushed { image: digest, bytes: 0, mounted: 0, warnings, older: Vec::new() };

@@ -31,6 +31,7 @@ mod disk;
 mod drops;
 mod escapes;
 mod export;
+mod export_limits;
 mod faults;
 mod filesystems;
 mod gc;
