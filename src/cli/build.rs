@@ -281,12 +281,12 @@ impl Role {
         let _shell = Shell::make(path, &request.config, request.target.mapped)
             .map_err(|error| format!("`{}` cannot be made: {error}", path.display()))?;
         // An error comes last.
-        let before_failure = || sum.tell_of(&Filled::read(path));
+        let before_failure = |say: &dyn Fn(&str)| sum.tell_of(&Filled::read(path), say);
         let ran = run_filling(&prepared, secrets, options, &before_failure);
         let ended = ran.status;
         let filled = Filled::read(path);
         if ended == 0 {
-            sum.tell_of(&filled);
+            sum.tell_of(&filled, &print_line);
         }
         sum.add(&request.manifest, &filled, ended);
         let mut left = None;
@@ -411,6 +411,11 @@ pub(super) fn ended_by(signals: &mut Signals, what: &str) -> Option<Unwritten> {
     Some(Unwritten { message, status })
 }
 
+/// Nobody who listens no more is kept from the store.
+fn print_line(line: &str) {
+    let _ = output::print(|to| writeln!(to, "{line}"));
+}
+
 /// What was done for all roles.
 pub(super) struct Sum {
     roles: usize,
@@ -476,7 +481,10 @@ impl Sum {
     }
 
     /// Tells of the layers of a role that are not counted yet.
-    fn tell_of(&self, filled: &[Filled]) {
+    fn tell_of(&self, filled: &[Filled], say: &dyn Fn(&str)) {
+        if self.is_quiet {
+            return;
+        }
         for new in self.news(filled) {
             let outcome = match new.took {
                 None => "already stored".to_owned(),
@@ -485,7 +493,7 @@ impl Sum {
                     format!("{} in {:.1} s", made.verb, took.as_secs_f64())
                 }
             };
-            self.say(&format!("{}  {outcome}", new.layer));
+            say(&format!("{}  {outcome}", new.layer));
         }
     }
 
@@ -531,14 +539,9 @@ impl Sum {
     fn leave(&mut self, layer: &str, why: &str) {
         if self.left.insert((layer.to_owned(), why.to_owned())) {
             let why = shell::one_line(why);
-            self.say(&format!("{layer}  not stored: {why}"));
-        }
-    }
-
-    fn say(&self, line: &str) {
-        if !self.is_quiet {
-            // Nobody who listens no more is kept from the store.
-            let _ = output::print(|to| writeln!(to, "{line}"));
+            if !self.is_quiet {
+                print_line(&format!("{layer}  not stored: {why}"));
+            }
         }
     }
 

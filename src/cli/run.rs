@@ -1,6 +1,6 @@
 //! Runs a plan, and tells people of it.
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use super::arguments::{LogFormat, RunArguments, TalkArguments};
@@ -117,13 +117,16 @@ impl Part {
     }
 }
 
+/// Says what comes before a failure, by what says a line of it.
+type BeforeFailure<'a> = dyn Fn(&dyn Fn(&str)) + 'a;
+
 /// What is done with a plan.
 #[derive(Clone, Copy)]
 pub(super) enum Task<'a> {
     /// It is run.
     Run,
     /// It is run for the store; before a failure is told, more is to be said.
-    Fill(&'a dyn Fn()),
+    Fill(&'a BeforeFailure<'a>),
     /// It is run in another directory, which is shown in the place of the container's.
     Stage(&'a Path),
     /// What the container has changed is put on what was made so.
@@ -140,7 +143,7 @@ pub(super) fn run_filling(
     prepared: &Prepared,
     secrets: Secrets,
     options: Options,
-    before_failure: &dyn Fn(),
+    before_failure: &BeforeFailure<'_>,
 ) -> Ran {
     ran(Task::Fill(before_failure), prepared, secrets, options)
 }
@@ -356,9 +359,20 @@ impl Told<'_> {
         status
     }
 
+    /// Says a line of what was asked for. Another process writes to standard error: where that is a terminal as
+    /// standard output is, the line has to come by the same way, behind what takes the line of what goes on away.
+    fn say_result(&self, text: &str) {
+        if self.output.is_terminal() && io::stdout().is_terminal() {
+            self.output.say(&output::line(&crate::shell::printable(text)));
+        } else {
+            // Nobody who listens no more is kept from the store.
+            let _ = output::print(|to| writeln!(to, "{text}"));
+        }
+    }
+
     fn tell(&self, failure: &Failure) {
         if let Task::Fill(before_failure) = self.task {
-            before_failure();
+            before_failure(&|line| self.say_result(line));
         }
         let under_lxc = self.options.is_under_lxc();
         self.output.say(&match self.options.talk.log_format {

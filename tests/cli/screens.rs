@@ -478,3 +478,19 @@ fn what_is_written_over_a_line_leaves_the_layer_in_front_of_it() {
     assert!(status.success(), "{screen}");
     assert!(screen.contains("\n  app| step 3 5%\n  app| zbc\n"), "{screen}");
 }
+
+#[test]
+fn what_a_failed_build_has_stored_stands_in_lines_of_its_own() {
+    let sandbox = Sandbox::new().layers(
+        "[[layer]]\nname = \"app\"\nstore = true\n\
+         post = { title = \"A step whose title is longer than what is told of a layer\", run = \"exit 3\" }\n",
+    );
+    let mut command = sandbox.within();
+    command.args(["build", "m.toml"]).env("TERM", "xterm").env("NO_COLOR", "1");
+    let (status, vt) = Screened::report(command, 80).ended();
+    let screen = vt.screen();
+    assert_eq!(status.code(), Some(6), "{screen}");
+    let told = screen.lines().find(|line| line.starts_with("os  built in ")).expect(&screen);
+    assert!(told.ends_with(" s") && told.len() < "os  built in 1000.0 s".len(), "{screen}");
+    assert!(screen.find(told) < screen.find("error: `post` of layer `app`"), "{screen}");
+}
