@@ -41,7 +41,8 @@ pub(super) fn main(arguments: &ValidateArguments) -> u8 {
     }
 }
 
-/// Judges one manifest, with the files that it names. Its template need not be on this host.
+/// Judges one manifest, with the files that it names. That its template is not on this host is no error: it may be on
+/// the one that the manifest is for.
 fn judge(manifest: &Path, arguments: &ValidateArguments) -> Report {
     let name = load::name_of(manifest);
     let trust = Trust::observe(Policy::Warn);
@@ -54,6 +55,7 @@ fn judge(manifest: &Path, arguments: &ValidateArguments) -> Report {
     let (facts, faults) = Probe::new(&trust).files(&chain);
     report.extend(faults);
     report.extend(plan::check(&chain, &facts));
+    report.extend(Probe::warn_of_template(&chain));
     match LockFile::read(manifest, &trust) {
         Ok(Some(file)) if !report.has_errors() => {
             if let Some(twin) = loaded.bind_twin(PLACEHOLDER) {

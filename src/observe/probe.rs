@@ -71,11 +71,19 @@ impl Probe {
 
     /// Tells whether the template of a chain, or the busybox that one copies, is not on this host.
     pub(crate) fn lacks_template(chain: &Chain) -> bool {
-        match &chain.upstream.template {
-            TemplateRef::BuiltinBusybox => busybox().is_none(),
-            TemplateRef::Path(path) => template::executable(path).is_err(),
-            TemplateRef::Name(name) => template::find(name).is_err(),
+        let found = find_template(&chain.upstream.template);
+        found.map_or_else(|| busybox().is_none(), |found| found.is_err())
+    }
+
+    /// Warns of a template that is not on this host: it may well be on the one that the manifest is for.
+    pub(crate) fn warn_of_template(chain: &Chain) -> Report {
+        let mut report = Report::default();
+        let upstream = &chain.upstream;
+        if let Some(Err(fault)) = find_template(&upstream.template) {
+            let warning = Diagnostic::warning(&upstream.at, format!("{fault} on this host"));
+            report.push(help_with_template(warning, &upstream.template, &fault));
         }
+        report
     }
 
     /// Observes all that the plan of a chain depends on; `args` are the user's words for the template.
@@ -107,15 +115,11 @@ impl Probe {
 
     fn program(&mut self, chain: &Chain) -> Option<Program> {
         let upstream = &chain.upstream;
-        let found = match &upstream.template {
-            TemplateRef::BuiltinBusybox => {
-                let found = busybox();
-                self.is_absent = found.is_none() && self.known.is_some();
-                let assumed = self.is_absent.then(|| BUSYBOX[0].into());
-                return Some(Program::Busybox(found.or(assumed)));
-            }
-            TemplateRef::Path(path) => template::executable(path).map(|()| path.clone()),
-            TemplateRef::Name(name) => template::find(name),
+        let Some(found) = find_template(&upstream.template) else {
+            let found = busybox();
+            self.is_absent = found.is_none() && self.known.is_some();
+            let assumed = self.is_absent.then(|| BUSYBOX[0].into());
+            return Some(Program::Busybox(found.or(assumed)));
         };
         let path = match found {
             Ok(path) => path,
@@ -354,6 +358,15 @@ pub fn busybox() -> Option<PathBuf> {
     candidates
         .filter(|path| template::executable(path).is_ok())
         .find(|path| elf::is_static(path).unwrap_or(false))
+}
+
+/// Finds the program of a template; `None` for the one that is built in.
+fn find_template(template: &TemplateRef) -> Option<Result<PathBuf, TemplateFault>> {
+    match template {
+        TemplateRef::BuiltinBusybox => None,
+        TemplateRef::Path(path) => Some(template::executable(path).map(|()| path.clone())),
+        TemplateRef::Name(name) => Some(template::find(name)),
+    }
 }
 
 fn help_with_template(

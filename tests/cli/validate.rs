@@ -5,10 +5,10 @@ use crate::snapshot;
 
 fn roles() -> Sandbox {
     Sandbox::new()
-        .file("good.toml", "manifest = 1\n[[layer]]\nname = \"os\"\ntemplate = \"anything\"\n")
+        .file("good.toml", "manifest = 1\n[[layer]]\nname = \"os\"\ntemplate = \"builtin:busybox\"\n")
         .file(
             "warned.toml",
-            "manifest = 1\n[vars]\nunused = 1\n[[layer]]\nname = \"os\"\ntemplate = \"x\"\n",
+            "manifest = 1\n[vars]\nunused = 1\n[[layer]]\nname = \"os\"\ntemplate = \"builtin:busybox\"\n",
         )
         .file(
             "bad.toml",
@@ -52,4 +52,29 @@ fn warnings_alone_are_no_findings() {
     ran.exits(0).mentions("2 manifests: 0 errors, 1 warning\n");
     roles.run(["validate", "good.toml", "--format=json"]).exits(0).prints("[]\n");
     roles.run(["validate", "good.toml", "--format=github"]).exits(0).prints("");
+}
+
+#[test]
+fn a_template_that_is_not_on_this_host_is_a_warning() {
+    let role = |template: &str| {
+        format!("manifest = 1\n[[layer]]\nname = \"os\"\ntemplate = \"{template}\"\n")
+    };
+    let sandbox = Sandbox::new()
+        .file("slip.toml", role("fakee"))
+        .file("far.toml", role("of-another-host"))
+        .file("path.toml", role("./template"))
+        .file("template", "#!/bin/sh\n");
+    let ran = sandbox.run(["validate", "slip.toml"]);
+    ran.exits(0)
+        .mentions("warning: there is no `lxc-fakee` in [DIR]/templates, ")
+        .mentions(" on this host\n --> slip.toml:4:12\n")
+        .mentions("  = help: did you mean `fake`?\n")
+        .mentions("1 manifest: 0 errors, 1 warning\n");
+    sandbox.run(["validate", "far.toml"]).exits(0).mentions("1 manifest: 0 errors, 1 warning\n");
+    sandbox
+        .run(["validate", "path.toml"])
+        .exits(0)
+        .mentions("/template` cannot be executed on this host\n")
+        .mentions("= help: `chmod +x ");
+    sandbox.run(["plan", "slip.toml"]).exits(2).mentions("error: there is no `lxc-fakee` in ");
 }
