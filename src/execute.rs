@@ -33,7 +33,7 @@ use std::time::Instant;
 
 pub(crate) use drop::look_up_owner;
 pub(crate) use failure::{Cause, Failure, status};
-pub(crate) use full_disk::HINT as FULL_DISK_HINT;
+pub(crate) use full_disk::{HINT as FULL_DISK_HINT, beside as full_disk_beside};
 pub(crate) use generation::{Generations, tree_name};
 pub(crate) use observe::{Doing, Event, Observer, Subject};
 pub(crate) use rebase::{Difference, FileConflict, Listings, PathChange, Rebase, Rebased, rebase};

@@ -101,8 +101,8 @@ pub(super) fn cut_off(container: &Container, caller: &Caller) -> Option<String> 
     is_cut_off.then(|| {
         let name = typed(container, caller);
         format!(
-            "an upgrade or rollback of it was interrupted: `layered-template upgrade {name}` or `rollback {name}` \
-             ends that"
+            "an upgrade or rollback of it was interrupted: `layered-template upgrade {name}` ends that, \
+             `layered-template rollback {name}` goes back"
         )
     })
 }
@@ -405,7 +405,7 @@ impl Judge {
 }
 
 /// Returns the stored tree that a container's overlay stands on, where it is gone.
-fn lost_tree(container: &Container) -> Option<PathBuf> {
+pub(super) fn lost_tree(container: &Container) -> Option<PathBuf> {
     let config = String::from_utf8_lossy(&container.config()).into_owned();
     let value = lxc::config::last_value(&config, "lxc.rootfs.path")?;
     let (lower, _) = value.strip_prefix("overlay:")?.rsplit_once(':')?;

@@ -12,7 +12,7 @@ use super::{history, output};
 use crate::execute::status;
 use crate::host::files;
 use crate::observe::container::is_unfinished;
-use crate::record::{RunFailure, RunRecord, RunState};
+use crate::record::{RunFailure, RunRecord, RunState, RunVerb};
 use crate::shell;
 
 /// The largest log that is printed, in bytes.
@@ -212,6 +212,15 @@ fn page(run: &RunRecord, to: &mut dyn Write) -> io::Result<()> {
 fn lost(run: &RunRecord, to: &mut dyn Write) -> io::Result<()> {
     writeln!(to, "\nit was killed, or the host went down: nobody noted how it ended")?;
     let left = run.path.as_deref().map(Path::new).filter(|path| is_unfinished(path));
+    let is_of_container = matches!(run.verb, RunVerb::Upgrade | RunVerb::Rollback);
+    if is_of_container && let Some(path) = &run.path {
+        let path = shell::word(path);
+        return writeln!(
+            to,
+            "\nhint: `layered-template status {path}` says how the container stands; \
+             `layered-template upgrade {path}` ends what was cut off"
+        );
+    }
     match left {
         Some(path) => {
             writeln!(to, "\nhint: `{}` removes what it has left; then run it again", removal(path))

@@ -1,7 +1,9 @@
 //! `upgrade`: brings containers up to date with their role; `rollback` restores what was.
 
+mod asked;
 mod document;
 mod halt;
+mod recovery;
 mod rollback;
 mod subject;
 mod tell;
@@ -16,7 +18,7 @@ use std::path::Path;
 use rustix::fs::{MemfdFlags, memfd_create};
 
 use super::arguments::UpgradeArguments;
-use super::containers::{self, Judge};
+use super::containers::Judge;
 use super::create::Shell;
 use super::output;
 use super::prepare::Prepared;
@@ -35,10 +37,12 @@ use crate::observe::secret;
 use crate::record::RunVerb;
 use crate::shell;
 use crate::store::GcRoot;
+use asked::{find, gone, unset};
 pub(crate) use document::UpgradeDocument;
 use document::UpgradeOutcome;
+use recovery::recover;
 pub(super) use rollback::rollback;
-use subject::{AnySubject, Subject};
+use subject::Subject;
 
 /// The exit status of conflicts.
 const CONFLICTS: u8 = 1;
@@ -97,56 +101,6 @@ pub(super) fn main(arguments: &UpgradeArguments) -> u8 {
     ended
 }
 
-/// Finds the containers that are meant.
-fn find(arguments: &UpgradeArguments, caller: &Caller) -> Result<Vec<Container>, Refusal> {
-    if !arguments.all {
-        let named = |what: &Path| {
-            containers::named(what, &arguments.places.lxcpath, caller).map_err(|message| match what
-                .is_file()
-            {
-                true => {
-                    let line = format!("layered-template upgrade --all {}", shell::word(what));
-                    Refusal::with_hint(
-                        message,
-                        format!("it is a file: `{line}` upgrades what was made from it"),
-                    )
-                }
-                false => message.into(),
-            })
-        };
-        return arguments.what.iter().map(|what| named(what)).collect();
-    }
-    let [manifest] = arguments.what.as_slice() else {
-        return Err("`--all` takes one manifest".to_owned().into());
-    };
-    let same = |one: &Path, other: &Path| match (one.canonicalize(), other.canonicalize()) {
-        (Ok(one), Ok(other)) => one == other,
-        _ => false,
-    };
-    let mut all = containers::find(&[], &arguments.places.lxcpath, caller)?;
-    all.retain(|container| {
-        let record = container.record.as_ref();
-        record.is_ok_and(|record| same(manifest, Path::new(&record.manifest.path)))
-    });
-    if all.is_empty() {
-        let is_container = !manifest.is_file()
-            && containers::named(manifest, &arguments.places.lxcpath, caller).is_ok();
-        let manifest = shell::word(manifest);
-        if is_container {
-            return Err(Refusal::with_hint(
-                format!("`{manifest}` is a container, and `--all` takes a manifest"),
-                format!("`layered-template upgrade {manifest}` upgrades it alone"),
-            ));
-        }
-        return Err(Refusal::with_hint(
-            format!("no container here was made from {manifest}"),
-            "`-P` names another directory of containers; `layered-template status` lists them"
-                .to_owned(),
-        ));
-    }
-    Ok(all)
-}
-
 fn upgrade(
     container: &Container,
     arguments: &UpgradeArguments,
@@ -170,19 +124,18 @@ fn upgrade(
     let manifest =
         arguments.manifest.clone().unwrap_or_else(|| record.manifest.path.clone().into());
     if !manifest.exists() {
-        return Err(Refusal::with_hint(
-            format!(
-                "`{}` cannot be upgraded: its manifest `{}` is gone",
-                container.name,
-                manifest.display()
-            ),
-            "`--manifest` names another".to_owned(),
-        ));
+        return Err(gone(container, &manifest, arguments, caller));
+    }
+    let trust = Trust::observe(Policy::Refuse.unless(arguments.run.allow_untrusted));
+    let unknown = values::without_variable(&manifest, &arguments.unset, &record.call, &trust);
+    if !unknown.is_empty() {
+        return Err(unset(container, &unknown));
     }
     let may_differ = record.layers.iter().any(|layer| !layer.handed.is_empty())
         || arguments.manifest.is_some()
         || arguments.lock.locked
         || !(arguments.take.is_empty() && arguments.keep.is_empty())
+        || !arguments.unset.is_empty()
         || !arguments.values.is_empty();
     if !may_differ
         // What cannot be planned is told of by the run, with its place.
@@ -217,64 +170,6 @@ fn upgrade(
     Ok(done)
 }
 
-/// Ends what was cut off, and removes what that has left: the container is what it was or what it was to be, and
-/// runs if it did. One that has been started since is stopped for that. Returns the exit status.
-fn recover(
-    subject: &AnySubject<'_>,
-    only_looks: bool,
-    signals: &mut Signals,
-) -> Result<u8, Refusal> {
-    let generations = &subject.generations;
-    let is_noted = generations.halt().is_some();
-    let is_running = (generations.is_interrupted() || is_noted) && subject.is_running();
-    let is_cut_off = generations.is_interrupted() || generations.owes_start() && !is_running;
-    let name = subject.name();
-    if only_looks {
-        let what = match generations.is_interrupted_upgrade() {
-            true => "upgrade",
-            false => "upgrade or rollback",
-        };
-        let word = shell::word(&subject.container.path);
-        return match is_cut_off {
-            false => Ok(0),
-            true => Err(Refusal::with_hint(
-                format!("an {what} of `{name}` was interrupted; nothing was changed"),
-                format!("`layered-template upgrade {word}` or `rollback {word}` ends that"),
-            )),
-        };
-    }
-    if !is_cut_off && !is_noted && !generations.has_leftovers() {
-        return Ok(0);
-    }
-    if is_running && generations.is_interrupted() {
-        let halted = subject.halt(Some(signals));
-        if halted != 0 {
-            return Ok(halted);
-        }
-    }
-    let is_upgraded = generations.is_interrupted_upgrade()
-        && subject.within(|| u8::from(generations.is_past_moment().unwrap_or(false))) == 1;
-    let tidied = subject.within(|| subject.done(generations.tidy(false)));
-    if tidied != 0 {
-        return Ok(tidied);
-    }
-    let owes_start = generations.owes_start() && !subject.is_running();
-    let mut is_ready = !owes_start || subject.resume();
-    let mut status = if is_ready { 0 } else { status::FILES };
-    if !is_ready && is_upgraded {
-        status = subject.within(|| subject.done(generations.undo()));
-        if status == 0 {
-            output::say(&format!("{name}: back to what it was before its upgrade"));
-            is_ready = subject.resume();
-            status = status::FILES;
-        }
-    }
-    if is_ready {
-        subject.forget_halt();
-    }
-    Ok(status)
-}
-
 /// Asks for the container to be made as its role makes it now.
 fn request(
     subject: &Subject<'_>,
@@ -294,7 +189,7 @@ fn request(
     let target = target(&container.name, &container.path, subject.mapping.mapped(), args);
     Ok(Request {
         manifest: manifest.to_path_buf(),
-        values: values::laid_over(&arguments.values, &record.call, &trust),
+        values: values::laid_over(&arguments.values, &arguments.unset, &record.call, &trust),
         trust,
         // What LXC or somebody else has written there is none of the role's.
         config: subject.mapping.initial_config("", &target.rootfs),
@@ -409,6 +304,10 @@ impl Upgrade<'_> {
             if looked != 0 {
                 return self.left_untouched(if looked == UNCHANGED { 0 } else { looked });
             }
+            if self.document().is_of_record_alone() {
+                let rebased = subject.within(|| self.rebase(&next, None, true));
+                return if rebased == 0 { self.record() } else { self.left_untouched(rebased) };
+            }
             // Where this process may not read them, the one that puts it together does so itself.
             listings = Listings::read(&subject.store, &subject.old, &next).ok();
             tell::note(self.arguments, &format!("{}: stopping it", subject.name()));
@@ -424,6 +323,7 @@ impl Upgrade<'_> {
                 subject.any().forget_halt();
                 return self.left(self.fails(&message, None));
             }
+            0 if self.document().is_of_record_alone() => return self.record(),
             0 => subject.within(|| subject.done(subject.generations.switch())),
             UNCHANGED => return self.back_to_work(was_running, 0),
             failed => failed,
@@ -444,7 +344,20 @@ impl Upgrade<'_> {
             return self.undo(was_running, &why);
         }
         subject.any().forget_halt();
+        if was_running {
+            tell::note(self.arguments, &format!("{}: started again", subject.name()));
+        }
         self.left(0)
+    }
+
+    /// Gives the container the record of what it would become, which is otherwise what it is, and returns the exit status.
+    fn record(&self) -> u8 {
+        let subject = &self.subject;
+        if !self.document().is_of_record_alone() {
+            let message = format!("`{}` was changed meanwhile", subject.name());
+            return self.left_untouched(self.fails(&message, None));
+        }
+        self.left(subject.within(|| subject.done(subject.generations.put_record())))
     }
 
     /// Restores what the container was, which does not do as what it is now, and returns the exit status.
@@ -463,7 +376,9 @@ impl Upgrade<'_> {
             let failed = self.fails(&format!("`{name}` {why}"), Some(hint));
             return self.left(failed);
         }
-        let failed = self.fails(&format!("`{name}` {why}"), Some("what it was is restored"));
+        let hint =
+            self.subject.lxc().log().map(|log| format!("`{}` may say why", shell::word(log)));
+        let failed = self.fails(&format!("`{name}` {why}"), hint.as_deref());
         self.back_to_work(was_running, failed)
     }
 

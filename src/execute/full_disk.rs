@@ -11,6 +11,14 @@ use crate::host::files;
 pub(crate) const HINT: &str =
     "`layered-template store gc --keep=0` removes all that no container uses";
 
+/// What to do about a full disk of a container that is upgraded.
+pub(crate) fn beside(container: &Path) -> String {
+    format!(
+        "the disk of `{}` is full: what it becomes is made beside what it is, and needs room there",
+        container.display()
+    )
+}
+
 /// Makes a failure of a layer that was made in the store at `top` one of the store, where that has a full
 /// disk. It is not the container's.
 pub(super) fn of_store(failure: Failure, top: &Path) -> Failure {

@@ -191,6 +191,14 @@ impl Generations {
         self.turn(NEXT)
     }
 
+    /// Gives the container, which may run, the record of the next generation: that is all in which they differ.
+    pub(crate) fn put_record(&self) -> io::Result<()> {
+        let next = self.next();
+        let (coming, live) =
+            (files::open_directory(&next)?, files::open_directory(&self.container)?);
+        put_file(&coming, &live, record::NAME, &read(&next.join(record::NAME))?)
+    }
+
     /// Makes a generation the container's. What fails before its moment is taken back, and what fails after it is
     /// tried once more.
     fn turn(&self, name: &str) -> io::Result<()> {

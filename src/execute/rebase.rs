@@ -151,10 +151,12 @@ pub(crate) fn rebase<'a>(
     context: RunContext<'a>,
     rebase: &'a Rebase<'a>,
 ) -> Result<Rebased, Failure> {
+    let name = crate::shell::one_line(&plan.container.name);
     let fault = |error: io::Error| {
-        let failure = Failure::of_run(status::FILES, format!("the upgrade failed: {error}"));
+        let message = format!("`{name}`: the upgrade failed: {error}");
+        let failure = Failure::of_run(status::FILES, message);
         match files::is_full(&error) {
-            true => failure.hint(full_disk::HINT),
+            true => failure.hint(full_disk::beside(&plan.container.path)),
             false => failure,
         }
     };

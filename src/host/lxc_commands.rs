@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
@@ -10,6 +10,9 @@ use std::time::Duration;
 use super::child::output_of;
 use super::ended::describe;
 use super::program;
+
+/// Where logs of root's containers are that are in LXC's own directory.
+const SYSTEM_LOGS: &str = "/var/log/lxc";
 
 /// How often it is asked whether one of them has ended.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
@@ -38,6 +41,15 @@ impl LxcContainer<'_> {
             let state = String::from_utf8_lossy(&printed).trim().to_owned();
             status.success() && !["", "STOPPED"].contains(&state.as_str())
         })
+    }
+
+    /// Returns where LXC writes what fails at its start, unless it was told otherwise.
+    ///
+    /// Source: lxc.container.conf(5), and `build_log_path` of liblxc 5.
+    pub(crate) fn log(&self) -> Option<PathBuf> {
+        let name = format!("{}.log", self.name);
+        let places = [self.lxcpath.join(self.name).join(&name), Path::new(SYSTEM_LOGS).join(&name)];
+        places.into_iter().find(|place| place.is_file())
     }
 
     /// Starts it.

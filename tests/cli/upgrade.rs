@@ -9,6 +9,7 @@ mod immutable;
 mod kills;
 mod sidecars;
 mod stopped_at;
+mod told;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -195,7 +196,7 @@ fn what_the_container_has_changed_stays_on_what_the_role_makes_now() {
         assert_eq!(dump(&tree(sandbox, storage)), was, "{storage}");
         assert_eq!(sandbox.config(), edited);
         // And forth again.
-        rollback(sandbox).exits(0).mentions("web1: upgraded again: this undid the last rollback, ");
+        rollback(sandbox).exits(0).mentions("web1: the last rollback is undone: ");
         assert_eq!(sandbox.config(), config);
         assert_eq!(within(sandbox, "cat srv/www/index.html"), format!("two of {NAME}\n"));
     });
@@ -266,7 +267,7 @@ fn both_sides_of_a_conflict_are_shown_and_somebody_decides() {
         let ran = upgrade(sandbox, &[]);
         let shown = ran.exits(1).stdout();
         ran.mentions(
-            "\n  layered-template diff --patch [DIR]/lxc/web1\n  layered-template diff --patch [DIR]/lxc/web1 MANIFEST\n",
+            "\n  layered-template diff --patch [DIR]/lxc/web1\n  layered-template diff --patch [DIR]/lxc/web1 [DIR]/role/m.toml\n",
         );
         for line in [
             "C  /srv/www/index.html\n",
@@ -327,7 +328,10 @@ fn who_cannot_be_upgraded_is_told_what_to_do() {
     sandbox.create(["--storage=copy"]).exits(0);
     let manifest = sandbox.role().join("m.toml");
     fs::rename(&manifest, sandbox.role().join("n.toml")).unwrap();
-    upgrade(&sandbox, &[]).exits(2).mentions("is gone").mentions("`--manifest` names another");
+    upgrade(&sandbox, &[])
+        .exits(2)
+        .mentions("is gone")
+        .mentions("/n.toml` now: `layered-template upgrade ");
     fs::rename(sandbox.role().join("n.toml"), &manifest).unwrap();
     // Somebody stands on its rootfs.
     let other = sandbox.path("lxc/other");

@@ -91,6 +91,9 @@ pub(crate) struct UpgradeArguments {
     pub(crate) manifest: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) values: ValueArguments,
+    /// Give up the value that the container was made with for this variable. May be repeated.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) unset: Vec<String>,
     #[command(flatten)]
     pub(crate) lock: LockedArguments,
     #[command(flatten)]

@@ -87,6 +87,14 @@ pub(crate) struct Conflict {
 }
 
 impl UpgradeDocument {
+    /// Tells whether nothing changes but the record.
+    pub(super) fn is_of_record_alone(&self) -> bool {
+        self.is_other_record
+            && !self.is_other_config
+            && self.files.is_empty()
+            && self.beside.is_empty()
+    }
+
     /// That of a container that nothing changes in.
     pub(super) fn of(container: &str, path: &Path) -> Self {
         let (container, path) = (container.to_owned(), path.to_string_lossy().into_owned());

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::subject::{AnySubject, Subject};
+use super::subject::{AnySubject, ROLLBACK, Subject};
 use super::tell;
 use crate::chain::Secrets;
 use crate::cli::arguments::RollbackArguments;
@@ -15,6 +15,8 @@ use crate::host::caller::Caller;
 use crate::host::signals::Signals;
 use crate::observe::container::Container;
 use crate::record::RunVerb;
+use crate::shell;
+use crate::store::GENERATIONS;
 
 /// Restores a container to its state before the last upgrade.
 pub(in crate::cli) fn rollback(arguments: &RollbackArguments) -> u8 {
@@ -37,7 +39,7 @@ pub(in crate::cli) fn rollback(arguments: &RollbackArguments) -> u8 {
 }
 
 fn roll_back(container: &Container, caller: &Caller) -> Result<u8, Refusal> {
-    let subject = Subject::find_any(container, caller, "rollback")?;
+    let subject = Subject::find_any(container, caller, ROLLBACK)?;
     let _lock = subject.lock()?;
     let mut signals =
         Signals::keep().map_err(|error| format!("signals cannot be kept: {error}"))?;
@@ -55,6 +57,19 @@ fn roll_back(container: &Container, caller: &Caller) -> Result<u8, Refusal> {
         .into());
     }
     subject.stands_alone()?;
+    let previous = Container::at(&generations.previous());
+    if let Some(tree) = previous.as_ref().and_then(containers::lost_tree)
+        && !generations.is_interrupted()
+    {
+        return Err(Refusal::with_hint(
+            format!(
+                "`{}` cannot go back: what it stood on is gone from the store: `{}`",
+                container.name,
+                shell::word(&tree)
+            ),
+            format!("`rm -r {}` gives that up", shell::word(container.path.join(GENERATIONS))),
+        ));
+    }
     let record = container.record.as_ref().ok();
     let subject_of_run = RunSubject {
         verb: RunVerb::Rollback,
@@ -79,6 +94,7 @@ fn turn(subject: &AnySubject<'_>, owes_start: bool, signals: &mut Signals) -> u8
     let is_back = generations.is_back() || !generations.has_previous();
     let was_running = subject.is_running();
     if was_running && !is_back {
+        output::say(&format!("{}: stopping it", shell::one_line(&container.name)));
         let halted = subject.halt(Some(signals));
         if halted != 0 {
             return halted;
@@ -95,6 +111,12 @@ fn turn(subject: &AnySubject<'_>, owes_start: bool, signals: &mut Signals) -> u8
     subject.forget_halt();
     if !is_started {
         return status::FILES;
+    }
+    if runs {
+        output::say(&format!("{}: started again", shell::one_line(&container.name)));
+    }
+    if status != 0 && !generations.is_interrupted() {
+        tell::untouched(&container.name, false);
     }
     if status == 0 {
         output::say(&format!(

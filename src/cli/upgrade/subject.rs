@@ -16,7 +16,7 @@ use crate::cli::output;
 use crate::cli::refusal::Refusal;
 use crate::cli::request::ContainerIds;
 use crate::cli::start::InitialConfig;
-use crate::execute::{FULL_DISK_HINT, Generations, status, tree_name};
+use crate::execute::{Generations, full_disk_beside, status, tree_name};
 use crate::host::caller::Caller;
 use crate::host::lxc_commands::LxcContainer;
 use crate::host::{child, files, userns};
@@ -25,7 +25,10 @@ use crate::observe::container::Container;
 use crate::plan::{EntryId, StorageMode};
 use crate::record::Record;
 use crate::shell;
-use crate::store::{self, Entry, Store};
+use crate::store::{self, Entry, GENERATIONS, Store};
+
+/// What is done with a container that goes back, as a message names that.
+pub(super) const ROLLBACK: &str = "rollback";
 
 /// A container that is upgraded.
 pub(super) struct Subject<'a> {
@@ -66,7 +69,16 @@ impl<'a> Subject<'a> {
             return Err(cannot("it was made without the layer store", again));
         };
         if tree_name(&text, &container.path).is_none() {
-            return Err(cannot("its config names no rootfs in its own directory", again));
+            let text = String::from_utf8_lossy(&text);
+            let tree = config::own_tree(&text).map(Path::new).and_then(Path::file_name);
+            let moved = tree.map(|tree| shell::word(container.path.join(tree)));
+            let hint = match moved {
+                None => again.to_owned(),
+                Some(tree) => {
+                    format!("if it was moved, let `lxc.rootfs.path` name `{tree}`; else {again}")
+                }
+            };
+            return Err(cannot("its config names no rootfs in its own directory", &hint));
         }
         let value = String::from_utf8_lossy(&text).into_owned();
         let value =
@@ -90,9 +102,10 @@ impl<'a> Subject<'a> {
         };
         let old = Entry::read(&store, id).and_then(|entry| entry.list(&store).map(|_| entry));
         let old = old.map_err(|error| {
-            let why = format!("what it was made of cannot be read in the layer store: {error}");
-            let gone = format!("`layered-template store gc` has likely removed it; {again}");
-            cannot(&why, if is_overlay { again } else { &gone })
+            let tree = shell::word(store.rootfs(id));
+            let why = format!("what it was made of, `{tree}`, cannot be read: {error}");
+            let lost = format!("has `store gc` removed it, or is the disk of the store missing? If it is lost, {again}");
+            cannot(&why, &lost)
         })?;
         let generations = Generations::of(&container.path);
         let subject = Self { container, record, mapping, ids, store, old, generations };
@@ -196,10 +209,15 @@ impl<'a> AnySubject<'a> {
         let message = format!("`{name}`: the {} failed: {error}", self.what);
         let hint = match self.generations.is_interrupted() {
             true => Some(format!(
-                "`{name}` is partly what it was, and partly what its role makes: `layered-template upgrade {word}` or \
-                 `rollback {word}` ends that, once what failed is mended"
+                "`{name}` is partly what it was, and partly what its role makes: `layered-template upgrade {word}` \
+                 finishes it, once what failed is mended; `layered-template rollback {word}` goes back"
             )),
-            false => files::is_full(&error).then(|| FULL_DISK_HINT.to_owned()),
+            false if files::is_full(&error) => Some(full_disk_beside(&self.container.path)),
+            false if self.what == ROLLBACK && error.kind() == io::ErrorKind::NotFound => {
+                let kept = shell::word(self.container.path.join(GENERATIONS));
+                Some(format!("what it was is damaged: `rm -r {kept}` gives it up"))
+            }
+            false => None,
         };
         output::error(&message, hint.as_deref());
         status::FILES

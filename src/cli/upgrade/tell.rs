@@ -1,12 +1,13 @@
 //! What is told of an upgrade.
 
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 
 use super::document::{ChangedName, Conflict, UpgradeDocument, UpgradeOutcome};
 use super::{CONFLICTS, UpgradeArguments};
 use crate::cli::arguments::ReportFormat;
 use crate::cli::file_difference::FileChange;
-use crate::cli::output;
+use crate::cli::{output, request};
 use crate::execute::{Generations, status};
 use crate::observe::container::Container;
 use crate::shell;
@@ -31,9 +32,12 @@ pub(super) fn outcome(arguments: &UpgradeArguments, status: u8, document: &Upgra
             let (name, path) = (shell::one_line(&document.container), shell::word(&document.path));
             note(
                 arguments,
-                &format!(
-                    "{name}: upgraded; `layered-template rollback {path}` restores what it was"
-                ),
+                &match document.is_of_record_alone() {
+                    true => format!("{name}: its record is up to date; nothing else has changed"),
+                    false => format!(
+                        "{name}: upgraded; `layered-template rollback {path}` restores what it was"
+                    ),
+                },
             );
             told
         }
@@ -115,10 +119,9 @@ pub(super) fn way(generations: &Generations, container: &Container, was_upgraded
                 kept.created
             )
         }
-        (Some(now), Some(_)) => format!(
-            "upgraded again: this undid the last rollback, and it is what was made on {}",
-            now.created
-        ),
+        (Some(now), Some(_)) => {
+            format!("the last rollback is undone: it is again what was made on {}", now.created)
+        }
         _ => "back to the other state; what it was until now is kept instead".to_owned(),
     }
 }
@@ -162,13 +165,21 @@ fn conflicts(arguments: &UpgradeArguments, document: &UpgradeDocument) -> u8 {
         (0, count) => format!("{count} keys of the config"),
         (files, configs) => format!("{} paths and keys of the config", files + configs),
     };
-    let upgrade = format!("layered-template upgrade {}", shell::word(&document.path));
-    let mut hint = String::from("`--take` takes the role's, `--keep` keeps the container's:");
+    // What was called with holds on.
+    let mut hint = match arguments.all {
+        true => format!("layered-template upgrade {}", shell::word(&document.path)),
+        false => request::words(),
+    };
+    hint.insert_str(0, "`--take` takes the role's, `--keep` keeps the container's:\n  ");
     for conflict in all.iter().take(MOST_SHOWN) {
-        hint.extend(["\n  ", &upgrade, " --take ", &shell::word(&conflict.name)]);
+        hint.extend([" --take ", &shell::word(&conflict.name)]);
     }
     if all.len() > MOST_SHOWN {
-        hint.push_str("\nboth may be repeated, and hold for all that is below a path");
+        hint.extend([
+            "\nand likewise for ",
+            &(all.len() - MOST_SHOWN).to_string(),
+            " more; both hold for all that is below a path",
+        ]);
     }
     if !files.is_empty() {
         let diff = format!("layered-template diff --patch {}", shell::word(&document.path));
@@ -177,7 +188,8 @@ fn conflicts(arguments: &UpgradeArguments, document: &UpgradeDocument) -> u8 {
             &diff,
             "\n  ",
             &diff,
-            " MANIFEST",
+            " ",
+            &shell::word(manifest_of(arguments, document)),
         ]);
     }
     output::error(
@@ -185,6 +197,14 @@ fn conflicts(arguments: &UpgradeArguments, document: &UpgradeDocument) -> u8 {
         Some(&hint),
     );
     status
+}
+
+/// Returns the manifest that a container is upgraded by.
+fn manifest_of(arguments: &UpgradeArguments, document: &UpgradeDocument) -> PathBuf {
+    let container = Container::at(Path::new(&document.path));
+    let record = container.and_then(|container| container.record.ok());
+    let manifest = arguments.manifest.clone().or_else(|| Some(record?.manifest.path.into()));
+    manifest.unwrap_or_else(|| "MANIFEST".into())
 }
 
 /// Prints a document, as text or as it is, and returns the exit status.

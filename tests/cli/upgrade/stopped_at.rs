@@ -50,7 +50,7 @@ fn it_is_told_of_and_ended_by_either_command() {
             status
                 .exits(1)
                 .shows("  interrupted\n")
-                .shows("`layered-template upgrade [DIR]/lxc/web1` or `rollback [DIR]/lxc/web1`");
+                .shows("`layered-template rollback [DIR]/lxc/web1` goes back");
             let dry = upgrade(sandbox, &["--dry-run"]);
             dry.exits(2).mentions("was interrupted; nothing was changed");
             match ends_with {
