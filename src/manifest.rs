@@ -8,6 +8,7 @@ mod config;
 mod decode;
 mod duration;
 mod env;
+pub(crate) mod env_call;
 mod file;
 mod layer;
 mod lookalike;

@@ -7,6 +7,7 @@ pub(crate) mod doctor;
 pub(crate) mod finding;
 mod hook;
 mod input;
+mod interpreters;
 pub mod library;
 pub(crate) mod lxc;
 mod needs;

@@ -6,6 +6,7 @@ use super::output;
 use crate::cache::{Pulling, Wanted};
 use crate::execute::status;
 use crate::host::trust::{Policy, Trust};
+use crate::plan::StorageMode;
 use crate::registry::{ReferenceError, Remote, Repository, Settings};
 
 /// What a caller says of registries.
@@ -48,6 +49,17 @@ impl RemoteChoice<'_> {
             Ok(settings) => settings,
             Err(error) => return Err(fail(error.to_string(), status::TRUST)),
         };
+        if wanted.mode == StorageMode::None {
+            let word =
+                if self.only_pull { Some("--only-pull") } else { self.from.map(|_| "--from") };
+            return match word {
+                Some(word) => Err(fail(
+                    format!("`{word}` takes layers from the store, and `--storage=none` uses none"),
+                    status::USAGE,
+                )),
+                None => Ok(None),
+            };
+        }
         let Some(repository) = given.or_else(|| settings.from.clone()) else {
             if self.only_pull {
                 let message =

@@ -1,6 +1,7 @@
 //! Settings of a host and of its users: small files that the program reads wherever it is called.
 
 use std::env;
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -42,7 +43,11 @@ pub(crate) fn read(path: &Path, trust: &Trust) -> Result<Option<String>, Setting
         Err(error)
             if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&error.kind()) =>
         {
-            return Ok(None);
+            // Somebody has put it there, and may be waiting for what is mounted.
+            return match fs::symlink_metadata(path) {
+                Ok(_) => Err(io::Error::new(error.kind(), "it is a link to nothing").into()),
+                Err(_) => Ok(None),
+            };
         }
         opened => opened?,
     };

@@ -8,14 +8,14 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::{hook, tree};
+use super::{hook, interpreters, tree};
 use crate::chain::{self, Chain, Dropped};
 use crate::diagnostic::{Diagnostic, Report, nearest};
 use crate::digest::Digest;
 use crate::host::machine::{self, Support};
 use crate::host::template::TemplateFault;
 use crate::host::trust::{Opened, Trust, Untrusted};
-use crate::host::{elf, files, program, template};
+use crate::host::{elf, files, template};
 use crate::manifest::shebang;
 use crate::manifest::{Action, Place, SecretSource, Step, TemplateRef};
 use crate::plan::{self, Facts, Program, ProgramKind, Script, SourceFact};
@@ -243,7 +243,7 @@ impl Probe {
                     let what = format!("the script `{}`", path.display());
                     self.report(untrusted, &what, &step.at);
                     let interpreter = shebang::interpreter(&bytes);
-                    self.script(path, (&bytes, &interpreter), step);
+                    self.script(path, &bytes, step);
                     let digest = Digest::of(&bytes);
                     let reads_name = memchr::memmem::find(&bytes, b"LXC_NAME").is_some();
                     let script = Script { interpreter, digest, reads_name };
@@ -257,7 +257,7 @@ impl Probe {
 
     /// Reports what a script has that will not do what it should, and who else could have written the program
     /// that runs it on the host.
-    fn script(&mut self, path: &Path, (bytes, interpreter): (&[u8], &[String]), step: &Step) {
+    fn script(&mut self, path: &Path, bytes: &[u8], step: &Step) {
         let shown = path.display();
         let is_marked = bytes.starts_with(b"\xef\xbb\xbf");
         let slip = match bytes.split(|byte| *byte == b'\n').next() {
@@ -284,14 +284,7 @@ impl Probe {
         if let Some(command) = chain::of_the_host(&String::from_utf8_lossy(bytes)) {
             self.report.push(chain::on_the_host(&step.at, command));
         }
-        // `env` finds another program, by the PATH of the caller.
-        let found = interpreter.first().map(PathBuf::from).map(|first| {
-            let words = interpreter.get(1).map(String::as_str).unwrap_or_default();
-            let name = words.split_whitespace().find(|word| !word.starts_with('-'));
-            let second = name.filter(|_| first.ends_with("env")).and_then(program::find);
-            [Some(first), second].into_iter().flatten()
-        });
-        for program in found.into_iter().flatten().filter(|program| program.is_absolute()) {
+        for program in interpreters::of(path, bytes) {
             if let Ok(untrusted) = self.trust.look(&program) {
                 let what = format!("`{}`, the interpreter of `{shown}`", program.display());
                 self.report(untrusted, &what, &step.at);

@@ -251,6 +251,27 @@ fn the_interpreter_of_a_script_and_what_inputs_lead_to_are_judged() {
     validate(&step)
         .mentions("open-sh`, the interpreter of `")
         .mentions("others could have written");
+    let shown = open.display();
+    let between = sandbox.path("between");
+    fs::write(&between, format!("#!{shown}\n")).unwrap();
+    fs::set_permissions(&between, Permissions::from_mode(0o755)).unwrap();
+    let place = sandbox.path("");
+    let place = place.display().to_string();
+    let place = place.trim_end_matches('/');
+    for line in [
+        format!("/usr/bin/env -S A=1 {shown}"),
+        format!("/usr/bin/env -S -u FOO {shown} -e"),
+        format!("/usr/bin/env -S -i PATH={place}:/bin open-sh"),
+        format!("/usr/bin/env -S'{shown}'"),
+        format!("/usr/bin/env --split-string={shown}"),
+        format!("/usr/bin/env -S -C {place} ./open-sh"),
+        between.display().to_string(),
+        format!("/usr/bin/env {}", between.display()),
+    ] {
+        fs::write(sandbox.role().join("script"), format!("#!{line}\ntrue\n")).unwrap();
+        validate(&step).mentions("open-sh`, the interpreter of `");
+        sandbox.chain().exits(10);
+    }
     validate(&input).exits(0).mentions("0 warnings");
     symlink(&open, sandbox.role().join("in/link")).unwrap();
     symlink("nowhere", sandbox.role().join("in/dangling")).unwrap();

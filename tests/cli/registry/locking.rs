@@ -142,3 +142,43 @@ fn what_is_pushed_is_what_is_locked_whenever_it_is_dated() {
     host.run(["pull", "m.toml", "--locked", "--from", &repository]).exits(0);
     host.run(["lock", "m.toml"]).exits(0).prints("m.toml.lock  unchanged\n");
 }
+
+#[test]
+fn a_policy_that_is_a_link_to_nothing_is_no_missing_one() {
+    let Some(pushed) = pushed() else { return };
+    let host = puller(&pushed);
+    let settings = host.path("home/.config/layered-template/remote.toml");
+    fs::remove_file(&settings).unwrap();
+    std::os::unix::fs::symlink("/nowhere/remote.toml", &settings).unwrap();
+    for more in [&[][..], &["--allow-untrusted"]] {
+        let ran = pushed.pull(&host, more);
+        ran.exits(REFUSED).mentions("remote.toml`: it is a link to nothing\n");
+    }
+}
+
+#[test]
+fn who_uses_no_store_pulls_nothing() {
+    if !crate::requirement::root() {
+        return;
+    }
+    let host = role();
+    for (words, name) in [
+        (&["--only-pull", "--from", "127.0.0.1:1/web"][..], "--only-pull"),
+        (&["--only-pull"], "--only-pull"),
+        (&["--from", "127.0.0.1:1/web"], "--from"),
+    ] {
+        let words: Vec<_> = words.iter().chain(&["--storage=none"]).collect();
+        let told = format!("`{name}` takes layers from the store, and `--storage=none` uses none");
+        host.create(&words).exits(2).mentions(&told);
+        host.template(["--manifest", "m.toml"].iter().chain(words.iter().copied()))
+            .exits(2)
+            .mentions(&told);
+        host.run(["plan", "m.toml"].iter().chain(words.iter().copied())).exits(2).mentions(&told);
+    }
+    // What a file of the host's says is for those who use one.
+    let settings = host.path("home/.config/layered-template");
+    fs::create_dir_all(&settings).unwrap();
+    fs::write(settings.join("remote.toml"), "from = \"127.0.0.1:1/web\"\n").unwrap();
+    fs::remove_dir_all(host.container()).unwrap();
+    host.create(["--storage=none"]).exits(0);
+}
