@@ -344,7 +344,10 @@ fn who_cannot_be_upgraded_is_told_what_to_do() {
     fs::remove_dir_all(other).unwrap();
     // What it was made of is gone.
     fs::remove_dir_all(sandbox.path("store")).unwrap();
-    upgrade(&sandbox, &[]).exits(2).mentions("cannot be read in the layer store");
+    upgrade(&sandbox, &[])
+        .exits(2)
+        .mentions("what it was made of, `")
+        .mentions("or is the disk of the store missing?");
 }
 
 #[test]

@@ -178,7 +178,9 @@ fn cut_off(lab: &Lab, name: &str, file: &str) {
         "layered-template.json" => ("upgrade/switch", "inject=renameat:error=EBUSY:when=4+"),
         tree => (tree, "inject=rename,renameat2:error=EBUSY"),
     };
-    let call = lab.call(["strace", "-f", "-qq", "-o", "/dev/null", "-e", fault, "-P"]);
+    // The container that is started again is not followed.
+    let call =
+        lab.call(["strace", "-f", "-b", "execve", "-qq", "-o", "/dev/null", "-e", fault, "-P"]);
     let call = call.arg(lab.container(name, path)).arg(lab.program());
     call.args(["upgrade", "-P"]).arg(lab.lxcpath()).arg(name).outcome().code(5);
     assert!(lab.container(name, "upgrade/switch/old").exists());
