@@ -55,6 +55,27 @@ impl RenderError {
     }
 }
 
+/// What `lxc` has.
+const OF_LXC: [&str; 2] = ["name", "arch"];
+
+impl RenderError {
+    /// Returns the fault as one of `lxc`, where its line asks that for what it has not.
+    fn of_lxc(self, text: &str) -> Self {
+        let line = self.line.and_then(|line| text.lines().nth(line.checked_sub(1)?));
+        let asked = line.unwrap_or_default().split("lxc.").skip(1).map(|rest| {
+            let end = rest.find(|letter: char| !letter.is_alphanumeric() && letter != '_');
+            &rest[..end.unwrap_or(rest.len())]
+        });
+        let mut unknown = asked.filter(|name| !name.is_empty() && !OF_LXC.contains(name));
+        let Some(name) = unknown.next() else { return self };
+        let help = match nearest(name, OF_LXC) {
+            Some(near) => format!("did you mean `lxc.{near}`?"),
+            None => "there are `lxc.name` and `lxc.arch`".to_owned(),
+        };
+        Self { message: format!("`lxc` has no `{name}`"), help: Some(help), ..self }
+    }
+}
+
 impl From<minijinja::Error> for RenderError {
     fn from(error: minijinja::Error) -> Self {
         let message = match error.detail() {
@@ -116,6 +137,7 @@ pub(super) fn render_within(
         (Err(_), _, Some(unknown)) if asked.iter().any(|name| is_function(name)) => Err(unknown),
         (_, Some(_), Some(unknown)) => Err(unknown),
         (_, Some(secrets), None) => Ok(Rendered::Secret(secrets)),
+        (Err(error), None, _) if error.undefined => Err(error.of_lxc(text)),
         (Err(error), None, _) => Err(error),
     }
 }

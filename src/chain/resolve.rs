@@ -177,7 +177,7 @@ impl Resolver<'_> {
                 let names = self.library.names(&used.used_at);
                 let message = format!("no reusable layer is named `{}`", used.used);
                 let diagnostic = Diagnostic::error(&used.used_at, message)
-                    .help("`layer list` shows those that there are");
+                    .help("`layered-template layer list` lists them");
                 let known = names.iter().map(String::as_str);
                 self.report.push(diagnostic.did_you_mean(used.used.as_str(), known));
                 None

@@ -9,9 +9,12 @@ use toml::de::{DeTable, DeValue};
 use super::position::Position;
 use super::tree::{KeyValue, Node, Table};
 use super::{Extends, LayerName, MOST_LAYERS, Manifest};
-use crate::diagnostic::{Diagnostic, Report};
+use crate::diagnostic::{Diagnostic, Report, nearest};
 use crate::shell;
 use crate::source::{At, Source};
+
+/// The least letters of a word that its beginning can be told from.
+const SHORTEST: usize = 3;
 
 /// Decodes one file and gathers its faults.
 #[derive(Debug)]
@@ -200,9 +203,16 @@ impl Decoder {
         let found = choices.iter().find(|(word, _)| *word == text);
         if found.is_none() {
             let words: Vec<_> = choices.iter().map(|(word, _)| format!("`{word}`")).collect();
-            let message = format!("`{text}` is none of {}", words.join(", "));
-            let known = choices.iter().map(|(word, _)| *word);
-            self.report.push(Diagnostic::error(&node.at, message).did_you_mean(&text, known));
+            let message = format!("`{text}` is not one of {}", words.join(", "));
+            let known = || choices.iter().map(|(word, _)| *word);
+            // Other languages have short names for types.
+            let is_short = |word: &&str| text.len() >= SHORTEST && word.starts_with(&text);
+            let near = nearest(&text, known()).or_else(|| known().find(is_short));
+            let fault = Diagnostic::error(&node.at, message);
+            self.report.push(match near {
+                Some(near) => fault.help(format!("did you mean `{near}`?")),
+                None => fault,
+            });
         }
         found.map(|(_, value)| *value)
     }
