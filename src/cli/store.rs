@@ -51,7 +51,7 @@ pub(super) fn main(verb: &StoreVerb) -> u8 {
     };
     if let Some(why) = unused {
         output::say(&format!(
-            "warning: no run of yours uses the layer store {}: {why}",
+            "warning: no run of yours can use the layer store {}: {why}",
             shown(&top)
         ));
     }

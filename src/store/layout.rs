@@ -82,7 +82,8 @@ pub(crate) fn check(top: &Path, uid: u32) -> io::Result<bool> {
     }
     if mode & 0o022 != 0 {
         return Err(io::Error::other(format!(
-            "its mode is {mode:04o}: others may write there (`chmod go-w` fixes that)"
+            "its mode is {mode:04o}: others may write there (`chmod go-w {}` fixes that)",
+            crate::shell::word(top)
         )));
     }
     check_inside(top)?;

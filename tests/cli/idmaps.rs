@@ -193,7 +193,7 @@ fn whose_a_store_is_that_is_not_used_is_told_truly() {
         (
             0o755,
             0,
-            "warning: no run of yours uses the layer store `[DIR]/store`: it belongs to user 1900000001",
+            "warning: no run of yours can use the layer store `[DIR]/store`: it belongs to user 1900000001",
         ),
     ] {
         give(1_900_000_001, mode);

@@ -503,3 +503,16 @@ fn what_is_stored_is_told_of_before_what_has_failed() {
     assert!(at("error: ") < at("nothing built, 1 layer already stored; 1 of 1 role failed"));
     assert_eq!(said.matches("already stored\n").count(), 1, "{said}");
 }
+
+#[test]
+fn a_store_that_others_may_write_to_is_named_where_that_is_mended() {
+    let sandbox = Sandbox::new();
+    let store = sandbox.path("store");
+    std::fs::create_dir(&store).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o775);
+    std::fs::set_permissions(&store, mode).unwrap();
+    sandbox.run(["store", "list"]).exits(0).mentions(
+        "warning: no run of yours can use the layer store `[DIR]/store`: its mode is 0775: others may write there \
+         (`chmod go-w [DIR]/store` fixes that)\n",
+    );
+}
