@@ -107,7 +107,14 @@ pub(super) fn words() -> String {
 /// Says what is wrong with the name of a container, or with arguments for its template.
 pub(super) fn check(name: Option<&str>, arguments: &[OsString]) -> Result<(), String> {
     if let Some(name) = name.filter(|name| !is_container_name(name)) {
-        return Err(format!("`{}` cannot be the name of a container", shell::word(name)));
+        let why = match name {
+            "" => "it is empty",
+            "." | ".." => "it is a directory that is there",
+            _ if name.contains('/') => "it contains a `/`",
+            _ if shell::has_control(name) => "it contains a control character",
+            _ => "it is longer than 255 bytes",
+        };
+        return Err(format!("`{}` cannot be the name of a container: {why}", shell::word(name)));
     }
     match arguments.iter().find(|word| shell::has_control(word)) {
         None => Ok(()),

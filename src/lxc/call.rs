@@ -134,7 +134,7 @@ pub enum CallError {
     )]
     Missing(&'static str),
     /// One of the three cannot be what it says.
-    #[error("`{0}` cannot be {1}: {2}")]
+    #[error("`{0}` cannot be `{1}`: {2}")]
     Unfit(&'static str, String, &'static str),
 }
 

@@ -109,7 +109,11 @@ impl Builder<'_> {
                     let word = crate::shell::word(word);
                     let message =
                         format!("`builtin:busybox` takes no argument, and {word} is given");
-                    self.report.push(Diagnostic::error(&upstream.at, message));
+                    let refused = Diagnostic::error(&upstream.at, message);
+                    self.report.push(match self.meant_variable(&target.args) {
+                        Some(set) => refused.help(set),
+                        None => refused,
+                    });
                 }
                 Template::Busybox { path }
             }
@@ -140,6 +144,21 @@ impl Builder<'_> {
         let at = upstream.at.clone();
         let standing = None;
         Some(Upstream { template, at, program, pin, args, environment, decisive, standing })
+    }
+
+    /// Says how the variable is given that the first of these words may be meant for as an option.
+    fn meant_variable(&self, args: &[OsString]) -> Option<String> {
+        let word = args.first()?.to_str()?.strip_prefix("--")?;
+        let (option, value) = match word.split_once('=') {
+            Some((option, value)) => (option, Some(value)),
+            None => (word, args.get(1).and_then(|value| value.to_str())),
+        };
+        let named = option.replace('-', "_");
+        let known =
+            |variable: &&chain::Variable| [option, &named].contains(&variable.name.as_str());
+        let name = &self.chain.variables.iter().find(known)?.name;
+        let set = crate::shell::word(format!("{name}={}", value.unwrap_or("VALUE")));
+        Some(format!("`{name}` is a variable of the manifest: `--set {set}`"))
     }
 
     /// Returns the whole environment of the upstream, and what of it decides what that makes: what every

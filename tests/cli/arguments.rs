@@ -82,15 +82,18 @@ fn bytes_that_are_not_utf_8_are_untouched() {
 #[test]
 fn what_cannot_be_meant_is_refused_before_anything_is_done() {
     let table: [(&[&str], &str); 11] = [
-        (&["--manifest="], "`--manifest` cannot be '': it names no file; write `--manifest"),
+        (&["--manifest="], "`--manifest` cannot be `''`: it names no file; write `--manifest"),
         (&["m.toml", "x\nlxc.uts.name = evil"], "the argument $'x\\nlxc.uts.name = evil' holds a"),
         (&["m.toml", "--", "a\x07"], "holds a control character"),
         (&["--manifest"], "`--manifest` wants a value"),
         (&["--manifest", "m.toml", "--manifest=m.toml"], "`--manifest` is given twice"),
         (&["m.toml", "--path=/l/c"], "`--path` is given twice"),
-        (&["m.toml", "--log-format", "xml"], "`--log-format` cannot be xml: it is `text` or"),
+        (&["m.toml", "--log-format", "xml"], "`--log-format` cannot be `xml`: it is `text` or"),
         (&["m.toml", "--mapped-uid", "1"], "`--mapped-gid` is missing"),
-        (&["m.toml", "--mapped-uid=x", "--mapped-gid=1"], "`--mapped-uid` cannot be x: it is not"),
+        (
+            &["m.toml", "--mapped-uid=x", "--mapped-gid=1"],
+            "`--mapped-uid` cannot be `x`: it is not",
+        ),
         (&["--", "m.toml"], "no manifest is given"),
         (
             &["--manfest=m.toml"],
@@ -136,10 +139,16 @@ fn the_three_must_name_a_container_of_its_own() {
     sandbox.shell();
     let [path, name, rootfs] = sandbox.three();
     let table = [
-        (vec!["--path=/", &name, &rootfs], "`--path` cannot be /: it is no directory of a single"),
-        (vec!["--path=lxc", &name, &rootfs], "`--path` cannot be lxc: it is not absolute"),
-        (vec![&path, "--name=../x", &rootfs], "`--name` cannot be ../x: a container's name has 1"),
-        (vec![&path, &name, "--rootfs="], "`--rootfs` cannot be '': it is not absolute"),
+        (
+            vec!["--path=/", &name, &rootfs],
+            "`--path` cannot be `/`: it is no directory of a single",
+        ),
+        (vec!["--path=lxc", &name, &rootfs], "`--path` cannot be `lxc`: it is not absolute"),
+        (
+            vec![&path, "--name=../x", &rootfs],
+            "`--name` cannot be `../x`: a container's name has 1",
+        ),
+        (vec![&path, &name, "--rootfs="], "`--rootfs` cannot be `''`: it is not absolute"),
         (vec![&path, &name], "`--rootfs` is missing"),
         (vec![&path, &rootfs], "`--name` is missing"),
     ];
@@ -186,4 +195,27 @@ fn a_word_that_is_misspelt_has_a_hint() {
     command.args(["plam", "m.toml"]).env("CLICOLOR_FORCE", "1").env("TERM", "xterm");
     let ran = sandbox.ran(command);
     ran.exits(2).mentions("mhint:\u{1b}[0m a similar subcommand exists: '");
+}
+
+#[test]
+fn a_value_that_does_not_fit_is_quoted() {
+    let ran = Sandbox::new().layers("").template(["m.toml", "--storage=overlya"]);
+    ran.exits(2)
+        .mentions("error: `--storage` cannot be `overlya`: it is `copy`, `overlay` or `none`");
+}
+
+#[test]
+fn an_option_for_the_busybox_may_be_meant_for_the_manifest() {
+    let sandbox = Sandbox::new().manifest(
+        "manifest = 1\n[vars]\nhttp_port = 80\n[[layer]]\nname = \"os\"\ntemplate = \"builtin:busybox\"\n\
+         [[layer.file]]\npath = \"/port\"\ncontent = \"{{ http_port }}\"\nrender = true\n",
+    );
+    for words in [&["--http-port", "81"][..], &["--http_port=81"]] {
+        let ran = sandbox.run([&["plan", "m.toml", "--"], words].concat());
+        ran.exits(2)
+            .mentions("error: `builtin:busybox` takes no argument, and --http")
+            .mentions("= help: `http_port` is a variable of the manifest: `--set http_port=81`\n");
+    }
+    let ran = sandbox.run(["plan", "m.toml", "--", "--other"]);
+    assert!(!ran.exits(2).stderr().contains("= help"), "{}", ran.stderr());
 }

@@ -83,7 +83,7 @@ fn a_command_line_that_cannot_be_used_has_its_own() {
     sandbox
         .run(["plan", "m.toml", "--name", "a/b"])
         .exits(2)
-        .says("error: `a/b` cannot be the name of a container\n");
+        .says("error: `a/b` cannot be the name of a container: it contains a `/`\n");
     sandbox.run(["plan", "m.toml", "--", "a\tb"]).exits(2);
     sandbox.run(["plan", "m.toml", "--manifest", "m.toml"]).exits(2);
     sandbox.run(["create", "m.toml"]).exits(2);
