@@ -93,7 +93,7 @@ fn directory(what: &Path) -> Option<PathBuf> {
 /// Says that a container was never finished, and how it is removed.
 pub(super) fn was_never_finished(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default();
-    format!("`{}` was begun and never finished: `{}`", shell::word(name), removal(path))
+    format!("`{}` was begun and never finished; `{}` removes it", shell::word(name), removal(path))
 }
 
 /// Finds containers by name, or all.

@@ -97,7 +97,10 @@ impl Scene {
             false => format!("{made}: {origins}"),
         };
         let (named, counted) = (with(self.origins(MOST_NAMES)), with(self.origins(0)));
-        let whole = |made: &String| format!("{made}; {start}");
+        let whole = |made: &String| match start.split_once(" (") {
+            Some((start, note)) => format!("{made}; start it: `{start}` ({note}"),
+            None => format!("{made}; start it: `{start}`"),
+        };
         let fits = |line: &&String| wrap::width(line) <= columns;
         let one = [whole(&named), whole(&counted)];
         if let Some(one) = one.iter().find(fits) {
@@ -152,12 +155,12 @@ mod tests {
             (
                 "lxc-start -n web1",
                 None,
-                format!("web1 made in 1.0 s: {names}; lxc-start -n web1\n"),
+                format!("web1 made in 1.0 s: {names}; start it: `lxc-start -n web1`\n"),
             ),
             (
                 "lxc-start -n web1",
-                Some(80),
-                "web1 made in 1.0 s: 2 layers from the store, 1 layer built; lxc-start -n web1\n"
+                Some(90),
+                "web1 made in 1.0 s: 2 layers from the store, 1 layer built; start it: `lxc-start -n web1`\n"
                     .into(),
             ),
             (&long, Some(100), format!("web1 made in 1.0 s: {names}\n{long}\n")),

@@ -81,10 +81,10 @@ fn head(record: &Record, to: &mut dyn Write) -> io::Result<()> {
     writeln!(to, "  made     {created}{took}, by layered-template {version}")?;
     match (&record.stored, record.storage()) {
         (Some(stored), StorageMode::Overlay) => {
-            writeln!(to, "  storage  an overlay on {}", shell::one_line(&stored.entry))?;
+            writeln!(to, "  storage  an overlay on {}", entry(&stored.entry))?;
         }
         (Some(stored), _) => {
-            writeln!(to, "  storage  a copy of {}", shell::one_line(&stored.entry))?;
+            writeln!(to, "  storage  a copy of {}", entry(&stored.entry))?;
         }
         (None, _) => writeln!(to, "  storage  none: all was made in the container")?,
     }
@@ -166,6 +166,11 @@ fn supply(supply: Option<&Supply>) -> String {
     };
     let entry = EntryId::parse(entry).map(|entry| format!(": {}", entry.name()));
     format!("  [{came}{took}{}]", entry.unwrap_or_default())
+}
+
+/// Returns the name of an entry of the store as the layers have it.
+fn entry(text: &str) -> String {
+    EntryId::parse(text).map_or_else(|| shell::one_line(text), |entry| entry.name())
 }
 
 fn seconds(milliseconds: u64) -> String {

@@ -6,7 +6,8 @@ use std::borrow::Cow;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// What the lines begin with that are words from there on.
-const TITLES: [&str; 6] = ["error: ", "warning: ", "hint: ", "note: ", "= help: ", "= note: "];
+const TITLES: [&str; 7] =
+    ["error: ", "warning: ", "hint: ", "note: ", "= help: ", "= note: ", "built on: "];
 
 /// The least room for words that is worth a break, in characters.
 const LEAST: usize = 20;
@@ -143,6 +144,14 @@ fn visible(text: &str) -> impl Iterator<Item = char> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_layer_was_built_on_goes_on_below_its_title() {
+        let line = "  built on: layer `os`, stored 5 minutes ago; `--rebuild` rebuilds it\n";
+        let expected =
+            "  built on: layer `os`, stored 5 minutes\n            ago; `--rebuild` rebuilds it\n";
+        assert_eq!(wrapped_to(line, Some(44)), expected);
+    }
 
     #[test]
     fn words_are_kept_whole_below_their_title() {

@@ -207,7 +207,7 @@ fn a_run_that_is_killed_leaves_what_nobody_takes_for_whole() {
     assert!(partial.is_file());
     let ran = sandbox.create([""; 0]);
     ran.exits(2).mentions("cannot be made: it exists already, and was never finished: ");
-    let said = "`web1` was begun and never finished: `rm -r [DIR]/lxc/web1`";
+    let said = "`web1` was begun and never finished; `rm -r [DIR]/lxc/web1` removes it";
     let (lxcpath, path) = (sandbox.path("lxc"), sandbox.container());
     let (lxcpath, path) = (lxcpath.to_str().unwrap(), path.to_str().unwrap());
     let table = sandbox.run(["status", "--lxcpath", lxcpath]).exits(0).stdout();
