@@ -1,12 +1,11 @@
 //! A tree as a tar archive: what of it is written.
 
 use std::collections::{HashMap, HashSet};
-use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::compressed::compressed;
 use super::image::{Image, Warnings};
@@ -288,20 +287,6 @@ pub(super) fn write_file(
     };
     written().map_err(about)
 }
-
-/// Returns paths beside one, which nobody lists.
-pub(super) fn hidden_names(path: &Path) -> impl Iterator<Item = PathBuf> {
-    let name = path.file_name().unwrap_or_default();
-    (0..MOST_TRIES).map(move |number| {
-        let mut hidden = OsString::from(".");
-        hidden.push(name);
-        hidden.push(format!(".{}-{number}", std::process::id()));
-        path.with_file_name(hidden)
-    })
-}
-
-/// How many names are tried.
-const MOST_TRIES: u32 = 64;
 
 /// Returns the directory that a path is in.
 pub(super) fn directory_above(path: &Path) -> &Path {

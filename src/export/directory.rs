@@ -1,16 +1,23 @@
 //! A role's rootfs as a directory.
 
+use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, BufWriter, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use super::archive::{directory_above, hidden_names};
+use rustix::fs::{AtFlags, CWD, FlockOperation, Stat, flock, fstat, statat};
+use rustix::process::geteuid;
+
+use super::archive::directory_above;
 use super::image::{Image, Warnings};
 use crate::host::{fault, files};
 use crate::tree::{self, Devices, Interrupt, Limits, Omitted, unpack};
+
+/// How many may be made beside a path at once.
+const MOST_AT_ONCE: u32 = 64;
 
 /// Writes the rootfs as a directory that is not there yet, or is empty. It is whole or not there at all.
 ///
@@ -23,9 +30,10 @@ pub(super) fn write(
 ) -> io::Result<()> {
     let about = |error| fault::about(format!("`{}`", directory.display()), error);
     check(directory).map_err(about)?;
-    let temporary = make_beside(directory).map_err(about)?;
-    let written = fill(image, &temporary, warnings, interrupt)
-        .and_then(|()| fs::rename(&temporary, directory))
+    let beside = make_beside(directory).map_err(about)?;
+    let temporary = &beside.path;
+    let written = fill(image, temporary, warnings, interrupt)
+        .and_then(|()| fs::rename(temporary, directory))
         .and_then(|()| File::open(directory_above(directory))?.sync_all());
     written.map_err(|error| {
         if let (Ok(above), Some(name)) =
@@ -55,15 +63,63 @@ fn check(directory: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes a new directory beside a path.
-fn make_beside(path: &Path) -> io::Result<PathBuf> {
+/// A directory beside a path, locked as long as somebody works there.
+struct Beside {
+    path: PathBuf,
+    _held: OwnedFd,
+}
+
+/// Makes a new directory beside a path. Those whose maker was killed are removed.
+fn make_beside(path: &Path) -> io::Result<Beside> {
+    for leftover in hidden_names(path) {
+        remove_leftover(&leftover);
+    }
     for temporary in hidden_names(path) {
         match DirBuilder::new().mode(0o700).create(&temporary) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            made => return made.map(|()| temporary),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+            made => made?,
+        }
+        let held = files::open_real_directory(&temporary)?;
+        flock(&held, FlockOperation::LockExclusive)?;
+        // Before it was locked, another may have taken it for a leftover.
+        if is_at(&held, &temporary) {
+            return Ok(Beside { path: temporary, _held: held });
         }
     }
     Err(io::ErrorKind::AlreadyExists.into())
+}
+
+/// Returns paths beside one, which nobody lists.
+fn hidden_names(path: &Path) -> impl Iterator<Item = PathBuf> {
+    let name = path.file_name().unwrap_or_default();
+    (0..MOST_AT_ONCE).map(move |number| {
+        let mut hidden = OsString::from(".");
+        hidden.push(name);
+        hidden.push(format!(".layered-template.new-{number}"));
+        path.with_file_name(hidden)
+    })
+}
+
+/// Removes what somebody has left who was killed: a directory of the same user that nobody has locked.
+fn remove_leftover(path: &Path) {
+    let Ok(held) = files::open_real_directory(path) else { return };
+    let is_own = fstat(&held).is_ok_and(|found| found.st_uid == geteuid().as_raw());
+    if is_own
+        && flock(&held, FlockOperation::NonBlockingLockExclusive).is_ok()
+        && is_at(&held, path)
+        && let (Ok(above), Some(name)) =
+            (files::open_directory(directory_above(path)), path.file_name())
+        && let Err(error) = tree::remove(above.as_fd(), name)
+    {
+        tracing::debug!(%error, path = %path.display(), "a leftover stays");
+    }
+}
+
+/// Tells whether a directory that is open is the one at a path.
+fn is_at(opened: &OwnedFd, path: &Path) -> bool {
+    let there = statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW);
+    let id = |found: rustix::io::Result<Stat>| found.ok().map(|found| (found.st_dev, found.st_ino));
+    id(fstat(opened)).is_some_and(|own| id(there) == Some(own))
 }
 
 /// Fills a new directory with what an archive of the rootfs would have.

@@ -3,10 +3,12 @@
 use std::env;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, chown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::fs::{FlockOperation, flock};
+use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 
 use super::caller::Caller;
@@ -28,6 +30,9 @@ const LONGEST_NAME: usize = 200;
 
 /// Who gets what is written: the person behind a user namespace.
 pub(crate) type OwnerIds = Option<(u32, u32)>;
+
+/// The file that is locked in those.
+const HELD: &str = "held";
 
 /// What the names of runs' directories start with where temporary files go.
 const TEMPORARY: &str = "layered-template-";
@@ -57,6 +62,8 @@ pub(crate) struct RunDirectory {
     kept: bool,
     /// Why nothing more is written into the log.
     fault: Option<io::Error>,
+    /// What is locked as long as somebody works there, where it is one that goes.
+    held: Option<File>,
 }
 
 impl RunDirectory {
@@ -71,8 +78,14 @@ impl RunDirectory {
     ///
     /// It stands there by itself: a directory above it that anybody can make beforehand would be
     /// somebody else's, and so would be all that is done in it.
+    ///
+    /// Those of the same name whose makers were killed are removed.
     pub(crate) fn make_temporary(name: &str, owner: OwnerIds) -> io::Result<Self> {
-        Self::make_in(&env::temp_dir(), &format!("{TEMPORARY}{name}"), owner)
+        let (at, name) = (env::temp_dir(), format!("{TEMPORARY}{name}"));
+        remove_leftovers(&at, &name);
+        let mut made = Self::make_in(&at, &name, owner)?;
+        made.held = Some(hold(&made.path)?);
+        Ok(made)
     }
 
     fn make_in(state: &Path, name: &str, owner: OwnerIds) -> io::Result<Self> {
@@ -92,7 +105,7 @@ impl RunDirectory {
         let log = Log::make(&path.join("log"), owner).inspect_err(|_| {
             let _ = fs::remove_dir_all(&path);
         })?;
-        Ok(Self { path, log, owner, kept: false, fault: None })
+        Ok(Self { path, log, owner, kept: false, fault: None, held: None })
     }
 
     /// Returns where the log is.
@@ -126,6 +139,9 @@ impl RunDirectory {
     /// Keeps the directory for people to look at, and makes the log one that they can read.
     pub(crate) fn keep(&mut self) {
         self.kept = true;
+        if self.held.take().is_some() {
+            let _ = fs::remove_file(self.path.join(HELD));
+        }
         let finished = self.log.finish();
         self.fault = self.fault.take().or(finished.err());
     }
@@ -190,6 +206,39 @@ impl Drop for RunDirectory {
             && let Err(error) = fs::remove_dir_all(&self.path)
         {
             tracing::debug!(%error, path = %self.path.display(), "the run's directory stays");
+        }
+    }
+}
+
+/// Locks a temporary directory: nobody finds the lock before it is held.
+fn hold(directory: &Path) -> io::Result<File> {
+    let new = directory.join("held.new");
+    let file = File::create_new(&new)?;
+    flock(&file, FlockOperation::LockExclusive)?;
+    fs::rename(new, directory.join(HELD))?;
+    Ok(file)
+}
+
+/// Removes temporary directories of this user whose makers were killed.
+fn remove_leftovers(at: &Path, name: &str) {
+    let is_meant = |found: &str| {
+        found.strip_prefix(name).is_some_and(|rest| rest.starts_with('-')) && is_of_a_run(found)
+    };
+    for entry in fs::read_dir(at).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let is_own = || {
+            let found = fs::symlink_metadata(&path).ok()?;
+            Some(found.is_dir() && found.uid() == geteuid().as_raw())
+        };
+        if !entry.file_name().to_str().is_some_and(is_meant) || is_own() != Some(true) {
+            continue;
+        }
+        let opened = files::open_real_directory(&path);
+        let Ok(held) = opened.and_then(|opened| files::open_in(&opened, HELD)) else { continue };
+        if flock(&held, FlockOperation::NonBlockingLockExclusive).is_ok()
+            && let Err(error) = fs::remove_dir_all(&path)
+        {
+            tracing::debug!(%error, path = %path.display(), "a leftover stays");
         }
     }
 }

@@ -3,7 +3,8 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::requirement::root;
 use crate::sandbox::Sandbox;
@@ -166,4 +167,56 @@ fn a_blob_with_the_bytes_of_another_is_replaced() {
     fs::create_dir(&blob).unwrap();
     let name = blob.file_name().unwrap().to_str().unwrap().to_owned();
     build().exits(8).mentions(&format!("the role cannot be written: `../o/blobs/sha256/{name}`: "));
+}
+
+#[test]
+fn what_a_killed_build_has_left_goes_with_the_next_one() {
+    if !root() {
+        return;
+    }
+    let sandbox = Sandbox::new().upstream("truncate -s 60G \"$rootfs/zeros\"").layers("");
+    let out = sandbox.path("out");
+    fs::create_dir(&out).unwrap();
+    let listed = |at: &Path| shell("ls -A", at);
+    let is_there = |at: &Path| !listed(at).is_empty();
+    let until = |so: &dyn Fn() -> bool| {
+        let begun = Instant::now();
+        while !so() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "it never is");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    };
+    let begin = || {
+        let mut command = sandbox.command(sandbox.program_path());
+        command.args(["build", "m.toml", "-o", "dir:../out/d"]);
+        let run = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        until(&|| is_there(&out));
+        run
+    };
+    let (out, tmp) = (out.as_path(), sandbox.path("tmp"));
+    // What stands there by a like name is nobody's leftover.
+    fs::create_dir(tmp.join("layered-template-build-20200101T000000Z")).unwrap();
+    fs::create_dir(tmp.join("layered-template-other")).unwrap();
+    let mut killed = begin();
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    assert_eq!(listed(out), ".d.layered-template.new-0\n");
+    assert_eq!(listed(&tmp).lines().count(), 3);
+    // Two at once leave each other alone.
+    let mut runs = [begin(), begin()];
+    let both = [0, 1].map(|number| out.join(format!(".d.layered-template.new-{number}/zeros")));
+    until(&|| both.iter().all(|path| path.exists()) && listed(&tmp).lines().count() == 4);
+    for run in &mut runs {
+        assert!(run.try_wait().unwrap().is_none());
+        run.kill().unwrap();
+        run.wait().unwrap();
+    }
+    let small = "mkdir \"$rootfs/etc\"; echo x >\"$rootfs/etc/x\"";
+    let sandbox = sandbox.upstream(small);
+    until(&|| {
+        sandbox.run(["build", "m.toml", "-o", "dir:../out/d"]).exits(0);
+        let is_clean = listed(out) == "d\n" && listed(&tmp).lines().count() == 2;
+        fs::remove_dir_all(out.join("d")).unwrap();
+        is_clean
+    });
 }
