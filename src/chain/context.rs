@@ -58,7 +58,7 @@ impl SetBy {
 pub(super) fn assignment<'a>(word: &'a str, report: &mut Report) -> Option<(&'a str, &'a str)> {
     let pair = word.split_once('=');
     if pair.is_none() {
-        let message = format!("`{word}` is no assignment");
+        let message = format!("`{word}` is not an assignment");
         report.push(of_set(message).help("write it as `--set name=value`"));
     }
     pair

@@ -474,7 +474,7 @@ fn table(rows: &[Row], is_short: bool, to: &mut dyn Write) -> io::Result<()> {
     let role = |row: &Row| shell::one_line(row.role.as_deref().unwrap_or("-"));
     let name = |row: &Row| shell::one_line(&row.name);
     let states = longest(&mut rows.iter().map(|row| row.state.word().len()), "outdated");
-    let room = output::columns().saturating_sub(OTHER_COLUMNS + states);
+    let room = output::table_columns().saturating_sub(OTHER_COLUMNS + states);
     let role_width = longest(&mut rows.iter().map(|row| role(row).chars().count()), "ROLE");
     let name_width = longest(&mut rows.iter().map(|row| name(row).chars().count()), "NAME");
     let name_width =

@@ -221,6 +221,14 @@ pub(super) fn columns() -> usize {
     if columns == 0 { LEAST_COLUMNS } else { columns }
 }
 
+/// Returns how many columns there are for a table: nothing in it is cut that is not for a terminal.
+pub(super) fn table_columns() -> usize {
+    if io::stdout().is_terminal() { columns() } else { MOST_COLUMNS }
+}
+
+/// More columns than any table has.
+const MOST_COLUMNS: usize = 4096;
+
 /// How many columns every terminal has.
 const LEAST_COLUMNS: usize = 80;
 

@@ -84,7 +84,7 @@ fn table(runs: &[RunRecord], to: &mut dyn Write) -> io::Result<()> {
     };
     let number = longest(&mut runs.iter().map(|run| run.run.to_string()), "RUN");
     let states = longest(&mut runs.iter().map(state), "STATE");
-    let room = output::columns().saturating_sub(number + OTHER_COLUMNS + states);
+    let room = output::table_columns().saturating_sub(number + OTHER_COLUMNS + states);
     let most = room.saturating_sub(LEAST_ROLE).clamp(LEAST_NAME, MOST_NAME);
     let width = longest(&mut runs.iter().map(name), "CONTAINER").min(most);
     let room = room.saturating_sub(width).max("ROLE".len());

@@ -14,7 +14,7 @@ const SHORTEST: usize = 3;
 
 /// A word that goes to the template of a role, and is most likely meant for the role.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("`{word}` is no option of this role; did you mean `{meant}`?")]
+#[error("`{word}` is not an option of this role; did you mean `{meant}`?")]
 pub(crate) struct Slip {
     word: String,
     meant: String,

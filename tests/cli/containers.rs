@@ -261,25 +261,6 @@ fn a_container_that_is_not_there_is_no_container() {
 }
 
 #[test]
-fn a_long_name_leaves_room_for_all_else() {
-    let sandbox = role();
-    sandbox.create(["--set=port=81"]).exits(0);
-    let name = "a-name-that-is-longer-than-all-that-a-terminal-has-room-for-in-one-line";
-    fs::create_dir(sandbox.path("lxc").join(name)).unwrap();
-    let record = sandbox.container().join("layered-template.json");
-    fs::copy(record, sandbox.path("lxc").join(name).join("layered-template.json")).unwrap();
-    let table = status(&sandbox, &[]);
-    let table = table.exits(0).stdout();
-    assert!(table.starts_with("NAME "), "{table}");
-    for start in
-        ["a-name-that-is-longer-th...  Front end ", "web1                         Front end "]
-    {
-        let row = table.lines().find(|line| line.starts_with(start)).expect(&table);
-        assert!(row.chars().count() <= 80, "{table}");
-    }
-}
-
-#[test]
 fn a_container_shows_what_it_was_made_from() {
     each_storage(|sandbox, storage| {
         let lxcpath = sandbox.path("lxc");

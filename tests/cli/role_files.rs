@@ -89,12 +89,12 @@ fn a_misspelt_option_does_not_go_to_the_template() {
     for (words, meant) in [
         (
             &["--site=x", "--http-prot", "80"][..],
-            "`--http-prot` is no option of this role; did you mean `--http-port`?",
+            "`--http-prot` is not an option of this role; did you mean `--http-port`?",
         ),
-        (&["--stie=x"], "`--stie` is no option of this role; did you mean `--site`?"),
+        (&["--stie=x"], "`--stie` is not an option of this role; did you mean `--site`?"),
         (
             &["--site=x", "--keepfailed"],
-            "`--keepfailed` is no option of this role; did you mean `--keep-failed`?",
+            "`--keepfailed` is not an option of this role; did you mean `--keep-failed`?",
         ),
     ] {
         let refused = called(&sandbox, true, words);

@@ -383,6 +383,28 @@ fn a_report_goes_on_below_its_text_on_a_terminal_alone() {
 }
 
 #[test]
+fn a_long_name_leaves_room_for_all_else_on_a_terminal_and_is_whole_elsewhere() {
+    let sandbox = Sandbox::new().layers("[[layer]]\nname = \"app\"\n");
+    sandbox.create(["--storage=copy"]).exits(0);
+    let name = "a-name-that-is-longer-than-all-that-a-terminal-has-room-for-in-one-line";
+    let other = sandbox.path("lxc").join(name);
+    std::fs::create_dir(&other).unwrap();
+    let record = sandbox.container().join("layered-template.json");
+    std::fs::copy(record, other.join("layered-template.json")).unwrap();
+    let status = || {
+        let mut command = sandbox.within();
+        command.args(["status", "-P"]).arg(sandbox.path("lxc")).env("TERM", "xterm");
+        command
+    };
+    let (ended, vt) = Screened::report(status(), 80).ended();
+    let screen = vt.screen();
+    assert!(ended.success(), "{screen}");
+    let row = screen.lines().find(|line| line.starts_with("a-name-that-is-")).expect(&screen);
+    assert!(row.contains("...  ") && row.ends_with("unknown"), "{screen}");
+    sandbox.ran(status()).exits(0).shows(&format!("\n{name}  "));
+}
+
+#[test]
 fn a_terminal_that_can_write_over_nothing_gets_plain_lines() {
     for (term, force) in [("dumb", ""), ("", ""), ("dumb", "1")] {
         let sandbox = Sandbox::new().layers(STEPS);

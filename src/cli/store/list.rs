@@ -54,7 +54,7 @@ impl ShownNames {
         };
         let name = longest(&mut shown.values(), "ENTRY").max(LEAST_NAME);
         let map = longest(&mut maps.values(), "MAP");
-        let room = output::columns().saturating_sub(name + 2 + 2 + NUMBERS + 2 + map + 2);
+        let room = output::table_columns().saturating_sub(name + 2 + 2 + NUMBERS + 2 + map + 2);
         let layer = room.saturating_sub(USUAL_ROLE).clamp(LEAST_LAYER, MOST_LAYER);
         let role = room.saturating_sub(layer).max(LEAST_ROLE);
         Ok(Self { shown, maps, widths: [name, layer, map, role] })

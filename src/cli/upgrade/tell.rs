@@ -65,14 +65,9 @@ fn changes(arguments: &UpgradeArguments, document: &UpgradeDocument) -> u8 {
     if told != 0 || !arguments.dry_run {
         return told;
     }
-    let count = |count: usize, one: &str, several: &str| match count {
-        0 => None,
-        1 => Some(format!("1 {one}")),
-        count => Some(format!("{count} {several}")),
-    };
     let parts = [
-        count(document.files.len(), "path", "paths"),
-        count(document.beside.len(), "file beside its rootfs", "files beside its rootfs"),
+        counted(document.files.len(), "path", "paths"),
+        counted(document.beside.len(), "file beside its rootfs", "files beside its rootfs"),
         document.is_other_config.then(|| "its config".to_owned()),
         document.is_other_record.then(|| "its record".to_owned()),
     ];
@@ -81,6 +76,15 @@ fn changes(arguments: &UpgradeArguments, document: &UpgradeDocument) -> u8 {
     let parts = shell::listed(&parts);
     note(arguments, &format!("{name}: an upgrade would change {parts}; nothing was changed"));
     0
+}
+
+/// Returns how many there are of something, if any.
+fn counted(count: usize, one: &str, several: &str) -> Option<String> {
+    match count {
+        0 => None,
+        1 => Some(format!("1 {one}")),
+        count => Some(format!("{count} {several}")),
+    }
 }
 
 fn sign(change: FileChange) -> char {
@@ -158,13 +162,11 @@ fn conflicts(arguments: &UpgradeArguments, document: &UpgradeDocument) -> u8 {
     let name = shell::one_line(&document.container);
     let (configs, files): (Vec<_>, Vec<_>) =
         all.iter().partition(|conflict| conflict.name.starts_with("config:"));
-    let what = match (files.len(), configs.len()) {
-        (1, 0) => "1 path".to_owned(),
-        (count, 0) => format!("{count} paths"),
-        (0, 1) => "1 key of the config".to_owned(),
-        (0, count) => format!("{count} keys of the config"),
-        (files, configs) => format!("{} paths and keys of the config", files + configs),
-    };
+    let parts = [
+        counted(files.len(), "path", "paths"),
+        counted(configs.len(), "key of the config", "keys of the config"),
+    ];
+    let what = shell::listed(&parts.into_iter().flatten().collect::<Vec<_>>());
     // What was called with holds on.
     let mut hint = match arguments.all {
         true => format!("layered-template upgrade {}", shell::word(&document.path)),
