@@ -57,8 +57,8 @@ pub(super) fn text(
     if under_lxc && failure.signal().is_some() {
         let _ = writeln!(
             text,
-            "\nhint: if lxc-create is gone too, a half-made container stays; {} removes it",
-            destroy(plan)
+            "\nhint: if lxc-create is gone too, a half-made container stays; `{}` removes it",
+            lxc_destroy(&plan.container.path)
         );
     }
     text
@@ -88,7 +88,7 @@ pub(super) fn json(failure: &Failure, plan: &Plan, under_lxc: bool) -> String {
         "log": failure.log.as_deref().map(Path::to_string_lossy),
         "rootfs": failure.rootfs.as_deref().map(Path::to_string_lossy),
         "enter": failure.rootfs.as_deref().map(enter),
-        "cleanup": (under_lxc && failure.status > status::SIGNAL).then(|| destroy(plan)),
+        "cleanup": (under_lxc && failure.status > status::SIGNAL).then(|| format!("`{}`", lxc_destroy(&plan.container.path))),
     });
     output::event(value)
 }
@@ -106,14 +106,13 @@ fn enter(rootfs: &Path) -> String {
     format!("`layered-template shell {}`", shell::word(run))
 }
 
-/// Returns the command that removes a half-made container.
-fn destroy(plan: &Plan) -> String {
-    let container = &plan.container;
-    let name = shell::word(&container.name);
-    match container.path.parent() {
+/// Returns the command by which LXC removes a container.
+pub(super) fn lxc_destroy(path: &Path) -> String {
+    let name = shell::word(path.file_name().unwrap_or_default());
+    match path.parent() {
         Some(lxcpath) if lxcpath != Path::new("/var/lib/lxc") => {
-            format!("`lxc-destroy -n {name} -P {}`", shell::word(lxcpath))
+            format!("lxc-destroy -n {name} -P {}", shell::word(lxcpath))
         }
-        _ => format!("`lxc-destroy -n {name}`"),
+        _ => format!("lxc-destroy -n {name}"),
     }
 }

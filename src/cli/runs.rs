@@ -6,6 +6,7 @@ use std::path::Path;
 use super::arguments::{ReportFormat, RunsArguments, RunsVerb, ShowRunArguments};
 use super::create::removal;
 use super::hang::Hang;
+use super::report::lxc_destroy;
 use super::run::state_directory;
 use super::store::{age, fitted};
 use super::{history, output};
@@ -205,13 +206,31 @@ fn page(run: &RunRecord, to: &mut dyn Write) -> io::Result<()> {
             writeln!(to, "\nhint: {}", shell::one_line(hint))?;
         }
     }
-    Ok(())
+    match run.state {
+        RunState::Running | RunState::Done | RunState::Lost => Ok(()),
+        RunState::Failed | RunState::Refused | RunState::Interrupted => match removal_of(run) {
+            Some(command) => has_left(&command, to),
+            None => Ok(()),
+        },
+    }
+}
+
+/// Returns the command that removes the half-made container that a run has left, where it has.
+fn removal_of(run: &RunRecord) -> Option<String> {
+    let path = run.path.as_deref().map(Path::new).filter(|path| is_unfinished(path))?;
+    Some(match run.verb {
+        RunVerb::Template => lxc_destroy(path),
+        _ => removal(path),
+    })
+}
+
+fn has_left(removal: &str, to: &mut dyn Write) -> io::Result<()> {
+    writeln!(to, "\nhint: `{removal}` removes what it has left; then run it again")
 }
 
 /// Says what it means that a run was lost, and what to do.
 fn lost(run: &RunRecord, to: &mut dyn Write) -> io::Result<()> {
     writeln!(to, "\nit was killed, or the host went down: nobody noted how it ended")?;
-    let left = run.path.as_deref().map(Path::new).filter(|path| is_unfinished(path));
     let is_of_container = matches!(run.verb, RunVerb::Upgrade | RunVerb::Rollback);
     if is_of_container && let Some(path) = &run.path {
         let path = shell::word(path);
@@ -221,10 +240,8 @@ fn lost(run: &RunRecord, to: &mut dyn Write) -> io::Result<()> {
              `layered-template upgrade {path}` ends what was cut off"
         );
     }
-    match left {
-        Some(path) => {
-            writeln!(to, "\nhint: `{}` removes what it has left; then run it again", removal(path))
-        }
+    match removal_of(run) {
+        Some(command) => has_left(&command, to),
         None => writeln!(to, "\nhint: it has left no half-made container: run it again"),
     }
 }

@@ -225,10 +225,30 @@ fn a_run_that_was_killed_is_lost() {
         .shows("\nhint: it has left no half-made container: run it again\n");
     let partial = sandbox.container().join("partial");
     fs::write(&partial, "").unwrap();
-    sandbox
-        .run(["runs", "show"])
-        .exits(0)
-        .shows("\nhint: `rm -r [DIR]/lxc/web1` removes what it has left; then run it again\n");
+    sandbox.run(["runs", "show"]).exits(0).shows(
+        "\nhint: `lxc-destroy -n web1 -P [DIR]/lxc` removes what it has left; then run it again\n",
+    );
+}
+
+#[test]
+fn an_interrupted_run_names_what_removes_what_it_has_left() {
+    let sandbox = Sandbox::new().layers("post = 'kill -TERM $PPID; sleep 5'\n");
+    sandbox.shell();
+    let run = || {
+        let mut command = sandbox.command(sandbox.program_path());
+        command.args(sandbox.three()).args(["m.toml", "--storage=none"]);
+        let mut child = command.stderr(std::process::Stdio::null()).spawn().unwrap();
+        child.wait().unwrap()
+    };
+    assert_eq!(run().code(), Some(143));
+    let shown = sandbox.run(["runs", "show"]);
+    shown.exits(0).shows("template, interrupted (143)\n");
+    assert!(!shown.stdout().contains("removes what it has left"), "{}", shown.stdout());
+    // LXC locks it until the container is whole.
+    fs::write(sandbox.container().join("partial"), "").unwrap();
+    sandbox.run(["runs", "show"]).exits(0).shows(
+        "\nhint: `lxc-destroy -n web1 -P [DIR]/lxc` removes what it has left; then run it again\n",
+    );
 }
 
 #[test]
