@@ -415,9 +415,13 @@ pub(super) fn lost_tree(container: &Container) -> Option<PathBuf> {
     is_gone.then(|| PathBuf::from(lower))
 }
 
-/// Returns the first of what is wrong.
+/// Returns the first of what is wrong, and where that is.
 fn first_of(report: &Report) -> String {
-    let first = report.first_error().map(|fault| fault.message.clone());
+    let first = report.first_error().map(|fault| {
+        let place = fault.at.as_ref().map(ToString::to_string);
+        let place = place.unwrap_or_else(|| shell::one_line(&fault.file.to_string_lossy()));
+        format!("{} ({place})", fault.message)
+    });
     let first = first.unwrap_or_else(|| "nobody knows why".to_owned());
     format!("its role cannot be planned: {first}")
 }

@@ -214,6 +214,16 @@ fn a_role_that_cannot_be_planned_is_unknown_and_says_why() {
     let (now, why) = state(&sandbox);
     assert_eq!(now, "unknown");
     assert!(why[0].starts_with("its role cannot be planned: "), "{why:?}");
+    assert!(why[0].ends_with("/m.toml:2)"), "{why:?}");
+    let (lxcpath, manifest) = (sandbox.path("lxc"), sandbox.role().join("m.toml"));
+    let diff = sandbox.run([
+        "diff".as_ref(),
+        "web1".as_ref(),
+        manifest.as_os_str(),
+        "-P".as_ref(),
+        lxcpath.as_os_str(),
+    ]);
+    diff.exits(2).mentions("error: its role cannot be planned: ").mentions("/m.toml:2)\n");
     fs::remove_file(sandbox.role().join("m.toml")).unwrap();
     let (now, why) = state(&sandbox);
     assert_eq!(now, "unknown");
