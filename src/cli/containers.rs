@@ -260,6 +260,7 @@ impl Judge {
         let note = moved
             .as_ref()
             .map(|manifest| format!("its manifest has moved: it is {} now", shell::word(manifest)));
+        let why = why.iter().map(|why| shell::reason(why).into_owned());
         let mut why: Vec<_> = note.into_iter().chain(why).collect();
         let record = container.record.as_ref().ok();
         let drift = record

@@ -416,3 +416,13 @@ fn containers_of_several_maps_are_looked_at_in_one_go() {
     assert_eq!(table.matches("  drifted\n").count(), 1, "{table}");
     assert!(table.contains("`layered-template diff [DIR]/lxc/b`"), "{table}");
 }
+
+#[test]
+fn a_container_without_a_config_says_why_it_cannot_be_judged() {
+    let sandbox = role();
+    sandbox.create(["--set=port=81"]).exits(0);
+    fs::remove_file(sandbox.container().join("config")).unwrap();
+    let (now, why) = state(&sandbox);
+    assert_eq!(now, "unknown");
+    assert!(why[0].ends_with("/config` cannot be read: No such file or directory"), "{why:?}");
+}
