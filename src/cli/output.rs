@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::io::{self, BufWriter, IsTerminal, Write};
+use std::path::Path;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use tracing_subscriber::filter::LevelFilter;
@@ -123,7 +124,7 @@ pub(super) fn words(error: &clap::Error) {
         return;
     }
     let plain = text.to_string();
-    let more = for_template(error, &plain);
+    let more = for_template(error, &plain).or_else(|| for_word(error));
     // It quotes the words as they are.
     match crate::shell::printable(&plain) {
         Cow::Borrowed(_) if styled() => say_styled(&with_hints(&text.ansi().to_string(), more)),
@@ -142,6 +143,32 @@ fn for_template(error: &clap::Error, text: &str) -> Option<String> {
         "hint: arguments for the template come last, behind `--`: `-- {word}`; `--set NAME=VALUE` sets a variable of \
          the manifest\n"
     ))
+}
+
+/// Returns the hint where a word stands in the place of a subcommand, and is what one may be called with.
+fn for_word(error: &clap::Error) -> Option<String> {
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else {
+        return None;
+    };
+    let (shown, path) = (crate::shell::word(word), Path::new(word));
+    let is_manifest =
+        path.extension().is_some_and(|extension| extension == "toml") || path.is_file();
+    let hint = match std::env::args_os().nth(1).is_some_and(|verb| verb == "runs") {
+        true if word.parse::<u64>().is_ok() => {
+            format!("`layered-template runs show {shown}` shows that run")
+        }
+        true => {
+            "`layered-template runs show` shows the latest, and with the number of another that"
+                .into()
+        }
+        false if is_manifest => format!(
+            "`layered-template plan {shown}` shows what that manifest makes, and \
+             `layered-template create {shown} --name {}` makes it",
+            crate::shell::word(super::load::name_of(path))
+        ),
+        false => return None,
+    };
+    Some(format!("hint: {hint}\n"))
 }
 
 /// Returns what clap says with its tips as hints. One `more` comes behind them, in the place of clap's own about `--`.

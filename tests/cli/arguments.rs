@@ -219,3 +219,27 @@ fn an_option_for_the_busybox_may_be_meant_for_the_manifest() {
     let ran = sandbox.run(["plan", "m.toml", "--", "--other"]);
     assert!(!ran.exits(2).stderr().contains("= help"), "{}", ran.stderr());
 }
+
+#[test]
+fn a_word_in_the_place_of_a_subcommand_has_a_hint() {
+    let sandbox = Sandbox::new().layers("");
+    for (words, hint) in [
+        (&["runs", "1"][..], "`layered-template runs show 1` shows that run\n"),
+        (
+            &["runs", "web1"],
+            "`layered-template runs show` shows the latest, and with the number of another that\n",
+        ),
+        (
+            &["m.toml"],
+            "`layered-template plan m.toml` shows what that manifest makes, and \
+             `layered-template create m.toml --name m` makes it\n",
+        ),
+    ] {
+        let ran = sandbox.run(words);
+        ran.exits(2)
+            .mentions("error: unrecognized subcommand '")
+            .mentions(&format!("\nhint: {hint}"));
+    }
+    let ran = sandbox.run(["nothing-of-the-kind"]);
+    assert!(!ran.exits(2).stderr().contains("that manifest"), "{}", ran.stderr());
+}
