@@ -8,8 +8,8 @@ use super::failure::{Cause, Failure, status};
 use crate::host::files;
 
 /// What to do about a full disk of the layer store.
-pub(crate) const HINT: &str = "`layered-template store gc --keep=0` removes all that no container uses, and copies can be upgraded no more; with \
-     `--dry-run` it says which";
+pub(crate) const HINT: &str = "`layered-template store gc --keep=0` removes all that no container uses; what copies were made of goes too, and \
+     they can be upgraded no more";
 
 /// What to do about a full disk of a container that is upgraded.
 pub(crate) fn beside(container: &Path) -> String {
