@@ -11,7 +11,7 @@ use super::arguments::{
     BuildArguments, CompressionChoice, PullArguments, RemoteArguments, RunArguments, ValueArguments,
 };
 use super::create::{Shell, enter};
-use super::mapping::{IN_PIECES, Mapping};
+use super::mapping::{IN_PIECES, Mapping, unmapped_group};
 use super::prepare::Prepared;
 use super::refusal::Refusal;
 use super::remote::RemoteChoice;
@@ -373,9 +373,15 @@ impl Outputs {
         };
         written().map_err(|error| {
             // What a signal has ended besides, such as `xz`, fails in a way of its own.
-            ended_by(signals, "the role is not written").unwrap_or_else(|| Unwritten {
-                message: format!("the role cannot be written: {error}"),
-                status: status::STORE,
+            ended_by(signals, "the role is not written").unwrap_or_else(|| {
+                let is_denied = error.kind() == std::io::ErrorKind::PermissionDenied;
+                let mut targets = self.targets.iter().filter(|_| is_denied);
+                let why = targets.find_map(|target| unmapped_group(&target.path));
+                let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
+                Unwritten {
+                    message: format!("the role cannot be written: {error}{why}"),
+                    status: status::STORE,
+                }
             })
         })
     }

@@ -10,7 +10,7 @@ use super::build::interrupted;
 use super::create::enter;
 use super::load;
 use super::lock_file::LockFile;
-use super::mapping::{IN_PIECES, Mapping};
+use super::mapping::{IN_PIECES, Mapping, unmapped_group};
 use super::output;
 use super::refusal::Refusal;
 use super::request::{LockUse, Request, check, target, wanted};
@@ -82,10 +82,15 @@ fn lock(arguments: &LockArguments) -> Result<u8, Refusal> {
             .digest_contents(Interrupt::of(signals.as_fd()))
             .and_then(|role| role.write(&path, output_as));
         if let Err(error) = written {
-            let path = path.display();
-            return match interrupted(&mut signals, &format!("`{path}` is not written")) {
-                Some(status) => Ok(status),
-                None => Err(format!("`{path}` cannot be written: {error}").into()),
+            let shown = path.display();
+            if let Some(status) = interrupted(&mut signals, &format!("`{shown}` is not written")) {
+                return Ok(status);
+            }
+            let message = format!("`{shown}` cannot be written: {error}");
+            let is_denied = error.kind() == io::ErrorKind::PermissionDenied;
+            return match unmapped_group(&path).filter(|_| is_denied) {
+                Some(hint) => Err(Refusal::with_hint(message, hint)),
+                None => Err(message.into()),
             };
         }
     }

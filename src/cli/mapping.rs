@@ -1,14 +1,17 @@
 //! The id map of a container that an ordinary user makes, or that its config asks for.
 
 use std::fmt::Write;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::host::account::Range;
 use crate::host::caller::Caller;
-use crate::host::files;
 use crate::host::userns::Ids;
+use crate::host::{files, trust};
 use crate::lxc::call::Mapped;
 use crate::lxc::given;
+use crate::shell;
 
 /// The largest config that a container can start with, in bytes.
 pub(super) const LARGEST: usize = 1024 * 1024;
@@ -70,6 +73,21 @@ impl Mapping {
             Self::Ids(ids) => Some(ids.mapped()),
         }
     }
+}
+
+/// Says why nobody behind an id map can write into the directory that a path is in, where the group of that is why.
+pub(super) fn unmapped_group(path: &Path) -> Option<String> {
+    Ids::of_this_process()?;
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty());
+    let above = above.unwrap_or(Path::new("."));
+    if fs::metadata(above).ok()?.gid() != trust::UNKNOWN {
+        return None;
+    }
+    let above = shell::word(above);
+    Some(format!(
+        "the group of {above} has no id in the container's id map, within which layers are read: \
+         `chgrp \"$(id -g)\" {above}`, or write elsewhere"
+    ))
 }
 
 /// Reads what a container's config starts with.

@@ -441,3 +441,22 @@ fn what_is_stored_is_compared_within_its_id_map() {
         ran.exits(1).mentions(" is not what was locked");
     }
 }
+
+#[test]
+fn a_directory_whose_group_is_not_mapped_is_said_to_be_why() {
+    if !root() {
+        return;
+    }
+    let map = "lxc.idmap = u 0 100000 65536\nlxc.idmap = g 0 200000 65536\n";
+    let sandbox = role().file("start.conf", map);
+    sandbox.run(["build", "m.toml", "-f", "start.conf"]).exits(0);
+    std::os::unix::fs::chown(sandbox.role(), None, Some(7)).unwrap();
+    let why = "the group of . has no id in the container's id map, within which layers are read";
+    sandbox.run(["lock", "m.toml", "-f", "start.conf"]).exits(2).mentions(&format!("hint: {why}"));
+    for target in ["tar:x.tar", "dir:d", "oci:o:x"] {
+        let ran = sandbox.run(["build", "m.toml", "-f", "start.conf", "-o", target]);
+        ran.exits(8).mentions("Permission denied").mentions(&format!("({why}"));
+    }
+    std::os::unix::fs::chown(sandbox.role(), None, Some(0)).unwrap();
+    sandbox.run(["lock", "m.toml", "-f", "start.conf"]).exits(0);
+}
