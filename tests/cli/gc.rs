@@ -160,7 +160,7 @@ fn what_many_containers_stood_on_is_told_in_one_line() {
 }
 
 #[test]
-fn a_list_fits_eighty_columns() {
+fn a_list_fits_the_terminal_and_is_whole_elsewhere() {
     if !root() {
         return;
     }
@@ -173,10 +173,15 @@ fn a_list_fits_eighty_columns() {
     for words in [&["build", "m.toml"][..], &["build", "m.toml", "--rebuild"]] {
         sandbox.run(words).exits(0);
     }
-    let listed = sandbox.run(["store", "list"]).exits(0).stdout();
+    let whole = sandbox.run(["store", "list"]).exits(0).stdout();
+    assert!(whole.contains(long) && whole.contains(about), "{whole}");
+    let mut command = sandbox.command("script");
+    let list = format!("stty cols 80; '{}' store list", sandbox.program_path().display());
+    command.args(["-qec", &list, "/dev/null"]);
+    let listed = sandbox.ran(command).exits(0).stdout();
     assert_eq!(listed.lines().count(), 5, "{listed}");
     for line in listed.lines() {
-        assert!(line.chars().count() <= 80, "{line}");
+        assert!(line.trim_end().chars().count() <= 80, "{line}");
     }
     assert!(listed.contains("(superseded)") && listed.contains("a-lay"), "{listed}");
     let whole = sandbox.run(["store", "list", "--format=json"]).exits(0).stdout();
