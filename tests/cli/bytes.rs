@@ -158,7 +158,7 @@ fn a_name_that_is_no_text_is_refused_and_named() {
     sandbox
         .ran(command)
         .exits(2)
-        .mentions("`--name` cannot be `c\u{fffd}")
+        .mentions("`--name` cannot be `\"c\u{fffd}")
         .mentions("name is UTF-8");
     let mut command = sandbox.command(sandbox.program_path());
     command.arg("create").arg(&manifest).arg("--name").arg(odd("c"));
