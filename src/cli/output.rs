@@ -250,7 +250,12 @@ pub(super) fn columns() -> usize {
 
 /// Returns how many columns there are for a table: nothing in it is cut that is not for a terminal.
 pub(super) fn table_columns() -> usize {
-    if io::stdout().is_terminal() { columns() } else { MOST_COLUMNS }
+    most_of_table(columns())
+}
+
+/// Returns how much of a cell is shown that has so many columns on a terminal.
+pub(super) fn most_of_table(columns: usize) -> usize {
+    if io::stdout().is_terminal() { columns } else { MOST_COLUMNS }
 }
 
 /// More columns than any table has.

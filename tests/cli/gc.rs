@@ -174,7 +174,7 @@ fn a_list_fits_the_terminal_and_is_whole_elsewhere() {
         sandbox.run(words).exits(0);
     }
     let whole = sandbox.run(["store", "list"]).exits(0).stdout();
-    assert!(whole.contains(about), "{whole}");
+    assert!(whole.contains(long) && whole.contains(about), "{whole}");
     let mut command = sandbox.command("script");
     let list = format!("stty cols 80; '{}' store list", sandbox.program_path().display());
     command.args(["-qec", &list, "/dev/null"]);

@@ -54,7 +54,7 @@ impl ShownNames {
         };
         let name = longest(&mut shown.values(), "ENTRY").max(LEAST_NAME);
         let map = longest(&mut maps.values(), "MAP");
-        let room = output::table_columns().saturating_sub(name + 2 + 2 + NUMBERS + 2 + map + 2);
+        let room = output::columns().saturating_sub(name + 2 + 2 + NUMBERS + 2 + map + 2);
         let layer = room.saturating_sub(USUAL_ROLE).clamp(LEAST_LAYER, MOST_LAYER);
         let role = room.saturating_sub(layer).max(LEAST_ROLE);
         Ok(Self { shown, maps, widths: [name, layer, map, role] })
@@ -80,7 +80,9 @@ impl ShownNames {
         let size = |size: Option<u64>| size.map_or_else(|| "?".to_owned(), short_bytes);
         let (alone, shared) = (size(shown.alone), size(shown.shared));
         let (age, count) = (self::age(shown.age), shown.users.len());
-        let layer = fitted(&short_label(&shown.layer), layer_width);
+        // Elsewhere than on a terminal nothing is cut.
+        let [most_of_layer, room] = [layer_width, room].map(output::most_of_table);
+        let layer = fitted(&short_label(&shown.layer), most_of_layer);
         let role = |most: usize| match shown.role.is_empty() {
             true => fitted_path(&shown.manifest, most),
             false => fitted(&shown.role, most),
