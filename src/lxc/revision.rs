@@ -47,24 +47,31 @@ pub(crate) fn revised(
         !key.starts_with("lxc.rootfs.") && key != "lxc.idmap" && !value.contains("--clone-hook")
     };
     let mut revision = Revision { lines: split(text), conflicts: Vec::new() };
-    let mut groups: Vec<(Shape, String, String)> = Vec::new();
-    for line in old.iter().chain(new).filter(is_role_s) {
-        let Some((key, value)) = pair(line) else { continue };
-        let shape = shape(key);
-        let thing = if shape == Shape::List { thing(key, value) } else { String::new() };
-        let group = (shape, key.to_owned(), thing);
-        if !groups.contains(&group) {
-            groups.push(group);
+    // What is said of each thing before and now, in the order in which it is said.
+    let (mut order, mut groups) = (Vec::new(), BTreeMap::<_, [Vec<String>; 2]>::new());
+    for (side, lines) in [old, new].into_iter().enumerate() {
+        for line in lines.iter().filter(is_role_s) {
+            let Some((key, value)) = pair(line) else { continue };
+            let thing = match shape(key) {
+                Shape::List => thing(key, value),
+                Shape::Scalar => String::new(),
+            };
+            let group = (key.to_owned(), thing);
+            if !groups.contains_key(&group) {
+                order.push(group.clone());
+            }
+            groups.entry(group).or_default()[side].push(line.clone());
         }
     }
     let mut places = Vec::new();
-    for (shape, key, thing) in &groups {
-        let of_group = |line: &&String| is_of(line, key, thing);
-        let [old, new] =
-            [old, new].map(|lines| lines.iter().filter(of_group).cloned().collect::<Vec<_>>());
-        places.extend(match shape {
-            Shape::Scalar => revision.scalar(key, &old, &new, &choose),
-            Shape::List => revision.list((key, thing), &old, &new, &choose),
+    for (key, thing) in &order {
+        let [old, new] = &groups[&(key.clone(), thing.clone())];
+        if old == new {
+            continue;
+        }
+        places.extend(match shape(key) {
+            Shape::Scalar => revision.scalar(key, old, new, &choose),
+            Shape::List => revision.list((key, thing), old, new, &choose),
         });
     }
     if !revision.conflicts.is_empty() {
@@ -254,9 +261,6 @@ impl Revision {
         choose: &impl Fn(&str) -> Option<ConfigChoice>,
     ) -> Vec<String> {
         let own = self.of(key, thing);
-        if old == new {
-            return Vec::new();
-        }
         let (gone, come) = (without(old, new), without(&without(new, old), &own));
         let clears =
             |line: &String| pair(line).is_some_and(|(_, value)| config::unquoted(value).is_empty());

@@ -204,6 +204,8 @@ impl GcRoot {
 
     /// Removes what is noted of a container that is there and does not hold. Nobody makes it anew meanwhile.
     pub(crate) fn tidy(store: &Store, config: &Path) -> io::Result<()> {
+        // One that was moved meanwhile may hold elsewhere.
+        files::read_regular(config, lxc::config::LARGEST)?;
         let of_container = |root: &Self| root.map == store.map() && root.config == config;
         for root in Self::all(store.top())?.into_iter().filter(of_container) {
             if !root.holds()? {

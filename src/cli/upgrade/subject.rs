@@ -108,9 +108,7 @@ impl<'a> Subject<'a> {
             cannot(&why, &lost)
         })?;
         let generations = Generations::of(&container.path);
-        let subject = Self { container, record, mapping, ids, store, old, generations };
-        subject.any().stands_alone()?;
-        Ok(subject)
+        Ok(Self { container, record, mapping, ids, store, old, generations })
     }
 
     /// Finds one with which something is done whatever it stands on.
