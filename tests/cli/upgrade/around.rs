@@ -182,3 +182,27 @@ fn gc_does_not_miss_the_delta_of_a_snapshot() {
     fs::remove_dir_all(snapshot.join("overlay")).unwrap();
     assert!(gc().contains("where the container is not"), "{}", gc());
 }
+
+#[test]
+fn gc_leaves_what_a_container_is_just_being_put_on() {
+    if !root() {
+        return;
+    }
+    let sandbox = role();
+    sandbox.create(["--storage=overlay"]).exits(0);
+    // As long as it is made, what it is to become is noted, and named by no config.
+    let config = sandbox.container().join("config");
+    let next = sandbox.container().join("upgrade/next");
+    fs::create_dir_all(&next).unwrap();
+    fs::write(next.join("partial"), "").unwrap();
+    fs::write(&config, sandbox.config().replace("/trees/", "/elsewhere/")).unwrap();
+    let lxcpath = sandbox.path("lxc");
+    let gc = ["store", "gc", "--keep=0", "--forget", "--lxcpath", lxcpath.to_str().unwrap()];
+    let stored = || sandbox.run(["store", "list"]).exits(0).stdout().lines().count();
+    let before = stored();
+    sandbox.run(gc).exits(0);
+    assert_eq!(stored(), before);
+    fs::remove_dir_all(sandbox.container().join("upgrade")).unwrap();
+    sandbox.run(gc).exits(0);
+    assert!(stored() < before, "nothing else keeps it");
+}
