@@ -16,6 +16,7 @@ mod render;
 mod resolve;
 mod scope;
 mod secret;
+mod secret_variable;
 mod used;
 mod values;
 
@@ -32,5 +33,6 @@ pub use origin::Origin;
 pub use render::{RenderError, Rendered, render, reveal};
 pub use resolve::{Level, Library, Role, resolve};
 pub use scope::declared;
-pub use secret::{Secret, SecretVariable, Secrets};
+pub use secret::{Secret, Secrets};
+pub use secret_variable::SecretVariable;
 pub use values::Values;

@@ -7,6 +7,7 @@ mod build;
 mod clone_hook;
 mod command;
 mod complete;
+mod completers;
 mod container_tree;
 mod containers;
 mod create;
@@ -20,6 +21,7 @@ mod history;
 mod init;
 mod install;
 mod install_role;
+mod judge;
 mod layer;
 mod live_line;
 mod load;
@@ -29,7 +31,9 @@ mod locked_content;
 mod manual;
 mod mapping;
 mod meant;
+mod new_container;
 mod notify;
+mod options;
 mod output;
 mod passed_on;
 mod plan;
@@ -55,7 +59,9 @@ mod show;
 mod start;
 mod store;
 mod template;
+mod template_directory;
 mod upgrade;
+mod usage;
 mod validate;
 mod within;
 mod wrap;
@@ -118,7 +124,7 @@ pub fn main() -> ExitCode {
                 Some((word, meant)) => {
                     output::error(&format!("there is no subcommand `{word}`"), Some(meant));
                 }
-                None => output::words(&error),
+                None => usage::say(&error),
             }
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(1));
         }

@@ -6,6 +6,7 @@
 //! last one lays a neutral name over it.
 
 mod archive;
+mod archive_file;
 mod blob;
 mod compressed;
 mod compressor;
@@ -26,11 +27,14 @@ mod tar;
 mod target;
 #[cfg(test)]
 mod tests;
+mod warnings;
+mod write;
 
 pub(crate) use content::{form_of_content, has_content, told};
-pub(crate) use image::{Image, Warnings};
+pub(crate) use image::Image;
 pub(crate) use oci_config::{LayerBlob, is_layer};
 pub(crate) use output::Output;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use tar::{Kind, Member, write_end, write_header, write_padding};
 pub(crate) use target::{LayerCompression, Target, TargetKind};
+pub(crate) use warnings::Warnings;

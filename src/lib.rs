@@ -1,7 +1,7 @@
 //! `layered-template` reads a manifest that lists ordered layers, and runs them as nested wrappers
 //! around an LXC template.
 //!
-//! Data flows one way. Three bands, each may use those before it; `tests/architecture.rs` holds
+//! Data flows one way. Three bands, each may use those before it; `tests/architecture` holds
 //! the code to it:
 //!
 //! - **pure**: [`manifest`], [`chain`], [`lxc`], [`plan`], [`cache`], [`lock`], [`record`], [`merge`] turn text and observed facts

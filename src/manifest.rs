@@ -43,15 +43,15 @@ pub(crate) use config::refused_key;
 pub use duration::Duration;
 pub use mode::Mode;
 pub use model::{
-    Action, ConfigLine, ConfigValue, Content, EnvValue, FileDrop, IfExists, Layer, Manifest, Phase,
-    Place, SandboxOptions, Step, Storing, TemplateRef, Upstream, When,
+    Action, ConfigLine, ConfigValue, Content, EnvValue, FileDrop, IfExists, Layer, Phase, Place,
+    SandboxOptions, Step, Storing, TemplateRef, Upstream, When,
 };
-pub use name::{LayerName, WORDS, is_variable_name};
+pub use name::{LayerName, SELF, WORDS, is_variable_name};
 pub use owner::{Id, Owner};
 pub use path::RootfsPath;
 pub use reuse::{Extends, LayerEntry, LayerFile, Use, With, WithValue};
 pub use text::{Text, TextPart};
-pub use value::{SELF, SecretSource, Value, Variable, VariableSource, VariableType};
+pub use value::{SecretSource, Value, Variable, VariableSource, VariableType};
 pub(crate) use variable::no_pre;
 
 use crate::diagnostic::{Diagnostic, Report};
@@ -67,6 +67,24 @@ const SEARCHED_LINES: usize = 2000;
 
 /// The longest chain of layers. The nest is walked recursively, so that its depth is bounded.
 pub const MOST_LAYERS: usize = 2048;
+
+/// A manifest: one host role.
+#[derive(Debug, Clone)]
+pub struct Manifest {
+    /// Where it was read from.
+    pub source: Arc<Source>,
+    /// What the role is, for people.
+    pub description: Option<String>,
+    /// The manifest whose layers stand inside this one's.
+    pub extends: Option<Extends>,
+    /// The variables, in the order of the file.
+    pub variables: Vec<Variable>,
+    /// The layers, the innermost first: the upstream, unless the manifest extends another.
+    pub layers: Vec<LayerEntry>,
+    /// Whether every variable, layer and base could be read, however faulty they may be: then names
+    /// that seem to be missing are.
+    pub whole: bool,
+}
 
 /// Parses the text of a manifest.
 ///

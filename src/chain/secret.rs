@@ -11,10 +11,9 @@ use std::sync::Arc;
 use serde::{Serialize, Serializer};
 
 use super::mask::Mask;
-use super::{Chain, MaskedStream};
+use super::{Chain, MaskedStream, SecretVariable};
 use crate::diagnostic::{Diagnostic, Report};
 use crate::manifest::SecretSource;
-use crate::source::At;
 
 /// A line of a secret that is shorter than this is not masked by itself: it may be any word.
 const SHORTEST_LINE: usize = 8;
@@ -51,17 +50,6 @@ impl Serialize for Secret {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
-}
-
-/// A variable that is a secret.
-#[derive(Debug, Clone)]
-pub struct SecretVariable {
-    /// Its name where its source is declared.
-    pub name: String,
-    /// Where its value is read from.
-    pub source: SecretSource,
-    /// Where it is declared.
-    pub at: At,
 }
 
 /// The secrets of a run.

@@ -1,6 +1,7 @@
-//! How much of something is there by now, as a number and a bar.
+//! How much of something there is, and how long ago something was, in few characters.
 
-use crate::cache::bytes;
+use crate::cache::{bytes, in_largest_unit};
+use crate::shell;
 
 /// How many places the bar has.
 const PLACES: u64 = 10;
@@ -12,6 +13,45 @@ pub(super) fn amount(done: u64, total: Option<u64>) -> String {
     let filled = u128::from(done) * u128::from(PLACES) / u128::from(total);
     let filled = "#".repeat(usize::try_from(filled).unwrap_or_default());
     format!("[{filled:<10}] {} of {}", bytes(done), bytes(total))
+}
+
+/// Says how long ago something was, behind a space.
+pub(super) fn ago(seconds: u64) -> String {
+    let (count, unit) = in_largest_unit(seconds);
+    let plural = if count == 1 { "" } else { "s" };
+    format!(" {count} {unit}{plural} ago")
+}
+
+/// Shows a number of seconds in its largest unit.
+pub(super) fn age(seconds: u64) -> String {
+    let (count, unit) = in_largest_unit(seconds);
+    format!("{count}{}", &unit[..1])
+}
+
+/// Shows a number of bytes to two digits or so.
+pub(super) fn disk_bytes(bytes: u64) -> String {
+    let mut value = bytes;
+    for unit in ["B", "KiB", "MiB", "GiB"] {
+        if value < 10_000 {
+            return format!("{value} {unit}");
+        }
+        value = value.div_ceil(1024);
+    }
+    format!("{value} TiB")
+}
+
+/// Shows a number of bytes in five characters at the most.
+pub(super) fn short_bytes(bytes: u64) -> String {
+    disk_bytes(bytes).replace("iB", "").replace(' ', "")
+}
+
+/// Returns a text on one line, in so many characters at the most.
+pub(super) fn fitted(text: &str, most: usize) -> String {
+    let text = shell::one_line(text);
+    if text.chars().count() <= most {
+        return text;
+    }
+    text.chars().take(most.saturating_sub(3)).chain("...".chars()).collect()
 }
 
 #[cfg(test)]

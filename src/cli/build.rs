@@ -10,14 +10,16 @@ use std::time::Duration;
 use super::arguments::{
     BuildArguments, CompressionChoice, PullArguments, RemoteArguments, RunArguments, ValueArguments,
 };
-use super::create::{Shell, enter};
 use super::mapping::{IN_PIECES, Mapping, unmapped_group};
+use super::new_container::NewContainer;
+use super::options::Options;
 use super::prepare::Prepared;
 use super::refusal::Refusal;
 use super::remote::RemoteChoice;
 use super::request::{LockUse, Request, check, target, wanted, wanted_since};
-use super::run::{Options, Ran, run_filling};
+use super::run::{Ran, run_filling};
 use super::start::InitialConfig;
+use super::within::enter;
 use super::{load, output};
 use crate::cache::{CacheAct, Wanted};
 use crate::chain::Secrets;
@@ -278,7 +280,7 @@ impl Role {
             return Ok(FilledRole { status: 0, entries: Vec::new(), ran: None });
         }
         let path = &request.target.path;
-        let _shell = Shell::make(path, &request.config, request.target.mapped)
+        let _new = NewContainer::make(path, &request.config, request.target.mapped)
             .map_err(|error| format!("`{}` cannot be made: {error}", path.display()))?;
         // An error comes last.
         let before_failure = |say: &dyn Fn(&str)| sum.tell_of(&Filled::read(path), say);

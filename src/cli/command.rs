@@ -6,7 +6,7 @@ use std::fmt::Write;
 use clap::{ArgMatches, Args, Command, CommandFactory};
 
 use super::arguments::{Cli, Verb};
-use super::{complete, examples};
+use super::{completers, examples};
 
 /// Returns the whole command line.
 pub(super) fn command() -> Command {
@@ -72,7 +72,7 @@ fn with_all(command: Command, name: &str) -> Command {
     };
     let command = command.mut_args(|argument| {
         let value = argument.get_value_names().and_then(|names| names.first());
-        match value.and_then(|value| complete::value(value)) {
+        match value.and_then(|value| completers::of(value)) {
             Some(completer) => argument.add(completer),
             None => argument,
         }

@@ -13,8 +13,8 @@ use std::time::Duration;
 use rustix::fs::fstat;
 use rustix::thread::UnshareFlags;
 
-use super::containers::cut_off;
 use super::mapping::{IN_PIECES, Mapping};
+use super::meant::cut_off;
 use super::request::target;
 use super::start::InitialConfig;
 use crate::cache::{DELTA, Names};

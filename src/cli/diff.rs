@@ -9,12 +9,12 @@ use similar::{ChangeTag, TextDiff};
 use super::arguments::{DiffArguments, ReportFormat};
 use super::build::interrupted;
 use super::container_tree::ContainerTree;
-use super::containers::{self, Judge};
-use super::create::enter;
 use super::file_difference::{self, FileChange, FileDifference};
-use super::meant::record_of;
+use super::judge::Judge;
+use super::meant::{self, record_of, shown_path};
 use super::output;
 use super::refusal::Refusal;
+use super::within::enter;
 use crate::execute::status;
 use crate::host::caller::Caller;
 use crate::host::signals::Signals;
@@ -38,8 +38,8 @@ pub(super) fn main(arguments: &DiffArguments) -> u8 {
 
 fn diff(arguments: &DiffArguments) -> Result<u8, Refusal> {
     let caller = Caller::observe();
-    let container = containers::named(&arguments.container, &arguments.places.lxcpath, &caller)?;
-    let path = containers::shown_path(&container.path);
+    let container = meant::named(&arguments.container, &arguments.places.lxcpath, &caller)?;
+    let path = shown_path(&container.path);
     let record = record_of(&container)?;
     if let Some(manifest) = &arguments.manifest {
         let mut judge = Judge::new(caller);

@@ -10,15 +10,17 @@ use rustix::process::Signal;
 
 use super::arguments::LogFormat;
 use super::notify::Notify;
+use super::options::Options;
 use super::output;
 use crate::chain::Secrets;
 use crate::execute::{Failure, status};
 use crate::host::caller::Caller;
 use crate::host::clock;
 use crate::host::journal::Journal;
+use crate::host::owned::{OwnerIds, make_all};
 use crate::host::process::ProcessStatus;
 use crate::host::signals::ENDING;
-use crate::host::state::{self, OwnerIds};
+use crate::host::state;
 use crate::host::{template, trust};
 use crate::record::{self, ProcessId, RunFailure, RunRecord, RunStart, RunState, RunVerb};
 
@@ -38,6 +40,36 @@ pub(super) fn container_directories(caller: &Caller) -> BTreeSet<PathBuf> {
     let paths = RunRecord::all(&text).into_iter().filter_map(|run| run.path).map(PathBuf::from);
     let paths: BTreeSet<PathBuf> = paths.collect();
     paths.into_iter().filter(|path| path.join(record::NAME).exists()).collect()
+}
+
+/// Notes that something begins.
+pub(super) fn begin(
+    subject: &RunSubject<'_>,
+    secrets: &Secrets,
+    options: Options,
+    owner: OwnerIds,
+) -> RunNote {
+    // As LXC has it; `create` may be called with another.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    let journal = state_directory().and_then(|state| {
+        let opened = make_all(&state, 0o700, owner).and_then(|()| open(&state, owner));
+        opened
+            .inspect_err(|error| tracing::warn!(%error, "the history of runs cannot be written"))
+            .ok()
+    });
+    let notify = Notify::read(options.talk.log_format);
+    RunNote::begin(subject, journal, notify, options.talk.log_format, secrets.clone())
+}
+
+/// Returns the state directory, where there is one for the caller that nobody else writes to.
+pub(super) fn state_directory() -> Option<PathBuf> {
+    let state = state::directory(&Caller::observe())?;
+    if let Err(untrusted) = trust::check(&state) {
+        let state = state.display();
+        output::say(&format!("warning: the state directory `{state}` is not used: {untrusted}"));
+        return None;
+    }
+    Some(state)
 }
 
 /// What a run is to make, and of what.

@@ -5,9 +5,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::arguments::InstallArguments;
+use super::template_directory::{about, make, warn_of_closed};
 use super::{install_role, output};
 use crate::host::files::{self, Ownership};
-use crate::host::{caller::Caller, passage, program, template};
+use crate::host::{caller::Caller, program, template};
 use crate::observe::remedy;
 use crate::shell;
 
@@ -60,18 +61,6 @@ fn install(wanted: Option<&Path>) -> io::Result<Installed> {
     copy_into(&directory).map(|path| Installed { path, by_name: false })
 }
 
-/// Makes a directory where there is none, and returns its path as `lxc-create` needs it: absolute,
-/// and without links, so that it can be told who may pass.
-pub(super) fn make(directory: &Path) -> io::Result<PathBuf> {
-    let made = std::fs::create_dir_all(directory).and_then(|()| directory.canonicalize());
-    made.map_err(|error| about(directory, &error))
-}
-
-/// Returns an error that says what it is about.
-pub(super) fn about(directory: &Path, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("`{}`: {error}", directory.display()))
-}
-
 /// Copies the running program into a directory, in one step.
 fn copy_into(directory: &Path) -> io::Result<PathBuf> {
     let about = |error: io::Error| about(directory, &error);
@@ -96,15 +85,4 @@ fn tell(installed: &Installed) {
         output::say(&format!("warning: `lxc-create` is not on this host\nhint: {hint}"));
     }
     warn_of_closed(installed.path.parent().unwrap_or(Path::new("/")));
-}
-
-/// Warns of a directory that keeps the ids of an ordinary user's container from a template below it.
-pub(super) fn warn_of_closed(directory: &Path) {
-    if let Some(closed) = passage::closed_to(None, directory) {
-        let closed = shell::word(closed);
-        output::say(&format!(
-            "warning: a container of an ordinary user cannot be made with it: its ids may not pass \
-             {closed}\nhint: `chmod o+x {closed}` lets them pass"
-        ));
-    }
 }

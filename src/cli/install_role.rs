@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use super::arguments::InstallArguments;
-use super::{install, output};
+use super::{output, template_directory};
 use crate::execute::status;
 use crate::host::{files, template};
 use crate::manifest::shebang;
@@ -50,7 +50,7 @@ impl Fault {
     }
 
     fn of(path: &Path, error: &io::Error) -> Self {
-        Self { message: install::about(path, error).to_string(), hint: None }
+        Self { message: template_directory::about(path, error).to_string(), hint: None }
     }
 }
 
@@ -76,7 +76,7 @@ fn role(manifest: &Path) -> Result<PathBuf, Fault> {
         Fault::new(fault.to_string(), format!("`chmod +x {shown}` makes it a template"))
     })?;
     if let Some(directory) = role.parent() {
-        install::warn_of_closed(directory);
+        template_directory::warn_of_closed(directory);
     }
     Ok(role)
 }
@@ -108,7 +108,7 @@ fn link(role: &Path, name: &str, wanted: Option<&Path>) -> Result<Linked, Fault>
     let directories = template::directories();
     let directory =
         match wanted {
-            Some(directory) => install::make(directory)
+            Some(directory) => template_directory::make(directory)
                 .map_err(|error| Fault { message: error.to_string(), hint: None })?,
             None => directories.iter().find(|directory| directory.is_dir()).cloned().ok_or_else(
                 || Fault::new("LXC's template directory is not there", by_path(role)),

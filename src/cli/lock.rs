@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use super::arguments::LockArguments;
 use super::build::interrupted;
-use super::create::enter;
 use super::load;
 use super::lock_file::LockFile;
 use super::mapping::{IN_PIECES, Mapping, unmapped_group};
@@ -15,6 +14,7 @@ use super::output;
 use super::refusal::Refusal;
 use super::request::{LockUse, Request, check, target, wanted};
 use super::start::InitialConfig;
+use super::within::enter;
 use crate::cache::{Cache, CachePlan, Index, Slot};
 use crate::digest::Digest;
 use crate::execute::status;

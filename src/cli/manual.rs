@@ -16,6 +16,9 @@ use page::Page;
 /// The name that completions and pages are for.
 const NAME: &str = "layered-template";
 
+/// The name of the page of the manifest.
+const MANIFEST: &str = "layered-template.toml";
+
 /// Where the script for bash asks what completes the words of a line.
 const BEFORE_REPLY: &str = "    COMPREPLY=( $( \\\n";
 

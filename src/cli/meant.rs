@@ -5,16 +5,17 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
-use super::create::removal;
 use super::history;
+use super::new_container::removal;
 use super::refusal::Refusal;
 use crate::diagnostic::nearest;
+use crate::execute::Generations;
 use crate::host::caller::Caller;
 use crate::host::lxcpath;
 use crate::observe::container::{self, Container};
 use crate::record::Record;
-use crate::shell;
 use crate::store::{self, GcRoot};
+use crate::{lxc, shell};
 
 /// How many directories of containers of one name are named at the most.
 const MOST_NAMED: usize = 4;
@@ -199,4 +200,51 @@ pub(super) fn is_named_like(file: &Path, lxcpaths: &[PathBuf], caller: &Caller) 
     let path = shell::word(&found.first()?.path);
     let name = shell::word(name);
     Some(format!("`{name}` is a file here, and a container too: the container is `{path}`"))
+}
+
+/// Returns where else manifests are: here, and where other containers have theirs.
+pub(super) fn manifest_places(containers: &[Container]) -> Vec<PathBuf> {
+    let records = containers.iter().filter_map(|container| container.record.as_ref().ok());
+    let manifests = records.map(|record| Path::new(&record.manifest.path));
+    let mut places: Vec<_> =
+        manifests.filter_map(|path| Some(path.parent()?.to_path_buf())).collect();
+    places.sort();
+    places.dedup();
+    std::env::current_dir().into_iter().chain(places).collect()
+}
+
+/// Says that an upgrade or a rollback of a container was cut off, and how that is ended.
+pub(super) fn cut_off(container: &Container, caller: &Caller) -> Option<String> {
+    let is_cut_off = Generations::of(&container.path).is_cut_off(container.is_running);
+    is_cut_off.then(|| {
+        let name = typed(container, caller);
+        format!(
+            "an upgrade or rollback of it was interrupted: `layered-template upgrade {name}` ends that, \
+             `layered-template rollback {name}` goes back"
+        )
+    })
+}
+
+/// Returns the word by which a container is found: its name where LXC looks, else its directory.
+pub(super) fn typed(container: &Container, caller: &Caller) -> String {
+    match container.path.parent() == Some(lxcpath::default(caller).as_path()) {
+        true => shell::word(&container.name),
+        false => shell::word(&container.path),
+    }
+}
+
+/// Returns the stored tree that a container's overlay stands on, where it is gone.
+pub(super) fn lost_tree(container: &Container) -> Option<PathBuf> {
+    let config = String::from_utf8_lossy(&container.config()).into_owned();
+    let value = lxc::config::last_value(&config, "lxc.rootfs.path")?;
+    let (lower, _) = value.strip_prefix("overlay:")?.rsplit_once(':')?;
+    let found = Path::new(lower).symlink_metadata();
+    // Who may not look there cannot tell.
+    let is_gone = found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    is_gone.then(|| PathBuf::from(lower))
+}
+
+/// Returns a path as `show` and `status` have it.
+pub(super) fn shown_path(path: &Path) -> String {
+    shell::one_line(&path.to_string_lossy())
 }

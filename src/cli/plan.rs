@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use super::arguments::{PlanArguments, PlanFormat, ReportFormat};
-use super::containers::{Judge, shown_path};
 use super::hang::Hang;
+use super::judge::Judge;
 use super::meant::record_of;
+use super::meant::shown_path;
 use super::prepare::Prepared;
 use super::remote::RemoteChoice;
 use super::request::{LockUse, Request, check, check_lxcpath, target, wanted};

@@ -7,9 +7,9 @@ use std::rc::Rc;
 
 use super::load::Loaded;
 use super::lock_file::LockFile;
+use super::options::Options;
 use super::refused_run::RefusedRun;
 use super::request::{ContainerIds, LockUse, Request};
-use super::run::Options;
 use super::{locked_content, output};
 use crate::cache::{
     self, Answer, AskRegistry, Cache, Index, Ladder, LadderContext, Observed, OverlayHost,

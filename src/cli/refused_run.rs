@@ -4,12 +4,12 @@ use std::path::Path;
 
 use super::history::{self, RunSubject};
 use super::load::Loaded;
+use super::options::Options;
 use super::request::{Request, words};
-use super::run::{Options, note};
 use crate::chain::Secrets;
 use crate::diagnostic::Report;
 use crate::execute::{Failure, status};
-use crate::host::state::OwnerIds;
+use crate::host::owned::OwnerIds;
 use crate::manifest::VariableSource;
 use crate::plan::Target;
 use crate::shell;
@@ -78,7 +78,7 @@ impl<'a> RefusedRun<'a> {
             manifest: &manifest,
             command,
         };
-        let note = note(&subject, &secrets, self.options, self.owner);
+        let note = history::begin(&subject, &secrets, self.options, self.owner);
         note.refuse(status, history::failure(&failure));
     }
 }

@@ -3,10 +3,10 @@
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
-use super::arguments::{LogFormat, RunArguments, TalkArguments};
+use super::arguments::LogFormat;
 use super::at_work::AtWork;
 use super::history::{self, RunNote, RunSubject};
-use super::notify::Notify;
+use super::options::Options;
 use super::output::Look;
 use super::prepare::Prepared;
 use super::scene::Scene;
@@ -15,46 +15,16 @@ use super::{output, progress, report, request};
 use crate::cache::Cache;
 use crate::chain::Secrets;
 use crate::execute::{self, Cause, Failure, Rebase, Rebased, RunContext, status};
-use crate::host::caller::Caller;
 use crate::host::event_loop::EventLoop;
 use crate::host::output::{LeftOut, Output};
+use crate::host::owned::OwnerIds;
 use crate::host::signals::Signals;
-use crate::host::state::{self, OwnerIds, RunDirectory};
+use crate::host::state::RunDirectory;
+use crate::host::template;
 use crate::host::{child, clock, contain, privacy};
-use crate::host::{template, trust};
 use crate::plan::Plan;
 use crate::record::{RunFailure, RunVerb};
 use crate::registry::Remote;
-
-/// How a run is told of, and what is kept of it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Options {
-    pub(super) talk: TalkArguments,
-    /// Whether the rootfs of a failed run is kept.
-    pub(super) keep_failed: bool,
-    /// Whether steps have the host's network where nothing keeps them from its containers.
-    pub(super) allow_untrusted: bool,
-    /// What it is for.
-    pub(super) verb: RunVerb,
-}
-
-impl Options {
-    pub(super) fn of(arguments: RunArguments, verb: RunVerb) -> Self {
-        let RunArguments { talk, keep_failed, allow_untrusted } = arguments;
-        Self { talk, keep_failed, allow_untrusted, verb }
-    }
-
-    /// Those of what no option tells more of.
-    pub(super) fn plain(verb: RunVerb) -> Self {
-        let talk = TalkArguments { verbose: 0, quiet: false, log_format: LogFormat::Text };
-        Self { talk, keep_failed: false, allow_untrusted: false, verb }
-    }
-
-    /// Tells whether LXC made the container, so that it is LXC's to remove.
-    fn is_under_lxc(self) -> bool {
-        self.verb == RunVerb::Template
-    }
-}
 
 /// A run that has ended, and of which the history knows nothing yet.
 #[derive(Debug)]
@@ -170,27 +140,7 @@ pub(super) fn begin(
         manifest: &plan.manifest.absolute,
         command: request::words(),
     };
-    note(&subject, secrets, options, owner)
-}
-
-/// Notes that something begins.
-pub(super) fn note(
-    subject: &RunSubject<'_>,
-    secrets: &Secrets,
-    options: Options,
-    owner: OwnerIds,
-) -> RunNote {
-    // As LXC has it; `create` may be called with another.
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-    let journal = state_directory().and_then(|state| {
-        let opened =
-            state::make_all(&state, 0o700, owner).and_then(|()| history::open(&state, owner));
-        opened
-            .inspect_err(|error| tracing::warn!(%error, "the history of runs cannot be written"))
-            .ok()
-    });
-    let notify = Notify::read(options.talk.log_format);
-    RunNote::begin(subject, journal, notify, options.talk.log_format, secrets.clone())
+    history::begin(&subject, secrets, options, owner)
 }
 
 /// Does something with a plan in namespaces of its own, of which the history learns from the caller.
@@ -202,7 +152,7 @@ pub(super) fn perform(
 ) -> Part {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let container = &prepared.plan.container;
-    let state = state_directory();
+    let state = history::state_directory();
     let mut directory = run_directory(&container.name, state.as_deref(), owner(prepared));
     let mask = |text: &str| secrets.mask(text).into_owned();
     if let Some(directory) = &mut directory {
@@ -384,17 +334,6 @@ impl Told<'_> {
             LogFormat::Json => report::json(failure, self.plan, under_lxc),
         });
     }
-}
-
-/// Returns the state directory, where there is one for the caller that nobody else writes to.
-pub(super) fn state_directory() -> Option<PathBuf> {
-    let state = state::directory(&Caller::observe())?;
-    if let Err(untrusted) = trust::check(&state) {
-        let state = state.display();
-        output::say(&format!("warning: the state directory `{state}` is not used: {untrusted}"));
-        return None;
-    }
-    Some(state)
 }
 
 /// Makes a directory for the log: in the state directory, or else where temporary files go.

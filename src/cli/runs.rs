@@ -3,12 +3,11 @@
 use std::io::{self, Write};
 use std::path::Path;
 
+use super::amount::{age, fitted};
 use super::arguments::{ReportFormat, RunsArguments, RunsVerb, ShowRunArguments};
-use super::create::removal;
 use super::hang::Hang;
+use super::new_container::removal;
 use super::report::lxc_destroy;
-use super::run::state_directory;
-use super::store::{age, fitted};
 use super::{history, output};
 use crate::execute::status;
 use crate::host::files;
@@ -46,7 +45,7 @@ pub(super) fn main(arguments: &RunsArguments) -> u8 {
 
 /// Returns the runs of the caller, the oldest first.
 pub(super) fn all() -> io::Result<Vec<RunRecord>> {
-    let Some(state) = state_directory().filter(|state| state.is_dir()) else {
+    let Some(state) = history::state_directory().filter(|state| state.is_dir()) else {
         return Ok(Vec::new());
     };
     history::runs(&history::open(&state, None)?)

@@ -8,7 +8,7 @@ use super::arguments::{ReportFormat, ShowArguments, ValueArguments};
 use super::hang::Hang;
 use super::load::Loaded;
 use super::meant::{is_named_like, record_of};
-use super::{containers, layer, output};
+use super::{layer, meant, output};
 use crate::execute::status;
 use crate::host::caller::Caller;
 use crate::host::trust::Trust;
@@ -26,13 +26,10 @@ pub(super) fn main(arguments: &ShowArguments) -> u8 {
         }
         return role(what, arguments.output.format);
     }
-    let container = match containers::named(what, &arguments.places.lxcpath, &caller) {
+    let container = match meant::named(what, &arguments.places.lxcpath, &caller) {
         Ok(container) => container,
         Err(_) if is_missing_file(what) => {
-            output::error(
-                &format!("`{}`: there is no such file", containers::shown_path(what)),
-                None,
-            );
+            output::error(&format!("`{}`: there is no such file", meant::shown_path(what)), None);
             return status::USAGE;
         }
         Err(message) => {
@@ -56,7 +53,7 @@ pub(super) fn main(arguments: &ShowArguments) -> u8 {
         }),
         ReportFormat::Text => output::printed_report(0, Hang::Nest, |to| {
             head(record, to)?;
-            if let Some(why) = containers::cut_off(&container, &caller) {
+            if let Some(why) = meant::cut_off(&container, &caller) {
                 writeln!(to, "  note     {why}")?;
             }
             writeln!(to)?;
@@ -212,10 +209,10 @@ fn role(manifest: &Path, format: ReportFormat) -> u8 {
         });
     }
     output::printed_report(status, Hang::Nest, |to| {
-        let path = containers::shown_path(manifest);
+        let path = meant::shown_path(manifest);
         writeln!(to, "{path}: {}", shell::one_line(description.unwrap_or("a container")))?;
         for base in &bases {
-            writeln!(to, "  extends {}", containers::shown_path(base))?;
+            writeln!(to, "  extends {}", meant::shown_path(base))?;
         }
         if variables().next().is_some() {
             writeln!(to, "\nIts variables:")?;

@@ -7,6 +7,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
+use super::amount::disk_bytes;
 use super::arguments::{GcArguments, OutputArguments, ReportFormat, StoreVerb};
 use super::prepare::warn_of_variable;
 use super::{output, request};
@@ -21,7 +22,6 @@ use crate::shell;
 use crate::store::{self, Garbage, GcRoot, Pinned, Referrers, Removed, Retention, Store};
 use crate::tree;
 use list::{ShownNames, list};
-pub(super) use list::{age, fitted, short_bytes};
 
 /// The exit status of findings.
 const FINDINGS: u8 = 1;
@@ -281,9 +281,9 @@ fn clean(
     }
     let downloads = match cleaned.downloads {
         0 => String::new(),
-        size => format!(", and {} of downloads that broke off", bytes(size)),
+        size => format!(", and {} of downloads that broke off", disk_bytes(size)),
     };
-    let (count, bytes) = (entries(cleaned.entries.len()), bytes(cleaned.bytes));
+    let (count, bytes) = (entries(cleaned.entries.len()), disk_bytes(cleaned.bytes));
     let rubbish = match cleaned.rubbish {
         0 => String::new(),
         1 => ", and what a run that was killed has left".to_owned(),
@@ -417,11 +417,11 @@ fn forecast(store: &Store, garbage: &Garbage, names: &ShownNames) -> io::Result<
         let layer = store::Entry::read(store, *id).map(|entry| entry.made.slot.replace('`', ""));
         let layer = shell::one_line(&layer.unwrap_or_default());
         output::print(|to| {
-            writeln!(to, "would remove {}  {layer}  {}", names.name(*id), bytes(alone))
+            writeln!(to, "would remove {}  {layer}  {}", names.name(*id), disk_bytes(alone))
         })?;
     }
     let count = entries(garbage.entries.len());
-    output::print(|to| writeln!(to, "would remove {count}, {}", bytes(sum)))?;
+    output::print(|to| writeln!(to, "would remove {count}, {}", disk_bytes(sum)))?;
     Ok(0)
 }
 
@@ -466,7 +466,7 @@ fn remove(
         }
         match store::remove(store, id, &users)? {
             Removed::Gone { bytes: free } => {
-                output::print(|to| writeln!(to, "removed {name}, {}", bytes(free)))?;
+                output::print(|to| writeln!(to, "removed {name}, {}", disk_bytes(free)))?;
             }
             Removed::InUse => {
                 return Err(io::Error::other(format!("{name} stays: a run uses it")));
@@ -489,16 +489,4 @@ fn user(path: &Path) -> String {
 
 fn is_given(id: EntryId, given: &[String]) -> bool {
     given.is_empty() || given.iter().any(|text| id.is_named(text))
-}
-
-/// Shows a number of bytes to two digits or so.
-pub(super) fn bytes(bytes: u64) -> String {
-    let mut value = bytes;
-    for unit in ["B", "KiB", "MiB", "GiB"] {
-        if value < 10_000 {
-            return format!("{value} {unit}");
-        }
-        value = value.div_ceil(1024);
-    }
-    format!("{value} TiB")
 }

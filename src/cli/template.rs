@@ -7,11 +7,12 @@ use std::process::Stdio;
 
 use super::arguments::{LogFormat, TalkArguments, ValueArguments};
 use super::load::Loaded;
+use super::options::Options;
 use super::passed_on::{self, given_args, known_name};
 use super::refused_run::RefusedRun;
 use super::remote::RemoteChoice;
 use super::request::{self, ContainerIds, LockUse, Request, wanted};
-use super::run::{Options, run};
+use super::run::run;
 use super::{output, plan};
 use crate::diagnostic::Report;
 use crate::execute::status;

@@ -18,14 +18,15 @@ use std::path::Path;
 use rustix::fs::{MemfdFlags, memfd_create};
 
 use super::arguments::UpgradeArguments;
-use super::containers::Judge;
-use super::create::Shell;
+use super::judge::Judge;
+use super::new_container::NewContainer;
+use super::options::Options;
 use super::output;
 use super::prepare::Prepared;
 use super::refusal::Refusal;
 use super::remote::RemoteChoice;
 use super::request::{LockUse, Request, target, wanted};
-use super::run::{Options, Part, Task, begin, perform};
+use super::run::{Part, Task, begin, perform};
 use crate::cache::{CONFIG_NAME, Purpose, Wanted};
 use crate::chain::Secrets;
 use crate::execute::{Listings, Rebase, Rebased, status};
@@ -397,7 +398,7 @@ impl Upgrade<'_> {
 
     /// Makes the container as its role makes it now, beside what it is.
     fn stage(&self, request: &Request, at: &Path) -> u8 {
-        let made = Shell::make(at, &request.config, self.subject.mapping.mapped());
+        let made = NewContainer::make(at, &request.config, self.subject.mapping.mapped());
         let shell = match made {
             Ok(shell) => shell,
             Err(error) => return self.subject.done(Err(error)),

@@ -1,4 +1,4 @@
-//! Work by a process of its own, in the user namespace that a container's ids are mapped in.
+//! Work in the user namespace that a container's ids are mapped in, by this process or by one of its own.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Write};
@@ -9,13 +9,47 @@ use rustix::process::{Signal, WaitOptions, set_parent_process_death_signal, wait
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::create::enter;
 use super::mapping::Mapping;
+use super::output;
 use super::refusal::Refusal;
+use crate::host::account::{self, Range};
 use crate::host::caller::Caller;
 use crate::host::kernel::{self, ForkResult};
 use crate::host::userns::{self, Ids};
 use crate::store::{self, Store};
+
+/// Enters the user namespace that a container's ids are mapped in.
+pub(super) fn enter(mapping: Mapping) -> Result<(), Refusal> {
+    let caller = Caller::observe();
+    let ids = match mapping {
+        Mapping::None | Mapping::Pieces => return Ok(()),
+        Mapping::CallerAlone => None,
+        Mapping::Ids(ids) => Some(ids),
+    };
+    if ids.is_none() {
+        output::say(&format!(
+            "warning: you have no subordinate ids, so that all files of the container will be \
+             yours, and no layer can give one to somebody else\n\
+             hint: as root: {}",
+            account::giving_ids(caller.uid, account::USUAL_IDS)
+        ));
+    }
+    userns::enter(ids).map_err(|error| {
+        let message = format!("no user namespace can be entered: {error}");
+        match ids.filter(|ids| !ids.are_given_to(&caller)) {
+            Some(Ids { users: Range { first, count }, .. }) => {
+                let given = (first, first.saturating_add(count).saturating_sub(1));
+                let user = account::user_name(caller.uid).unwrap_or_else(|| caller.uid.to_string());
+                let hint = format!(
+                    "`/etc/subuid` and `/etc/subgid` do not give {user} these ids; as root: {}",
+                    account::giving_ids(caller.uid, given)
+                );
+                Refusal::with_hint(message, hint)
+            }
+            None => message.into(),
+        }
+    })
+}
 
 /// Does some work in the user namespace of a map, and returns what comes of it. This process stays where it is:
 /// it can ask for the next map.

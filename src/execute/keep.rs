@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use super::Run;
 use crate::host::files;
+use crate::host::owned;
 use crate::host::rootfs::Rootfs;
-use crate::host::state::{self, KeptRun};
+use crate::host::state::KeptRun;
 use crate::host::userns::Ids;
 use crate::tree::{self, Marks};
 
@@ -40,7 +41,7 @@ impl Run<'_> {
     /// Copies a rootfs as a whole, or leaves nothing of it: a part would only fill the disk further.
     fn copy_whole(&mut self, rootfs: &Rootfs, to: &Path) -> io::Result<()> {
         let from = rootfs.directory(Path::new("/"))?;
-        state::make_one(to, 0o700, None)?;
+        owned::make_one(to, 0o700, None)?;
         let copied = files::open_directory(to).and_then(|to| {
             self.meanwhile(|interrupt| {
                 tree::copy((from.as_fd(), Marks::Plain), to.as_fd(), &[], interrupt)

@@ -1,7 +1,6 @@
 //! A role's stored layers, and what none of the forms can carry of them.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::fmt;
+use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::os::fd::AsFd;
@@ -11,9 +10,8 @@ use std::sync::OnceLock;
 use super::archive::{Archive, write};
 use super::digested::Digested;
 use super::oci_config::{self, LayerBlob};
-use super::output::Output;
-use super::target::{LayerCompression, Target, TargetKind};
-use super::{archive, directory, incus, oci, proxmox};
+use super::target::LayerCompression;
+use super::warnings::Warnings;
 use crate::cache::{Names, PLACEHOLDER};
 use crate::digest::Digest;
 use crate::host::caller::Caller;
@@ -109,49 +107,6 @@ impl Image {
         Self { compression, ..self }
     }
 
-    /// Writes it, and returns what could not be written. `output` says whom files belong to.
-    ///
-    /// # Errors
-    ///
-    /// Also when interrupted.
-    pub(crate) fn write(
-        &self,
-        target: &Target,
-        output: Output,
-        interrupt: Interrupt<'_>,
-    ) -> io::Result<Warnings> {
-        let mut warnings = Warnings::default();
-        self.warn_of_sidecar(&mut warnings)?;
-        for (entry, _) in &self.layers {
-            for path in &entry.fixed {
-                warnings.add("the placeholder of a name stays in", path);
-            }
-        }
-        match &target.kind {
-            TargetKind::Directory => {
-                directory::write(self, &target.path, &mut warnings, interrupt)?;
-            }
-            TargetKind::Incus => {
-                incus::write(self, &target.path, output, &mut warnings, interrupt)?;
-            }
-            TargetKind::Tar(compression) => {
-                if let Some(last) = self.layers.len().checked_sub(1) {
-                    proxmox::warn(self.listing(last)?, &self.rootfs()?, &mut warnings);
-                }
-                archive::write_file(&target.path, *compression, output, interrupt, |to| {
-                    self.write_whole(to, &mut warnings, interrupt)
-                })?;
-            }
-            TargetKind::Oci(tag) => {
-                oci::write(self, &target.path, tag, output, &mut warnings, interrupt)?;
-            }
-            TargetKind::LxcLocal => {
-                archive::write_lxc_local(self, &target.path, output, &mut warnings, interrupt)?;
-            }
-        }
-        Ok(warnings)
-    }
-
     /// Writes the whole rootfs as a tar archive.
     pub(super) fn write_whole(
         &self,
@@ -211,7 +166,7 @@ impl Image {
     }
 
     /// Returns what a layer holds. It is read where something is made of it alone.
-    fn listing(&self, layer: usize) -> io::Result<&Listing> {
+    pub(super) fn listing(&self, layer: usize) -> io::Result<&Listing> {
         let (entry, listing) = &self.layers[layer];
         match listing.get() {
             Some(listing) => Ok(listing),
@@ -317,7 +272,7 @@ impl Image {
     }
 
     /// Warns of what stands beside the rootfs: no format has a place for it.
-    fn warn_of_sidecar(&self, warnings: &mut Warnings) -> io::Result<()> {
+    pub(super) fn warn_of_sidecar(&self, warnings: &mut Warnings) -> io::Result<()> {
         let Some((entry, _)) = self.layers.last().filter(|(entry, _)| entry.sidecar.is_some())
         else {
             return Ok(());
@@ -376,74 +331,5 @@ pub(super) fn neutral(name: &str, arch: &str) -> plan::Target {
         path,
         mapped: None,
         args: Vec::new(),
-    }
-}
-
-/// What could not be written, by kinds.
-#[derive(Debug, Default)]
-pub(crate) struct Warnings {
-    paths: BTreeMap<String, Vec<Vec<u8>>>,
-    words: BTreeMap<&'static str, Vec<String>>,
-    lines: Vec<String>,
-}
-
-impl Warnings {
-    /// Returns the paths by kinds.
-    pub(super) fn by_kind(self) -> BTreeMap<String, Vec<Vec<u8>>> {
-        self.paths
-    }
-
-    /// Adds all paths of each kind.
-    pub(super) fn add_all(&mut self, of_kinds: &BTreeMap<String, Vec<Vec<u8>>>) {
-        for (kind, paths) in of_kinds {
-            for path in paths {
-                self.add(kind, path);
-            }
-        }
-    }
-
-    /// Adds a path to those of a kind.
-    pub(super) fn add(&mut self, kind: &str, path: &[u8]) {
-        let paths = self.paths.entry(kind.to_owned()).or_default();
-        if !paths.iter().any(|known| known == path) {
-            paths.push(path.to_vec());
-        }
-    }
-
-    /// Adds what is no path to that of a kind. All of it is shown.
-    pub(super) fn add_words(&mut self, kind: &'static str, words: &str) {
-        self.words.entry(kind).or_default().push(format!("`{words}`"));
-    }
-
-    /// Adds a line as it is, once.
-    pub(super) fn tell(&mut self, line: &str) {
-        if !self.lines.iter().any(|known| known == line) {
-            self.lines.push(line.to_owned());
-        }
-    }
-}
-
-/// How many paths of a kind are shown.
-const MOST: usize = 4;
-
-/// One line a kind.
-impl fmt::Display for Warnings {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (kind, paths) in &self.paths {
-            let shown = paths.iter().take(MOST).map(|path| {
-                let path = String::from_utf8_lossy(path);
-                crate::shell::word(format!("/{}", path.trim_start_matches("../")))
-            });
-            let shown = shown.collect::<Vec<_>>().join(", ");
-            let more = match paths.len().saturating_sub(MOST) {
-                0 => String::new(),
-                more => format!(" and {more} more"),
-            };
-            writeln!(formatter, "{kind} {shown}{more}")?;
-        }
-        for (kind, words) in &self.words {
-            writeln!(formatter, "{kind} {}", words.join(", "))?;
-        }
-        self.lines.iter().try_for_each(|line| writeln!(formatter, "{line}"))
     }
 }

@@ -9,12 +9,13 @@ mod yaml;
 use std::io::{self, Write};
 use std::path::Path;
 
-use super::archive::write_file;
-use super::image::{Image, Warnings};
+use super::archive_file::write_file;
+use super::image::Image;
 use super::os_release::OsRelease;
 use super::output::Output;
 use super::tar::{Kind, Member, write_end, write_header, write_padding};
 use super::target::Compression;
+use super::warnings::Warnings;
 use crate::host::rootfs::Rootfs;
 use crate::tree::Interrupt;
 use profile::Profile;

@@ -11,10 +11,11 @@ use rustix::io::Errno;
 use serde_json::{Value, json};
 
 use super::digested::Digested;
-use super::image::{Image, Warnings};
+use super::image::Image;
 use super::oci_config::{self, LayerBlob};
 use super::output::Output;
 use super::room::{BLOBS, LAYOUT};
+use super::warnings::Warnings;
 use crate::digest::Digest;
 use crate::host::new_file::NewFile;
 use crate::host::{fault, files};

@@ -9,7 +9,7 @@ use rustix::fs::{Mode, fchmod};
 use rustix::process::{getegid, geteuid, umask};
 
 use crate::host::files::Ownership;
-use crate::host::state::OwnerIds;
+use crate::host::owned::OwnerIds;
 
 /// How files and directories are made.
 #[derive(Debug, Clone, Copy)]

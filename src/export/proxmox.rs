@@ -4,8 +4,8 @@
 
 use std::path::Path;
 
-use super::image::Warnings;
 use super::os_release::OsRelease;
+use super::warnings::Warnings;
 use crate::host::rootfs::Rootfs;
 use crate::tree::Listing;
 

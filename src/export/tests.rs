@@ -12,7 +12,7 @@ use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use super::archive::{Archive, write};
 use super::gzip::Gzip;
-use super::image::Warnings;
+use super::warnings::Warnings;
 use crate::cache::Names;
 use crate::plan;
 use crate::store::namespace::{self, Who};

@@ -13,8 +13,8 @@ use rustix::fs::{FlockOperation, Mode, OFlags, flock, openat};
 
 use super::caller::Caller;
 use super::files;
+use super::owned::{OwnerIds, make_all, make_one};
 use super::rootfs::{Attributes, own};
-use super::state::{OwnerIds, make_all, make_one};
 use super::trust;
 use crate::digest::Digest;
 

@@ -2,7 +2,7 @@
 
 use rustix::process::{getegid, geteuid};
 
-use super::files;
+use super::proc;
 
 /// The identity of this process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,7 +76,7 @@ pub(crate) fn outside(map: &[Extent], id: u32) -> Option<u32> {
 ///
 /// One that cannot be read has no lines: the kernel has no user namespaces.
 pub(crate) fn id_map(file: &str) -> Vec<Extent> {
-    let text = files::read_proc(file).ok().and_then(|text| String::from_utf8(text).ok());
+    let text = proc::read(file).ok().and_then(|text| String::from_utf8(text).ok());
     parse_map(&text.unwrap_or_default())
 }
 

@@ -105,18 +105,6 @@ pub(crate) fn read_opened(file: OwnedFd, limit: usize) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Reads a file of `/proc`, which says nothing of its length, by as few calls as that takes.
-pub(crate) fn read_proc(path: &str) -> io::Result<Vec<u8>> {
-    let (mut file, mut bytes) = (File::open(path)?, Vec::new());
-    let mut piece = [0; 4096];
-    loop {
-        match file.read(&mut piece)? {
-            0 => return Ok(bytes),
-            read => bytes.extend_from_slice(&piece[..read]),
-        }
-    }
-}
-
 /// Who a file belongs to, and its permission bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ownership {

@@ -14,7 +14,7 @@ use rustix::io::Errno;
 
 use super::files;
 use super::new_file::NewFile;
-use super::state::OwnerIds;
+use super::owned::OwnerIds;
 
 /// The largest file, in bytes.
 const LARGEST: usize = 1024 * 1024;

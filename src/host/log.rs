@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::state::{self, OwnerIds};
+use super::owned::{OwnerIds, make_file};
 
 /// How much of the beginning is kept, in bytes.
 const HEAD: u64 = 1024 * 1024;
@@ -34,7 +34,7 @@ pub(super) struct Log {
 impl Log {
     /// Makes an empty one.
     pub(super) fn make(path: &Path, owner: OwnerIds) -> io::Result<Self> {
-        let file = state::make_file(path, owner)?;
+        let file = make_file(path, owner)?;
         Ok(Self { path: path.to_owned(), owner, file, room: HEAD, tail: None, left_out: 0 })
     }
 
@@ -61,7 +61,7 @@ impl Log {
             self.left_out += fs::metadata(&older).map_or(0, |older| older.len());
             fs::rename(&newer, &older)?;
         }
-        self.tail = Some(state::make_file(&newer, self.owner)?);
+        self.tail = Some(make_file(&newer, self.owner)?);
         self.room = TAIL;
         Ok(())
     }

@@ -4,12 +4,12 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use super::files;
+use super::proc;
 
 /// Returns the mount points below a directory, itself not among them, in the order in which they were
 /// mounted.
 pub(crate) fn below(directory: &Path) -> Vec<PathBuf> {
-    let text = files::read_proc("/proc/self/mountinfo").unwrap_or_default();
+    let text = proc::read("/proc/self/mountinfo").unwrap_or_default();
     let points = text.split(|byte| *byte == b'\n').filter_map(point);
     points.filter(|point| point.starts_with(directory) && point != directory).collect()
 }

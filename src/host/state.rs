@@ -1,9 +1,9 @@
 //! The state directory: what a failed run leaves for people to look at.
 
 use std::env;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, chown};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::caller::Caller;
 use super::files;
 use super::log::{self, Log};
+use super::owned::{OwnerIds, make_all, make_file, make_one};
 use super::userns::Ids;
 
 /// The variable that puts the state directory elsewhere.
@@ -27,9 +28,6 @@ const YOUNG: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How much of a container's name stands in that of a run's directory, in bytes.
 const LONGEST_NAME: usize = 200;
-
-/// Who gets what is written: the person behind a user namespace.
-pub(crate) type OwnerIds = Option<(u32, u32)>;
 
 /// The file that is locked in those.
 const HELD: &str = "held";
@@ -287,38 +285,4 @@ fn is_of_a_run(name: &str) -> bool {
         !count.is_empty() && count.len() <= 3 && count.bytes().all(|byte| byte.is_ascii_digit())
     });
     stamped(name) || counted.is_some_and(|(name, _)| stamped(name))
-}
-
-/// Makes a directory and those above it, each the owner's where it is new. Those above may hold
-/// what others must reach: `~/.local` is one of them.
-pub(crate) fn make_all(path: &Path, mode: u32, owner: OwnerIds) -> io::Result<()> {
-    if path.is_dir() {
-        return Ok(());
-    }
-    if let Some(parent) = path.parent() {
-        make_all(parent, 0o755, owner)?;
-    }
-    match make_one(path, mode, owner) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        other => other,
-    }
-}
-
-/// Makes a directory, the owner's.
-pub(crate) fn make_one(path: &Path, mode: u32, owner: OwnerIds) -> io::Result<()> {
-    fs::DirBuilder::new().mode(mode).create(path)?;
-    give(path, owner)
-}
-
-pub(super) fn make_file(path: &Path, owner: OwnerIds) -> io::Result<File> {
-    let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)?;
-    give(path, owner)?;
-    Ok(file)
-}
-
-fn give(path: &Path, owner: OwnerIds) -> io::Result<()> {
-    match owner {
-        Some((uid, gid)) => chown(path, Some(uid), Some(gid)),
-        None => Ok(()),
-    }
 }

@@ -2,33 +2,12 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{
-    Capability, Duration, Extends, LayerEntry, LayerName, Mode, RootfsPath, Text, Variable,
-};
+use super::{Capability, Duration, LayerName, Mode, RootfsPath, Text};
 use crate::digest::Digest;
-use crate::source::{At, Source};
-
-/// A manifest: one host role.
-#[derive(Debug, Clone)]
-pub struct Manifest {
-    /// Where it was read from.
-    pub source: Arc<Source>,
-    /// What the role is, for people.
-    pub description: Option<String>,
-    /// The manifest whose layers stand inside this one's.
-    pub extends: Option<Extends>,
-    /// The variables, in the order of the file.
-    pub variables: Vec<Variable>,
-    /// The layers, the innermost first: the upstream, unless the manifest extends another.
-    pub layers: Vec<LayerEntry>,
-    /// Whether every variable, layer and base could be read, however faulty they may be: then names
-    /// that seem to be missing are.
-    pub whole: bool,
-}
+use crate::source::At;
 
 /// A layer: one wrapper of the chain.
 #[derive(Debug, Clone)]

@@ -23,7 +23,7 @@ impl LayerName {
 
     /// Returns the name of a reusable layer before it is used.
     pub(super) fn unnamed() -> Self {
-        Self(super::SELF.into())
+        Self(SELF.into())
     }
 
     /// Returns the name as text.
@@ -37,6 +37,9 @@ impl fmt::Display for LayerName {
         formatter.write_str(&self.0)
     }
 }
+
+/// What a reusable layer calls itself.
+pub const SELF: &str = "self";
 
 /// What templates never take for the name of a variable: the words for values, the word that is put
 /// before one, and the object that has `lxc.name`.

@@ -38,9 +38,6 @@ pub enum VariableSource {
     Secret(Option<SecretSource>),
 }
 
-/// What a reusable layer calls itself.
-pub const SELF: &str = "self";
-
 /// Where the value of a secret is read from.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]

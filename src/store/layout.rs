@@ -12,7 +12,7 @@ use super::lock::Lock;
 use crate::digest::Digest;
 use crate::host::account::{self, Range};
 use crate::host::caller::{self, Caller};
-use crate::host::state::{OwnerIds, make_all, make_one};
+use crate::host::owned::{OwnerIds, make_all, make_one};
 use crate::host::trust;
 use crate::host::userns::Ids;
 use crate::plan::EntryId;

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use super::interrupt::Interrupt;
 use super::marks::{Form, Marks};
 use super::merge::Changes;
+use super::reader::Reader;
 use super::stamps::Stamps;
 
 use crate::digest::Digest;
@@ -100,7 +101,7 @@ impl ListedFile {
     }
 
     /// Likewise of a tree that has `marks`, where `stat` is known; of the directory itself where the name is empty.
-    pub(super) fn read_of(
+    fn read_of(
         directory: BorrowedFd<'_>,
         name: &CStr,
         stat: &Stat,
@@ -108,6 +109,18 @@ impl ListedFile {
         interrupt: Interrupt<'_>,
     ) -> io::Result<Self> {
         walk::one_of(directory, name, stat, marks, interrupt)
+    }
+
+    /// Reads what is at a path of a tree; nothing, where nothing is there.
+    pub(super) fn find(
+        reader: &mut Reader<'_>,
+        path: &[u8],
+        interrupt: Interrupt<'_>,
+    ) -> io::Result<Option<Self>> {
+        let marks = reader.marks();
+        reader.looked_at(path, |directory, name, stat| {
+            Self::read_of(directory, name, stat, marks, interrupt)
+        })
     }
 
     /// Creates one that is known by this alone: what has no name, time or attributes.

@@ -8,8 +8,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, openat, statat};
 
 use super::directory::{self, open_to_read};
-use super::interrupt::Interrupt;
-use super::listing::ListedFile;
 use super::marks::{Marks, Naming};
 use super::xattr::Holder;
 
@@ -27,6 +25,11 @@ impl<'a> Reader<'a> {
     /// Reads what is below `top`.
     pub(crate) fn new(top: BorrowedFd<'a>, marks: Marks) -> Self {
         Self { top, marks, open: Vec::new() }
+    }
+
+    /// Returns the marks of the tree.
+    pub(super) fn marks(&self) -> Marks {
+        self.marks
     }
 
     /// Opens a regular file.
@@ -50,18 +53,6 @@ impl<'a> Reader<'a> {
         Ok(found)
     }
 
-    /// Reads all that a listing would have of a path; nothing, where nothing is there.
-    pub(super) fn entry(
-        &mut self,
-        path: &[u8],
-        interrupt: Interrupt<'_>,
-    ) -> io::Result<Option<ListedFile>> {
-        let marks = self.marks;
-        self.looked_at(path, |directory, name, stat| {
-            ListedFile::read_of(directory, name, stat, marks, interrupt)
-        })
-    }
-
     /// Tells whether a directory is at a path.
     pub(super) fn is_directory(&mut self, path: &[u8]) -> io::Result<bool> {
         let kind = self.looked_at(path, |_, _, stat| Ok(FileType::from_raw_mode(stat.st_mode)))?;
@@ -81,7 +72,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Has a look at what is at a path; the name of the top is empty. Nothing, where nothing is there.
-    fn looked_at<T>(
+    pub(super) fn looked_at<T>(
         &mut self,
         path: &[u8],
         look: impl FnOnce(BorrowedFd<'_>, &CStr, &Stat) -> io::Result<T>,

@@ -6,15 +6,13 @@ use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
 use serde_json::Value as Json;
 
+use super::MANIFEST;
 use super::markdown::inlines;
 use super::page::{self, Page};
 use crate::cli::init;
 
-/// The name of the page.
-pub(super) const NAME: &str = "layered-template.toml";
-
-const MANIFEST: &str = include_str!("../../../schema/manifest.schema.json");
-const LAYER: &str = include_str!("../../../schema/layer.schema.json");
+const MANIFEST_SCHEMA: &str = include_str!("../../../schema/manifest.schema.json");
+const LAYER_SCHEMA: &str = include_str!("../../../schema/layer.schema.json");
 
 /// A longer word of an example does not fit into a line of a narrow terminal.
 const LONGEST_WORD: usize = 60;
@@ -36,14 +34,16 @@ const TABLES: &[(&str, &str, &str)] = &[
 /// Returns the page.
 pub(super) fn page() -> Page {
     let mut text = Vec::new();
-    let man = page::described(Man::new(clap::Command::new(NAME)), NAME, "5", "File Formats");
+    let man =
+        page::described(Man::new(clap::Command::new(MANIFEST)), MANIFEST, "5", "File Formats");
     man.render_title(&mut text).expect("a vector takes all that is written");
     let manifest: Json =
-        serde_json::from_str(MANIFEST).expect("tests hold the schema to its types");
-    let layer: Json = serde_json::from_str(LAYER).expect("tests hold the schema to its types");
+        serde_json::from_str(MANIFEST_SCHEMA).expect("tests hold the schema to its types");
+    let layer: Json =
+        serde_json::from_str(LAYER_SCHEMA).expect("tests hold the schema to its types");
     let mut roff = Roff::new();
     roff.control("SH", ["NAME"]);
-    roff.text([roman(format!("{NAME} - the layers of a host role, for layered-template"))]);
+    roff.text([roman(format!("{MANIFEST} - the layers of a host role, for layered-template"))]);
     roff.control("SH", ["DESCRIPTION"]);
     roff.text(inlines(
         "A manifest is a TOML file. It describes one host role: the template that installs the system, \
@@ -67,7 +67,7 @@ pub(super) fn page() -> Page {
     ];
     page::see_also(&mut roff, pages.into_iter());
     let text = String::from_utf8_lossy(&text).into_owned() + &roff.to_roff();
-    Page { file: format!("{NAME}.5"), text: page::tidy(&text) }
+    Page { file: format!("{MANIFEST}.5"), text: page::tidy(&text) }
 }
 
 fn section(roff: &mut Roff, title: &str, how: &str, table: &Json, schema: &Json) {
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn each_table_of_the_schema_is_on_the_page() {
-        let schema: Json = serde_json::from_str(MANIFEST).unwrap();
+        let schema: Json = serde_json::from_str(MANIFEST_SCHEMA).unwrap();
         for (name, table) in schema["$defs"].as_object().unwrap() {
             let is_shown = TABLES.iter().any(|(_, shown, _)| shown == name);
             // A list of steps has the keys of a step.

@@ -5,7 +5,7 @@ use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
 
 use super::markdown::{inlines, rows};
-use super::{NAME, format};
+use super::{MANIFEST, NAME};
 use crate::cli::examples::{self, Example};
 
 /// The day of this version, as CHANGELOG.md has it.
@@ -55,7 +55,7 @@ pub(super) fn of(command: &Command) -> Page {
     }
     examples(&mut roff, examples::of(&name));
     let own = if name == NAME { None } else { Some((NAME, "1")) };
-    let others = [(format::NAME, "5"), ("lxc-create", "1"), ("lxc.container.conf", "5")];
+    let others = [(MANIFEST, "5"), ("lxc-create", "1"), ("lxc.container.conf", "5")];
     see_also(&mut roff, own.into_iter().chain(others));
     let text = String::from_utf8_lossy(&text).into_owned() + &roff.to_roff();
     Page { file: format!("{name}.1"), text: tidy(&text) }

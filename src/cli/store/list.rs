@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
+use crate::cli::amount::{age, fitted, short_bytes};
 use crate::cli::arguments::ReportFormat;
 use crate::cli::output;
 use crate::host::files;
@@ -79,7 +80,7 @@ impl ShownNames {
         let [name, layer_width, map, room] = self.widths;
         let size = |size: Option<u64>| size.map_or_else(|| "?".to_owned(), short_bytes);
         let (alone, shared) = (size(shown.alone), size(shown.shared));
-        let (age, count) = (self::age(shown.age), shown.users.len());
+        let (age, count) = (age(shown.age), shown.users.len());
         // Elsewhere than on a terminal nothing is cut.
         let [most_of_layer, room] = [layer_width, room].map(output::most_of_table);
         let layer = fitted(&short_label(&shown.layer), most_of_layer);
@@ -98,15 +99,6 @@ impl ShownNames {
     }
 }
 
-/// Returns a text on one line, in so many characters at the most.
-pub(in crate::cli) fn fitted(text: &str, most: usize) -> String {
-    let text = shell::one_line(text);
-    if text.chars().count() <= most {
-        return text;
-    }
-    text.chars().take(most.saturating_sub(3)).chain("...".chars()).collect()
-}
-
 /// Returns a path on one line, in so many characters at the most: of a longer one the end.
 fn fitted_path(path: &str, most: usize) -> String {
     let path = shell::one_line(path);
@@ -122,11 +114,6 @@ fn short_label(label: &str) -> String {
         Some(layer) => format!("{layer} (template)"),
         None => label.strip_prefix("layer ").unwrap_or(label).to_owned(),
     }
-}
-
-/// Shows a number of bytes in five characters at the most.
-pub(in crate::cli) fn short_bytes(bytes: u64) -> String {
-    super::bytes(bytes).replace("iB", "").replace(' ', "")
 }
 
 /// What is shown of an entry.
@@ -208,12 +195,6 @@ pub(super) fn list(
         }?;
     }
     Ok(0)
-}
-
-/// Shows a number of seconds in its largest unit.
-pub(in crate::cli) fn age(seconds: u64) -> String {
-    let (count, unit) = crate::cache::in_largest_unit(seconds);
-    format!("{count}{}", &unit[..1])
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::values;
 use crate::cli::arguments::UpgradeArguments;
-use crate::cli::containers;
+use crate::cli::meant;
 use crate::cli::refusal::Refusal;
 use crate::host::caller::Caller;
 use crate::observe::container::{Container, manifest_of};
@@ -17,17 +17,17 @@ pub(super) fn find(
 ) -> Result<Vec<Container>, Refusal> {
     if !arguments.all {
         let named = |what: &Path| {
-            containers::named(what, &arguments.places.lxcpath, caller).map_err(|message| match what
-                .is_file()
-            {
-                true => {
-                    let line = format!("layered-template upgrade --all {}", shell::word(what));
-                    Refusal::with_hint(
-                        message,
-                        format!("it is a file: `{line}` upgrades what was made from it"),
-                    )
+            meant::named(what, &arguments.places.lxcpath, caller).map_err(|message| {
+                match what.is_file() {
+                    true => {
+                        let line = format!("layered-template upgrade --all {}", shell::word(what));
+                        Refusal::with_hint(
+                            message,
+                            format!("it is a file: `{line}` upgrades what was made from it"),
+                        )
+                    }
+                    false => message.into(),
                 }
-                false => message.into(),
             })
         };
         return arguments.what.iter().map(|what| named(what)).collect();
@@ -39,14 +39,14 @@ pub(super) fn find(
         (Ok(one), Ok(other)) => one == other,
         _ => false,
     };
-    let mut all = containers::find(&[], &arguments.places.lxcpath, caller)?;
+    let mut all = meant::find(&[], &arguments.places.lxcpath, caller)?;
     all.retain(|container| {
         let record = container.record.as_ref();
         record.is_ok_and(|record| same(manifest, Path::new(&record.manifest.path)))
     });
     if all.is_empty() {
         let is_container = !manifest.is_file()
-            && containers::named(manifest, &arguments.places.lxcpath, caller).is_ok();
+            && meant::named(manifest, &arguments.places.lxcpath, caller).is_ok();
         let manifest = shell::word(manifest);
         if is_container {
             return Err(Refusal::with_hint(
@@ -73,8 +73,8 @@ pub(super) fn gone(
     if arguments.manifest.is_some() {
         return Refusal::from(format!("there is no such file `{}`", manifest.display()));
     }
-    let all = containers::find(&[], &arguments.places.lxcpath, caller).unwrap_or_default();
-    let places = containers::manifest_places(&all);
+    let all = meant::find(&[], &arguments.places.lxcpath, caller).unwrap_or_default();
+    let places = meant::manifest_places(&all);
     let record = container.record.as_ref().ok();
     let hint = match record.and_then(|record| manifest_of(record, &places)) {
         None => "`--manifest FILE` names another".to_owned(),

@@ -7,9 +7,9 @@ use super::tell;
 use crate::chain::Secrets;
 use crate::cli::arguments::RollbackArguments;
 use crate::cli::history::{self, RunSubject};
+use crate::cli::options::Options;
 use crate::cli::refusal::Refusal;
-use crate::cli::run::{self, Options};
-use crate::cli::{containers, output, request};
+use crate::cli::{meant, output, request};
 use crate::execute::{Failure, status};
 use crate::host::caller::Caller;
 use crate::host::signals::Signals;
@@ -21,14 +21,13 @@ use crate::store::GENERATIONS;
 /// Restores a container to its state before the last upgrade.
 pub(in crate::cli) fn rollback(arguments: &RollbackArguments) -> u8 {
     let caller = Caller::observe();
-    let container =
-        match containers::named(&arguments.container, &arguments.places.lxcpath, &caller) {
-            Ok(container) => container,
-            Err(message) => {
-                output::error(&message, None);
-                return status::USAGE;
-            }
-        };
+    let container = match meant::named(&arguments.container, &arguments.places.lxcpath, &caller) {
+        Ok(container) => container,
+        Err(message) => {
+            output::error(&message, None);
+            return status::USAGE;
+        }
+    };
     match roll_back(&container, &caller) {
         Ok(status) => status,
         Err(refusal) => {
@@ -58,7 +57,7 @@ fn roll_back(container: &Container, caller: &Caller) -> Result<u8, Refusal> {
     }
     subject.stands_alone()?;
     let previous = Container::at(&generations.previous());
-    if let Some(tree) = previous.as_ref().and_then(containers::lost_tree)
+    if let Some(tree) = previous.as_ref().and_then(meant::lost_tree)
         && !generations.is_interrupted()
     {
         return Err(Refusal::with_hint(
@@ -79,7 +78,7 @@ fn roll_back(container: &Container, caller: &Caller) -> Result<u8, Refusal> {
         command: request::words(),
     };
     let options = Options::plain(RunVerb::Rollback);
-    let note = run::note(&subject_of_run, &Secrets::default(), options, None);
+    let note = history::begin(&subject_of_run, &Secrets::default(), options, None);
     let status = turn(&subject, owes_start, &mut signals);
     let failure =
         (status != 0).then(|| history::failure(&Failure::of_run(status, "the rollback failed")));

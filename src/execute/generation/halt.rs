@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use super::{Generations, NEXT, is_directory};
 use crate::host::files;
 use crate::host::new_file::NewFile;
+use crate::host::proc;
 use crate::store::GENERATIONS;
 
 /// The note, beside the generations.
@@ -90,6 +91,6 @@ impl Generations {
 
 /// Returns what tells this start of the machine from all others.
 fn boot() -> io::Result<String> {
-    let text = files::read_proc(BOOT)?;
+    let text = proc::read(BOOT)?;
     Ok(String::from_utf8_lossy(&text).trim().to_owned())
 }

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::yaml::Yaml;
-use crate::export::image::Warnings;
+use crate::export::warnings::Warnings;
 use crate::lxc;
 
 /// The lines that `raw.lxc` takes as they are. One that ends with a dot stands for all that begin so.

@@ -266,7 +266,7 @@ impl Walk<'_> {
     /// Reads what the base has at a path.
     fn before(&mut self, path: &[u8]) -> io::Result<Option<ListedFile>> {
         match &mut self.base {
-            Some(base) => base.entry(path, self.interrupt),
+            Some(base) => ListedFile::find(base, path, self.interrupt),
             None => Ok(None),
         }
     }

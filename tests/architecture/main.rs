@@ -14,11 +14,16 @@
 //!
 //! Modules that are compiled for tests alone may use and touch what they like.
 //!
+//! Within a module no files import each other in a circle; a file and the directory of its name count as one.
 //! What the compiler cannot check is in `host/kernel.rs` alone, a file is named by the one thing
 //! that it holds, and it can be read in one sitting.
 
+mod imports;
+
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use imports::Imports;
 
 /// Each module, and those that it may use.
 const MAY_USE: [(&str, &str); 24] = [
@@ -216,6 +221,13 @@ fn every_module_uses_those_below_it_alone() {
         }
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// Files that import each other in a circle are one file in pieces: none can be read alone.
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    let circles = Imports::of(&files()).circles();
+    assert!(circles.is_empty(), "{}", circles.join("\n"));
 }
 
 #[test]
