@@ -51,7 +51,10 @@ impl NewContainer {
             io::ErrorKind::AlreadyExists => io::Error::new(error.kind(), "it exists already"),
             _ => error,
         })?;
-        let directory = files::open_directory(path)?;
+        let directory = files::open_directory(path).inspect_err(|_| {
+            // Nothing is in it.
+            let _ = fs::remove_dir(path);
+        })?;
         let mut shell = Self { path: path.to_path_buf(), directory, kept: false, partial: None };
         let caller = Caller::observe();
         if mapped.is_some() {

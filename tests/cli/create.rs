@@ -244,15 +244,8 @@ fn a_run_is_killed_at_each_call_that_makes_or_removes() {
     let sandbox = Sandbox::new().layers("post = \"exit 1\"\n");
     for call in ["mkdir", "fcntl", "fchown", "openat", "rename", "renameat", "unlink", "unlinkat"] {
         for number in 1.. {
-            let mut command = sandbox.command("strace");
-            command.args(["-f", "-b", "execve", "-qq", "-o", "/dev/null", "-e"]);
-            command.args([&format!("trace={call}"), "-P"]).arg(sandbox.container());
-            for name in ["partial", "rootfs", "config"] {
-                command.arg("-P").arg(sandbox.container().join(name));
-            }
-            command.args(["-e", &format!("inject={call}:signal=KILL:when={number}")]);
-            command.arg(sandbox.program_path()).args(["create", "m.toml", "--storage=none"]);
-            command.args(["--name", "web1", "--lxcpath"]).arg(sandbox.path("lxc"));
+            let injected = format!("signal=KILL:when={number}");
+            let command = injected_create(&sandbox, call, &injected);
             let ended = sandbox.ran(command).output.status;
             if sandbox.container().exists() {
                 let left = listing::of(&sandbox.container());
@@ -265,6 +258,44 @@ fn a_run_is_killed_at_each_call_that_makes_or_removes() {
             let _ = fs::remove_dir_all(sandbox.container());
         }
     }
+}
+
+/// What cannot be made is not left in pieces, whatever fails of it.
+#[test]
+fn each_call_that_makes_or_removes_fails() {
+    if std::process::Command::new("strace").arg("-V").output().is_err() {
+        skip("strace is not installed");
+        return;
+    }
+    let sandbox = Sandbox::new().layers("post = \"exit 1\"\n");
+    for call in ["mkdir", "fcntl", "fchown", "openat", "rename", "renameat", "unlink", "unlinkat"] {
+        for number in 1.. {
+            let injected = format!("error=ENOMEM:when={number}");
+            let ran = sandbox.ran(injected_create(&sandbox, call, &injected));
+            let is_told = ran.stderr().contains("could not be removed");
+            let is_left = sandbox.container().exists();
+            assert!(!is_left || is_told, "{call} {number}: {}", ran.stderr());
+            let _ = fs::remove_dir_all(sandbox.container());
+            // By then nothing is injected any more: the step has failed.
+            if ran.output.status.code() == Some(6) {
+                break;
+            }
+        }
+    }
+}
+
+/// Returns a `create` at whose calls of a kind that have to do with the container something is injected.
+fn injected_create(sandbox: &Sandbox, call: &str, injected: &str) -> std::process::Command {
+    let mut command = sandbox.command("strace");
+    command.args(["-f", "-b", "execve", "-qq", "-o", "/dev/null", "-e"]);
+    command.args([&format!("trace={call}"), "-P"]).arg(sandbox.container());
+    for name in ["partial", "rootfs", "config"] {
+        command.arg("-P").arg(sandbox.container().join(name));
+    }
+    command.args(["-e", &format!("inject={call}:{injected}")]);
+    command.arg(sandbox.program_path()).args(["create", "m.toml", "--storage=none"]);
+    command.args(["--name", "web1", "--lxcpath"]).arg(sandbox.path("lxc"));
+    command
 }
 
 /// Begins a run that fails once there is a file `go`, and waits until its step runs.
