@@ -14,7 +14,7 @@ use rustix::fs::fstat;
 use rustix::thread::UnshareFlags;
 
 use super::mapping::{IN_PIECES, Mapping};
-use super::meant::cut_off;
+use super::meant::{cut_off, stands_elsewhere};
 use super::request::target;
 use super::start::InitialConfig;
 use crate::cache::{DELTA, Names};
@@ -29,9 +29,7 @@ use crate::observe::container::Container;
 use crate::plan::{EntryId, StorageMode};
 use crate::record::{self, File, FileKind, LastDrops, Record, is_volatile};
 use crate::store::{self, Entry, Pin, Pinned, Store};
-use crate::tree::{
-    Drift, Form, Interrupt, ListedFile, ListedKind, Made, Marks, OccurrenceKind, Reader, drift,
-};
+use crate::tree::{Drift, Form, Interrupt, ListedFile, ListedKind, Made, Marks, Reader, drift};
 
 /// The longest text whose lines are compared, in bytes.
 pub(super) const LONGEST_TEXT: u64 = 1 << 20;
@@ -102,6 +100,10 @@ impl ContainerTree {
             let name = crate::shell::one_line(&container.name);
             return Err(format!("`{name}` cannot be compared: {why}"));
         }
+        if let Some(why) = stands_elsewhere(container, record) {
+            let name = crate::shell::one_line(&container.name);
+            return Err(format!("`{name}` cannot be compared: {why}"));
+        }
         let start = InitialConfig::read(Some(&container.path.join("config")), caller)?;
         if start.mapping == Mapping::Pieces {
             return Err(IN_PIECES.to_owned());
@@ -117,10 +119,11 @@ impl ContainerTree {
         let is_overlay = record.storage() == StorageMode::Overlay;
         let is_mapped = start.mapping != Mapping::None || caller.is_mapped_root();
         let form = if is_mapped { Form::User } else { Form::Trusted };
-        let tree = match is_overlay {
-            true => container.path.join(DELTA),
-            false => rootfs_of(container),
-        };
+        let text = container.config();
+        let tree = config::own_tree(&String::from_utf8_lossy(&text)).map(PathBuf::from);
+        let tree = tree
+            .filter(|tree| tree.is_absolute())
+            .unwrap_or_else(|| container.path.join(if is_overlay { DELTA } else { "rootfs" }));
         let ids = start.ids(caller);
         let store = store::directory(caller).zip(ids.map).map(|(top, map)| Store::new(&top, &map));
         let entry = record.stored.as_ref().and_then(|stored| EntryId::parse(&stored.entry));
@@ -267,21 +270,25 @@ impl ContainerTree {
         Ok(())
     }
 
-    /// Tells whether a file differs only in that the container's name stands in it.
+    /// Tells whether a file or a link differs only in that the container's name stands in it.
     fn is_only_named(&self, drift: &Drift) -> bool {
         let Some(base) = &self.base else { return false };
-        let mut places = base.entry.places.iter();
-        let is_place =
-            places.any(|place| place.kind == OccurrenceKind::Text && place.path == drift.path);
-        if !is_place || drift.changed != ["bytes"] {
+        if !base.entry.places.iter().any(|place| place.path == drift.path) {
             return false;
         }
-        let digest = drift.now.as_ref().and_then(|now| match now.kind {
-            ListedKind::File { digest, .. } => Some(digest),
-            _ => None,
-        });
-        let before = self.before(drift).ok().flatten();
-        before.is_some_and(|text| digest == Some(Digest::of(&text)))
+        let kind = |file: &Option<ListedFile>| file.as_ref().map(|file| file.kind.clone());
+        match (&drift.changed[..], kind(&drift.before), kind(&drift.now)) {
+            (["bytes"], _, Some(ListedKind::File { digest, .. })) => {
+                let before = self.before(drift).ok().flatten();
+                before.is_some_and(|text| Digest::of(&text) == digest)
+            }
+            (
+                ["target"],
+                Some(ListedKind::Symlink { target: before }),
+                Some(ListedKind::Symlink { target: now }),
+            ) => base.names.put_into(&before) == now,
+            _ => false,
+        }
     }
 
     /// Reads a file as it was when the container was made, where that is known.
@@ -464,15 +471,4 @@ fn read(
     let mut bytes = Vec::new();
     file.take(LONGEST_TEXT + 1).read_to_end(&mut bytes)?;
     Ok(Some(bytes))
-}
-
-/// Returns the rootfs that a container's config names.
-fn rootfs_of(container: &Container) -> PathBuf {
-    let text = String::from_utf8_lossy(&container.config()).into_owned();
-    let named = config::last_value(&text, "lxc.rootfs.path").map(str::to_owned);
-    let named = named.map(|path| path.strip_prefix("dir:").unwrap_or(&path).to_owned());
-    named
-        .map(PathBuf::from)
-        .filter(|path| path.is_absolute())
-        .unwrap_or_else(|| container.path.join("rootfs"))
 }

@@ -12,7 +12,9 @@ use super::arguments::{ReportFormat, StatusArguments};
 use super::container_tree::ContainerTree;
 use super::hang::Hang;
 use super::judge::Judge;
-use super::meant::{asked, cut_off, lost_tree, manifest_places, typed, was_never_finished};
+use super::meant::{
+    asked, cut_off, lost_tree, manifest_places, stands_elsewhere, typed, was_never_finished,
+};
 use super::within::within;
 use super::{diff, output, show};
 use crate::cache::DELTA;
@@ -115,7 +117,9 @@ impl Row {
                 let own = PathBuf::from(&record.manifest.path);
                 let manifest = manifest_of(record, places).unwrap_or_else(|| own.clone());
                 moved = Some(manifest.clone()).filter(|manifest| *manifest != own);
+                let elsewhere = stands_elsewhere(container, record);
                 match (lost_tree(container), judge.changes(container, record, &manifest)) {
+                    _ if elsewhere.is_some() => (State::Unknown, elsewhere.into_iter().collect()),
                     (Some(tree), _) => {
                         let why = "what it stands on is gone from the store, and it does not start";
                         (State::Unknown, vec![format!("{why}: `{}`", shell::word(&tree))])

@@ -13,8 +13,9 @@ use crate::execute::Generations;
 use crate::host::caller::Caller;
 use crate::host::lxcpath;
 use crate::observe::container::{self, Container};
+use crate::plan::EntryId;
 use crate::record::Record;
-use crate::store::{self, GcRoot};
+use crate::store::{self, GcRoot, Store};
 use crate::{lxc, shell};
 
 /// How many directories of containers of one name are named at the most.
@@ -242,6 +243,18 @@ pub(super) fn lost_tree(container: &Container) -> Option<PathBuf> {
     // Who may not look there cannot tell.
     let is_gone = found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
     is_gone.then(|| PathBuf::from(lower))
+}
+
+/// Says why nobody knows what a container is, where its config names another stored tree than its record.
+pub(super) fn stands_elsewhere(container: &Container, record: &Record) -> Option<String> {
+    let text = String::from_utf8_lossy(&container.config()).into_owned();
+    let value = lxc::config::unquoted(lxc::config::last_value(&text, "lxc.rootfs.path")?);
+    let (_, named) = Store::of_rootfs(value)?;
+    let recorded = EntryId::parse(&record.stored.as_ref()?.entry);
+    (recorded != Some(named)).then(|| {
+        "its config names another stored tree than its record, as after `lxc-snapshot -r`"
+            .to_owned()
+    })
 }
 
 /// Returns a path as `show` and `status` have it.

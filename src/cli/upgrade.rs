@@ -38,7 +38,7 @@ use crate::observe::secret;
 use crate::record::RunVerb;
 use crate::shell;
 use crate::store::GcRoot;
-use asked::{find, gone, unset};
+use asked::{find, gone, not_set, unset};
 pub(crate) use document::UpgradeDocument;
 use document::UpgradeOutcome;
 use recovery::recover;
@@ -128,6 +128,9 @@ fn upgrade(
         return Err(gone(container, &manifest, arguments, caller));
     }
     let trust = Trust::observe(Policy::Refuse.unless(arguments.run.allow_untrusted));
+    if let Some(refusal) = not_set(container, arguments, &record.call, &trust) {
+        return Err(refusal);
+    }
     let unknown = values::without_variable(&manifest, &arguments.unset, &record.call, &trust);
     if !unknown.is_empty() {
         return Err(unset(container, &unknown));
@@ -431,7 +434,7 @@ impl Upgrade<'_> {
                     self.found(&document.differing(difference, &self.secrets), 0)
                 }
                 Rebased::Conflicts(files, configs) => {
-                    let document = document.conflicting(files, configs);
+                    let document = document.conflicting(files, configs, &self.secrets);
                     self.found(&document.with(UpgradeOutcome::Conflict), CONFLICTS)
                 }
                 Rebased::Nothing(words) => tell::nothing(self.subject.name(), words),

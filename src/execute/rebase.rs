@@ -277,7 +277,9 @@ impl Rebase<'_> {
         };
         let trees = Trees { old: &old, new: &new, own: &own };
         let places = (self.staged.as_path(), container.as_path());
-        let sidecars = Sidecars::look((self.store, self.old), &names, places, interrupt)?;
+        let is_overlay = self.record.storage() == StorageMode::Overlay;
+        let sidecars =
+            Sidecars::look((self.store, self.old), &names, places, is_overlay, interrupt)?;
         let nothing = match self.is_exact {
             true => self.nothing(trees, &sidecars, [&live, &made]),
             false => Vec::new(),
@@ -386,10 +388,11 @@ impl Rebase<'_> {
         let directory = files::open_directory(&self.staged)?;
         let is_overlay = self.record.storage() == StorageMode::Overlay;
         let tree = if is_overlay { DELTA } else { "rootfs" };
-        for name in [WORK, OWN].into_iter().chain(is_overlay.then_some("rootfs")) {
+        let of_overlay = [WORK, "rootfs"].into_iter().filter(|_| is_overlay);
+        for name in of_overlay.chain([OWN]) {
             tree::remove(directory.as_fd(), name.as_ref())?;
         }
-        sidecar::lay_out(&self.staged, &prepared.difference.beside)?;
+        sidecar::lay_out(&self.staged, &prepared.difference.beside, is_overlay)?;
         if tree != prepared.tree {
             rustix::fs::renameat(&directory, tree, &directory, &prepared.tree)?;
         }

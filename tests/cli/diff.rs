@@ -416,3 +416,17 @@ fn what_is_below_a_directory_that_was_moved_is_read() {
         }
     }
 }
+
+#[test]
+fn a_link_with_the_container_s_name_was_not_changed() {
+    let role = || {
+        Sandbox::new().upstream("mkdir -p $rootfs/x; ln -s /home/$name $rootfs/x/link").layers("")
+    };
+    storages::each(&["copy", "overlay"], role, &[], |sandbox, storage| {
+        within(sandbox, storage, "chown -h 1:1 x/link; chown -h 0:0 x/link; touch x/a; touch a");
+        let ran = diff(sandbox, &[]);
+        assert!(!ran.stdout().contains("link"), "{storage}: {}", ran.stdout());
+        within(sandbox, storage, "ln -sf /home/else x/link");
+        diff(sandbox, &[]).exits(1).shows("M  /x/link: target");
+    });
+}

@@ -7,7 +7,9 @@ use crate::cli::arguments::UpgradeArguments;
 use crate::cli::meant;
 use crate::cli::refusal::Refusal;
 use crate::host::caller::Caller;
+use crate::host::trust::Trust;
 use crate::observe::container::{Container, manifest_of};
+use crate::record::Call;
 use crate::shell;
 
 /// Finds the containers that are meant.
@@ -111,4 +113,26 @@ pub(super) fn unset(container: &Container, words: &[String]) -> Refusal {
             options.join(" ")
         ),
     )
+}
+
+/// Says that a value cannot be given up: the container was made with none, or a file gives it.
+pub(super) fn not_set(
+    container: &Container,
+    arguments: &UpgradeArguments,
+    call: &Call,
+    trust: &Trust,
+) -> Option<Refusal> {
+    let name = &container.name;
+    arguments.unset.iter().find_map(|variable| {
+        if let Some(file) = values::file_of(variable, call, trust) {
+            return Some(Refusal::with_hint(
+                format!("`{name}` has its `{variable}` from {}", shell::word(file)),
+                format!("take `{variable}` out of that file; `--set` lays another value over it"),
+            ));
+        }
+        let is_set = call.set.iter().any(|word| values::name_of(word) == Some(variable));
+        // Of many containers some may have none.
+        (!is_set && !arguments.all)
+            .then(|| format!("`{name}` was made without a value for `{variable}`").into())
+    })
 }

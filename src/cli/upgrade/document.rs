@@ -112,11 +112,11 @@ impl UpgradeDocument {
         Self { outcome, ..self }
     }
 
-    /// Adds what changes. Secrets are replaced in the lines of a config.
+    /// Adds what changes. Secrets are replaced wherever they stand.
     pub(super) fn differing(self, difference: &Difference, secrets: &Secrets) -> Self {
         let changed = |changes: &[PathChange], before: &str| {
             let changed = |change: &PathChange| ChangedName {
-                name: format!("{before}{}", String::from_utf8_lossy(&change.path)),
+                name: format!("{before}{}", secrets.mask(&String::from_utf8_lossy(&change.path))),
                 change: match (change.was, change.is) {
                     (false, _) => FileChange::Added,
                     (true, true) => FileChange::Changed,
@@ -140,26 +140,33 @@ impl UpgradeDocument {
         }
     }
 
-    /// Adds what keeps it from changing.
-    pub(super) fn conflicting(self, files: &[FileConflict], configs: &[ConfigConflict]) -> Self {
+    /// Adds what keeps it from changing. Secrets are replaced wherever they stand.
+    pub(super) fn conflicting(
+        self,
+        files: &[FileConflict],
+        configs: &[ConfigConflict],
+        secrets: &Secrets,
+    ) -> Self {
+        let masked = |text: &str| secrets.mask(text).into_owned();
         let files =
             files.iter().map(|FileConflict { path, is_beside, old, new, own, is_private, why }| {
                 let before = if *is_beside { "beside:" } else { "/" };
-                let described =
-                    |item: &Option<Item>| item.as_ref().map(|item| described(item, *is_private));
+                let described = |item: &Option<Item>| {
+                    item.as_ref().map(|item| masked(&described(item, *is_private)))
+                };
                 Conflict {
-                    name: format!("{before}{}", String::from_utf8_lossy(path)),
+                    name: masked(&format!("{before}{}", String::from_utf8_lossy(path))),
                     was: described(old),
                     role: described(new),
                     own: described(own),
-                    why: why.clone(),
+                    why: why.as_deref().map(masked),
                 }
             });
         let configs = configs.iter().map(|ConfigConflict { key, old, new, own }| Conflict {
             name: format!("config:{key}"),
-            was: old.clone(),
-            role: new.clone(),
-            own: own.clone(),
+            was: old.as_deref().map(masked),
+            role: new.as_deref().map(masked),
+            own: own.as_deref().map(masked),
             why: None,
         });
         Self { conflicts: files.chain(configs).collect(), ..self }

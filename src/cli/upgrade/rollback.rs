@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::subject::{AnySubject, ROLLBACK, Subject};
+use super::subject::{AnySubject, ROLLBACK, Subject, has_tree};
 use super::tell;
 use crate::chain::Secrets;
 use crate::cli::arguments::RollbackArguments;
@@ -56,6 +56,9 @@ fn roll_back(container: &Container, caller: &Caller) -> Result<u8, Refusal> {
         .into());
     }
     subject.stands_alone()?;
+    if !generations.is_interrupted() {
+        has_tree(container, "rolled back")?;
+    }
     let previous = Container::at(&generations.previous());
     if let Some(tree) = previous.as_ref().and_then(meant::lost_tree)
         && !generations.is_interrupted()

@@ -11,7 +11,7 @@ use std::path::Path;
 use crate::cache::CONFIG_NAME;
 use crate::cli::arguments::LogFormat;
 use crate::cli::mapping::{IN_PIECES, Mapping};
-use crate::cli::meant::record_of;
+use crate::cli::meant::{record_of, stands_elsewhere};
 use crate::cli::output;
 use crate::cli::refusal::Refusal;
 use crate::cli::request::ContainerIds;
@@ -26,6 +26,9 @@ use crate::plan::{EntryId, StorageMode};
 use crate::record::Record;
 use crate::shell;
 use crate::store::{self, Entry, GENERATIONS, Store};
+
+/// What to do with a container that cannot be upgraded.
+const AGAIN: &str = "make a new container from the role, and move what it holds";
 
 /// What is done with a container that goes back, as a message names that.
 pub(super) const ROLLBACK: &str = "rollback";
@@ -64,22 +67,14 @@ impl<'a> Subject<'a> {
         let record = record_of(container)?;
         let (mapping, ids) = mapping_of(container, caller)?;
         let text = container.config();
-        let again = "make a new container from the role, and move what it holds";
+        let again = AGAIN;
         let Some(stored) = &record.stored else {
             return Err(cannot("it was made without the layer store", again));
         };
-        if tree_name(&text, &container.path).is_none() {
-            let text = String::from_utf8_lossy(&text);
-            let tree = config::own_tree(&text).map(Path::new).and_then(Path::file_name);
-            let moved = tree.map(|tree| shell::word(container.path.join(tree)));
-            let hint = match moved {
-                None => again.to_owned(),
-                Some(tree) => {
-                    format!("if it was moved, let `lxc.rootfs.path` name `{tree}`; else {again}")
-                }
-            };
-            return Err(cannot("its config names no rootfs in its own directory", &hint));
+        if let Some(why) = stands_elsewhere(container, record) {
+            return Err(cannot(&why, again));
         }
+        has_tree(container, "upgraded")?;
         let value = String::from_utf8_lossy(&text).into_owned();
         let value =
             config::unquoted(config::last_value(&value, "lxc.rootfs.path").unwrap_or_default());
@@ -263,6 +258,37 @@ fn mapping_of(container: &Container, caller: &Caller) -> Result<(Mapping, Contai
     Ok((start.mapping, start.ids(caller)))
 }
 
+/// Sees that a container's tree is where a generation has it.
+///
+/// # Errors
+///
+/// Where it is not, and how it comes there.
+pub(super) fn has_tree(container: &Container, what: &str) -> Result<(), Refusal> {
+    let text = container.config();
+    if tree_name(&text, &container.path).is_some() {
+        return Ok(());
+    }
+    let text = String::from_utf8_lossy(&text);
+    let named = config::own_tree(&text).map(Path::new);
+    let hint = match named.and_then(|tree| Some((tree, container.path.join(tree.file_name()?)))) {
+        Some((_, own)) if own.exists() => {
+            let own = shell::word(own);
+            format!("if it was moved, let `lxc.rootfs.path` name {own}; else {AGAIN}")
+        }
+        // A restored snapshot has it deeper.
+        Some((tree, own)) if tree.starts_with(&container.path) && tree.exists() => format!(
+            "`mv {} {}`, and let `lxc.rootfs.path` name that",
+            shell::word(tree),
+            shell::word(own)
+        ),
+        _ => AGAIN.to_owned(),
+    };
+    let name = &container.name;
+    let message =
+        format!("`{name}` cannot be {what}: its config names no rootfs in its own directory");
+    Err(Refusal::with_hint(message, hint))
+}
+
 /// Returns whose container it is by its config, if neither the caller's nor the container's own root's.
 fn other_owner(container: &Container, mapping: Mapping, caller: &Caller) -> Option<String> {
     let owner = fs::metadata(container.path.join(CONFIG_NAME)).ok()?.uid();
@@ -277,7 +303,6 @@ const LXC_SNAPSHOTS: &str = "lxc_snapshots";
 
 /// Returns the container or snapshot that has a tree of a container as its lower directory, if one has.
 fn stands_on(container: &Container) -> Option<String> {
-    let lower = format!("overlay:{}/", container.path.display());
     let within = |directory: &Path| -> Vec<_> {
         let entries = fs::read_dir(directory).into_iter().flatten().flatten();
         entries.map(|entry| entry.path()).collect()
@@ -291,7 +316,11 @@ fn stands_on(container: &Container) -> Option<String> {
     let others = others.chain(within(&container.path.join("snaps"))).chain(elsewhere);
     others.into_iter().find_map(|other| {
         let text = files::read_regular(&other.join(CONFIG_NAME), config::LARGEST).ok()?;
-        memchr::memmem::find(&text, lower.as_bytes())?;
+        let text = String::from_utf8_lossy(&text);
+        let value = config::unquoted(config::last_value(&text, "lxc.rootfs.path")?);
+        let (lower, _) = value.strip_prefix("overlay:")?.rsplit_once(':')?;
+        // One of several may be it, however it is spelled.
+        lower.split(':').find(|lower| Path::new(lower).starts_with(&container.path))?;
         Some(shell::one_line(&other.file_name()?.to_string_lossy()))
     })
 }

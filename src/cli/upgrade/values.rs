@@ -34,6 +34,17 @@ pub(super) fn laid_over(
     ValueArguments { set: set.cloned().collect(), vars_files: files.collect() }
 }
 
+/// Returns the file that gives a container a value for a variable, if one does.
+pub(super) fn file_of<'a>(name: &str, call: &'a Call, trust: &Trust) -> Option<&'a str> {
+    let mut files = call.vars_files.iter();
+    let found = files.find(|file| {
+        let read = files::read_source(Path::new(file), manifest::LARGEST, trust);
+        let values = read.ok().and_then(|(source, _)| manifest::parse_vars(&source).0);
+        values.into_iter().flatten().any(|value| value.name == name)
+    });
+    found.map(String::as_str)
+}
+
 /// Finds the values that a container was made with, and that its role has no variable for any more.
 pub(super) fn without_variable(
     manifest: &Path,

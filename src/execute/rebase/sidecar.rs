@@ -20,8 +20,10 @@ use crate::store::{Entry, GENERATIONS, Store};
 use crate::tree::{self, Interrupt, ListedFile, Marks};
 
 /// What is no sidecar in the directory where a container is made, besides the tree that its config names.
-const OTHERS: [&str; 7] =
-    [CONFIG_NAME, record::NAME, "rootfs", DELTA, WORK, super::OWN, GENERATIONS];
+const OTHERS: [&str; 5] = [CONFIG_NAME, record::NAME, "rootfs", super::OWN, GENERATIONS];
+
+/// What is none besides where an overlay is made.
+const OF_OVERLAY: [&str; 2] = [DELTA, WORK];
 
 /// The sidecars of a container and of its role, by their names and what is below those.
 #[derive(Debug, Default)]
@@ -50,6 +52,7 @@ impl Sidecars {
         (store, entry): (&Store, &Entry),
         names: &Names,
         (staged, container): (&Path, &Path),
+        is_overlay: bool,
         interrupt: Interrupt<'_>,
     ) -> io::Result<Self> {
         let old = match files::open_real_directory(&store.sidecar(entry.id)) {
@@ -60,7 +63,7 @@ impl Sidecars {
                 named(items, &entry.sidecar_places, names, (top.as_fd(), Marks::Plain))?
             }
         };
-        let made = names_of(staged)?;
+        let made = names_of(staged, is_overlay)?;
         let names: BTreeSet<Vec<u8>> = old
             .keys()
             .filter(|path| !path.is_empty() && !path.contains(&b'/'))
@@ -138,11 +141,13 @@ fn list(
 }
 
 /// Returns the names of the sidecars in the directory where a container was made.
-fn names_of(staged: &Path) -> io::Result<Vec<OsString>> {
+fn names_of(staged: &Path, is_overlay: bool) -> io::Result<Vec<OsString>> {
+    let of_overlay = OF_OVERLAY.into_iter().filter(|_| is_overlay);
+    let others: Vec<_> = OTHERS.into_iter().chain(of_overlay).collect();
     let mut names = Vec::new();
     for entry in fs::read_dir(staged)? {
         let name = entry?.file_name();
-        if OTHERS.iter().all(|other| name != *other) {
+        if others.iter().all(|other| name != *other) {
             names.push(name);
         }
     }
@@ -150,11 +155,11 @@ fn names_of(staged: &Path) -> io::Result<Vec<OsString>> {
 }
 
 /// Leaves those of what was made that take the place of the container's, where the switch finds them.
-pub(super) fn lay_out(staged: &Path, changes: &[PathChange]) -> io::Result<()> {
+pub(super) fn lay_out(staged: &Path, changes: &[PathChange], is_overlay: bool) -> io::Result<()> {
     let name = |change: &PathChange| OsString::from_vec(change.path.clone());
     let come: Vec<_> = changes.iter().filter(|change| change.is).map(name).collect();
     let directory = files::open_directory(staged)?;
-    for name in names_of(staged)?.iter().filter(|name| !come.contains(name)) {
+    for name in names_of(staged, is_overlay)?.iter().filter(|name| !come.contains(name)) {
         tree::remove(directory.as_fd(), name)?;
     }
     sidecar::come(staged, &come)?;

@@ -46,6 +46,82 @@ fn a_tree_that_the_config_spells_otherwise_is_upgraded() {
     });
 }
 
+/// Lets the container stand as `lxc-snapshot -r` leaves one: its own directory is deeper.
+fn restore(sandbox: &Sandbox, config: &str) {
+    let container = sandbox.container();
+    fs::create_dir(container.join("overlay")).unwrap();
+    fs::rename(container.join("delta"), container.join("overlay/delta")).unwrap();
+    let text = config.replace("/delta\n", "/overlay/delta\n");
+    fs::write(container.join("config"), text).unwrap();
+}
+
+#[test]
+fn a_restored_snapshot_is_known_for_what_it_is() {
+    if !root() {
+        return;
+    }
+    let sandbox = role();
+    sandbox.create(["--storage=overlay"]).exits(0);
+    within(&sandbox, "echo mine >etc/mine");
+    let before = sandbox.config();
+    restore(&sandbox, &before);
+    let path = sandbox.container();
+    let path = path.to_str().unwrap();
+    sandbox.run(["diff", path]).exits(1).shows("A  /etc/mine");
+    change(&sandbox, "two", 4, "true");
+    let refused = upgrade(&sandbox, &[]);
+    refused.exits(2).mentions("`mv [DIR]/lxc/web1/overlay/delta [DIR]/lxc/web1/delta`");
+    fs::rename(sandbox.container().join("overlay/delta"), sandbox.container().join("delta"))
+        .unwrap();
+    fs::remove_dir_all(sandbox.container().join("overlay")).unwrap();
+    fs::write(sandbox.container().join("config"), &before).unwrap();
+    upgrade(&sandbox, &[]).exits(0);
+    assert_eq!(within(&sandbox, "cat etc/mine"), "mine\n");
+    // The snapshot stands on the tree of before.
+    restore(&sandbox, &before);
+    let status = sandbox.run(["status", path]);
+    status.exits(0).shows("unknown").shows("its config names another stored tree than its record");
+    for verb in ["diff", "upgrade"] {
+        sandbox.run([verb, path]).exits(2).mentions("another stored tree than its record");
+    }
+    let left = super::dump(&sandbox.container());
+    rollback(&sandbox).exits(2).mentions("its config names no rootfs in its own directory");
+    assert_eq!(super::dump(&sandbox.container()), left);
+}
+
+#[test]
+fn a_clone_is_found_however_its_config_spells_what_it_stands_on() {
+    each_storage(|sandbox, storage| {
+        clone_in(sandbox, "lxc", "clone");
+        let config = sandbox.path("lxc/clone/config");
+        let text = fs::read_to_string(&config).unwrap();
+        let spelt = text.replace(&format!("/lxc/{NAME}/"), &format!("/lxc//./{NAME}//"));
+        assert_ne!(text, spelt);
+        fs::write(&config, spelt).unwrap();
+        change(sandbox, "two", 4, "true");
+        match storage {
+            "copy" => upgrade(sandbox, &[]).exits(2).mentions("`clone` stands on its rootfs"),
+            // Of an overlay nothing stands on the rootfs itself.
+            _ => upgrade(sandbox, &[]).exits(2),
+        };
+    });
+}
+
+#[test]
+fn a_file_called_work_is_the_role_s_like_any_other() {
+    each_storage(|sandbox, storage| {
+        if storage == "overlay" {
+            return;
+        }
+        change(sandbox, "two", 4, "echo one >$LXC_PATH/work");
+        upgrade(sandbox, &[]).exits(0);
+        change(sandbox, "three", 4, "echo two >$LXC_PATH/work");
+        upgrade(sandbox, &[]).exits(0);
+        let work = fs::read_to_string(sandbox.container().join("work")).unwrap();
+        assert_eq!(work, "two\n");
+    });
+}
+
 #[test]
 fn a_mount_in_a_container_is_found_before_anything_is_done() {
     each_storage(|sandbox, storage| {

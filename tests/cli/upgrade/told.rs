@@ -103,3 +103,54 @@ fn nobody_goes_back_to_what_has_lost_its_stored_tree() {
     fs::rename(&aside, &old).unwrap();
     rollback(&sandbox).exits(0);
 }
+
+#[test]
+fn a_value_that_cannot_be_given_up_is_told_of() {
+    each_storage(|sandbox, storage| {
+        fs::remove_dir_all(sandbox.container()).unwrap();
+        with_variable(sandbox, "v");
+        fs::write(sandbox.role().join("values.toml"), "v = 5\n").unwrap();
+        let words = [format!("--storage={storage}"), "--vars-file=values.toml".into()];
+        sandbox.create(words).exits(0);
+        upgrade(sandbox, &["--unset=v"])
+            .exits(2)
+            .mentions("`web1` has its `v` from [DIR]/role/values.toml")
+            .mentions("take `v` out of that file");
+        upgrade(sandbox, &["--unset=w"])
+            .exits(2)
+            .mentions("`web1` was made without a value for `w`");
+        upgrade(sandbox, &["--set=v=6"]).exits(0);
+        assert_eq!(within(sandbox, "cat etc/site"), "6\n");
+        // A file that gives nothing any more is no value of the container's.
+        upgrade(sandbox, &["--unset=v"]).exits(0);
+        assert_eq!(within(sandbox, "cat etc/site"), "1\n");
+    });
+}
+
+#[test]
+fn secrets_in_names_are_masked() {
+    each_storage(|sandbox, storage| {
+        fs::remove_dir_all(sandbox.container()).unwrap();
+        fs::write(sandbox.role().join("token"), "hunter2hunter2\n").unwrap();
+        let with_step = |version: &str| {
+            let text = format!(
+                "manifest = 1\n[vars]\ntoken = {{ secret = true, file = \"token\" }}\n[[layer]]\nname = \"os\"\n\
+                 template = \"fake\"\n[[layer]]\nname = \"site\"\nsecrets = [\"token\"]\n\
+                 post = 'cd $LXC_ROOTFS; echo {version} >\"etc/$token\"; ln -s \"/run/$token/{version}\" etc/link'\n"
+            );
+            fs::write(sandbox.role().join("m.toml"), text).unwrap();
+        };
+        with_step("one");
+        sandbox.create([format!("--storage={storage}")]).exits(0);
+        with_step("two");
+        for (words, status) in
+            [(&["--format=json"][..], 1), (&[], 1), (&["--take=/etc", "--dry-run"], 0)]
+        {
+            let ran = upgrade(sandbox, words);
+            ran.exits(status);
+            let all = [ran.stdout(), ran.stderr()].concat();
+            assert!(all.contains("[secret token]"), "{all}");
+            assert!(!all.contains("hunter2"), "{all}");
+        }
+    });
+}
