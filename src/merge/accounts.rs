@@ -64,14 +64,14 @@ pub(crate) fn merge_accounts(path: &[u8], old: &[u8], new: &[u8], own: &[u8]) ->
 pub(crate) struct Renumbered {
     /// The number.
     pub number: u32,
-    /// Whose it is in the first file.
-    pub was: String,
+    /// Whose it is in the first file, if anybody's.
+    pub was: Option<String>,
     /// Whose it is in the second one; nobody's, where the account has got another number.
     pub is: Option<String>,
 }
 
 /// Finds the numbers of a file of accounts that are other accounts' in another one, or whose account has another number
-/// there.
+/// there; also those that are nobody's in the first.
 pub(crate) fn renumbered(path: &[u8], before: &[u8], now: &[u8]) -> Vec<Renumbered> {
     let field = FILES.iter().find(|(file, _)| *file == path).and_then(|(_, number)| *number);
     let Some(field) = field else { return Vec::new() };
@@ -94,9 +94,15 @@ pub(crate) fn renumbered(path: &[u8], before: &[u8], now: &[u8]) -> Vec<Renumber
         }
         let is = now.iter().find(|(_, of)| *of == number).map(|(other, _)| other.clone());
         if is.is_some() || now.iter().any(|(other, _)| other == name) {
-            found.push(Renumbered { number, was: name.clone(), is });
+            found.push(Renumbered { number, was: Some(name.clone()), is });
         }
     }
+    let is_new = |(_, number): &&(String, u32)| before.iter().all(|(_, of)| of != number);
+    found.extend(now.iter().filter(is_new).map(|(name, number)| Renumbered {
+        number: *number,
+        was: None,
+        is: Some(name.clone()),
+    }));
     found
 }
 
@@ -191,10 +197,15 @@ mod tests {
         assert_eq!(found(was, was), []);
         assert_eq!(found(was, &[("root", 0)]), []);
         assert_eq!(found(was, &[("root", 0), ("toor", 0), ("app", 998)]), []);
-        let moved = [(998, "app".to_owned(), Some("db".to_owned()))];
-        assert_eq!(found(was, &[("root", 0), ("db", 998), ("app", 997)]), moved);
-        assert_eq!(found(was, &[("root", 0), ("db", 998)]), moved);
-        assert_eq!(found(was, &[("root", 0), ("app", 997)]), [(998, "app".to_owned(), None)]);
+        let [app, db] = ["app", "db"].map(|name| Some(name.to_owned()));
+        let moved = (998, app.clone(), db.clone());
+        let added = |number, name: &Option<String>| (number, None, name.clone());
+        let both = [moved.clone(), added(997, &app)];
+        assert_eq!(found(was, &[("root", 0), ("db", 998), ("app", 997)]), both);
+        assert_eq!(found(was, &[("root", 0), ("db", 998)]), [moved]);
+        let given_up = [(998, app.clone(), None), added(997, &app)];
+        assert_eq!(found(was, &[("root", 0), ("app", 997)]), given_up);
+        assert_eq!(found(was, &[("root", 0), ("app", 998), ("db", 1000)]), [added(1000, &db)]);
         assert_eq!(renumbered(b"etc/shadow", b"a:1:2\n", b"b:1:2\n"), []);
     }
 

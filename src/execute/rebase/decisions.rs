@@ -59,9 +59,12 @@ impl Decisions<'_> {
             );
             let (of, Renumbered { number, was, is }) = found?;
             let of = crate::shell::word(OsStr::from_bytes(&[b"/", of.as_slice()].concat()));
-            let is = is.as_ref().map_or_else(|| "nobody".to_owned(), |is| format!("`{is}`"));
+            let [was, is] = [was, is].map(|whose| match whose {
+                Some(name) => format!("`{name}`"),
+                None => "no account".to_owned(),
+            });
             let why = format!(
-                "{kind} {number} is `{was}`, and would be {is}: {of} belongs to it, and stays"
+                "{kind} {number} is {was}, and would be {is}: {of} belongs to it, and stays"
             );
             Some((path.to_vec(), why))
         });

@@ -31,3 +31,15 @@ fn a_number_that_becomes_another_account_s_while_files_keep_it_is_a_conflict() {
         assert_eq!(within(sandbox, "grep -c db: etc/passwd"), "1\n");
     });
 }
+
+#[test]
+fn files_of_no_account_are_not_handed_to_a_new_one() {
+    each_storage(|sandbox, _| {
+        within(sandbox, "echo mine >srv/data/mine; chown 998 srv/data/mine");
+        change(sandbox, "one", 2, "echo app:x:998:9::/:/bin/false >>etc/passwd");
+        let why = "   why   uid 998 is no account, and would be `app`: /srv/data/mine belongs to it, and stays\n";
+        upgrade(sandbox, &[]).exits(1).shows("C  /etc/passwd\n").shows(why);
+        upgrade(sandbox, &["--take=/etc/passwd"]).exits(0);
+        assert_eq!(within(sandbox, "grep -c app: etc/passwd"), "1\n");
+    });
+}
