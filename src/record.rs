@@ -10,7 +10,9 @@ mod state;
 mod volatile;
 
 use std::collections::BTreeMap;
+use std::fs::Metadata;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -301,6 +303,17 @@ impl Record {
         let took = self.took_ms.map(Duration::from_millis);
         let began = ended.zip(took).and_then(|(ended, took)| ended.checked_sub(took + TICK));
         (began, ended)
+    }
+
+    /// Takes the times of the record `before`, which is of the same tree. Where that does not say when it was written,
+    /// its `file` does.
+    pub(crate) fn keep_times(&mut self, before: &Self, file: &Metadata) {
+        self.created.clone_from(&before.created);
+        self.took_ms = before.took_ms;
+        self.ended = match before.times() {
+            (_, Some(_)) => before.ended.clone(),
+            (_, None) => Some(format!("{}.{:09}", file.ctime(), file.ctime_nsec())),
+        };
     }
 
     /// Reads one, of this format or an older one.

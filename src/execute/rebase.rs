@@ -14,6 +14,7 @@ mod view;
 
 use std::cell::RefCell;
 use std::ffi::OsString;
+use std::fs;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
@@ -106,7 +107,12 @@ pub(crate) struct Difference {
 impl Difference {
     /// Tells whether there is none.
     pub(crate) fn is_empty(&self) -> bool {
-        self.paths.is_empty() && self.beside.is_empty() && !self.config && !self.record
+        self.is_of_record_at_most() && !self.record
+    }
+
+    /// Tells whether nothing but the record is another.
+    fn is_of_record_at_most(&self) -> bool {
+        self.paths.is_empty() && self.beside.is_empty() && !self.config
     }
 }
 
@@ -188,7 +194,7 @@ pub(crate) fn rebase<'a>(
     Run::open(plan, cache, context)?.check_again()?;
     contain::hide(&plan.container.path).map_err(fault)?;
     prepared.views.clear();
-    rebase.finish(&prepared).map_err(fault)?;
+    rebase.finish(&prepared, &plan.container.path).map_err(fault)?;
     Ok(Rebased::Done(prepared.difference))
 }
 
@@ -384,7 +390,7 @@ impl Rebase<'_> {
     }
 
     /// Makes the next generation whole.
-    fn finish(&self, prepared: &Prepared) -> io::Result<()> {
+    fn finish(&self, prepared: &Prepared, container: &Path) -> io::Result<()> {
         let directory = files::open_directory(&self.staged)?;
         let is_overlay = self.record.storage() == StorageMode::Overlay;
         let tree = if is_overlay { DELTA } else { "rootfs" };
@@ -398,6 +404,11 @@ impl Rebase<'_> {
         }
         let mut record = prepared.record.clone();
         record.config.clone_from(&prepared.lines);
+        if prepared.difference.is_of_record_at_most() {
+            // The tree stays, and with it what is later than its making.
+            let file = fs::symlink_metadata(container.join(record::NAME))?;
+            record.keep_times(self.record, &file);
+        }
         let mut text = serde_json::to_vec_pretty(&record)?;
         text.push(b'\n');
         for (name, text) in [(container_config::NAME, &prepared.config), (record::NAME, &text)] {

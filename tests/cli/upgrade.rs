@@ -7,6 +7,7 @@ mod config;
 mod full_disk;
 mod immutable;
 mod kills;
+mod record;
 mod sidecars;
 mod stopped_at;
 mod told;
