@@ -101,13 +101,17 @@ impl Holder<'_> {
 
     /// Gives an attribute its value.
     pub(super) fn set(self, name: &CStr, value: &[u8]) -> io::Result<()> {
-        let set = match self {
+        self.try_set(name, value).map_err(|error| about(name, error))
+    }
+
+    /// Likewise; the error is the kernel's own.
+    pub(super) fn try_set(self, name: &CStr, value: &[u8]) -> Result<(), Errno> {
+        match self {
             Self::Open(file) => fsetxattr(file, name, value, XattrFlags::empty()),
             Self::Named(directory, of) => {
                 lsetxattr(path_of(directory, of), name, value, XattrFlags::empty())
             }
-        };
-        set.map_err(|error| about(name, error))
+        }
     }
 
     /// Takes an attribute away. That there is none, or can be none, is no fault.
@@ -150,7 +154,8 @@ fn filled(
     fill(&mut buffer).map(|_| buffer)
 }
 
-fn about(name: &CStr, error: Errno) -> io::Error {
+/// Says which attribute an error is about.
+pub(super) fn about(name: &CStr, error: Errno) -> io::Error {
     let error = io::Error::from(error);
     io::Error::new(error.kind(), format!("the attribute `{}`: {error}", name.to_string_lossy()))
 }

@@ -110,7 +110,7 @@ impl Frame {
         Ok(directory)
     }
 
-    fn leave(&self, left_out: &mut Omitted) -> io::Result<()> {
+    fn leave(&self, left_out: &mut Omitted) -> Result<(), UnpackFault> {
         let directory = self.directory();
         match (&self.metadata, &self.before) {
             (Some(metadata), None) => metadata.give(directory, left_out),
@@ -262,10 +262,10 @@ impl Descent {
         while self.frames.len() > count
             && let Some(frame) = self.frames.pop()
         {
-            if let Err(error) = frame.leave(&mut self.left_out) {
+            if let Err(fault) = frame.leave(&mut self.left_out) {
                 let above = self.frames.iter().skip(1).map(|frame| &frame.name);
                 let names: Vec<_> = above.chain([&frame.name]).cloned().collect();
-                return Err(fault::about(shown(&path(&names)), error).into());
+                return Err(UnpackFault::Directory { path: path(&names), fault: fault.into() });
             }
         }
         Ok(())

@@ -26,13 +26,7 @@ impl UnpackError {
 
 impl From<UnpackError> for io::Error {
     fn from(error: UnpackError) -> Self {
-        let kind = match &error.fault {
-            UnpackFault::System(source) | UnpackFault::Archive(ArchiveFault::Read(source)) => {
-                source.kind()
-            }
-            _ => io::ErrorKind::InvalidData,
-        };
-        Self::new(kind, error)
+        Self::new(error.fault.kind(), error)
     }
 }
 
@@ -86,6 +80,23 @@ pub(crate) enum UnpackFault {
     /// Directories within each other with many attributes.
     #[error("the attributes of the directories on its way take more than {0} bytes")]
     Attributes(usize),
+    /// An attribute whose value no kernel takes.
+    #[error("the attribute {} has a value that the kernel refuses: {source}", shown(.name))]
+    Attribute {
+        /// Its name.
+        name: Vec<u8>,
+        /// What the kernel says.
+        source: io::Error,
+    },
+    /// A directory that was made before the member.
+    #[error("{}: {fault}", shown(.path))]
+    Directory {
+        /// Its path.
+        path: Vec<u8>,
+        /// What is wrong with it.
+        #[source]
+        fault: Box<UnpackFault>,
+    },
     /// The directory has too many directories in which the layer has put something.
     #[error(
         "it empties more than {0} directories: such a mark must stand before what is put there"
@@ -94,6 +105,17 @@ pub(crate) enum UnpackFault {
     /// The system did not do what it should.
     #[error(transparent)]
     System(#[from] io::Error),
+}
+
+impl UnpackFault {
+    /// Returns what kind of error it is: [`io::ErrorKind::InvalidData`] where the layer is at fault.
+    fn kind(&self) -> io::ErrorKind {
+        match self {
+            Self::System(source) | Self::Archive(ArchiveFault::Read(source)) => source.kind(),
+            Self::Directory { fault, .. } => fault.kind(),
+            _ => io::ErrorKind::InvalidData,
+        }
+    }
 }
 
 impl From<Errno> for UnpackFault {

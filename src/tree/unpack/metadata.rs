@@ -10,11 +10,12 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use super::UnpackFault;
 use super::omitted::{Omitted, OmittedKind};
-use crate::host::fault;
+use crate::host::{caller, fault};
 use crate::tree::archive::ArchiveMember;
 use crate::tree::marks::Form;
-use crate::tree::xattr::Holder;
+use crate::tree::xattr::{self, Holder};
 
 /// The attributes that a layer can have.
 const CARRIED: [&[u8]; 5] = [
@@ -24,6 +25,10 @@ const CARRIED: [&[u8]; 5] = [
     b"system.posix_acl_access",
     b"system.posix_acl_default",
 ];
+
+/// The tags of entries of an access list that name somebody.
+const NAMED_USER: u8 = 0x02;
+const NAMED_GROUP: u8 = 0x08;
 
 /// How xfs shows access lists a second time.
 const SHOWN_TWICE: &[u8] = b"trusted.SGI_ACL_";
@@ -38,6 +43,32 @@ fn is_carried(name: &CStr) -> bool {
     is_known
         && !bytes.starts_with(SHOWN_TWICE)
         && ![Form::Trusted, Form::User].iter().any(|form| form.is_of(name))
+}
+
+/// Tells whether an access list, or a capability, names an id that this process has no number for.
+fn names_unmapped_id(name: &CStr, value: &[u8]) -> bool {
+    let number = |bytes: &[u8]| bytes.try_into().map(u32::from_le_bytes).ok();
+    let has = |map: &str, id: u32| {
+        let map = caller::id_map(map);
+        // That number is nobody's, whatever the map.
+        id == u32::MAX || map.is_empty() || caller::outside(&map, id).is_some()
+    };
+    let has_user = |id| has("/proc/self/uid_map", id);
+    let has_group = |id| has("/proc/self/gid_map", id);
+    match name.to_bytes() {
+        // Of the third version; the owner of its user namespace is its last number.
+        b"security.capability" if value.len() == 24 => {
+            number(&value[20..]).is_some_and(|id| !has_user(id))
+        }
+        b"system.posix_acl_access" | b"system.posix_acl_default" if value.len() % 8 == 4 => {
+            value[4..].chunks_exact(8).any(|entry| match (entry[0], number(&entry[4..])) {
+                (NAMED_USER, Some(id)) => !has_user(id),
+                (NAMED_GROUP, Some(id)) => !has_group(id),
+                _ => false,
+            })
+        }
+        _ => false,
+    }
 }
 
 /// The owner, mode, attributes and times of a member.
@@ -83,7 +114,11 @@ impl Metadata {
     }
 
     /// Gives all of it to something that is open.
-    pub(super) fn give(&self, to: BorrowedFd<'_>, left_out: &mut Omitted) -> io::Result<()> {
+    pub(super) fn give(
+        &self,
+        to: BorrowedFd<'_>,
+        left_out: &mut Omitted,
+    ) -> Result<(), UnpackFault> {
         // In this order: a new owner takes capabilities and set-id bits away.
         let (uid, gid) = self.owner();
         fchown(to, uid, gid).map_err(|error| self.about_owner(error))?;
@@ -93,7 +128,11 @@ impl Metadata {
     }
 
     /// Gives it to a directory that had attributes before.
-    pub(super) fn give_anew(&self, to: BorrowedFd<'_>, left_out: &mut Omitted) -> io::Result<()> {
+    pub(super) fn give_anew(
+        &self,
+        to: BorrowedFd<'_>,
+        left_out: &mut Omitted,
+    ) -> Result<(), UnpackFault> {
         let holder = Holder::Open(to);
         let is_given = |name: &CString| self.attributes.iter().any(|(given, _)| given == name);
         for name in holder.all()?.iter().filter(|name| is_carried(name) && !is_given(name)) {
@@ -109,7 +148,7 @@ impl Metadata {
         name: &CStr,
         is_link: bool,
         left_out: &mut Omitted,
-    ) -> io::Result<()> {
+    ) -> Result<(), UnpackFault> {
         let nofollow = AtFlags::SYMLINK_NOFOLLOW;
         let (uid, gid) = self.owner();
         chownat(directory, name, uid, gid, nofollow).map_err(|error| self.about_owner(error))?;
@@ -131,14 +170,24 @@ impl Metadata {
         fault::about(format!("its owner {uid}:{gid}{hint}"), error.into())
     }
 
-    fn set_attributes(&self, holder: Holder<'_>, left_out: &mut Omitted) -> io::Result<()> {
+    fn set_attributes(
+        &self,
+        holder: Holder<'_>,
+        left_out: &mut Omitted,
+    ) -> Result<(), UnpackFault> {
         for (name, value) in &self.attributes {
-            match holder.set(name, value) {
+            match holder.try_set(name, value) {
                 // Root of a container is not always let, and links have few.
-                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                Err(Errno::PERM | Errno::ACCESS) => {
                     left_out.add(OmittedKind::Forbidden, &self.path);
                 }
-                set => set?,
+                // An id that the map does not have is no fault of the layer.
+                Err(Errno::INVAL) if !names_unmapped_id(name, value) => {
+                    let name = name.as_bytes().to_vec();
+                    return Err(UnpackFault::Attribute { name, source: Errno::INVAL.into() });
+                }
+                Err(error) => return Err(xattr::about(name, error).into()),
+                Ok(()) => {}
             }
         }
         Ok(())

@@ -411,3 +411,65 @@ fn what_was_changed_in_the_registry_is_refused() {
     writer(&["put", &pushed.repository, &tag, &text]);
     pushed.pull(&host, &[]).exits(0);
 }
+
+/// Puts another archive in the place of that of a layer.
+const PLANTED: &str = r"
+import gzip, hashlib, io, sys, tarfile
+blob = io.BytesIO()
+with gzip.GzipFile(fileobj=blob, mode='wb', mtime=0) as packed:
+    with tarfile.open(fileobj=packed, mode='w', format=tarfile.PAX_FORMAT) as archive:
+        member = tarfile.TarInfo('etc/odd')
+        member.type = getattr(tarfile, sys.argv[1])
+        member.mode = 0o755
+        member.linkname = 'x' if member.issym() else ''
+        member.pax_headers = {'SCHILY.xattr.' + sys.argv[2]: sys.argv[3]}
+        archive.addfile(member)
+        archive.addfile(tarfile.TarInfo('etc/next'))
+blob = blob.getvalue()
+print(hashlib.sha256(gzip.decompress(blob)).hexdigest(), blob.hex())
+";
+
+#[test]
+fn an_attribute_that_no_kernel_takes_is_refused() {
+    let Some(pushed) = pushed() else { return };
+    let tag = format!("key-{}", pushed.entries()[0].0);
+    let (manifest, _) = pushed.manifest(&tag);
+    let blob = blob_of(&pushed.registry, manifest["config"]["digest"].as_str().unwrap());
+    let told: Value = serde_json::from_slice(&fs::read(blob).unwrap()).unwrap();
+    for (kind, name) in [
+        ("REGTYPE", "security.capability"),
+        ("REGTYPE", "system.posix_acl_access"),
+        ("FIFOTYPE", "security.capability"),
+        ("DIRTYPE", "system.posix_acl_default"),
+        ("DIRTYPE", "security.capability"),
+        ("SYMTYPE", "security.capability"),
+        ("REGTYPE", "user."),
+    ] {
+        let words = ["-c", PLANTED, kind, name, "odd"];
+        let output = Command::new("python3").args(words).output().unwrap();
+        let output = String::from_utf8(output.stdout).unwrap();
+        let (diff_id, layer) = output.trim().split_once(' ').unwrap();
+        let layer: Vec<u8> = (0..layer.len() / 2)
+            .map(|at| u8::from_str_radix(&layer[2 * at..2 * at + 2], 16).unwrap())
+            .collect();
+        let mut told = told.clone();
+        told["diff_id"] = format!("sha256:{diff_id}").into();
+        let told = told.to_string().into_bytes();
+        let mut manifest = manifest.clone();
+        for (at, blob) in [("/config", &told), ("/layers/0", &layer)] {
+            let at = manifest.pointer_mut(at).unwrap();
+            at["digest"] = digest(blob).into();
+            at["size"] = blob.len().into();
+        }
+        pushed.put(&tag, &manifest, &[&told, &layer]);
+        let map = "lxc.idmap = u 0 100000 65536\nlxc.idmap = g 0 100000 65536\n";
+        for more in [&[][..], &["-f", "map.conf"]] {
+            let host = puller(&pushed).file("map.conf", map);
+            let ran = pushed.pull(&host, &[&["--allow-untrusted"], more].concat());
+            ran.exits(10).mentions(&format!("the attribute `{name}`")).mentions("`etc/odd`");
+            let map = if more.is_empty() { "host" } else { "u100000-65536-g100000-65536" };
+            let entries = fs::read_dir(host.path(format!("store/{map}.meta/entries"))).unwrap();
+            assert_eq!(entries.count(), 0);
+        }
+    }
+}
