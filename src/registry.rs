@@ -14,6 +14,7 @@ mod manifest;
 mod meter;
 mod notice;
 mod pace;
+mod proxy;
 mod push;
 mod reference;
 mod remote;

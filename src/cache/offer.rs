@@ -46,6 +46,8 @@ pub enum Unfit {
     OwnCa,
     /// The registry cannot be spoken with in a safe way.
     Registry,
+    /// The way to the registry leads through a proxy that is not spoken with.
+    Proxy,
 }
 
 impl Unfit {
@@ -78,6 +80,10 @@ impl Unfit {
                 "let the registry have a certificate that a CA has signed (`openssl x509 -req -CA ca.pem \
                  -CAkey ca.key`), and add that CA to the host's trust store (`update-ca-certificates`), or \
                  name it in `SSL_CERT_FILE`",
+            ),
+            Self::Proxy => Some(
+                "`HTTPS_PROXY=http://HOST:PORT` names an HTTP proxy, and `NO_PROXY=HOST` what is asked without \
+                 one",
             ),
             Self::Altered | Self::Registry => None,
         }

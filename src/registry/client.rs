@@ -311,6 +311,7 @@ impl Client {
                 let host = self.repository.host.clone();
                 Err(RegistryError::Certificate { host, why, unfit })
             }
+            Err(SendError::Proxy(proxy)) => Err(RegistryError::Proxy(proxy)),
             Err(SendError::NotTls) => Ok(Err(io::Error::other("it does not speak TLS"))),
             Err(SendError::Io(error)) => {
                 check(interrupt)?;
@@ -332,6 +333,7 @@ impl Client {
             Ok(_) | Err(SendError::Certificate { .. }) => "https",
             Err(SendError::NotTls) => "http",
             Err(SendError::NoClient) => return Err(RegistryError::NoClient),
+            Err(SendError::Proxy(proxy)) => return Err(RegistryError::Proxy(proxy)),
             Err(SendError::Io(error)) => {
                 check(interrupt)?;
                 return Ok(Err(error));

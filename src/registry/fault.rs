@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use super::proxy::UnusableProxy;
 use crate::cache::Unfit;
 use crate::digest::Digest;
 use crate::host::files;
@@ -50,6 +51,9 @@ pub(crate) enum RegistryError {
         /// What kind of thing is wrong.
         unfit: Unfit,
     },
+    /// The environment names a proxy that is not spoken with.
+    #[error("{0}")]
+    Proxy(UnusableProxy),
     /// It wants something that would not be safe, or without which it cannot be asked.
     #[error("{0}")]
     Unsafe(String),
@@ -121,6 +125,7 @@ impl RegistryError {
             Self::Digest { .. } | Self::Malformed { .. } => Some(Unfit::Altered),
             Self::Certificate { unfit, .. } => Some(*unfit),
             Self::Unsafe(_) => Some(Unfit::Registry),
+            Self::Proxy(_) => Some(Unfit::Proxy),
             Self::NotLocked { .. } => Some(Unfit::NotLocked),
             _ => None,
         }

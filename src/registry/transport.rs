@@ -4,6 +4,7 @@ use std::io::{self, Read};
 use std::time::Instant;
 
 use super::pace::read_small;
+use super::proxy::UnusableProxy;
 use crate::cache::Unfit;
 
 /// What is asked with.
@@ -65,6 +66,8 @@ pub(super) enum SendError {
         /// What kind of thing is wrong.
         unfit: Unfit,
     },
+    /// The environment names a proxy that is not spoken with.
+    Proxy(UnusableProxy),
     /// Anything else.
     Io(io::Error),
     /// There is no client in this build.
@@ -85,6 +88,7 @@ mod with_client {
     use ureq::unversioned::transport::{ConnectProxyConnector, Connector, RustlsConnector};
     use ureq::{Agent, http};
 
+    use super::super::proxy::Proxies;
     use super::super::socket::{LONGEST_STALL, SocketConnector, Wake};
     use super::super::target::Target;
     use super::{Method, Request, Response, SendError};
@@ -101,6 +105,7 @@ mod with_client {
     #[derive(Debug)]
     pub(in crate::registry) struct Transport {
         agent: Agent,
+        proxies: Proxies,
         wake: Arc<Wake>,
     }
 
@@ -133,7 +138,7 @@ mod with_client {
                     .chain(SocketConnector { wake: Arc::clone(&wake) })
                     .chain(RustlsConnector::default());
             let agent = Agent::with_parts(config, connector, DefaultResolver::default());
-            Self { agent, wake }
+            Self { agent, proxies: Proxies::observe(), wake }
         }
 
         /// Sends a request, and returns the answer once its headers are there. None is followed to another place.
@@ -149,7 +154,10 @@ mod with_client {
             };
             let is_secret = request.url.starts_with("https://");
             // What is for this machine alone goes to nobody else.
-            let proxy = self.agent.config().proxy().filter(|_| !target.is_local()).cloned();
+            let proxy = match target.is_local() {
+                true => None,
+                false => self.proxies.to(request.url).map_err(SendError::Proxy)?,
+            };
             let mut builder =
                 http::Request::builder().uri(request.url).method(match request.method {
                     Method::Get => http::Method::GET,

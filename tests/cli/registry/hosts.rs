@@ -69,6 +69,48 @@ fn no_proxy_hears_of_a_registry_of_this_machine() {
 }
 
 #[test]
+fn a_proxy_that_cannot_be_used_is_no_missing_one() {
+    if !root() {
+        return;
+    }
+    let from = "registry.invalid/web";
+    let pull = |host: Sandbox| host.run(["pull", "m.toml", "--from", from]);
+    for (name, value) in [
+        ("ALL_PROXY", "socks5://me:secret@127.0.0.1:9"),
+        ("HTTPS_PROXY", "socks5h://127.0.0.1:9"),
+        ("https_proxy", "socks4://127.0.0.1:9"),
+        ("http_proxy", "SOCKS://127.0.0.1:9"),
+        ("all_proxy", "socks4a://127.0.0.1:9"),
+    ] {
+        let host = || role().env(name, value);
+        let ran = pull(host());
+        let scheme = value.split(':').next().unwrap();
+        let why = format!(
+            "`{name}` names a proxy by `{scheme}://`, and only HTTP proxies are spoken with"
+        );
+        ran.exits(8).mentions(&why).mentions("hint: `HTTPS_PROXY=http://").mentions("`NO_PROXY=");
+        assert!(!ran.stderr().contains("secret"), "{}", ran.stderr());
+        let ran = host().run(["push", "m.toml", from]);
+        ran.exits(8).mentions(&why).mentions("hint: `HTTPS_PROXY=http://");
+        // It is not taken for a registry that is down.
+        let ran = host().create(["--from", from]);
+        ran.exits(8).mentions(&why);
+        // Who asks without a proxy, or by another one, is not refused.
+        let fake = Fake::start(|_| "403 No\r\nContent-Length: 0".to_owned());
+        let spared = pull(host().env("NO_PROXY", "other.invalid,registry.invalid"));
+        spared.exits(8).mentions("registry.invalid does not answer");
+        if name != "https_proxy" {
+            pull(host().env("https_proxy", format!("http://{}", fake.host()))).exits(8);
+            assert!(fake.heads()[0].starts_with("CONNECT registry.invalid:443 "));
+        }
+    }
+    // What is on this machine is asked without a proxy.
+    let fake = Fake::start(|_| "404 Nothing\r\nContent-Length: 0".to_owned());
+    self::pull(&role().env("ALL_PROXY", "socks5://127.0.0.1:9"), &fake).exits(8);
+    assert!(!fake.heads().is_empty());
+}
+
+#[test]
 fn a_registry_of_this_machine_sends_nobody_elsewhere_in_the_clear() {
     if !root() {
         return;
