@@ -20,7 +20,7 @@ mod show;
 mod status;
 mod twin;
 
-pub use act::{BuildBase, CacheAct, CheckSees, Key, Planned};
+pub use act::{BuildBase, CacheAct, CheckSees, Key, Lack, Planned};
 pub use config::{CONFIG_NAME, DELTA, WORK, with_addresses};
 pub(crate) use index::AskRegistry;
 pub use index::{BadEntry, Fault, Index, Refusal, StoredEntry, in_largest_unit};

@@ -28,6 +28,18 @@ pub struct Planned {
     pub act: CacheAct,
 }
 
+/// What a run lacks that cannot do without the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Lack {
+    /// The store itself: it cannot be used, or has nothing of the role.
+    #[default]
+    Store,
+    /// An overlay on what is stored.
+    Overlay,
+    /// A layer: it is neither stored nor to be had otherwise.
+    Layer,
+}
+
 /// One thing that a run does about the layer store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -42,6 +54,9 @@ pub enum CacheAct {
     Refuse {
         /// Why.
         why: String,
+        /// What it lacks.
+        #[serde(skip)]
+        lack: Lack,
     },
     /// An entry of the store is used.
     Take {

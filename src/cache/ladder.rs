@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use super::act::{BuildBase, CacheAct, CheckSees, Key, Planned};
+use super::act::{BuildBase, CacheAct, CheckSees, Key, Lack, Planned};
 use super::config::{lower, no_overlay, on_overlay};
-use super::index::Index;
+use super::index::{Fault, Index};
 use super::key::KeyInputs;
 use super::names::Names;
 use super::offer::{Answer, Offer, Unfit, Vouched};
@@ -154,7 +154,10 @@ fn first(layers: &[&Layer], act: CacheAct) -> Planned {
 }
 
 fn unusable(needs_store: bool, why: String) -> CacheAct {
-    if needs_store { CacheAct::Refuse { why } } else { CacheAct::Without { why } }
+    match needs_store {
+        true => CacheAct::Refuse { why, lack: Lack::Store },
+        false => CacheAct::Without { why },
+    }
 }
 
 fn made_in_container(layers: &[&Layer], acts: &mut Vec<Planned>) {
@@ -196,7 +199,8 @@ impl Maker<'_> {
         if self.cache.slots.is_empty() {
             if wanted.needs_store() {
                 let why = self.why.clone().unwrap_or_default();
-                self.push(CacheAct::Refuse { why: format!("nothing is stored: {why}") });
+                let why = format!("nothing is stored: {why}");
+                self.push(CacheAct::Refuse { why, lack: Lack::Store });
             }
             self.make_in_container(0);
             (1..=self.layers.len()).for_each(|at| {
@@ -209,7 +213,7 @@ impl Maker<'_> {
             && !self.progress.installed
             && let Some(why) = no_overlay(self.context.config, self.cache)
         {
-            self.push(CacheAct::Refuse { why });
+            self.push(CacheAct::Refuse { why, lack: Lack::Overlay });
         }
         self.take_found();
         for at in self.progress.at..=self.layers.len() {
@@ -289,30 +293,35 @@ impl Maker<'_> {
     fn pull_pinned(&mut self, pin: EntryId) -> bool {
         let (what, name) = (self.cache.slots[self.progress.done].label(), pin.name());
         let index = self.context.index;
+        let here = match index.faults.get(&pin).map(|bad| &bad.fault) {
+            None => "which is not stored here".to_owned(),
+            Some(Fault::Format) => {
+                "which another version of this program has stored here".to_owned()
+            }
+            Some(Fault::Damaged(why)) => {
+                format!("and what is stored of that cannot be used: {why}")
+            }
+        };
         let missing = match index.offers.get(&pin.key) {
             Some(Answer::Offered(offer)) if offer.entry == pin => return self.pull(offer),
             None if self.pulls() => {
                 self.unasked.get_or_insert(pin.key);
-                "which is not stored here".to_owned()
+                here
             }
             Some(Answer::Unfit { why, unfit }) => {
                 let (why, unfit) = (why.clone(), *unfit);
                 self.push_of_next(CacheAct::Distrust { why, unfit });
                 return false;
             }
-            Some(Answer::Unreachable(why)) => format!("which is not stored here, and {why}"),
-            Some(Answer::Offered(other)) => format!(
-                "which is not stored here, and {} has {} in its place",
-                other.repository,
-                other.entry.name()
-            ),
-            Some(Answer::Nothing { repository }) => {
-                format!("which is neither stored here nor in {repository}")
+            Some(Answer::Unreachable(why)) => format!("{here}, and {why}"),
+            Some(Answer::Offered(other)) => {
+                format!("{here}, and {} has {} in its place", other.repository, other.entry.name())
             }
-            Some(Answer::Interrupted) | None => "which is not stored here".to_owned(),
+            Some(Answer::Nothing { repository }) => format!("{here}, nor in {repository}"),
+            Some(Answer::Interrupted) | None => here,
         };
         let why = format!("{what} is locked to {name}, {missing}");
-        self.push_of_next(CacheAct::Refuse { why });
+        self.push_of_next(CacheAct::Refuse { why, lack: Lack::Layer });
         false
     }
 
@@ -357,7 +366,7 @@ impl Maker<'_> {
             None => "the registry does not have it".to_owned(),
         };
         let why = format!("{what} is not stored, and nothing is built: {why}");
-        self.push_of_next(CacheAct::Refuse { why });
+        self.push_of_next(CacheAct::Refuse { why, lack: Lack::Layer });
     }
 
     /// Returns what defines the next slot, and its key.
@@ -441,7 +450,8 @@ impl Maker<'_> {
         let Some(limit) = self.context.limit else {
             if self.progress.done == 0 && self.cache.wanted.needs_store() {
                 let why = self.why.clone().unwrap_or_default();
-                self.push(CacheAct::Refuse { why: format!("nothing is stored: {why}") });
+                let why = format!("nothing is stored: {why}");
+                self.push(CacheAct::Refuse { why, lack: Lack::Store });
             }
             return;
         };
@@ -521,6 +531,7 @@ impl Maker<'_> {
             let path = crate::shell::word(&path);
             self.push_of_last(CacheAct::Refuse {
                 why: format!("{path} is a device 0:0, which an overlay takes for a removed file"),
+                lack: Lack::Overlay,
             });
         }
         let below = entry.filter(|_| is_overlay).map(|entry| lower(&self.cache.host, entry));

@@ -16,7 +16,7 @@ impl Ladder {
         let Some(wanted) = cache.wanted() else { return plan };
         let unused = self.acts.iter().find_map(|planned| match &planned.act {
             CacheAct::Without { why } => Some(why.clone()),
-            CacheAct::Refuse { why } | CacheAct::Distrust { why, .. } => {
+            CacheAct::Refuse { why, .. } | CacheAct::Distrust { why, .. } => {
                 Some(format!("{why}; the run would end here"))
             }
             _ => None,

@@ -153,7 +153,8 @@ impl Planner<'_> {
         let request = request(self.arguments, manifest, &name, of).map_err(usage)?;
         let request =
             request.map_err(|status| (status, "its registry cannot be used".to_owned()))?;
-        let prepared = request.prepare_or_why()?;
+        let mut prepared = request.prepare_or_why()?;
+        prepared.look_into_store();
         let ladder = prepared.ladder_with_registry();
         let plan = ladder.annotate(&prepared.plan, &prepared.cache);
         let difference = of.map(|(container, record)| {
@@ -189,8 +190,13 @@ impl Planner<'_> {
         match pin_holds(plan) {
             _ if prepared.is_untrusted || ladder.distrusts() => status::TRUST,
             false => status::UPSTREAM,
+            // A role that is held to its lock and cannot be had is no plan.
+            true if (self.arguments.exit_code || self.arguments.storage.lock.locked)
+                && ladder.acts.iter().any(|planned| ends(&planned.act)) =>
+            {
+                status::STORE
+            }
             true if !self.arguments.exit_code => 0,
-            true if ladder.acts.iter().any(|planned| ends(&planned.act)) => status::STORE,
             true => {
                 let differs = difference.is_some_and(|difference| !difference.is_empty());
                 if differs || !RolePlan::is_current(plan) { FINDINGS } else { 0 }

@@ -285,6 +285,17 @@ impl Request {
 }
 
 impl Prepared {
+    /// Finds out whether a run may read and write in the store what it has to.
+    pub(super) fn look_into_store(&mut self) {
+        let wanted = self.cache.wanted().copied();
+        if let Some((store, wanted)) = self.store.as_ref().zip(wanted)
+            && let Err(why) = store.access(wanted.mode)
+        {
+            let why = shell::reason(&why).into_owned();
+            self.cache = Cache::Unusable { wanted, why };
+        }
+    }
+
     /// Returns what a run would do about the store, as far as that is known before it.
     /// Nothing is asked of a registry.
     pub(super) fn ladder(&self) -> Ladder {

@@ -27,11 +27,11 @@ use super::failure::{Failure, status};
 use super::observe::{Doing, Event, Subject};
 use super::{Handed, Run, full_disk};
 use crate::cache::{
-    self, Cache, CacheAct, CheckSees, Index, Ladder, LadderContext, Planned, Progress, Pulling,
-    Purpose, SlotKind, Unfit, Wanted,
+    self, Cache, CacheAct, CheckSees, Index, Lack, Ladder, LadderContext, Planned, Progress,
+    Pulling, Purpose, SlotKind, Unfit, Wanted,
 };
 use crate::host::{clock, files};
-use crate::plan::{Act, EntryId, Layer};
+use crate::plan::{Act, EntryId, Layer, StorageMode};
 use crate::record;
 use crate::registry::Remote;
 use crate::tree::{Interrupt, Patience};
@@ -122,10 +122,14 @@ impl<'a> Run<'a> {
     ) -> Result<(), Box<Failure>> {
         self.uninterrupted()?;
         match &planned.act {
-            CacheAct::Without { why } | CacheAct::Refuse { why } => {
-                let wanted = self.cache.wanted().copied();
-                wanted.map_or(Ok(()), |wanted| self.without_store(layer, &wanted, why, 0))
+            CacheAct::Without { why } => {
+                self.note_without_store(why, 0);
+                Ok(())
             }
+            CacheAct::Refuse { why, lack } => match self.cache.wanted().copied() {
+                Some(wanted) => Err(self.refused(layer, &wanted, why, *lack)),
+                None => Ok(()),
+            },
             CacheAct::Make { .. } if planned.at == 0 => {
                 Ok(self.upstream(layer, self.plan.upstream(), false)?)
             }
@@ -152,11 +156,11 @@ impl<'a> Run<'a> {
         let wanted = session.cache.wanted;
         match planned.act {
             CacheAct::Without { why } => {
-                self.without_store(layer, &wanted, &why, session.progress.done)
+                self.note_without_store(&why, session.progress.done);
+                Ok(())
             }
-            CacheAct::Refuse { why } => {
-                let layer = session.cache.twin_of(&planned.layer);
-                self.without_store(layer, &wanted, &why, session.progress.done)
+            CacheAct::Refuse { why, lack } => {
+                Err(self.refused(session.cache.twin_of(&planned.layer), &wanted, &why, lack))
             }
             CacheAct::Distrust { why, unfit } => {
                 Err(unfit_for(session.cache.twin_of(&planned.layer), &why, unfit))
@@ -220,31 +224,29 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Goes on without the store where that is possible, and says why.
-    fn without_store(
-        &mut self,
-        layer: &Layer,
-        wanted: &Wanted,
-        why: &str,
-        done: usize,
-    ) -> Result<(), Box<Failure>> {
-        if wanted.needs_store() {
-            let subject = Subject { layer: layer.name.clone(), doing: Doing::Store };
-            let failure = |reason: String| Failure::of(status::STORE, subject, &layer.at, reason);
-            let why = match said_of(layer, why) {
-                Said::Layer(rest) => rest.to_owned(),
-                Said::Template(rest) => format!("cannot be made: its template {rest}"),
-                Said::Else => why.to_owned(),
-            };
-            if wanted.locked {
-                let hint = match self.context.remote {
-                    None => "`--from` pulls it from a registry; without `--locked` it is built",
-                    Some(remote) if remote.is_down() => "without `--locked` it is built",
-                    Some(_) => "push the locked layer there, or lock again and review",
-                };
-                return Err(Box::new(failure(why).hint(hint)));
-            }
-            if wanted.pulling == Pulling::Only {
+    /// Says that the run goes on without the store, and why.
+    fn note_without_store(&mut self, why: &str, done: usize) {
+        let used = if done > 0 { "used no further" } else { "not used" };
+        self.note(&format!("the layer store is {used}: {why}"));
+    }
+
+    /// Returns the failure of a run that cannot do what it should without the store.
+    fn refused(&self, layer: &Layer, wanted: &Wanted, why: &str, lack: Lack) -> Box<Failure> {
+        let subject = Subject { layer: layer.name.clone(), doing: Doing::Store };
+        let failure = |reason: String| Failure::of(status::STORE, subject, &layer.at, reason);
+        let why = match said_of(layer, why) {
+            Said::Layer(rest) => rest.to_owned(),
+            Said::Template(rest) => format!("cannot be made: its template {rest}"),
+            Said::Else => why.to_owned(),
+        };
+        let only_pulls = wanted.pulling == Pulling::Only;
+        Box::new(match lack {
+            Lack::Layer if wanted.locked => failure(why).hint(match self.context.remote {
+                None => "`--from` pulls it from a registry; without `--locked` it is built",
+                Some(remote) if remote.is_down() => "without `--locked` it is built",
+                Some(_) => "push the locked layer there, or lock again and review",
+            }),
+            Lack::Layer => {
                 let hint = if let Some(hint) = self.context.remote.and_then(Remote::hint) {
                     hint
                 } else if wanted.fills() {
@@ -253,18 +255,24 @@ impl<'a> Run<'a> {
                 } else {
                     "without `--only-pull` it is built".to_owned()
                 };
-                return Err(Box::new(failure(why).hint(hint)));
+                failure(why).hint(hint)
             }
-            return Err(Box::new(if wanted.fills() || wanted.purpose == Purpose::Upgrade {
+            Lack::Store if wanted.fills() || wanted.purpose == Purpose::Upgrade => {
                 failure(format!("cannot be stored: {why}"))
-            } else {
-                failure(format!("cannot have an overlay: {why}"))
-                    .hint("`--storage=copy` gives the container a rootfs of its own")
-            }));
-        }
-        let used = if done > 0 { "used no further" } else { "not used" };
-        self.note(&format!("the layer store is {used}: {why}"));
-        Ok(())
+            }
+            Lack::Store if wanted.locked || only_pulls => {
+                let failure = failure(format!("cannot be taken from the layer store: {why}"));
+                let option = if wanted.locked { "--locked" } else { "--only-pull" };
+                match wanted.mode {
+                    StorageMode::Copy => failure.hint(format!(
+                        "without `{option}` the container is made without the store"
+                    )),
+                    _ => failure,
+                }
+            }
+            Lack::Store | Lack::Overlay => failure(format!("cannot have an overlay: {why}"))
+                .hint("`--storage=copy` gives the container a rootfs of its own"),
+        })
     }
 
     /// Says what a failed layer stands on, where that was found in the store: it may be too old for it.

@@ -3,10 +3,12 @@
 use std::env;
 use std::fs;
 use std::io;
+use std::iter;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::fs::{Access, CWD, Mode, OFlags, access, openat};
+use rustix::io::Errno;
 
 use super::lock::Lock;
 use crate::digest::Digest;
@@ -15,7 +17,7 @@ use crate::host::caller::{self, Caller};
 use crate::host::owned::{OwnerIds, make_all, make_one};
 use crate::host::trust;
 use crate::host::userns::Ids;
-use crate::plan::EntryId;
+use crate::plan::{EntryId, StorageMode};
 use crate::tree::{Form, Marks};
 
 /// The variable that puts the store elsewhere.
@@ -208,6 +210,30 @@ impl Store {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 other => other?,
             }
+        }
+        Ok(())
+    }
+
+    /// Checks that this process may read there what it has to, and may write there what it has to.
+    ///
+    /// # Errors
+    ///
+    /// Which directory is in the way, and why.
+    pub(crate) fn access(&self, mode: StorageMode) -> Result<(), String> {
+        let documents = self.documents();
+        let is_there = |path: &&Path| access(*path, Access::EXISTS) != Err(Errno::NOENT);
+        // What is missing is made.
+        let nearest = documents.ancestors().find(is_there).unwrap_or(&documents);
+        let read = (nearest, Access::READ_OK | Access::EXEC_OK, "read");
+        let write = (nearest, Access::WRITE_OK | Access::EXEC_OK, "written");
+        let roots = self.roots();
+        let root = (roots.as_path(), Access::WRITE_OK | Access::EXEC_OK, "written");
+        let first = if nearest == documents { read } else { write };
+        let notes_container = mode == StorageMode::Overlay && is_there(&root.0);
+        for (path, mode, done) in iter::once(first).chain(notes_container.then_some(root)) {
+            access(path, mode).map_err(|error| {
+                format!("`{}` cannot be {done}: {}", path.display(), io::Error::from(error))
+            })?;
         }
         Ok(())
     }

@@ -53,6 +53,8 @@ fn an_ordinary_user_plans_what_may_be_read() {
         return;
     }
     let sandbox = Sandbox::new().layers("").nobody();
+    std::fs::create_dir(sandbox.path("store")).unwrap();
+    std::os::unix::fs::chown(sandbox.path("store"), Some(65534), Some(65534)).unwrap();
     let (own, placeholder) = ("m", layered_template::cache::PLACEHOLDER);
     for (storage, name) in [("none", own), ("copy", placeholder)] {
         let storage = format!("--storage={storage}");

@@ -1,6 +1,7 @@
 //! The lock beside a manifest: what is written, what is refused, and what is taken.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 use std::process::Command;
 
@@ -228,7 +229,10 @@ fn what_is_locked_is_taken_and_never_rebuilt() {
         assert!(!sandbox.container().exists());
     }
     sandbox.run(["build", "--locked", "m.toml"]).exits(STORE).mentions(said);
-    sandbox.run(["plan", "--locked", "m.toml"]).exits(0).shows("template of layer `os` is locked");
+    sandbox
+        .run(["plan", "--locked", "m.toml"])
+        .exits(STORE)
+        .shows("template of layer `os` is locked");
     assert_eq!(calls(&sandbox), 2, "nothing is rebuilt");
     for words in [["--locked", "--storage=none"], ["--locked", "--rebuild"]] {
         sandbox.template([&["m.toml"], &words[..]].concat()).exits(2).mentions("`--locked` ");
@@ -459,4 +463,118 @@ fn a_directory_whose_group_is_not_mapped_is_said_to_be_why() {
     }
     std::os::unix::fs::chown(sandbox.role(), None, Some(0)).unwrap();
     sandbox.run(["lock", "m.toml", "-f", "start.conf"]).exits(0);
+}
+
+/// Sees that a role which is held to its lock cannot be had of this store, in any way.
+#[track_caller]
+fn no_store(sandbox: &Sandbox, why: &str) {
+    for storage in ["--storage=copy", "--storage=overlay"] {
+        let words = ["plan", "m.toml", "--locked", storage];
+        sandbox.run(words).exits(STORE).shows(why).shows("; the run would end here");
+        let words = ["plan", "m.toml", "--locked", "--format=json", storage];
+        sandbox.run(words).exits(STORE).shows(why);
+        let template = || sandbox.template(["m.toml", "--locked", storage]);
+        for ran in [sandbox.create(["--locked", storage]), template()] {
+            let said = ran.exits(STORE).mentions(why).stderr();
+            assert!(!said.contains("`--from`"), "{said}");
+            assert!(said.contains("layer `os` cannot be taken from the layer store: "), "{said}");
+        }
+        // As LXC does.
+        fs::remove_dir_all(sandbox.container()).unwrap();
+    }
+    let words = ["build", "--locked", "m.toml"];
+    sandbox.run(words).exits(STORE).mentions("cannot be stored: ").mentions(why);
+}
+
+#[test]
+fn a_store_that_cannot_be_used_is_what_keeps_a_locked_role() {
+    if !root() {
+        return;
+    }
+    let sandbox = built();
+    let store = sandbox.path("store");
+    fs::set_permissions(&store, Permissions::from_mode(0o777)).unwrap();
+    no_store(&sandbox, "`[DIR]/store`: it is writable by everybody (`chmod go-w [DIR]/store` ");
+    fs::set_permissions(&store, Permissions::from_mode(0o711)).unwrap();
+    fs::rename(store.join("host.meta/entries"), store.join("kept")).unwrap();
+    fs::write(store.join("host.meta/entries"), "").unwrap();
+    no_store(&sandbox, "host.meta/entries`");
+    fs::remove_file(store.join("host.meta/entries")).unwrap();
+    fs::rename(store.join("kept"), store.join("host.meta/entries")).unwrap();
+    sandbox.create(["--locked"]).exits(0);
+}
+
+#[test]
+fn a_store_of_somebody_else_is_what_keeps_a_locked_role() {
+    if !root() {
+        return;
+    }
+    let sandbox = role().nobody();
+    for name in ["role", "lxc", "tmp", "home", "store", "state"] {
+        fs::create_dir_all(sandbox.path(name)).unwrap();
+        chown(sandbox.path(name), Some(65534), Some(65534)).unwrap();
+    }
+    fs::create_dir(sandbox.path("theirs")).unwrap();
+    let store = sandbox.path("theirs").to_str().unwrap().to_owned();
+    sandbox.run(["build", "m.toml"]).exits(0);
+    sandbox.run(["lock", "m.toml"]).exits(0);
+    let sandbox = sandbox.env("LAYERED_TEMPLATE_STORE", store);
+    for storage in ["--storage=copy", "--storage=overlay"] {
+        let words = ["plan", "m.toml", "--locked", storage];
+        sandbox
+            .run(words)
+            .exits(STORE)
+            .shows("`[DIR]/theirs` cannot be written: Permission denied");
+        let why =
+            "layer `os` cannot be taken from the layer store: `[DIR]/theirs`: it belongs to a user";
+        let said = sandbox.create(["--locked", storage]).exits(STORE).mentions(why).stderr();
+        assert!(!said.contains("`--from`"), "{said}");
+    }
+}
+
+#[test]
+fn a_read_only_store_serves_copies_alone() {
+    if !root() {
+        return;
+    }
+    let sandbox = built();
+    let run = |words: &[&str]| {
+        let store = sandbox.path("store");
+        let prelude =
+            format!("mount --bind {0} {0}; mount -o remount,ro,bind {0}", store.display());
+        let mut command = sandbox.command("unshare");
+        command.args(["-m", "sh", "-c", &format!("{prelude}; exec \"$@\""), "sh"]);
+        command.arg(sandbox.program_path()).args(words);
+        sandbox.ran(command)
+    };
+    let why = "store/roots` cannot be written: Read-only file system";
+    run(&["plan", "m.toml", "--locked", "--storage=overlay"]).exits(STORE).shows(why);
+    run(&["plan", "m.toml", "--storage=overlay"]).exits(0).shows(why);
+    run(&["plan", "m.toml", "--locked"]).exits(0).shows("[stored]");
+    let lxcpath = sandbox.path("lxc");
+    let create = ["create", "m.toml", "--name", "web1", "--lxcpath", lxcpath.to_str().unwrap()];
+    let ran = run(&[&create[..], &["--locked", "--storage=overlay"]].concat());
+    ran.exits(STORE).mentions("cannot be taken from the layer store: ").mentions(why);
+    let ran = run(&[&create[..], &["--storage=overlay"]].concat());
+    ran.exits(STORE)
+        .mentions("cannot have an overlay: ")
+        .mentions(why)
+        .mentions("`--storage=copy`");
+    run(&[&create[..], &["--locked"]].concat()).exits(0);
+}
+
+#[test]
+fn what_another_version_has_stored_is_said_of_what_is_locked() {
+    let sandbox = built();
+    for entry in fs::read_dir(sandbox.path("store/host.meta/entries")).unwrap() {
+        let path = entry.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        let text = text.split_once('\n').unwrap().1.replace("\"format\":6", "\"format\":99");
+        let digest = layered_template::digest::Digest::of(text.as_bytes());
+        fs::write(&path, format!("{digest}\n{text}")).unwrap();
+    }
+    let why = "which another version of this program has stored here";
+    sandbox.run(["plan", "m.toml", "--locked"]).exits(STORE).shows(why);
+    sandbox.create(["--locked"]).exits(STORE).mentions(why);
+    sandbox.run(["build", "m.toml", "--locked"]).exits(STORE).mentions(why);
 }

@@ -93,6 +93,7 @@ impl<'a> Session<'a> {
                 tracing::debug!(%error, "what was read will be read again");
             }
         }
+        store.access(cache.wanted.mode)?;
         let index = store.index().map_err(because)?;
         let mut session = Self {
             store,
@@ -166,6 +167,11 @@ impl<'a> Session<'a> {
                      `layered-template store gc` removes it"
                         .to_owned(),
                 ),
+                Fault::Damaged(why) if self.cache.wanted.locked => notes.push(format!(
+                    "what is stored of {} cannot be used: {why} (`layered-template store remove {}`)",
+                    bad.what,
+                    id.name()
+                )),
                 Fault::Damaged(why) => notes.push(format!(
                     "{} is rebuilt: what is stored of it cannot be used: {why} (`layered-template \
                      store remove {}`)",
