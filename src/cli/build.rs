@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::arguments::{
     BuildArguments, CompressionChoice, PullArguments, RemoteArguments, RunArguments, ValueArguments,
 };
-use super::mapping::{IN_PIECES, Mapping, unmapped_group};
+use super::mapping::{IN_PIECES, Mapping, in_the_way};
 use super::new_container::NewContainer;
 use super::options::Options;
 use super::prepare::Prepared;
@@ -378,7 +378,7 @@ impl Outputs {
             ended_by(signals, "the role is not written").unwrap_or_else(|| {
                 let is_denied = error.kind() == std::io::ErrorKind::PermissionDenied;
                 let mut targets = self.targets.iter().filter(|_| is_denied);
-                let why = targets.find_map(|target| unmapped_group(&target.path));
+                let why = targets.find_map(|target| in_the_way(&target.path, "layers are read"));
                 let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
                 Unwritten {
                     message: format!("the role cannot be written: {error}{why}"),

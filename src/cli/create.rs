@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use super::amount::ago;
 use super::arguments::CreateArguments;
 use super::load::Loaded;
-use super::mapping::{IN_PIECES, Mapping};
+use super::mapping::{IN_PIECES, Mapping, in_the_way};
 use super::new_container::NewContainer;
 use super::options::Options;
 use super::output;
@@ -164,13 +164,19 @@ fn make_lxcpath(lxcpath: &Path) -> Result<(), Refusal> {
         .map_err(|error| not_made(lxcpath, &error))
 }
 
-/// Says that a directory cannot be made, and what to do where its disk is full.
+/// Says that a directory cannot be made, and what to do where its disk is full, or what it is to be in may not be
+/// written.
 fn not_made(path: &Path, error: &io::Error) -> Refusal {
     let path_shown = path.display();
     if error.kind() == io::ErrorKind::AlreadyExists && path.is_file() {
         return format!("`{path_shown}` is a file, not a directory").into();
     }
     let message = format!("`{path_shown}` cannot be made: {error}");
+    if error.kind() == io::ErrorKind::PermissionDenied
+        && let Some(hint) = in_the_way(path, "the container is made")
+    {
+        return Refusal::with_hint(message, hint);
+    }
     if !files::is_full(error) {
         return message.into();
     }

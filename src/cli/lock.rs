@@ -9,7 +9,7 @@ use super::arguments::LockArguments;
 use super::build::interrupted;
 use super::load;
 use super::lock_file::LockFile;
-use super::mapping::{IN_PIECES, Mapping, unmapped_group};
+use super::mapping::{IN_PIECES, Mapping, in_the_way};
 use super::output;
 use super::refusal::Refusal;
 use super::request::{LockUse, Request, check, target, wanted};
@@ -88,7 +88,7 @@ fn lock(arguments: &LockArguments) -> Result<u8, Refusal> {
             }
             let message = format!("`{shown}` cannot be written: {error}");
             let is_denied = error.kind() == io::ErrorKind::PermissionDenied;
-            return match unmapped_group(&path).filter(|_| is_denied) {
+            return match in_the_way(&path, "layers are read").filter(|_| is_denied) {
                 Some(hint) => Err(Refusal::with_hint(message, hint)),
                 None => Err(message.into()),
             };

@@ -5,7 +5,10 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::host::account::Range;
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
+
+use crate::host::account::{self, Range};
 use crate::host::caller::Caller;
 use crate::host::userns::Ids;
 use crate::host::{files, trust};
@@ -75,19 +78,56 @@ impl Mapping {
     }
 }
 
-/// Says why nobody behind an id map can write into the directory that a path is in, where the group of that is why.
-pub(super) fn unmapped_group(path: &Path) -> Option<String> {
-    Ids::of_this_process()?;
-    let above = path.parent().filter(|above| !above.as_os_str().is_empty());
-    let above = above.unwrap_or(Path::new("."));
-    if fs::metadata(above).ok()?.gid() != trust::UNKNOWN {
-        return None;
+/// Says which directory keeps a path from being made, and the command that lets it be: by its owner, its group, or its
+/// mode. `within` the container's id map something is done.
+pub(super) fn in_the_way(path: &Path, within: &str) -> Option<String> {
+    let above = path.ancestors().skip(1);
+    let above = above.map(|above| if above == "" { Path::new(".") } else { above });
+    let mut above: Vec<&Path> = above.collect();
+    above.reverse();
+    let mut last = None;
+    let mut closed = None;
+    for directory in above {
+        match access(directory, Access::EXEC_OK) {
+            Ok(()) => last = Some(directory),
+            Err(Errno::ACCESS) => {
+                closed = Some(directory);
+                break;
+            }
+            Err(_) => break,
+        }
     }
-    let above = shell::word(above);
-    Some(format!(
-        "the group of {above} has no id in the container's id map, within which layers are read: \
-         `chgrp \"$(id -g)\" {above}`, or write elsewhere"
-    ))
+    let is_shut = |last: &&Path| access(*last, Access::WRITE_OK) == Err(Errno::ACCESS);
+    let directory = closed.or_else(|| last.filter(is_shut))?;
+    let metadata = fs::metadata(directory).ok()?;
+    let shown = shell::word(directory);
+    let (uid, gid) = (metadata.uid(), metadata.gid());
+    let map = Ids::of_this_process();
+    let own = map.map_or_else(|| Caller::observe().uid, |ids| ids.mapped().uid);
+    let is_own = uid == own || map.is_some() && uid == 0;
+    let without = |what: &str| {
+        format!("{what} of {shown} has no id in the container's id map, within which {within}")
+    };
+    let elsewhere = "or write elsewhere";
+    Some(if closed.is_some() {
+        let who = if map.is_some() { "the ids of the container" } else { "you" };
+        let sudo = if is_own { "" } else { "sudo " };
+        format!("{who} may not pass {shown}: `{sudo}chmod o+x {shown}`, {elsewhere}")
+    } else if map.is_some() && uid == trust::UNKNOWN {
+        let why = without("the owner");
+        format!("{why}: `sudo chown \"$(id -u):$(id -g)\" {shown}`, {elsewhere}")
+    } else if map.is_some() && gid == trust::UNKNOWN {
+        let why = without("the group");
+        format!("{why}: `chgrp \"$(id -g)\" {shown}`, {elsewhere}")
+    } else if is_own {
+        format!("{shown} is read-only: `chmod u+w {shown}`, {elsewhere}")
+    } else {
+        let owner = account::user_name(uid).filter(|_| map.is_none());
+        let owner = owner.unwrap_or_else(|| format!("user {uid}"));
+        format!(
+            "{shown} belongs to {owner}: `sudo chown \"$(id -u):$(id -g)\" {shown}`, {elsewhere}"
+        )
+    })
 }
 
 /// Reads what a container's config starts with.

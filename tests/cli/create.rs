@@ -1,7 +1,7 @@
 //! `create`: a container without LXC.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 use std::time::Duration;
@@ -368,4 +368,57 @@ fn a_container_that_is_being_made_is_not_to_be_removed() {
     assert!(!second.stderr().contains("destroy"), "{}", second.stderr());
     fs::write(sandbox.role().join("go"), "").unwrap();
     assert!(running.ended(Duration::from_secs(60)).status.success());
+}
+
+#[test]
+fn a_directory_that_may_not_be_written_is_told_with_what_to_type() {
+    if !root() {
+        return;
+    }
+    let map = "lxc.idmap = u 0 100000 65536\nlxc.idmap = g 0 100000 65536\n";
+    let place = |of: (u32, u32), mode: u32| {
+        let sandbox = Sandbox::new().layers("").file("map.conf", map);
+        let place = sandbox.path("place");
+        fs::create_dir(&place).unwrap();
+        fs::set_permissions(&place, fs::Permissions::from_mode(mode)).unwrap();
+        chown(&place, Some(of.0), Some(of.1)).unwrap();
+        (sandbox, place.to_str().unwrap().to_owned())
+    };
+    let create = |sandbox: &Sandbox, lxcpath: &str, more: &[&str]| {
+        let words = ["create", "m.toml", "--name", "web1", "--lxcpath", lxcpath];
+        sandbox.run([&words[..], more].concat())
+    };
+    let map = ["--config", "map.conf"];
+    let within = "has no id in the container's id map, within which the container is made";
+    for storage in ["--storage=copy", "--storage=overlay", "--storage=none"] {
+        let (sandbox, at) = place((0, 4242), 0o755);
+        let ran = create(&sandbox, &at, &[&map[..], &[storage]].concat());
+        let hint =
+            format!("hint: the group of [DIR]/place {within}: `chgrp \"$(id -g)\" [DIR]/place`");
+        ran.exits(2).mentions("error: `[DIR]/place/web1` cannot be made: ").mentions(&hint);
+        chown(&at, None, Some(0)).unwrap();
+        create(&sandbox, &at, &[&map[..], &[storage]].concat()).exits(0);
+    }
+    let (sandbox, at) = place((4242, 0), 0o755);
+    let give = "`sudo chown \"$(id -u):$(id -g)\" [DIR]/place`";
+    let hint = format!("hint: the owner of [DIR]/place {within}: {give}");
+    let words = [&map[..], &["--allow-untrusted"]].concat();
+    create(&sandbox, &at, &words).exits(2).mentions(&hint);
+
+    let (sandbox, at) = place((0, 0), 0o755);
+    let sandbox = sandbox.nobody();
+    let hint = format!("hint: the owner of [DIR]/place {within}: {give}");
+    create(&sandbox, &at, &[]).exits(2).mentions(&hint);
+    // What is made before the namespace is entered is made by the user.
+    let hint = format!("hint: [DIR]/place belongs to root: {give}");
+    let new = format!("{at}/new/one");
+    let ran = create(&sandbox, &new, &[]);
+    ran.exits(2).mentions("`[DIR]/place/new/one` cannot be made: ").mentions(&hint);
+    let (sandbox, at) = place((0, 0), 0o700);
+    let hint = "hint: you may not pass [DIR]/place: `sudo chmod o+x [DIR]/place`";
+    create(&sandbox.nobody(), &format!("{at}/new"), &[]).exits(2).mentions(hint);
+    let (sandbox, at) = place((65534, 65534), 0o555);
+    let sandbox = sandbox.nobody();
+    let hint = "hint: [DIR]/place is read-only: `chmod u+w [DIR]/place`";
+    create(&sandbox, &format!("{at}/new"), &[]).exits(2).mentions(hint);
 }
