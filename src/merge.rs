@@ -66,6 +66,16 @@ pub(crate) enum Side {
     Own,
 }
 
+impl Side {
+    /// Returns the other one.
+    fn other(self) -> Self {
+        match self {
+            Self::New => Self::Own,
+            Self::Own => Self::New,
+        }
+    }
+}
+
 /// The three trees.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Trees<'a> {
@@ -85,6 +95,9 @@ pub(crate) trait Rules {
     /// Returns which side holds where both have changed something; `None` where somebody has to decide that.
     fn prefers(&self, path: &[u8]) -> Option<Side>;
 
+    /// Returns which side holds at a path, and in all that is below it, because somebody has said so.
+    fn decides(&self, path: &[u8]) -> Option<Side>;
+
     /// Returns what both sides have made of a text together, where that can be told.
     fn text(&self, path: &[u8]) -> Option<Vec<u8>>;
 }
@@ -98,6 +111,9 @@ pub(crate) struct Merged {
     pub texts: BTreeMap<TreePath, Vec<u8>>,
     /// What somebody has to decide.
     pub conflicts: BTreeSet<TreePath>,
+    /// What one side has in a directory that is no directory of the other's, by the path of that: what the conflict is
+    /// about, or what goes because somebody has decided it.
+    pub within: BTreeMap<TreePath, Vec<TreePath>>,
 }
 
 /// Merges three trees.
@@ -108,6 +124,7 @@ pub(crate) fn merge(trees: Trees<'_>, rules: &dyn Rules) -> Merged {
     for path in paths {
         merging.path(path);
     }
+    merging.replaced();
     merging.directories();
     merging.links();
     merging.merged
@@ -175,6 +192,57 @@ impl<'a> Merging<'a> {
             (true, _) => Some(Side::New),
             (false, true) => Some(Side::Own),
             (false, false) => None,
+        }
+    }
+
+    /// Sees what becomes of a directory of one side that the other one has something else in the place of, such as a
+    /// symbolic link: one of them holds in all of it.
+    fn replaced(&mut self) {
+        let Trees { old, new, own } = self.trees;
+        for (path, item) in new {
+            let Some(there) = own.get(path) else { continue };
+            let side = match (item.is_directory(), there.is_directory()) {
+                (true, false) => Side::New,
+                (false, true) => Side::Own,
+                _ => continue,
+            };
+            let first = [path.as_slice(), b"/"].concat();
+            let below = self.tree(side).range(first.clone()..);
+            let below = below.take_while(|(other, _)| other.starts_with(&first));
+            let is_changed = |(other, item): &(&TreePath, &Item)| {
+                old.get(*other) != Some(*item) || self.rules.is_state(other)
+            };
+            let within: Vec<TreePath> =
+                below.filter(is_changed).map(|(other, _)| other.clone()).collect();
+            let (held, decided) = (self.merged.sides.get(path), self.rules.decides(path));
+            let is_contested = held != Some(&side) && !within.is_empty();
+            if decided == Some(side) && (is_contested || held == Some(&side)) {
+                self.bring_all(path, side);
+                continue;
+            }
+            let is_open = |other: &TreePath| {
+                self.rules.is_state(other) || self.rules.prefers(other) != Some(side.other())
+            };
+            if !is_contested {
+                continue;
+            }
+            if decided.is_none() && within.iter().any(is_open) {
+                self.merged.conflicts.insert(path.clone());
+                for other in &within {
+                    self.merged.conflicts.remove(other);
+                    self.merged.sides.remove(other);
+                }
+            }
+            self.merged.within.insert(path.clone(), within);
+        }
+    }
+
+    /// Takes a directory from a side, with all that is in it.
+    fn bring_all(&mut self, directory: &TreePath, side: Side) {
+        let tree = self.tree(side);
+        for path in tree.keys().filter(|path| is_within(path, directory)) {
+            self.put(path, side);
+            self.merged.conflicts.remove(path);
         }
     }
 

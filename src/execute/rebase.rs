@@ -13,11 +13,11 @@ mod tests;
 mod view;
 
 use std::cell::RefCell;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 
@@ -33,7 +33,7 @@ use crate::host::{clock, contain};
 use crate::lxc::config;
 use crate::lxc::revision::ConfigConflict;
 use crate::manifest::Phase;
-use crate::merge::{self, Item, Merged, Side, Tree, Trees, What};
+use crate::merge::{self, Item, Merged, Side, Tree, TreePath, Trees, What};
 use crate::plan::{Act, Plan, StorageMode};
 use crate::record::{self, Record};
 use crate::store::{self, Entry, Store};
@@ -50,6 +50,9 @@ const OWN: &str = ".layered-template.own";
 /// What stands before a key of the config, and before the name of a sidecar, where it is said who holds.
 const CONFIG: &str = "config:";
 const BESIDE: &str = "beside:";
+
+/// How much is named of what is in a directory.
+const MOST_NAMED: usize = 5;
 
 /// How often a container that runs is looked at once more where something was gone meanwhile.
 const TRIES: u32 = 20;
@@ -94,6 +97,8 @@ pub(crate) enum Rebased {
 pub(crate) struct Difference {
     /// The paths.
     pub paths: Vec<PathChange>,
+    /// What of these the container itself has had in a directory that is none any more.
+    pub dropped: Vec<Vec<u8>>,
     /// The files beside its rootfs, by their names.
     pub beside: Vec<PathChange>,
     /// Whether its config is another.
@@ -309,8 +314,11 @@ impl Rebase<'_> {
                 let conflict = |path: &Vec<u8>,
                                 is_beside: bool,
                                 [old, new, own]: [Option<Item>; 3]| {
-                    let why = renumbered.iter().find(|(other, _)| other == path);
-                    let why = why.filter(|_| !is_beside).map(|(_, why)| why.clone());
+                    let renumbered = renumbered.iter().find(|(other, _)| other == path);
+                    let why = renumbered.map(|(_, why)| why.clone());
+                    let why =
+                        why.or_else(|| Some(why_contested(merged.within.get(path)?, trees.own)));
+                    let why = why.filter(|_| !is_beside);
                     FileConflict { path: path.clone(), is_beside, old, new, own, is_private, why }
                 };
                 let files = merged.conflicts.iter().map(|path| {
@@ -323,8 +331,11 @@ impl Rebase<'_> {
                 return Ok(Err(Rebased::Conflicts(files.chain(beside).collect(), conflicts)));
             }
         };
+        let goes = |path: &&TreePath| own.get(*path).is_some_and(|item| !item.is_directory());
+        let goes = merged.within.values().flatten().filter(goes);
         let difference = Difference {
             paths: changes(trees, &merged),
+            dropped: goes.filter(|path| !merged.sides.contains_key(*path)).cloned().collect(),
             beside: beside.changes,
             config: config != live,
             lines: config_lines(&live, &config),
@@ -451,6 +462,22 @@ impl Run<'_> {
             self.note(&error.to_string());
         }
         Ok(())
+    }
+}
+
+/// Says what is in a directory of one side in whose place the other one has something else.
+fn why_contested(within: &[TreePath], own: &Tree) -> String {
+    let is_own = within.iter().any(|path| own.contains_key(path));
+    let word =
+        |path: &TreePath| crate::shell::word(OsStr::from_bytes(&[b"/", path.as_slice()].concat()));
+    let mut names: Vec<String> = within.iter().take(MOST_NAMED).map(word).collect();
+    if within.len() > MOST_NAMED {
+        names.push(format!("{} more", within.len() - MOST_NAMED));
+    }
+    let names = crate::shell::listed(&names);
+    match is_own {
+        true => format!("what the container itself has there would go: {names}"),
+        false => format!("what the role puts there would be missing: {names}"),
     }
 }
 

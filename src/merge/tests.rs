@@ -22,6 +22,10 @@ impl Rules for Words {
         }
     }
 
+    fn decides(&self, path: &[u8]) -> Option<Side> {
+        self.prefers(path)
+    }
+
     fn text(&self, path: &[u8]) -> Option<Vec<u8>> {
         (path == b"text").then(|| b"together".to_vec())
     }
@@ -122,9 +126,33 @@ fn what_there_is_has_a_directory() {
         ("d/ d/a=1", "d/ d/a=1 d/b=1", "", "d/b:new", "d/b"),
         ("d/", "d/ d/take=1", "", "d:new d/take:new", ""),
         ("d/", "d/ d/keep=1", "", "", ""),
-        // A file has come to its place.
-        ("d/", "d=1", "d/ d/a=1", "d:new d/a:own", "d/a"),
-        ("d/", "d=1", "d/ d/keep=1", "d:new d/keep:own", "d/keep"),
+        // A link has come to its place, where the container has something of its own.
+        ("d/", "d=1", "d/ d/a=1", "d:new", "d"),
+        ("d/ d/a=1", "d=1", "d/ d/a=2", "d:new", "d"),
+        ("d/", "d=1", "d/ d/keep=1", "d:new", "d"),
+        ("d/", "d=1", "d/ d/take=1", "d:new", ""),
+        ("take/ take/a=1", "take=1", "take/ take/a=1 take/b=1", "take:new", ""),
+        ("take/ take/a=1", "take=1", "take/ take/a=2", "take:new", ""),
+        ("keep/ keep/a=1", "keep=1", "keep/ keep/a=1", "keep:new", ""),
+        (
+            "keep/ keep/a=1",
+            "keep=1",
+            "keep/ keep/a=1 keep/b/ keep/b/c=1",
+            "keep:own keep/a:own keep/b:own keep/b/c:own",
+            "",
+        ),
+        ("keep/ keep/a=1", "keep=1", "keep/ keep/a=2", "keep:own keep/a:own", ""),
+        ("d/ d-x=1", "d=1 d-x=2", "d/ d-x=1 d/b=1 d0=1", "d:new d-x:new d0:own", "d"),
+        // The container has put one there, and the role something into the directory.
+        ("d/", "d/ d/a=1", "d=1", "d:own", "d"),
+        ("take/", "take/ take/a=1", "take=1", "take:new take/a:new", ""),
+        ("keep/", "keep/ keep/a=1", "keep=1", "keep:own", ""),
+        // Both have changed the directory itself.
+        ("d=1", "d/ d/a=1", "d=2", "", "d"),
+        ("d=1", "d/ d/a=1", "d/ d/a=1", "d:new d/a:new", ""),
+        // Nothing of the state goes for a link.
+        ("d/", "d=1", "d/ d/state=1", "d:new", "d"),
+        ("take/", "take=1", "take/ take/state=1", "take:new take/state:own", "take/state"),
         // Deep.
         ("d/ d/e/", "", "d/ d/e/ d/e/keep=1", "d:own d/e:own d/e/keep:own", ""),
     ] {

@@ -8,6 +8,7 @@ mod full_disk;
 mod immutable;
 mod kills;
 mod record;
+mod replaced;
 mod sidecars;
 mod stopped_at;
 mod told;

@@ -26,6 +26,9 @@ pub(crate) struct UpgradeDocument {
     pub(super) error: Option<String>,
     /// The paths of its rootfs that change.
     pub(super) files: Vec<ChangedName>,
+    /// What of these goes that the container itself had put into a directory which is none any more.
+    #[serde(default)]
+    pub(super) dropped: Vec<String>,
     /// The files beside its rootfs that change.
     pub(super) beside: Vec<ChangedName>,
     /// The lines of its config that go or come.
@@ -125,6 +128,7 @@ impl UpgradeDocument {
             };
             changes.iter().map(changed).collect()
         };
+        let name = |path: &Vec<u8>| format!("/{}", String::from_utf8_lossy(path));
         let (gone, come) = &difference.lines;
         let line =
             |line: &String, change| ConfigChange { change, line: secrets.mask(line).into_owned() };
@@ -132,6 +136,7 @@ impl UpgradeDocument {
         let come = come.iter().map(|text| line(text, FileChange::Added));
         Self {
             files: changed(&difference.paths, "/"),
+            dropped: difference.dropped.iter().map(name).collect(),
             beside: changed(&difference.beside, ""),
             config: gone.chain(come).collect(),
             is_other_config: difference.config,

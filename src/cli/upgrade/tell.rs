@@ -62,6 +62,9 @@ fn changes(arguments: &UpgradeArguments, document: &UpgradeDocument) -> u8 {
             writeln!(to, "{}  config: {}", sign(line.change), shell::one_line(&line.line))
         })
     });
+    if told == 0 {
+        dropped(arguments, document);
+    }
     if told != 0 || !arguments.dry_run {
         return told;
     }
@@ -76,6 +79,28 @@ fn changes(arguments: &UpgradeArguments, document: &UpgradeDocument) -> u8 {
     let parts = shell::listed(&parts);
     note(arguments, &format!("{name}: an upgrade would change {parts}; nothing was changed"));
     0
+}
+
+/// Names what the container itself had put into a directory that is none any more.
+fn dropped(arguments: &UpgradeArguments, document: &UpgradeDocument) {
+    if document.dropped.is_empty() {
+        return;
+    }
+    let (name, path) = (shell::one_line(&document.container), shell::word(&document.path));
+    let names: Vec<_> = document.dropped.iter().map(shell::word).collect();
+    let names = shell::listed(&names);
+    note(
+        arguments,
+        &match arguments.dry_run {
+            true => {
+                format!("{name}: this would go, which the container itself has put there: {names}")
+            }
+            false => format!(
+                "{name}: this has gone, which the container itself had put there: {names}; \
+                 `layered-template rollback {path}` has it again"
+            ),
+        },
+    );
 }
 
 /// Returns how many there are of something, if any.

@@ -103,20 +103,27 @@ impl Rules for Decisions<'_> {
     }
 
     fn prefers(&self, path: &[u8]) -> Option<Side> {
+        let is_own = || is_volatile(path) || BACKUPS.contains(&path) || is_identity(path);
+        match self.decides(path) {
+            Some(Side::New) => Some(Side::New),
+            _ if DERIVED.contains(&path) => Some(Side::New),
+            Some(Side::Own) => Some(Side::Own),
+            None => is_own().then_some(Side::Own),
+        }
+    }
+
+    fn decides(&self, path: &[u8]) -> Option<Side> {
         let is_in = |words: &[String]| {
             let is_path =
                 |word: &&String| [CONFIG, BESIDE].iter().all(|kind| !word.starts_with(kind));
             let paths = words.iter().filter(is_path);
             paths.map(|word| super::path_of(word)).any(|word| merge::is_within(path, word))
         };
-        if is_in(self.rebase.take) || DERIVED.contains(&path) {
-            return Some(Side::New);
+        match (is_in(self.rebase.take), is_in(self.rebase.keep)) {
+            (true, _) => Some(Side::New),
+            (false, true) => Some(Side::Own),
+            (false, false) => None,
         }
-        let is_own = is_in(self.rebase.keep)
-            || is_volatile(path)
-            || BACKUPS.contains(&path)
-            || is_identity(path);
-        is_own.then_some(Side::Own)
     }
 
     fn text(&self, path: &[u8]) -> Option<Vec<u8>> {

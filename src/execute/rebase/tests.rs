@@ -35,6 +35,10 @@ impl Rules for Nobody {
         None
     }
 
+    fn decides(&self, path: &[u8]) -> Option<Side> {
+        self.prefers(path)
+    }
+
     fn text(&self, _: &[u8]) -> Option<Vec<u8>> {
         None
     }
