@@ -15,7 +15,7 @@ use crate::host::lxcpath;
 use crate::observe::container::{self, Container};
 use crate::plan::EntryId;
 use crate::record::Record;
-use crate::store::{self, GcRoot, Store};
+use crate::store::{self, GENERATIONS, GcRoot, Store};
 use crate::{lxc, shell};
 
 /// How many directories of containers of one name are named at the most.
@@ -117,6 +117,13 @@ pub(super) fn find(
     let mut missing =
         names.iter().filter(|name| all.iter().all(|container| container.name != **name));
     if let Some(name) = missing.next() {
+        if let Some(lost) = lost(Path::new(name), lxcpaths, caller) {
+            let (name, path) = (shell::word(name), shell::word(&lost.path));
+            return Err(format!(
+                "the record of `{name}` is gone; `layered-template rollback {path}` goes back to what it was before \
+                 its last upgrade"
+            ));
+        }
         let near = nearest(name, all.iter().map(|container| container.name.as_str()));
         let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
         let name = shell::word(name);
@@ -170,6 +177,21 @@ pub(super) fn named(
             ))
         }
     }
+}
+
+/// Finds a container by its name or its directory that has been upgraded, and whose record is gone.
+pub(super) fn lost(what: &Path, lxcpaths: &[PathBuf], caller: &Caller) -> Option<Container> {
+    let of = |path: &Path| match path.join(GENERATIONS).is_dir() {
+        true => Container::without_record(path),
+        false => None,
+    };
+    let of_name = || {
+        let mut parts = what.components();
+        let is_name = matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None));
+        let lxcpaths = known_lxcpaths(lxcpaths, caller).ok().filter(|_| is_name)?;
+        lxcpaths.iter().find_map(|lxcpath| of(&lxcpath.join(what)))
+    };
+    directory(what).and_then(|path| of(&path)).or_else(of_name)
 }
 
 /// Returns the record of a container.

@@ -136,6 +136,20 @@ impl Generations {
         self.within(PREVIOUS)
     }
 
+    /// Returns the name of the tree of the previous generation, where nothing but its record is gone.
+    pub(crate) fn without_record(&self) -> Option<String> {
+        let previous = self.previous();
+        let is_gone = previous.join(record::NAME).symlink_metadata().is_err();
+        let text = read(&previous.join(config_name())).ok().filter(|_| is_gone)?;
+        let tree = tree_name(&text, &self.container)?;
+        is_directory(&previous.join(&tree)).then_some(tree)
+    }
+
+    /// Tells whether the previous generation has files that stand beside the rootfs.
+    pub(crate) fn has_sidecars(&self) -> bool {
+        is_directory(&self.previous().join(sidecar::BESIDE))
+    }
+
     /// Keeps others from the generations as long as the descriptor is open; `None` where somebody has that.
     pub(crate) fn lock(&self) -> io::Result<Option<OwnedFd>> {
         self.locked(FlockOperation::NonBlockingLockExclusive)
@@ -288,8 +302,11 @@ impl Generations {
         let old = from.join(OLD);
         fs::DirBuilder::new().mode(0o755).create(&old)?;
         let (live, old) = (files::open_directory(&self.container)?, files::open_directory(&old)?);
-        for name in [config_name(), record::NAME] {
-            copy_file(&live, &old, name)?;
+        copy_file(&live, &old, config_name())?;
+        match copy_file(&live, &old, record::NAME) {
+            // Somebody has removed it: what takes its place brings its own.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            copied => copied?,
         }
         tree::make_durable(files::open_directory(&from)?.as_fd())?;
         fs::rename(&from, self.within(SWITCH))?;
@@ -528,9 +545,13 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 /// It has what the file has besides: the one that it takes the place of, or the one that was kept where the
 /// generation was there before.
 fn put_file(coming: &OwnedFd, live: &OwnedFd, name: &str, text: &[u8]) -> io::Result<()> {
-    let (made, there) = (files::open_in(coming, name)?, files::open_in(live, name)?);
+    let made = files::open_in(coming, name)?;
+    let there = match files::open_in(live, name) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        there => Some(there?),
+    };
     let is_kept = files::open_in(coming, KEPT).is_ok();
-    let like = if is_kept { &made } else { &there };
+    let like = there.as_ref().filter(|_| !is_kept).unwrap_or(&made);
     files::replace_in(coming, PLACED, text, Ownership::of(like)?)?;
     let placed = files::open_in(coming, PLACED)?;
     tree::copy_attributes(like.as_fd(), placed.as_fd(), Marks::Plain)?;

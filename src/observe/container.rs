@@ -89,6 +89,18 @@ impl Container {
         Self::read(path, &fs::read("/proc/net/unix").unwrap_or_default())
     }
 
+    /// Likewise one whose record is gone. That this program made it has to be known otherwise.
+    pub(crate) fn without_record(path: &Path) -> Option<Self> {
+        let is_gone = fs::symlink_metadata(path.join(record::NAME))
+            .is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+        if !is_gone || !path.join("config").is_file() {
+            return None;
+        }
+        let record = Err(io::Error::new(io::ErrorKind::NotFound, "it is gone"));
+        let sockets = fs::read("/proc/net/unix").unwrap_or_default();
+        Self::with(path, record, None, &sockets)
+    }
+
     fn read(path: &Path, sockets: &[u8]) -> Option<Self> {
         let file = path.join(record::NAME);
         let made_at = match fs::symlink_metadata(&file) {
@@ -98,6 +110,15 @@ impl Container {
             Ok(metadata) => metadata.modified().ok(),
         };
         let record = files::read_regular(&file, LARGEST).and_then(|text| Record::parse(&text));
+        Self::with(path, record, made_at, sockets)
+    }
+
+    fn with(
+        path: &Path,
+        record: io::Result<Record>,
+        made_at: Option<SystemTime>,
+        sockets: &[u8],
+    ) -> Option<Self> {
         let name = path.file_name()?.to_string_lossy().into_owned();
         let runs_in = runs_in(path, sockets);
         let path = spelled(path);

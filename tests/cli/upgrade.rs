@@ -526,3 +526,46 @@ fn an_upgrade_and_a_rollback_are_each_one_run_of_the_history() {
         sandbox.run(["runs", "show"]).exits(0).shows("rollback, done\n").shows("/m.toml\n");
     });
 }
+
+#[test]
+fn a_container_whose_record_is_gone_goes_back_to_what_has_one() {
+    each_storage(|sandbox, storage| {
+        within(sandbox, "echo own >etc/own");
+        let container = sandbox.container();
+        let record = container.join("layered-template.json");
+        let lxcpath = sandbox.path("lxc").to_str().unwrap().to_owned();
+        fs::remove_file(&record).unwrap();
+        // It was never upgraded, and nothing is known of it.
+        rollback(sandbox).exits(2).mentions("this program has made no container ");
+        fs::remove_dir_all(&container).unwrap();
+
+        sandbox.create([&format!("--storage={storage}")]).exits(0);
+        within(sandbox, "echo own >etc/own");
+        let made = sandbox.record();
+        let before = within(sandbox, "cat etc/own srv/www/index.html; ls etc");
+        let config = sandbox.config();
+        change(sandbox, "two", 3, "echo new >etc/new");
+        upgrade(sandbox, &[]).exits(0);
+        fs::remove_file(&record).unwrap();
+        let said =
+            "the record of `web1` is gone; `layered-template rollback [DIR]/lxc/web1` goes back";
+        sandbox.run(["upgrade", "web1", "-P", &lxcpath]).exits(2).mentions(said);
+        let ran = sandbox.run(["rollback", "web1", "-P", &lxcpath]);
+        ran.exits(0)
+            .mentions("web1: back to the other state; what it was until now is kept instead");
+        assert_eq!(within(sandbox, "cat etc/own srv/www/index.html; ls etc"), before);
+        assert_eq!((sandbox.record(), sandbox.config()), (made, config));
+
+        // What it was until then has no record to come back with.
+        let ran = rollback(sandbox);
+        ran.exits(2).mentions("error: `web1` cannot go back: `[DIR]/lxc/web1/upgrade/previous/");
+        let said = ran.stderr();
+        let by_hand = said.split_once("hint: by hand, while it does not run: ").unwrap().1;
+        let by_hand = by_hand.trim().replace("[DIR]", sandbox.path("").to_str().unwrap());
+        let output = Command::new("sh").args(["-c", &by_hand]).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(within(sandbox, "cat etc/new etc/own"), "new\nown\n");
+        upgrade(sandbox, &[]).exits(2);
+        assert!(!record.exists());
+    });
+}

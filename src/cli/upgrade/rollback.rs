@@ -4,24 +4,30 @@ use std::path::Path;
 
 use super::subject::{AnySubject, ROLLBACK, Subject, has_tree};
 use super::tell;
+use crate::cache::CONFIG_NAME;
 use crate::chain::Secrets;
 use crate::cli::arguments::RollbackArguments;
 use crate::cli::history::{self, RunSubject};
+use crate::cli::meant::{self, lost};
 use crate::cli::options::Options;
 use crate::cli::refusal::Refusal;
-use crate::cli::{meant, output, request};
+use crate::cli::{output, request};
 use crate::execute::{Failure, status};
 use crate::host::caller::Caller;
 use crate::host::signals::Signals;
 use crate::observe::container::Container;
-use crate::record::RunVerb;
+use crate::record::{self, RunVerb};
 use crate::shell;
 use crate::store::GENERATIONS;
 
 /// Restores a container to its state before the last upgrade.
 pub(in crate::cli) fn rollback(arguments: &RollbackArguments) -> u8 {
     let caller = Caller::observe();
-    let container = match meant::named(&arguments.container, &arguments.places.lxcpath, &caller) {
+    let (what, lxcpaths) = (&arguments.container, &arguments.places.lxcpath);
+    let found = meant::named(what, lxcpaths, &caller);
+    // What it was before has a record of its own.
+    let found = found.or_else(|message| lost(what, lxcpaths, &caller).ok_or(message));
+    let container = match found {
         Ok(container) => container,
         Err(message) => {
             output::error(&message, None);
@@ -58,6 +64,13 @@ fn roll_back(container: &Container, caller: &Caller) -> Result<u8, Refusal> {
     subject.stands_alone()?;
     if !generations.is_interrupted() {
         has_tree(container, "rolled back")?;
+        if let Some(tree) = generations.without_record() {
+            let record = shell::word(generations.previous().join(record::NAME));
+            return Err(Refusal::with_hint(
+                format!("`{}` cannot go back: `{record}` is gone, its record", container.name),
+                by_hand(&subject, &tree),
+            ));
+        }
     }
     let previous = Container::at(&generations.previous());
     if let Some(tree) = previous.as_ref().and_then(meant::lost_tree)
@@ -87,6 +100,26 @@ fn roll_back(container: &Container, caller: &Caller) -> Result<u8, Refusal> {
         (status != 0).then(|| history::failure(&Failure::of_run(status, "the rollback failed")));
     note.end(status, failure, None);
     Ok(status)
+}
+
+/// Returns the command that makes of a container by hand what it was, as far as that can be done without a record.
+fn by_hand(subject: &AnySubject<'_>, tree: &str) -> String {
+    let kept = format!("{GENERATIONS}/previous");
+    let (now, before) = (shell::word(format!("{tree}.now")), shell::word(format!("{kept}/{tree}")));
+    let (at, tree) = (shell::word(&subject.container.path), shell::word(tree));
+    // The record that is there tells of another tree, by which an upgrade would be wrong.
+    let record = record::NAME;
+    let mut command = format!(
+        "cd {at} && mv {tree} {now} && mv {record} {record}.now && mv {before} {tree} && \
+         cp -p {kept}/{CONFIG_NAME} {CONFIG_NAME}"
+    );
+    if subject.generations.has_sidecars() {
+        command.extend([" && cp -a ", &kept, "/beside/. ."]);
+    }
+    if subject.is_mapped() {
+        command = format!("lxc-usernsexec -- sh -c {}", shell::word(&command));
+    }
+    format!("by hand, while it does not run: {command}")
 }
 
 /// Turns a container to its other generation, and returns the exit status.

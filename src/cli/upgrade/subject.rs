@@ -176,6 +176,11 @@ impl<'a> AnySubject<'a> {
         LxcContainer { lxcpath, name }
     }
 
+    /// Tells whether its ids are mapped.
+    pub(super) fn is_mapped(&self) -> bool {
+        self.mapping != Mapping::None
+    }
+
     /// Tells whether it runs now.
     pub(super) fn is_running(&self) -> bool {
         let now = Container::at(&self.container.path);
