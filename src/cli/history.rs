@@ -3,6 +3,7 @@
 //! What cannot be written there ends no run.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -16,7 +17,7 @@ use crate::chain::Secrets;
 use crate::execute::{Failure, status};
 use crate::host::caller::Caller;
 use crate::host::clock;
-use crate::host::journal::Journal;
+use crate::host::journal::{Journal, There};
 use crate::host::owned::{OwnerIds, make_all};
 use crate::host::process::ProcessStatus;
 use crate::host::signals::ENDING;
@@ -27,8 +28,11 @@ use crate::record::{self, ProcessId, RunFailure, RunRecord, RunStart, RunState, 
 /// The name of the journal in the state directory.
 const NAME: &str = "runs";
 
+/// How much of its end is looked at first for the number of a run, in bytes: dozens of lines.
+const LATELY: usize = 16 * 1024;
+
 /// Opens the journal of a state directory. A new one belongs to `owner`.
-pub(super) fn open(state: &Path, owner: OwnerIds) -> std::io::Result<Journal> {
+pub(super) fn open(state: &Path, owner: OwnerIds) -> io::Result<Journal> {
     Journal::open(state, NAME, owner)
 }
 
@@ -128,7 +132,13 @@ impl RunNote {
         let is_outermost = template::depth() == 0;
         let (journal, notify) = (journal.filter(|_| is_outermost), notify.filter(|_| is_outermost));
         let mut note = Self { record, began: Instant::now(), journal, notify, log_format, secrets };
-        note.add(|record, history| record.run = RunRecord::next_number(history));
+        note.add(|record, there| {
+            record.run = match RunRecord::next_number(&there.last(LATELY)?) {
+                (number, true) => number,
+                _ => RunRecord::next_number(&there.last(usize::MAX)?).0,
+            };
+            Ok(())
+        });
         note
     }
 
@@ -157,19 +167,19 @@ impl RunNote {
         record.status = Some(status);
         record.failure = failure.map(|failure| failure.masked(mask).shortened());
         record.log = log.map(|log| mask(&log.to_string_lossy()));
-        self.add(|_, _| {});
+        self.add(|_, _| Ok(()));
         if let Some(Err(why)) = self.notify.as_ref().map(|notify| notify.tell(&self.record)) {
             output::warning(&why, self.log_format);
         }
     }
 
     /// Adds what is known of it to the journal, once `number` has seen what is there.
-    fn add(&mut self, number: impl FnOnce(&mut RunRecord, &[u8])) {
+    fn add(&mut self, number: impl FnOnce(&mut RunRecord, &There<'_>) -> io::Result<()>) {
         let Some(journal) = &self.journal else { return };
         let record = &mut self.record;
-        let added = journal.add(|history| {
-            number(record, history);
-            record.line()
+        let added = journal.add(|there| {
+            number(record, there)?;
+            Ok(record.line())
         });
         if let Err(error) = added {
             tracing::warn!(%error, "the history of runs cannot be written");
@@ -209,7 +219,7 @@ fn still_runs(process: ProcessId) -> bool {
 }
 
 /// Returns the runs of a journal, the oldest first.
-pub(super) fn runs(journal: &Journal) -> std::io::Result<Vec<RunRecord>> {
+pub(super) fn runs(journal: &Journal) -> io::Result<Vec<RunRecord>> {
     let mut runs = RunRecord::all(&journal.read()?);
     for run in &mut runs {
         if run.state == RunState::Running && !still_runs(run.process) {

@@ -2,9 +2,9 @@
 //! may.
 
 use std::fs::{File, Permissions};
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, fchown};
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -51,20 +51,21 @@ impl Journal {
 
     /// Adds a line, which is made of what is there by then. It is there as a whole, and behind those of others; a
     /// line that a power cut has left unfinished stays one of its own.
-    pub(crate) fn add(&self, line: impl FnOnce(&[u8]) -> Vec<u8>) -> io::Result<()> {
-        let mut file = self.locked()?;
-        let mut there = Vec::new();
-        (&file).take(2 * LARGEST as u64).read_to_end(&mut there)?;
-        let mut line = line(&there);
+    pub(crate) fn add(
+        &self,
+        line: impl FnOnce(&There<'_>) -> io::Result<Vec<u8>>,
+    ) -> io::Result<()> {
+        let file = self.locked()?;
+        let there = There { file: &file, size: file.metadata()?.len() };
+        let mut line = line(&there)?;
         line.push(b'\n');
-        if there.last().is_some_and(|last| *last != b'\n') {
+        if there.bytes(1)?.last().is_some_and(|last| *last != b'\n') {
             line.insert(0, b'\n');
         }
-        if there.len() + line.len() <= LARGEST {
-            file.seek(io::SeekFrom::End(0))?;
-            return file.write_all(&line);
+        if there.size + line.len() as u64 <= LARGEST as u64 {
+            return (&file).write_all(&line);
         }
-        let mut kept = newest(&there, KEPT).to_vec();
+        let mut kept = there.last(KEPT)?;
         kept.append(&mut line);
         self.replace(&kept, &file)
     }
@@ -135,14 +136,32 @@ impl Journal {
     }
 }
 
-/// Returns the last whole lines that have room in so many bytes.
-fn newest(lines: &[u8], most: usize) -> &[u8] {
-    let from = lines.len().saturating_sub(most);
-    if from == 0 {
-        return lines;
+/// What is in a journal while nobody else writes there.
+#[derive(Debug)]
+pub(crate) struct There<'a> {
+    file: &'a File,
+    size: u64,
+}
+
+impl There<'_> {
+    /// Returns the last whole lines that have room in so many bytes.
+    pub(crate) fn last(&self, most: usize) -> io::Result<Vec<u8>> {
+        // With the byte before them it is known whether the first line is whole.
+        let mut bytes = self.bytes(most.saturating_add(1))?;
+        if bytes.len() > most {
+            let cut = bytes.iter().position(|byte| *byte == b'\n');
+            bytes.drain(..cut.map_or(bytes.len(), |cut| cut + 1));
+        }
+        Ok(bytes)
     }
-    let next = lines[from - 1..].iter().position(|byte| *byte == b'\n');
-    next.map_or(&[], |next| &lines[from + next..])
+
+    /// Returns the last bytes, so many if there are, and if there may be.
+    fn bytes(&self, most: usize) -> io::Result<Vec<u8>> {
+        let count = usize::try_from(self.size).unwrap_or(usize::MAX).min(most).min(2 * LARGEST);
+        let mut bytes = vec![0; count];
+        self.file.read_exact_at(&mut bytes, self.size - count as u64)?;
+        Ok(bytes)
+    }
 }
 
 #[cfg(test)]
@@ -163,7 +182,9 @@ mod tests {
                 let place = place.path();
                 scope.spawn(move || {
                     for line in 0..50 {
-                        journal(place).add(|_| format!("{writer} {line}").into_bytes()).unwrap();
+                        journal(place)
+                            .add(|_| Ok(format!("{writer} {line}").into_bytes()))
+                            .unwrap();
                     }
                 });
             }
@@ -180,7 +201,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let journal = journal(place.path());
         for count in 0..40 {
-            journal.add(|_| format!("{count} {}", "x".repeat(60_000)).into_bytes()).unwrap();
+            journal.add(|_| Ok(format!("{count} {}", "x".repeat(60_000)).into_bytes())).unwrap();
             let metadata = fs::metadata(place.path().join("runs")).unwrap();
             assert!(metadata.len() <= LARGEST as u64, "{}", metadata.len());
             assert_eq!(metadata.mode() & 0o7777, 0o600);
@@ -198,8 +219,31 @@ mod tests {
     fn an_unfinished_line_stays_one_of_its_own() {
         let place = tempfile::tempdir().unwrap();
         fs::write(place.path().join("runs"), "one\ntw").unwrap();
-        journal(place.path()).add(|_| b"three".to_vec()).unwrap();
+        journal(place.path()).add(|_| Ok(b"three".to_vec())).unwrap();
         assert_eq!(journal(place.path()).read().unwrap(), b"one\ntw\nthree\n");
+    }
+
+    #[test]
+    fn the_last_lines_are_whole() {
+        let place = tempfile::tempdir().unwrap();
+        fs::write(place.path().join("runs"), "one\ntwo\nthree\n").unwrap();
+        journal(place.path())
+            .add(|there| {
+                for (most, lines) in [
+                    (0, ""),
+                    (5, ""),
+                    (6, "three\n"),
+                    (9, "three\n"),
+                    (10, "two\nthree\n"),
+                    (14, "one\ntwo\nthree\n"),
+                    (usize::MAX, "one\ntwo\nthree\n"),
+                ] {
+                    assert_eq!(there.last(most)?, lines.as_bytes(), "{most}");
+                }
+                Ok(b"four".to_vec())
+            })
+            .unwrap();
+        assert_eq!(journal(place.path()).read().unwrap(), b"one\ntwo\nthree\nfour\n");
     }
 
     #[test]
@@ -207,11 +251,11 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let (name, target) = (place.path().join("runs"), place.path().join("target"));
         std::os::unix::fs::symlink(&target, &name).unwrap();
-        assert!(journal(place.path()).add(|_| b"x".to_vec()).is_err());
+        assert!(journal(place.path()).add(|_| Ok(b"x".to_vec())).is_err());
         assert!(!target.exists());
         fs::remove_file(&name).unwrap();
         rustix::fs::mkfifoat(rustix::fs::CWD, &name, Mode::RUSR | Mode::WUSR).unwrap();
-        assert!(journal(place.path()).add(|_| b"x".to_vec()).is_err());
+        assert!(journal(place.path()).add(|_| Ok(b"x".to_vec())).is_err());
         assert!(journal(place.path()).read().is_err());
     }
 }

@@ -225,19 +225,28 @@ impl RunRecord {
         runs
     }
 
-    /// Returns the number of the next run of a history.
-    pub(crate) fn next_number(history: &[u8]) -> u64 {
-        // Lines stand there as they were written, but a run that has just ended may be an old one.
-        let lines = history.split(|byte| *byte == b'\n');
-        let numbers = lines.filter_map(|line| serde_json::from_slice::<Numbered>(line).ok());
-        numbers.map(|line| line.run).filter(|run| *run < LAST).max().unwrap_or_default() + 1
+    /// Returns the number of the next run by the last lines of a history, and whether what stands before them
+    /// cannot make it another.
+    pub(crate) fn next_number(lines: &[u8]) -> (u64, bool) {
+        let lines = lines.rsplit(|byte| *byte == b'\n');
+        let lines = lines.filter_map(|line| serde_json::from_slice::<Numbered>(line).ok());
+        let mut last = 0;
+        for Numbered { run, state } in lines.filter(|line| line.run < LAST) {
+            last = last.max(run);
+            // Runs begin in the order of their numbers, but one that has just ended may be an old one.
+            if state == RunState::Running {
+                return (last + 1, true);
+            }
+        }
+        (last + 1, false)
     }
 }
 
-/// What of a line gives its run a number.
+/// What of a line gives the next run its number.
 #[derive(Deserialize)]
 struct Numbered {
     run: u64,
+    state: RunState,
 }
 
 impl RunFailure {
@@ -290,7 +299,8 @@ mod tests {
         let lines = [begun(1).line(), begun(2).line(), ended.line()];
         let whole = lines.join(&b'\n');
         assert_eq!(RunRecord::all(&whole), [ended.clone(), begun(2)]);
-        assert_eq!(RunRecord::next_number(&whole), 3);
+        assert_eq!(RunRecord::next_number(&whole), (3, true));
+        assert_eq!(RunRecord::next_number(&lines[2]), (2, false));
         for cut in 0..whole.len() {
             let runs = RunRecord::all(&whole[..cut]);
             assert!(runs.len() <= 2);
@@ -298,10 +308,10 @@ mod tests {
         }
         let damaged = [&whole[..], b"\n\xff\xfe{\n{}\nnull\n", &begun(7).line()[..]].concat();
         assert_eq!(RunRecord::all(&damaged), [ended, begun(2), begun(7)]);
-        assert_eq!(RunRecord::next_number(&damaged), 8);
-        assert_eq!(RunRecord::next_number(b""), 1);
-        let absurd = [&damaged[..], format!("\n{{\"run\":{}}}\n", u64::MAX).as_bytes()].concat();
-        assert_eq!(RunRecord::next_number(&absurd), 8);
+        assert_eq!(RunRecord::next_number(&damaged), (8, true));
+        assert_eq!(RunRecord::next_number(b""), (1, false));
+        let absurd = [&damaged[..], b"\n", &begun(u64::MAX).line()].concat();
+        assert_eq!(RunRecord::next_number(&absurd), (8, true));
     }
 
     #[test]
