@@ -1,5 +1,8 @@
 //! Who runs the program, as the host sees it.
 
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use rustix::process::{getegid, geteuid};
 
 use super::proc;
@@ -26,10 +29,33 @@ pub(crate) struct Extent {
     pub count: u32,
 }
 
+/// The map of the user namespace that the program was started in, once it was read.
+static FIRST_MAP: OnceLock<Vec<Extent>> = OnceLock::new();
+
+/// Whether this process may be in another by now.
+static HAS_MOVED: AtomicBool = AtomicBool::new(false);
+
+/// Has the id map read anew from now on: this process, or one that it forks, gets a user namespace of its own.
+pub(super) fn moves() {
+    HAS_MOVED.store(true, Ordering::Relaxed);
+}
+
+fn own_map() -> Vec<Extent> {
+    if let Some(map) = FIRST_MAP.get().filter(|_| !HAS_MOVED.load(Ordering::Relaxed)) {
+        return map.clone();
+    }
+    let map = id_map("/proc/self/uid_map");
+    // A map is written once, but perhaps not yet.
+    if !map.is_empty() && !HAS_MOVED.load(Ordering::Relaxed) {
+        FIRST_MAP.get_or_init(|| map.clone());
+    }
+    map
+}
+
 impl Caller {
     /// Observes the calling process.
     pub(crate) fn observe() -> Self {
-        let extents = id_map("/proc/self/uid_map");
+        let extents = own_map();
         let whole = Extent { inside: 0, outside: 0, count: u32::MAX };
         let map = (!extents.is_empty() && extents != [whole]).then_some(extents);
         Self { uid: geteuid().as_raw(), gid: getegid().as_raw(), map }

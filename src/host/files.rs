@@ -65,7 +65,7 @@ pub(crate) fn read_regular(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
 /// Reads the first bytes of a regular file, at most `limit`.
 pub(crate) fn read_head(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let mut head = Vec::new();
-    regular(open_at_once(path)?)?.take(limit).read_to_end(&mut head)?;
+    regular(open_at_once(path)?)?.0.take(limit).read_to_end(&mut head)?;
     Ok(head)
 }
 
@@ -75,7 +75,8 @@ fn open_at_once(path: &Path) -> io::Result<OwnedFd> {
     Ok(openat(CWD, path, flags, Mode::empty())?)
 }
 
-fn regular(file: OwnedFd) -> io::Result<File> {
+/// Returns a file and its size, if it is a regular one.
+fn regular(file: OwnedFd) -> io::Result<(File, u64)> {
     let file = File::from(file);
     let metadata = file.metadata()?;
     if metadata.is_dir() {
@@ -84,13 +85,12 @@ fn regular(file: OwnedFd) -> io::Result<File> {
     if !metadata.is_file() {
         return Err(io::Error::other("it is not a regular file"));
     }
-    Ok(file)
+    Ok((file, metadata.len()))
 }
 
 /// Reads an open file likewise, if it is a regular one.
 pub(crate) fn read_opened(file: OwnedFd, limit: usize) -> io::Result<Vec<u8>> {
-    let file = regular(file)?;
-    let size = file.metadata()?.len();
+    let (file, size) = regular(file)?;
     if size > limit as u64 {
         return Err(io::Error::other(format!("it is {size} bytes long, and {limit} is the most")));
     }

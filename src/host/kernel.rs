@@ -16,6 +16,7 @@ use rustix::mount::MountAttrFlags;
 use rustix::process::{Pid, Resource, Rlimit, Signal};
 use rustix::thread::UnshareFlags;
 
+use super::caller;
 use super::privacy::restore_core_limit;
 
 /// The longest host name, in bytes: shorter than what LXC takes for a name. Source: sethostname(2).
@@ -52,6 +53,7 @@ pub(crate) fn fork() -> io::Result<ForkResult> {
 /// What clone(2) says, and `EBUSY` as [`fork`].
 pub(crate) fn fork_into(namespaces: UnshareFlags) -> io::Result<ForkResult> {
     refuse_threads()?;
+    watch_user_namespace(namespaces);
     let flags = i64::from(namespaces.bits()) | i64::from(libc::SIGCHLD);
     let none = 0_i64;
     // SAFETY: as for `fork`: one thread, and no flag that shares memory or descriptors with the
@@ -453,9 +455,17 @@ pub(crate) fn unshare(flags: UnshareFlags) -> io::Result<()> {
     if flags.contains(UnshareFlags::FILES) {
         return Err(io::ErrorKind::InvalidInput.into());
     }
+    watch_user_namespace(flags);
     // SAFETY: the table of descriptors stays shared, as was just made sure.
     let unshared = unsafe { rustix::thread::unshare_unsafe(flags) };
     Ok(unshared?)
+}
+
+/// Has it asked anew who runs the program, where that becomes another.
+fn watch_user_namespace(flags: UnshareFlags) {
+    if flags.contains(UnshareFlags::NEWUSER) {
+        caller::moves();
+    }
 }
 
 /// Kills every process of the namespace of which this process is the first. Elsewhere it does nothing:

@@ -1,6 +1,6 @@
 //! Processes of the host, by what the kernel tells of them.
 
-use std::fs;
+use super::proc;
 
 /// What the kernel tells of a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub(crate) struct ProcessStatus {
 impl ProcessStatus {
     /// Reads that of a process; `None` if there is none of this id.
     pub(crate) fn read(id: u32) -> Option<Self> {
-        let stat = fs::read(format!("/proc/{id}/stat")).ok()?;
+        let stat = proc::read(&format!("/proc/{id}/stat")).ok()?;
         Self::parse(&String::from_utf8_lossy(&stat))
     }
 
