@@ -67,9 +67,9 @@ mod within;
 mod wrap;
 
 use std::ffi::{OsStr, OsString};
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue};
 
@@ -82,11 +82,19 @@ pub(crate) use {
 
 use crate::execute::status;
 use crate::host::inheritance;
+use crate::host::kernel;
 use crate::host::set_id::Given;
 use crate::host::template::OWN_NAME;
 
-/// Runs the program.
-pub fn main() -> ExitCode {
+/// Runs the program, which ends with it.
+pub fn main() -> ! {
+    let status = called();
+    let _ = io::stdout().flush();
+    kernel::leave(status)
+}
+
+/// Does what it was called for, and returns the exit status.
+fn called() -> u8 {
     // Its caller chooses the manifest, and with that all that a run does.
     if let Some(given) = Given::observe() {
         let program = std::env::current_exe().unwrap_or_default();
@@ -96,26 +104,26 @@ pub fn main() -> ExitCode {
         );
         let advice = format!("`{} {}` fixes that", given.taken_by(), crate::shell::word(&program));
         output::error(&message, Some(&advice));
-        return ExitCode::from(status::TRUST);
+        return status::TRUST;
     }
     if let Err(reason) = inheritance::take_over() {
         output::error(&reason, Some(inheritance::ADVICE));
-        return ExitCode::from(status::USAGE);
+        return status::USAGE;
     }
     let mut words = std::env::args_os();
     let name = words.next().unwrap_or_default();
     let words: Vec<OsString> = words.collect();
     if words.first().is_some_and(|word| word == clone_hook::WORD) {
-        return ExitCode::from(clone_hook::main());
+        return clone_hook::main();
     }
     if let Some((manifest, words)) = role::called_by(&words) {
-        return ExitCode::from(role::main(manifest, words));
+        return role::main(manifest, words);
     }
     if is_template_call(&name, &words) {
-        return ExitCode::from(template::main(&words));
+        return template::main(&words);
     }
     if let Some(status) = complete::answer() {
-        return ExitCode::from(status);
+        return status;
     }
     let cli = match command::parse(&words) {
         Ok(cli) => cli,
@@ -126,11 +134,11 @@ pub fn main() -> ExitCode {
                 }
                 None => usage::say(&error),
             }
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(1));
+            return u8::try_from(error.exit_code()).unwrap_or(1);
         }
     };
     output::trace(cli.verbosity());
-    ExitCode::from(match cli.verb {
+    match cli.verb {
         Verb::Plan(arguments) => plan::main(&arguments),
         Verb::Validate(arguments) => validate::main(&arguments),
         Verb::Create(arguments) => create::main(arguments),
@@ -153,7 +161,7 @@ pub fn main() -> ExitCode {
         Verb::InstallTemplate(arguments) => install::main(&arguments),
         Verb::Completions(arguments) => manual::completions(&arguments),
         Verb::Man(arguments) => manual::main(&arguments),
-    })
+    }
 }
 
 /// Returns a word that other programs have for what this one does, and what that is.

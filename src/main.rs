@@ -1,7 +1,5 @@
 //! The `layered-template` program: everything lives in the library.
 
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
+fn main() -> ! {
     layered_template::cli::main()
 }
