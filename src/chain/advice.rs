@@ -54,6 +54,8 @@ const COVERED: [&str; 5] = ["/dev", "/proc", "/run", "/sys", "/tmp"];
 
 /// Warns of them, layer by layer; the innermost stands first.
 pub(super) fn warn(layers: &[Layer], report: &mut Report) {
+    let is_inside = |step: &Step| matches!(step.place, Place::Rootfs(_));
+    let inside = layers.iter().rposition(|layer| steps(layer).any(is_inside));
     for (index, layer) in layers.iter().enumerate() {
         let mut found = Report::default();
         for step in steps(layer) {
@@ -63,8 +65,7 @@ pub(super) fn warn(layers: &[Layer], report: &mut Report) {
                 found.push(on_the_host(&step.at, command));
             }
         }
-        let is_inside = |step: &Step| matches!(step.place, Place::Rootfs(_));
-        if layers[index..].iter().flat_map(steps).any(is_inside) {
+        if inside.is_some_and(|inside| index <= inside) {
             found.extend(covered(layer));
         }
         report.extend(match &layer.used {
