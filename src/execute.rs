@@ -36,7 +36,9 @@ pub(crate) use failure::{Cause, Failure, status};
 pub(crate) use full_disk::{HINT as FULL_DISK_HINT, beside as full_disk_beside};
 pub(crate) use generation::{Generations, tree_name};
 pub(crate) use observe::{Doing, Event, Observer, Subject};
-pub(crate) use rebase::{Difference, FileConflict, Listings, PathChange, Rebase, Rebased, rebase};
+pub(crate) use rebase::{
+    Choices, Difference, FileConflict, Listings, PathChange, Rebase, Rebased, rebase,
+};
 use rustix::fs::fstat;
 pub(crate) use supply::Filled;
 use supply::Supply;

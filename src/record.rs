@@ -10,9 +10,7 @@ mod state;
 mod volatile;
 
 use std::collections::BTreeMap;
-use std::fs::Metadata;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -305,14 +303,14 @@ impl Record {
         (began, ended)
     }
 
-    /// Takes the times of the record `before`, which is of the same tree. Where that does not say when it was written,
-    /// its `file` does.
-    pub(crate) fn keep_times(&mut self, before: &Self, file: &Metadata) {
+    /// Takes the times of the record `before`, which is of the same tree. Where that does not say when it was `written`,
+    /// in seconds and nanoseconds since 1970, its file does.
+    pub(crate) fn keep_times(&mut self, before: &Self, written: (i64, i64)) {
         self.created.clone_from(&before.created);
         self.took_ms = before.took_ms;
         self.ended = match before.times() {
             (_, Some(_)) => before.ended.clone(),
-            (_, None) => Some(format!("{}.{:09}", file.ctime(), file.ctime_nsec())),
+            (_, None) => Some(format!("{}.{:09}", written.0, written.1)),
         };
     }
 

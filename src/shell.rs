@@ -81,17 +81,26 @@ pub(crate) fn one_line(text: &str) -> String {
 /// Returns one word as a shell would need it written, on one line and printable: a POSIX shell, or
 /// for line feeds and other control characters one that knows `$'...'`.
 pub(crate) fn word(word: impl AsRef<OsStr>) -> String {
-    let text = word.as_ref().to_string_lossy();
+    let bytes = word.as_ref().as_bytes();
+    let Ok(text) = str::from_utf8(bytes) else {
+        // What is no text is written by its bytes.
+        let written = |chunk: std::str::Utf8Chunk<'_>| {
+            let rest = chunk.invalid().iter().map(|byte| format!("\\{byte:03o}"));
+            escape(chunk.valid()) + &rest.collect::<String>()
+        };
+        let written: String = bytes.utf8_chunks().map(written).collect();
+        return format!("$'{}'", one_line(&written));
+    };
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-+=:,./@%^".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
-        return text.into_owned();
+        return text.to_owned();
     }
     if text.chars().any(char::is_control) {
-        return format!("$'{}'", one_line(&escape(&text)));
+        return format!("$'{}'", one_line(&escape(text)));
     }
-    match shlex::try_quote(&text) {
+    match shlex::try_quote(text) {
         Ok(quoted) => one_line(&quoted),
-        Err(_) => one_line(&text),
+        Err(_) => one_line(text),
     }
 }
 
@@ -246,7 +255,7 @@ mod tests {
     fn words_are_quoted_for_a_shell() {
         assert_eq!(word("--path=/a,b"), "--path=/a,b");
         assert_eq!(command(["sh", "-c", "echo $x", ""]), "sh -c 'echo $x' ''");
-        assert_eq!(word(OsStr::from_bytes(b"a\xff")), "'a\u{fffd}'");
+        assert_eq!(word(OsStr::from_bytes(b"a\xff'\n")), r"$'a\377\'\n'");
         assert_eq!(word("a\n\t'\\\x1b"), r"$'a\n\t\'\\\033'");
     }
 }

@@ -29,7 +29,7 @@ use super::request::{LockUse, Request, target, wanted};
 use super::run::{Part, Task, begin, perform};
 use crate::cache::{CONFIG_NAME, Purpose, Wanted};
 use crate::chain::Secrets;
-use crate::execute::{Listings, Rebase, Rebased, status};
+use crate::execute::{Choices, Listings, Rebase, Rebased, status};
 use crate::host::caller::Caller;
 use crate::host::signals::Signals;
 use crate::host::trust::{Policy, Trust};
@@ -52,6 +52,14 @@ const CONFLICTS: u8 = 1;
 const UNCHANGED: u8 = status::INFORMATIONAL;
 
 pub(super) fn main(arguments: &UpgradeArguments) -> u8 {
+    let choices = match Choices::of(&arguments.take, &arguments.keep) {
+        Ok(choices) => choices,
+        Err(word) => {
+            let word = shell::word(word);
+            output::error(&format!("{word} is both `--take` and `--keep`"), None);
+            return status::USAGE;
+        }
+    };
     let caller = Caller::observe();
     let found = match find(arguments, &caller) {
         Ok(found) => found,
@@ -70,8 +78,8 @@ pub(super) fn main(arguments: &UpgradeArguments) -> u8 {
     };
     let (mut ended, mut failed) = (0, 0);
     for (number, container) in found.iter().enumerate() {
-        let (status, document) =
-            upgrade(container, arguments, &caller, &signals).unwrap_or_else(|refusal| {
+        let (status, document) = upgrade(container, (arguments, choices), &caller, &signals)
+            .unwrap_or_else(|refusal| {
                 refusal.say();
                 let document = UpgradeDocument::of(&container.name, &container.path);
                 (status::USAGE, document.failed(refusal.message().as_str()))
@@ -104,7 +112,7 @@ pub(super) fn main(arguments: &UpgradeArguments) -> u8 {
 
 fn upgrade(
     container: &Container,
-    arguments: &UpgradeArguments,
+    (arguments, choices): (&UpgradeArguments, Choices<'_>),
     caller: &Caller,
     signals: &RefCell<Signals>,
 ) -> Result<(u8, UpgradeDocument), Refusal> {
@@ -167,8 +175,16 @@ fn upgrade(
     };
     let told = memfd_create("upgrade", MemfdFlags::CLOEXEC);
     let told = told.map_err(|error| format!("no memory to tell of it: {error}"))?.into();
-    let upgrade =
-        Upgrade { subject, arguments, prepared, secrets, signals, told, last: RefCell::default() };
+    let upgrade = Upgrade {
+        subject,
+        arguments,
+        choices,
+        prepared,
+        secrets,
+        signals,
+        told,
+        last: RefCell::default(),
+    };
     let done = upgrade.run(&request);
     drop(lock);
     Ok(done)
@@ -209,6 +225,7 @@ fn request(
 struct Upgrade<'a> {
     subject: Subject<'a>,
     arguments: &'a UpgradeArguments,
+    choices: Choices<'a>,
     prepared: Prepared,
     secrets: Secrets,
     /// What ends it where it can be ended.
@@ -418,8 +435,7 @@ impl Upgrade<'_> {
             store,
             old,
             record,
-            take: &self.arguments.take,
-            keep: &self.arguments.keep,
+            choices: self.choices,
             is_exact: !self.arguments.all,
             applies,
             listings,

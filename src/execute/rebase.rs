@@ -4,6 +4,7 @@
 //! than what it was made of is put on that through the new overlay, or into the new copy, so that nothing of the
 //! old overlay's marks is carried over.
 
+mod choices;
 mod configs;
 mod decisions;
 mod listings;
@@ -18,6 +19,7 @@ use std::fs;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 
@@ -38,6 +40,8 @@ use crate::plan::{Act, Plan, StorageMode};
 use crate::record::{self, Record};
 use crate::store::{self, Entry, Store};
 use crate::tree::{self, Graft, Interrupt, Listing, Marks, Occurrence, Reader, ShutFiles};
+pub(crate) use choices::Choices;
+use choices::Named;
 use configs::{config_lines, key_of};
 use decisions::Decisions;
 pub(crate) use listings::Listings;
@@ -46,10 +50,6 @@ use view::View;
 
 /// Where what the container has is looked at, beside what was made.
 const OWN: &str = ".layered-template.own";
-
-/// What stands before a key of the config, and before the name of a sidecar, where it is said who holds.
-const CONFIG: &str = "config:";
-const BESIDE: &str = "beside:";
 
 /// How much is named of what is in a directory.
 const MOST_NAMED: usize = 5;
@@ -68,11 +68,8 @@ pub(crate) struct Rebase<'a> {
     pub old: &'a Entry,
     /// Its record.
     pub record: &'a Record,
-    /// Paths of the rootfs, keys of the config behind `config:`, or names beside the rootfs behind `beside:`, where the
-    /// role holds.
-    pub take: &'a [String],
-    /// Likewise, where the container holds.
-    pub keep: &'a [String],
+    /// Where the role holds, and where the container.
+    pub choices: Choices<'a>,
     /// Whether each of those has to be something that there is.
     pub is_exact: bool,
     /// Whether it is done, or only looked at.
@@ -266,7 +263,7 @@ impl Rebase<'_> {
             false => ShutFiles::new(),
         };
         let placed = self.old.places.iter().map(|place| place.path.clone());
-        let words = self.take.iter().chain(self.keep).map(|word| path_of(word).to_vec());
+        let words = self.choices.paths().map(<[u8]>::to_vec);
         let paths = tree::paths_to_merge(
             &listings.old,
             [&new_view.listing, &own_view.listing],
@@ -301,7 +298,7 @@ impl Rebase<'_> {
         let mut merged = merge::merge(trees, &rules);
         let renumbered = rules.renumbered(trees, &merged);
         merged.conflicts.extend(renumbered.iter().map(|(path, _)| path.clone()));
-        let beside = sidecars.decided(|name| self.chosen(BESIDE, |word| word.as_bytes() == name));
+        let beside = sidecars.decided(|name| self.choices.on(Named::Beside(name)));
         let configs = self.configs(&live, &made, &record, plan);
         let (config, lines) = match configs {
             Ok(configs) if merged.conflicts.is_empty() && beside.conflicts.is_empty() => configs,
@@ -371,33 +368,15 @@ impl Rebase<'_> {
         let lines = configs.map(|text| config::effective(&String::from_utf8_lossy(text)));
         let mut keys: Vec<&str> = lines.iter().flatten().map(|line| key_of(line)).collect();
         keys.extend(self.record.config.iter().flatten().map(|line| key_of(line)));
-        let is_there = |word: &str| {
-            if let Some(key) = word.strip_prefix(CONFIG) {
-                return keys.contains(&key.trim());
+        let is_there = |named: Named<'_>| match named {
+            Named::Key(key) => keys.iter().any(|other| other.as_bytes() == key),
+            Named::Beside(name) => sidecars.has(name),
+            Named::Path(path) => {
+                [trees.old, trees.new, trees.own].iter().any(|tree| tree.contains_key(path))
             }
-            if let Some(name) = word.strip_prefix(BESIDE) {
-                return sidecars.has(name.as_bytes());
-            }
-            let path = path_of(word);
-            [trees.old, trees.new, trees.own].iter().any(|tree| tree.contains_key(path))
         };
-        let words = [("take", self.take), ("keep", self.keep)].into_iter();
-        let words = words.flat_map(|(option, words)| words.iter().map(move |word| (option, word)));
-        words
-            .filter(|(_, word)| !is_there(word))
-            .map(|(option, word)| format!("--{option} {}", crate::shell::word(word)))
-            .collect()
-    }
-
-    /// Returns who holds in what is of a kind, as the options say.
-    fn chosen(&self, kind: &str, is_it: impl Fn(&str) -> bool) -> Option<Side> {
-        let is_in =
-            |words: &[String]| words.iter().filter_map(|word| word.strip_prefix(kind)).any(&is_it);
-        match (is_in(self.take), is_in(self.keep)) {
-            (true, _) => Some(Side::New),
-            (_, true) => Some(Side::Own),
-            _ => None,
-        }
+        let words = self.choices.words().filter(|(.., named)| !is_there(*named));
+        words.map(|(option, word, _)| format!("--{option} {}", crate::shell::word(word))).collect()
     }
 
     /// Makes the next generation whole.
@@ -418,7 +397,7 @@ impl Rebase<'_> {
         if prepared.difference.is_of_record_at_most() {
             // The tree stays, and with it what is later than its making.
             let file = fs::symlink_metadata(container.join(record::NAME))?;
-            record.keep_times(self.record, &file);
+            record.keep_times(self.record, (file.ctime(), file.ctime_nsec()));
         }
         let mut text = serde_json::to_vec_pretty(&record)?;
         text.push(b'\n');
@@ -429,11 +408,6 @@ impl Rebase<'_> {
         chmod(&self.staged, Mode::from_raw_mode(0o755))?;
         tree::make_durable(directory.as_fd())
     }
-}
-
-/// Returns the path that a word names which says who holds.
-fn path_of(word: &str) -> &[u8] {
-    word.trim_matches('/').as_bytes()
 }
 
 /// Tells whether a record tells of another role, or of other layers, than one before.

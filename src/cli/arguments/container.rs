@@ -1,5 +1,6 @@
 //! The options of the subcommands that look at containers.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -82,10 +83,10 @@ pub(crate) struct UpgradeArguments {
     /// Where both the role and the container have changed this path or what is below it, take the
     /// role's; `config:KEY` for a key of the config, `beside:NAME` for a file beside the rootfs. May be repeated.
     #[arg(long, value_name = "PATH")]
-    pub(crate) take: Vec<String>,
+    pub(crate) take: Vec<OsString>,
     /// Likewise, keep the container's.
     #[arg(long, value_name = "PATH")]
-    pub(crate) keep: Vec<String>,
+    pub(crate) keep: Vec<OsString>,
     /// Use this manifest instead of the one that the container was made from.
     #[arg(long, value_name = "FILE", conflicts_with = "all")]
     pub(crate) manifest: Option<PathBuf>,

@@ -1,5 +1,7 @@
 //! What an upgrade changes in a container, or what keeps it from that, as a value.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +12,7 @@ use crate::cli::file_difference::FileChange;
 use crate::execute::{Difference, FileConflict, PathChange};
 use crate::lxc::revision::ConfigConflict;
 use crate::merge::{Item, What};
+use crate::shell;
 
 /// What an upgrade changes in a container, or what keeps it from that, as `upgrade --format json` writes it: one line
 /// for each container.
@@ -78,6 +81,9 @@ pub(crate) struct Conflict {
     /// The path inside the rootfs, `beside:` and the name of a file beside that, or `config:` and a key, as `--take` and
     /// `--keep` have it.
     pub(super) name: String,
+    /// How a shell writes that name, where it is no text: the name has U+FFFD then for what is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) word: Option<String>,
     /// What the role had made; nothing, where it had not.
     pub(super) was: Option<String>,
     /// What it makes now.
@@ -87,6 +93,13 @@ pub(crate) struct Conflict {
     /// What would be wrong, where the three do not show it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) why: Option<String>,
+}
+
+impl Conflict {
+    /// Returns its name as a shell writes it.
+    pub(super) fn word(&self) -> String {
+        self.word.clone().unwrap_or_else(|| shell::word(&self.name))
+    }
 }
 
 impl UpgradeDocument {
@@ -159,7 +172,10 @@ impl UpgradeDocument {
                 let described = |item: &Option<Item>| {
                     item.as_ref().map(|item| masked(&described(item, *is_private)))
                 };
+                let is_text = str::from_utf8(path).is_ok();
+                let word = || shell::word(OsStr::from_bytes(&[before.as_bytes(), path].concat()));
                 Conflict {
+                    word: (!is_text).then(|| masked(&word())),
                     name: masked(&format!("{before}{}", String::from_utf8_lossy(path))),
                     was: described(old),
                     role: described(new),
@@ -169,6 +185,7 @@ impl UpgradeDocument {
             });
         let configs = configs.iter().map(|ConfigConflict { key, old, new, own }| Conflict {
             name: format!("config:{key}"),
+            word: None,
             was: old.as_deref().map(masked),
             role: new.as_deref().map(masked),
             own: own.as_deref().map(masked),

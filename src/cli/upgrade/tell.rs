@@ -173,8 +173,9 @@ pub(super) fn nothing(container: &str, words: &[String]) -> u8 {
 fn conflicts(arguments: &UpgradeArguments, document: &UpgradeDocument) -> u8 {
     let all = &document.conflicts;
     let status = printed(arguments, CONFLICTS, document, |to| {
-        all.iter().try_for_each(|Conflict { name, was, role, own, why }| {
-            writeln!(to, "C  {}", shell::word(name))?;
+        all.iter().try_for_each(|conflict| {
+            let Conflict { was, role, own, why, .. } = conflict;
+            writeln!(to, "C  {}", conflict.word())?;
             [("was", was), ("role", role), ("own", own)].into_iter().try_for_each(
                 |(side, what)| {
                     let what = what.as_deref().unwrap_or("nothing");
@@ -199,7 +200,7 @@ fn conflicts(arguments: &UpgradeArguments, document: &UpgradeDocument) -> u8 {
     };
     hint.insert_str(0, "`--take` takes the role's, `--keep` keeps the container's:\n  ");
     for conflict in all.iter().take(MOST_SHOWN) {
-        hint.extend([" --take ", &shell::word(&conflict.name)]);
+        hint.extend([" --take ", &conflict.word()]);
     }
     if all.len() > MOST_SHOWN {
         hint.extend([

@@ -1,6 +1,7 @@
 //! The config of a container that is upgraded: the lines of its role, as they were and as they are now, put into it.
 
-use super::{CONFIG, Rebase};
+use super::Rebase;
+use super::choices::Named;
 use crate::lxc::config;
 use crate::lxc::revision::{ConfigChoice, ConfigConflict, revised};
 use crate::merge::Side;
@@ -32,7 +33,7 @@ impl Rebase<'_> {
             });
         }
         let choose = |key: &str| {
-            self.chosen(CONFIG, |word| word.trim() == key).map(|side| match side {
+            self.choices.on(Named::Key(key.as_bytes())).map(|side| match side {
                 Side::New => ConfigChoice::New,
                 Side::Own => ConfigChoice::Own,
             })

@@ -6,7 +6,7 @@ use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use super::{BESIDE, CONFIG, Rebase};
+use super::Rebase;
 use crate::cache::Names;
 use crate::merge::{self, Merged, Renumbered, Rules, Side, Tree, TreePath, Trees};
 use crate::record::{Record, is_volatile};
@@ -103,6 +103,13 @@ impl Rules for Decisions<'_> {
     }
 
     fn prefers(&self, path: &[u8]) -> Option<Side> {
+        // What can be put together of accounts is, unless the file itself is named.
+        if let Some((_, word)) = self.rebase.choices.at(path)
+            && word != path
+            && self.text(path).is_some()
+        {
+            return None;
+        }
         let is_own = || is_volatile(path) || BACKUPS.contains(&path) || is_identity(path);
         match self.decides(path) {
             Some(Side::New) => Some(Side::New),
@@ -113,17 +120,7 @@ impl Rules for Decisions<'_> {
     }
 
     fn decides(&self, path: &[u8]) -> Option<Side> {
-        let is_in = |words: &[String]| {
-            let is_path =
-                |word: &&String| [CONFIG, BESIDE].iter().all(|kind| !word.starts_with(kind));
-            let paths = words.iter().filter(is_path);
-            paths.map(|word| super::path_of(word)).any(|word| merge::is_within(path, word))
-        };
-        match (is_in(self.rebase.take), is_in(self.rebase.keep)) {
-            (true, _) => Some(Side::New),
-            (false, true) => Some(Side::Own),
-            (false, false) => None,
-        }
+        self.rebase.choices.at(path).map(|(side, _)| side)
     }
 
     fn text(&self, path: &[u8]) -> Option<Vec<u8>> {

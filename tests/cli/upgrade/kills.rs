@@ -14,6 +14,9 @@ use crate::sandbox::{NAME, Ran, Sandbox};
 /// How often for each storage.
 const KILLS: u32 = 16;
 
+/// How many times as often at the most, where few have come at a moment that tells something.
+const MOST_TURNS: u32 = 4;
+
 /// Where the program is when the time that it is given begins.
 #[derive(Debug, Clone, Copy)]
 enum Moment {
@@ -123,7 +126,10 @@ fn killed(storage: &str) {
     let whole = began.elapsed();
     let mut chance = Chance::new();
     let (mut now, mut was_killed, mut is_new, mut was_switching) = ("two".to_owned(), 0, 0, 0);
-    for number in 0..KILLS {
+    for number in 0..KILLS * MOST_TURNS {
+        if number >= KILLS && was_killed > KILLS / 2 && was_switching > 0 {
+            break;
+        }
         let other = if now == "one" { "two" } else { "one" };
         turn(&sandbox, other);
         let (moment, most) = match number % 4 {

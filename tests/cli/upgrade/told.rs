@@ -154,3 +154,43 @@ fn secrets_in_names_are_masked() {
         }
     });
 }
+
+#[test]
+fn the_innermost_path_that_is_named_decides() {
+    each_storage(|sandbox, _| {
+        within(
+            sandbox,
+            "echo mine >srv/www/index.html; echo me:x:5:5::/:/f >>etc/passwd; echo mine >etc/conf",
+        );
+        change(sandbox, "two", 4, "echo app:x:998:998::/:/f >>etc/passwd; echo two >etc/conf");
+        upgrade(sandbox, &["--take=/srv", "--keep=srv/"])
+            .exits(2)
+            .mentions("srv/ is both `--take` and `--keep`");
+        upgrade(sandbox, &["--take=/", "--keep=/srv/www/index.html"]).exits(0);
+        let now =
+            within(sandbox, "cat srv/www/index.html etc/conf; tail -n2 etc/passwd | cut -d: -f1");
+        // Accounts that can be put together are, unless their file is named.
+        assert_eq!(now, "mine\ntwo\nme\napp\n");
+    });
+}
+
+#[test]
+fn a_path_that_is_no_text_is_decided_as_it_is_shown() {
+    each_storage(|sandbox, _| {
+        let with = |text: &str| format!("printf {text} >\"srv/$(printf 'a\\377')\"");
+        // As a text in double quotes of a manifest has it.
+        let step = |text: &str| with(text).replace('\\', "\\\\").replace('"', "\\\"");
+        change(sandbox, "two", 4, &step("one"));
+        upgrade(sandbox, &[]).exits(0);
+        within(sandbox, &with("mine"));
+        change(sandbox, "two", 4, &step("two"));
+        let ran = upgrade(sandbox, &[]);
+        ran.exits(1).shows("C  $'/srv/a\\377'\n").mentions("--take $'/srv/a\\377'");
+        upgrade(sandbox, &["--format=json"]).exits(1).shows("\"word\":\"$'/srv/a\\\\377'\"");
+        let script = "exec \"$1\" upgrade \"$2\" --take $'/srv/a\\377'";
+        let mut command = sandbox.command("bash");
+        command.args(["-c", script, "bash"]).arg(sandbox.program_path()).arg(sandbox.container());
+        sandbox.ran(command).exits(0);
+        assert_eq!(within(sandbox, "cat srv/a*"), "two");
+    });
+}
