@@ -3,6 +3,9 @@
 /// The largest config that is read, in bytes.
 pub const LARGEST: usize = 16 * 1024 * 1024;
 
+/// What a comment begins with that this program writes.
+const NOTE: &str = "# layered-template: ";
+
 /// Returns `config` with a layer's lines behind it, under a comment that names the layer.
 ///
 /// LXC joins an unterminated last line with what follows, so that one is ended first.
@@ -11,7 +14,12 @@ pub fn append<'a>(
     layer: &str,
     lines: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) -> Vec<u8> {
-    append_note(config, &format!("layer {layer}"), lines)
+    append_text(config, &layer_note(layer), lines)
+}
+
+/// Returns the comment that the lines of a layer have above them.
+pub fn layer_note(layer: &str) -> String {
+    format!("{NOTE}layer {layer}")
 }
 
 /// Returns `config` with lines behind it, under a comment that says what they are.
@@ -20,11 +28,19 @@ pub fn append_note<'a>(
     note: &str,
     lines: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) -> Vec<u8> {
+    append_text(config, &format!("{NOTE}{note}"), lines)
+}
+
+fn append_text<'a>(
+    config: &[u8],
+    comment: &str,
+    lines: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> Vec<u8> {
     let mut text = config.to_vec();
     if text.last().is_some_and(|last| *last != b'\n') {
         text.push(b'\n');
     }
-    text.extend_from_slice(format!("# layered-template: {note}\n").as_bytes());
+    text.extend_from_slice(format!("{comment}\n").as_bytes());
     for (key, value) in lines {
         text.extend_from_slice(line(key, value).as_bytes());
         text.push(b'\n');

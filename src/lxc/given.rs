@@ -90,17 +90,24 @@ impl Config {
     /// Reads what has become of [`config`]; `None` where a line of it is gone, or stands there twice.
     pub fn read(text: &[u8], rootfs: &Path) -> Option<Self> {
         let path = path_line(rootfs);
-        let mut parts: Vec<Part> = Vec::new();
-        for line in text.split_inclusive(|byte| *byte == b'\n') {
+        let lines: Vec<&[u8]> = text.split_inclusive(|byte| *byte == b'\n').collect();
+        let given = |line: &&[u8]| {
             let exact = line.strip_suffix(b"\n").unwrap_or(line);
-            let given = match str::from_utf8(exact) {
+            match str::from_utf8(exact) {
                 Ok(COMMENT) => Some(Part::Comments),
                 Ok(NETWORK) => Some(Part::Network),
                 _ => (exact == path).then_some(Part::Keys),
-            };
+            }
+        };
+        let kinds: Vec<Option<Part>> = lines.iter().map(given).collect();
+        let network = network(&lines, &kinds);
+        let mut parts: Vec<Part> = Vec::new();
+        for (at, (line, given)) in lines.iter().zip(kinds).enumerate() {
             match given {
                 // A template may say where the rootfs is once more.
                 Some(Part::Keys) if parts.contains(&Part::Keys) => append(&mut parts, line),
+                // A layer may have the same network.
+                Some(Part::Network) if network != Some(at) => append(&mut parts, line),
                 Some(given) if parts.contains(&given) => return None,
                 Some(given) => parts.push(given),
                 None => append(&mut parts, line),
@@ -215,6 +222,21 @@ fn check_line(key: &str, value: &str, is_rootfs: impl Fn(&str) -> bool) -> Resul
     Ok(())
 }
 
+/// Returns which line of a text is that of [`config`]'s network: the one beside the others, or that which a template has
+/// moved, before layers add their own.
+fn network(lines: &[&[u8]], kinds: &[Option<Part>]) -> Option<usize> {
+    let given = GIVEN.map(Some);
+    if let Some(at) = kinds.windows(given.len()).position(|window| window == given) {
+        return Some(at + 1);
+    }
+    let keys = kinds.iter().position(|kind| *kind == Some(Part::Keys))?;
+    let note = super::config::layer_note("");
+    let is_note = |line: &&[u8]| line.starts_with(note.as_bytes());
+    // What an image brings stands in front of that.
+    let end = lines[keys..].iter().position(is_note).map_or(lines.len(), |end| keys + end);
+    (keys..end).find(|at| kinds[*at] == Some(Part::Network))
+}
+
 /// Tells of which kind a line is, as the templates that move them do.
 fn kind(line: &[u8]) -> Part {
     let holds = |text: &str| memchr::memmem::find(line, text.as_bytes()).is_some();
@@ -263,6 +285,27 @@ mod tests {
         assert_eq!(given(str::to_owned), Some(format!("{OWN}\n")));
         let again = given(|text| format!("{text}lxc.rootfs.path = dir:/p/rootfs\n")).unwrap();
         assert_eq!(again, format!("{OWN}\nlxc.rootfs.path = dir:/p/rootfs\n"));
+    }
+
+    #[test]
+    fn a_network_of_a_layer_s_own_is_none_of_what_was_given() {
+        let layer = format!("# layered-template: layer app\n{NETWORK}\n");
+        let found = given(|text| format!("{text}{layer}"));
+        assert_eq!(found, Some(format!("{OWN}\n{layer}")));
+        let found = given(|text| format!("{NETWORK}\n{text}{layer}{layer}"));
+        assert_eq!(found, Some(format!("{NETWORK}\n{OWN}\n{layer}{layer}")));
+        // Behind what a template has moved.
+        let moved = |text: &str| {
+            let line = |part: &str| text.lines().find(|line| line.contains(part)).unwrap();
+            let lines = ["lines of", "lxc.rootfs.path", "lxc.net.0"].map(line);
+            let [comment, keys, network] = lines;
+            format!("{comment}\n{layer}{keys}\n{network}\nlxc.uts.name = NAME\n{layer}")
+        };
+        let keys = "lxc.apparmor.profile = generated\nlxc.net.1.type = veth\n\
+                    lxc.rootfs.path = dir:/l/web/rootfs\n";
+        let network = "lxc.net.0.type = veth\n#lxc.net.0.link = br0\n";
+        let expected = format!("# mine\n{layer}{keys}{network}lxc.uts.name = NAME\n{layer}");
+        assert_eq!(given(moved), Some(expected));
     }
 
     #[test]
@@ -337,11 +380,14 @@ mod tests {
 
     #[test]
     fn a_line_that_is_gone_or_doubled_is_not_understood() {
+        let layer = format!("# layered-template: layer app\n{NETWORK}\n");
         for part in [COMMENT, NETWORK, "lxc.rootfs.path = dir:/p/rootfs"] {
-            assert_eq!(given(|text| text.replace(&format!("{part}\n"), "")), None, "{part}");
+            let without = |text: &str| text.replace(&format!("{part}\n"), "");
+            assert_eq!(given(without), None, "{part}");
+            assert_eq!(given(|text| without(text) + &layer), None, "{part}");
         }
         assert_eq!(given(|text| text.replace("empty", "veth")), None);
-        assert_eq!(given(|text| format!("{text}{NETWORK}\n")), None);
+        assert_eq!(given(|text| format!("{text}{COMMENT}\n")), None);
         assert_eq!(given(|_| String::new()), None);
         assert_eq!(given(|text| text.replace('\n', "\r\n")), None);
     }
