@@ -299,7 +299,7 @@ impl Rebase<'_> {
         let renumbered = rules.renumbered(trees, &merged);
         merged.conflicts.extend(renumbered.iter().map(|(path, _)| path.clone()));
         let beside = sidecars.decided(|name| self.choices.on(Named::Beside(name)));
-        let configs = self.configs(&live, &made, &record, plan);
+        let configs = self.configs(&live, &made, &record, plan)?;
         let (config, lines) = match configs {
             Ok(configs) if merged.conflicts.is_empty() && beside.conflicts.is_empty() => configs,
             configs => {

@@ -1,9 +1,21 @@
 //! What a role makes of a container's config otherwise than before, put into one that somebody has edited.
+//!
+//! This is a three-way merge of sequences of lines. The old and the new config are those that a container has just when
+//! it is made, of the same lines of its own: of one that nobody has edited, the new one is what comes of it. Of a key
+//! that somebody has edited, what LXC reads counts: of some keys the last line holds, of others every line, and an empty
+//! value clears what stands in front of it.
 
-use std::collections::BTreeMap;
+mod alignment;
+mod line;
+#[cfg(test)]
+mod tests;
 
-use super::config::{self, effective, last_value, pair};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
 use super::keys::{Shape, shape};
+pub(crate) use alignment::align;
+use line::Line;
+pub(crate) use line::{MadeLine, completed, given};
 
 /// A key that the role and somebody else have both given another value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,546 +39,432 @@ pub(crate) enum ConfigChoice {
     Own,
 }
 
-/// Puts into a config what a role's lines are otherwise than before; all else of it stays byte for byte. Where
-/// the rootfs is and what ids there are is none of the role's; addresses that LXC has made up are none of its lines.
-///
-/// A key that has one value is judged by the line that holds. Of a key that every line of counts for, what is one thing,
-/// such as a limit or a variable, is judged by itself, and all else by the key.
+/// Puts into a config what a new container's lines are otherwise than before; all else of it stays byte for byte. Where
+/// the rootfs is and what ids there are is none of them, and a conflict is for `choose` to decide.
 ///
 /// # Errors
 ///
 /// The keys that both have changed and that nothing is chosen for.
 pub(crate) fn revised(
     text: &[u8],
-    old: &[String],
-    new: &[String],
+    old: &[MadeLine],
+    new: &[MadeLine],
     choose: impl Fn(&str) -> Option<ConfigChoice>,
 ) -> Result<Vec<u8>, Vec<ConfigConflict>> {
-    let is_role_s = |line: &&String| {
-        let (key, value) = pair(line).unwrap_or_default();
-        !key.starts_with("lxc.rootfs.") && key != "lxc.idmap" && !value.contains("--clone-hook")
+    let raw: Vec<&[u8]> = text.split_inclusive(|byte| *byte == b'\n').collect();
+    let own = raw.iter().map(|line| String::from_utf8_lossy(line).into_owned());
+    let own = own.enumerate().filter_map(|(at, text)| Some((at, Line::read(&text, false)?)));
+    let made = |lines: &[MadeLine]| -> Vec<Line> {
+        lines.iter().filter_map(|line| Line::read(&line.text, line.is_given)).collect()
     };
-    let mut revision = Revision { lines: split(text), conflicts: Vec::new() };
-    // What is said of each thing before and now, in the order in which it is said.
-    let (mut order, mut groups) = (Vec::new(), BTreeMap::<_, [Vec<String>; 2]>::new());
-    for (side, lines) in [old, new].into_iter().enumerate() {
-        for line in lines.iter().filter(is_role_s) {
-            let Some((key, value)) = pair(line) else { continue };
-            let thing = match shape(key) {
-                Shape::List => thing(key, value),
-                Shape::Scalar => String::new(),
-            };
-            let group = (key.to_owned(), thing);
-            if !groups.contains_key(&group) {
-                order.push(group.clone());
-            }
-            groups.entry(group).or_default()[side].push(line.clone());
-        }
+    let mut revision = Revision::new(raw.len(), own.collect(), made(old), made(new));
+    let mut conflicts = Vec::new();
+    for group in revision.groups() {
+        revision.judge(&group, &choose, &mut conflicts);
     }
-    let mut places = Vec::new();
-    for (key, thing) in &order {
-        let [old, new] = &groups[&(key.clone(), thing.clone())];
-        if old == new {
-            continue;
-        }
-        places.extend(match shape(key) {
-            Shape::Scalar => revision.scalar(key, old, new, &choose),
-            Shape::List => revision.list((key, thing), old, new, &choose),
-        });
-    }
-    if !revision.conflicts.is_empty() {
-        return Err(revision.conflicts);
-    }
-    revision.place(new, places);
-    let [old, new] = [old, new].map(|lines| lists(lines.iter().filter(is_role_s)));
-    let mut lines = revision.lines;
-    let before = split(text);
-    for (key, list) in new {
-        // Who has given them another order has it.
-        if old.get(key).is_none_or(|old| self::places(&before, old).is_sorted()) {
-            let found = self::places(&lines, &list);
-            arrange(&mut lines, found);
-        }
-    }
-    Ok(lines.concat())
+    if conflicts.is_empty() { Ok(revision.written(&raw)) } else { Err(conflicts) }
 }
 
-/// Returns the lines that others do not have as often.
-fn without(lines: &[String], others: &[String]) -> Vec<String> {
-    let mut others: Vec<&String> = others.iter().collect();
-    let mut left = Vec::new();
-    for line in lines {
-        match others.iter().position(|other| is_same(other, line)) {
-            Some(at) => drop(others.swap_remove(at)),
-            None => left.push(line.clone()),
-        }
-    }
-    left
+/// Lines that are judged together: those of a key, or of one thing that a key has several lines of. They are known by
+/// their places in the container's config, the old one and the new one.
+#[derive(Debug, Default)]
+struct Group {
+    key: String,
+    thing: String,
+    own: Vec<usize>,
+    old: Vec<usize>,
+    new: Vec<usize>,
 }
 
-fn key_of(line: &str) -> Option<&str> {
-    pair(line).map(|(key, _)| key)
-}
-
-/// Returns what a line is about of which a key has several: one thing that has one value, or nothing.
-fn thing(key: &str, value: &str) -> String {
-    let is_limit = ["lxc.cgroup.", "lxc.cgroup2."].iter().any(|group| key.starts_with(group));
-    let words: &mut dyn Iterator<Item = &str> = match key {
-        "lxc.mount.entry" => &mut config::unquoted(value).split_whitespace().skip(1),
-        _ if key.starts_with("lxc.environment") => &mut config::unquoted(value).split('='),
-        _ if is_limit && !key.contains(".devices.") => &mut [key].into_iter(),
-        _ => &mut [].into_iter(),
-    };
-    words.next().unwrap_or_default().to_owned()
-}
-
-/// Tells whether a line is of a key, and about a thing.
-fn is_of(line: &str, key: &str, about: &str) -> bool {
-    pair(line).is_some_and(|(other, value)| {
-        other == key && (shape(key) == Shape::Scalar || thing(key, value) == about)
-    })
-}
-
-fn split(text: &[u8]) -> Vec<Vec<u8>> {
-    text.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect()
-}
-
-/// Returns the lines of each list, by its key.
-fn lists<'a>(lines: impl Iterator<Item = &'a String>) -> BTreeMap<&'a str, Vec<&'a String>> {
-    let mut lists: BTreeMap<&str, Vec<&String>> = BTreeMap::new();
-    for line in lines {
-        if let Some((key, _)) = pair(line).filter(|(key, _)| shape(key) == Shape::List) {
-            lists.entry(key).or_default().push(line);
-        }
-    }
-    lists
-}
-
-/// Returns where the lines of a list are in a text, as far as they are there.
-fn places(lines: &[Vec<u8>], list: &[&String]) -> Vec<usize> {
-    let mut places = Vec::new();
-    for line in list {
-        let is_it = |(at, other): &(usize, &Vec<u8>)| {
-            !places.contains(at) && is_same(&String::from_utf8_lossy(other), line)
-        };
-        let found = lines.iter().enumerate().find(is_it).map(|(at, _)| at);
-        places.extend(found);
-    }
-    places
-}
-
-/// Puts lines that are at some places into those places in this order.
-fn arrange(lines: &mut [Vec<u8>], mut places: Vec<usize>) {
-    if places.is_sorted() {
-        return;
-    }
-    if let Some(last) = lines.last_mut().filter(|last| !last.ends_with(b"\n")) {
-        last.push(b'\n');
-    }
-    let texts: Vec<_> = places.iter().map(|at| lines[*at].clone()).collect();
-    places.sort_unstable();
-    for (at, text) in places.into_iter().zip(texts) {
-        lines[at] = text;
-    }
+/// What becomes of a group that both sides have changed.
+enum Verdict {
+    /// The role's changes are made, but for these new lines.
+    Apply(Vec<usize>),
+    /// It stays as it is.
+    Leave,
+    /// It becomes what the role has now.
+    Replace,
+    Conflict,
 }
 
 struct Revision {
-    /// The lines of the text, with their line feeds.
-    lines: Vec<Vec<u8>>,
-    conflicts: Vec<ConfigConflict>,
+    /// How many lines the text has.
+    length: usize,
+    /// The lines of the container's config, with their places in its text.
+    own: Vec<(usize, Line)>,
+    old: Vec<Line>,
+    new: Vec<Line>,
+    /// Where the container has each old line.
+    there: Vec<Option<usize>>,
+    /// Which old line each new one is.
+    kept: Vec<Option<usize>>,
+    /// Where the container has what each new line is put behind or in the place of.
+    anchors: Vec<Option<usize>>,
+    /// The lines of the container's that go, and the new ones that come.
+    going: BTreeSet<usize>,
+    coming: BTreeSet<usize>,
 }
 
 impl Revision {
-    /// Returns the lines of the text that are of a key, and about a thing.
-    fn of(&self, key: &str, thing: &str) -> Vec<String> {
-        let lines = effective(&String::from_utf8_lossy(&self.lines.concat()));
-        lines.into_iter().filter(|line| is_of(line, key, thing)).collect()
-    }
-
-    /// Removes the first line that is this one.
-    fn remove(&mut self, line: &str) {
-        let is_it = |other: &Vec<u8>| is_same(&String::from_utf8_lossy(other), line);
-        if let Some(at) = self.lines.iter().position(is_it) {
-            self.lines.remove(at);
-        }
-    }
-
-    /// Returns who holds of a key that both have changed; nobody, where that is a conflict.
-    fn chosen(
-        &mut self,
-        key: &str,
-        values: [Option<String>; 3],
-        choose: &impl Fn(&str) -> Option<ConfigChoice>,
-    ) -> Option<ConfigChoice> {
-        let choice = choose(key);
-        if choice.is_none() {
-            let [old, new, own] = values;
-            let conflict = ConfigConflict { key: key.to_owned(), old, new, own };
-            if !self.conflicts.contains(&conflict) {
-                self.conflicts.push(conflict);
+    fn new(length: usize, own: Vec<(usize, Line)>, old: Vec<Line>, new: Vec<Line>) -> Self {
+        let lines: Vec<&Line> = own.iter().map(|(_, line)| line).collect();
+        let [of_old, of_new] = [&old, &new].map(|lines| lines.iter().collect::<Vec<_>>());
+        let (mut there, edited) = matched(&of_old, &lines, Line::pair);
+        // Somebody may have moved some.
+        let known: BTreeSet<usize> = there.iter().flatten().copied().collect();
+        let mut moved: BTreeMap<_, VecDeque<usize>> = BTreeMap::new();
+        for (at, line) in lines.iter().enumerate() {
+            if !line.is_comment() && !known.contains(&at) {
+                moved.entry(line.pair()).or_default().push_back(at);
             }
         }
-        choice
-    }
-
-    /// Gives a key that has one value the role's, and returns the lines that have yet to be put in their place.
-    fn scalar(
-        &mut self,
-        key: &str,
-        old: &[String],
-        new: &[String],
-        choose: &impl Fn(&str) -> Option<ConfigChoice>,
-    ) -> Vec<String> {
-        let last = |lines: &[String]| last_value(&lines.join("\n"), key).map(str::to_owned);
-        let lines = self.of(key, "");
-        let (before, now, own) = (last(old), last(new), last(&lines));
-        if own == now || before == now {
-            return Vec::new();
+        for (line, place) in old.iter().zip(&mut there).filter(|(_, place)| place.is_none()) {
+            *place = moved.get_mut(&line.pair()).and_then(VecDeque::pop_front);
         }
-        if own != before
-            && self.chosen(key, [before, now.clone(), own.clone()], choose)
-                != Some(ConfigChoice::New)
-        {
-            return Vec::new();
-        }
-        match (own, now) {
-            (None, None) => {}
-            (None, Some(now)) => return vec![config::line(key, config::unquoted(&now))],
-            (Some(_), Some(now)) => {
-                // The last line is the one that holds.
-                let mut left = lines.len();
-                let text = config::rewrite(&self.lines.concat(), |other, _| {
-                    left -= usize::from(other == key);
-                    let is_last = other == key && left == 0;
-                    is_last.then(|| config::unquoted(&now).to_owned())
-                });
-                self.lines = split(&text);
+        // What is in the same order within a key is the same, wherever it was moved to.
+        let [of_key, own_of_key] = [&of_old, &lines].map(|lines| {
+            let mut places: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+            for (at, line) in lines.iter().enumerate().filter(|(_, line)| !line.is_comment()) {
+                places.entry(&line.key).or_default().push(at);
             }
-            (Some(_), None) => {
-                for line in &lines {
-                    self.remove(line);
-                }
-            }
-        }
-        Vec::new()
-    }
-
-    /// Does what the role does to lines of which every one counts, and returns those that have yet to be put in their
-    /// place.
-    fn list(
-        &mut self,
-        (key, thing): (&str, &str),
-        old: &[String],
-        new: &[String],
-        choose: &impl Fn(&str) -> Option<ConfigChoice>,
-    ) -> Vec<String> {
-        let own = self.of(key, thing);
-        let (gone, come) = (without(old, new), without(&without(new, old), &own));
-        let clears =
-            |line: &String| pair(line).is_some_and(|(_, value)| config::unquoted(value).is_empty());
-        let is_changed = match thing {
-            // The lines stand for themselves, unless one takes the place of another or empties them all.
-            "" => {
-                !come.is_empty() && !without(&gone, &own).is_empty()
-                    || come.iter().any(clears) && !without(&own, old).is_empty()
-            }
-            _ => {
-                let is_as = |lines: &[String]| {
-                    without(&own, lines).is_empty() && without(lines, &own).is_empty()
-                };
-                !is_as(old) && !is_as(new)
-            }
-        };
-        if !is_changed {
-            for line in &gone {
-                self.remove(line);
-            }
-            return come;
-        }
-        let values = [old, new, &own].map(|lines| {
-            let values = lines.iter().filter_map(|line| pair(line)).map(|(_, value)| value);
-            (!lines.is_empty()).then(|| values.collect::<Vec<_>>().join("; "))
+            places
         });
-        if self.chosen(key, values, choose) != Some(ConfigChoice::New) {
-            return Vec::new();
-        }
-        for line in without(&own, new) {
-            self.remove(&line);
-        }
-        without(new, &own)
-    }
-
-    /// Puts lines in the places that they have among the role's: behind the one before, or in front of the one that
-    /// follows. Where neither is there, they come behind all others.
-    fn place(&mut self, role: &[String], lines: Vec<String>) {
-        let mut left = lines;
-        let mut behind_all = Vec::new();
-        for (at, line) in role.iter().enumerate() {
-            let Some(found) = left.iter().position(|other| is_same(other, line)) else { continue };
-            let line = left.remove(found);
-            let of_key = |other: &&String| key_of(other) == key_of(&line);
-            let place =
-                role[..at].iter().filter(of_key).filter_map(|other| self.last_of(other)).max();
-            let place =
-                place.or_else(|| role[..at].iter().rev().find_map(|other| self.last_of(other)));
-            let place = place.map(|place| place + 1);
-            let place =
-                place.or_else(|| role[at + 1..].iter().find_map(|other| self.last_of(other)));
-            match place {
-                Some(place) => self.insert(place, &line),
-                None => behind_all.push(line),
-            }
-        }
-        behind_all.extend(left);
-        if behind_all.is_empty() {
-            return;
-        }
-        let lines: Vec<_> = behind_all.iter().filter_map(|line| pair(line)).collect();
-        let lines = lines.into_iter().map(|(key, value)| (key, config::unquoted(value)));
-        self.lines = split(&config::append_note(&self.lines.concat(), "upgrade", lines));
-    }
-
-    /// Returns where a line of the role is last, or what stands for it.
-    fn last_of(&self, line: &str) -> Option<usize> {
-        let (key, value) = pair(line)?;
-        let thing = thing(key, value);
-        self.lines.iter().rposition(|other| {
-            let other = String::from_utf8_lossy(other);
-            let stands_for = shape(key) == Shape::Scalar || !thing.is_empty();
-            is_same(&other, line) || stands_for && is_of(&other, key, &thing)
-        })
-    }
-
-    fn insert(&mut self, at: usize, line: &str) {
-        if let Some(before) = at.checked_sub(1).and_then(|before| self.lines.get_mut(before))
-            && !before.ends_with(b"\n")
-        {
-            before.push(b'\n');
-        }
-        self.lines.insert(at, format!("{line}\n").into_bytes());
-    }
-}
-
-/// Tells whether LXC reads two lines alike.
-fn is_same(one: &str, other: &str) -> bool {
-    let read = |line: &str| pair(line).map(|(key, value)| (key.to_owned(), value.to_owned()));
-    read(one).is_some_and(|one| read(other) == Some(one))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn lines(text: &str) -> Vec<String> {
-        effective(text)
-    }
-
-    fn revise(text: &str, old: &str, new: &str) -> Result<String, Vec<String>> {
-        revised(text.as_bytes(), &lines(old), &lines(new), |_| None)
-            .map(|text| String::from_utf8(text).unwrap())
-            .map_err(|conflicts| conflicts.into_iter().map(|conflict| conflict.key).collect())
-    }
-
-    #[test]
-    fn what_somebody_has_edited_stays() {
-        let text = "# mine\nlxc.net.0.type = veth\nlxc.tty.max = 2\nlxc.environment = A=1\n\
-            lxc.start.auto = 1\nlxc.pty.max = 9";
-        let old = "lxc.tty.max = 2\nlxc.environment = A=1\nlxc.start.auto = 0";
-        let new = "lxc.tty.max = 4\nlxc.environment = B=1\nlxc.start.auto = 0\nlxc.arch = amd64";
-        let expected = "# mine\nlxc.net.0.type = veth\nlxc.tty.max = 4\nlxc.environment = B=1\n\
-            lxc.start.auto = 1\nlxc.arch = amd64\nlxc.pty.max = 9\n";
-        let mut found = revise(text, old, new).unwrap().lines().collect::<Vec<_>>().join("\n");
-        found.push('\n');
-        assert_eq!(found, expected);
-        assert_eq!(revise(text, old, old).unwrap(), text);
-    }
-
-    #[test]
-    fn the_line_that_holds_is_changed() {
-        let text = "lxc.tty.max = 1\nlxc.tty.max = 2\n";
-        let found = revise(text, text, "lxc.tty.max = 1\nlxc.tty.max = 4\n").unwrap();
-        assert_eq!(found, "lxc.tty.max = 1\nlxc.tty.max = 4\n");
-    }
-
-    #[test]
-    fn lines_of_a_list_keep_the_order_of_the_role() {
-        let entry = |text: &str| format!("lxc.mount.entry = {text}\n");
-        let list = |texts: &[&str]| texts.iter().map(|text| entry(text)).collect::<String>();
-        // What there is, what the role had, what it has now, and what comes of it.
-        for (text, old, new, expected) in [
-            (&["a", "b"][..], &["a", "b"][..], &["A", "b"][..], &["A", "b"][..]),
-            (&["a", "b"], &["a", "b"], &["b", "a"], &["b", "a"]),
-            (&["a", "own", "b", "c"], &["a", "b", "c"], &["c", "b", "a"], &["c", "own", "b", "a"]),
-            (&["a", "a", "b"], &["a", "a", "b"], &["b", "a", "a"], &["b", "a", "a"]),
-            (&["a", "b"], &["a", "b"], &["n", "a", "b"], &["n", "a", "b"]),
-            (&["own", "b"], &["a", "b"], &["a", "b"], &["own", "b"]),
-            (&["b", "a"], &["a", "b"], &["a", "b", "n"], &["b", "a", "n"]),
-        ] {
-            let found = revise(&list(text), &list(old), &list(new)).unwrap();
-            let found: Vec<_> = found.lines().filter(|line| !line.starts_with('#')).collect();
-            assert_eq!(found, list(expected).lines().collect::<Vec<_>>(), "{text:?} {new:?}");
-        }
-        let found = revise("lxc.mount.entry = a\nlxc.mount.entry = b", "", "").unwrap();
-        assert_eq!(found, "lxc.mount.entry = a\nlxc.mount.entry = b");
-    }
-
-    #[test]
-    fn what_both_have_changed_is_a_conflict_unless_it_is_the_same() {
-        let (old, new) = ("lxc.tty.max = 2\n", "lxc.tty.max = 4\n");
-        assert_eq!(revise("lxc.tty.max = 3\n", old, new).unwrap_err(), ["lxc.tty.max"]);
-        assert_eq!(revise("", old, new).unwrap_err(), ["lxc.tty.max"]);
-        assert_eq!(revise("lxc.tty.max = 3\n", old, "").unwrap_err(), ["lxc.tty.max"]);
-        assert_eq!(revise("lxc.tty.max = 4\n", old, new).unwrap(), new);
-        assert_eq!(revise("lxc.tty.max = 3\n", "", new).unwrap_err(), ["lxc.tty.max"]);
-        assert_eq!(revise(old, old, "").unwrap(), "");
-        let chosen = |choice| {
-            let text = b"lxc.tty.max = 3\n";
-            revised(text, &lines(old), &lines(new), |_| Some(choice)).unwrap()
-        };
-        assert_eq!(chosen(ConfigChoice::New), new.as_bytes());
-        assert_eq!(chosen(ConfigChoice::Own), b"lxc.tty.max = 3\n");
-    }
-
-    #[test]
-    fn what_is_none_of_the_role_s_is_not_touched() {
-        let text = "lxc.rootfs.path = overlay:/a:/b\nlxc.net.0.hwaddr = 00:16:3e:11:22:33\n";
-        let new = "lxc.rootfs.path = overlay:/c:/b\n\
-            lxc.idmap = u 0 1 1\nlxc.hook.clone = /bin/sh -c '/x --clone-hook \"$@\" || :' sh\n";
-        assert_eq!(revise(text, "", new).unwrap(), text);
-    }
-
-    #[test]
-    fn of_a_list_what_is_one_thing_is_a_conflict_where_both_have_changed_it() {
-        let max = |value: &str| format!("lxc.cgroup2.memory.max = {value}\n");
-        let table = [
-            // What there is, what the role had and has now, and what comes of it, or the key of a conflict.
-            (max("256M"), max("1G"), max("2G"), Err("lxc.cgroup2.memory.max")),
-            (String::new(), max("1G"), max("2G"), Err("lxc.cgroup2.memory.max")),
-            (max("1G"), max("1G"), max("2G"), Ok(max("2G"))),
-            (max("2G"), max("1G"), max("2G"), Ok(max("2G"))),
-            (max("256M"), max("1G"), max("1G"), Ok(max("256M"))),
-            (max("256M"), String::new(), max("2G"), Err("lxc.cgroup2.memory.max")),
-            (
-                "lxc.environment = A=own\n".into(),
-                "lxc.environment = A=1\n".into(),
-                "lxc.environment = A=2\n".into(),
-                Err("lxc.environment"),
-            ),
-            (
-                "lxc.environment = B=own\nlxc.environment = A=1\n".into(),
-                "lxc.environment = A=1\n".into(),
-                "lxc.environment = A=2\n".into(),
-                Ok("lxc.environment = B=own\nlxc.environment = A=2\n".into()),
-            ),
-            (
-                "lxc.mount.entry = /mine srv none bind\n".into(),
-                "lxc.mount.entry = /a srv none bind\n".into(),
-                "lxc.mount.entry = /b srv none bind\n".into(),
-                Err("lxc.mount.entry"),
-            ),
-            // Each of these is a line by itself, unless it takes the place of one that somebody has changed.
-            (
-                "lxc.cap.drop = sys_time\n".into(),
-                String::new(),
-                "lxc.cap.drop = mknod\n".into(),
-                Ok("lxc.cap.drop = sys_time\nlxc.cap.drop = mknod\n".into()),
-            ),
-            (
-                "lxc.hook.start-host = /x --mine\n".into(),
-                "lxc.hook.start-host = /x\n".into(),
-                "lxc.hook.start-host = /y\n".into(),
-                Err("lxc.hook.start-host"),
-            ),
-            (
-                "lxc.cap.drop = sys_time\n".into(),
-                String::new(),
-                "lxc.cap.drop =\nlxc.cap.drop = mknod\n".into(),
-                Err("lxc.cap.drop"),
-            ),
-        ];
-        for (text, old, new, expected) in table {
-            let without_note = |text: String| text.replace("# layered-template: upgrade\n", "");
-            let found = revise(&text, &old, &new).map(without_note);
-            let expected = expected.map_err(|key: &str| vec![key.to_owned()]);
-            assert_eq!(found, expected, "{text}{old}{new}");
-            let chosen = |choice| {
-                let found = revised(text.as_bytes(), &lines(&old), &lines(&new), |_| Some(choice));
-                without_note(String::from_utf8(found.unwrap()).unwrap())
+        for (key, of_old) in &of_key {
+            let Some(of_own) = own_of_key.get(key).filter(|own| own.len() == of_old.len()) else {
+                continue;
             };
-            if expected.is_err() {
-                assert_eq!(chosen(ConfigChoice::Own), text, "{old}{new}");
-                assert_eq!(chosen(ConfigChoice::New), new, "{text}{old}");
+            let pairs = || of_old.iter().zip(of_own);
+            if pairs().all(|(at, place)| old[*at].is_same(lines[*place])) {
+                pairs().for_each(|(at, place)| there[*at] = Some(*place));
             }
         }
+        let (kept, replaced) = matched(&of_new, &of_old, |line| (line.pair(), line.is_given));
+        let place = |at: usize| there[at].or(edited[at]);
+        let anchors = kept.iter().zip(&replaced);
+        let anchors = anchors.map(|(kept, replaced)| kept.or(*replaced).and_then(place)).collect();
+        let stays: BTreeSet<usize> = kept.iter().flatten().copied().collect();
+        let going = (0..old.len()).filter(|at| !stays.contains(at));
+        let going = going.filter_map(|at| there[at]).collect();
+        let coming = (0..new.len()).filter(|at| kept[*at].is_none()).collect();
+        Self { length, own, old, new, there, kept, anchors, going, coming }
     }
 
-    #[test]
-    fn a_line_that_comes_has_the_place_that_the_role_gives_it() {
-        let (old, new) = (
-            "lxc.arch = amd64\nlxc.tty.max = 2\n",
-            "lxc.arch = amd64\nlxc.include = /i\nlxc.tty.max = 2\nlxc.pty.max = 1\n",
-        );
-        let text = "# mine\nlxc.arch = amd64\nlxc.tty.max = 2\nlxc.start.auto = 1";
-        let expected = "# mine\nlxc.arch = amd64\nlxc.include = /i\nlxc.tty.max = 2\n\
-            lxc.pty.max = 1\nlxc.start.auto = 1";
-        assert_eq!(revise(text, old, new).unwrap(), expected);
-        let found =
-            revise("lxc.tty.max = 2", "lxc.tty.max = 2", "lxc.include = /i\nlxc.tty.max = 2");
-        assert_eq!(found.unwrap(), "lxc.include = /i\nlxc.tty.max = 2");
-    }
-
-    /// Returns what lines come to: of a key that has one value the last one, else all since it was emptied.
-    fn sum(lines: &[String]) -> BTreeMap<String, Vec<String>> {
-        let mut sum: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for (key, value) in lines.iter().filter_map(|line| pair(line)) {
-            let values = sum.entry(key.to_owned()).or_default();
-            if value.is_empty() || shape(key) == Shape::Scalar {
-                values.clear();
-            }
-            if !value.is_empty() {
-                values.push(value.to_owned());
-            }
-        }
-        sum.retain(|_, values| !values.is_empty());
-        sum
-    }
-
-    #[test]
-    fn what_nobody_has_edited_comes_to_what_a_new_container_has() {
-        const LINES: [&str; 12] = [
-            "lxc.tty.max = 1",
-            "lxc.tty.max = 2",
-            "lxc.arch = amd64",
-            "lxc.cap.drop = mknod",
-            "lxc.cap.drop = sys_time",
-            "lxc.environment = A=1",
-            "lxc.environment = A=2",
-            "lxc.environment = B=1",
-            "lxc.mount.entry = /a srv none bind",
-            "lxc.mount.entry = /b opt none bind",
-            "lxc.cgroup2.memory.max = 1G",
-            "lxc.hook.start-host = /x",
+    /// Returns the groups of all lines but comments.
+    fn groups(&self) -> Vec<Group> {
+        let sides: [Vec<&Line>; 3] = [
+            self.own.iter().map(|(_, line)| line).collect(),
+            self.old.iter().collect(),
+            self.new.iter().collect(),
         ];
-        let mut state = 7_u64;
-        let mut next = |below: usize| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            usize::try_from(state >> 33).unwrap() % below
-        };
-        for _ in 0..3000 {
-            let mut some = || -> Vec<String> {
-                let count = next(7);
-                let mut lines: Vec<String> = Vec::new();
-                for _ in 0..count {
-                    let line = LINES[next(LINES.len())].to_owned();
-                    if !lines.contains(&line) {
-                        lines.push(line);
+        // What is cleared is all of a key.
+        let cleared: BTreeSet<&str> = sides
+            .iter()
+            .flatten()
+            .filter(|line| line.is_clear())
+            .map(|line| line.key.as_str())
+            .collect();
+        let mut order = Vec::new();
+        let mut groups: BTreeMap<(&str, &str), Group> = BTreeMap::new();
+        for (side, lines) in sides.iter().enumerate() {
+            for (at, line) in lines.iter().enumerate().filter(|(_, line)| !line.is_comment()) {
+                let (key, thing) = line.subject();
+                let thing = if cleared.contains(key) { "" } else { thing };
+                let group = groups.entry((key, thing)).or_insert_with(|| {
+                    order.push((key, thing));
+                    Group { key: key.to_owned(), thing: thing.to_owned(), ..Group::default() }
+                });
+                [&mut group.own, &mut group.old, &mut group.new][side].push(at);
+            }
+        }
+        order.into_iter().filter_map(|subject| groups.remove(&subject)).collect()
+    }
+
+    fn lines(&self, group: &Group) -> [Vec<&Line>; 3] {
+        [
+            group.own.iter().map(|at| &self.own[*at].1).collect(),
+            group.old.iter().map(|at| &self.old[*at]).collect(),
+            group.new.iter().map(|at| &self.new[*at]).collect(),
+        ]
+    }
+
+    /// Decides what becomes of a group.
+    fn judge(
+        &mut self,
+        group: &Group,
+        choose: &impl Fn(&str) -> Option<ConfigChoice>,
+        conflicts: &mut Vec<ConfigConflict>,
+    ) {
+        let verdict = self.verdict(group);
+        let verdict = match verdict {
+            Verdict::Conflict => match choose(&group.key) {
+                Some(ConfigChoice::New) => Verdict::Replace,
+                Some(ConfigChoice::Own) => Verdict::Leave,
+                None => {
+                    let conflict = self.conflict(group);
+                    if !conflicts.contains(&conflict) {
+                        conflicts.push(conflict);
                     }
+                    return;
                 }
-                lines
-            };
-            let (old, new) = (some(), some());
-            let found = revise(&old.join("\n"), &old.join("\n"), &new.join("\n")).unwrap();
-            assert_eq!(sum(&lines(&found)), sum(&new), "from {old:#?}\nto {new:#?}\n{found}");
+            },
+            verdict => verdict,
+        };
+        match verdict {
+            Verdict::Apply(but) => {
+                for at in but {
+                    self.coming.remove(&at);
+                }
+            }
+            Verdict::Leave => {
+                for at in &group.own {
+                    self.going.remove(at);
+                }
+                for at in &group.new {
+                    self.coming.remove(at);
+                }
+            }
+            Verdict::Replace => {
+                let [own, _, new] = self
+                    .lines(group)
+                    .map(|lines| lines.into_iter().map(Line::pair).collect::<Vec<_>>());
+                let pairs = align(&new, &own);
+                self.going.extend(&group.own);
+                self.coming.extend(&group.new);
+                for (new, own) in pairs {
+                    let (new, own) = (group.new[new], group.own[own]);
+                    self.going.remove(&own);
+                    self.coming.remove(&new);
+                    self.anchors[new] = Some(own);
+                }
+            }
+            Verdict::Conflict => {}
         }
     }
+
+    fn conflict(&self, group: &Group) -> ConfigConflict {
+        let [own, old, new] = self.lines(group).map(|lines| {
+            let last = [lines.last().copied()];
+            let lines: Vec<_> = match is_one(group) {
+                true => last.into_iter().flatten().collect(),
+                false => lines,
+            };
+            let values: Vec<_> = lines.iter().map(|line| line.value.as_str()).collect();
+            (!lines.is_empty()).then(|| values.join("; "))
+        });
+        ConfigConflict { key: group.key.clone(), old, new, own }
+    }
+
+    fn verdict(&self, group: &Group) -> Verdict {
+        let [own, old, new] = self.lines(group);
+        let is_same = |one: &[&Line], other: &[&Line]| {
+            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| one.is_same(other))
+        };
+        if is_same(&own, &old) {
+            return Verdict::Apply(Vec::new());
+        }
+        if is_same(&own, &new) || is_same(&old, &new) {
+            return Verdict::Leave;
+        }
+        match (is_one(group), group.thing.as_str()) {
+            (true, _) => self.of_one(group),
+            (false, "") => self.of_several(group),
+            (false, _) => Verdict::Conflict,
+        }
+    }
+
+    /// Judges lines of which the last one holds.
+    fn of_one(&self, group: &Group) -> Verdict {
+        let [own, old, new] = self.lines(group);
+        let value = |lines: &[&Line]| lines.last().map(|line| line.value.clone());
+        let (own, before, now) = (value(&own), value(&old), value(&new));
+        if own != before && own != now && before != now {
+            return Verdict::Conflict;
+        }
+        let result = self.result(group);
+        if own == before && before != now {
+            // What somebody has written in front of a line of the role that goes holds from then on.
+            let comes = group.new.last().is_some_and(|at| self.coming.contains(at));
+            return if comes && result != now {
+                Verdict::Replace
+            } else {
+                Verdict::Apply(Vec::new())
+            };
+        }
+        let is_doubled =
+            group.new.iter().any(|at| self.coming.contains(at)) && own == now && own != before;
+        if result == own && !is_doubled { Verdict::Apply(Vec::new()) } else { Verdict::Leave }
+    }
+
+    /// Returns the value that the lines of a group come to by the role's changes.
+    fn result(&self, group: &Group) -> Option<String> {
+        let stays = group.own.iter().filter(|at| !self.going.contains(at));
+        let stays = stays.map(|at| (2 * self.own[*at].0 + 1, 0, &self.own[*at].1));
+        let places = self.places();
+        let comes = group.new.iter().filter(|at| self.coming.contains(at));
+        let comes = comes.map(|at| (2 * places[at], *at, &self.new[*at]));
+        let last = stays.chain(comes).max_by_key(|(place, at, _)| (*place, *at));
+        last.map(|(.., line)| line.value.clone())
+    }
+
+    /// Judges lines of which every one counts.
+    fn of_several(&self, group: &Group) -> Verdict {
+        let stays: BTreeSet<usize> = group.new.iter().filter_map(|at| self.kept[*at]).collect();
+        let mut gone: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+        for at in group.old.iter().rev().filter(|at| !stays.contains(at)) {
+            gone.entry(self.old[*at].pair()).or_default().push(*at);
+        }
+        let (mut left_out, mut come) = (Vec::new(), Vec::new());
+        for at in group.new.iter().copied().filter(|at| self.coming.contains(at)) {
+            // What the role has only moved is not what somebody has removed.
+            match gone.get_mut(&self.new[at].pair()).and_then(Vec::pop) {
+                Some(old) if self.there[old].is_some() => {}
+                Some(_) => left_out.push(at),
+                None => come.push(at),
+            }
+        }
+        let known: BTreeSet<usize> = group.old.iter().filter_map(|at| self.there[*at]).collect();
+        let added = group.own.iter().filter(|at| !known.contains(at));
+        let added: Vec<&Line> = added.map(|at| &self.own[*at].1).collect();
+        let things: BTreeSet<&str> = added.iter().map(|line| line.thing()).collect();
+        let mut equal: BTreeMap<_, usize> = BTreeMap::new();
+        for line in &added {
+            *equal.entry(line.pair()).or_default() += 1;
+        }
+        let is_in_place = |line: &Line| {
+            let thing = line.thing();
+            !thing.is_empty() && things.contains(thing) && !equal.contains_key(&line.pair())
+        };
+        let is_edited = gone.values().flatten().any(|at| self.there[*at].is_none());
+        let is_conflict = |at: &usize| {
+            let line = &self.new[*at];
+            is_edited || is_in_place(line) || line.is_clear() && !added.is_empty()
+        };
+        let clears = added.iter().any(|line| line.is_clear());
+        if come.iter().any(|at| clears || is_conflict(at)) {
+            return Verdict::Conflict;
+        }
+        for at in come {
+            if let Some(count) = equal.get_mut(&self.new[at].pair()).filter(|count| **count > 0) {
+                *count -= 1;
+                left_out.push(at);
+            }
+        }
+        Verdict::Apply(left_out)
+    }
+
+    /// Returns the places in the text that the new lines come to: each is put in front of the line that has it now.
+    fn places(&self) -> BTreeMap<usize, usize> {
+        let behind = |at: usize| self.own[at].0 + 1;
+        // The order of a key's lines counts, whatever they are moved behind.
+        let mut next: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut limits = vec![self.length; self.new.len()];
+        for (at, line) in self.new.iter().enumerate().rev().filter(|(_, line)| !line.is_comment()) {
+            limits[at] = next.get(line.key.as_str()).copied().unwrap_or(self.length);
+            if let Some(anchor) = self.anchors[at] {
+                next.insert(&line.key, self.own[anchor].0);
+            }
+        }
+        let mut places = BTreeMap::new();
+        let mut by_key: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut before = None;
+        for (at, line) in self.new.iter().enumerate() {
+            let anchor = self.anchors[at].map(behind);
+            let place = match anchor {
+                Some(place) => place,
+                None if !self.coming.contains(&at) => continue,
+                None => before.unwrap_or_else(|| {
+                    let next = self.anchors[at..].iter().flatten().next();
+                    next.map_or(self.length, |next| self.own[*next].0)
+                }),
+            };
+            let last = by_key.entry(&line.key).or_default();
+            let place = match anchor {
+                _ if line.is_comment() => place,
+                None => place.min(limits[at]).max(*last),
+                Some(_) => place.max(*last),
+            };
+            *last = place;
+            before = Some(place);
+            if self.coming.contains(&at) {
+                places.insert(at, place);
+            }
+        }
+        places
+    }
+
+    /// Returns the text as it becomes.
+    fn written(mut self, raw: &[&[u8]]) -> Vec<u8> {
+        self.drop_comments();
+        let mut coming: BTreeMap<usize, Vec<&Line>> = BTreeMap::new();
+        for (at, place) in self.places() {
+            coming.entry(place).or_default().push(&self.new[at]);
+        }
+        let going: BTreeSet<usize> = self.going.iter().map(|at| self.own[*at].0).collect();
+        let mut text = Vec::new();
+        for at in 0..=raw.len() {
+            for line in coming.get(&at).into_iter().flatten() {
+                if text.last().is_some_and(|last| *last != b'\n') {
+                    text.push(b'\n');
+                }
+                text.extend_from_slice(line.text.as_bytes());
+                text.push(b'\n');
+            }
+            match raw.get(at) {
+                Some(line) if !going.contains(&at) => text.extend_from_slice(line),
+                _ => {}
+            }
+        }
+        text
+    }
+
+    /// Leaves out the comments that come and head nothing.
+    fn drop_comments(&mut self) {
+        let (mut heads, mut is_above) = (false, false);
+        for (at, line) in self.new.iter().enumerate().rev() {
+            if line.is_comment() {
+                is_above = true;
+                if !heads {
+                    self.coming.remove(&at);
+                }
+                continue;
+            }
+            let is_there = self.kept[at].is_some_and(|old| self.there[old].is_some());
+            heads = heads && !is_above || is_there || self.coming.contains(&at);
+            is_above = false;
+        }
+    }
+}
+
+/// Tells whether lines are of one thing that has one value: the last one holds.
+fn is_one(group: &Group) -> bool {
+    shape(&group.key) == Shape::Scalar || !group.thing.is_empty() && group.key != "lxc.mount.entry"
+}
+
+/// Returns which line of the others each is; and which it may have been made of, as far as it is none of them.
+fn matched<'a, T: Ord>(
+    lines: &[&'a Line],
+    others: &[&'a Line],
+    identity: impl Fn(&'a Line) -> T,
+) -> (Vec<Option<usize>>, Vec<Option<usize>>) {
+    let identities = |lines: &[&'a Line]| lines.iter().copied().map(&identity).collect::<Vec<_>>();
+    let pairs = align(&identities(lines), &identities(others));
+    let (mut same, mut edited) = (vec![None; lines.len()], vec![None; lines.len()]);
+    let (mut here, mut there) = (0, 0);
+    for (one, other) in pairs.into_iter().chain([(lines.len(), others.len())]) {
+        // A comment of another text is another comment.
+        let subjects = |lines: &[&'a Line]| {
+            lines
+                .iter()
+                .map(|line| (line.subject(), line.is_comment().then_some(&line.text)))
+                .collect::<Vec<_>>()
+        };
+        for (a, b) in align(&subjects(&lines[here..one]), &subjects(&others[there..other])) {
+            edited[here + a] = Some(there + b);
+        }
+        if let Some(same) = same.get_mut(one) {
+            *same = Some(other);
+        }
+        (here, there) = (one + 1, other + 1);
+    }
+    (same, edited)
 }

@@ -1,12 +1,21 @@
 //! The config of a container that is upgraded: the lines of its role, as they were and as they are now, put into it.
 
+use std::collections::BTreeSet;
+use std::io;
+
 use super::Rebase;
 use super::choices::Named;
 use crate::lxc::config;
-use crate::lxc::revision::{ConfigChoice, ConfigConflict, revised};
+use crate::lxc::revision::{
+    self, ConfigChoice, ConfigConflict, MadeLine, align, completed, revised,
+};
 use crate::merge::Side;
-use crate::plan::Plan;
+use crate::plan::{EntryId, Plan};
 use crate::record::Record;
+use crate::store::Entry;
+
+/// What marks the lines that a container was given in a text where the role's are around them.
+const GIVEN: &str = "\u{1}";
 
 impl Rebase<'_> {
     /// Returns the config of the next generation, and its lines as the record has them.
@@ -17,28 +26,45 @@ impl Rebase<'_> {
         made: &[u8],
         record: &Record,
         plan: &Plan,
-    ) -> Result<(Vec<u8>, Option<Vec<String>>), Vec<ConfigConflict>> {
-        let mut old = config::effective(&String::from_utf8_lossy(
-            &self.old.contents().config_of(b"", &plan.container),
-        ));
-        // What was not stored was added by the layers themselves.
-        let layers = self.record.layers.iter().filter(|layer| layer.supply.is_none());
-        old.extend(layers.flat_map(|layer| layer.config.iter().cloned()));
-        let mut new = config::effective(&String::from_utf8_lossy(made));
-        // An address is none of the role's, unless a layer has given it.
-        for (lines, record) in [(&mut old, self.record), (&mut new, record)] {
-            lines.retain(|line| {
-                let mut given = record.layers.iter().flat_map(|layer| &layer.config);
-                !config::is_address(key_of(line)) || given.any(|other| other == line)
-            });
+    ) -> io::Result<Result<(Vec<u8>, Option<Vec<String>>), Vec<ConfigConflict>>> {
+        let entry = record.stored.as_ref().and_then(|stored| EntryId::parse(&stored.entry));
+        let entry = entry.ok_or_else(|| io::Error::other("what the role makes is not stored"))?;
+        let new = Entry::read(self.store, entry)?;
+        let sides = [(self.old, self.record), (&new, record)];
+        let made = String::from_utf8_lossy(made);
+        let mut made_now = config::effective(&made);
+        made_now.retain(|line| is_role_s(record, line));
+        let mut made_before = self.record.config.clone().unwrap_or_default();
+        made_before.retain(|line| is_role_s(self.record, line));
+        // What steps have written into the config is known of the role as it is now.
+        let known = made_lines(sides[1], &[], plan);
+        let mut written = Vec::new();
+        completed(known, &made_now, |line| {
+            written.push(line.to_owned());
+            true
+        });
+        // Some templates part what a container is given.
+        let given = ["lxc.given", "lxc.net.0.given"].map(str::to_owned);
+        let mut given = revision::given(&made_before, &made_lines(sides[0], &given, plan));
+        let mut of_steps = Vec::new();
+        for line in &written {
+            if let Some(at) = given.iter().rposition(|other| other == line) {
+                of_steps.push(given.remove(at));
+            }
         }
+        let [old, new] = sides.map(|side| made_lines(side, &given, plan));
+        let old = completed(old, &made_before, |line| {
+            let place = of_steps.iter().position(|other| other == line);
+            place.map(|place| of_steps.remove(place)).is_some()
+        });
+        let new = completed(new, &made_now, |_| true);
         let choose = |key: &str| {
             self.choices.on(Named::Key(key.as_bytes())).map(|side| match side {
                 Side::New => ConfigChoice::New,
                 Side::Own => ConfigChoice::Own,
             })
         };
-        let lower = config::last_value(&new.join("\n"), "lxc.rootfs.path").and_then(lower_of);
+        let lower = config::last_value(&made, "lxc.rootfs.path").and_then(lower_of);
         let on_lower = |text: &[u8]| {
             config::rewrite(text, |key, value| {
                 let there = lower_of(config::unquoted(value))?;
@@ -46,7 +72,10 @@ impl Rebase<'_> {
                 Some(config::unquoted(value).replacen(&there, lower, 1))
             })
         };
-        let text = on_lower(&revised(live, &old, &new, choose)?);
+        let text = match revised(live, &old, &new, choose) {
+            Ok(text) => on_lower(&text),
+            Err(conflicts) => return Ok(Err(conflicts)),
+        };
         let lines = self.record.config.as_ref().map(|before| {
             let before = before.join("\n");
             // What somebody has edited is none of what was made.
@@ -54,8 +83,39 @@ impl Rebase<'_> {
             let text = on_lower(&text.unwrap_or_else(|_| before.into_bytes()));
             config::effective(&String::from_utf8_lossy(&text))
         });
-        Ok((text, lines))
+        Ok(Ok((text, lines)))
     }
+}
+
+/// Returns the lines of a config that a container of an entry has just when it is made, where it was `given` some.
+fn made_lines((entry, record): (&Entry, &Record), given: &[String], plan: &Plan) -> Vec<MadeLine> {
+    let mut own = String::new();
+    for line in given {
+        own.extend([line.as_str(), GIVEN, "\n"]);
+    }
+    let text = entry.contents().config_of(own.as_bytes(), &plan.container);
+    let mut text = String::from_utf8_lossy(&text).into_owned();
+    // What was not stored was added by the layers themselves.
+    for layer in record.layers.iter().filter(|layer| layer.supply.is_none()) {
+        if !layer.config.is_empty() {
+            let note = config::layer_note(&layer.name);
+            text.extend([note.as_str(), "\n"]);
+            layer.config.iter().for_each(|line| text.extend([line.as_str(), "\n"]));
+        }
+    }
+    let made = |line: &str| {
+        let is_given = line.ends_with(GIVEN);
+        MadeLine { text: line.trim_end_matches(GIVEN).to_owned(), is_given }
+    };
+    let mut lines: Vec<_> = text.lines().map(|line| made(line.trim())).collect();
+    lines.retain(|line| line.is_given || is_role_s(record, &line.text));
+    lines
+}
+
+/// Tells whether a line can be the role's: an address is none of those, unless a layer has given it.
+fn is_role_s(record: &Record, line: &str) -> bool {
+    let mut layers = record.layers.iter().flat_map(|layer| &layer.config);
+    !config::is_address(key_of(line)) || layers.any(|other| other == line)
 }
 
 /// Returns the key of a line of a config.
@@ -65,19 +125,18 @@ pub(super) fn key_of(line: &str) -> &str {
 
 /// Returns the lines of a config that go, and those that come; where the tree is belongs to none of them.
 pub(super) fn config_lines(before: &[u8], now: &[u8]) -> (Vec<String>, Vec<String>) {
-    let [mut gone, mut come] = [before, now].map(|text| {
+    let [before, now] = [before, now].map(|text| {
         let mut lines = config::effective(&String::from_utf8_lossy(text));
         lines.retain(|line| !key_of(line).starts_with("lxc.rootfs."));
         lines
     });
-    come.retain(|line| match gone.iter().position(|other| other == line) {
-        Some(at) => {
-            gone.remove(at);
-            false
-        }
-        None => true,
-    });
-    (gone, come)
+    // A line that only moves goes and comes.
+    let (stays, still): (BTreeSet<_>, BTreeSet<_>) = align(&before, &now).into_iter().unzip();
+    let others = |lines: Vec<String>, but: &BTreeSet<usize>| {
+        let lines = lines.into_iter().enumerate().filter(|(at, _)| !but.contains(at));
+        lines.map(|(_, line)| line).collect()
+    };
+    (others(before, &stays), others(now, &still))
 }
 
 /// Returns the lower directory of an overlay as a config names it.

@@ -78,3 +78,114 @@ fn a_line_that_comes_stands_where_a_new_container_has_it() {
         assert!(place("lxc.include = ") < place("lxc.tty.max = 2\n"), "{config}");
     });
 }
+
+/// Gives the role layers with these lines of config.
+fn layers(sandbox: &Sandbox, layers: &[&str]) {
+    let mut text = "manifest = 1\n\n[[layer]]\nname = \"os\"\ntemplate = \"fake\"\n".to_owned();
+    for (number, lines) in layers.iter().enumerate() {
+        text.extend([&format!("[[layer]]\nname = \"l{number}\"\n[layer.config]\n"), *lines]);
+    }
+    fs::write(sandbox.role().join("m.toml"), text).unwrap();
+}
+
+/// Makes the container anew, with these lines of its own.
+fn create(sandbox: &Sandbox, storage: &str, base: &str) {
+    let _ = fs::remove_dir_all(sandbox.container());
+    let path = sandbox.path("base.conf");
+    fs::write(&path, format!("lxc.net.0.type = empty\n{base}")).unwrap();
+    let storage = format!("--storage={storage}");
+    sandbox.create([storage.as_str(), "--config", path.to_str().unwrap()]).exits(0);
+}
+
+/// Returns the lines of the container's config, but those that say where its rootfs is.
+fn lines(sandbox: &Sandbox) -> Vec<String> {
+    let config = sandbox.config();
+    let is_rootfs = |line: &&str| line.starts_with("lxc.rootfs.path");
+    config.lines().filter(|line| !is_rootfs(line)).map(str::to_owned).collect()
+}
+
+#[test]
+fn an_upgraded_config_is_that_of_a_new_container_with_the_same_lines() {
+    each_storage(|sandbox, storage| {
+        let hook = "\"lxc.hook.start-host\" = \"/bin/true\"\n";
+        let clear = "\"lxc.cap.drop\" = \"\"\n";
+        let table: [(&str, &[&str], &[&str]); 6] = [
+            // What the container is given, what its role had, and what it has now.
+            (
+                "lxc.apparmor.profile = generated\nlxc.start.auto = 1\n",
+                &["\"lxc.apparmor.profile\" = \"unconfined\"\n\"lxc.start.auto\" = 0\n"],
+                &[],
+            ),
+            (
+                "lxc.cap.drop =\n",
+                &["\"lxc.cap.drop\" = \"mknod\"\n", clear],
+                &["\"lxc.cap.drop\" = \"mknod\"\n"],
+            ),
+            ("lxc.environment =\nlxc.environment = A=1\n", &[], &["\"lxc.environment\" = \"\"\n"]),
+            ("", &[hook], &[hook, hook]),
+            (
+                "# mine\nlxc.tty.max = 2\n",
+                &["\"lxc.autodev\" = 1\n"],
+                &["\"lxc.arch\" = \"x86_64\"\n\"lxc.autodev\" = 1\n"],
+            ),
+            ("", &["\"lxc.net.0.type\" = \"empty\"\n"], &[]),
+        ];
+        for (base, old, new) in table {
+            layers(sandbox, old);
+            create(sandbox, storage, base);
+            layers(sandbox, new);
+            upgrade(sandbox, &[]).exits(0);
+            let upgraded = lines(sandbox);
+            upgrade(sandbox, &[]).exits(0).mentions("no change");
+            // Its own lines are known in the next upgrade as well.
+            layers(sandbox, old);
+            upgrade(sandbox, &[]).exits(0);
+            let back = lines(sandbox);
+            create(sandbox, storage, base);
+            assert_eq!(back, lines(sandbox), "{base}{old:?}");
+            layers(sandbox, new);
+            create(sandbox, storage, base);
+            assert_eq!(upgraded, lines(sandbox), "{base}{new:?}");
+        }
+    });
+}
+
+#[test]
+fn a_line_that_only_moves_is_told_of() {
+    each_storage(|sandbox, storage| {
+        let line = |path: &str| format!("\"lxc.hook.start-host\" = \"/bin/{path}\"\n");
+        layers(sandbox, &[&line("true"), &line("echo")]);
+        create(sandbox, storage, "");
+        layers(sandbox, &[&line("echo"), &line("true")]);
+        let shown = upgrade(sandbox, &[]).exits(0).stdout();
+        assert!(shown.contains("D  config: lxc.hook.start-host = /bin/"), "{shown}");
+        assert!(shown.contains("A  config: lxc.hook.start-host = /bin/"), "{shown}");
+    });
+}
+
+#[test]
+fn what_a_step_writes_into_the_config_comes_once() {
+    each_storage(|sandbox, storage| {
+        let step = |value: u32, tty: u32| {
+            let text = format!(
+                "manifest = 1\n\n[[layer]]\nname = \"os\"\ntemplate = \"fake\"\n[[layer]]\nname = \"net\"\n\
+                 post = {{ run = \"echo lxc.hook.start-host = /bin/echo {value} >>$LXC_PATH/config\", in = \"host\" }}\n\
+                 [[layer]]\nname = \"app\"\n[layer.config]\n\"lxc.tty.max\" = {tty}\n"
+            );
+            fs::write(sandbox.role().join("m.toml"), text).unwrap();
+        };
+        step(1, 2);
+        create(sandbox, storage, "lxc.start.auto = 1\n");
+        step(1, 4);
+        upgrade(sandbox, &[]).exits(0);
+        let upgraded = lines(sandbox);
+        create(sandbox, storage, "lxc.start.auto = 1\n");
+        assert_eq!(upgraded, lines(sandbox));
+        // What it wrote before is not known to be the role's.
+        step(2, 4);
+        upgrade(sandbox, &[]).exits(0);
+        let config = sandbox.config();
+        assert_eq!(config.matches("/bin/echo 2").count(), 1, "{config}");
+        upgrade(sandbox, &[]).exits(0).mentions("no change");
+    });
+}
