@@ -135,6 +135,8 @@ fn killed(storage: &str) {
         let (moment, most) = match number % 4 {
             0 => (Moment::Start, whole),
             1 => (Moment::Staged, whole / 3),
+            // In memory a switch is soon over.
+            2 => (Moment::Switching, Duration::from_millis(1)),
             _ => (Moment::Switching, Duration::from_millis(12)),
         };
         let verb = if number % 8 == 7 { "rollback" } else { "upgrade" };
