@@ -31,7 +31,7 @@ pub enum VariableSource {
     /// Whoever uses the file must give it.
     Required,
     /// The pre steps of a layer hand it inward while the chain runs; in the file of a reusable
-    /// layer that layer is [`SELF`].
+    /// layer that layer is [`SELF`](super::SELF).
     From(LayerName),
     /// It is a secret, read from here during a run; without a source, whoever uses the file must
     /// bind it to a secret.
