@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::requirement::root;
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Ran, Sandbox};
 
 #[track_caller]
 fn shell(script: &str, at: &Path) -> String {
@@ -109,15 +109,24 @@ fn what_stands_beside_the_rootfs_is_left_out_with_what_needs_it() {
     assert_eq!(named, "");
 }
 
+/// Writes a small role as a layout of OCI.
+fn with_layout() -> Sandbox {
+    let sandbox =
+        Sandbox::new().upstream("mkdir \"$rootfs/etc\"; echo x >\"$rootfs/etc/x\"").layers("");
+    build(&sandbox).exits(0);
+    sandbox
+}
+
+fn build(sandbox: &Sandbox) -> Ran {
+    sandbox.run(["build", "m.toml", "-o", "oci:../o:b"])
+}
+
 #[test]
 fn a_layout_that_is_none_is_left_as_it_is() {
     if !root() {
         return;
     }
-    let sandbox =
-        Sandbox::new().upstream("mkdir \"$rootfs/etc\"; echo x >\"$rootfs/etc/x\"").layers("");
-    let build = || sandbox.run(["build", "m.toml", "-o", "oci:../o:b"]);
-    build().exits(0);
+    let sandbox = with_layout();
     let at = |path: &str| sandbox.path("o").join(path);
     for (name, text, why) in [
         ("index.json", "[]", "it is no index of images"),
@@ -133,16 +142,18 @@ fn a_layout_that_is_none_is_left_as_it_is() {
     ] {
         let before = fs::read(at(name)).unwrap();
         fs::write(at(name), text).unwrap();
-        build().exits(8).mentions(&format!("the role cannot be written: `../o/{name}`: {why}"));
+        build(&sandbox)
+            .exits(8)
+            .mentions(&format!("the role cannot be written: `../o/{name}`: {why}"));
         assert_eq!(fs::read_to_string(at(name)).unwrap(), text);
         fs::write(at(name), before).unwrap();
     }
     fs::write(at("index.json"), "{}").unwrap();
-    build().exits(0);
+    build(&sandbox).exits(0);
     assert!(String::from_utf8(fs::read(at("index.json")).unwrap()).unwrap().contains("\"b\""));
     fs::remove_file(at("index.json")).unwrap();
     assert!(Command::new("mkfifo").arg(at("index.json")).status().unwrap().success());
-    build().exits(8).mentions("`../o/index.json`: it is not a regular file");
+    build(&sandbox).exits(8).mentions("`../o/index.json`: it is not a regular file");
 }
 
 #[test]
@@ -150,23 +161,22 @@ fn a_blob_with_the_bytes_of_another_is_replaced() {
     if !root() {
         return;
     }
-    let sandbox =
-        Sandbox::new().upstream("mkdir \"$rootfs/etc\"; echo x >\"$rootfs/etc/x\"").layers("");
-    let build = || sandbox.run(["build", "m.toml", "-o", "oci:../o:b"]);
-    build().exits(0);
+    let sandbox = with_layout();
     let blobs = sandbox.path("o/blobs/sha256");
     let verify = "for blob in *; do echo \"$blob  $blob\"; done | sha256sum --check --quiet";
     for blob in fs::read_dir(&blobs).unwrap().map(|blob| blob.unwrap().path()) {
         let length = fs::metadata(&blob).unwrap().len();
         fs::write(&blob, vec![b'x'; usize::try_from(length).unwrap()]).unwrap();
-        build().exits(0);
+        build(&sandbox).exits(0);
         shell(verify, &blobs);
     }
     let blob = fs::read_dir(&blobs).unwrap().next().unwrap().unwrap().path();
     fs::remove_file(&blob).unwrap();
     fs::create_dir(&blob).unwrap();
     let name = blob.file_name().unwrap().to_str().unwrap().to_owned();
-    build().exits(8).mentions(&format!("the role cannot be written: `../o/blobs/sha256/{name}`: "));
+    build(&sandbox)
+        .exits(8)
+        .mentions(&format!("the role cannot be written: `../o/blobs/sha256/{name}`: "));
 }
 
 #[test]
