@@ -237,11 +237,11 @@ impl<'a> Merging<'a> {
         }
     }
 
-    /// Takes a directory from a side, with all that is in it.
+    /// Takes a directory from a side, with all that is in it but what somebody has decided otherwise.
     fn bring_all(&mut self, directory: &TreePath, side: Side) {
         let tree = self.tree(side);
         for path in tree.keys().filter(|path| is_within(path, directory)) {
-            self.put(path, side);
+            self.put(path, self.rules.decides(path).unwrap_or(side));
             self.merged.conflicts.remove(path);
         }
     }

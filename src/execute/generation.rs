@@ -40,7 +40,7 @@ use rustix::io::Errno;
 use crate::host::files::{self, Ownership};
 use crate::host::mounts;
 use crate::lxc::config;
-use crate::record;
+use crate::record::{self, Record};
 use crate::shell;
 use crate::store::{GENERATIONS, OLD_GENERATION as OLD};
 use crate::tree::{self, Marks};
@@ -136,11 +136,12 @@ impl Generations {
         self.within(PREVIOUS)
     }
 
-    /// Returns the name of the tree of the previous generation, where nothing but its record is gone.
+    /// Returns the name of the tree of the previous generation, where nothing but its record is gone or damaged.
     pub(crate) fn without_record(&self) -> Option<String> {
         let previous = self.previous();
-        let is_gone = previous.join(record::NAME).symlink_metadata().is_err();
-        let text = read(&previous.join(config_name())).ok().filter(|_| is_gone)?;
+        let record = read(&previous.join(record::NAME)).map(|text| Record::parse(&text));
+        let is_whole = matches!(record, Ok(Ok(_)));
+        let text = read(&previous.join(config_name())).ok().filter(|_| !is_whole)?;
         let tree = tree_name(&text, &self.container)?;
         is_directory(&previous.join(&tree)).then_some(tree)
     }

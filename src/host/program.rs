@@ -1,7 +1,7 @@
 //! The host's programs, as a shell finds them.
 
 use std::env;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -16,7 +16,12 @@ const LONGEST_LINE: u64 = 256;
 
 /// Finds a program that the caller may run in the directories of `PATH`.
 pub(crate) fn find(name: &str) -> Option<PathBuf> {
-    find_in(&env::var_os("PATH").unwrap_or_else(|| STANDARD.into()), name)
+    find_in(&search_path(), name)
+}
+
+/// Returns the value of `PATH`, or what stands for one.
+pub(crate) fn search_path() -> OsString {
+    env::var_os("PATH").unwrap_or_else(|| STANDARD.into())
 }
 
 /// Finds one in the directories of a value that `PATH` could have.

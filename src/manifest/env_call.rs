@@ -15,6 +15,8 @@ const WITH_WORD: [(char, &str); 3] = [('u', "unset"), ('C', "chdir"), ('a', "arg
 pub(crate) struct EnvCall {
     /// The program, as it is written.
     pub program: String,
+    /// What it is called with.
+    pub arguments: Vec<String>,
     /// Where it is looked for, should that be set.
     pub path: Option<String>,
     /// The directory that it is started in, should that be another.
@@ -25,8 +27,21 @@ impl EnvCall {
     /// Reads the one word that the kernel hands over behind the interpreter; `None` where `env` starts nothing. `variable`
     /// is its environment.
     pub(crate) fn parse(argument: &str, variable: &dyn Fn(&str) -> Option<String>) -> Option<Self> {
-        let mut words = vec![argument.to_owned()];
-        let mut call = Self::default();
+        Self::default().parse_words(vec![argument.to_owned()], variable)
+    }
+
+    /// Reads what the program is called with as another `env` would that is started by this one.
+    pub(crate) fn parse_next(self, variable: &dyn Fn(&str) -> Option<String>) -> Option<Self> {
+        let Self { arguments, path, directory, .. } = self;
+        Self { path, directory, ..Self::default() }.parse_words(arguments, variable)
+    }
+
+    fn parse_words(
+        self,
+        mut words: Vec<String>,
+        variable: &dyn Fn(&str) -> Option<String>,
+    ) -> Option<Self> {
+        let mut call = self;
         let mut splits = 0;
         while !words.is_empty() {
             let word = words.remove(0);
@@ -37,7 +52,7 @@ impl EnvCall {
                         continue;
                     }
                     Some(_) => continue,
-                    None => return Some(Self { program: word, ..call }),
+                    None => return Some(Self { program: word, arguments: words, ..call }),
                 },
                 Some("") => continue,
                 Some(rest) => rest,
@@ -134,7 +149,9 @@ fn split(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Vec<String> {
                 word.get_or_insert_default().push_str(&variable(&name).unwrap_or_default());
             }
             ('#', None) if word.is_none() => break,
-            (letter, None) if letter.is_ascii_whitespace() => words.extend(word.take()),
+            (letter, None) if letter.is_ascii_whitespace() || letter == '\x0b' => {
+                words.extend(word.take());
+            }
             (letter, _) => word.get_or_insert_default().push(letter),
         }
     }

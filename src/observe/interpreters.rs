@@ -7,6 +7,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::host::program;
+use crate::host::template::executable;
 use crate::manifest::env_call::EnvCall;
 use crate::manifest::shebang;
 
@@ -24,8 +25,8 @@ fn add(script: &Path, bytes: &[u8], depth: usize, found: &mut Vec<PathBuf>) {
     let words = shebang::interpreter(bytes);
     let Some(first) = words.first().map(PathBuf::from) else { return };
     let argument = words.get(1).map(String::as_str).unwrap_or_default();
-    let second = if first.ends_with("env") { found_by_env(script, argument) } else { None };
-    for program in [Some(first), second].into_iter().flatten().filter(|path| path.is_absolute()) {
+    let by_env = if first.ends_with("env") { found_by_env(script, argument) } else { Vec::new() };
+    for program in [first].into_iter().chain(by_env).filter(|path| path.is_absolute()) {
         if found.contains(&program) {
             continue;
         }
@@ -37,17 +38,35 @@ fn add(script: &Path, bytes: &[u8], depth: usize, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Returns what `env` starts, by the environment of the caller.
-fn found_by_env(script: &Path, argument: &str) -> Option<PathBuf> {
-    let call = EnvCall::parse(argument, &|name| env::var(name).ok())?;
+/// Returns what `env` starts, by the environment of the caller; where that is `env` once more, what that starts too.
+fn found_by_env(script: &Path, argument: &str) -> Vec<PathBuf> {
+    let variable = |name: &str| env::var(name).ok();
+    let mut found = Vec::new();
+    let mut next = EnvCall::parse(argument, &variable);
+    while let Some(call) = next
+        && let Some(program) = started(script, &call)
+    {
+        let is_env = program.ends_with("env");
+        found.push(program);
+        next = call.parse_next(&variable).filter(|_| is_env && found.len() < DEEPEST);
+    }
+    found
+}
+
+/// Returns the path of the program that an `env` starts. Steps run in the directory of what defines them.
+fn started(script: &Path, call: &EnvCall) -> Option<PathBuf> {
+    let mut directory = script.parent().unwrap_or(Path::new("/")).to_path_buf();
+    directory.extend(&call.directory);
     if call.program.contains('/') {
-        let directory = call.directory.as_deref().or_else(|| script.parent());
-        return Some(directory.unwrap_or(Path::new("/")).join(call.program));
+        return Some(directory.join(&call.program));
     }
-    match call.path {
-        Some(path) => program::find_in(path.as_ref(), &call.program),
-        None => program::find(&call.program),
-    }
+    let path = match &call.path {
+        Some(path) => path.into(),
+        None => program::search_path(),
+    };
+    // A part that is empty or relative is looked for there as well.
+    let mut programs = env::split_paths(&path).map(|part| directory.join(part).join(&call.program));
+    programs.find(|program| executable(program).is_ok())
 }
 
 /// Reads what the kernel looks at of a program.

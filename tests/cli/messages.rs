@@ -265,6 +265,12 @@ fn the_interpreter_of_a_script_and_what_inputs_lead_to_are_judged() {
         format!("/usr/bin/env -S'{shown}'"),
         format!("/usr/bin/env --split-string={shown}"),
         format!("/usr/bin/env -S -C {place} ./open-sh"),
+        format!("/usr/bin/env -S -C {place} PATH=. open-sh"),
+        format!("/usr/bin/env -S -C {place} PATH= open-sh"),
+        format!("/usr/bin/env -S -C / PATH=/nonexistent:.{place} open-sh"),
+        format!("/usr/bin/env -S env -S PATH={place} open-sh"),
+        format!("/usr/bin/env -S -C {place} env ./open-sh"),
+        format!("/usr/bin/env -S PATH={place}\x0bopen-sh"),
         between.display().to_string(),
         format!("/usr/bin/env {}", between.display()),
     ] {

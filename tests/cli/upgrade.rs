@@ -556,7 +556,8 @@ fn a_container_whose_record_is_gone_goes_back_to_what_has_one() {
         assert_eq!(within(sandbox, "cat etc/own srv/www/index.html; ls etc"), before);
         assert_eq!((sandbox.record(), sandbox.config()), (made, config));
 
-        // What it was until then has no record to come back with.
+        // What it was until then has no record to come back with, or one that is none.
+        fs::write(sandbox.container().join("upgrade/previous/layered-template.json"), "").unwrap();
         let ran = rollback(sandbox);
         ran.exits(2).mentions("error: `web1` cannot go back: `[DIR]/lxc/web1/upgrade/previous/");
         let said = ran.stderr();

@@ -67,7 +67,10 @@ fn roll_back(container: &Container, caller: &Caller) -> Result<u8, Refusal> {
         if let Some(tree) = generations.without_record() {
             let record = shell::word(generations.previous().join(record::NAME));
             return Err(Refusal::with_hint(
-                format!("`{}` cannot go back: `{record}` is gone, its record", container.name),
+                format!(
+                    "`{}` cannot go back: `{record}`, its record, is gone or damaged",
+                    container.name
+                ),
                 by_hand(&subject, &tree),
             ));
         }
@@ -109,17 +112,18 @@ fn by_hand(subject: &AnySubject<'_>, tree: &str) -> String {
     let (at, tree) = (shell::word(&subject.container.path), shell::word(tree));
     // The record that is there tells of another tree, by which an upgrade would be wrong.
     let record = record::NAME;
-    let mut command = format!(
-        "cd {at} && mv {tree} {now} && mv {record} {record}.now && mv {before} {tree} && \
-         cp -p {kept}/{CONFIG_NAME} {CONFIG_NAME}"
-    );
+    let mut moves = format!("mv {tree} {now} && mv {record} {record}.now && mv {before} {tree}");
     if subject.generations.has_sidecars() {
-        command.extend([" && cp -a ", &kept, "/beside/. ."]);
+        moves.extend([" && cp -a ", &kept, "/beside/. ."]);
     }
     if subject.is_mapped() {
-        command = format!("lxc-usernsexec -- sh -c {}", shell::word(&command));
+        moves = format!("lxc-usernsexec -- sh -c {}", shell::word(&moves));
     }
-    format!("by hand, while it does not run: {command}")
+    // The config is the caller's own, whom no map of the container's knows.
+    format!(
+        "by hand, while it does not run: cd {at} && test -r {kept}/{CONFIG_NAME} && {moves} && \
+         cp -p {kept}/{CONFIG_NAME} {CONFIG_NAME}"
+    )
 }
 
 /// Turns a container to its other generation, and returns the exit status.

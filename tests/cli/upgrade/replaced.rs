@@ -84,6 +84,10 @@ fn a_link_of_the_containers_in_place_of_a_directory_is_decided_either_way() {
             "elsewhere:\nd\nr\n\nopt:\nd\nnew\nr\n\nopt/d:\nr\n"
         );
         rollback(sandbox).exits(0);
+        // Of several paths the innermost decides here too: the container has nothing there.
+        upgrade(sandbox, &["--take=/opt", "--keep=/opt/new", "--keep=/opt/d"]).exits(0);
+        assert_eq!(within(sandbox, "ls opt"), "r\n");
+        rollback(sandbox).exits(0);
         upgrade(sandbox, &["--keep", "/opt"]).exits(0);
         assert_eq!(within(sandbox, "readlink opt; ls opt"), "elsewhere\nd\nr\n");
     });
