@@ -128,13 +128,13 @@ fn called() -> u8 {
     let cli = match command::parse(&words) {
         Ok(cli) => cli,
         Err(error) => {
-            match foreign_word(&error) {
+            return match foreign_word(&error) {
                 Some((word, meant)) => {
                     output::error(&format!("there is no subcommand `{word}`"), Some(meant));
+                    status::USAGE
                 }
                 None => usage::say(&error),
-            }
-            return u8::try_from(error.exit_code()).unwrap_or(1);
+            };
         }
     };
     output::trace(cli.verbosity());

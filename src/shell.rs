@@ -95,7 +95,7 @@ pub(crate) fn word(word: impl AsRef<OsStr>) -> String {
     if !text.is_empty() && text.chars().all(plain) {
         return text.to_owned();
     }
-    if text.chars().any(char::is_control) {
+    if text.chars().any(|c| c.is_control() || is_hostile(c)) {
         return format!("$'{}'", one_line(&escape(text)));
     }
     match shlex::try_quote(text) {
@@ -112,8 +112,10 @@ fn escape(text: &str) -> String {
             '\n' => escaped.push_str("\\n"),
             '\t' => escaped.push_str("\\t"),
             '\\' | '\'' => escaped.extend(['\\', character]),
-            _ if character.is_ascii_control() => {
-                let _ = write!(escaped, "\\{:03o}", u32::from(character));
+            _ if character.is_control() || is_hostile(character) => {
+                for byte in character.encode_utf8(&mut [0; 4]).bytes() {
+                    let _ = write!(escaped, "\\{byte:03o}");
+                }
             }
             _ => escaped.push(character),
         }
@@ -257,5 +259,6 @@ mod tests {
         assert_eq!(command(["sh", "-c", "echo $x", ""]), "sh -c 'echo $x' ''");
         assert_eq!(word(OsStr::from_bytes(b"a\xff'\n")), r"$'a\377\'\n'");
         assert_eq!(word("a\n\t'\\\x1b"), r"$'a\n\t\'\\\033'");
+        assert_eq!(word("a\u{202e}b\u{85}"), r"$'a\342\200\256b\302\205'");
     }
 }

@@ -132,13 +132,7 @@ impl RunNote {
         let is_outermost = template::depth() == 0;
         let (journal, notify) = (journal.filter(|_| is_outermost), notify.filter(|_| is_outermost));
         let mut note = Self { record, began: Instant::now(), journal, notify, log_format, secrets };
-        note.add(|record, there| {
-            record.run = match RunRecord::next_number(&there.last(LATELY)?) {
-                (number, true) => number,
-                _ => RunRecord::next_number(&there.last(usize::MAX)?).0,
-            };
-            Ok(())
-        });
+        note.add();
         note
     }
 
@@ -167,23 +161,33 @@ impl RunNote {
         record.status = Some(status);
         record.failure = failure.map(|failure| failure.masked(mask).shortened());
         record.log = log.map(|log| mask(&log.to_string_lossy()));
-        self.add(|_, _| Ok(()));
+        self.add();
         if let Some(Err(why)) = self.notify.as_ref().map(|notify| notify.tell(&self.record)) {
             output::warning(&why, self.log_format);
         }
     }
 
-    /// Adds what is known of it to the journal, once `number` has seen what is there.
-    fn add(&mut self, number: impl FnOnce(&mut RunRecord, &There<'_>) -> io::Result<()>) {
+    /// Adds what is known of it to the journal, with the next number where it has none.
+    fn add(&mut self) {
         let Some(journal) = &self.journal else { return };
         let record = &mut self.record;
         let added = journal.add(|there| {
-            number(record, there)?;
+            if record.run == 0 {
+                record.run = next_number(there)?;
+            }
             Ok(record.line())
         });
         if let Err(error) = added {
             tracing::warn!(%error, "the history of runs cannot be written");
         }
+    }
+}
+
+/// Returns the number of the next run. It is known from the last lines, unless those are of runs that began long ago.
+fn next_number(there: &There<'_>) -> io::Result<u64> {
+    match RunRecord::next_number(&there.last(LATELY)?) {
+        (number, true) => Ok(number),
+        _ => Ok(RunRecord::next_number(&there.last(usize::MAX)?).0),
     }
 }
 

@@ -140,7 +140,23 @@ pub(super) fn refused(report: &Report) -> u8 {
 /// Writes what was asked for, as text for people. That nobody reads it to its end is no fault.
 pub(super) fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     print_data(|to| write(&mut Printable(to)))
+        .map_err(|error| io::Error::new(error.kind(), NotPrinted(error)))
 }
+
+/// Why something was not printed.
+#[derive(Debug, thiserror::Error)]
+#[error("standard output: {0}")]
+struct NotPrinted(io::Error);
+
+/// Says that something was not printed, where that is what an error tells of, and returns the exit status.
+pub(super) fn not_printed(fault: &io::Error) -> Option<u8> {
+    let fault = fault.get_ref()?.downcast_ref::<NotPrinted>()?;
+    error(&fault.to_string(), None);
+    Some(NOT_PRINTED)
+}
+
+/// The exit status where what was to be printed could not be.
+const NOT_PRINTED: u8 = 1;
 
 /// Writes what was asked for, as a program reads it.
 pub(super) fn print_data(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
@@ -217,8 +233,8 @@ pub(super) fn printed_data(status: u8, write: impl FnOnce(&mut dyn Write) -> io:
     match print_data(write) {
         Ok(()) => status,
         Err(fault) => {
-            error(&format!("standard output: {fault}"), None);
-            1
+            error(&NotPrinted(fault).to_string(), None);
+            NOT_PRINTED
         }
     }
 }

@@ -91,8 +91,9 @@ fn push(arguments: &PushArguments) -> Result<u8, Refusal> {
     line.clear();
     match pushed {
         Ok(pushed) => {
-            tell(&client, &pushed);
-            Ok(filled.end())
+            let told = tell(&client, &pushed);
+            let ended = filled.end();
+            Ok(if ended == 0 { told } else { ended })
         }
         Err(error) => {
             let (unwritten, hint) = match ended_by(&mut signals, "the role is not pushed") {
@@ -135,7 +136,8 @@ fn measure(client: &Client, line: &Rc<LiveLine>, talk: TalkArguments) {
     }));
 }
 
-fn tell(client: &Client, pushed: &Pushed) {
+/// Tells what was sent, and returns the exit status.
+fn tell(client: &Client, pushed: &Pushed) -> u8 {
     for line in pushed.warnings.to_string().lines() {
         output::say(&format!("warning: {line}"));
     }
@@ -151,10 +153,10 @@ fn tell(client: &Client, pushed: &Pushed) {
         1 => ", 1 blob mounted".to_owned(),
         count => format!(", {count} blobs mounted"),
     };
-    let _ = output::print(|to| {
+    output::printed(0, |to| {
         writeln!(to, "{} bytes sent{mounted}", pushed.bytes)?;
         writeln!(to, "{repository}@{digest}")
-    });
+    })
 }
 
 /// Returns how the run that builds the role is told of.

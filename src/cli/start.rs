@@ -8,6 +8,7 @@ use super::request::ContainerIds;
 use crate::chain::judge_config_file;
 use crate::host::caller::Caller;
 use crate::host::trust::Trust;
+use crate::host::userns::Ids;
 use crate::host::{files, lxcpath};
 use crate::observe::lxc::HostLxc;
 use crate::store;
@@ -45,7 +46,13 @@ impl InitialConfig {
     /// Returns the ids of the user namespace that it is made in.
     pub(super) fn ids(&self, caller: &Caller) -> ContainerIds {
         let ids = self.mapping.ids(caller);
-        let map = (self.mapping != Mapping::Pieces).then(|| store::map_of(ids));
+        // So may the ids be that this process has already.
+        let are_in_pieces = match self.mapping {
+            Mapping::Pieces => true,
+            Mapping::None => Ids::are_in_pieces(),
+            Mapping::CallerAlone | Mapping::Ids(_) => false,
+        };
+        let map = (!are_in_pieces).then(|| store::map_of(ids));
         ContainerIds { map, is_mapped: ids.is_some() || caller.is_mapped_root() }
     }
 }

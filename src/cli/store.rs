@@ -180,6 +180,9 @@ fn of_map(verb: &StoreVerb, store: &Store, lxcpaths: &[PathBuf], names: &ShownNa
         StoreVerb::Remove { entries, forget } => remove(store, lxcpaths, (entries, *forget), names),
     };
     done.unwrap_or_else(|error| {
+        if let Some(status) = output::not_printed(&error) {
+            return status;
+        }
         let (top, map) = (store.top().display(), store.map());
         output::error(&format!("the store `{top}`, id map `{map}`: {error}"), None);
         status::STORE

@@ -10,14 +10,15 @@ use super::load::name_of;
 use super::{command, output};
 use crate::shell;
 
-/// Says what is wrong with the words of the command line, or shows the help that they ask for.
-pub(super) fn say(error: &clap::Error) {
+/// Says what is wrong with the words of the command line, or shows the help that they ask for, and returns the exit
+/// status.
+pub(super) fn say(error: &clap::Error) -> u8 {
+    let status = u8::try_from(error.exit_code()).unwrap_or(1);
     let text = error.render();
     if !error.use_stderr() {
         let styled = output::shows_colours(&io::stdout());
         let help = if styled { text.ansi().to_string() } else { text.to_string() };
-        let _ = output::print_data(|to| to.write_all(command::shown(&help).as_bytes()));
-        return;
+        return output::printed_data(status, |to| to.write_all(command::shown(&help).as_bytes()));
     }
     let plain = text.to_string();
     let more = for_template(error, &plain).or_else(|| for_word(error));
@@ -28,6 +29,7 @@ pub(super) fn say(error: &clap::Error) {
         }
         shown => output::say(&with_hints(&shown, more)),
     }
+    status
 }
 
 /// Returns the hint where a word is unknown that the template may be meant to have.

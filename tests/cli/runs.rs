@@ -387,3 +387,25 @@ fn no_secret_is_in_the_history_whatever_it_is_a_part_of() {
     assert!(run["failure"]["at"].is_string(), "{run}");
     assert!(!run.to_string().contains("hunter2"), "{run}");
 }
+
+#[test]
+fn a_run_that_could_not_be_noted_when_it_began_has_its_number_when_it_ends() {
+    let sandbox = role();
+    again(&sandbox).exits(0);
+    for number in [2, 3] {
+        let _ = fs::remove_dir_all(sandbox.container());
+        // The history is somebody else's while it begins, for longer than it waits.
+        let slow = "manifest = 1\n[[layer]]\nname = \"os\"\ntemplate = \"fake\"\n[[layer]]\nname = \"slow\"\n\
+                    pre = \"sleep 3\"\n";
+        fs::write(sandbox.role().join("slow.toml"), slow).unwrap();
+        let mut command = sandbox.command("/bin/sh");
+        let script =
+            "flock \"$2\" sleep 4 & exec \"$0\" create slow.toml --name web1 --lxcpath \"$1\"";
+        command.args(["-c", script]).arg(sandbox.program_path());
+        command.args([sandbox.path("lxc"), sandbox.history()]);
+        sandbox.ran(command).exits(0);
+        let runs = listed(&sandbox, &[]);
+        assert_eq!(runs.last().unwrap()["run"], number, "{runs:?}");
+    }
+    assert_eq!(listed(&sandbox, &[]).len(), 3);
+}

@@ -101,7 +101,16 @@ fn output_that_cannot_be_written_is_a_failure_and_a_reader_that_leaves_is_none()
     let mut command = sandbox.command("/bin/sh");
     let program = sandbox.program_path();
     command.args(["-c", "\"$0\" plan m.toml >/dev/full"]).arg(&program);
-    sandbox.ran(command).exits(1).says("error: standard output: No space left on device\n");
+    let said = "error: standard output: No space left on device\n";
+    sandbox.ran(command).exits(1).says(said);
+    sandbox.run(["build", "m.toml"]).exits(0);
+    for words in ["--help", "--version", "status", "store list", "store verify", "store gc"] {
+        let mut command = sandbox.command("/bin/sh");
+        command.args(["-c", &format!("\"$0\" {words} >/dev/full")]).arg(&program);
+        let ran = sandbox.ran(command);
+        ran.exits(1).mentions(said);
+        assert!(!ran.stderr().contains("the store"), "{words}: {}", ran.stderr());
+    }
     let mut command = sandbox.command("/bin/bash");
     command.args(["-c", "\"$0\" plan m.toml | true; exit ${PIPESTATUS[0]}"]).arg(&program);
     sandbox.ran(command).exits(0).says("");
