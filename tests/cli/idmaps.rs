@@ -103,6 +103,28 @@ fn ids_that_are_mapped_in_pieces_have_no_store() {
 }
 
 #[test]
+fn whoever_is_mapped_in_pieces_has_no_store() {
+    if !root() {
+        return;
+    }
+    let sandbox = Sandbox::new().upstream("mkdir \"$rootfs/etc\"").layers("");
+    let lxcpath = sandbox.path("lxc");
+    std::os::unix::fs::chown(&lxcpath, Some(100_000), Some(100_000)).unwrap();
+    let namespace = Namespace::new(&sandbox, PIECES);
+    let call = |words: &[&str]| {
+        let [program, rest @ ..] = namespace.words();
+        let mut command = sandbox.command(program);
+        command.args(rest).arg(sandbox.program_path()).args(words);
+        sandbox.ran(command)
+    };
+    let lxcpath = lxcpath.display().to_string();
+    let create = ["create", "m.toml", "--name", NAME, "--lxcpath", &lxcpath, "--allow-untrusted"];
+    call(&create).exits(0).mentions("mapped in several pieces");
+    call(&["build", "m.toml", "--allow-untrusted"]).exits(8).mentions("mapped in several pieces");
+    assert!(!sandbox.path("store").exists());
+}
+
+#[test]
 fn only_lxc_makes_containers_whose_ids_are_mapped_in_pieces() {
     let sandbox = Sandbox::new().upstream("mkdir \"$rootfs/etc\"").layers("").file(
         "pieces.conf",
