@@ -144,7 +144,8 @@ fn in_words(container: &Container) -> String {
 /// Says that a directory of containers is made which is not there, where that is most likely a slip: another beside it
 /// has nearly the same name, or what it is to be in is not there either.
 fn doubt(lxcpath: &Path) -> Option<String> {
-    let name = lxcpath.file_name()?.to_str().filter(|_| !lxcpath.exists())?;
+    let name =
+        lxcpath.file_name()?.to_str().filter(|_| matches!(lxcpath.try_exists(), Ok(false)))?;
     let said = format!("there is no directory `{}`, and it is made", lxcpath.display());
     let Ok(entries) = fs::read_dir(lxcpath.parent()?) else { return Some(said) };
     let directories = entries.flatten().filter(|entry| entry.path().is_dir());

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
+use rustix::process::{getegid, getgroups};
 
 use crate::host::account::{self, Range};
 use crate::host::caller::Caller;
@@ -112,7 +113,17 @@ pub(super) fn in_the_way(path: &Path, within: &str) -> Option<String> {
     Some(if closed.is_some() {
         let who = if map.is_some() { "the ids of the container" } else { "you" };
         let sudo = if is_own { "" } else { "sudo " };
-        format!("{who} may not pass {shown}: `{sudo}chmod o+x {shown}`, {elsewhere}")
+        let is_in_group = || {
+            getegid().as_raw() == gid
+                || getgroups().is_ok_and(|all| all.iter().any(|group| group.as_raw() == gid))
+        };
+        // Of owner, group and others the first that fits decides.
+        let class = match is_own {
+            true => 'u',
+            false if is_in_group() => 'g',
+            false => 'o',
+        };
+        format!("{who} may not pass {shown}: `{sudo}chmod {class}+x {shown}`, {elsewhere}")
     } else if map.is_some() && uid == trust::UNKNOWN {
         let why = without("the owner");
         format!("{why}: `sudo chown \"$(id -u):$(id -g)\" {shown}`, {elsewhere}")

@@ -417,6 +417,16 @@ fn a_directory_that_may_not_be_written_is_told_with_what_to_type() {
     let (sandbox, at) = place((0, 0), 0o700);
     let hint = "hint: you may not pass [DIR]/place: `sudo chmod o+x [DIR]/place`";
     create(&sandbox.nobody(), &format!("{at}/new"), &[]).exits(2).mentions(hint);
+    // Of owner, group and others the first decides that one is.
+    for (owner, mode, change) in
+        [((0, 65534), 0o705, "sudo chmod g+x"), ((65534, 0), 0o677, "chmod u+x")]
+    {
+        let (sandbox, at) = place(owner, mode);
+        let hint = format!("hint: you may not pass [DIR]/place: `{change} [DIR]/place`");
+        let ran = create(&sandbox.nobody(), &format!("{at}/new"), &[]);
+        ran.exits(2).mentions(&hint);
+        assert!(!ran.stderr().contains("is made"), "{}", ran.stderr());
+    }
     let (sandbox, at) = place((65534, 65534), 0o555);
     let sandbox = sandbox.nobody();
     let hint = "hint: [DIR]/place is read-only: `chmod u+w [DIR]/place`";
