@@ -56,7 +56,8 @@ impl Client {
     /// Pushes an image, and each layer of it by its key. What the registry has is not sent.
     ///
     /// Nothing is sent before all is signed, and no tag leads to a layer before its signature is there: whatever ends
-    /// a push, what hosts find is signed as it was before.
+    /// a push, what hosts find is signed as it was before. The key of a layer says what it stands on, so the innermost
+    /// is put last: until then, hosts find all that was there before.
     pub(crate) fn push(
         &self,
         image: &Image,
@@ -104,7 +105,7 @@ impl Client {
         if let Some(signer) = push.signer {
             self.sign(signer, &statements, signatures, interrupt)?;
         }
-        for layer in keyed.iter().filter(|layer| layer.is_missing) {
+        for layer in keyed.iter().rev().filter(|layer| layer.is_missing) {
             self.put_manifest(&layer.tag, &layer.manifest, interrupt)?;
         }
         if is_missing {

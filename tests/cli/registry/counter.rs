@@ -11,8 +11,13 @@ struct Counts {
     requests: Mutex<Vec<String>>,
     sent: AtomicU64,
     received: AtomicU64,
+    /// How many of the requests have begun as those that are refused.
+    begun: AtomicU64,
     ended: AtomicBool,
 }
+
+/// What a request is refused with.
+const REFUSAL: &[u8] = b"HTTP/1.1 403 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
 /// The way; it ends with the test's process.
 pub(super) struct Counter {
@@ -28,20 +33,30 @@ impl Counter {
 
     /// Opens one on which the first requests are refused as by a registry that is out of order.
     pub(super) fn failing(port: u16, times: usize) -> Self {
-        Self::open(port, u64::MAX, times, 0)
+        Self::open(port, u64::MAX, (times, 0), None)
     }
 
     /// Opens one on which the first requests are refused, with how many seconds to wait.
     pub(super) fn busy(port: u16, times: usize, seconds: u64) -> Self {
-        Self::open(port, u64::MAX, times, seconds)
+        Self::open(port, u64::MAX, (times, seconds), None)
     }
 
     /// Opens one on which each connection ends after so many bytes were received.
     pub(super) fn cutting(port: u16, most: u64) -> Self {
-        Self::open(port, most, 0, 0)
+        Self::open(port, most, (0, 0), None)
     }
 
-    fn open(port: u16, most: u64, mut failures: usize, wait: u64) -> Self {
+    /// Opens one on which requests that begin so are refused, but for the first ones.
+    pub(super) fn refusing(port: u16, begin: &'static str, allowed: usize) -> Self {
+        Self::open(port, u64::MAX, (0, 0), Some((begin, allowed)))
+    }
+
+    fn open(
+        port: u16,
+        most: u64,
+        (mut failures, wait): (usize, u64),
+        refused: Option<(&'static str, usize)>,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let own = listener.local_addr().unwrap().port();
         let counts = Arc::new(Counts::default());
@@ -60,15 +75,25 @@ impl Counter {
                 let (from, to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
                 let counts = Arc::clone(&seen);
                 std::thread::spawn(move || {
+                    let answer = from.try_clone();
                     pass(from, to, u64::MAX, |bytes| {
+                        if let Some((begin, allowed)) = refused
+                            && bytes.starts_with(begin.as_bytes())
+                            && counts.begun.fetch_add(1, Ordering::Relaxed) >= allowed as u64
+                        {
+                            let _ = answer.as_ref().map(|mut to| to.write_all(REFUSAL));
+                            return false;
+                        }
                         counts.sent.fetch_add(bytes.len() as u64, Ordering::Relaxed);
                         note(bytes, &counts.requests);
+                        true
                     });
                 });
                 let counts = Arc::clone(&seen);
                 std::thread::spawn(move || {
                     pass(server, client, most, |bytes| {
                         counts.received.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                        true
                     });
                 });
             }
@@ -107,12 +132,15 @@ fn fail(mut client: TcpStream, number: usize, wait: u64) -> bool {
     buffer[..read].starts_with(b"GET ") || buffer[..read].starts_with(b"HEAD ")
 }
 
-fn pass(mut from: TcpStream, mut to: TcpStream, most: u64, mut seen: impl FnMut(&[u8])) {
+/// Passes bytes on, as long as `seen` lets them.
+fn pass(mut from: TcpStream, mut to: TcpStream, most: u64, mut seen: impl FnMut(&[u8]) -> bool) {
     let mut buffer = vec![0; 64 * 1024];
     let mut left = most;
     while let Ok(read) = from.read(&mut buffer) {
+        if !seen(&buffer[..read]) {
+            break;
+        }
         let gone = to.write_all(&buffer[..read]).is_err();
-        seen(&buffer[..read]);
         left = left.saturating_sub(read as u64);
         if read == 0 || gone || left == 0 {
             break;

@@ -289,3 +289,25 @@ fn a_registry_out_of_order_is_asked_again_but_not_for_ever() {
     let ran = host.run(words(&Counter::failing(pushed.registry.port, 1000)));
     ran.exits(8).mentions("does not answer (status 50");
 }
+
+#[test]
+fn a_push_that_is_refused_midway_leaves_what_hosts_find() {
+    let Some(pushed) = pushed() else { return };
+    pushed.builder.run(["build", "m.toml", "--rebuild"]).exits(0);
+    let key = pushed.key.to_str().unwrap().to_owned();
+    for allowed in [0, 1, 1] {
+        let way = Counter::refusing(pushed.registry.port, "PUT /v2/web/manifests/key-", allowed);
+        let repository = way.repository("web");
+        let ran = pushed.builder.run(["push", "m.toml", &repository, "--sign", &key]);
+        ran.exits(8).mentions("refuses to ");
+        let host = puller(&pushed);
+        let ran = host.run(["pull", "m.toml", "--from", &pushed.repository]);
+        ran.exits(0).shows("3 layers pulled in");
+        assert_ne!(stored(&host), stored(&pushed.builder));
+    }
+    // The last one put switches all at once.
+    pushed.builder.run(["push", "m.toml", &pushed.repository, "--sign", &key]).exits(0);
+    let host = puller(&pushed);
+    host.run(["pull", "m.toml", "--from", &pushed.repository]).exits(0);
+    assert!(stored(&host).iter().all(|id| stored(&pushed.builder).contains(id)));
+}
