@@ -13,7 +13,7 @@ use crate::tree::Interrupt;
 /// How many bytes are sent at once.
 const PIECE: usize = 8 << 20;
 
-/// How often an upload is taken up again that broke off without a piece more.
+/// How often a blob is tried to be sent without the registry having more of it than ever before.
 const TRIES: u32 = 5;
 
 /// How long is waited before the first time; before each further one twice as long.
@@ -92,7 +92,7 @@ impl Client {
         interrupt: Interrupt<'_>,
     ) -> Result<Sent, RegistryError> {
         let mut place = begun;
-        let (mut sent, mut tries, mut pause) = (0, 0, PAUSE);
+        let (mut sent, mut furthest, mut tries, mut pause) = (0, 0, 0, PAUSE);
         let mut piece = Vec::new();
         loop {
             let at = match place.take() {
@@ -122,14 +122,19 @@ impl Client {
                 Piece::Lost => place = None,
             }
             self.measured(sent, size);
-            if sent > before {
-                (tries, pause) = (0, PAUSE);
+            if sent > furthest {
+                (furthest, tries, pause) = (sent, 0, PAUSE);
+                continue;
+            }
+            // What is sent again is on its way to where it was already.
+            if place.is_some() && sent > before {
                 continue;
             }
             tries += 1;
             if tries == TRIES {
-                let (host, why) = (self.repository.host.clone(), "an upload breaks off".to_owned());
-                return Err(RegistryError::Unreachable { host, why });
+                let (host, what) = (self.repository.host.clone(), WHAT.to_owned());
+                let why = format!("{TRIES} tries in a row got no further");
+                return Err(RegistryError::Refused { host, what, why, needs_login: false });
             }
             interrupt.sleep(pause).map_err(|_| RegistryError::Interrupted)?;
             pause *= 2;

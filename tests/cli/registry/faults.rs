@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::counter::Counter;
+use super::fake::Fake;
 use super::pulling::{puller, pushed, stored};
+use super::pushing::role;
 use crate::requirement::root;
 use crate::sandbox::Sandbox;
 
@@ -310,4 +312,36 @@ fn a_push_that_is_refused_midway_leaves_what_hosts_find() {
     let host = puller(&pushed);
     host.run(["pull", "m.toml", "--from", &pushed.repository]).exits(0);
     assert!(stored(&host).iter().all(|id| stored(&pushed.builder).contains(id)));
+}
+
+#[test]
+fn an_upload_that_never_gets_further_is_given_up() {
+    if !root() {
+        return;
+    }
+    // The upload is unknown when it should end, or from its second piece on.
+    for (sandbox, most) in [(role(), u64::MAX), (large(), 0)] {
+        let fake = Fake::start(move |head| {
+            let from = head.lines().find_map(|line| {
+                let (name, range) = line.split_once(": ")?;
+                name.eq_ignore_ascii_case("content-range").then_some(range)?.split('-').next()
+            });
+            let from: u64 = from.map_or(0, |from| from.parse().unwrap());
+            let method = head.split(' ').next().unwrap();
+            let status = match method {
+                "POST" => "202 Go",
+                "PATCH" if from <= most => "202 Go on",
+                _ => "404 Nothing",
+            };
+            format!("{status}\r\nLocation: /v2/web/blobs/uploads/1\r\nContent-Length: 0")
+        });
+        sandbox.run(["build", "m.toml"]).exits(0);
+        let mut command = sandbox.command("timeout");
+        command.args(["60"]).arg(sandbox.program_path());
+        command.args(["push", "m.toml", &format!("{}/web", fake.host())]);
+        let ran = sandbox.ran(command);
+        ran.exits(8).mentions("refuses to take a blob: 5 tries in a row got no further");
+        let begun = fake.heads().iter().filter(|head| head.starts_with("POST ")).count();
+        assert_eq!(begun, 5);
+    }
 }
