@@ -31,7 +31,7 @@ pub(crate) use fault::RegistryError;
 pub(crate) use meter::{Meter, Upload};
 pub(crate) use notice::Notice;
 pub(crate) use push::{Push, Pushed};
-pub(crate) use reference::{LATEST, Reference, ReferenceError, Repository, Version};
+pub(crate) use reference::{Reference, ReferenceError, Repository};
 pub(crate) use remote::{Pulled, Remote};
 pub(crate) use settings::Settings;
 pub(crate) use signature::Signer;

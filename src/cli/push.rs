@@ -21,8 +21,7 @@ use crate::host::signals::Signals;
 use crate::plan::StorageMode;
 use crate::record::RunVerb;
 use crate::registry::{
-    Client, LATEST, Meter, Notice, Push, Pushed, Reference, RegistryError, Repository, Signer,
-    Upload, Version,
+    Client, Meter, Notice, Push, Pushed, Reference, RegistryError, Repository, Signer, Upload,
 };
 use crate::tree::Interrupt;
 
@@ -167,12 +166,7 @@ fn options(arguments: &PushArguments) -> Options {
 
 /// Returns the repository and the tag that somebody has named.
 fn destination(text: &str) -> Result<(Repository, String), String> {
-    let reference = Reference::parse(text).map_err(|error| format!("`{text}`: {error}"))?;
-    match reference.what {
-        None => Ok((reference.repository, LATEST.to_owned())),
-        Some(Version::Tag(tag)) => Ok((reference.repository, tag)),
-        Some(Version::Digest(_)) => Err(format!("`{text}`: an image is pushed by a tag")),
-    }
+    Reference::parse_destination(text).map_err(|error| format!("`{text}`: {error}"))
 }
 
 /// Returns the name of another repository of a registry.

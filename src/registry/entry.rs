@@ -5,7 +5,7 @@ use std::io;
 use super::client::Client;
 use super::fault::RegistryError;
 use super::manifest::{Descriptor, EMPTY, EMPTY_TEXT, Manifest};
-use super::reference::Version;
+use super::reference::{KEY_MARK, ROLE_MARK, Version};
 use crate::digest::Digest;
 use crate::export::{LayerBlob, is_layer};
 use crate::plan::EntryId;
@@ -36,7 +36,7 @@ pub(crate) struct RemoteEntry {
 
 /// Returns the tag of a key.
 pub(super) fn tag(key: Digest) -> Version {
-    Version::Tag(format!("key-{}", super::download::hex(key)))
+    Version::Tag(format!("{KEY_MARK}{}", super::download::hex(key)))
 }
 
 /// Returns the manifest of an entry, by the text that is told of it and its layer.
@@ -47,7 +47,7 @@ pub(super) fn manifest(document: &[u8], layer: &LayerBlob) -> Manifest {
 
 /// Returns the tag of what is told of a role, beside the tag of its image.
 fn role_tag(tag: &str) -> Version {
-    Version::Tag(format!("{tag}.lt-role"))
+    Version::Tag(format!("{tag}{ROLE_MARK}"))
 }
 
 impl Client {

@@ -10,7 +10,14 @@ const LONGEST_REPOSITORY: usize = 255;
 const LONGEST_TAG: usize = 128;
 
 /// The tag of an image where none is given.
-pub(crate) const LATEST: &str = "latest";
+pub(super) const LATEST: &str = "latest";
+
+/// What the tag of a layer begins with, before the digits of its key.
+pub(super) const KEY_MARK: &str = "key-";
+
+/// What the tag of signatures ends with, and that of what is told of a role.
+pub(super) const SIGNATURES_MARK: &str = ".lt-sig";
+pub(super) const ROLE_MARK: &str = ".lt-role";
 
 /// A registry's repository.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -73,6 +80,12 @@ pub(crate) enum ReferenceError {
     /// The tag has other letters, or is too long.
     #[error("a tag has up to {LONGEST_TAG} letters, digits, `_`, `.` and `-`")]
     Tag,
+    /// The tag is one by which layers, signatures or roles are found.
+    #[error("the tag `{0}` is one of the program's own")]
+    OwnTag(String),
+    /// What is pushed is named by a tag.
+    #[error("an image is pushed by a tag")]
+    PushedDigest,
     /// What stands behind `@` is no digest.
     #[error("what stands behind `@` is no `sha256:` digest")]
     Digest,
@@ -126,6 +139,17 @@ impl Reference {
         }
         let repository = Repository { host: host.to_owned(), name: name.to_owned() };
         Ok(Self { repository, what })
+    }
+
+    /// Reads where an image is to be pushed: a repository, and a tag that is nothing else's.
+    pub(crate) fn parse_destination(text: &str) -> Result<(Repository, String), ReferenceError> {
+        let Self { repository, what } = Self::parse(text)?;
+        match what {
+            None => Ok((repository, LATEST.to_owned())),
+            Some(Version::Tag(tag)) if is_own_tag(&tag) => Err(ReferenceError::OwnTag(tag)),
+            Some(Version::Tag(tag)) => Ok((repository, tag)),
+            Some(Version::Digest(_)) => Err(ReferenceError::PushedDigest),
+        }
     }
 }
 
@@ -191,6 +215,14 @@ fn is_name(name: &str) -> bool {
             && !part.contains("..")
     };
     name.len() <= LONGEST_REPOSITORY && name.split('/').all(is_part)
+}
+
+/// Tells whether a tag is one that `push` puts beside an image.
+fn is_own_tag(tag: &str) -> bool {
+    let is_key = |key: &str| key.len() == 64 && key.bytes().all(|byte| byte.is_ascii_hexdigit());
+    tag.strip_prefix(KEY_MARK).is_some_and(is_key)
+        || tag.ends_with(SIGNATURES_MARK)
+        || tag.ends_with(ROLE_MARK)
 }
 
 fn is_tag(tag: &str) -> bool {

@@ -11,7 +11,7 @@ use super::client::Client;
 use super::download::hex;
 use super::fault::RegistryError;
 use super::manifest::{Descriptor, EMPTY, EMPTY_TEXT, Manifest};
-use super::reference::{Repository, Version};
+use super::reference::{Repository, SIGNATURES_MARK, Version};
 use crate::digest::Digest;
 use crate::host::state::RunDirectory;
 use crate::plan::EntryId;
@@ -175,7 +175,7 @@ fn written(signature: &[u8]) -> Result<(RunDirectory, PathBuf), RegistryError> {
 
 /// Returns the tag of the signatures of a manifest.
 fn tag(manifest: Digest) -> Version {
-    Version::Tag(format!("sha256-{}.lt-sig", hex(manifest)))
+    Version::Tag(format!("sha256-{}{SIGNATURES_MARK}", hex(manifest)))
 }
 
 /// What there is of signatures of a layer.

@@ -124,7 +124,12 @@ fn blobs_of_another_repository_are_not_sent() {
 #[test]
 fn what_cannot_be_pushed_is_told() {
     let sandbox = role();
+    let digits = "0123456789abcdef".repeat(4);
+    let own = "is one of the program's own";
     for (to, why) in [
+        (&*format!("r.example/web:key-{digits}"), own),
+        (&*format!("r.example/web:sha256-{digits}.lt-sig"), own),
+        ("r.example/web:latest.lt-role", own),
         ("web", "it names no registry"),
         ("r.example/Web", "lower-case letters"),
         ("r.example/web@sha256:0", "no `sha256:` digest"),
