@@ -15,7 +15,7 @@ use super::meter::{Meter, Upload};
 use super::notice::Notice;
 use super::reference::Repository;
 use super::target::{Target, located};
-use super::transport::{Method, Request, Response, SendError, Transport};
+use super::transport::{BY_PROXY, Method, Request, Response, SendError, Transport, WHO_ASKS};
 use crate::tree::Interrupt;
 
 /// How often something is tried.
@@ -162,13 +162,14 @@ impl Client {
             let (why, longer, tries) = match self.authorized(ask, interrupt)? {
                 Ok(response) if response.status == 429 || response.status >= 500 => {
                     let longer = response.header("retry-after").and_then(|text| text.parse().ok());
-                    (format!("status {}", response.status), longer.map(Duration::from_secs), TRIES)
+                    let why = format!("does not answer (status {})", response.status);
+                    (why, longer.map(Duration::from_secs), TRIES)
                 }
                 Ok(response) => return Ok(response),
                 Err(error) => {
                     took_long = error.kind() == io::ErrorKind::TimedOut;
-                    let (why, may_come) = no_answer(&error, self.repository.is_local());
-                    (why, None, if may_come { TRIES } else { HOPELESS_TRIES })
+                    let (why, tries) = no_answer(&error, self.repository.is_local());
+                    (why, None, tries)
                 }
             };
             if tried >= tries {
@@ -180,7 +181,7 @@ impl Client {
                 && let Some(notice) = &*self.notice.borrow()
             {
                 let host = &self.repository.host;
-                notice.tell(&format!("{host} does not answer ({why}); trying again"));
+                notice.tell(&format!("{host} {why}; trying again"));
             }
             let pause = longer.unwrap_or(wait).min(LONGEST_WAIT);
             interrupt.sleep(pause).map_err(|_| RegistryError::Interrupted)?;
@@ -479,15 +480,26 @@ struct Answer {
     access_token: Option<String>,
 }
 
-/// Says why no answer came, and tells whether one may come soon. `is_local` is of a registry of this machine.
-pub(super) fn no_answer(error: &io::Error, is_local: bool) -> (String, bool) {
-    if error.kind() == io::ErrorKind::ConnectionRefused {
-        return ("connection refused".to_owned(), !is_local);
-    }
+/// Says why no answer came, in words that follow the registry, and how often it is worth to ask. `is_local` is of a
+/// registry of this machine.
+pub(super) fn no_answer(error: &io::Error, is_local: bool) -> (String, u32) {
     let text = error.to_string();
+    if let Some(why) = text.strip_prefix(BY_PROXY) {
+        // It would say so again: it is to be told who asks.
+        let tries = if why.contains(WHO_ASKS) { 1 } else { TRIES };
+        return (format!("cannot be reached: the proxy {why}"), tries);
+    }
+    let (why, tries) = reason(error, &text, is_local);
+    (format!("does not answer ({why})"), tries)
+}
+
+fn reason(error: &io::Error, text: &str, is_local: bool) -> (String, u32) {
+    if error.kind() == io::ErrorKind::ConnectionRefused {
+        return ("connection refused".to_owned(), if is_local { HOPELESS_TRIES } else { TRIES });
+    }
     // Minutes were waited already.
     if error.kind() == io::ErrorKind::TimedOut {
-        return (text, false);
+        return (text.to_owned(), HOPELESS_TRIES);
     }
     if let Some(why) = text.strip_prefix("failed to lookup address information: ") {
         let why = match why {
@@ -496,19 +508,24 @@ pub(super) fn no_answer(error: &io::Error, is_local: bool) -> (String, bool) {
             }
             why => in_lower_case(why),
         };
-        return (why, false);
+        return (why, HOPELESS_TRIES);
     }
     if text == "host not found" {
-        return ("no host has that name".to_owned(), false);
+        return ("no host has that name".to_owned(), HOPELESS_TRIES);
     }
-    let words = text.split(" (os error ").next().unwrap_or(&text);
-    (in_lower_case(words), true)
+    let words = text.split(" (os error ").next().unwrap_or(text);
+    (in_lower_case(words), TRIES)
 }
 
-/// Lets a text begin with a small letter, so that it can stand within a sentence.
+/// Lets a text begin with a small letter, so that it can stand within a sentence. An acronym stays one.
 fn in_lower_case(text: &str) -> String {
     let mut letters = text.chars();
-    letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
+    match (letters.next(), letters.clone().next()) {
+        (Some(first), next) if !next.is_some_and(char::is_uppercase) => {
+            first.to_lowercase().chain(letters).collect()
+        }
+        _ => text.to_owned(),
+    }
 }
 
 /// Fails once a signal has asked for the end.

@@ -14,11 +14,11 @@ use crate::host::files;
 #[derive(Debug, Error)]
 pub(crate) enum RegistryError {
     /// No answer came, or only such that says to come again later.
-    #[error("{host} does not answer ({why})")]
+    #[error("{host} {why}")]
     Unreachable {
         /// The registry.
         host: String,
-        /// What was seen last.
+        /// What was seen last, in words that follow it.
         why: String,
     },
     /// It has refused what was asked.

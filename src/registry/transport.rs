@@ -7,6 +7,12 @@ use super::pace::read_small;
 use super::proxy::UnusableProxy;
 use crate::cache::Unfit;
 
+/// What a failure begins with that is a proxy's.
+pub(super) const BY_PROXY: &str = "the proxy ";
+
+/// What it has in it where the proxy wants to know who asks.
+pub(super) const WHO_ASKS: &str = "status 407";
+
 /// What is asked with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Method {
@@ -91,7 +97,7 @@ mod with_client {
     use super::super::proxy::Proxies;
     use super::super::socket::{LONGEST_STALL, SocketConnector, Wake};
     use super::super::target::Target;
-    use super::{Method, Request, Response, SendError};
+    use super::{BY_PROXY, Method, Request, Response, SendError};
     use crate::cache::Unfit;
     use crate::tree::Interrupt;
 
@@ -199,6 +205,14 @@ mod with_client {
     }
 
     fn what_failed(error: std::io::Error) -> SendError {
+        let of_client = error.get_ref().and_then(|inner| inner.downcast_ref::<ureq::Error>());
+        if let Some(ureq::Error::ConnectProxyFailed(reason)) = of_client {
+            // The client says `proxy server responded 407/407`.
+            let status = reason.rsplit_once('/').map(|(_, status)| status);
+            let what = status.map(|status| format!("refuses (status {status})"));
+            let what = what.unwrap_or_else(|| "does not answer".to_owned());
+            return SendError::Io(std::io::Error::other(format!("{BY_PROXY}{what}")));
+        }
         let inner = error.get_ref().and_then(|inner| {
             let direct = inner.downcast_ref::<rustls::Error>();
             direct.or_else(|| match inner.downcast_ref::<ureq::Error>()? {

@@ -111,6 +111,23 @@ fn a_proxy_that_cannot_be_used_is_no_missing_one() {
 }
 
 #[test]
+fn a_proxy_that_refuses_is_named_and_not_asked_again_who_wants_a_login() {
+    if !root() {
+        return;
+    }
+    for (status, asked) in [("407 Who", 1), ("502 Down", 5)] {
+        let proxy = Fake::start(move |_| format!("{status}\r\nContent-Length: 0"));
+        let host = role().env("https_proxy", format!("http://{}", proxy.host()));
+        let ran = host.run(["pull", "m.toml", "--from", "registry.invalid/web"]);
+        let number = status.split(' ').next().unwrap();
+        let why = "registry.invalid cannot be reached: the proxy refuses";
+        ran.exits(8).mentions(&format!("{why} (status {number})"));
+        assert!(!ran.stderr().contains("does not answer"), "{}", ran.stderr());
+        assert_eq!(proxy.heads().len(), asked);
+    }
+}
+
+#[test]
 fn a_registry_of_this_machine_sends_nobody_elsewhere_in_the_clear() {
     if !root() {
         return;
