@@ -206,12 +206,14 @@ fn verify(store: &Store, given: &[String], names: &ShownNames) -> io::Result<u8>
             let id = names.name(id);
             io::Error::new(error.kind(), format!("{id} cannot be looked through: {error}"))
         })?;
+        let is_damaged = !findings.is_empty();
+        let findings = [findings, store.damaged_blobs(id)?].concat();
         if findings.is_empty() {
             output::print(|to| writeln!(to, "{}  sound", names.name(id)))?;
             continue;
         }
         status = FINDINGS;
-        damaged.push(id);
+        damaged.extend(is_damaged.then_some(id));
         output::print(|to| {
             let shown = findings.iter().take(MOST_FINDINGS);
             shown

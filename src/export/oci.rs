@@ -56,18 +56,26 @@ pub(super) fn write(
     let made = image.blobs(warnings, interrupt)?;
     let mut layers = Vec::new();
     let into = files::open_directory(&blobs)?;
-    for (layer, mut from) in made {
+    for (number, (layer, mut from)) in made.into_iter().enumerate() {
         let name = hex(layer.digest);
         let path = blobs.join(&name);
         // A blob is named by what should be in it.
         if !is_whole(&path, &layer, interrupt)? {
-            let mut written = || -> io::Result<()> {
+            let write = |from: &mut File| -> io::Result<bool> {
                 let new = NewFile::create(into.as_fd(), output.mode())?;
                 output.give(new.file())?;
-                copy(&mut from, new.file(), interrupt)?;
-                new.put(name.as_ref())
+                let mut to = Digested::new(new.file());
+                copy(from, &mut to, interrupt)?;
+                let is_sound = to.digest.finish() == layer.digest;
+                if is_sound {
+                    new.put(name.as_ref())?;
+                }
+                Ok(is_sound)
             };
-            written().map_err(|error| about(&path, error))?;
+            let write = |from: &mut File| write(from).map_err(|error| about(&path, error));
+            if !write(&mut from)? && !write(&mut image.remake_blob(number, &layer, interrupt)?)? {
+                return Err(about(&path, io::Error::other("it is not what it was made as")));
+            }
         }
         layers.push(layer);
     }

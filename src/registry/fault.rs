@@ -70,6 +70,9 @@ pub(crate) enum RegistryError {
         /// The digest that it has.
         found: Digest,
     },
+    /// What is kept of a blob is not what its digest says.
+    #[error("what is kept of a blob is damaged")]
+    DamagedBlob,
     /// What would be pushed is not what the lock pins.
     #[error("{slot} is not what was locked")]
     NotLocked {

@@ -94,7 +94,14 @@ impl Client {
                 self.number(index + 1, layers.len());
                 self.measured(0, layer.size);
                 let blob = (layer.digest, layer.size);
-                let sent = self.upload(blob, file, push.mount_from, interrupt)?;
+                let sent = match self.upload(blob, file, push.mount_from, interrupt) {
+                    Err(RegistryError::DamagedBlob) => {
+                        let anew = image.remake_blob(index, layer, interrupt);
+                        *file = anew.map_err(RegistryError::of_image)?;
+                        self.upload(blob, file, push.mount_from, interrupt)?
+                    }
+                    sent => sent?,
+                };
                 pushed.count(sent, layer.size);
             }
             self.upload_text(&config, &mut pushed, interrupt)?;

@@ -7,7 +7,7 @@ use super::client::{Ask, Client, Right, check};
 use super::fault::RegistryError;
 use super::target::{Target, located};
 use super::transport::{Method, Response};
-use crate::digest::Digest;
+use crate::digest::{Digest, Hasher};
 use crate::tree::Interrupt;
 
 /// How many bytes are sent at once.
@@ -94,6 +94,8 @@ impl Client {
         let mut place = begun;
         let (mut sent, mut furthest, mut tries, mut pause) = (0, 0, 0, PAUSE);
         let mut piece = Vec::new();
+        // It is digested as it is read for the first time.
+        let (mut hasher, mut hashed) = (Hasher::default(), 0);
         loop {
             let at = match place.take() {
                 Some(place) => place,
@@ -110,6 +112,15 @@ impl Client {
                 Read::take(&mut *source, PIECE as u64).read_to_end(&mut piece).map_err(about)?;
                 if piece.is_empty() {
                     return Err(about(io::ErrorKind::UnexpectedEof.into()));
+                }
+                let end = sent + piece.len() as u64;
+                if end > hashed {
+                    let known = usize::try_from(hashed - sent).unwrap_or_default();
+                    hasher.update(&piece[known..]);
+                    hashed = end;
+                }
+                if hashed == size && hasher.clone().finish() != digest {
+                    return Err(RegistryError::DamagedBlob);
                 }
                 self.send_piece(&at, sent, &piece, interrupt)?
             } else if self.finish(&at, digest, interrupt)? {

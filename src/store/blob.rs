@@ -3,7 +3,7 @@
 //! They can be made again, byte for byte, from what is stored: nothing is lost with them.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Seek};
 use std::path::PathBuf;
 
@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::layout::{Store, listed};
 use super::write::write_whole;
 use crate::digest::Digest;
+use crate::host::fault::is_shortage;
 use crate::host::files;
 use crate::host::new_file::NewFile;
 use crate::plan::EntryId;
@@ -66,6 +67,43 @@ impl Store {
         new.put(hex(blob.digest).as_ref())?;
         file.rewind()?;
         Ok(file)
+    }
+
+    /// Removes a blob, to be made anew.
+    pub(crate) fn remove_blob(&self, digest: Digest) -> io::Result<()> {
+        match fs::remove_file(self.blobs().join(hex(digest))) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
+    }
+
+    /// Says of each blob that is kept of an entry, and is not what its name says, that it is damaged.
+    pub(crate) fn damaged_blobs(&self, entry: EntryId) -> io::Result<Vec<String>> {
+        let mut lines = Vec::new();
+        for file in listed(&self.blobs())? {
+            let of = file.file_name().to_str().and_then(Self::entry_of_blob);
+            if of == Some(entry)
+                && let Ok(text) = files::read_regular(&file.path(), LARGEST)
+                && let Ok(blob) = serde_json::from_slice::<Blob>(&text)
+                && let Some(why) = self.damage(&blob)?
+            {
+                lines.push(format!(
+                    "the archive that images have of it {why}: whatever needs it makes it anew"
+                ));
+            }
+        }
+        Ok(lines)
+    }
+
+    /// Says what is wrong with a blob, if it is there.
+    fn damage(&self, blob: &Blob) -> io::Result<Option<String>> {
+        let read = File::open(self.blobs().join(hex(blob.digest))).and_then(Digest::of_reader);
+        match read {
+            Ok((digest, _)) => Ok((digest != blob.digest).then(|| "is damaged".to_owned())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) if is_shortage(&error) => Err(error),
+            Err(error) => Ok(Some(format!("cannot be read ({error})"))),
+        }
     }
 
     fn blob_document(&self, entry: EntryId, form: &str) -> PathBuf {

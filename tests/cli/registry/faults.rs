@@ -345,3 +345,40 @@ fn an_upload_that_never_gets_further_is_given_up() {
         assert_eq!(begun, 5);
     }
 }
+
+/// Changes a byte of the largest blob that a store keeps.
+#[track_caller]
+fn damage(host: &Sandbox) {
+    let blobs = fs::read_dir(host.path("store/host.meta/blobs")).unwrap().flatten();
+    let blob = blobs.max_by_key(|blob| blob.metadata().unwrap().len()).unwrap().path();
+    let mut bytes = fs::read(&blob).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(blob, bytes).unwrap();
+}
+
+#[test]
+fn a_blob_that_is_damaged_in_the_store_is_made_anew() {
+    let Some(registry) = super::start() else { return };
+    let sandbox = role();
+    let build = || sandbox.run(["build", "m.toml", "-o", "oci:../image:web"]);
+    build().exits(0);
+    damage(&sandbox);
+    let ran = sandbox.run(["store", "verify"]);
+    ran.exits(1).shows("the archive that images have of it is damaged");
+    // What uses it has it sound, and so has the store from then on.
+    fs::remove_dir_all(sandbox.path("image")).unwrap();
+    build().exits(0);
+    for blob in fs::read_dir(sandbox.path("image/blobs/sha256")).unwrap().flatten() {
+        let digest = super::refusing::digest(&fs::read(blob.path()).unwrap());
+        assert_eq!(digest, format!("sha256:{}", blob.file_name().to_str().unwrap()));
+    }
+    sandbox.run(["store", "verify"]).exits(0);
+    damage(&sandbox);
+    let repository = registry.repository("web");
+    sandbox.run(["push", "m.toml", &repository]).exits(0);
+    sandbox.run(["store", "verify"]).exits(0);
+    let host = role();
+    host.run(["pull", "m.toml", "--from", &repository, "--allow-untrusted"]).exits(0);
+    assert_eq!(stored(&host), stored(&sandbox));
+}
