@@ -83,7 +83,8 @@ impl Mapping {
 /// mode. `within` the container's id map something is done.
 pub(super) fn in_the_way(path: &Path, within: &str) -> Option<String> {
     let above = path.ancestors().skip(1);
-    let above = above.map(|above| if above == "" { Path::new(".") } else { above });
+    let above =
+        above.map(|above| if above.as_os_str().is_empty() { Path::new(".") } else { above });
     let mut above: Vec<&Path> = above.collect();
     above.reverse();
     let mut last = None;
