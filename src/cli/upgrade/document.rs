@@ -130,9 +130,12 @@ impl UpgradeDocument {
 
     /// Adds what changes. Secrets are replaced wherever they stand.
     pub(super) fn differing(self, difference: &Difference, secrets: &Secrets) -> Self {
+        let name = |path: &[u8], before: &str| {
+            format!("{before}{}", secrets.mask(&String::from_utf8_lossy(path)))
+        };
         let changed = |changes: &[PathChange], before: &str| {
             let changed = |change: &PathChange| ChangedName {
-                name: format!("{before}{}", secrets.mask(&String::from_utf8_lossy(&change.path))),
+                name: name(&change.path, before),
                 change: match (change.was, change.is) {
                     (false, _) => FileChange::Added,
                     (true, true) => FileChange::Changed,
@@ -141,7 +144,6 @@ impl UpgradeDocument {
             };
             changes.iter().map(changed).collect()
         };
-        let name = |path: &Vec<u8>| format!("/{}", String::from_utf8_lossy(path));
         let (gone, come) = &difference.lines;
         let line =
             |line: &String, change| ConfigChange { change, line: secrets.mask(line).into_owned() };
@@ -149,7 +151,7 @@ impl UpgradeDocument {
         let come = come.iter().map(|text| line(text, FileChange::Added));
         Self {
             files: changed(&difference.paths, "/"),
-            dropped: difference.dropped.iter().map(name).collect(),
+            dropped: difference.dropped.iter().map(|path| name(path, "/")).collect(),
             beside: changed(&difference.beside, ""),
             config: gone.chain(come).collect(),
             is_other_config: difference.config,

@@ -132,20 +132,24 @@ fn secrets_in_names_are_masked() {
     each_storage(|sandbox, storage| {
         fs::remove_dir_all(sandbox.container()).unwrap();
         fs::write(sandbox.role().join("token"), "hunter2hunter2\n").unwrap();
-        let with_step = |version: &str| {
+        let with_step = |version: &str, more: &str| {
             let text = format!(
                 "manifest = 1\n[vars]\ntoken = {{ secret = true, file = \"token\" }}\n[[layer]]\nname = \"os\"\n\
                  template = \"fake\"\n[[layer]]\nname = \"site\"\nsecrets = [\"token\"]\n\
-                 post = 'cd $LXC_ROOTFS; echo {version} >\"etc/$token\"; ln -s \"/run/$token/{version}\" etc/link'\n"
+                 post = 'cd $LXC_ROOTFS; echo {version} >\"etc/$token\"; ln -s \"/run/$token/{version}\" etc/link; {more}'\n"
             );
             fs::write(sandbox.role().join("m.toml"), text).unwrap();
         };
-        with_step("one");
+        with_step("one", "true");
         sandbox.create([format!("--storage={storage}")]).exits(0);
-        with_step("two");
-        for (words, status) in
-            [(&["--format=json"][..], 1), (&[], 1), (&["--take=/etc", "--dry-run"], 0)]
-        {
+        within(sandbox, "echo own >opt/hunter2hunter2");
+        with_step("two", "mv opt opt2; ln -s opt2 opt");
+        for (words, status) in [
+            (&["--format=json"][..], 1),
+            (&[], 1),
+            (&["--take=/", "--dry-run"], 0),
+            (&["--take=/", "--dry-run", "--format=json"], 0),
+        ] {
             let ran = upgrade(sandbox, words);
             ran.exits(status);
             let all = [ran.stdout(), ran.stderr()].concat();
