@@ -155,6 +155,9 @@ fn decode<T>(
     (Some(decoded), decoder.finish())
 }
 
+/// How many faults of syntax are shown: a file with more is likely no manifest at all.
+const MOST_OF_SYNTAX: usize = 10;
+
 /// Reports faults of syntax: the first of each line, since the parser's recovery repeats itself.
 fn syntax(source: &Arc<Source>, errors: &[toml::de::Error]) -> Report {
     let mut report = Report::default();
@@ -164,7 +167,7 @@ fn syntax(source: &Arc<Source>, errors: &[toml::de::Error]) -> Report {
         let span = error.span().unwrap_or(end..end);
         let at = At { source: Arc::clone(source), span: span.start.min(end)..span.end.min(end) };
         if lines.insert(at.line()) {
-            report.push_error(|| {
+            report.push_error_below(MOST_OF_SYNTAX, || {
                 let message = error.message().lines().next().unwrap_or("this is not TOML");
                 let diagnostic = Diagnostic::error(&at, message);
                 match syntax_help(message, &at) {

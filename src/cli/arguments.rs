@@ -489,7 +489,7 @@ pub(crate) struct GcArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct InitArguments {
-    /// The file to write; it must not exist.
+    /// The file to write, which must not exist; `-` is standard output.
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
     /// The template for the manifest to wrap: a name in LXC's template directory, a path, or

@@ -45,13 +45,10 @@ pub(super) fn main(arguments: &InitArguments) -> u8 {
         );
         return status::USAGE;
     }
-    let written = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(if arguments.executable { 0o777 } else { 0o666 })
-        .open(&arguments.file)
-        .and_then(|mut file| file.write_all(text.as_bytes()));
-    match written {
+    if arguments.file.as_os_str() == "-" {
+        return output::printed_data(0, |to| to.write_all(text.as_bytes()));
+    }
+    match write(arguments, &text) {
         Ok(()) => {
             output::say(&format!(
                 "wrote {path}; `layered-template plan {path}` shows what it makes"
@@ -67,6 +64,18 @@ pub(super) fn main(arguments: &InitArguments) -> u8 {
             status::USAGE
         }
     }
+}
+
+/// Writes a file that was not there; where not all of it can be written, there is none again.
+fn write(arguments: &InitArguments, text: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(if arguments.executable { 0o777 } else { 0o666 })
+        .open(&arguments.file)?;
+    file.write_all(text.as_bytes()).inspect_err(|_| {
+        let _ = std::fs::remove_file(&arguments.file);
+    })
 }
 
 /// Returns a manifest for a small container.

@@ -71,8 +71,6 @@ fn judge(manifest: &Path, arguments: &ValidateArguments) -> Report {
 }
 
 fn summary(manifests: usize, report: &Report) -> String {
-    let findings = report.sorted();
-    let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
     let numbered = |number: usize, what: &str| match number {
         1 => format!("1 {what}"),
         _ => format!("{number} {what}s"),
@@ -80,7 +78,7 @@ fn summary(manifests: usize, report: &Report) -> String {
     format!(
         "{}: {}, {}",
         numbered(manifests, "manifest"),
-        numbered(count(Severity::Error), "error"),
-        numbered(count(Severity::Warning), "warning"),
+        numbered(report.count(Severity::Error), "error"),
+        numbered(report.count(Severity::Warning), "warning"),
     )
 }

@@ -41,7 +41,12 @@ impl Report {
 
     /// Adds an error, made only where it would be kept.
     pub(crate) fn push_error(&mut self, error: impl FnOnce() -> Diagnostic) {
-        if self.errors < MOST {
+        self.push_error_below(MOST, error);
+    }
+
+    /// Adds an error where there are fewer than `most`, and counts it otherwise.
+    pub(crate) fn push_error_below(&mut self, most: usize, error: impl FnOnce() -> Diagnostic) {
+        if self.errors < most {
             self.push(error());
         } else {
             self.errors += 1;
@@ -117,6 +122,20 @@ impl Report {
         self.sorted().into_iter().find(|diagnostic| diagnostic.severity == Severity::Error)
     }
 
+    /// Returns how many of a kind were found: what is shown, and what was not kept.
+    pub fn count(&self, severity: Severity) -> usize {
+        let shown = self.sorted().iter().filter(|shown| shown.severity == severity).count();
+        shown + self.not_kept(severity)
+    }
+
+    fn not_kept(&self, severity: Severity) -> usize {
+        let found = match severity {
+            Severity::Error => self.errors,
+            Severity::Warning => self.warnings,
+        };
+        found - self.diagnostics.iter().filter(|kept| kept.severity == severity).count()
+    }
+
     /// Renders all diagnostics for a person, with colours when `styled`.
     pub fn to_text(&self, styled: bool) -> String {
         let renderer = if styled { Renderer::styled() } else { Renderer::plain() };
@@ -128,13 +147,10 @@ impl Report {
             }
             text.push('\n');
         }
-        for (severity, what, found) in [
-            (Severity::Error, "errors", self.errors),
-            (Severity::Warning, "warnings", self.warnings),
-        ] {
-            let kept = self.diagnostics.iter().filter(|kept| kept.severity == severity).count();
-            if found > kept {
-                let _ = writeln!(text, "{} more {what} are not shown", found - kept);
+        for (severity, what) in [(Severity::Error, "errors"), (Severity::Warning, "warnings")] {
+            let hidden = self.not_kept(severity);
+            if hidden > 0 {
+                let _ = writeln!(text, "{hidden} more {what} are not shown");
             }
         }
         text

@@ -209,6 +209,20 @@ fn init_writes_a_manifest_that_is_a_template() {
     assert_eq!(mode & 0o7777, 0o644);
 }
 
+#[test]
+fn init_writes_a_whole_manifest_or_none() {
+    let sandbox = Sandbox::new();
+    let printed = sandbox.run(["init", "-", "--template", "fake"]);
+    printed.exits(0).says("");
+    assert!(printed.stdout().contains("template = \"fake\""), "{}", printed.stdout());
+    assert!(!sandbox.path("role/-").exists());
+    let mut command = sandbox.command("/bin/sh");
+    command.args(["-c", "ulimit -f 0; trap '' XFSZ; exec \"$0\" init part.toml"]);
+    command.arg(sandbox.program_path());
+    sandbox.ran(command).exits(2).mentions("part.toml");
+    assert!(!sandbox.path("role/part.toml").exists());
+}
+
 /// What those find who check manual pages: nothing.
 #[test]
 fn manual_pages_are_well_formed() {
