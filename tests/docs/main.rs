@@ -269,13 +269,13 @@ flowchart TB
     }
 
     #[test]
-    fn pictures_are_of_a_diagram_of_their_page() {
+    fn pictures_are_of_a_block_of_their_page() {
         let picture = "<svg xmlns=\"http://www.w3.org/2000/svg\"><desc>a --&gt; b\n</desc></svg>";
         let linked = picture.replace("</svg>", "<image href=\"https://example.org/x\"/></svg>");
         let table = [
             (picture, "a --> b\n", None),
-            (picture, "a --> c\n", Some("no diagram")),
-            ("<svg/>", "a --> b\n", Some("says no diagram")),
+            (picture, "a --> c\n", Some("no block")),
+            ("<svg/>", "a --> b\n", Some("says no text")),
             (&linked, "a --> b\n", Some("other places")),
         ];
         for (picture, diagram, expected) in table {
