@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::listing;
 use crate::requirement::{root, skip};
 use crate::running::Running;
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Ran, Sandbox};
 
 const EXISTS: &str = "error: container `web1` exists already in [DIR]/lxc
 
@@ -236,6 +236,29 @@ fn an_empty_directory_is_what_a_run_that_was_killed_at_once_has_left() {
 /// it, and the last.
 #[test]
 fn a_run_is_killed_at_each_call_that_makes_or_removes() {
+    at_each_call("signal=KILL", |sandbox, ran, call| {
+        if sandbox.container().exists() {
+            let left = listing::of(&sandbox.container());
+            let is_unfinished = left.is_empty() || sandbox.container().join("partial").exists();
+            assert!(is_unfinished, "{call}: {}\n{left}", ran.output.status);
+        }
+        ran.output.status.signal().is_none()
+    });
+}
+
+/// What cannot be made is not left in pieces, whatever fails of it.
+#[test]
+fn each_call_that_makes_or_removes_fails() {
+    at_each_call("error=ENOMEM", |sandbox, ran, call| {
+        let is_told = ran.stderr().contains("could not be removed");
+        assert!(!sandbox.container().exists() || is_told, "{call}: {}", ran.stderr());
+        // By then nothing is injected any more: the step has failed.
+        ran.output.status.code() == Some(6)
+    });
+}
+
+/// Injects something at the first call of each kind, then at the second, until the run tells that none is left.
+fn at_each_call(injected: &str, is_over: impl Fn(&Sandbox, &Ran, &str) -> bool) {
     if std::process::Command::new("strace").arg("-V").output().is_err() {
         skip("strace is not installed");
         return;
@@ -244,42 +267,12 @@ fn a_run_is_killed_at_each_call_that_makes_or_removes() {
     let sandbox = Sandbox::new().layers("post = \"exit 1\"\n");
     for call in ["mkdir", "fcntl", "fchown", "openat", "rename", "renameat", "unlink", "unlinkat"] {
         for number in 1.. {
-            let injected = format!("signal=KILL:when={number}");
-            let command = injected_create(&sandbox, call, &injected);
-            let ended = sandbox.ran(command).output.status;
-            if sandbox.container().exists() {
-                let left = listing::of(&sandbox.container());
-                let is_unfinished = left.is_empty() || sandbox.container().join("partial").exists();
-                assert!(is_unfinished, "{call} {number}: {ended}\n{left}");
-            }
-            if ended.signal().is_none() {
-                break;
-            }
-            let _ = fs::remove_dir_all(sandbox.container());
-        }
-    }
-}
-
-/// What cannot be made is not left in pieces, whatever fails of it.
-#[test]
-fn each_call_that_makes_or_removes_fails() {
-    if std::process::Command::new("strace").arg("-V").output().is_err() {
-        skip("strace is not installed");
-        return;
-    }
-    let sandbox = Sandbox::new().layers("post = \"exit 1\"\n");
-    for call in ["mkdir", "fcntl", "fchown", "openat", "rename", "renameat", "unlink", "unlinkat"] {
-        for number in 1.. {
-            let injected = format!("error=ENOMEM:when={number}");
+            let injected = format!("{injected}:when={number}");
             let ran = sandbox.ran(injected_create(&sandbox, call, &injected));
-            let is_told = ran.stderr().contains("could not be removed");
-            let is_left = sandbox.container().exists();
-            assert!(!is_left || is_told, "{call} {number}: {}", ran.stderr());
-            let _ = fs::remove_dir_all(sandbox.container());
-            // By then nothing is injected any more: the step has failed.
-            if ran.output.status.code() == Some(6) {
+            if is_over(&sandbox, &ran, &format!("{call} {number}")) {
                 break;
             }
+            let _ = fs::remove_dir_all(sandbox.container());
         }
     }
 }
