@@ -41,6 +41,7 @@ use super::kernel::{self, ForkResult};
 use super::rootfs::Rootfs;
 use crate::lxc::call::Mapped;
 use loan::LentFiles;
+use privileges::RaisedCoreLimit;
 use user_namespace::UserNamespace;
 
 /// The directories at the top of the rootfs that are covered by filesystems of the sandbox's own.
@@ -260,6 +261,7 @@ impl<'a> Sandbox<'a> {
         if self.settings.network == Network::Own {
             namespaces |= UnshareFlags::NEWNET;
         }
+        let _raised = RaisedCoreLimit::raise();
         let side = match self.users {
             Some(users) => users.fork_into(namespaces)?,
             None => kernel::fork_into(namespaces)?,

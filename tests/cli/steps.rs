@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::requirement::{root, skip};
 use crate::sandbox::Sandbox;
 
 #[test]
@@ -270,4 +271,57 @@ post = 'test ${#token} = 14; echo app ${SITE_TOKEN-unset} $token; echo done >>tr
     assert_eq!(sandbox.trace(), "os unset unset\ndone\n");
     assert!(ran.stderr().contains("app unset [secret token]"), "{}", ran.stderr());
     assert!(!ran.stderr().contains("hunter2"), "{}", ran.stderr());
+}
+
+/// The number of the capability to raise limits. Source: `linux/capability.h`.
+const CAP_SYS_RESOURCE: u32 = 24;
+
+/// Where a caller may have no core at all, steps inside run all the same, and crash without one.
+#[test]
+fn a_step_inside_runs_whatever_core_its_caller_may_leave() {
+    if !root() {
+        return;
+    }
+    // Root of the host raises its limit, if it is all of root.
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let held = status.lines().find_map(|line| line.strip_prefix("CapEff:\t")).unwrap();
+    let may_raise = u64::from_str_radix(held, 16).unwrap() & 1 << CAP_SYS_RESOURCE != 0;
+    for (user, limit, expected) in [
+        ("root", "0", if may_raise { "1" } else { "0" }),
+        ("root", "0:", "1"),
+        ("root", "unlimited", "1"),
+        ("nobody", "0", "0"),
+        ("nobody", "unlimited", "1"),
+    ] {
+        let sandbox = Sandbox::new().manifest(
+            "manifest = 1\n\n[[layer]]\nname = \"os\"\ntemplate = \"builtin:busybox\"\npost = { in = \"rootfs\", run = \"grep \
+             ^Max.core /proc/self/limits\" }\n",
+        );
+        let sandbox = if user == "nobody" { sandbox.nobody() } else { sandbox };
+        if user == "nobody" {
+            let mut chown = std::process::Command::new("chown");
+            chown.args(["-R", "65534:65534"]).arg(sandbox.path(""));
+            assert!(chown.status().unwrap().success());
+        }
+        let mut command = sandbox.command("prlimit");
+        command
+            .args([&format!("--core={limit}"), "--"])
+            .arg(sandbox.program_path())
+            .args(["create", "m.toml", "--name=web1", "--storage=none", "--lxcpath"])
+            .arg(sandbox.path("lxc"));
+        let ran = sandbox.ran(command);
+        if ran.stderr().contains("no user namespace can be entered") {
+            skip("this host lets no ordinary user make a user namespace");
+            return;
+        }
+        let stderr = ran.stderr();
+        let line = stderr.lines().find(|line| line.contains("Max core file size"));
+        let words: Vec<_> = line.unwrap_or(&stderr).split_whitespace().collect();
+        assert_eq!(
+            words[words.len() - 3..],
+            [expected, expected, "bytes"],
+            "{user} {limit}: {stderr}"
+        );
+        ran.exits(0);
+    }
 }

@@ -13,10 +13,7 @@ use std::process::{Command, ExitStatus};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{CWD, Mode, OFlags, openat};
-use rustix::process::{
-    DumpableBehavior, Pid, Resource, Rlimit, Signal, WaitOptions, set_dumpable_behavior, setrlimit,
-    wait,
-};
+use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions, set_dumpable_behavior, wait};
 use rustix::thread::UnshareFlags;
 
 use super::mounts::at as about;
@@ -120,9 +117,7 @@ fn build(sandbox: &Sandbox<'_>, context: &InitContext<'_>) -> io::Result<()> {
     about("Landlock", privileges::restrict_scope())?;
     about("the filter of system calls", kernel::filter_calls(&filter::program()))?;
     about("the capabilities", privileges::keep(capabilities))?;
-    // No core is that short. At 0 the kernel would still hand it to a program of the host's.
-    let none = Rlimit { current: Some(1), maximum: Some(1) };
-    setrlimit(Resource::Core, none).map_err(io::Error::from)?;
+    about("the limit of core dumps", privileges::limit_core())?;
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     Ok(())
 }

@@ -2,11 +2,13 @@
 
 use std::io;
 
-use crate::host::kernel;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{
     CapabilitySet, CapabilitySets, clear_ambient_capability_set,
     remove_capability_from_bounding_set, set_capabilities,
 };
+
+use crate::host::kernel;
 
 /// The capabilities that every sandbox has. Without `FSETID` or `SETFCAP` packages are installed
 /// with wrong modes, and end with status 0; `apk` needs `SYS_CHROOT` for its scripts, and to stop
@@ -56,4 +58,40 @@ pub(super) fn keep(capabilities: CapabilitySet) -> io::Result<()> {
     let none = CapabilitySet::empty();
     set_capabilities(None, CapabilitySets { effective: kept, permitted: kept, inheritable: none })?;
     Ok(())
+}
+
+/// The limit of core dumps, in bytes. No core is that short; at 0 the kernel would still hand it to a program of the
+/// host's.
+const CORE: u64 = 1;
+
+/// Sets the limit of core dumps of this process and its children, as far as the highest one lets it.
+pub(super) fn limit_core() -> io::Result<()> {
+    let most = getrlimit(Resource::Core).maximum.map_or(CORE, |most| most.min(CORE));
+    Ok(setrlimit(Resource::Core, Rlimit { current: Some(most), maximum: Some(most) })?)
+}
+
+/// As long as there is one, [`limit_core`] of a process that is forked finds a limit that it can set.
+#[derive(Debug)]
+pub(super) struct RaisedCoreLimit {
+    /// What it was, where it was raised.
+    before: Option<Rlimit>,
+}
+
+impl RaisedCoreLimit {
+    /// Raises the highest limit of core dumps, where that is 0 and this process is one of root's: it may do so, and
+    /// nobody in a user namespace may.
+    pub(super) fn raise() -> Self {
+        let before = getrlimit(Resource::Core);
+        let raised = Rlimit { maximum: Some(CORE), ..before };
+        let is_raised = before.maximum == Some(0) && setrlimit(Resource::Core, raised).is_ok();
+        Self { before: is_raised.then_some(before) }
+    }
+}
+
+impl Drop for RaisedCoreLimit {
+    fn drop(&mut self) {
+        if let Some(before) = self.before {
+            let _ = setrlimit(Resource::Core, before);
+        }
+    }
 }
