@@ -1,5 +1,6 @@
 //! The subcommands and their options.
 
+mod build;
 mod container;
 mod plan;
 mod runs;
@@ -9,6 +10,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use build::{
+    BuildArguments, CompressionChoice, LockArguments, PullArguments, PushArguments,
+};
 pub(crate) use container::{
     DiffArguments, PlaceArguments, RollbackArguments, ShowArguments, StatusArguments,
     UpgradeArguments,
@@ -53,63 +57,82 @@ impl Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Show what a run would do, without doing it: every step, file and line. Of several manifests, show which
-    /// stored layers are not current.
+    /// Show what a run would do, without doing it.
+    ///
+    /// That is every step, file and config line. For several manifests, it shows which stored layers are out of date.
     #[command(override_usage = "layered-template plan [OPTIONS] MANIFEST... [-- ARGUMENTS...]")]
     Plan(PlanArguments),
     /// Check manifests.
     Validate(ValidateArguments),
-    /// Make a container without LXC: the same run into a plain directory, with a config that LXC
-    /// loads.
+    /// Make a container without LXC.
+    ///
+    /// It does what `lxc-create` does with this template, into a plain directory, with a config that LXC can load.
     #[command(
         override_usage = "layered-template create [OPTIONS] -n NAME MANIFEST [-- ARGUMENTS...]"
     )]
     Create(CreateArguments),
-    /// Fill the layer store without a container: build each layer of the manifests once.
+    /// Build the layers of manifests into the store.
+    ///
+    /// Each layer is built once, however many manifests share it, and no container is made.
     Build(BuildArguments),
-    /// Push a role to a registry: as an image, and each stored layer by its key. Build what is missing
-    /// first. Whoever may pull it reads the texts of its steps and the values of its variables.
+    /// Push a role to a registry.
+    ///
+    /// It goes there as an image, and each stored layer by its key. What is missing is built first. Whoever may pull
+    /// it can read the texts of its steps and the values of its variables.
     #[command(
         override_usage = "layered-template push [OPTIONS] MANIFEST REGISTRY/REPO[:TAG] [-- ARGUMENTS...]"
     )]
     Push(PushArguments),
-    /// Fill the layer store from a registry, and build nothing.
+    /// Pull layers from a registry into the store, and build nothing.
     Pull(PullArguments),
-    /// Write what a role is made from, and what was built of it, beside its manifest.
+    /// Write a lock beside a manifest: what goes into it, and what was built.
     Lock(LockArguments),
-    /// Enter the rootfs of a failed run or of a container, in the sandbox of its steps.
+    /// Enter the rootfs of a failed run or a container.
+    ///
+    /// The shell runs in the sandbox in which the steps ran.
     Shell(ShellArguments),
-    /// List the containers that this program made, and whether each is what its role makes now.
+    /// List the containers that this program made, and which are out of date.
     Status(StatusArguments),
-    /// Show what a container was made from, or what a role is made of.
+    /// Show what a container or a role is made of.
     Show(ShowArguments),
-    /// Show what has changed in a container since it was made, or what a new run of a manifest would change
-    /// in it, with the values that it was made with.
+    /// Show what has changed in a container since it was made.
+    ///
+    /// Given a manifest too, show what a new run of that would change in the container, with the values that it was made
+    /// with.
     Diff(DiffArguments),
-    /// List the runs of this host, or show one: when, what for, and how it ended.
+    /// List the runs of this host, or show one.
+    ///
+    /// That is when it ran, for which container, and how it ended.
     Runs(RunsArguments),
-    /// Bring a container up to date with its role, and keep what it has changed itself.
+    /// Bring a container up to date with its role.
+    ///
+    /// Whatever has changed in the container itself is kept.
     Upgrade(UpgradeArguments),
-    /// Restore a container to its state before the last upgrade. A second rollback undoes the first.
+    /// Undo the last upgrade of a container.
+    ///
+    /// The container is as it was before that. A second rollback undoes the first.
     Rollback(RollbackArguments),
-    /// Report what this host and this user can and cannot do.
+    /// Check what this host and this user can do.
     Doctor(DoctorArguments),
-    /// List the reusable layers, or show one.
+    /// List reusable layers, or show one.
     #[command(subcommand)]
     Layer(LayerVerb),
-    /// Look after the layer store.
+    /// Manage the layer store.
     #[command(subcommand)]
     Store(StoreVerb),
     /// Write a manifest to start from.
     Init(InitArguments),
     /// Print the JSON schema of a format.
     Schema(SchemaArguments),
-    /// Install this program where `lxc-create -t layered-template` looks for it, or a manifest where
-    /// `lxc-create -t NAME` does.
+    /// Install this program, or a manifest, as a template of LXC's.
+    ///
+    /// `lxc-create -t layered-template` finds the program then, and `lxc-create -t NAME` a manifest.
     InstallTemplate(InstallArguments),
     /// Print the completions for a shell.
     Completions(CompletionArguments),
-    /// Print the manual page, or write one page per subcommand into a directory.
+    /// Print the manual page.
+    ///
+    /// Given a directory, write the pages of all subcommands into it.
     Man(ManArguments),
 }
 
@@ -131,15 +154,6 @@ impl From<StorageChoice> for crate::plan::StorageMode {
             StorageChoice::Copy => Self::Copy,
             StorageChoice::Overlay => Self::Overlay,
             StorageChoice::None => Self::None,
-        }
-    }
-}
-
-impl From<CompressionChoice> for crate::export::LayerCompression {
-    fn from(choice: CompressionChoice) -> Self {
-        match choice {
-            CompressionChoice::Gzip => Self::Gzip,
-            CompressionChoice::Zstd => Self::Zstd,
         }
     }
 }
@@ -201,16 +215,6 @@ pub(crate) enum StorageChoice {
     None,
 }
 
-/// How the layers of an image are compressed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum CompressionChoice {
-    /// Every program that runs images reads it.
-    #[default]
-    Gzip,
-    /// Made in less time, by the host's `zstd`, which hosts that pull it need too.
-    Zstd,
-}
-
 /// Where layers are pulled from that are not stored.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct RemoteArguments {
@@ -267,128 +271,6 @@ pub(crate) struct CreateArguments {
     pub(crate) storage: StorageArguments,
     #[command(flatten)]
     pub(crate) run: RunArguments,
-    /// Arguments for the upstream template.
-    #[arg(last = true, value_name = "ARGUMENTS")]
-    pub(crate) args: Vec<OsString>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct BuildArguments {
-    /// The manifests.
-    #[arg(required = true, value_name = "MANIFEST")]
-    pub(crate) manifests: Vec<PathBuf>,
-    #[command(flatten)]
-    pub(crate) values: ValueArguments,
-    #[command(flatten)]
-    pub(crate) remote: RemoteArguments,
-    /// The file that the containers' config starts with; its id map decides which part of the store is
-    /// filled [default: LXC's default.conf, if there is one].
-    #[arg(long, short = 'f', value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
-    /// Rebuild everything that is stored, each layer once.
-    #[arg(long)]
-    pub(crate) rebuild: bool,
-    /// Rebuild what is older than this: a number and `s`, `m`, `h` or `d`, as in `7d`.
-    #[arg(long, value_name = "DURATION", conflicts_with = "rebuild", value_parser = duration)]
-    pub(crate) older_than: Option<Duration>,
-    /// Hold the roles to their locks: refuse what has changed since, and rebuild nothing of that.
-    #[arg(long, conflicts_with_all = ["rebuild", "older_than"])]
-    pub(crate) locked: bool,
-    /// Write the role for other programs as well: `dir:DIR`, `tar:FILE` (`.gz`, `.xz`, `.zst`),
-    /// `oci:DIR:TAG`, `lxc-local:DIR`, or `incus:DIR`; may be repeated. It needs a single manifest, all of
-    /// whose layers can be stored.
-    #[arg(long, short, value_name = "TARGET")]
-    pub(crate) output: Vec<OsString>,
-    /// How the layers of an `oci:DIR:TAG` are compressed.
-    #[arg(long, value_enum, value_name = "HOW", default_value_t = CompressionChoice::Gzip)]
-    pub(crate) compression: CompressionChoice,
-    #[command(flatten)]
-    pub(crate) run: RunArguments,
-    /// Arguments for the upstream template.
-    #[arg(last = true, value_name = "ARGUMENTS")]
-    pub(crate) args: Vec<OsString>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct PullArguments {
-    /// The manifests.
-    #[arg(required = true, value_name = "MANIFEST")]
-    pub(crate) manifests: Vec<PathBuf>,
-    #[command(flatten)]
-    pub(crate) values: ValueArguments,
-    /// The repository of a registry to pull from [default: `from` of
-    /// /etc/layered-template/remote.toml, or of ~/.config/layered-template/remote.toml].
-    #[arg(long, value_name = "REGISTRY/REPO")]
-    pub(crate) from: Option<String>,
-    /// The file that the containers' config starts with; its id map decides which part of the store is
-    /// filled [default: LXC's default.conf, if there is one].
-    #[arg(long, short = 'f', value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
-    /// Hold the roles to their locks, and pull what these pin.
-    #[arg(long)]
-    pub(crate) locked: bool,
-    /// As root, take files that others could have written. Take layers that nobody vouches for.
-    #[arg(long)]
-    pub(crate) allow_untrusted: bool,
-    #[command(flatten)]
-    pub(crate) talk: TalkArguments,
-    /// Arguments for the upstream template.
-    #[arg(last = true, value_name = "ARGUMENTS")]
-    pub(crate) args: Vec<OsString>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct PushArguments {
-    /// The manifest.
-    #[arg(value_name = "MANIFEST")]
-    pub(crate) manifest: PathBuf,
-    /// Where to push it: a registry, a repository of it, and the tag of the image [default tag: latest].
-    #[arg(value_name = "REGISTRY/REPO[:TAG]")]
-    pub(crate) to: String,
-    /// Sign each layer with this SSH key: a private key, or the public key of one that an agent has.
-    #[arg(long, value_name = "KEYFILE")]
-    pub(crate) sign: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) lock: LockedArguments,
-    /// Take blobs from this repository of the same registry instead of sending them.
-    #[arg(long, value_name = "REPO")]
-    pub(crate) mount_from: Option<String>,
-    /// How the layers of the image are compressed.
-    #[arg(long, value_enum, value_name = "HOW", default_value_t = CompressionChoice::Gzip)]
-    pub(crate) compression: CompressionChoice,
-    #[command(flatten)]
-    pub(crate) values: ValueArguments,
-    /// The file that the container's config starts with; its id map decides which part of the store is
-    /// used [default: LXC's default.conf, if there is one].
-    #[arg(long, short = 'f', value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
-    /// Keep the rootfs of a failed run for people to look at.
-    #[arg(long)]
-    pub(crate) keep_failed: bool,
-    /// As root, take files that others could have written, and let steps have the host's network anyway.
-    #[arg(long)]
-    pub(crate) allow_untrusted: bool,
-    #[command(flatten)]
-    pub(crate) talk: TalkArguments,
-    /// Arguments for the upstream template.
-    #[arg(last = true, value_name = "ARGUMENTS")]
-    pub(crate) args: Vec<OsString>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct LockArguments {
-    /// The manifests.
-    #[arg(required = true, value_name = "MANIFEST")]
-    pub(crate) manifests: Vec<PathBuf>,
-    #[command(flatten)]
-    pub(crate) values: ValueArguments,
-    /// The file that the containers' config starts with; its id map decides which part of the store is
-    /// looked into [default: LXC's default.conf, if there is one].
-    #[arg(long, short = 'f', value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
-    /// Compare with the lock instead of writing it: exit with 1 if anything has changed.
-    #[arg(long)]
-    pub(crate) check: bool,
     /// Arguments for the upstream template.
     #[arg(last = true, value_name = "ARGUMENTS")]
     pub(crate) args: Vec<OsString>,

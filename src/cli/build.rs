@@ -55,30 +55,26 @@ fn told(arguments: &BuildArguments, verb: RunVerb) -> u8 {
 
 /// `pull`: fills the layer store from a registry alone.
 pub(super) fn pull(arguments: &PullArguments) -> u8 {
-    let PullArguments { manifests, values, from, config, locked, allow_untrusted, talk, args } =
-        arguments;
+    let PullArguments { roles, from, locked, allow_untrusted, talk } = arguments;
     let (allow_untrusted, talk) = (*allow_untrusted, *talk);
     let arguments = BuildArguments {
-        manifests: manifests.clone(),
-        values: values.clone(),
+        roles: roles.clone(),
         remote: RemoteArguments { from: from.clone(), only_pull: true },
-        config: config.clone(),
         rebuild: false,
         older_than: None,
         locked: *locked,
         output: Vec::new(),
         compression: CompressionChoice::default(),
         run: RunArguments { keep_failed: false, allow_untrusted, talk },
-        args: args.clone(),
     };
     told(&arguments, RunVerb::Pull)
 }
 
 fn build(arguments: &BuildArguments, verb: RunVerb) -> Result<u8, Refusal> {
-    check(None, &arguments.args)?;
+    check(None, &arguments.roles.args)?;
     let targets = arguments.output.iter().map(|text| output_target(text));
     let targets: Vec<Target> = targets.collect::<Result<_, _>>()?;
-    if !targets.is_empty() && arguments.manifests.len() != 1 {
+    if !targets.is_empty() && arguments.roles.manifests.len() != 1 {
         return Err("`--output` needs a single manifest".to_owned().into());
     }
     let is_image = |target: &Target| matches!(target.kind, TargetKind::Oci(_));
@@ -90,10 +86,10 @@ fn build(arguments: &BuildArguments, verb: RunVerb) -> Result<u8, Refusal> {
     let compression = arguments.compression.into();
     let outputs = Outputs { targets, output: Output::observe(), compression };
     let caller = Caller::observe();
-    if let Some(status) = InitialConfig::refused(arguments.config.as_deref()) {
+    if let Some(status) = InitialConfig::refused(arguments.roles.config.as_deref()) {
         return Ok(status);
     }
-    let start = InitialConfig::read(arguments.config.as_deref(), &caller)?;
+    let start = InitialConfig::read(arguments.roles.config.as_deref(), &caller)?;
     if start.mapping == Mapping::Pieces {
         return Err(IN_PIECES.to_owned().into());
     }
@@ -113,11 +109,11 @@ fn build(arguments: &BuildArguments, verb: RunVerb) -> Result<u8, Refusal> {
         Err(status) => return Ok(status),
     };
     // One that cannot be used is found out before anything is made.
-    let roles = arguments.manifests.iter().map(|manifest| {
+    let roles = arguments.roles.manifests.iter().map(|manifest| {
         let asked = Asked {
             manifest,
-            values: &arguments.values,
-            args: &arguments.args,
+            values: &arguments.roles.values,
+            args: &arguments.roles.args,
             allow_untrusted: arguments.run.allow_untrusted,
             wanted,
             lock: LockUse::Ignore.unless(arguments.locked),
@@ -126,11 +122,11 @@ fn build(arguments: &BuildArguments, verb: RunVerb) -> Result<u8, Refusal> {
         Role::prepare(asked.request(&start, &lxcpath, &caller))
     });
     let roles: Vec<_> = roles.collect();
-    let unusable = unusable(&arguments.manifests, &roles);
+    let unusable = unusable(&arguments.roles.manifests, &roles);
     let roles = match roles.into_iter().collect::<Result<Vec<Role>, u8>>() {
         Ok(roles) => roles,
         Err(status) => {
-            if arguments.manifests.len() > 1 {
+            if arguments.roles.manifests.len() > 1 {
                 output::error(&format!("nothing was done: {unusable} cannot be used"), None);
             }
             return Ok(status);

@@ -45,18 +45,18 @@ pub(super) fn main(arguments: &LockArguments) -> u8 {
 }
 
 fn lock(arguments: &LockArguments) -> Result<u8, Refusal> {
-    check(None, &arguments.args)?;
+    check(None, &arguments.roles.args)?;
     let caller = Caller::observe();
-    if let Some(status) = InitialConfig::refused(arguments.config.as_deref()) {
+    if let Some(status) = InitialConfig::refused(arguments.roles.config.as_deref()) {
         return Ok(status);
     }
-    let start = InitialConfig::read(arguments.config.as_deref(), &caller)?;
+    let start = InitialConfig::read(arguments.roles.config.as_deref(), &caller)?;
     if start.mapping == Mapping::Pieces {
         return Err(IN_PIECES.to_owned().into());
     }
     let mut worst = 0;
     let mut roles = Vec::new();
-    for manifest in &arguments.manifests {
+    for manifest in &arguments.roles.manifests {
         match Role::read(manifest, arguments, &start, &caller) {
             Ok(role) => roles.push(role),
             Err(status) => worst = worst.max(status),
@@ -125,10 +125,10 @@ impl Role {
     ) -> Result<Self, u8> {
         let name = load::name_of(manifest);
         let path = lxcpath::default(caller).join(&name);
-        let target = target(&name, &path, start.mapping.mapped(), arguments.args.clone());
+        let target = target(&name, &path, start.mapping.mapped(), arguments.roles.args.clone());
         let request = Request {
             manifest: manifest.to_path_buf(),
-            values: arguments.values.clone(),
+            values: arguments.roles.values.clone(),
             trust: Trust::observe(Policy::Warn),
             config: start.config(&target.rootfs),
             ids: start.ids(caller),
