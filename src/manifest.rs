@@ -215,7 +215,7 @@ fn syntax_help(message: &str, at: &At) -> Option<String> {
         (is_config && rest.starts_with('.') && other.len() <= 200).then_some(other)
     });
     Some(longer.map_or_else(
-        || "a key stands once in a table; give several values as a list".to_owned(),
+        || "a table has each key once; give several values as a list".to_owned(),
         quoting,
     ))
 }

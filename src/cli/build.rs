@@ -268,11 +268,9 @@ impl Role {
             let (manifest, why) = (request.manifest.display(), cache.end.as_deref());
             let why = why.unwrap_or("it leaves nothing");
             if written {
-                return Err(format!(
-                    "`{manifest}` cannot be written: nothing of it is stored: {why}"
-                ));
+                return Err(format!("`{manifest}` cannot be written: none of it is stored: {why}"));
             }
-            output::say(&format!("warning: {manifest}: nothing of it is stored: {why}"));
+            output::say(&format!("warning: {manifest}: none of it is stored: {why}"));
             return Ok(FilledRole { status: 0, entries: Vec::new(), ran: None });
         }
         let path = &request.target.path;

@@ -167,7 +167,7 @@ impl ContainerTree {
 
     fn readable(self) -> Result<Self, String> {
         if self.upper.is_some() && self.base.is_none() {
-            return Err("what it stands on cannot be read in the store".to_owned());
+            return Err("what it is based on cannot be read in the store".to_owned());
         }
         Ok(self)
     }

@@ -121,7 +121,7 @@ impl Row {
                 match (lost_tree(container), judge.changes(container, record, &manifest)) {
                     _ if elsewhere.is_some() => (State::Unknown, elsewhere.into_iter().collect()),
                     (Some(tree), _) => {
-                        let why = "what it stands on is gone from the store, and it does not start";
+                        let why = "what it is based on is gone from the store, so it cannot start";
                         (State::Unknown, vec![format!("{why}: `{}`", shell::word(&tree))])
                     }
                     (None, Err(why)) => (State::Unknown, vec![why]),

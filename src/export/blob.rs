@@ -41,19 +41,19 @@ impl Image {
         layers.chain(names).map(|part| self.blob(part, warnings, interrupt)).collect()
     }
 
-    /// Makes one of the blobs anew, as what the store has of it was damaged.
+    /// Rebuilds a blob, as the one in the store was damaged.
     pub(crate) fn remake_blob(
         &self,
         number: usize,
         damaged: &LayerBlob,
         interrupt: Interrupt<'_>,
     ) -> io::Result<File> {
-        tracing::warn!(digest = %damaged.digest, "a blob of the store is damaged: it is made anew");
+        tracing::warn!(digest = %damaged.digest, "a blob in the store is damaged and will be rebuilt");
         let part = if number < self.layers.len() { Part::Layer(number) } else { Part::Names };
         self.store.remove_blob(damaged.digest)?;
         let (made, file) = self.blob(part, &mut Warnings::default(), interrupt)?;
         if made.digest != damaged.digest {
-            let why = "a blob of it was damaged, and is removed: the next run makes it anew";
+            let why = "one of its blobs was damaged and has been removed: the next run rebuilds it";
             return Err(io::Error::other(why));
         }
         Ok(file)

@@ -69,7 +69,7 @@ impl Store {
         Ok(file)
     }
 
-    /// Removes a blob, to be made anew.
+    /// Removes a blob, to be rebuilt.
     pub(crate) fn remove_blob(&self, digest: Digest) -> io::Result<()> {
         match fs::remove_file(self.blobs().join(hex(digest))) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -88,7 +88,7 @@ impl Store {
                 && let Some(why) = self.damage(&blob)?
             {
                 lines.push(format!(
-                    "the archive that images have of it {why}: whatever needs it makes it anew"
+                    "the archive that images have of it {why}: whatever needs it rebuilds it"
                 ));
             }
         }

@@ -254,7 +254,7 @@ fn one_that_stands_on_nothing_is_not_current() {
     fs::rename(tree, tree.with_file_name("away")).unwrap();
     let (found, why) = state(&sandbox);
     assert_eq!(found, "unknown");
-    assert!(why[0].starts_with("what it stands on is gone from the store"), "{why:?}");
+    assert!(why[0].starts_with("what it is based on is gone from the store"), "{why:?}");
 }
 
 #[test]

@@ -342,7 +342,7 @@ fn who_cannot_be_upgraded_is_told_what_to_do() {
     let line = format!("lxc.rootfs.path = overlay:{lower}:{}/delta0\n", other.display());
     fs::write(other.join("config"), line).unwrap();
     change(&sandbox, "two", 4, "true");
-    upgrade(&sandbox, &[]).exits(2).mentions("`other` stands on its rootfs");
+    upgrade(&sandbox, &[]).exits(2).mentions("`other` is an overlay on its rootfs");
     fs::remove_dir_all(other).unwrap();
     // What it was made of is gone.
     fs::remove_dir_all(sandbox.path("store")).unwrap();

@@ -247,7 +247,7 @@ impl AnySubject<'_> {
         let Some(other) = stands_on(self.container) else { return Ok(()) };
         let name = self.name();
         Err(Refusal::with_hint(
-            format!("no {} of `{name}`: `{other}` stands on its rootfs", self.what),
+            format!("no {} of `{name}`: `{other}` is an overlay on its rootfs", self.what),
             "remove that first: `lxc-snapshot -d`, `lxc-destroy`; containers made with `--storage=overlay` need not \
              share a rootfs for that"
                 .to_owned(),

@@ -64,7 +64,7 @@ impl<'a> Run<'a> {
         if pulled.portable.parent != session.progress.base {
             return Err(unfit_for(
                 layer,
-                "it stands on another layer than it should",
+                "it is based on another layer than it should be",
                 Unfit::Altered,
             ));
         }

@@ -100,7 +100,9 @@ fn a_clone_is_found_however_its_config_spells_what_it_stands_on() {
         fs::write(&config, spelt).unwrap();
         change(sandbox, "two", 4, "true");
         match storage {
-            "copy" => upgrade(sandbox, &[]).exits(2).mentions("`clone` stands on its rootfs"),
+            "copy" => {
+                upgrade(sandbox, &[]).exits(2).mentions("`clone` is an overlay on its rootfs")
+            }
             // Of an overlay nothing stands on the rootfs itself.
             _ => upgrade(sandbox, &[]).exits(2),
         };
@@ -192,8 +194,10 @@ fn a_copy_on_which_something_stands_is_left_alone_wherever_that_is() {
         upgrade(&sandbox, &[]).exits(0);
         clone_in(&sandbox, lxcpath, "clone");
         change(&sandbox, "three", 4, "true");
-        upgrade(&sandbox, &[]).exits(2).mentions("`clone` stands on its rootfs");
-        rollback(&sandbox).exits(2).mentions("no rollback of `web1`: `clone` stands on its rootfs");
+        upgrade(&sandbox, &[]).exits(2).mentions("`clone` is an overlay on its rootfs");
+        rollback(&sandbox)
+            .exits(2)
+            .mentions("no rollback of `web1`: `clone` is an overlay on its rootfs");
         assert_eq!(within(&sandbox, "cat srv/www/index.html"), format!("two of {NAME}\n"));
         fs::remove_dir_all(sandbox.path(lxcpath).join("clone")).unwrap();
         rollback(&sandbox).exits(0);

@@ -171,9 +171,7 @@ fn a_role_of_which_nothing_is_stored_is_told_of() {
     let manifest = lab.write("work/role.toml", text);
     let outcome = build(&lab, &[manifest], &[]).outcome().success();
     assert!(
-        outcome
-            .stderr
-            .contains("role.toml: nothing of it is stored: layer `os` says `store = false`"),
+        outcome.stderr.contains("role.toml: none of it is stored: layer `os` says `store = false`"),
         "{outcome}"
     );
     assert!(trace(&lab).is_empty());
