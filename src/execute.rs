@@ -49,9 +49,10 @@ use crate::chain::Secrets;
 use crate::host::caller::Caller;
 use crate::host::event_loop::EventLoop;
 use crate::host::interrupts::Work;
+use crate::host::mounts::{self, Mount};
 use crate::host::rootfs::Rootfs;
 use crate::host::state::RunDirectory;
-use crate::host::{child, clock, contain, files, lxcpath, mounts};
+use crate::host::{child, clock, contain, files, lxcpath};
 use crate::manifest::{LayerName, Phase};
 use crate::plan::{Act, Inner, Layer, Plan, Step};
 use crate::record::{self, Outcome, Record};
@@ -357,22 +358,38 @@ impl Run<'_> {
         })
     }
 
-    /// Takes away what a command has left mounted in the rootfs. It would be gone with the run, and so
-    /// would be all that is dropped into it.
-    fn unmount(&mut self, subject: &Subject) {
+    /// Takes away what a command has left mounted in the rootfs, or over it: what was over it before is `known`. It
+    /// would be gone with the run, and so would be all that is dropped into it.
+    fn unmount(&mut self, subject: &Subject, known: &[Mount]) {
+        let over = mounts::over(&self.workspace.rootfs).into_iter().rev();
+        for mount in over.filter(|mount| !known.contains(mount)) {
+            self.tell_of_mount(subject, &mount.point, mount.detach());
+        }
         let left = mounts::below(&self.workspace.rootfs).into_iter().rev();
         let left: Vec<_> = left.filter(|path| !self.workspace.mounts.contains(path)).collect();
         for path in left {
-            let shown = crate::shell::word(&path);
             let within = path.strip_prefix(&self.workspace.rootfs).unwrap_or(&path);
-            let outcome = match Rootfs::open(&self.workspace.rootfs)
-                .and_then(|rootfs| rootfs.detach(within))
-            {
-                Ok(()) => "it is taken away".to_owned(),
-                Err(error) => format!("it cannot be taken away: {error}"),
-            };
-            self.note(&format!("{subject} left a mount at {shown}; {outcome}"));
+            let detached =
+                Rootfs::open(&self.workspace.rootfs).and_then(|rootfs| rootfs.detach(within));
+            self.tell_of_mount(subject, &path, detached);
         }
+    }
+
+    fn tell_of_mount(&mut self, subject: &Subject, point: &Path, detached: io::Result<()>) {
+        // What is made for the store is made under another name.
+        let (seeming, own) = (&self.workspace.target, &self.plan.container);
+        let places = [(&self.workspace.rootfs, &own.rootfs), (&seeming.path, &own.path)];
+        let shown = places.into_iter().find_map(|(seeming, own)| {
+            let within = point.strip_prefix(seeming).ok()?;
+            Some(own.iter().chain(within).collect())
+        });
+        let shown = shown.unwrap_or(point.to_path_buf());
+        let shown = crate::shell::word(shown);
+        let outcome = match detached {
+            Ok(()) => "it is taken away".to_owned(),
+            Err(error) => format!("it cannot be taken away: {error}"),
+        };
+        self.note(&format!("{subject} left a mount at {shown}; {outcome}"));
     }
 
     fn note(&mut self, text: &str) {

@@ -1,10 +1,40 @@
-//! What is mounted below a directory.
+//! What is mounted below a directory, and over it.
 
 use std::ffi::OsString;
+use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
+use rustix::mount::{UnmountFlags, unmount};
+
 use super::proc;
+
+/// A mount.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Mount {
+    /// Its number, which no other has as long as it is there.
+    id: Vec<u8>,
+    /// Where it is.
+    pub(crate) point: PathBuf,
+}
+
+impl Mount {
+    /// Takes away what is mounted last at the same point, and what is mounted on that.
+    pub(crate) fn detach(&self) -> io::Result<()> {
+        Ok(unmount(&self.point, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)?)
+    }
+}
+
+/// Returns the mounts that a directory is in, one on itself among them, in the order in which they were mounted.
+pub(crate) fn over(directory: &Path) -> Vec<Mount> {
+    let text = proc::read("/proc/self/mountinfo").unwrap_or_default();
+    let mount = |line: &[u8]| {
+        let id = line.split(|byte| *byte == b' ').next()?.to_vec();
+        Some(Mount { id, point: point(line)? })
+    };
+    let mounts = text.split(|byte| *byte == b'\n').filter_map(mount);
+    mounts.filter(|mount| directory.starts_with(&mount.point)).collect()
+}
 
 /// Returns the mount points below a directory, itself not among them, in the order in which they were
 /// mounted.

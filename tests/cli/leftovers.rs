@@ -57,6 +57,46 @@ fn a_mount_that_is_left_in_the_rootfs_swallows_no_drop() {
     }
 }
 
+/// One that a template or a step has left on the rootfs itself, or on the container's directory, would have the rest of
+/// the container.
+#[test]
+fn a_mount_that_is_left_over_the_rootfs_swallows_nothing() {
+    if !requirement::root() {
+        return;
+    }
+    let over = |place: &str| {
+        format!(
+            "mkdir -p \"{place}/rootfs/etc\"; mount -t tmpfs x \"{place}\"; mkdir -p \"{place}/rootfs/etc\""
+        )
+    };
+    for (template, post) in [
+        ("mount -t tmpfs x \"$rootfs\"; mkdir \"$rootfs/etc\"".to_owned(), "true"),
+        (over("$path"), "true"),
+        (String::new(), "mount -t tmpfs x \"$LXC_ROOTFS\"; mkdir \"$LXC_ROOTFS/etc\""),
+        (String::new(), "for i in 1 2; do mount -t tmpfs x \"$LXC_ROOTFS\"; done"),
+    ] {
+        for storage in ["none", "copy", "overlay"] {
+            let role = format!(
+                "{ROLE}post = '{post}'\n[[layer]]\nname = \"app\"\n[[layer.file]]\npath = \"/etc/x\"\n\
+                 content = \"x\"\n"
+            );
+            let sandbox = Sandbox::new()
+                .manifest(&role)
+                .upstream(&format!("mkdir \"$rootfs/etc\"; touch \"$rootfs/etc/os\"; {template}"));
+            let ran = sandbox.create([&format!("--storage={storage}")]);
+            ran.exits(0).mentions("left a mount at [DIR]/lxc/web1");
+            let place = if storage == "overlay" { "delta" } else { "rootfs" };
+            for (place, file) in [("rootfs", "os"), (place, "x")] {
+                let path = sandbox.container().join(place).join("etc").join(file);
+                assert!(
+                    storage == "overlay" && file == "os" || path.exists(),
+                    "{storage} {file}: {template} {post}"
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn a_rootfs_that_cannot_be_kept_whole_is_not_kept() {
     if !requirement::root() {
