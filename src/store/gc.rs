@@ -114,19 +114,20 @@ pub(crate) fn clean(
             }
         }
     }
-    let known: BTreeSet<String> = store.entries()?.iter().map(ToString::to_string).collect();
-    let is_known = |text: &str| known.contains(text.trim());
-    let foreign = |file: &fs::DirEntry| !file.file_name().to_str().is_some_and(is_known);
+    // A run may make an entry at any moment: what names one is listed before it is asked for, and was written after it.
+    let is_there = |id: EntryId| store.has_document(id).unwrap_or(true);
+    let foreign = |file: &fs::DirEntry| entry_named(&file.file_name()).is_none();
     discard(&store.documents(), foreign, &mut cleaned.stuck);
     let outdated = |file: &fs::DirEntry| {
-        !files::read_regular(&file.path(), LARGEST_NAME)
-            .is_ok_and(|text| str::from_utf8(&text).is_ok_and(is_known))
+        let text = files::read_regular(&file.path(), LARGEST_NAME).unwrap_or_default();
+        let id = str::from_utf8(&text).ok().and_then(|text| EntryId::parse(text.trim()));
+        !id.is_some_and(is_there)
     };
     discard(&store.latest_dir(), outdated, &mut cleaned.stuck);
     let forgotten = |file: &fs::DirEntry| {
-        let there = |id: &EntryId| known.contains(&id.to_string());
         !Role::read(&file.path()).is_some_and(|role| {
-            role.is_known() && role.entries.iter().chain(&role.unfinished).any(there)
+            let mut entries = role.entries.iter().chain(&role.unfinished);
+            role.is_known() && entries.any(|id| is_there(*id))
         })
     };
     discard(&store.roles(), forgotten, &mut cleaned.stuck);
@@ -137,9 +138,10 @@ pub(crate) fn clean(
     let is_gone = |file: &fs::DirEntry| {
         let name = file.file_name();
         let entry = name.to_str().and_then(Store::entry_of_blob);
-        entry.is_some_and(|entry| !known.contains(&entry.to_string()))
+        entry.is_some_and(|entry| !is_there(entry))
     };
     discard(&store.blobs(), is_gone, &mut cleaned.stuck);
+    let blobs = listed(&store.blobs())?;
     match store.named_blobs() {
         Ok(named) => {
             let is_rubbish = |file: &fs::DirEntry| {
@@ -148,7 +150,7 @@ pub(crate) fn clean(
                     Store::entry_of_blob(name).is_none() && !named.iter().any(|blob| blob == name)
                 })
             };
-            discard(&store.blobs(), is_rubbish, &mut cleaned.stuck);
+            discard_listed(&store.blobs(), blobs, is_rubbish, &mut cleaned.stuck);
         }
         Err(error) => cleaned.stuck.push(error),
     }
@@ -214,7 +216,7 @@ fn discard_unfinished(
     directory: &Path,
     name: &OsStr,
 ) -> io::Result<bool> {
-    let Some(id) = name.to_str().and_then(EntryId::parse) else {
+    let Some(id) = entry_named(name) else {
         let taken = unless_locked(&directory.join(name), || take(directory, name));
         return taken.transpose().map(|taken| taken.is_some());
     };
@@ -270,14 +272,26 @@ fn take(directory: &Path, name: &OsStr) -> io::Result<()> {
 /// has locked.
 fn discard(directory: &Path, wanted: impl Fn(&fs::DirEntry) -> bool, stuck: &mut Vec<io::Error>) {
     match listed(directory) {
-        Ok(entries) => {
-            let remove = |entry: fs::DirEntry| {
-                unless_locked(&entry.path(), || take(directory, &entry.file_name()))?.err()
-            };
-            stuck.extend(entries.into_iter().filter(wanted).filter_map(remove));
-        }
+        Ok(entries) => discard_listed(directory, entries, wanted, stuck),
         Err(error) => stuck.push(error),
     }
+}
+
+fn discard_listed(
+    directory: &Path,
+    entries: Vec<fs::DirEntry>,
+    wanted: impl Fn(&fs::DirEntry) -> bool,
+    stuck: &mut Vec<io::Error>,
+) {
+    let remove = |entry: fs::DirEntry| {
+        unless_locked(&entry.path(), || take(directory, &entry.file_name()))?.err()
+    };
+    stuck.extend(entries.into_iter().filter(wanted).filter_map(remove));
+}
+
+/// Returns the entry that a file or directory of this name is of.
+fn entry_named(name: &OsStr) -> Option<EntryId> {
+    name.to_str().and_then(EntryId::parse)
 }
 
 fn gone(removed: io::Result<()>) -> io::Result<()> {

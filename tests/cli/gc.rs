@@ -3,10 +3,13 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::Duration;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use crate::requirement::root;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::requirement::{root, skip};
 use crate::sandbox::Sandbox;
 
 fn entries(sandbox: &Sandbox) -> usize {
@@ -268,4 +271,71 @@ fn a_container_that_takes_the_place_of_a_forgotten_one_keeps_its_tree() {
         assert!(Path::new(tree).join("etc/app").exists(), "after {number} ms: {tree}");
         fs::remove_dir_all(sandbox.path("lxc/a")).unwrap();
     }
+}
+
+/// Waits until a trace says that a process has stopped, and returns it; `None`, once `is_over`.
+fn stopped(trace: &Path, mut is_over: impl FnMut() -> bool) -> Option<Pid> {
+    let end = Instant::now() + Duration::from_secs(60);
+    loop {
+        let was_over = is_over();
+        let text = fs::read_to_string(trace).unwrap_or_default();
+        let line = text.lines().find(|line| line.ends_with("--- stopped by SIGSTOP ---"));
+        if let Some(line) = line {
+            return Pid::from_raw(line.split(' ').next().unwrap().parse().unwrap());
+        }
+        if was_over {
+            return None;
+        }
+        assert!(Instant::now() < end, "{text}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Whenever gc looks at what there is, what is made between that look and the next one stays.
+#[test]
+fn what_is_made_between_two_looks_of_gc_stays() {
+    if !root() {
+        return;
+    }
+    if Command::new("strace").arg("-V").output().is_err() {
+        return skip("strace is not installed");
+    }
+    let sandbox = role();
+    create(&sandbox, "web.toml", "first", "copy");
+    let mut looks = 0;
+    loop {
+        let mut gc = sandbox.command("strace");
+        let trace = sandbox.path("trace");
+        gc.arg("-f").arg("-o").arg(&trace).arg("--trace=getdents64");
+        for directory in ["entries", "last", "roles"] {
+            gc.arg("-P").arg(sandbox.path("store/host.meta").join(directory));
+        }
+        // The second call of each look finds that there is nothing more.
+        gc.arg(format!("--inject=getdents64:signal=STOP:when={}", 2 * looks + 2));
+        gc.arg(sandbox.program_path()).args(["store", "gc"]).stdout(Stdio::null());
+        let mut child = gc.stderr(Stdio::null()).spawn().unwrap();
+        let found = stopped(&trace, || child.try_wait().unwrap().is_some());
+        let name = format!("made{looks}");
+        if let Some(gc) = found {
+            write(&sandbox, "web.toml", &name);
+            create(&sandbox, "web.toml", &name, "overlay");
+            kill_process(gc, Signal::CONT).unwrap();
+        }
+        assert!(child.wait().unwrap().success(), "{looks}");
+        fs::remove_file(&trace).unwrap();
+        if found.is_none() {
+            break;
+        }
+        let config = fs::read_to_string(sandbox.path("lxc").join(&name).join("config")).unwrap();
+        let entry = config.split("/trees/").nth(1).unwrap().split('/').next().unwrap();
+        let document = sandbox.path("store/host.meta/entries").join(entry);
+        assert!(document.exists(), "at look {looks} gc took what `{name}` stands on");
+        let names = |directory: &str| {
+            fs::read_dir(sandbox.path("store/host.meta").join(directory)).unwrap().count()
+        };
+        assert_eq!((names("roles"), names("last")), (1, 2), "at look {looks}");
+        looks += 1;
+    }
+    assert!(looks > 4, "gc looked {looks} times");
+    sandbox.run(["store", "verify"]).exits(0);
 }
