@@ -68,7 +68,7 @@ pub(crate) enum Side {
 
 impl Side {
     /// Returns the other one.
-    fn other(self) -> Self {
+    pub(crate) fn other(self) -> Self {
         match self {
             Self::New => Self::Own,
             Self::Own => Self::New,
@@ -114,6 +114,8 @@ pub(crate) struct Merged {
     /// What one side has in a directory that is no directory of the other's, by the path of that: what the conflict is
     /// about, or what goes because somebody has decided it.
     pub within: BTreeMap<TreePath, Vec<TreePath>>,
+    /// What is in the way of a conflict, by the path of that: no directory, in a tree where the other side has one.
+    pub in_the_way: BTreeMap<TreePath, (TreePath, Side)>,
 }
 
 /// Merges three trees.
@@ -201,6 +203,10 @@ impl<'a> Merging<'a> {
         let Trees { old, new, own } = self.trees;
         for (path, item) in new {
             let Some(there) = own.get(path) else { continue };
+            // Nothing of the role's comes there, whatever is said.
+            if self.rules.is_state(path) {
+                continue;
+            }
             let side = match (item.is_directory(), there.is_directory()) {
                 (true, false) => Side::New,
                 (false, true) => Side::Own,
@@ -241,7 +247,11 @@ impl<'a> Merging<'a> {
     fn bring_all(&mut self, directory: &TreePath, side: Side) {
         let tree = self.tree(side);
         for path in tree.keys().filter(|path| is_within(path, directory)) {
-            self.put(path, self.rules.decides(path).unwrap_or(side));
+            let decided = match self.rules.is_state(path) {
+                true => Some(Side::Own),
+                false => self.rules.decides(path),
+            };
+            self.put(path, decided.unwrap_or(side));
             self.merged.conflicts.remove(path);
         }
     }
@@ -290,6 +300,7 @@ impl<'a> Merging<'a> {
             let is_free = !self.merged.sides.contains_key(above);
             if !is_free || !self.tree(side).get(above).is_some_and(Item::is_directory) {
                 self.merged.conflicts.insert(path.clone());
+                self.merged.in_the_way.insert(path.clone(), (above.to_vec(), side.other()));
                 return;
             }
             missing.push(above.to_vec());

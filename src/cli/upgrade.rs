@@ -454,6 +454,7 @@ impl Upgrade<'_> {
                     self.found(&document.with(UpgradeOutcome::Conflict), CONFLICTS)
                 }
                 Rebased::Nothing(words) => tell::nothing(self.subject.name(), words),
+                Rebased::State(words) => tell::state(self.subject.name(), words),
             }
         };
         self.part(Task::Rebase(&rebase, &tell))

@@ -35,7 +35,7 @@ use crate::host::{clock, contain};
 use crate::lxc::config;
 use crate::lxc::revision::ConfigConflict;
 use crate::manifest::Phase;
-use crate::merge::{self, Item, Merged, Side, Tree, TreePath, Trees, What};
+use crate::merge::{self, Item, Merged, Rules, Side, Tree, TreePath, Trees, What};
 use crate::plan::{Act, Plan, StorageMode};
 use crate::record::{self, Record};
 use crate::store::{self, Entry, Store};
@@ -87,6 +87,8 @@ pub(crate) enum Rebased {
     Conflicts(Vec<FileConflict>, Vec<ConfigConflict>),
     /// Words that say who holds, and are nothing that there is.
     Nothing(Vec<String>),
+    /// Words that let the role hold in what is state, where the container does.
+    State(Vec<String>),
 }
 
 /// What the next generation has otherwise than the container.
@@ -146,6 +148,8 @@ pub(crate) struct FileConflict {
     pub is_private: bool,
     /// What would be wrong where the two do not contradict each other in the path itself.
     pub why: Option<String>,
+    /// What has no directory for it, and the side that has: another has been chosen there.
+    pub elsewhere: Option<(Vec<u8>, Side)>,
 }
 
 /// Puts the container's own changes on the next generation.
@@ -295,6 +299,10 @@ impl Rebase<'_> {
         if !nothing.is_empty() {
             return Ok(Err(Rebased::Nothing(nothing)));
         }
+        let state = self.state(&rules);
+        if !state.is_empty() {
+            return Ok(Err(Rebased::State(state)));
+        }
         let mut merged = merge::merge(trees, &rules);
         let renumbered = rules.renumbered(trees, &merged);
         merged.conflicts.extend(renumbered.iter().map(|(path, _)| path.clone()));
@@ -308,16 +316,19 @@ impl Rebase<'_> {
                 let is_private = layers.flatten().any(|layer| {
                     layer.supply.is_none() && !(layer.files.is_empty() && layer.steps.is_empty())
                 });
-                let conflict = |path: &Vec<u8>,
-                                is_beside: bool,
-                                [old, new, own]: [Option<Item>; 3]| {
-                    let renumbered = renumbered.iter().find(|(other, _)| other == path);
-                    let why = renumbered.map(|(_, why)| why.clone());
-                    let why =
-                        why.or_else(|| Some(why_contested(merged.within.get(path)?, trees.own)));
-                    let why = why.filter(|_| !is_beside);
-                    FileConflict { path: path.clone(), is_beside, old, new, own, is_private, why }
-                };
+                let conflict =
+                    |path: &Vec<u8>, is_beside: bool, [old, new, own]: [Option<Item>; 3]| {
+                        let renumbered = renumbered.iter().find(|(other, _)| other == path);
+                        let why = renumbered.map(|(_, why)| why.clone());
+                        let why = why
+                            .or_else(|| Some(why_contested(merged.within.get(path)?, trees.own)));
+                        let elsewhere = merged.in_the_way.get(path).filter(|_| !is_beside);
+                        let why = why.or_else(|| Some(why_without_place(elsewhere?)));
+                        let why = why.filter(|_| !is_beside);
+                        let elsewhere = elsewhere.map(|(way, side)| (way.clone(), side.other()));
+                        let path = path.clone();
+                        FileConflict { path, is_beside, old, new, own, is_private, why, elsewhere }
+                    };
                 let files = merged.conflicts.iter().map(|path| {
                     let items = [&old, &new, &own];
                     conflict(path, false, items.map(|tree| tree.get(path).cloned()))
@@ -375,8 +386,15 @@ impl Rebase<'_> {
                 [trees.old, trees.new, trees.own].iter().any(|tree| tree.contains_key(path))
             }
         };
-        let words = self.choices.words().filter(|(.., named)| !is_there(*named));
-        words.map(|(option, word, _)| format!("--{option} {}", crate::shell::word(word))).collect()
+        self.choices.spelled(|_, named| !is_there(named))
+    }
+
+    /// Returns the words that let the role hold in what is state.
+    fn state(&self, rules: &Decisions<'_>) -> Vec<String> {
+        self.choices.spelled(|side, named| match named {
+            Named::Path(path) => side == Side::New && rules.is_state(path),
+            _ => false,
+        })
     }
 
     /// Makes the next generation whole.
@@ -453,6 +471,16 @@ fn why_contested(within: &[TreePath], own: &Tree) -> String {
         true => format!("what the container itself has there would go: {names}"),
         false => format!("what the role puts there would be missing: {names}"),
     }
+}
+
+/// Says that something has no directory to be in.
+fn why_without_place((way, side): &(TreePath, Side)) -> String {
+    let whose = match side {
+        Side::New => "the role",
+        Side::Own => "the container",
+    };
+    let way = crate::shell::word(OsStr::from_bytes(&[b"/", way.as_slice()].concat()));
+    format!("it would have no place: {way} would be what {whose} has there, which is no directory")
 }
 
 /// Puts the container's name where the tree that it was made of has the placeholder.

@@ -153,6 +153,15 @@ fn what_there_is_has_a_directory() {
         // Nothing of the state goes for a link.
         ("d/", "d=1", "d/ d/state=1", "d:new", "d"),
         ("take/", "take=1", "take/ take/state=1", "take:new take/state:own", "take/state"),
+        // Nothing of the role's comes to a link that is state, nor of what is decided to state in a directory.
+        ("state/", "state/ state/a=1", "state=1", "state:own", ""),
+        (
+            "keep/ keep/state-take=1",
+            "keep=1",
+            "keep/ keep/state-take=2",
+            "keep:own keep/state-take:own",
+            "",
+        ),
         // Deep.
         ("d/ d/e/", "", "d/ d/e/ d/e/keep=1", "d:own d/e:own d/e/keep:own", ""),
     ] {
@@ -190,4 +199,167 @@ fn paths_are_within_whole_names() {
     assert_eq!(above(b""), None);
     assert_eq!(above(b"a"), Some(&b""[..]));
     assert_eq!(above(b"a/b/c"), Some(&b"a/b"[..]));
+}
+
+/// Decides by lists of words, of which the innermost holds, and by what is state.
+#[derive(Debug, Clone, Default)]
+struct Lists {
+    take: BTreeSet<TreePath>,
+    keep: BTreeSet<TreePath>,
+    state: BTreeSet<TreePath>,
+}
+
+impl Rules for Lists {
+    fn is_state(&self, path: &[u8]) -> bool {
+        self.state.iter().any(|state| is_within(path, state))
+    }
+
+    fn prefers(&self, path: &[u8]) -> Option<Side> {
+        self.decides(path)
+    }
+
+    fn decides(&self, path: &[u8]) -> Option<Side> {
+        let take = self.take.iter().map(|word| (word, Side::New));
+        let all = take.chain(self.keep.iter().map(|word| (word, Side::Own)));
+        let within = all.filter(|(word, _)| is_within(path, word));
+        within.max_by_key(|(word, _)| word.len()).map(|(_, side)| side)
+    }
+
+    fn text(&self, _: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+}
+
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, count: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        usize::try_from(self.0 >> 33).unwrap() % count
+    }
+
+    fn path(&mut self) -> TreePath {
+        let names: Vec<_> = (0..=self.below(3)).map(|_| ["a", "b"][self.below(2)]).collect();
+        names.join("/").into_bytes()
+    }
+
+    /// Puts something to a path, or takes away what is there.
+    fn edit(&mut self, tree: &mut Tree) {
+        let path = self.path();
+        let what = match self.below(6) {
+            0 => None,
+            1 | 2 => Some(What::Directory),
+            3 => Some(What::Symlink(b"elsewhere".to_vec())),
+            size => Some(What::File(size as u64, Digest::of(b""))),
+        };
+        let is_kept =
+            what == Some(What::Directory) && tree.get(&path).is_some_and(Item::is_directory);
+        if !is_kept {
+            tree.retain(|other, _| !is_within(other, &path));
+        }
+        let item = |what| Item { what, mode: 0o644, owner: (0, 0), xattrs: None, names: None };
+        let Some(what) = what else { return };
+        let mut here = path.as_slice();
+        while let Some(directory) = above(here) {
+            if !tree.get(directory).is_some_and(Item::is_directory) {
+                tree.insert(directory.to_vec(), item(What::Directory));
+            }
+            here = directory;
+        }
+        tree.entry(path).or_insert(item(what));
+    }
+
+    fn edited(&mut self, tree: &Tree) -> Tree {
+        let mut tree = tree.clone();
+        for _ in 0..=self.below(4) {
+            self.edit(&mut tree);
+        }
+        tree
+    }
+}
+
+/// Returns a tree as words: what it has, with `/` behind a directory and `@` behind a link.
+fn shown(tree: &Tree) -> String {
+    let word = |(path, item): (&TreePath, &Item)| {
+        let path = String::from_utf8_lossy(path);
+        match &item.what {
+            What::Directory => format!("{path}/"),
+            What::File(size, _) => format!("{path}={size}"),
+            _ => format!("{path}@"),
+        }
+    };
+    tree.iter().map(word).collect::<Vec<_>>().join(" ")
+}
+
+/// Decides what is listed for a side, until nothing is; or for the other one, where something of that is in the way.
+fn decide(trees: Trees<'_>, lists: &mut Lists, side: Side) -> Merged {
+    let mut merged = merge(trees, lists);
+    for _ in 0..6 {
+        for path in &merged.conflicts {
+            let way = merged.in_the_way.get(path);
+            let (path, side) = way.map_or((path, side), |(path, side)| (path, side.other()));
+            let (to, from) = match side {
+                Side::New => (&mut lists.take, &mut lists.keep),
+                Side::Own => (&mut lists.keep, &mut lists.take),
+            };
+            from.remove(path);
+            to.insert(path.clone());
+        }
+        merged = merge(trees, lists);
+    }
+    merged
+}
+
+#[test]
+fn whatever_is_listed_can_be_decided_and_nothing_else_is_lost() {
+    let mut chance = Chance(3);
+    for round in 0..4000 {
+        let old = chance.edited(&tree(""));
+        let (new, own) = (chance.edited(&old), chance.edited(&old));
+        let trees = Trees { old: &old, new: &new, own: &own };
+        let mut lists = Lists::default();
+        if chance.below(3) == 0 {
+            lists.state.insert(chance.path());
+            lists.state.retain(|path| own.contains_key(path));
+        }
+        for _ in 0..chance.below(3) {
+            let path = chance.path();
+            if !lists.keep.contains(&path) && chance.below(2) == 0 {
+                lists.take.insert(path);
+            } else if !lists.take.contains(&path) {
+                lists.keep.insert(path);
+            }
+        }
+        for side in [Side::New, Side::Own] {
+            let mut lists = lists.clone();
+            let merged = decide(trees, &mut lists, side);
+            let of = |path: &[u8]| match merged.sides.get(path)? {
+                Side::New => new.get(path),
+                Side::Own => own.get(path),
+            };
+            let why = || {
+                let [old, new, own] = [&old, &new, &own].map(shown);
+                format!("{round}, {side:?}: {old} -> {new} | {own}\n{lists:?}\n{merged:?}")
+            };
+            assert!(merged.conflicts.is_empty(), "{}", why());
+            for path in merged.sides.keys() {
+                let above = above(path).map(|above| of(above).is_some_and(Item::is_directory));
+                assert!(above != Some(false), "{}", why());
+            }
+            for path in old.keys().chain(new.keys()).chain(own.keys()) {
+                let [before, now, there] = [&old, &new, &own].map(|tree| tree.get(path));
+                let is = of(path);
+                let is_right = match (lists.is_state(path), lists.decides(path)) {
+                    (true, _) => is == there,
+                    (_, Some(Side::New)) => is == now || before == now && is == there,
+                    (_, Some(Side::Own)) => is == there || before == there && is == now,
+                    (_, None) if before == now => is == there,
+                    (_, None) if before == there => is == now,
+                    (_, None) => is == now && is == there,
+                };
+                // A directory may be there for what is in it.
+                assert!(is_right || is.is_some_and(Item::is_directory), "{}", why());
+            }
+        }
+    }
 }

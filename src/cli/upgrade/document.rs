@@ -11,7 +11,7 @@ use crate::cli::diff::ConfigChange;
 use crate::cli::file_difference::FileChange;
 use crate::execute::{Difference, FileConflict, PathChange};
 use crate::lxc::revision::ConfigConflict;
-use crate::merge::{Item, What};
+use crate::merge::{Item, Side, What};
 use crate::shell;
 
 /// What an upgrade changes in a container, or what keeps it from that, as `upgrade --format json` writes it: one line
@@ -93,6 +93,9 @@ pub(crate) struct Conflict {
     /// What would be wrong, where the three do not show it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) why: Option<String>,
+    /// What decides it, where `--take` and `--keep` of the name itself do not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) decide: Option<String>,
 }
 
 impl Conflict {
@@ -168,23 +171,31 @@ impl UpgradeDocument {
         secrets: &Secrets,
     ) -> Self {
         let masked = |text: &str| secrets.mask(text).into_owned();
-        let files =
-            files.iter().map(|FileConflict { path, is_beside, old, new, own, is_private, why }| {
-                let before = if *is_beside { "beside:" } else { "/" };
-                let described = |item: &Option<Item>| {
-                    item.as_ref().map(|item| masked(&described(item, *is_private)))
-                };
-                let is_text = str::from_utf8(path).is_ok();
-                let word = || shell::word(OsStr::from_bytes(&[before.as_bytes(), path].concat()));
-                Conflict {
-                    word: (!is_text).then(|| masked(&word())),
-                    name: masked(&format!("{before}{}", String::from_utf8_lossy(path))),
-                    was: described(old),
-                    role: described(new),
-                    own: described(own),
-                    why: why.as_deref().map(masked),
-                }
+        let files = files.iter().map(|conflict| {
+            let FileConflict { path, is_beside, old, new, own, is_private, why, elsewhere } =
+                conflict;
+            let before = if *is_beside { "beside:" } else { "/" };
+            let described = |item: &Option<Item>| {
+                item.as_ref().map(|item| masked(&described(item, *is_private)))
+            };
+            let is_text = str::from_utf8(path).is_ok();
+            let spelled =
+                |path: &[u8]| shell::word(OsStr::from_bytes(&[before.as_bytes(), path].concat()));
+            let word = || spelled(path);
+            let decide = elsewhere.as_ref().map(|(path, side)| match side {
+                Side::New => format!("--take {}", spelled(path)),
+                Side::Own => format!("--keep {}", spelled(path)),
             });
+            Conflict {
+                word: (!is_text).then(|| masked(&word())),
+                name: masked(&format!("{before}{}", String::from_utf8_lossy(path))),
+                was: described(old),
+                role: described(new),
+                own: described(own),
+                why: why.as_deref().map(masked),
+                decide: decide.as_deref().map(masked),
+            }
+        });
         let configs = configs.iter().map(|ConfigConflict { key, old, new, own }| Conflict {
             name: format!("config:{key}"),
             word: None,
@@ -192,6 +203,7 @@ impl UpgradeDocument {
             role: new.as_deref().map(masked),
             own: own.as_deref().map(masked),
             why: None,
+            decide: None,
         });
         Self { conflicts: files.chain(configs).collect(), ..self }
     }

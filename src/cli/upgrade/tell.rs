@@ -169,6 +169,20 @@ pub(super) fn nothing(container: &str, words: &[String]) -> u8 {
     status::USAGE
 }
 
+/// Says that options take the role's where that is none of the role's, and returns the exit status.
+pub(super) fn state(container: &str, words: &[String]) -> u8 {
+    let name = shell::one_line(container);
+    for word in words {
+        output::error(
+            &format!("`{word}`: that is `state` of `{name}`, which stays as it is"),
+            Some(
+                "leave it out; what the role makes there is copied out of a new container of the role",
+            ),
+        );
+    }
+    status::USAGE
+}
+
 /// Shows what both a container and its role have changed, and returns the exit status.
 fn conflicts(arguments: &UpgradeArguments, document: &UpgradeDocument) -> u8 {
     let all = &document.conflicts;
@@ -193,22 +207,7 @@ fn conflicts(arguments: &UpgradeArguments, document: &UpgradeDocument) -> u8 {
         counted(configs.len(), "key of the config", "keys of the config"),
     ];
     let what = shell::listed(&parts.into_iter().flatten().collect::<Vec<_>>());
-    // What was called with holds on.
-    let mut hint = match arguments.all {
-        true => format!("layered-template upgrade {}", shell::word(&document.path)),
-        false => request::words(),
-    };
-    hint.insert_str(0, "`--take` takes the role's, `--keep` keeps the container's:\n  ");
-    for conflict in all.iter().take(MOST_SHOWN) {
-        hint.extend([" --take ", &conflict.word()]);
-    }
-    if all.len() > MOST_SHOWN {
-        hint.extend([
-            "\nand likewise for ",
-            &(all.len() - MOST_SHOWN).to_string(),
-            " more; both hold for all that is below a path",
-        ]);
-    }
+    let mut hint = decisions(arguments, document);
     if !files.is_empty() {
         let diff = format!("layered-template diff --patch {}", shell::word(&document.path));
         hint.extend([
@@ -225,6 +224,40 @@ fn conflicts(arguments: &UpgradeArguments, document: &UpgradeDocument) -> u8 {
         Some(&hint),
     );
     status
+}
+
+/// Says what to type that decides the conflicts of an upgrade.
+fn decisions(arguments: &UpgradeArguments, document: &UpgradeDocument) -> String {
+    let all = document.conflicts.iter();
+    let (open, elsewhere): (Vec<_>, Vec<_>) = all.partition(|conflict| conflict.decide.is_none());
+    let mut hint = String::new();
+    if !open.is_empty() {
+        // What was called with holds on.
+        let call = match arguments.all {
+            true => format!("layered-template upgrade {}", shell::word(&document.path)),
+            false => request::words(),
+        };
+        hint.extend(["`--take` takes the role's, `--keep` keeps the container's:\n  ", &call]);
+    }
+    for conflict in open.iter().take(MOST_SHOWN) {
+        hint.extend([" --take ", &conflict.word()]);
+    }
+    if open.len() > MOST_SHOWN {
+        hint.extend([
+            "\nand likewise for ",
+            &(open.len() - MOST_SHOWN).to_string(),
+            " more; both hold for all that is below a path",
+        ]);
+    }
+    let mut words: Vec<_> = elsewhere.iter().filter_map(|of| of.decide.as_deref()).collect();
+    words.dedup();
+    for word in words {
+        let of = elsewhere.iter().filter(|conflict| conflict.decide.as_deref() == Some(word));
+        let names: Vec<_> = of.map(|conflict| conflict.word()).collect();
+        let end = if hint.is_empty() { "" } else { "\n" };
+        hint.extend([end, "only `", word, "` has a place for ", &shell::listed(&names)]);
+    }
+    hint
 }
 
 /// Returns the manifest that a container is upgraded by.

@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 use crate::merge::{self, Side};
+use crate::shell;
 
 /// What stands before a key of the config, and before the name of a sidecar.
 const CONFIG: &[u8] = b"config:";
@@ -47,6 +48,12 @@ impl<'a> Choices<'a> {
             words.iter().map(move |word| (option, word.as_os_str(), named(word)))
         };
         of("take", self.take).chain(of("keep", self.keep))
+    }
+
+    /// Returns those words that something holds for, as they are typed.
+    pub(super) fn spelled(self, holds: impl Fn(Side, Named<'a>) -> bool) -> Vec<String> {
+        let words = self.words().filter(|(option, _, named)| holds(side(option), *named));
+        words.map(|(option, word, _)| format!("--{option} {}", shell::word(word))).collect()
     }
 
     /// Returns the paths of the rootfs.

@@ -110,10 +110,11 @@ impl Rules for Decisions<'_> {
         {
             return None;
         }
+        let is_named = || self.rebase.choices.at(path).is_some_and(|(_, word)| word == path);
         let is_own = || is_volatile(path) || BACKUPS.contains(&path) || is_identity(path);
         match self.decides(path) {
             Some(Side::New) => Some(Side::New),
-            _ if DERIVED.contains(&path) => Some(Side::New),
+            _ if DERIVED.contains(&path) && !is_named() => Some(Side::New),
             Some(Side::Own) => Some(Side::Own),
             None => is_own().then_some(Side::Own),
         }

@@ -105,9 +105,55 @@ fn state_does_not_go_for_a_link() {
             &format!("{BEFORE}; mv srv srv2; ln -s srv2 srv; mkdir srv2/www 2>/dev/null || :"),
         );
         upgrade(sandbox, &[]).exits(1).shows("C  /srv\n");
-        upgrade(sandbox, &["--take", "/srv"]).exits(1).shows("C  /srv/data");
+        let ran = upgrade(sandbox, &["--take", "/srv"]);
+        ran.exits(1).shows("C  /srv/data").mentions("only `--keep /srv` has a place for /srv/data");
+        assert!(!ran.stderr().contains("--take /srv/data"), "{}", ran.stderr());
         assert_eq!(within(sandbox, "cat srv/data/kept"), "kept\n");
         upgrade(sandbox, &["--keep", "/srv"]).exits(0);
         assert_eq!(within(sandbox, "cat srv/data/kept srv/data/seed"), "kept\nsite\n");
+    });
+}
+
+#[test]
+fn what_is_taken_into_a_link_that_is_kept_is_told_what_has_a_place_for_it() {
+    each_storage(|sandbox| {
+        within(sandbox, "mv opt elsewhere; ln -s elsewhere opt; echo own >etc/conf");
+        change(sandbox, "one", 2, &format!("{BEFORE}; echo new >opt/new; echo two >etc/conf"));
+        let ran = upgrade(sandbox, &["--keep", "/opt", "--take", "/opt/new"]);
+        ran.exits(1)
+            .shows("C  /etc/conf\n")
+            .shows("C  /opt/new\n   was   nothing\n   role  sha256:");
+        ran.shows("   why   it would have no place: /opt would be what the container has there, which is no directory\n");
+        ran.mentions(" --keep /opt --take /opt/new --take /etc/conf\nonly `--take /opt` has a place for /opt/new\n");
+        upgrade(sandbox, &["--take", "/opt", "--keep", "/etc/conf"]).exits(0);
+        assert_eq!(within(sandbox, "cat opt/new etc/conf"), "new\nown\n");
+    });
+}
+
+#[test]
+fn nothing_of_the_role_s_comes_to_a_link_that_is_state() {
+    each_storage(|sandbox| {
+        within(sandbox, "mv srv/data opt/data; ln -s /opt/data srv/data; echo mine >opt/data/mine");
+        change(sandbox, "two", 2, &format!("{BEFORE}; echo new >srv/data/new"));
+        upgrade(sandbox, &[]).exits(0).prints(
+            "M  /srv/www/index.html\nD  config: lxc.environment = PAGE=one\n\
+             A  config: lxc.environment = PAGE=two\n",
+        );
+        assert_eq!(within(sandbox, "readlink srv/data; ls opt/data"), "/opt/data\nmine\nseed\n");
+    });
+}
+
+#[test]
+fn state_is_not_taken_by_name() {
+    each_storage(|sandbox| {
+        within(sandbox, "echo mine >srv/data/seed");
+        change(sandbox, "two", 2, &format!("{BEFORE}; echo two >srv/data/seed"));
+        for path in ["/srv/data", "srv/data/seed"] {
+            upgrade(sandbox, &["--take", path]).exits(2).mentions(&format!(
+                "`--take {path}`: that is `state` of `{NAME}`, which stays as it is\n"
+            ));
+        }
+        upgrade(sandbox, &["--take", "/srv", "--keep=/srv/data"]).exits(0);
+        assert_eq!(within(sandbox, "cat srv/data/seed"), "mine\n");
     });
 }
