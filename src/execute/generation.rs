@@ -9,6 +9,7 @@
 //! CONTAINER/upgrade/previous/   what it was before
 //! CONTAINER/upgrade/look/       what it would become, as long as somebody looks at that
 //! CONTAINER/upgrade/halted      that it ran until now
+//! CONTAINER/upgrade/back        that somebody went back, until that is told
 //! ```
 //!
 //! A switch has one moment: a config is put in place that names the tree below `switch/`. Before it the container
@@ -44,6 +45,7 @@ use crate::record::{self, Record};
 use crate::shell;
 use crate::store::{GENERATIONS, OLD_GENERATION as OLD};
 use crate::tree::{self, Marks};
+use halt::BACK;
 
 /// What is before the switch, at it, and after it.
 const NEXT: &str = "next";
@@ -60,7 +62,7 @@ const REPLACED: &str = "replaced";
 const OVER: &str = "over";
 
 /// What nobody needs where no upgrade is at work.
-const LEFTOVERS: [&str; 4] = [NEXT, REPLACED, OVER, LOOK];
+const LEFTOVERS: [&str; 5] = [NEXT, REPLACED, OVER, LOOK, BACK];
 
 /// How often the lock is tried, and how long after each time: whoever died with a program that was killed has it as
 /// long as that takes.
@@ -444,6 +446,7 @@ impl Generations {
     /// Removes what is left of a switch, which is over at once; what cannot be removed is left to [`Self::discard`].
     fn end(&self) -> io::Result<()> {
         self.remove(OVER)?;
+        self.note_back()?;
         fs::rename(self.within(SWITCH), self.within(OVER))?;
         let _ = self.remove(OVER);
         Ok(())

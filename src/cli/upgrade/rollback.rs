@@ -148,6 +148,7 @@ fn turn(subject: &AnySubject<'_>, owes_start: bool, signals: &mut Signals) -> u8
     });
     let is_started = !runs || subject.is_running() || subject.resume();
     subject.forget_halt();
+    subject.within(|| subject.done(generations.forget_back()));
     if !is_started {
         return status::FILES;
     }

@@ -4,10 +4,10 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
-use rustix::fs::{AtFlags, Mode, unlinkat};
+use rustix::fs::{AtFlags, Mode, OFlags, openat, unlinkat};
 use rustix::io::Errno;
 
-use super::{Generations, NEXT, is_directory};
+use super::{Generations, KEPT, NEXT, SWITCH, UNDOES, is_directory};
 use crate::host::files;
 use crate::host::new_file::NewFile;
 use crate::host::proc;
@@ -16,7 +16,10 @@ use crate::store::GENERATIONS;
 /// The note, beside the generations.
 const HALTED: &str = "halted";
 
-/// What it says of a container that has nothing left to be done but its start.
+/// The note that somebody went back.
+pub(super) const BACK: &str = "back";
+
+/// What the first one says of a container that has nothing left to be done but its start.
 const OVER: &str = "over";
 
 /// The longest note, in bytes.
@@ -74,8 +77,28 @@ impl Generations {
     /// Tells whether a rollback has nothing to do any more but to end what was cut off: an upgrade that had not
     /// changed the container yet, or a rollback that was done.
     pub(crate) fn is_back(&self) -> bool {
+        let is_noted = || self.within(BACK).symlink_metadata().is_ok();
         !self.is_interrupted()
-            && self.halt().is_some_and(|halt| halt.is_over || self.is_before_switch())
+            && (is_noted()
+                || self.halt().is_some_and(|halt| halt.is_over || self.is_before_switch()))
+    }
+
+    /// Notes at the end of a switch that somebody went back by it: whoever is killed before that is told has not gone
+    /// forth again by the next rollback.
+    pub(super) fn note_back(&self) -> io::Result<()> {
+        let switch = self.within(SWITCH);
+        if !switch.join(KEPT).exists() || switch.join(UNDOES).exists() {
+            return Ok(());
+        }
+        let directory = files::open_real_directory(&self.container.join(GENERATIONS))?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        openat(&directory, BACK, flags, Mode::RUSR | Mode::WUSR)?;
+        Ok(())
+    }
+
+    /// Removes the note that somebody went back.
+    pub(crate) fn forget_back(&self) -> io::Result<()> {
+        self.remove(BACK)
     }
 
     /// Tells whether an upgrade was cut off whose next generation waits for the switch.

@@ -2,16 +2,21 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::sync::Arc;
 
 use super::Rebase;
 use super::choices::Named;
+use crate::chain::judge_config_file;
 use crate::lxc::config;
 use crate::lxc::revision::{
     self, ConfigChoice, ConfigConflict, MadeLine, align, completed, revised,
 };
 use crate::merge::Side;
+use crate::observe::lxc::HostLxc;
 use crate::plan::{EntryId, Plan};
 use crate::record::Record;
+use crate::shell;
+use crate::source::Source;
 use crate::store::Entry;
 
 /// What marks the lines that a container was given in a text where the role's are around them.
@@ -76,6 +81,9 @@ impl Rebase<'_> {
             Ok(text) => on_lower(&text),
             Err(conflicts) => return Ok(Err(conflicts)),
         };
+        if let Some(why) = not_loaded(live, &text) {
+            return Err(io::Error::other(why));
+        }
         let lines = self.record.config.as_ref().map(|before| {
             let before = before.join("\n");
             // What somebody has edited is none of what was made.
@@ -85,6 +93,28 @@ impl Rebase<'_> {
         });
         Ok(Ok((text, lines)))
     }
+}
+
+/// Says what LXC does not take of a config that it took as it was before.
+fn not_loaded(before: &[u8], now: &[u8]) -> Option<String> {
+    let lxc = HostLxc::default();
+    let faults = |text: &[u8]| -> Vec<(String, String)> {
+        let text = String::from_utf8_lossy(text).into_owned();
+        let source = Arc::new(Source::new("config", "/", text));
+        let report = judge_config_file(&source, &lxc);
+        let faults = report.sorted().into_iter().filter_map(|fault| {
+            let line = source.text.get(fault.at.as_ref()?.span.clone())?;
+            Some((line.to_owned(), fault.message.clone()))
+        });
+        faults.collect()
+    };
+    let known = faults(before);
+    let (line, why) = faults(now).into_iter().find(|fault| !known.contains(fault))?;
+    let line = shell::one_line(&line);
+    Some(format!(
+        "LXC does not load a config with its own lines and those of the role, because of `{line}`: {why}; edit its config \
+         so that both can stand there"
+    ))
 }
 
 /// Returns the lines of a config that a container of an entry has just when it is made, where it was `given` some.

@@ -62,6 +62,50 @@ fn a_limit_that_both_have_changed_is_a_conflict() {
 }
 
 #[test]
+fn a_config_that_lxc_would_not_load_is_not_made() {
+    each_storage(|sandbox, storage| {
+        let kind = |kind: &str| format!("\"lxc.net.0.type\" = \"{kind}\"\n");
+        let table = [
+            // What somebody writes in place of what, what comes with the role, and what is wrong.
+            (
+                "lxc.net.0.type = veth",
+                "lxc.net.0.type = empty",
+                "\"lxc.net.0.veth.pair\" = \"abc\"\n",
+                "because of `lxc.net.0.veth.pair = abc`: `lxc.net.0.veth.pair` is for a network of type `veth`",
+            ),
+            (
+                "lxc.tty.max = 2",
+                "lxc.cap.keep = mknod",
+                "\"lxc.cap.drop\" = \"sys_time\"\n",
+                "because of `lxc.cap.",
+            ),
+        ];
+        for (from, to, comes, why) in table {
+            let role = kind("veth") + "\"lxc.tty.max\" = 2\n";
+            layers(sandbox, &[&role]);
+            create(sandbox, storage, "");
+            let edited = sandbox.config().replace(from, to);
+            fs::write(sandbox.container().join("config"), &edited).unwrap();
+            layers(sandbox, &[&(role + comes)]);
+            for words in [&["--dry-run"][..], &[]] {
+                let ran = upgrade(sandbox, words);
+                ran.exits(5).mentions(
+                    "LXC does not load a config with its own lines and those of the role",
+                );
+                ran.mentions(why).mentions("edit its config so that both can stand there");
+                assert_eq!(sandbox.config(), edited);
+            }
+            // What it did not load before is nobody's fault now.
+            let broken = format!("{edited}lxc.nonsense = 1\n");
+            fs::write(sandbox.container().join("config"), &broken).unwrap();
+            layers(sandbox, &[&kind("veth"), "\"lxc.pty.max\" = 7\n"]);
+            upgrade(sandbox, &[]).exits(0);
+            assert!(sandbox.config().contains("lxc.pty.max = 7\n"), "{}", sandbox.config());
+        }
+    });
+}
+
+#[test]
 fn a_line_that_comes_stands_where_a_new_container_has_it() {
     each_storage(|sandbox, storage| {
         let address = "00:16:3e:11:11:11";

@@ -73,6 +73,34 @@ fn it_is_told_of_and_ended_by_either_command() {
 }
 
 #[test]
+fn one_that_was_killed_when_it_was_back_is_back_by_the_next() {
+    each_storage(|sandbox, storage| {
+        let page = || within(sandbox, "cat srv/www/index.html");
+        change(sandbox, "two", 4, "true");
+        upgrade(sandbox, &[]).exits(0);
+        let mut command = sandbox.command("strace");
+        command.args(["-f", "-qq", "-o", "/dev/null", "-P"]);
+        command.arg(sandbox.container().join("upgrade/over"));
+        command.args(["-e", "inject=unlinkat:signal=SIGKILL"]);
+        command.arg(sandbox.program_path()).arg("rollback").arg(sandbox.container());
+        let ran = sandbox.ran(command);
+        assert!(!ran.stderr().contains("back to"), "{}", ran.stderr());
+        assert!(!sandbox.container().join("upgrade/switch").exists(), "the switch is over");
+        assert_eq!(page(), format!("one of {NAME}\n"), "{storage}");
+        rollback(sandbox)
+            .exits(0)
+            .mentions("back to what it was before its upgrade of ")
+            .mentions("; another rollback undoes this one\n");
+        assert_eq!(page(), format!("one of {NAME}\n"), "{storage}");
+        let names = fs::read_dir(sandbox.container().join("upgrade")).unwrap();
+        let names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["previous"]);
+        rollback(sandbox).exits(0).mentions("the last rollback is undone");
+        assert_eq!(page(), format!("two of {NAME}\n"), "{storage}");
+    });
+}
+
+#[test]
 fn gc_leaves_what_both_generations_stand_on() {
     if !root() {
         return;
