@@ -104,7 +104,7 @@ impl ContainerTree {
             let name = crate::shell::one_line(&container.name);
             return Err(format!("`{name}` cannot be compared: {why}"));
         }
-        let start = InitialConfig::read(Some(&container.path.join("config")), caller)?;
+        let start = InitialConfig::of_container(&container.path.join("config"), caller)?;
         if start.mapping == Mapping::Pieces {
             return Err(IN_PIECES.to_owned());
         }

@@ -90,7 +90,7 @@ impl Judge {
         });
         let loaded = loaded.as_ref().map_err(Clone::clone)?;
         let config = container.path.join("config");
-        let start = InitialConfig::read(Some(&config), &self.caller)?;
+        let start = InitialConfig::of_container(&config, &self.caller)?;
         let mapped = start.mapping.mapped();
         let args = record.call.args.iter().map(Into::into).collect();
         let request = Request {

@@ -14,6 +14,7 @@ use crate::host::caller::Caller;
 use crate::host::userns::Ids;
 use crate::host::{files, trust};
 use crate::lxc::call::Mapped;
+use crate::lxc::config::{pair, unquoted};
 use crate::lxc::given;
 use crate::shell;
 
@@ -144,14 +145,22 @@ pub(super) fn in_the_way(path: &Path, within: &str) -> Option<String> {
 
 /// Reads what a container's config starts with.
 pub(super) fn starting_config(path: &Path) -> Result<String, String> {
-    let bytes = files::read_regular(path, LARGEST)
-        .map_err(|error| format!("the config `{}` cannot be read: {error}", path.display()))?;
-    let mut text = String::from_utf8(bytes)
+    let mut text = String::from_utf8(config_bytes(path)?)
         .map_err(|_| format!("the config `{}` is not UTF-8", path.display()))?;
     if !text.is_empty() && !text.ends_with('\n') {
         text.push('\n');
     }
     Ok(text)
+}
+
+/// Reads a config that LXC reads whatever is in its comments.
+pub(super) fn lax_config(path: &Path) -> Result<String, String> {
+    Ok(String::from_utf8_lossy(&config_bytes(path)?).into_owned())
+}
+
+fn config_bytes(path: &Path) -> Result<Vec<u8>, String> {
+    files::read_regular(path, LARGEST)
+        .map_err(|error| format!("the config `{}` cannot be read: {error}", path.display()))
 }
 
 /// How deep a config may include others.
@@ -165,11 +174,11 @@ pub(super) fn including(config: &str) -> String {
 fn within(config: &str, depth: usize) -> String {
     let mut text = String::new();
     for line in config.lines() {
-        let value = line.trim().strip_prefix("lxc.include").map(str::trim_start);
-        match value.and_then(|rest| rest.strip_prefix('=')).map(|path| Path::new(path.trim())) {
+        let value = pair(line).and_then(|(key, value)| (key == "lxc.include").then_some(value));
+        match value.map(|path| Path::new(unquoted(path))) {
             Some(path) if depth < DEEPEST => {
                 let configs = if path.is_dir() { below(path) } else { vec![path.to_path_buf()] };
-                for config in configs.iter().filter_map(|path| starting_config(path).ok()) {
+                for config in configs.iter().filter_map(|path| lax_config(path).ok()) {
                     text.push_str(&within(&config, depth + 1));
                 }
             }
@@ -199,9 +208,8 @@ fn below(directory: &Path) -> Vec<PathBuf> {
 pub(super) fn idmap(config: &str) -> Result<Option<Ids>, &'static str> {
     let (mut users, mut groups) = (Vec::new(), Vec::new());
     for line in config.lines() {
-        let value = line.trim().strip_prefix("lxc.idmap").map(str::trim_start);
-        let Some(value) = value.and_then(|rest| rest.strip_prefix('=')) else { continue };
-        let mut words = value.split_whitespace();
+        let Some(("lxc.idmap", value)) = pair(line) else { continue };
+        let mut words = unquoted(value).split_whitespace();
         let list = match words.next() {
             Some("u") => &mut users,
             Some("g") => &mut groups,
@@ -238,6 +246,18 @@ mod tests {
         assert_eq!(idmap("lxc.idmap = u 0 1 1\n"), Ok(None));
         assert_eq!(idmap("lxc.idmap = u 5 1 1\nlxc.idmap = g 5 1 1\n"), Ok(None));
         assert_eq!(idmap("# lxc.idmap = u 0 1 1\n"), Ok(None));
+        let quoted = "lxc.idmap = 'u 0 100000 65536'\n lxc.idmap = \"g 0 200000 65536\"\n";
+        assert_eq!(idmap(quoted), Ok(Some(ids)));
         assert_eq!(idmap(&format!("lxc.idmap = u 65536 1000 1\n{text}")), Err(IN_PIECES));
+    }
+    #[test]
+    fn a_map_may_stand_in_what_a_config_includes_whatever_is_said_there_besides() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("map.conf");
+        std::fs::write(&path, b"# f\xfcr web\nlxc.idmap = u 0 1 2\nlxc.idmap = g 0 1 2\n").unwrap();
+        for included in [path.display().to_string(), format!("\"{}\"", place.path().display())] {
+            let text = including(&format!(" lxc.include = {included}\n"));
+            assert!(idmap(&text).unwrap().is_some(), "{text}");
+        }
     }
 }

@@ -254,11 +254,13 @@ fn request(
     let caller = Caller::observe();
     let path = lxcpath_of(arguments, &caller)?.join(name);
     let own_config = of.map(|(container, _)| container.path.join("config"));
-    let config = arguments.config.as_deref().or(own_config.as_deref());
     if let Some(status) = InitialConfig::refused(arguments.config.as_deref()) {
         return Ok(Err(status));
     }
-    let start = InitialConfig::read(config, &caller)?;
+    let start = match &own_config {
+        Some(own) if arguments.config.is_none() => InitialConfig::of_container(own, &caller)?,
+        _ => InitialConfig::read(arguments.config.as_deref(), &caller)?,
+    };
     let target = target(name, &path, start.mapping.mapped(), arguments.args.clone());
     let mode = match of {
         Some((_, record)) => record.storage(),

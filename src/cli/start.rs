@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::mapping::{LARGEST, Mapping, including, starting_config};
+use super::mapping::{LARGEST, Mapping, including, lax_config, starting_config};
 use super::output;
 use super::request::ContainerIds;
 use crate::chain::judge_config_file;
@@ -25,6 +25,13 @@ impl InitialConfig {
     pub(super) fn read(given: Option<&Path>, caller: &Caller) -> Result<Self, String> {
         let path = given.map(Path::to_path_buf).or_else(|| lxcpath::default_config(caller));
         let config = path.map_or_else(|| Ok(String::new()), |path| starting_config(&path))?;
+        let mapping = Mapping::decide(&including(&config), caller);
+        Ok(Self { config, mapping })
+    }
+
+    /// Reads that of a container that there is: only its id map is looked for.
+    pub(super) fn of_container(path: &Path, caller: &Caller) -> Result<Self, String> {
+        let config = lax_config(path)?;
         let mapping = Mapping::decide(&including(&config), caller);
         Ok(Self { config, mapping })
     }

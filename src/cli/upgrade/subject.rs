@@ -256,7 +256,7 @@ impl AnySubject<'_> {
 }
 
 fn mapping_of(container: &Container, caller: &Caller) -> Result<(Mapping, ContainerIds), Refusal> {
-    let start = InitialConfig::read(Some(&container.path.join(CONFIG_NAME)), caller)?;
+    let start = InitialConfig::of_container(&container.path.join(CONFIG_NAME), caller)?;
     if start.mapping == Mapping::Pieces {
         return Err(IN_PIECES.to_owned().into());
     }

@@ -82,7 +82,8 @@ fn settled(container: &Path, kind: &str) -> String {
     others.retain(|name| name.starts_with("only-"));
     assert_eq!(others, [format!("only-{record}")]);
     let mut names = names(&container.join(GENERATIONS));
-    names.retain(|name| name != PREVIOUS);
+    // A rollback removes its note when it has told of itself.
+    names.retain(|name| ![PREVIOUS, BACK].contains(&name.as_str()));
     assert!(names.is_empty(), "{names:?}");
     record
 }

@@ -233,3 +233,26 @@ fn what_a_step_writes_into_the_config_comes_once() {
         upgrade(sandbox, &[]).exits(0).mentions("no change");
     });
 }
+
+#[test]
+fn a_config_with_a_comment_that_is_no_text_is_upgraded_and_restored() {
+    each_storage(|sandbox, _| {
+        let path = sandbox.container().join("config");
+        let edited = [b"# f\xfcr web\n".as_slice(), &fs::read(&path).unwrap()].concat();
+        fs::write(&path, &edited).unwrap();
+        let container = sandbox.container();
+        let container = container.to_str().unwrap();
+        sandbox.run(["diff", container]).exits(0);
+        sandbox.run(["status", "--exit-code", container]).exits(0).shows("  current\n");
+        super::change(sandbox, "two", 4, "true");
+        let plan = ["plan", "m.toml", "--diff", "--name", "web1", "--lxcpath"];
+        let mut command = sandbox.command(sandbox.program_path());
+        command.args(plan).arg(sandbox.path("lxc"));
+        sandbox.ran(command).exits(0);
+        upgrade(sandbox, &[]).exits(0);
+        let upgraded = fs::read(&path).unwrap();
+        assert!(upgraded.starts_with(b"# f\xfcr web\n") && upgraded != edited);
+        super::rollback(sandbox).exits(0);
+        assert_eq!(fs::read(&path).unwrap(), edited);
+    });
+}
