@@ -259,7 +259,7 @@ pub(super) fn typed(container: &Container, caller: &Caller) -> String {
 /// Returns the stored tree that a container's overlay stands on, where it is gone.
 pub(super) fn lost_tree(container: &Container) -> Option<PathBuf> {
     let config = String::from_utf8_lossy(&container.config()).into_owned();
-    let value = lxc::config::last_value(&config, "lxc.rootfs.path")?;
+    let value = lxc::config::unquoted(lxc::config::last_value(&config, "lxc.rootfs.path")?);
     let (lower, _) = value.strip_prefix("overlay:")?.rsplit_once(':')?;
     let found = Path::new(lower).symlink_metadata();
     // Who may not look there cannot tell.

@@ -24,7 +24,7 @@ use crate::host::terminal::{self, Terminal};
 use crate::host::userns::{self, Ids};
 use crate::host::{child, contain, files, lxcpath, machine};
 use crate::lxc::call::is_container_name;
-use crate::lxc::config::last_value;
+use crate::lxc::config::{last_value, unquoted};
 use crate::lxc::machine::ADVICE;
 use crate::shell;
 
@@ -178,7 +178,7 @@ fn container(path: &Path, name: &str) -> Result<ShellTarget, String> {
     let text = files::read_regular(&config, LARGEST_CONFIG)
         .map_err(|error| format!("`{}`: {error}", config.display()))?;
     let text = String::from_utf8_lossy(&text);
-    let rootfs = match last_value(&text, "lxc.rootfs.path") {
+    let rootfs = match last_value(&text, "lxc.rootfs.path").map(unquoted) {
         None => path.join("rootfs"),
         Some(value) => {
             match (value.strip_prefix("dir:").unwrap_or(value), value.starts_with('/')) {
@@ -193,5 +193,9 @@ fn container(path: &Path, name: &str) -> Result<ShellTarget, String> {
             }
         }
     };
-    Ok(ShellTarget { rootfs, name: name.to_owned(), ids: mapping::idmap(&text)? })
+    Ok(ShellTarget {
+        rootfs,
+        name: name.to_owned(),
+        ids: mapping::idmap(&mapping::including(&text))?,
+    })
 }

@@ -383,6 +383,7 @@ fn tell_of_moved(store: &Store, users: &Referrers) {
         let Ok(text) = files::read_regular(config, lxc::config::LARGEST) else { continue };
         let text = String::from_utf8_lossy(&text);
         let Some(value) = lxc::config::last_value(&text, "lxc.rootfs.path") else { continue };
+        let value = lxc::config::unquoted(value);
         let Some((of_store, _)) = Store::of_rootfs(value) else { continue };
         let delta = value.rsplit(':').next().map_or(Path::new(""), Path::new);
         let Some(directory) = config.parent().filter(|_| of_store.map() == store.map()) else {

@@ -112,6 +112,11 @@ impl<'a> Lines<'a> {
 
     /// Judges the next line.
     pub(crate) fn judge(&mut self, key: &str, value: &str) -> Result<(), LineFault> {
+        if key == "lxc.include" {
+            // What it says of the others is not known.
+            self.held.clear();
+            self.networks.clear();
+        }
         let network = match key.strip_prefix("lxc.net.").and_then(|rest| rest.split_once('.')) {
             Some((number, sub)) => self.network(key, number, sub, value),
             None => Ok(()),
@@ -237,6 +242,17 @@ mod tests {
             ("lxc.cgroup.dir.monitor", "x"),
         ];
         assert_eq!(faults(&None, &lines), [""; 0]);
+    }
+
+    #[test]
+    fn what_an_included_config_may_have_said_is_not_refused() {
+        let lines = |between| {
+            let before = [("lxc.net.0.type", "empty"), ("lxc.cap.drop", "mknod")];
+            let after = [("lxc.net.0.veth.pair", "x"), ("lxc.cap.keep", "chown")];
+            [&before[..], between, &after].concat()
+        };
+        assert_eq!(faults(&None, &lines(&[])).len(), 2);
+        assert_eq!(faults(&None, &lines(&[("lxc.include", "/i")])), [""; 0]);
     }
 
     #[test]

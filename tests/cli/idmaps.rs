@@ -1,13 +1,13 @@
 //! Id maps of more than one piece: one that leaves a hole, for an id that is the host's too.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use rustix::process::Pid;
 
-use crate::requirement::root;
+use crate::requirement::{installed, root};
 use crate::sandbox::{NAME, Sandbox};
 
 const PIECES: &str = "0 100000 1000\n1000 1000 1\n1001 101001 64535\n65536 0 1\n";
@@ -138,6 +138,32 @@ fn only_lxc_makes_containers_whose_ids_are_mapped_in_pieces() {
     let lxcpath = sandbox.path("lxc").display().to_string();
     let words = ["shell", NAME, "--lxcpath", &lxcpath];
     sandbox.run(words).exits(2).mentions("maps its ids in several pieces");
+}
+
+#[test]
+fn a_map_is_seen_wherever_lxc_reads_one() {
+    if !root() || !installed("busybox") {
+        return;
+    }
+    let sandbox = Sandbox::new().manifest(
+        "manifest = 1\n[[layer]]\nname = 'os'\ntemplate = 'builtin:busybox'\n[[layer]]\nname = 'app'\n\
+         [[layer.file]]\npath = '/etc/motd'\ncontent = 'one'\n",
+    );
+    let map = "lxc.idmap = \"u 0 100000 65536\"\nlxc.idmap = 'g 0 100000 65536'\n";
+    let included = sandbox.path("map.conf");
+    fs::write(&included, [b"# f\xfcr web\n", map.as_bytes()].concat()).unwrap();
+    let includes = format!("lxc.include = \"{}\"\n", included.display());
+    let sandbox = sandbox.file("quoted.conf", map).file("includes.conf", includes);
+    let owner = |path: &str| fs::symlink_metadata(sandbox.rootfs().join(path)).unwrap().uid();
+    let lxcpath = sandbox.path("lxc").display().to_string();
+    for config in ["quoted.conf", "includes.conf"] {
+        sandbox.create(["--config", config]).exits(0);
+        assert_eq!(owner("etc/motd"), 100_000, "{config}");
+        let touch = ["--", "/bin/busybox", "touch", "/etc/made"];
+        sandbox.run([&["shell", NAME, "--lxcpath", &lxcpath][..], &touch].concat()).exits(0);
+        assert_eq!(owner("etc/made"), 100_000, "{config}");
+        fs::remove_dir_all(sandbox.container()).unwrap();
+    }
 }
 
 #[test]

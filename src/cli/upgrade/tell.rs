@@ -239,13 +239,16 @@ fn decisions(arguments: &UpgradeArguments, document: &UpgradeDocument) -> String
         };
         hint.extend(["`--take` takes the role's, `--keep` keeps the container's:\n  ", &call]);
     }
-    for conflict in open.iter().take(MOST_SHOWN) {
-        hint.extend([" --take ", &conflict.word()]);
+    // Several lines of one key of the config are decided by that.
+    let mut words: Vec<_> = open.iter().map(|conflict| conflict.word()).collect();
+    words.dedup();
+    for word in words.iter().take(MOST_SHOWN) {
+        hint.extend([" --take ", word]);
     }
-    if open.len() > MOST_SHOWN {
+    if words.len() > MOST_SHOWN {
         hint.extend([
             "\nand likewise for ",
-            &(open.len() - MOST_SHOWN).to_string(),
+            &(words.len() - MOST_SHOWN).to_string(),
             " more; both hold for all that is below a path",
         ]);
     }
@@ -253,7 +256,11 @@ fn decisions(arguments: &UpgradeArguments, document: &UpgradeDocument) -> String
     words.dedup();
     for word in words {
         let of = elsewhere.iter().filter(|conflict| conflict.decide.as_deref() == Some(word));
-        let names: Vec<_> = of.map(|conflict| conflict.word()).collect();
+        let mut names: Vec<_> = of.map(|conflict| conflict.word()).collect();
+        if names.len() > MOST_SHOWN {
+            let more = names.split_off(MOST_SHOWN).len();
+            names.push(format!("{more} more"));
+        }
         let end = if hint.is_empty() { "" } else { "\n" };
         hint.extend([end, "only `", word, "` has a place for ", &shell::listed(&names)]);
     }

@@ -256,3 +256,21 @@ fn a_config_with_a_comment_that_is_no_text_is_upgraded_and_restored() {
         assert_eq!(fs::read(&path).unwrap(), edited);
     });
 }
+
+#[test]
+fn a_key_with_several_lines_is_named_once_in_what_to_type() {
+    each_storage(|sandbox, storage| {
+        let role = |value: u32| format!("\"lxc.environment\" = [\"A={value}\", \"B={value}\"]\n");
+        layers(sandbox, &[&role(1)]);
+        create(sandbox, storage, "");
+        let edited = sandbox.config().replace("=1\n", "=own\n").replace("=1\"\n", "=own\"\n");
+        fs::write(sandbox.container().join("config"), edited).unwrap();
+        layers(sandbox, &[&role(2)]);
+        let ran = upgrade(sandbox, &[]);
+        ran.exits(1).mentions(" --take config:lxc.environment\n");
+        assert_eq!(ran.stdout().matches("C  config:lxc.environment\n").count(), 2);
+        assert_eq!(ran.stderr().matches("config:lxc.environment").count(), 1);
+        upgrade(sandbox, &["--keep", "config:lxc.environment"]).exits(0);
+        assert_eq!(sandbox.config().matches("=own").count(), 2);
+    });
+}
