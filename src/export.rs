@@ -29,6 +29,7 @@ mod target;
 mod tests;
 mod warnings;
 mod write;
+mod xxhash;
 
 pub(crate) use content::{form_of_content, has_content, told};
 pub(crate) use image::Image;

@@ -6,13 +6,14 @@ use std::process::Command;
 
 use super::gzip::Gzip;
 use super::target::Compression;
+use super::xxhash::Xxh64;
 use super::{compressor, frame};
 use crate::tree::Interrupt;
 
 /// How `xz` and `zstd` are called: neither the number of cores nor the environment makes a difference. By jobs of its
 /// own choice, twice as large, `zstd` takes twice the memory for a thousandth of the bytes.
 const XZ: [&str; 5] = ["xz", "-q", "-6", "-T2", "--block-size=8MiB"];
-const ZSTD: [&str; 5] = ["zstd", "-q", "-3", "-T2", "-B4M"];
+const ZSTD: [&str; 6] = ["zstd", "-q", "-3", "-T2", "-B4M", "--check"];
 
 /// What they would take from the environment besides.
 const VARIABLES: [&str; 4] = ["XZ_DEFAULTS", "XZ_OPT", "ZSTD_CLEVEL", "ZSTD_NBTHREADS"];
@@ -46,12 +47,11 @@ pub(super) fn compressed<T>(
     }
 }
 
-/// Has a program of the host's compress what `fill` writes, and sees that this is what the program has written, as
-/// far as that can be told without decompressing it.
+/// Has a program of the host's compress what `fill` writes, and sees that all of this is what the program has written.
 fn piped<T>(
     words: &[&str],
     (file, interrupt): (&File, Interrupt<'_>),
-    judge: fn(&File, u64) -> io::Result<bool>,
+    judge: fn(&File, &Xxh64) -> io::Result<bool>,
     fill: impl FnOnce(&mut dyn Write) -> io::Result<T>,
 ) -> io::Result<T> {
     let program = words[0];
@@ -60,27 +60,26 @@ fn piped<T>(
     for variable in VARIABLES {
         command.env_remove(variable);
     }
-    let mut length = 0;
+    let mut given = Xxh64::default();
     let filled = compressor::piped(command, file, interrupt, |to| {
-        let mut counted = Counted { to, length: &mut length };
-        fill(&mut counted)
+        fill(&mut Given { to, given: &mut given })
     })?;
-    if judge(file, length)? {
+    if judge(file, &given)? {
         return Ok(filled);
     }
     Err(io::Error::other(format!("`{program}` has not written what it was given, compressed")))
 }
 
-/// Counts what it hands on.
-struct Counted<'a> {
+/// Notes what it hands on.
+struct Given<'a> {
     to: &'a mut dyn Write,
-    length: &'a mut u64,
+    given: &'a mut Xxh64,
 }
 
-impl Write for Counted<'_> {
+impl Write for Given<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.to.write(bytes)?;
-        *self.length += written as u64;
+        self.given.update(&bytes[..written]);
         Ok(written)
     }
 

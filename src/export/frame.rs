@@ -1,9 +1,10 @@
-//! What `zstd` and `xz` write, as far as it can be judged without decompressing it.
+//! What `zstd` and `xz` write, judged without decompressing it: by the checksum, or the count, that it ends with.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
+use super::xxhash::Xxh64;
 use crate::tree::ZSTD_MAGIC;
 
 /// What a stream of xz begins and ends with, and how long its header and its footer are. Source: the description of the
@@ -14,48 +15,43 @@ const XZ_END: u64 = 12;
 /// The longest index of a stream that is read, in bytes.
 const LONGEST_INDEX: u64 = 64 << 20;
 
-/// Tells whether a file holds one frame of zstd after another, and nothing else, and whether they hold anything unless
-/// `length`, that of what was compressed, is nought. How much a frame holds nobody knows who has not decompressed it.
+/// Tells whether a file is one frame of zstd, of what was `given`: its last four bytes are those of the checksum of what
+/// was compressed, and without them nobody knows how much that was who has not decompressed it.
 ///
 /// Source: RFC 8878, section 3.1.
-pub(super) fn is_zstd(file: &File, length: u64) -> io::Result<bool> {
+pub(super) fn is_zstd(file: &File, given: &Xxh64) -> io::Result<bool> {
     let end = file.metadata()?.len();
-    let (mut at, mut holds) = (0, false);
-    while at < end {
-        let Some(begin) = bytes::<5>(file, at)? else { return Ok(false) };
-        if begin[..4] != ZSTD_MAGIC {
-            return Ok(false);
-        }
-        let descriptor = begin[4];
-        let (has_window, has_checksum) = (descriptor & 0x20 == 0, descriptor & 4 != 0);
-        let dictionary = [0, 1, 2, 4][usize::from(descriptor & 3)];
-        let content = match descriptor >> 6 {
-            0 => u64::from(!has_window),
-            size => 1 << size,
-        };
-        at += 5 + u64::from(has_window) + dictionary + content;
-        loop {
-            let Some([low, middle, high]) = bytes(file, at)? else { return Ok(false) };
-            let header = u32::from_le_bytes([low, middle, high, 0]);
-            let size = u64::from(header >> 3);
-            at += 3 + match header >> 1 & 3 {
-                // One byte that is repeated.
-                1 => 1,
-                3 => return Ok(false),
-                _ => size,
-            };
-            holds |= size > 0;
-            if header & 1 != 0 {
-                break;
-            }
-        }
-        at += if has_checksum { 4 } else { 0 };
+    let Some(begin) = bytes::<5>(file, 0)? else { return Ok(false) };
+    let descriptor = begin[4];
+    let (has_window, has_checksum) = (descriptor & 0x20 == 0, descriptor & 4 != 0);
+    if begin[..4] != ZSTD_MAGIC || !has_checksum {
+        return Ok(false);
     }
-    Ok(at == end && end > 0 && (holds || length == 0))
+    let dictionary = [0, 1, 2, 4][usize::from(descriptor & 3)];
+    let content = match descriptor >> 6 {
+        0 => u64::from(!has_window),
+        size => 1 << size,
+    };
+    let mut at = 5 + u64::from(has_window) + dictionary + content;
+    loop {
+        let Some([low, middle, high]) = bytes(file, at)? else { return Ok(false) };
+        let header = u32::from_le_bytes([low, middle, high, 0]);
+        at += 3 + match header >> 1 & 3 {
+            // One byte that is repeated.
+            1 => 1,
+            3 => return Ok(false),
+            _ => u64::from(header >> 3),
+        };
+        if header & 1 != 0 {
+            break;
+        }
+    }
+    let checksum = bytes(file, at)?.map(u32::from_le_bytes);
+    Ok(at + 4 == end && checksum.map(u64::from) == Some(given.finish() & u64::from(u32::MAX)))
 }
 
-/// Tells whether a file is a stream of xz that holds `length` bytes, by its own account of them.
-pub(super) fn is_xz(file: &File, length: u64) -> io::Result<bool> {
+/// Tells whether a file is a stream of xz that holds as many bytes as were `given`, by its own account of them.
+pub(super) fn is_xz(file: &File, given: &Xxh64) -> io::Result<bool> {
     let end = file.metadata()?.len();
     let Some(footer) = end.checked_sub(XZ_END).map(|at| bytes::<12>(file, at)).transpose()? else {
         return Ok(false);
@@ -71,7 +67,7 @@ pub(super) fn is_xz(file: &File, length: u64) -> io::Result<bool> {
     };
     let mut index = vec![0; usize::try_from(size.min(LONGEST_INDEX)).unwrap_or_default()];
     file.read_exact_at(&mut index, at)?;
-    Ok(counted(&index) == Some(length))
+    Ok(counted(&index) == Some(given.length()))
 }
 
 /// Returns how many bytes the blocks hold of which an index of xz tells.
@@ -141,24 +137,38 @@ mod tests {
         let texts = [Vec::new(), b"x".to_vec(), vec![0; 1 << 20], noise.take(3 << 20).collect()];
         for words in [
             &["zstd", "-q", "-3", "-T2", "-B1M"][..],
-            &["zstd", "-q", "-1", "--no-check"],
+            &["zstd", "-q", "-1"],
             &["xz", "-q", "-0", "-T2", "--block-size=1MiB"],
             &["xz", "-q", "-0"],
         ] {
             let is_whole = if words[0] == "xz" { is_xz } else { is_zstd };
             for text in &texts {
-                let length = text.len() as u64;
+                let length = text.len();
+                let mut given = Xxh64::default();
+                given.update(text);
                 let whole = compressed(words, text);
-                assert!(is_whole(&file(&whole), length).unwrap(), "{words:?}, {length}");
+                assert!(is_whole(&file(&whole), &given).unwrap(), "{words:?}, {length}");
                 let short = &whole[..whole.len() - 1];
                 let garbage = [&whole[..], b"x"].concat();
                 let other = whole.iter().map(|byte| byte ^ 1).collect::<Vec<_>>();
                 for bytes in [b"", short, &garbage, &other, b"hello, world, this is nothing"] {
-                    assert!(!is_whole(&file(bytes), length).unwrap(), "{words:?}, {length}");
+                    assert!(!is_whole(&file(bytes), &given).unwrap(), "{words:?}, {length}");
+                }
+                // Less than was given, and nothing at all.
+                for part in [&text[..length / 2], b""].iter().filter(|part| part.len() < length) {
+                    let part = file(&compressed(words, part));
+                    assert!(!is_whole(&part, &given).unwrap(), "{words:?}, {length}");
                 }
             }
-            let empty = compressed(words, b"");
-            assert!(!is_whole(&file(&empty), 7).unwrap(), "{words:?}");
+            let text = texts[3].as_slice();
+            let mut given = Xxh64::default();
+            given.update(text);
+            if words[0] == "zstd" {
+                let unsummed = compressed(&[words, &["--no-check"]].concat(), text);
+                assert!(!is_zstd(&file(&unsummed), &given).unwrap(), "{words:?}");
+                let two = [compressed(words, &text[..9]), compressed(words, &text[9..])].concat();
+                assert!(!is_zstd(&file(&two), &given).unwrap(), "{words:?}");
+            }
         }
     }
 }
