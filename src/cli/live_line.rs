@@ -1,7 +1,7 @@
 //! A line of what goes on for what is no run: it is taken away before anything else is said.
 
-use std::cell::{Cell, RefCell};
 use std::io::{self, Write};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::output::Look;
@@ -15,33 +15,45 @@ const PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct LiveLine {
     look: Look,
-    /// How wide the line is that stands there.
-    width: Cell<Option<usize>>,
-    drawn: RefCell<Option<Instant>>,
+    state: Mutex<State>,
+}
+
+/// What stands there.
+#[derive(Debug, Default)]
+struct State {
+    /// How wide the line is.
+    width: Option<usize>,
+    drawn: Option<Instant>,
 }
 
 impl LiveLine {
     pub(super) fn new(look: Look) -> Self {
-        Self { look, width: Cell::default(), drawn: RefCell::default() }
+        Self { look, state: Mutex::default() }
     }
 
     /// Shows a text in the line.
     pub(super) fn show(&self, text: &str) {
-        let is_soon = self.drawn.borrow().is_some_and(|drawn| drawn.elapsed() < PAUSE);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_soon = state.drawn.is_some_and(|drawn| drawn.elapsed() < PAUSE);
         let columns = columns();
         if !self.look.live || is_soon || columns == 0 {
             return;
         }
-        self.clear();
+        state.clear();
         let shown = wrap::cut(text, columns - 1);
         // A terminal that becomes narrower keeps the cursor at the beginning of the line that it breaks.
         let _ = io::stderr().lock().write_all(format!("{shown}\r").as_bytes());
-        self.width.set(Some(wrap::width(&shown)));
-        self.drawn.replace(Some(Instant::now()));
+        *state = State { width: Some(wrap::width(&shown)), drawn: Some(Instant::now()) };
     }
 
     /// Takes the line away.
     pub(super) fn clear(&self) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+impl State {
+    fn clear(&mut self) {
         if let Some(width) = self.width.take() {
             let clearing = clearing(width, Some(columns()));
             let _ = io::stderr().lock().write_all(clearing.as_bytes());

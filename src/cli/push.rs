@@ -1,7 +1,7 @@
 //! `push`: brings a role to a registry.
 
 use std::os::fd::AsFd;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::amount::amount;
 use super::arguments::{LogFormat, PushArguments, TalkArguments};
@@ -52,7 +52,7 @@ fn push(arguments: &PushArguments) -> Result<u8, Refusal> {
     let signer = signer.map_err(|error| error.to_string())?;
     // Mapped ids may not read what the caller may.
     let client = Client::new(&repository).map_err(|error| error.to_string())?;
-    let line = Rc::new(LiveLine::new(Look::observe()));
+    let line = Arc::new(LiveLine::new(Look::observe()));
     measure(&client, &line, arguments.talk);
     let (_scratch, lxcpath) = scratch("push")?;
     let asked = Asked {
@@ -117,9 +117,9 @@ fn push(arguments: &PushArguments) -> Result<u8, Refusal> {
 }
 
 /// Shows how far a push has come, where somebody looks.
-fn measure(client: &Client, line: &Rc<LiveLine>, talk: TalkArguments) {
+fn measure(client: &Client, line: &Arc<LiveLine>, talk: TalkArguments) {
     let notice = output::notice();
-    let shown = Rc::clone(line);
+    let shown = Arc::clone(line);
     client.tell(Notice::by(move |text| {
         shown.clear();
         notice.tell(text);
@@ -127,11 +127,19 @@ fn measure(client: &Client, line: &Rc<LiveLine>, talk: TalkArguments) {
     if talk.quiet || talk.log_format == LogFormat::Json {
         return;
     }
-    let shown = Rc::clone(line);
+    let shown = Arc::clone(line);
+    let host = client.repository().host.clone();
     client.measure(Meter::by(move |upload| {
-        let Upload { number, count, done, total } = upload;
-        let amount = amount(done, Some(total));
-        shown.show(&format!("[{number}/{count}] sending layer  {amount}"));
+        let Upload { number, count, done, total, waited } = upload;
+        let waited = match waited.as_secs() {
+            0 => String::new(),
+            seconds => format!("  waiting for {host}, {seconds} s"),
+        };
+        let what = match count {
+            0 => String::new(),
+            _ => format!("[{number}/{count}] sending layer  {}", amount(done, Some(total))),
+        };
+        shown.show(format!("{what}{waited}").trim_start());
     }));
 }
 

@@ -4,13 +4,14 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use super::authorization::{Challenge, query};
 use super::credentials::{self, Credentials};
-use super::fault::RegistryError;
+use super::fault::{Outage, RegistryError};
 use super::meter::{Meter, Upload};
 use super::notice::Notice;
 use super::reference::Repository;
@@ -33,9 +34,13 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// How often a registry may send on to another place.
 const MOST_REDIRECTS: u32 = 5;
 
-/// The largest answer of a token service, and the longest word of a refusal, in bytes.
-const LARGEST_TOKEN: usize = 1 << 20;
-const LARGEST_WORD: usize = 64 * 1024;
+/// The largest answer of a token service, the longest token, and the largest answer that refuses something, in bytes.
+const LARGEST_ANSWER: usize = 1 << 20;
+const LARGEST_TOKEN: usize = 64 * 1024;
+const LARGEST_REFUSAL: usize = 64 * 1024;
+
+/// The longest word of a registry that is shown, in characters.
+const LONGEST_WORD: usize = 400;
 
 /// The host behind Docker's name for its registry.
 const DOCKER: (&str, &str) = ("docker.io", "registry-1.docker.io");
@@ -62,7 +67,7 @@ pub(crate) struct Client {
     /// Whether that was told.
     is_told: Cell<bool>,
     /// Who is told how far uploads have come.
-    meter: RefCell<Option<Meter>>,
+    meter: RefCell<Option<Arc<Meter>>>,
     /// Which blob of how many is sent.
     uploading: Cell<(usize, usize)>,
 }
@@ -111,6 +116,12 @@ impl Client {
         })
     }
 
+    /// Waits no longer than this for anything.
+    #[cfg(all(test, feature = "registry"))]
+    pub(super) fn impatient(self, longest: Duration) -> Self {
+        Self { transport: RefCell::new(Transport::waiting(longest)), ..self }
+    }
+
     /// Returns the repository.
     pub(crate) fn repository(&self) -> &Repository {
         &self.repository
@@ -126,8 +137,19 @@ impl Client {
         self.notice.replace(Some(notice));
     }
 
-    /// From now on, tells how far uploads have come.
+    /// Tells that something is tried again, if nothing of the kind was told before.
+    pub(super) fn tell_again(&self, why: &str) {
+        if !self.is_told.replace(true)
+            && let Some(notice) = &*self.notice.borrow()
+        {
+            notice.tell(&format!("{} {why}; trying again", self.repository.host));
+        }
+    }
+
+    /// From now on, tells how far uploads have come, and how long is waited.
     pub(crate) fn measure(&self, meter: Meter) {
+        let meter = Arc::new(meter);
+        self.transport.borrow().measure(Arc::clone(&meter));
         self.meter.replace(Some(meter));
     }
 
@@ -140,7 +162,7 @@ impl Client {
     pub(super) fn measured(&self, done: u64, total: u64) {
         if let Some(meter) = &*self.meter.borrow() {
             let (number, count) = self.uploading.get();
-            meter.tell(Upload { number, count, done, total });
+            meter.tell(Upload { number, count, done, total, waited: Duration::ZERO });
         }
     }
 
@@ -158,30 +180,22 @@ impl Client {
         let mut tried = 0;
         loop {
             tried += 1;
-            let mut took_long = false;
-            let (why, longer, tries) = match self.authorized(ask, interrupt)? {
+            let (NoAnswer { why, tries, outage }, longer) = match self.authorized(ask, interrupt)? {
                 Ok(response) if response.status == 429 || response.status >= 500 => {
                     let longer = response.header("retry-after").and_then(|text| text.parse().ok());
                     let why = format!("does not answer (status {})", response.status);
-                    (why, longer.map(Duration::from_secs), TRIES)
+                    (NoAnswer::passing(why, TRIES), longer.map(Duration::from_secs))
                 }
                 Ok(response) => return Ok(response),
-                Err(error) => {
-                    took_long = error.kind() == io::ErrorKind::TimedOut;
-                    let (why, tries) = no_answer(&error, self.repository.is_local());
-                    (why, None, tries)
-                }
+                Err(error) => (no_answer(&error, self.repository.is_local()), None),
             };
             if tried >= tries {
-                return Err(RegistryError::Unreachable { host: self.repository.host.clone(), why });
+                let host = self.repository.host.clone();
+                return Err(RegistryError::Unreachable { host, why, outage });
             }
             tracing::debug!(why, tried, "the registry is asked again");
-            if (tries == TRIES || took_long)
-                && !self.is_told.replace(true)
-                && let Some(notice) = &*self.notice.borrow()
-            {
-                let host = &self.repository.host;
-                notice.tell(&format!("{host} {why}; trying again"));
+            if tries == TRIES || outage == Outage::Stalled {
+                self.tell_again(&why);
             }
             let pause = longer.unwrap_or(wait).min(LONGEST_WAIT);
             interrupt.sleep(pause).map_err(|_| RegistryError::Interrupted)?;
@@ -199,10 +213,13 @@ impl Client {
         ask: Ask<'_>,
         interrupt: Interrupt<'_>,
     ) -> Result<Response, RegistryError> {
-        self.authorized(ask, interrupt)?.map_err(|error| RegistryError::Unreachable {
-            host: self.repository.host.clone(),
-            why: no_answer(&error, false).0,
-        })
+        self.authorized(ask, interrupt)?.map_err(|error| self.broken(&error))
+    }
+
+    /// Returns the failure of a connection that broke off.
+    pub(super) fn broken(&self, error: &io::Error) -> RegistryError {
+        let NoAnswer { why, outage, .. } = no_answer(error, false);
+        RegistryError::Unreachable { host: self.repository.host.clone(), why, outage }
     }
 
     /// Returns the URL of a path of the registry.
@@ -423,8 +440,15 @@ impl Client {
         if response.status != 200 {
             return Err(self.refused("give a token", response));
         }
-        let text = match response.read(LARGEST_TOKEN) {
+        let unsafe_answer = |why: &str| {
+            let host = &self.repository.host;
+            Err(RegistryError::Unsafe(format!("the token service of {host} gives {why}")))
+        };
+        let text = match response.read(LARGEST_ANSWER) {
             Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+                return unsafe_answer(&format!("no token: {error}"));
+            }
             Err(error) => {
                 check(interrupt)?;
                 return Ok(Err(error));
@@ -434,28 +458,40 @@ impl Client {
         let answer: Option<Answer> = serde_json::from_slice(&text).ok();
         let token = answer.and_then(|answer| answer.token.or(answer.access_token));
         match token {
+            // It goes into a header, which has no room for anything.
+            Some(token)
+                if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) =>
+            {
+                unsafe_answer("a token that no header can have")
+            }
+            Some(token) if token.len() > LARGEST_TOKEN => {
+                unsafe_answer(&format!("a token of more than {LARGEST_TOKEN} bytes"))
+            }
             Some(token) => Ok(Ok(Some(format!("Bearer {token}")))),
-            None => Err(RegistryError::Unsafe(format!(
-                "the token service of {} gives no token",
-                self.repository.host
-            ))),
+            None => unsafe_answer("no token"),
         }
     }
 
-    /// Returns what a registry says in a line, without what it was told of who asks: it may say all that again.
+    /// Returns what a registry says in a line, if it is short, and without what it was told of who asks: it may say all
+    /// that again.
     pub(super) fn shown(&self, text: &str) -> String {
         let mut secrets = self.credentials.secrets();
         let authorizations = self.authorizations.borrow();
         let tokens = authorizations.values().filter_map(|header| header.split(' ').nth(1));
         secrets.extend(tokens.map(str::to_owned));
-        crate::shell::one_line(&credentials::mask(text, &secrets))
+        let mut said = crate::shell::one_line(&credentials::mask(text, &secrets));
+        if let Some((end, _)) = said.char_indices().nth(LONGEST_WORD) {
+            said.truncate(end);
+            said.push_str("...");
+        }
+        said
     }
 
     /// Returns the failure of an answer that was not hoped for.
     pub(super) fn refused(&self, what: &str, response: Response) -> RegistryError {
         let status = response.status;
         let (host, what) = (self.repository.host.clone(), what.to_owned());
-        let said = response.read(LARGEST_WORD).ok();
+        let said = response.read(LARGEST_REFUSAL).ok();
         let said = said.and_then(|text| serde_json::from_slice::<serde_json::Value>(&text).ok());
         let said = said.and_then(|said| {
             let first = &said["errors"][0];
@@ -480,17 +516,37 @@ struct Answer {
     access_token: Option<String>,
 }
 
-/// Says why no answer came, in words that follow the registry, and how often it is worth to ask. `is_local` is of a
-/// registry of this machine.
-pub(super) fn no_answer(error: &io::Error, is_local: bool) -> (String, u32) {
+/// Why no answer came.
+#[derive(Debug)]
+struct NoAnswer {
+    /// In words that follow the registry.
+    why: String,
+    /// How often it is worth to ask.
+    tries: u32,
+    outage: Outage,
+}
+
+impl NoAnswer {
+    fn passing(why: String, tries: u32) -> Self {
+        Self { why, tries, outage: Outage::Passing }
+    }
+}
+
+/// Says why no answer came. `is_local` is of a registry of this machine.
+fn no_answer(error: &io::Error, is_local: bool) -> NoAnswer {
     let text = error.to_string();
     if let Some(why) = text.strip_prefix(BY_PROXY) {
         // It would say so again: it is to be told who asks.
-        let tries = if why.contains(WHO_ASKS) { 1 } else { TRIES };
-        return (format!("cannot be reached: the proxy {why}"), tries);
+        let (tries, outage) = match why.contains(WHO_ASKS) {
+            true => (1, Outage::ProxyLogin),
+            false => (TRIES, Outage::Passing),
+        };
+        return NoAnswer { why: format!("cannot be reached: the proxy {why}"), tries, outage };
     }
     let (why, tries) = reason(error, &text, is_local);
-    (format!("does not answer ({why})"), tries)
+    let is_stall = error.kind() == io::ErrorKind::TimedOut;
+    let outage = if is_stall { Outage::Stalled } else { Outage::Passing };
+    NoAnswer { why: format!("does not answer ({why})"), tries, outage }
 }
 
 fn reason(error: &io::Error, text: &str, is_local: bool) -> (String, u32) {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 
-use super::client::{Ask, Client, check, no_answer};
+use super::client::{Ask, Client, check};
 use super::fault::RegistryError;
 use super::manifest::Descriptor;
 use super::pace::Pace;
@@ -22,8 +22,10 @@ use crate::tree::{Interrupt, Limits};
 /// How many bytes are read at once.
 const PIECE: usize = 128 * 1024;
 
-/// How often a download goes on that broke off without a single byte, and how often one begins again.
+/// How often a download goes on that broke off without a single byte, and how often one begins again; how often where
+/// minutes were waited for a byte.
 const TRIES: u32 = 5;
+const STALLED_TRIES: u32 = 2;
 
 /// How long is waited before it goes on.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -165,7 +167,7 @@ impl Client {
                 }
             }
         }
-        let (mut tries, mut begun) = (0, 0);
+        let (mut tries, mut stalled, mut begun) = (0, 0, 0);
         let mut pace = Pace::begin(Instant::now());
         while there < blob.size {
             tries += 1;
@@ -191,7 +193,7 @@ impl Client {
                         file.write_all(&piece[..read]).map_err(about)?;
                         hasher.update(&piece[..read]);
                         there += read as u64;
-                        tries = 0;
+                        (tries, stalled) = (0, 0);
                         progress(there);
                         let paced = pace.count(Instant::now(), read as u64);
                         paced.map_err(|error| self.broken(&error))?;
@@ -201,8 +203,12 @@ impl Client {
             };
             if there < blob.size {
                 check(interrupt)?;
-                if tries == TRIES || begun == TRIES {
+                stalled += u32::from(broken.kind() == io::ErrorKind::TimedOut);
+                if tries == TRIES || begun == TRIES || stalled == STALLED_TRIES {
                     return Err(self.broken(&broken));
+                }
+                if stalled > 0 {
+                    self.tell_again("sends no more of a blob");
                 }
                 tracing::debug!(error = %broken, there, "a download goes on");
                 pause(interrupt)?;
@@ -232,11 +238,6 @@ impl Client {
 
     fn name(&self, blob: &Descriptor) -> String {
         format!("the blob {} of {}", blob.digest, self.repository)
-    }
-
-    pub(super) fn broken(&self, error: &io::Error) -> RegistryError {
-        let (host, why) = (self.repository.host.clone(), no_answer(error, false).0);
-        RegistryError::Unreachable { host, why }
     }
 }
 

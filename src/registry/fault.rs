@@ -10,6 +10,17 @@ use crate::cache::Unfit;
 use crate::digest::Digest;
 use crate::host::files;
 
+/// What kind of thing keeps an answer away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outage {
+    /// It may pass.
+    Passing,
+    /// It was waited for as long as anything is.
+    Stalled,
+    /// A proxy wants to know who asks.
+    ProxyLogin,
+}
+
 /// Why something could not be had from a registry, or brought to it.
 #[derive(Debug, Error)]
 pub(crate) enum RegistryError {
@@ -20,6 +31,8 @@ pub(crate) enum RegistryError {
         host: String,
         /// What was seen last, in words that follow it.
         why: String,
+        /// What kind of thing that was.
+        outage: Outage,
     },
     /// It has refused what was asked.
     #[error("{host} refuses to {what}: {why}")]
@@ -78,6 +91,16 @@ pub(crate) enum RegistryError {
     NotLocked {
         /// What of the role.
         slot: String,
+    },
+    /// What would be pushed has files that no layer has.
+    #[error(
+        "{slot} leaves {files} beside the rootfs, in the container's directory, where no layer reaches"
+    )]
+    Beside {
+        /// What of the role.
+        slot: String,
+        /// Their names.
+        files: String,
     },
     /// There is no such key to sign with.
     #[error("there is no key `{}`", .0.display())]
@@ -140,6 +163,16 @@ impl RegistryError {
             Self::Refused { host, needs_login: true, .. } => {
                 Some(format!("`podman login {host}` logs in, and so does `docker login {host}`"))
             }
+            Self::Beside { .. } => Some(
+                "each host builds such a role itself, from its manifest; one whose files are all in the rootfs \
+                 can be pushed"
+                    .to_owned(),
+            ),
+            Self::Unreachable { outage: Outage::ProxyLogin, host, .. } => Some(format!(
+                "`HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT` says who asks, and `NO_PROXY={}` has the \
+                 registry asked without a proxy",
+                host.split(':').next().unwrap_or(host)
+            )),
             _ => self.unfit().and_then(Unfit::hint).map(str::to_owned),
         }
     }

@@ -1,11 +1,13 @@
-//! Who is told how much of a blob a registry has by now.
+//! Who is told how much of a blob a registry has by now, and how long it has been waited for.
 
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 /// How far an upload has come.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Upload {
-    /// Which blob it is, from 1 on.
+    /// Which blob it is, from 1 on; nought before there is one.
     pub number: usize,
     /// How many there are.
     pub count: usize,
@@ -13,20 +15,33 @@ pub(crate) struct Upload {
     pub done: u64,
     /// How many it has.
     pub total: u64,
+    /// How long nothing has come from the registry, and it has taken nothing; nought unless that is long.
+    pub waited: Duration,
 }
 
-/// What is told of each piece that was sent.
-pub(crate) struct Meter(Box<dyn Fn(Upload)>);
+/// What is told of each piece that was sent, and while nothing goes on.
+pub(crate) struct Meter {
+    tell: Box<dyn Fn(Upload) + Send + Sync>,
+    last: Mutex<Upload>,
+}
 
 impl Meter {
     /// Tells a function.
-    pub(crate) fn by(tell: impl Fn(Upload) + 'static) -> Self {
-        Self(Box::new(tell))
+    pub(crate) fn by(tell: impl Fn(Upload) + Send + Sync + 'static) -> Self {
+        Self { tell: Box::new(tell), last: Mutex::default() }
     }
 
     /// Tells how far an upload has come.
     pub(super) fn tell(&self, upload: Upload) {
-        (self.0)(upload);
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = upload;
+        (self.tell)(upload);
+    }
+
+    /// Tells how long it has been waited.
+    #[cfg(feature = "registry")]
+    pub(super) fn tell_waited(&self, waited: Duration) {
+        let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        (self.tell)(Upload { waited, ..last });
     }
 }
 

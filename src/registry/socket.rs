@@ -14,6 +14,8 @@ use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport,
 };
 
+use super::meter::Meter;
+use super::pace::Pace;
 use crate::tree::Interrupt;
 
 /// How long one address may take to answer.
@@ -22,34 +24,62 @@ const LONGEST_CONNECT: Duration = Duration::from_secs(15);
 /// How long nothing may come or go on a connection: a registry digests large blobs before it answers.
 pub(super) const LONGEST_STALL: Duration = Duration::from_secs(120);
 
-/// What ends the waiting of all connections.
+/// What is said of whoever takes too little at a time.
+const TAKES_LITTLE: &str = "it takes less than 1 KiB a second";
+
+/// How often it is told that it is waited, and after what time for the first time.
+const TICK: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What ends the waiting of all connections, and who is told of it.
 #[derive(Debug, Default)]
-pub(super) struct Wake(Mutex<Option<OwnedFd>>);
+pub(super) struct Wake {
+    descriptor: Mutex<Option<OwnedFd>>,
+    meter: Mutex<Option<Arc<Meter>>>,
+}
 
 impl Wake {
     /// Ends what waits from now on once the interrupt comes.
     pub(super) fn listen(&self, interrupt: Interrupt<'_>) -> io::Result<()> {
         let descriptor = interrupt.descriptor().map(|fd| fd.try_clone_to_owned()).transpose()?;
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = descriptor;
+        *self.descriptor.lock().unwrap_or_else(PoisonError::into_inner) = descriptor;
         Ok(())
+    }
+
+    /// Has it told from now on how long is waited.
+    pub(super) fn measure(&self, meter: Arc<Meter>) {
+        *self.meter.lock().unwrap_or_else(PoisonError::into_inner) = Some(meter);
     }
 
     /// Waits until something can be done with a socket.
     fn wait(&self, socket: impl AsFd, wanted: PollFlags, longest: Duration) -> io::Result<()> {
-        let wake = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let longest = Timespec::try_from(longest).ok();
+        let wake = self.descriptor.lock().unwrap_or_else(PoisonError::into_inner);
+        let meter = self.meter.lock().unwrap_or_else(PoisonError::into_inner);
+        let begun = Instant::now();
         loop {
+            let waited = begun.elapsed();
+            if let Some(meter) = meter.as_ref().filter(|_| waited >= PATIENCE) {
+                meter.tell_waited(waited);
+            }
+            let left = longest.saturating_sub(waited);
+            let tick = Timespec::try_from(left.min(TICK)).ok();
             let mut polled = vec![PollFd::new(&socket, wanted)];
             polled.extend(wake.as_ref().map(|wake| PollFd::new(wake, PollFlags::IN)));
-            match poll(&mut polled, longest.as_ref()) {
+            match poll(&mut polled, tick.as_ref()) {
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
+                Ok(0) if left > TICK => {}
                 Ok(0) => return Err(io::Error::new(io::ErrorKind::TimedOut, "nothing comes")),
                 // Of the kind `Interrupted` it would be tried again.
                 Ok(_) if polled.get(1).is_some_and(|wake| !wake.revents().is_empty()) => {
                     return Err(io::Error::other("it was interrupted"));
                 }
-                Ok(_) => return Ok(()),
+                Ok(_) => {
+                    if let Some(meter) = meter.as_ref().filter(|_| waited >= PATIENCE) {
+                        meter.tell_waited(Duration::ZERO);
+                    }
+                    return Ok(());
+                }
             }
         }
     }
@@ -150,11 +180,17 @@ impl Transport for Socket {
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
         let deadline = Deadline::of(timeout);
+        let mut pace = Pace::begin(Instant::now());
         let mut left = &self.buffers.output()[..amount];
         while !left.is_empty() {
             match (&self.stream).write(left) {
                 Ok(0) => return Err(Error::Io(io::ErrorKind::WriteZero.into())),
-                Ok(written) => left = &left[written..],
+                Ok(written) => {
+                    left = &left[written..];
+                    // Who takes a byte now and then holds a run as well.
+                    pace.count(Instant::now(), written as u64)
+                        .map_err(|error| io::Error::new(error.kind(), TAKES_LITTLE))?;
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.wake.wait(&self.stream, PollFlags::OUT, deadline.left()?)?;

@@ -94,6 +94,7 @@ mod with_client {
     use ureq::unversioned::transport::{ConnectProxyConnector, Connector, RustlsConnector};
     use ureq::{Agent, http};
 
+    use super::super::meter::Meter;
     use super::super::proxy::Proxies;
     use super::super::socket::{LONGEST_STALL, SocketConnector, Wake};
     use super::super::target::Target;
@@ -121,7 +122,7 @@ mod with_client {
         }
 
         /// Returns one that waits so long for a connection, and again for the head of an answer, all of it.
-        fn waiting(longest: Duration) -> Self {
+        pub(in crate::registry) fn waiting(longest: Duration) -> Self {
             let wake = Arc::new(Wake::default());
             let provider = Arc::new(rustls::crypto::ring::default_provider());
             let tls = TlsConfig::builder()
@@ -145,6 +146,11 @@ mod with_client {
                     .chain(RustlsConnector::default());
             let agent = Agent::with_parts(config, connector, DefaultResolver::default());
             Self { agent, proxies: Proxies::observe(), wake }
+        }
+
+        /// Has it told from now on how long is waited.
+        pub(in crate::registry) fn measure(&self, meter: Arc<Meter>) {
+            self.wake.measure(meter);
         }
 
         /// Sends a request, and returns the answer once its headers are there. None is followed to another place.
@@ -206,6 +212,11 @@ mod with_client {
 
     fn what_failed(error: std::io::Error) -> SendError {
         let of_client = error.get_ref().and_then(|inner| inner.downcast_ref::<ureq::Error>());
+        // Others who wait too long say so themselves.
+        if matches!(of_client, Some(ureq::Error::Timeout(_))) {
+            let why = "its answer takes too long";
+            return SendError::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, why));
+        }
         if let Some(ureq::Error::ConnectProxyFailed(reason)) = of_client {
             // The client says `proxy server responded 407/407`.
             let status = reason.rsplit_once('/').map(|(_, status)| status);
@@ -334,6 +345,9 @@ pub(super) use self::without_client::Transport;
 
 #[cfg(not(feature = "registry"))]
 mod without_client {
+    use std::sync::Arc;
+
+    use super::super::meter::Meter;
     use super::{Request, Response, SendError};
     use crate::tree::Interrupt;
 
@@ -345,6 +359,9 @@ mod without_client {
         pub(in crate::registry) fn new() -> Self {
             Self
         }
+
+        /// Nothing is waited for.
+        pub(in crate::registry) fn measure(&self, _: Arc<Meter>) {}
 
         /// Always fails.
         pub(in crate::registry) fn send(

@@ -124,6 +124,12 @@ fn a_proxy_that_refuses_is_named_and_not_asked_again_who_wants_a_login() {
         ran.exits(8).mentions(&format!("{why} (status {number})"));
         assert!(!ran.stderr().contains("does not answer"), "{}", ran.stderr());
         assert_eq!(proxy.heads().len(), asked);
+        let hint = "hint: `HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT` says who asks, and \
+                    `NO_PROXY=registry.invalid`";
+        let push = host.run(["push", "m.toml", "registry.invalid/web"]);
+        for ran in [ran, push] {
+            assert_eq!(ran.stderr().contains(hint), asked == 1, "{}", ran.stderr());
+        }
     }
 }
 
@@ -239,5 +245,41 @@ fn a_helper_for_credentials_ends_with_whoever_asks_it() {
     while helper.exists() {
         assert!(begun.elapsed() < Duration::from_secs(60), "the helper stays");
         sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn what_a_registry_says_is_cut_and_a_token_that_cannot_be_sent_is_refused() {
+    if !root() {
+        return;
+    }
+    let said = format!("\u{1b}[31m{}", "many words ".repeat(5000));
+    let body = serde_json::json!({ "errors": [{ "message": said }] }).to_string();
+    let fake =
+        Fake::start(move |_| format!("403 No\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
+    let ran = pull(&role(), &fake);
+    ran.exits(8).mentions("\\u{1b}[31mmany words many words").mentions("...");
+    assert!(ran.stderr().len() < 2000, "{}", ran.stderr());
+
+    for (token, why) in [
+        ("secret\r\nX-Header: 1".to_owned(), "gives a token that no header can have"),
+        ("secret\0".to_owned(), "gives a token that no header can have"),
+        (String::new(), "gives a token that no header can have"),
+        ("secret".repeat(20_000), "gives a token of more than 65536 bytes"),
+        ("secret".repeat(200_000), "gives no token: it has more than 1048576 bytes"),
+    ] {
+        let answer = serde_json::json!({ "token": token }).to_string();
+        let tokens = Fake::start(move |_| {
+            format!("200 OK\r\nContent-Length: {}\r\n\r\n{answer}", answer.len())
+        });
+        let realm = format!("http://{}/token", tokens.host());
+        let fake = Fake::start(move |_| {
+            format!("401 Who\r\nWWW-Authenticate: Bearer realm=\"{realm}\"\r\nContent-Length: 0")
+        });
+        let ran = pull(&role(), &fake);
+        ran.exits(8).mentions(why);
+        assert!(!ran.stderr().contains("secret"), "{}", ran.stderr());
+        // It would say so again.
+        assert_eq!(tokens.heads().len(), 1);
     }
 }
