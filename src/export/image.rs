@@ -273,19 +273,23 @@ impl Image {
 
     /// Warns of what stands beside the rootfs: no format has a place for it.
     pub(super) fn warn_of_sidecar(&self, warnings: &mut Warnings) -> io::Result<()> {
-        let Some((entry, _)) = self.layers.last().filter(|(entry, _)| entry.sidecar.is_some())
-        else {
-            return Ok(());
-        };
-        let mut names = Vec::new();
-        for file in fs::read_dir(self.store.sidecar(entry.id))? {
-            names.push(shell::printable(&file?.file_name().to_string_lossy()).into_owned());
-        }
-        names.sort();
-        for name in names {
+        let Some((entry, _)) = self.layers.last() else { return Ok(()) };
+        for name in self.beside(entry)? {
             warnings.add_words("files beside the rootfs are left out:", &name);
         }
         Ok(())
+    }
+
+    /// Returns the names of what stands beside the rootfs of a stored layer.
+    pub(crate) fn beside(&self, entry: &Entry) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        if entry.sidecar.is_some() {
+            for file in fs::read_dir(self.store.sidecar(entry.id))? {
+                names.push(shell::printable(&file?.file_name().to_string_lossy()).into_owned());
+            }
+        }
+        names.sort();
+        Ok(names)
     }
 
     /// Opens the stored tree of the last layer.

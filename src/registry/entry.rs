@@ -18,8 +18,8 @@ const ENTRY: &str = "application/vnd.layered-template.entry.v1+json";
 /// The annotation that names the innermost entry of a role.
 const INNERMOST: &str = "org.layered-template.innermost";
 
-/// The largest document that is read, in bytes.
-const LARGEST: usize = 16 << 20;
+/// The largest document that is read, in bytes. Nobody has vouched for it yet, and it takes many times the room of its text.
+pub(super) const LARGEST: usize = 1 << 20;
 
 /// A stored layer in a registry.
 #[derive(Debug, Clone)]
@@ -109,7 +109,9 @@ impl Client {
         }
         let text = self.small_blob(&manifest.config, LARGEST, interrupt)?;
         let portable = Portable::parse(&text, key).map_err(|why| malformed(self.shown(&why)))?;
-        let (document, layer) = (manifest.config.digest, layer.clone());
+        // What else is said of it may be long, and is kept for nothing.
+        let layer = Descriptor::new(&layer.media_type, layer.digest, layer.size);
+        let document = manifest.config.digest;
         Ok(Some(RemoteEntry { portable, document, manifest: digest, layer }))
     }
 }

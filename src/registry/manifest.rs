@@ -1,9 +1,10 @@
 //! Manifests of a registry: what they say, how they are read and written.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::{fmt, io};
 
-use serde::{Deserialize, Serialize};
+use serde::de::{Error, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::client::{Ask, Client, Right, check};
 use super::fault::RegistryError;
@@ -21,6 +22,9 @@ pub(super) const EMPTY_TEXT: &[u8] = b"{}";
 /// The largest manifest that is read, in bytes: registries take no larger ones.
 const LARGEST: usize = 4 << 20;
 
+/// How many annotations a manifest may have, and each of its blobs.
+const MOST_ANNOTATIONS: usize = 256;
+
 /// What a manifest says of a blob.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -32,7 +36,7 @@ pub(crate) struct Descriptor {
     /// Its length in bytes.
     pub size: u64,
     /// What else is said of it.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "few")]
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -60,7 +64,7 @@ pub(crate) struct Manifest {
     /// The blobs.
     pub layers: Vec<Descriptor>,
     /// What else is said of it.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "few")]
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -75,6 +79,30 @@ impl Manifest {
     pub(super) fn text(&self) -> Result<Vec<u8>, RegistryError> {
         serde_json::to_vec(self).map_err(|error| RegistryError::host("a manifest", error.into()))
     }
+}
+
+/// Reads annotations: more than anybody needs are refused, since each takes many times the room of its text.
+fn few<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, String>, D::Error> {
+    struct Few;
+    impl<'de> Visitor<'de> for Few {
+        type Value = BTreeMap<String, String>;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(formatter, "at most {MOST_ANNOTATIONS} annotations")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut all = BTreeMap::new();
+            while let Some((name, value)) = map.next_entry()? {
+                if all.len() == MOST_ANNOTATIONS {
+                    return Err(A::Error::invalid_length(MOST_ANNOTATIONS + 1, &self));
+                }
+                all.insert(name, value);
+            }
+            Ok(all)
+        }
+    }
+    from.deserialize_map(Few)
 }
 
 impl Client {
@@ -154,5 +182,24 @@ impl Client {
             return Err(self.refused(ask.what, response));
         }
         Ok(Digest::of(text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_takes_no_more_room_than_its_text_would_say() {
+        let read = |count: usize| {
+            let mut descriptor = Descriptor::new("x/y", Digest::of(b""), 0);
+            let names = (0..count).map(|number| (number.to_string(), String::new()));
+            descriptor.annotations.extend(names);
+            let text = Manifest::new(descriptor.clone(), vec![descriptor]).text().unwrap();
+            serde_json::from_slice::<Manifest>(&text).map_err(|error| error.to_string())
+        };
+        assert_eq!(read(MOST_ANNOTATIONS).unwrap().layers[0].annotations.len(), MOST_ANNOTATIONS);
+        let why = read(MOST_ANNOTATIONS + 1).unwrap_err();
+        assert!(why.starts_with("invalid length 257, expected at most 256 annotations"), "{why}");
     }
 }

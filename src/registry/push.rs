@@ -66,8 +66,9 @@ impl Client {
     ) -> Result<Pushed, RegistryError> {
         let mut warnings = Warnings::default();
         if let Some(entry) = image.stored().find(|entry| entry.sidecar.is_some()) {
-            let why = "it has files beside its rootfs, which no layer of a registry has";
-            return Err(RegistryError::malformed(entry.made.slot.clone(), why));
+            let files = image.beside(entry).map_err(RegistryError::of_image)?;
+            let files = files.iter().map(|file| format!("`{file}`")).collect::<Vec<_>>().join(", ");
+            return Err(RegistryError::Beside { slot: entry.made.slot.clone(), files });
         }
         let blobs = image.blobs(&mut warnings, interrupt).map_err(RegistryError::of_image)?;
         let (layers, mut files): (Vec<LayerBlob>, Vec<_>) = blobs.into_iter().unzip();
@@ -140,6 +141,12 @@ impl Client {
         for (stored, layer) in image.stored().zip(layers) {
             let portable = image.portable(stored, layer.diff_id);
             let text = portable.text().map_err(RegistryError::of_image)?;
+            if text.len() > entry::LARGEST {
+                let (bytes, most) = (text.len(), entry::LARGEST);
+                let why =
+                    format!("what is told of it has {bytes} bytes, and at most {most} are taken");
+                return Err(RegistryError::malformed(portable.slot, why));
+            }
             let locked = pinned.iter().find(|pin| pin.entry == stored.id);
             if locked.and_then(|pin| pin.document).is_some_and(|it| it != Digest::of(&text)) {
                 return Err(RegistryError::NotLocked { slot: portable.slot });

@@ -16,6 +16,10 @@ use crate::shell;
 /// The version of the format.
 const FORMAT: u32 = 1;
 
+/// How many paths are told of at most, and how many types of keys: each is looked for in a whole tree, or made.
+const MOST_PATHS: usize = 4096;
+const MOST_KEYS: usize = 64;
+
 /// How far the clock of another host may be ahead, in milliseconds: a day. What comes from later than that would be the
 /// newest for ever.
 const AHEAD: u64 = 24 * 60 * 60 * 1000;
@@ -113,6 +117,12 @@ impl Portable {
         }
         if portable.entry.key != key || portable.inputs.key() != key {
             return Err("it is of another key".to_owned());
+        }
+        let (paths, keys) = ([&portable.lxcpaths, &portable.kept], &portable.keys);
+        if paths.iter().any(|paths| paths.len() > MOST_PATHS)
+            || [&keys.ssh, &keys.dropbear].iter().any(|types| types.len() > MOST_KEYS)
+        {
+            return Err("it tells of more paths or keys than any layer has".to_owned());
         }
         let latest = now().saturating_add(AHEAD);
         if portable.entry.generation > latest || portable.made_at > latest {

@@ -148,3 +148,15 @@ fn what_cannot_be_pushed_is_told() {
     let help = sandbox.run(["push", "--help"]);
     assert!(!help.exits(0).stdout().contains("vouches"));
 }
+
+#[test]
+fn files_beside_the_rootfs_are_named_where_they_keep_a_role_from_being_pushed() {
+    if !crate::requirement::root() {
+        return;
+    }
+    let upstream = "mkdir \"$rootfs/etc\"; echo x >\"$path/hook\"; echo x >\"$path/a file\"";
+    let sandbox = Sandbox::new().upstream(upstream).layers("");
+    let ran = sandbox.run(["push", "m.toml", "127.0.0.1:1/web"]);
+    ran.exits(8).mentions("template of layer `os` leaves `a file`, `hook` beside the rootfs");
+    ran.mentions("hint: each host builds such a role itself");
+}
