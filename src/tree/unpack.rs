@@ -10,6 +10,7 @@ mod fault;
 mod member_path;
 mod metadata;
 mod omitted;
+mod unmapped;
 mod whiteout;
 mod written;
 

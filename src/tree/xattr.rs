@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use rustix::buffer::spare_capacity;
 use rustix::fs::{
-    XattrFlags, fgetxattr, flistxattr, fremovexattr, fsetxattr, lgetxattr, llistxattr,
+    XattrFlags, fgetxattr, flistxattr, fremovexattr, fsetxattr, fstatvfs, lgetxattr, llistxattr,
     lremovexattr, lsetxattr,
 };
 use rustix::io::Errno;
@@ -16,6 +16,9 @@ use super::marks::Naming;
 
 /// The longest list of names, and the longest value, that there can be.
 const LONGEST: usize = 64 * 1024;
+
+/// How many bytes are free of a disk with room for any attribute.
+const ROOMY: u64 = 1 << 20;
 
 /// What a copy has as well, besides labels. What a filesystem shows of itself, such as `btrfs.compression`, is no other's.
 const KEPT: [&[u8]; 4] = [b"user.", b"trusted.", b"system.posix_acl_", b"security.capability"];
@@ -112,6 +115,15 @@ impl Holder<'_> {
                 lsetxattr(path_of(directory, of), name, value, XattrFlags::empty())
             }
         }
+    }
+
+    /// Tells whether the disk that it is on is not full: what has no place there has none in the file itself.
+    pub(super) fn is_on_roomy_disk(self) -> io::Result<bool> {
+        let (Self::Open(on) | Self::Named(on, _)) = self;
+        let disk = fstatvfs(on)?;
+        let is_roomy = disk.f_bavail.saturating_mul(disk.f_frsize) >= ROOMY;
+        // A tmpfs takes them from the room that it has for files.
+        Ok(is_roomy && (disk.f_files == 0 || disk.f_favail > ROOMY / 1024))
     }
 
     /// Takes an attribute away. That there is none, or can be none, is no fault.

@@ -153,9 +153,34 @@ fn mapped_root_makes_no_devices() {
             block.octal(108, 7, 65_536);
         });
         let error = laid(place, layer, Devices::Make).unwrap_err().to_string();
+        let expected = "member 1 (`file`) at byte 0: its owner 65536:0: the user 65536 is not in the id map, \
+                        which has 0 to 65535: a map that is large enough (`lxc.idmap = u ...`, with ids of \
+                        `/etc/subuid`) can take the layer";
+        assert_eq!(error, expected);
+        // An access list of the owner, a group, and what may be used of it.
+        let entry = |tag: u16, id: u32| {
+            [&tag.to_le_bytes()[..], &7_u16.to_le_bytes(), &id.to_le_bytes()].concat()
+        };
+        let list = |id| {
+            let none = u32::MAX;
+            let entries = [(1, none), (4, none), (8, id), (16, none), (32, none)];
+            let entries = entries.map(|(tag, id)| entry(tag, id)).concat();
+            [&2_u32.to_le_bytes()[..], &entries].concat()
+        };
+        let with = |list: &[u8]| {
+            Tarball::default()
+                .pax(&[("SCHILY.xattr.system.posix_acl_access", list)])
+                .file("list", "")
+        };
+        laid(place, with(&list(65_535)), Devices::Make).unwrap();
+        let error = laid(place, with(&list(70_000)), Devices::Make).unwrap_err();
         let expected =
-            "member 1 (`file`) at byte 0: its owner 65536:0, which the id map does not have:";
-        assert!(error.starts_with(expected), "{error}");
+            "the attribute `system.posix_acl_access`: the group 70000 is not in the id map, which";
+        assert!(error.to_string().contains(expected), "{error}");
+        // It is no fault of the layer, but nobody's group is.
+        assert_eq!(std::io::Error::from(error).kind(), std::io::ErrorKind::InvalidInput);
+        let error = laid(place, with(&list(u32::MAX)), Devices::Make).unwrap_err();
+        assert_eq!(std::io::Error::from(error).kind(), std::io::ErrorKind::InvalidData);
         let layer = Tarball::default().pax(&[("SCHILY.xattr.trusted.x", b"x")]).file("file", "x");
         let unpacked = laid(place, layer, Devices::Make).unwrap();
         assert_eq!(unpacked.left_out.count(OmittedKind::Forbidden), 1);

@@ -80,8 +80,8 @@ pub(crate) enum UnpackFault {
     /// Directories within each other with many attributes.
     #[error("the attributes of the directories on its way take more than {0} bytes")]
     Attributes(usize),
-    /// An attribute whose value no kernel takes.
-    #[error("the attribute {} has a value that the kernel refuses: {source}", shown(.name))]
+    /// An attribute that no kernel takes.
+    #[error("the attribute {} is refused by the kernel: {source}", shown(.name))]
     Attribute {
         /// Its name.
         name: Vec<u8>,

@@ -12,7 +12,8 @@ use rustix::io::Errno;
 
 use super::UnpackFault;
 use super::omitted::{Omitted, OmittedKind};
-use crate::host::{caller, fault};
+use super::unmapped::{Unmapped, Whose};
+use crate::host::fault;
 use crate::tree::archive::ArchiveMember;
 use crate::tree::marks::Form;
 use crate::tree::xattr::{self, Holder};
@@ -25,10 +26,6 @@ const CARRIED: [&[u8]; 5] = [
     b"system.posix_acl_access",
     b"system.posix_acl_default",
 ];
-
-/// The tags of entries of an access list that name somebody.
-const NAMED_USER: u8 = 0x02;
-const NAMED_GROUP: u8 = 0x08;
 
 /// How xfs shows access lists a second time.
 const SHOWN_TWICE: &[u8] = b"trusted.SGI_ACL_";
@@ -43,32 +40,6 @@ fn is_carried(name: &CStr) -> bool {
     is_known
         && !bytes.starts_with(SHOWN_TWICE)
         && ![Form::Trusted, Form::User].iter().any(|form| form.is_of(name))
-}
-
-/// Tells whether an access list, or a capability, names an id that this process has no number for.
-fn names_unmapped_id(name: &CStr, value: &[u8]) -> bool {
-    let number = |bytes: &[u8]| bytes.try_into().map(u32::from_le_bytes).ok();
-    let has = |map: &str, id: u32| {
-        let map = caller::id_map(map);
-        // That number is nobody's, whatever the map.
-        id == u32::MAX || map.is_empty() || caller::outside(&map, id).is_some()
-    };
-    let has_user = |id| has("/proc/self/uid_map", id);
-    let has_group = |id| has("/proc/self/gid_map", id);
-    match name.to_bytes() {
-        // Of the third version; the owner of its user namespace is its last number.
-        b"security.capability" if value.len() == 24 => {
-            number(&value[20..]).is_some_and(|id| !has_user(id))
-        }
-        b"system.posix_acl_access" | b"system.posix_acl_default" if value.len() % 8 == 4 => {
-            value[4..].chunks_exact(8).any(|entry| match (entry[0], number(&entry[4..])) {
-                (NAMED_USER, Some(id)) => !has_user(id),
-                (NAMED_GROUP, Some(id)) => !has_group(id),
-                _ => false,
-            })
-        }
-        _ => false,
-    }
 }
 
 /// The owner, mode, attributes and times of a member.
@@ -122,7 +93,7 @@ impl Metadata {
         // In this order: a new owner takes capabilities and set-id bits away.
         let (uid, gid) = self.owner();
         fchown(to, uid, gid).map_err(|error| self.about_owner(error))?;
-        self.set_attributes(Holder::Open(to), left_out)?;
+        self.set_attributes(Holder::Open(to), false, left_out)?;
         fchmod(to, Mode::from_raw_mode(self.mode))?;
         Ok(futimens(to, &self.times())?)
     }
@@ -152,7 +123,7 @@ impl Metadata {
         let nofollow = AtFlags::SYMLINK_NOFOLLOW;
         let (uid, gid) = self.owner();
         chownat(directory, name, uid, gid, nofollow).map_err(|error| self.about_owner(error))?;
-        self.set_attributes(Holder::Named(directory, name), left_out)?;
+        self.set_attributes(Holder::Named(directory, name), is_link, left_out)?;
         // A link has no permissions of its own. What is not one can be named without fear.
         if !is_link {
             chmodat(directory, name, Mode::from_raw_mode(self.mode), AtFlags::empty())?;
@@ -166,25 +137,47 @@ impl Metadata {
 
     fn about_owner(&self, error: Errno) -> io::Error {
         let (uid, gid) = (self.uid, self.gid);
-        let hint = if error == Errno::INVAL { ", which the id map does not have" } else { "" };
-        fault::about(format!("its owner {uid}:{gid}{hint}"), error.into())
+        let of_group = || Unmapped::find(Whose::Group, gid);
+        let unmapped = Some(()).filter(|()| error == Errno::INVAL);
+        let unmapped = unmapped.and_then(|()| Unmapped::find(Whose::User, uid).or_else(of_group));
+        let error = unmapped.map_or_else(|| error.into(), Unmapped::into_io);
+        fault::about(format!("its owner {uid}:{gid}"), error)
     }
 
     fn set_attributes(
         &self,
         holder: Holder<'_>,
+        is_link: bool,
         left_out: &mut Omitted,
     ) -> Result<(), UnpackFault> {
         for (name, value) in &self.attributes {
+            let refused = |source: io::Error| {
+                let name = name.as_bytes().to_vec();
+                Err(UnpackFault::Attribute { name, source })
+            };
             match holder.try_set(name, value) {
                 // Root of a container is not always let, and links have few.
                 Err(Errno::PERM | Errno::ACCESS) => {
                     left_out.add(OmittedKind::Forbidden, &self.path);
                 }
                 // An id that the map does not have is no fault of the layer.
-                Err(Errno::INVAL) if !names_unmapped_id(name, value) => {
-                    let name = name.as_bytes().to_vec();
-                    return Err(UnpackFault::Attribute { name, source: Errno::INVAL.into() });
+                Err(Errno::INVAL) => {
+                    return match Unmapped::of_attribute(name, value) {
+                        Some(unmapped) => {
+                            let about = format!("the attribute `{}`", name.to_string_lossy());
+                            Err(fault::about(about, unmapped.into_io()).into())
+                        }
+                        None => refused(Errno::INVAL.into()),
+                    };
+                }
+                // No link has an access list, and no value or name is longer.
+                Err(error @ (Errno::TOOBIG | Errno::RANGE)) => return refused(error.into()),
+                Err(error @ Errno::OPNOTSUPP) if is_link => return refused(error.into()),
+                // A file has so much room for attributes, however large the disk.
+                Err(Errno::NOSPC) if holder.is_on_roomy_disk()? => {
+                    let why =
+                        "a file has no room for so many, or so large ones, on this filesystem";
+                    return refused(io::Error::other(why));
                 }
                 Err(error) => return Err(xattr::about(name, error).into()),
                 Ok(()) => {}

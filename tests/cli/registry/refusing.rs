@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::pulling::{Pushed, key, puller, pushed, stored, trust};
 use super::pushing::role;
 use super::server::Registry;
+use crate::requirement::skip;
 use crate::sandbox::{Ran, Sandbox};
 
 /// Changes what a registry has, as whoever may write there can. It prints a manifest, or puts one there: `get REPO
@@ -336,6 +337,9 @@ fn what_no_build_can_have_told_is_refused() {
         ("/entry", made(later), "it was made in the future"),
         ("/made_at", json!(later), "it was made in the future"),
         ("/config/parts", json!(vec!["all"; 1000]), "no one place for the lines"),
+        ("/kept", json!(vec!["etc"; 5000]), "it tells of more paths or keys than any layer has"),
+        ("/lxcpaths", json!(vec!["/l"; 5000]), "it tells of more paths or keys than any layer has"),
+        ("/keys/ssh", json!(vec!["rsa"; 65]), "it tells of more paths or keys than any layer has"),
         ("/config/parts", written("a\0b\n"), "control characters"),
         ("/config/parts", written("lxc.rootfs.path = dir:/\n"), "sets `lxc.rootfs.path`"),
         ("/config/parts", written("lxc.idmap = u 0 0 1\n"), "sets `lxc.idmap`"),
@@ -412,30 +416,52 @@ fn what_was_changed_in_the_registry_is_refused() {
     pushed.pull(&host, &[]).exits(0);
 }
 
-/// Puts another archive in the place of that of a layer.
+/// Makes an archive of a member with attributes: its kind, and a name, a value and how many there are of them.
 const PLANTED: &str = r"
 import gzip, hashlib, io, sys, tarfile
+kind, name, value, count = sys.argv[1:]
 blob = io.BytesIO()
 with gzip.GzipFile(fileobj=blob, mode='wb', mtime=0) as packed:
     with tarfile.open(fileobj=packed, mode='w', format=tarfile.PAX_FORMAT) as archive:
         member = tarfile.TarInfo('etc/odd')
-        member.type = getattr(tarfile, sys.argv[1])
+        member.type = getattr(tarfile, kind)
         member.mode = 0o755
         member.linkname = 'x' if member.issym() else ''
-        member.pax_headers = {'SCHILY.xattr.' + sys.argv[2]: sys.argv[3]}
+        names = [name + (str(number) if number else '') for number in range(int(count))]
+        member.pax_headers = {'SCHILY.xattr.' + name: value for name in names}
         archive.addfile(member)
         archive.addfile(tarfile.TarInfo('etc/next'))
 blob = blob.getvalue()
 print(hashlib.sha256(gzip.decompress(blob)).hexdigest(), blob.hex())
 ";
 
+impl Pushed {
+    /// Puts an archive that [`PLANTED`] makes in the place of that of the innermost layer.
+    fn plant_member(&self, words: [&str; 4]) {
+        let tag = format!("key-{}", self.entries()[0].0);
+        let (mut manifest, _) = self.manifest(&tag);
+        let blob = blob_of(&self.registry, manifest["config"]["digest"].as_str().unwrap());
+        let mut told: Value = serde_json::from_slice(&fs::read(blob).unwrap()).unwrap();
+        let output = Command::new("python3").args(["-c", PLANTED]).args(words).output().unwrap();
+        let output = String::from_utf8(output.stdout).unwrap();
+        let (diff_id, layer) = output.trim().split_once(' ').unwrap();
+        let layer: Vec<u8> = (0..layer.len() / 2)
+            .map(|at| u8::from_str_radix(&layer[2 * at..2 * at + 2], 16).unwrap())
+            .collect();
+        told["diff_id"] = format!("sha256:{diff_id}").into();
+        let told = told.to_string().into_bytes();
+        for (at, blob) in [("/config", &told), ("/layers/0", &layer)] {
+            let at = manifest.pointer_mut(at).unwrap();
+            at["digest"] = digest(blob).into();
+            at["size"] = blob.len().into();
+        }
+        self.put(&tag, &manifest, &[&told, &layer]);
+    }
+}
+
 #[test]
 fn an_attribute_that_no_kernel_takes_is_refused() {
     let Some(pushed) = pushed() else { return };
-    let tag = format!("key-{}", pushed.entries()[0].0);
-    let (manifest, _) = pushed.manifest(&tag);
-    let blob = blob_of(&pushed.registry, manifest["config"]["digest"].as_str().unwrap());
-    let told: Value = serde_json::from_slice(&fs::read(blob).unwrap()).unwrap();
     for (kind, name) in [
         ("REGTYPE", "security.capability"),
         ("REGTYPE", "system.posix_acl_access"),
@@ -445,23 +471,7 @@ fn an_attribute_that_no_kernel_takes_is_refused() {
         ("SYMTYPE", "security.capability"),
         ("REGTYPE", "user."),
     ] {
-        let words = ["-c", PLANTED, kind, name, "odd"];
-        let output = Command::new("python3").args(words).output().unwrap();
-        let output = String::from_utf8(output.stdout).unwrap();
-        let (diff_id, layer) = output.trim().split_once(' ').unwrap();
-        let layer: Vec<u8> = (0..layer.len() / 2)
-            .map(|at| u8::from_str_radix(&layer[2 * at..2 * at + 2], 16).unwrap())
-            .collect();
-        let mut told = told.clone();
-        told["diff_id"] = format!("sha256:{diff_id}").into();
-        let told = told.to_string().into_bytes();
-        let mut manifest = manifest.clone();
-        for (at, blob) in [("/config", &told), ("/layers/0", &layer)] {
-            let at = manifest.pointer_mut(at).unwrap();
-            at["digest"] = digest(blob).into();
-            at["size"] = blob.len().into();
-        }
-        pushed.put(&tag, &manifest, &[&told, &layer]);
+        pushed.plant_member([kind, name, "odd", "1"]);
         let map = "lxc.idmap = u 0 100000 65536\nlxc.idmap = g 0 100000 65536\n";
         for more in [&[][..], &["-f", "map.conf"]] {
             let host = puller(&pushed).file("map.conf", map);
@@ -471,5 +481,27 @@ fn an_attribute_that_no_kernel_takes_is_refused() {
             let entries = fs::read_dir(host.path(format!("store/{map}.meta/entries"))).unwrap();
             assert_eq!(entries.count(), 0);
         }
+    }
+}
+
+#[test]
+fn more_attributes_than_a_file_has_room_for_are_refused_and_a_full_disk_is_not_blamed() {
+    let Some(pushed) = pushed() else { return };
+    let script = "PATH=$PATH:/usr/sbin:/sbin
+        truncate -s 64M ../image && mkfs.ext4 -q ../image >/dev/null 2>&1 || exit 77
+        mkdir ../store && mount -o loop ../image ../store 2>/dev/null || exit 77
+        chmod 711 ../store; rmdir ../store/lost+found; exec \"$0\" \"$@\"";
+    for (kind, count) in [("REGTYPE", "400"), ("DIRTYPE", "400"), ("REGTYPE", "9")] {
+        pushed.plant_member([kind, "user.mark", &"x".repeat(600), count]);
+        let host = puller(&pushed);
+        let mut command = host.command("unshare");
+        command.args(["--mount", "--", "/bin/sh", "-c", script]).arg(host.program_path());
+        command.args(["pull", "m.toml", "--from", &pushed.repository, "--allow-untrusted"]);
+        let ran = host.ran(command);
+        if ran.output.status.code() == Some(77) {
+            return skip("no ext4 can be made here");
+        }
+        ran.exits(10).mentions("`etc/odd`").mentions("the attribute `user.mark");
+        ran.mentions("a file has no room for so many, or so large ones, on this filesystem");
     }
 }

@@ -2,6 +2,9 @@
 
 use super::{Case, Laid, Refused, tar};
 
+/// An access list that says no more than a mode: of the owner, the group, and others.
+const LIST: &[u8] = b"\x02\0\0\0\x01\0\x07\0\xff\xff\xff\xff\x04\0\x07\0\xff\xff\xff\xff\x20\0\x07\0\xff\xff\xff\xff";
+
 pub(super) fn cases() -> Vec<Case> {
     let with = |name: &str, value: &[u8]| {
         let key = format!("SCHILY.xattr.{name}");
@@ -77,6 +80,11 @@ pub(super) fn cases() -> Vec<Case> {
             "a user's of a link",
             tar().pax(&[("SCHILY.xattr.user.x", b"x")]).symlink("new", "y").end(),
             Laid(&["new->y"]),
+        ),
+        (
+            "an access list of a link",
+            tar().pax(&[("SCHILY.xattr.system.posix_acl_access", LIST)]).symlink("new", "y").end(),
+            Refused("the attribute `system.posix_acl_access` is refused by the kernel"),
         ),
         (
             "a list as text",
