@@ -75,6 +75,8 @@ fn what_was_not_compressed_is_not_written() {
             ("exec cat", &unlike),
             (&format!("cat >/dev/null; {REAL} </dev/null"), &unlike),
             (&format!("{REAL} >\"$0.all\"; head -c 100000 \"$0.all\""), &unlike),
+            (&format!("cat >\"$0.all\"; head -c 100000 \"$0.all\" | {{ {REAL}; }}"), &unlike),
+            (&format!("cat >\"$0.all\"; echo more >>\"$0.all\"; {REAL} <\"$0.all\""), &unlike),
             ("cat >/dev/null; echo first >&2; echo broken >&2; exit 3", &failed("broken")),
             ("cat >/dev/null; exit 4", &failed("it ended with status 4")),
             ("exec <&-; exit 0", &failed("it ended with status 0")),
@@ -170,5 +172,43 @@ fn a_signal_ends_what_compresses() {
             }
             assert_nothing_left(&sandbox, script);
         }
+    }
+}
+
+#[test]
+fn what_decompresses_a_layer_neither_holds_up_a_pull_nor_outlives_it() {
+    let Some(registry) = crate::registry::start() else { return };
+    let role = || {
+        let upstream = "seq 100000 >\"$rootfs/numbers\"";
+        Sandbox::new().upstream(upstream).layers("")
+    };
+    let repository = registry.repository("web");
+    role().run(["push", "m.toml", &repository, "--compression=zstd"]).exits(0);
+    let words = ["pull", "m.toml", "--from", &repository, "--allow-untrusted"];
+    // It says much that nobody asked for, and leaves something that holds what it has.
+    for script in [
+        &format!("yes 'much is well' | head -n 200000 >&2; {REAL}"),
+        &format!("sleep 1000 & {REAL}"),
+    ] {
+        let host = with(role(), "zstd", script);
+        let mut command = host.command("timeout");
+        command.arg("60").arg(host.program_path()).args(words);
+        host.ran(command).exits(0);
+    }
+    let host = with(role(), "zstd", "echo it is broken >&2; echo twice >&2; exit 1");
+    host.run(words).exits(10).mentions("`zstd` failed: it is broken");
+    for (script, signal, status) in [
+        ("echo $$ >\"$0.ids\"; exec sleep 1000", Signal::TERM, 143),
+        ("trap '' TERM; sleep 1000 & echo $! >\"$0.ids\"; exec >&-; wait", Signal::INT, 130),
+    ] {
+        let host = with(role(), "zstd", script);
+        let ids = host.path("programs/zstd.ids");
+        let mut command = host.command(host.program_path());
+        command.args(words);
+        let mut running = Running::start(&host, command);
+        running.waits_for(|| fs::read_to_string(&ids).is_ok_and(|ids| ids.ends_with('\n')));
+        running.signal(signal);
+        let ended = running.ended(Duration::from_secs(10));
+        assert_eq!(ended.status.code(), Some(status), "{script}: {}", ended.said);
     }
 }

@@ -108,8 +108,8 @@ impl<'a> Run<'a> {
         let interrupt = Interrupt::of(self.context.events.as_fd());
         let laid = || -> io::Result<(String, bool)> {
             let rootfs = build.open_rootfs()?;
-            let mut archive =
-                Digesting { from: decoded_file(&pulled.blob.file)?, hasher: Hasher::default() };
+            let from = decoded_file(&pulled.blob.file, interrupt)?;
+            let mut archive = Digesting { from, hasher: Hasher::default() };
             let limits = Limits::default();
             let unpacked =
                 unpack(&mut archive, rootfs.as_fd(), &limits, Devices::LeaveOut, interrupt)?;

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 
-use crate::tree::decoded_file;
+use crate::tree::{Interrupt, decoded_file};
 
 /// A frame without a length or a checksum: its window, and one block of bytes as they are. Source: RFC 8878.
 fn frame(window: u8, bytes: &[u8]) -> Vec<u8> {
@@ -28,7 +28,7 @@ fn read(bytes: &[u8]) -> Result<Vec<u8>, String> {
     file.write_all(bytes).unwrap();
     std::io::Seek::rewind(&mut file).unwrap();
     let mut read = Vec::new();
-    let mut decoded = decoded_file(&file).map_err(|error| error.to_string())?;
+    let mut decoded = decoded_file(&file, Interrupt::NEVER).map_err(|error| error.to_string())?;
     decoded.read_to_end(&mut read).map_err(|error| error.to_string())?;
     // It stays at its end.
     assert_eq!(decoded.read(&mut [0; 8]).unwrap(), 0);
@@ -76,7 +76,7 @@ fn nothing_of_a_reader_that_is_dropped_stays() {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(&bytes).unwrap();
     std::io::Seek::rewind(&mut file).unwrap();
-    let mut decoded = decoded_file(&file).unwrap();
+    let mut decoded = decoded_file(&file, Interrupt::NEVER).unwrap();
     let mut begin = [0; 1000];
     decoded.read_exact(&mut begin).unwrap();
     assert_eq!(begin, [b'x'; 1000]);
