@@ -273,14 +273,14 @@ fn a_container_that_takes_the_place_of_a_forgotten_one_keeps_its_tree() {
     }
 }
 
-/// Waits until a trace says that a process has stopped, and returns it; `None`, once `is_over`.
-fn stopped(trace: &Path, mut is_over: impl FnMut() -> bool) -> Option<Pid> {
+/// Waits until a trace says that one more process has stopped than were `seen`, and returns it; `None`, once `is_over`.
+fn stopped(trace: &Path, seen: usize, mut is_over: impl FnMut() -> bool) -> Option<Pid> {
     let end = Instant::now() + Duration::from_secs(60);
     loop {
         let was_over = is_over();
         let text = fs::read_to_string(trace).unwrap_or_default();
-        let line = text.lines().find(|line| line.ends_with("--- stopped by SIGSTOP ---"));
-        if let Some(line) = line {
+        let mut lines = text.lines().filter(|line| line.ends_with("--- stopped by SIGSTOP ---"));
+        if let Some(line) = lines.nth(seen) {
             return Pid::from_raw(line.split(' ').next().unwrap().parse().unwrap());
         }
         if was_over {
@@ -314,7 +314,7 @@ fn what_is_made_between_two_looks_of_gc_stays() {
         gc.arg(format!("--inject=getdents64:signal=STOP:when={}", 2 * looks + 2));
         gc.arg(sandbox.program_path()).args(["store", "gc"]).stdout(Stdio::null());
         let mut child = gc.stderr(Stdio::null()).spawn().unwrap();
-        let found = stopped(&trace, || child.try_wait().unwrap().is_some());
+        let found = stopped(&trace, 0, || child.try_wait().unwrap().is_some());
         let name = format!("made{looks}");
         if let Some(gc) = found {
             write(&sandbox, "web.toml", &name);
@@ -337,5 +337,66 @@ fn what_is_made_between_two_looks_of_gc_stays() {
         looks += 1;
     }
     assert!(looks > 4, "gc looked {looks} times");
+    sandbox.run(["store", "verify"]).exits(0);
+}
+
+/// Runs a command that stops behind one of its calls, and gc as long as it does; false, where it makes fewer of them.
+fn with_gc_within(sandbox: &Sandbox, verb: &str, call: &str, count: usize) -> bool {
+    let trace = sandbox.path("trace");
+    let mut command = sandbox.command("strace");
+    command.arg("-f").arg("-o").arg(&trace).arg(format!("--trace={call}"));
+    command.arg(format!("--inject={call}:signal=STOP:when={count}")).arg(sandbox.program_path());
+    command.args([verb, "-P", "../lxc", "c"]).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let mut stops = 0;
+    // Each of its processes stops there.
+    while let Some(id) = stopped(&trace, stops, || child.try_wait().unwrap().is_some()) {
+        let mut gc = sandbox.command("timeout");
+        gc.arg("30").arg(sandbox.program_path());
+        let cleaned = sandbox.ran({
+            gc.args(["store", "gc", "--forget", "--keep=0"]);
+            gc
+        });
+        kill_process(id, Signal::CONT).unwrap();
+        cleaned.exits(0);
+        stops += 1;
+    }
+    assert!(child.wait().unwrap().success(), "{verb}, {call} {count}");
+    fs::remove_file(&trace).unwrap();
+    stops > 0
+}
+
+/// At whichever rename gc comes, what a container is, was and becomes stays.
+#[test]
+fn what_a_container_is_being_put_on_stays_at_each_rename_of_the_switch() {
+    if !root() {
+        return;
+    }
+    if Command::new("strace").arg("-V").output().is_err() {
+        return skip("strace is not installed");
+    }
+    let sandbox = role();
+    create(&sandbox, "web.toml", "c", "overlay");
+    let mut stops = 0;
+    for call in ["rename", "renameat", "renameat2"] {
+        for count in 1.. {
+            write(&sandbox, "web.toml", &format!("{call} {count}"));
+            let stopped = ["upgrade", "rollback"].map(|verb| {
+                let stopped = with_gc_within(&sandbox, verb, call, count);
+                let config = fs::read_to_string(sandbox.path("lxc/c/config")).unwrap();
+                let entry = config.split("/trees/").nth(1).unwrap().split('/').next().unwrap();
+                for place in ["host/trees", "host.meta/entries", "host.meta/lists"] {
+                    let path = sandbox.path("store").join(place).join(entry);
+                    assert!(path.exists(), "{verb}, {call} {count}: {place}");
+                }
+                stopped
+            });
+            stops += stopped.iter().filter(|stopped| **stopped).count();
+            if stopped == [false; 2] {
+                break;
+            }
+        }
+    }
+    assert!(stops > 10, "{stops} renames");
     sandbox.run(["store", "verify"]).exits(0);
 }
