@@ -31,7 +31,7 @@ fn text_tells_people() {
 
 #[test]
 fn what_is_no_manifest_is_not_quoted_in_whole() {
-    let sandbox = Sandbox::new().file("page.html", &"<p>no manifest</p>\n".repeat(50));
+    let sandbox = Sandbox::new().file("page.html", "<p>no manifest</p>\n".repeat(50));
     let ran = sandbox.run(["validate", "page.html"]);
     ran.exits(1).mentions("40 more errors are not shown").mentions("1 manifest: 50 errors");
     assert!(ran.stderr().lines().count() < 70, "{}", ran.stderr());
