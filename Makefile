@@ -8,6 +8,8 @@ PROGRAM = target/release/layered-template
 TEMPLATES ?= /usr/share/lxc/templates
 # How many random sequences of file operations are tried, as root and as mapped root each.
 SEQUENCES ?= 1000
+# End-to-end tests wait for containers that start and stop, so that more of them run than there are processors.
+E2E_THREADS ?= $(shell echo $$(($$(nproc) * 2)))
 # How long each fuzz target runs.
 FUZZ_SECONDS ?= 60
 # What tests could not do on this host, with the reasons.
@@ -41,7 +43,8 @@ test:
 	@rm -f $(SKIPPED)
 	$(MAKE) --no-print-directory lint
 	LT_SEQUENCES=$(SEQUENCES) $(CARGO) test --locked --lib --bins --test architecture
-	$(CARGO) test --locked --test cli --test docs --test e2e --test layers
+	$(CARGO) test --locked --test cli --test docs --test layers
+	$(CARGO) test --locked --test e2e -- --test-threads=$(E2E_THREADS)
 	@$(SUM)
 	$(CARGO) test --locked --test manifests
 
