@@ -63,6 +63,7 @@ mod template_directory;
 mod upgrade;
 mod usage;
 mod validate;
+mod variables;
 mod within;
 mod wrap;
 

@@ -57,8 +57,7 @@ pub(crate) use entry::{Entry, Made};
 pub(crate) use gc::{Garbage, Removed, clean, forget, remove};
 pub(crate) use gc_roots::{GENERATIONS, GcRoot, OLD_GENERATION};
 pub(crate) use layout::{
-    NO_DIRECTORY, Store, VARIABLE, check, directory, ids_of, is_variable_ignored, map_of, now,
-    owner, stored_marks,
+    NO_DIRECTORY, Store, VARIABLE, check, directory, ids_of, map_of, now, owner, stored_marks,
 };
 pub(crate) use pin::{Pin, Pinned};
 pub(crate) use portable::Portable;

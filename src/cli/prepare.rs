@@ -10,6 +10,7 @@ use super::lock_file::LockFile;
 use super::options::Options;
 use super::refused_run::RefusedRun;
 use super::request::{ContainerIds, LockUse, Request};
+use super::variables::warn_of_variables;
 use super::{locked_content, output};
 use crate::cache::{
     self, Answer, AskRegistry, Cache, Index, Ladder, LadderContext, Observed, OverlayHost,
@@ -260,7 +261,7 @@ impl Request {
             return Err("it cannot be bound for a container of another name".to_owned());
         };
         let caller = Caller::observe();
-        warn_of_variable();
+        warn_of_variables();
         let top = store::directory(&caller).ok_or_else(|| store::NO_DIRECTORY.to_owned())?;
         // Behind an id map the caller has the id that stands for it there.
         let behind = self.target.mapped.filter(|_| caller.map.is_some());
@@ -338,18 +339,6 @@ impl Prepared {
             Some(store) => store.ladder(&self.plan.manifest.absolute, &mut index, ask, registry),
             None => ask(&index),
         }
-    }
-}
-
-/// Tells that the variable for the place of the store is of no use.
-pub(super) fn warn_of_variable() {
-    if store::is_variable_ignored() {
-        let variable = store::VARIABLE;
-        let instead = match store::directory(&Caller::observe()) {
-            Some(top) => format!("{} is used instead", shell::word(&top)),
-            None => "it is ignored".to_owned(),
-        };
-        output::say(&format!("warning: `{variable}` must be an absolute path; {instead}"));
     }
 }
 

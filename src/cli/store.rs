@@ -9,7 +9,7 @@ use std::process::ExitStatus;
 
 use super::amount::disk_bytes;
 use super::arguments::{GcArguments, OutputArguments, ReportFormat, StoreVerb};
-use super::prepare::warn_of_variable;
+use super::variables::warn_of_variables;
 use super::{output, request};
 use crate::execute::status;
 use crate::host::caller::Caller;
@@ -38,7 +38,7 @@ pub(super) fn main(verb: &StoreVerb) -> u8 {
         output::error(store::NO_DIRECTORY, None);
         return status::STORE;
     };
-    warn_of_variable();
+    warn_of_variables();
     let unused = store::check(&top, store::owner(&caller)).err();
     let stored = Store::maps(&top).and_then(|maps| Ok((ShownNames::of(&top, &maps)?, maps)));
     let (names, maps) = match stored {

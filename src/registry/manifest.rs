@@ -105,6 +105,13 @@ fn few<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, String>, D
     from.deserialize_map(Few)
 }
 
+/// What tells a manifest from other documents, such as a list of manifests.
+#[derive(Deserialize)]
+struct Kind {
+    #[serde(rename = "mediaType")]
+    media_type: Option<String>,
+}
+
 impl Client {
     /// Reads a manifest, and returns it with its digest; `None` where there is none.
     pub(super) fn manifest(
@@ -133,9 +140,17 @@ impl Client {
         {
             return Err(RegistryError::Digest { what: what(), wanted: *wanted, found: digest });
         }
-        let manifest: Manifest = serde_json::from_slice(&text)
-            .map_err(|error| RegistryError::malformed(what(), self.shown(&error.to_string())))?;
-        if manifest.schema_version != 2 || manifest.media_type != MANIFEST {
+        let malformed = |error: serde_json::Error| {
+            RegistryError::malformed(what(), self.shown(&error.to_string()))
+        };
+        let Kind { media_type } = serde_json::from_slice(&text).map_err(malformed)?;
+        if media_type.as_deref().is_some_and(|found| found != MANIFEST) {
+            let found = self.shown(&media_type.unwrap_or_default());
+            let why = format!("it is no OCI manifest of one image: its type is `{found}`");
+            return Err(RegistryError::malformed(what(), why));
+        }
+        let manifest: Manifest = serde_json::from_slice(&text).map_err(malformed)?;
+        if manifest.schema_version != 2 {
             return Err(RegistryError::malformed(what(), "it is no OCI manifest"));
         }
         Ok(Some((manifest, digest)))

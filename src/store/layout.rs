@@ -26,11 +26,6 @@ pub(crate) const VARIABLE: &str = "LAYERED_TEMPLATE_STORE";
 /// What is said where [`directory`] knows no place for the store.
 pub(crate) const NO_DIRECTORY: &str = "cannot locate the layer store: set HOME";
 
-/// Tells whether [`VARIABLE`] is set to what is no absolute path.
-pub(crate) fn is_variable_ignored() -> bool {
-    env::var_os(VARIABLE).is_some_and(|path| !path.is_empty() && !Path::new(&path).is_absolute())
-}
-
 /// Returns the user whom the store of a caller belongs to. Behind an id map that is the id that stands for whoever
 /// entered it.
 pub(crate) fn owner(caller: &Caller) -> u32 {

@@ -219,12 +219,16 @@ fn whose_a_store_is_that_is_not_used_is_told_truly() {
         return;
     }
     let sandbox = Sandbox::new().upstream("mkdir \"$rootfs/etc\"").layers("").nobody();
+    let state = sandbox.path("state");
     let sandbox = sandbox.env("LAYERED_TEMPLATE_STORE", "relative");
+    let sandbox = sandbox.env("LAYERED_TEMPLATE_STATE", "./state");
     let said = "warning: `LAYERED_TEMPLATE_STORE` must be an absolute path; ";
     for verb in ["list", "verify", "gc"] {
         let told = sandbox.run(["store", verb]);
         told.exits(0).mentions(said).mentions("/layered-template/store is used instead\n");
+        told.mentions("warning: `LAYERED_TEMPLATE_STATE` must be an absolute path; ");
     }
+    let sandbox = sandbox.env("LAYERED_TEMPLATE_STATE", state.display().to_string());
     let store = sandbox.path("store");
     let sandbox = sandbox.env("LAYERED_TEMPLATE_STORE", store.display().to_string());
     let give = |owner: u32, mode| {

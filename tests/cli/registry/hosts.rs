@@ -7,6 +7,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
 
 use super::fake::Fake;
 use super::pushing::role;
@@ -282,4 +283,17 @@ fn what_a_registry_says_is_cut_and_a_token_that_cannot_be_sent_is_refused() {
         // It would say so again.
         assert_eq!(tokens.heads().len(), 1);
     }
+}
+
+#[test]
+fn what_is_no_manifest_of_one_image_is_named() {
+    if !root() {
+        return;
+    }
+    let index = "application/vnd.oci.image.index.v1+json";
+    let list = json!({ "schemaVersion": 2, "mediaType": index, "manifests": [] }).to_string();
+    let fake =
+        Fake::start(move |_| format!("200 OK\r\nContent-Length: {}\r\n\r\n{list}", list.len()));
+    let ran = self::pull(&role(), &fake);
+    ran.exits(10).mentions(&format!("it is no OCI manifest of one image: its type is `{index}`"));
 }
