@@ -29,7 +29,6 @@ mod target;
 mod tests;
 mod warnings;
 mod write;
-mod xxhash;
 
 pub(crate) use content::{form_of_content, has_content, told};
 pub(crate) use image::Image;

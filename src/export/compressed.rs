@@ -4,9 +4,9 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::process::Command;
 
+use super::frame::Given;
 use super::gzip::Gzip;
 use super::target::Compression;
-use super::xxhash::Xxh64;
 use super::{compressor, frame};
 use crate::tree::Interrupt;
 
@@ -51,7 +51,7 @@ pub(super) fn compressed<T>(
 fn piped<T>(
     words: &[&str],
     (file, interrupt): (&File, Interrupt<'_>),
-    judge: fn(&File, &Xxh64) -> io::Result<bool>,
+    judge: fn(&File, &Given) -> io::Result<bool>,
     fill: impl FnOnce(&mut dyn Write) -> io::Result<T>,
 ) -> io::Result<T> {
     let program = words[0];
@@ -60,9 +60,9 @@ fn piped<T>(
     for variable in VARIABLES {
         command.env_remove(variable);
     }
-    let mut given = Xxh64::default();
+    let mut given = Given::default();
     let filled = compressor::piped(command, file, interrupt, |to| {
-        fill(&mut Given { to, given: &mut given })
+        fill(&mut Noting { to, given: &mut given })
     })?;
     if judge(file, &given)? {
         return Ok(filled);
@@ -71,12 +71,12 @@ fn piped<T>(
 }
 
 /// Notes what it hands on.
-struct Given<'a> {
+struct Noting<'a> {
     to: &'a mut dyn Write,
-    given: &'a mut Xxh64,
+    given: &'a mut Given,
 }
 
-impl Write for Given<'_> {
+impl Write for Noting<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.to.write(bytes)?;
         self.given.update(&bytes[..written]);

@@ -1,10 +1,12 @@
 //! What `zstd` and `xz` write, judged without decompressing it: by the checksum, or the count, that it ends with.
 
 use std::fs::File;
+use std::hash::Hasher;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use super::xxhash::Xxh64;
+use twox_hash::XxHash64;
+
 use crate::tree::ZSTD_MAGIC;
 
 /// What a stream of xz begins and ends with, and how long its header and its footer are. Source: the description of the
@@ -15,11 +17,28 @@ const XZ_END: u64 = 12;
 /// The longest index of a stream that is read, in bytes.
 const LONGEST_INDEX: u64 = 64 << 20;
 
+/// What was given to a program to be compressed.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Given {
+    /// By XXH64, as a frame of zstd has it.
+    checksum: XxHash64,
+    /// How many bytes.
+    length: u64,
+}
+
+impl Given {
+    /// Takes in more of it.
+    pub(super) fn update(&mut self, bytes: &[u8]) {
+        self.checksum.write(bytes);
+        self.length += bytes.len() as u64;
+    }
+}
+
 /// Tells whether a file is one frame of zstd, of what was `given`: its last four bytes are those of the checksum of what
 /// was compressed, and without them nobody knows how much that was who has not decompressed it.
 ///
 /// Source: RFC 8878, section 3.1.
-pub(super) fn is_zstd(file: &File, given: &Xxh64) -> io::Result<bool> {
+pub(super) fn is_zstd(file: &File, given: &Given) -> io::Result<bool> {
     let end = file.metadata()?.len();
     let Some(begin) = bytes::<5>(file, 0)? else { return Ok(false) };
     let descriptor = begin[4];
@@ -47,11 +66,12 @@ pub(super) fn is_zstd(file: &File, given: &Xxh64) -> io::Result<bool> {
         }
     }
     let checksum = bytes(file, at)?.map(u32::from_le_bytes);
-    Ok(at + 4 == end && checksum.map(u64::from) == Some(given.finish() & u64::from(u32::MAX)))
+    Ok(at + 4 == end
+        && checksum.map(u64::from) == Some(given.checksum.finish() & u64::from(u32::MAX)))
 }
 
 /// Tells whether a file is a stream of xz that holds as many bytes as were `given`, by its own account of them.
-pub(super) fn is_xz(file: &File, given: &Xxh64) -> io::Result<bool> {
+pub(super) fn is_xz(file: &File, given: &Given) -> io::Result<bool> {
     let end = file.metadata()?.len();
     let Some(footer) = end.checked_sub(XZ_END).map(|at| bytes::<12>(file, at)).transpose()? else {
         return Ok(false);
@@ -67,7 +87,7 @@ pub(super) fn is_xz(file: &File, given: &Xxh64) -> io::Result<bool> {
     };
     let mut index = vec![0; usize::try_from(size.min(LONGEST_INDEX)).unwrap_or_default()];
     file.read_exact_at(&mut index, at)?;
-    Ok(counted(&index) == Some(given.length()))
+    Ok(counted(&index) == Some(given.length))
 }
 
 /// Returns how many bytes the blocks hold of which an index of xz tells.
@@ -144,7 +164,7 @@ mod tests {
             let is_whole = if words[0] == "xz" { is_xz } else { is_zstd };
             for text in &texts {
                 let length = text.len();
-                let mut given = Xxh64::default();
+                let mut given = Given::default();
                 given.update(text);
                 let whole = compressed(words, text);
                 assert!(is_whole(&file(&whole), &given).unwrap(), "{words:?}, {length}");
@@ -161,7 +181,7 @@ mod tests {
                 }
             }
             let text = texts[3].as_slice();
-            let mut given = Xxh64::default();
+            let mut given = Given::default();
             given.update(text);
             if words[0] == "zstd" {
                 let unsummed = compressed(&[words, &["--no-check"]].concat(), text);
