@@ -125,14 +125,12 @@ pub(super) fn check(name: Option<&str>, arguments: &[OsString]) -> Result<(), St
 }
 
 /// Says what is wrong with a directory of containers: LXC reads its path in every container's config, line by
-/// line, and this program reads it as text.
+/// line.
 pub(super) fn check_lxcpath(lxcpath: &Path) -> Result<(), String> {
-    let is_wrong = match lxcpath.to_str() {
-        Some(_) if shell::has_control(lxcpath) => "contains a control character",
-        Some(_) => return Ok(()),
-        None => "is not UTF-8, which the directory of a container has to be",
-    };
-    Err(format!("the path {} {is_wrong}", shell::word(lxcpath)))
+    match shell::has_control(lxcpath) {
+        false => Ok(()),
+        true => Err(format!("the path {} contains a control character", shell::word(lxcpath))),
+    }
 }
 
 /// Returns the target that LXC would make of a container's directory.

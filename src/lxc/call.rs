@@ -301,9 +301,6 @@ impl Arguments {
             if path.components().count() < 3 {
                 return Err(unfit("it is no directory of a single container"));
             }
-            if path.to_str().is_none() {
-                return Err(unfit("the directory of a container is UTF-8"));
-            }
         }
         let unfit = |reason| CallError::Unfit("--name", shell::word(&name), reason);
         let text = name.to_str().ok_or_else(|| unfit("a container's name is UTF-8"))?;
