@@ -12,6 +12,8 @@ SEQUENCES ?= 1000
 E2E_THREADS ?= $(shell echo $$(($$(nproc) * 2)))
 # How long each fuzz target runs.
 FUZZ_SECONDS ?= 60
+# Temporary files of tests are in memory, where there is enough.
+MEMORY = sh tests/memory.sh
 # What tests could not do on this host, with the reasons.
 SKIPPED = target/skipped
 export LT_SKIPPED = $(abspath $(SKIPPED))
@@ -42,11 +44,11 @@ test:
 	@sh tests/requirements.sh test
 	@rm -f $(SKIPPED)
 	$(MAKE) --no-print-directory lint
-	LT_SEQUENCES=$(SEQUENCES) $(CARGO) test --locked --lib --bins --test architecture
-	$(CARGO) test --locked --test cli --test docs --test layers
-	$(CARGO) test --locked --test e2e -- --test-threads=$(E2E_THREADS)
+	LT_SEQUENCES=$(SEQUENCES) $(MEMORY) $(CARGO) test --locked --lib --bins --test architecture
+	$(MEMORY) $(CARGO) test --locked --test cli --test docs --test layers
+	$(MEMORY) $(CARGO) test --locked --test e2e -- --test-threads=$(E2E_THREADS)
 	@$(SUM)
-	$(CARGO) test --locked --test manifests
+	$(MEMORY) $(CARGO) test --locked --test manifests
 
 # What takes long: whole distributions, the oldest Rust, a static program, the packages, the book, LXC's own tests,
 # Incus, a minute of fuzzing for each target, and LXC 6.
