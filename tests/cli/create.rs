@@ -7,7 +7,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use crate::listing;
-use crate::requirement::{root, skip};
+use crate::requirement::{installed, root, skip};
 use crate::running::Running;
 use crate::sandbox::{Ran, Sandbox};
 
@@ -259,8 +259,7 @@ fn each_call_that_makes_or_removes_fails() {
 
 /// Injects something at the first call of each kind, then at the second, until the run tells that none is left.
 fn at_each_call(injected: &str, is_over: impl Fn(&Sandbox, &Ran, &str) -> bool) {
-    if std::process::Command::new("strace").arg("-V").output().is_err() {
-        skip("strace is not installed");
+    if !installed("strace") {
         return;
     }
     // What fails is removed.

@@ -2,7 +2,7 @@
 //! its version, and no more.
 
 use crate::listing;
-use crate::requirement::skip;
+use crate::requirement::{installed, skip};
 use crate::sandbox::Sandbox;
 
 /// System calls that change something, or start something.
@@ -77,8 +77,7 @@ fn a_trace_that_changes_something_is_recognised() {
 
 #[test]
 fn plan_and_validate_write_nothing_and_run_nothing() {
-    if std::process::Command::new("strace").arg("-V").output().is_err() {
-        skip("strace is not installed");
+    if !installed("strace") {
         return;
     }
     let sandbox = Sandbox::new()
