@@ -139,10 +139,15 @@ impl Client {
 
     /// Tells that something is tried again, if nothing of the kind was told before.
     pub(super) fn tell_again(&self, why: &str) {
-        if !self.is_told.replace(true)
-            && let Some(notice) = &*self.notice.borrow()
-        {
-            notice.tell(&format!("{} {why}; trying again", self.repository.host));
+        if !self.is_told.replace(true) {
+            self.note(&format!("{} {why}; trying again", self.repository.host));
+        }
+    }
+
+    /// Tells of something.
+    pub(super) fn note(&self, text: &str) {
+        if let Some(notice) = &*self.notice.borrow() {
+            notice.tell(text);
         }
     }
 

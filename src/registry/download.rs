@@ -17,7 +17,7 @@ use super::pace::Pace;
 use super::transport::{Method, Response};
 use crate::digest::{Digest, Hasher};
 use crate::host::files;
-use crate::tree::{Interrupt, Limits};
+use crate::tree::{Interrupt, Limits, Patience};
 
 /// How many bytes are read at once.
 const PIECE: usize = 128 * 1024;
@@ -30,20 +30,20 @@ const STALLED_TRIES: u32 = 2;
 /// How long is waited before it goes on.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// How often it is looked whether another run has done with the same blob.
-const POLL_INTERVAL: Duration = Duration::from_millis(50);
-
-/// A blob that was downloaded, and is what was asked for. Dropped, its file is removed.
+/// A blob that was downloaded, and is what was asked for. Dropped, its file is removed, unless it is kept.
 #[derive(Debug)]
 pub(crate) struct Download {
     /// The blob, to be read from its first byte on. Its lock is held.
     pub file: File,
     path: PathBuf,
+    is_kept: bool,
 }
 
 impl Drop for Download {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
+        if !self.is_kept {
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -107,8 +107,11 @@ impl Client {
         }
         let path = directory.join(format!("{}.part", hex(blob.digest)));
         let about = |error| RegistryError::host(format!("`{}`", path.display()), error);
-        let file = lock(&path, interrupt)?.ok_or(RegistryError::Interrupted)?;
-        let mut download = Download { file, path: path.clone() };
+        let waits = || {
+            self.note(&format!("another run downloads {}; waiting for it", self.name(blob)));
+        };
+        let file = lock(&path, waits, interrupt)?.ok_or(RegistryError::Interrupted)?;
+        let mut download = Download { file, path: path.clone(), is_kept: false };
         let there = download.file.metadata().map_err(about)?.len();
         if files::free_bytes(directory).map_err(about)?.saturating_add(there) < blob.size {
             return Err(about(Errno::NOSPC.into()));
@@ -121,9 +124,7 @@ impl Client {
                     let is_full = matches!(&error,
                         RegistryError::Host { source, .. } if files::is_full(source));
                     // Otherwise what is there by now is what the next download begins with.
-                    if !is_full {
-                        std::mem::forget(download);
-                    }
+                    download.is_kept = !is_full;
                     return Err(error);
                 }
             };
@@ -252,8 +253,13 @@ fn ends_with_blob(answer: &Response, blob: &Descriptor) -> bool {
     answer.header("content-length").is_some() || answer.header("transfer-encoding").is_some()
 }
 
-/// Opens a file that nobody else downloads into; `None` where a signal has come first.
-fn lock(path: &Path, interrupt: Interrupt<'_>) -> Result<Option<File>, RegistryError> {
+/// Opens a file that nobody else downloads into; `None` where a signal has come first. `waits` tells of a longer wait.
+fn lock(
+    path: &Path,
+    waits: impl Fn(),
+    interrupt: Interrupt<'_>,
+) -> Result<Option<File>, RegistryError> {
+    let mut patience = Patience::silent();
     let about = |error: io::Error| RegistryError::host(format!("`{}`", path.display()), error);
     loop {
         let no_link = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
@@ -271,7 +277,10 @@ fn lock(path: &Path, interrupt: Interrupt<'_>) -> Result<Option<File>, RegistryE
             Ok(()) if is_at(&file, path) => return Ok(Some(file)),
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => {
-                if interrupt.sleep(POLL_INTERVAL).is_err() {
+                if patience.is_news() {
+                    waits();
+                }
+                if patience.pause(interrupt).is_err() {
                     return Ok(None);
                 }
             }
@@ -338,6 +347,9 @@ mod tests {
                 .download(&blob, directory.path(), &mut |_| {}, Interrupt::NEVER)
                 .unwrap_err();
             drop(std::net::TcpStream::connect(&host));
+            // Whoever tries again, in this process or another one, waits for nobody.
+            let part = directory.path().join(format!("{}.part", hex(blob.digest)));
+            lock(&part, || panic!("it is locked"), Interrupt::NEVER).unwrap();
             error
         });
         (error.to_string().replace(&host, "HOST"), asked.into_inner())
@@ -355,6 +367,17 @@ mod tests {
         let (why, asked) = fails(600, 1000, 1000);
         assert!(why.starts_with("HOST does not answer ("), "{why}");
         assert_eq!(asked, TRIES + 1);
+    }
+
+    #[test]
+    fn a_download_that_another_run_is_at_is_waited_for_and_told_of() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.part");
+        let other = std::cell::RefCell::new(lock(&path, || panic!(), Interrupt::NEVER).unwrap());
+        assert!(other.borrow().is_some());
+        let waits = || drop(other.take());
+        let file = lock(&path, waits, Interrupt::NEVER).unwrap();
+        assert!(file.is_some() && other.borrow().is_none());
     }
 
     #[test]
