@@ -140,6 +140,8 @@ struct Run<'a> {
     context: RunContext<'a>,
     workspace: Rc<Workspace>,
     upstream_record: Option<serde_json::Value>,
+    /// The lines that the config had when the run began; nothing, where it could not be read.
+    given: Option<Vec<String>>,
     /// Whether the rootfs was empty when the run began.
     was_empty: bool,
     /// What was handed inward, by the layer at which it was known.
@@ -165,22 +167,24 @@ impl<'a> Run<'a> {
         let workspace = Workspace::open(&plan.container).map_err(|error| {
             Failure::of_run(status::FILES, format!("the container's directory: {error}"))
         })?;
-        let given = Rootfs::open(&workspace.rootfs);
-        let was_empty = given
+        let rootfs = Rootfs::open(&workspace.rootfs);
+        let was_empty = rootfs
             .as_ref()
             .is_ok_and(|rootfs| rootfs.fingerprint().is_ok_and(|found| found.is_empty()));
-        if let (Ok(rootfs), true) = (&given, was_empty)
+        if let (Ok(rootfs), true) = (&rootfs, was_empty)
             && let Err(error) =
                 rootfs.disinherit(lxcpath::group(&Caller::observe(), plan.container.mapped))
         {
             tracing::debug!(%error, "the rootfs keeps what its directory has given it");
         }
+        let given = effective_config(&workspace, &context.secrets);
         Ok(Self {
             plan,
             cache,
             context,
             workspace: Rc::new(workspace),
             upstream_record: None,
+            given,
             was_empty,
             handed: HandedAt::new(),
             supply: Supply::NONE,
@@ -189,6 +193,13 @@ impl<'a> Run<'a> {
             begun: Instant::now(),
         })
     }
+}
+
+/// Returns the lines of the container's config; nothing, where it cannot be read.
+fn effective_config(workspace: &Workspace, secrets: &Secrets) -> Option<Vec<String>> {
+    let text = config::read(&workspace.container).ok()?;
+    let lines = crate::lxc::config::effective(&String::from_utf8_lossy(&text));
+    Some(lines.iter().map(|line| secrets.mask(line).into_owned()).collect())
 }
 
 /// What became of the rootfs of a layer that failed on its way into the store.
@@ -318,7 +329,8 @@ impl Run<'_> {
             took: clock::given().is_none().then(|| self.begun.elapsed()),
             upstream_record: self.upstream_record.take(),
             stored: self.of_store(),
-            config: self.effective_config(),
+            config: effective_config(&self.workspace, &self.context.secrets),
+            given: self.given.take(),
             supplies: self.supplies(),
         };
         let record = Record::of(self.plan, outcome);
@@ -332,14 +344,6 @@ impl Run<'_> {
         .map_err(|error| {
             Failure::of_run(status::FILES, format!("the record cannot be written: {error}"))
         })
-    }
-
-    /// Returns the lines of the container's config; nothing, where it cannot be read.
-    fn effective_config(&self) -> Option<Vec<String>> {
-        let text = config::read(&self.workspace.container).ok()?;
-        let lines = crate::lxc::config::effective(&String::from_utf8_lossy(&text));
-        let lines = lines.iter().map(|line| self.context.secrets.mask(line).into_owned());
-        Some(lines.collect())
     }
 
     /// Brings the container to the disk: from now on it may be told of as made.

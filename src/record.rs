@@ -29,7 +29,7 @@ use crate::source::Source;
 pub(crate) const NAME: &str = "layered-template.json";
 
 /// The version of the format.
-pub(crate) const FORMAT: u32 = 4;
+pub(crate) const FORMAT: u32 = 5;
 
 /// How far the stamps of files may be behind the clock: the kernel stamps them by its ticks, of at most 10 ms.
 pub(crate) const TICK: Duration = Duration::from_millis(20);
@@ -72,6 +72,9 @@ pub(crate) struct Record {
     /// The lines of the container's config when the run ended, as LXC reads them. New in format 3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<Vec<String>>,
+    /// Those that it had when the run began: they are none of the role's. New in format 5.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given: Option<Vec<String>>,
     /// The template that was called.
     pub upstream: Upstream,
     /// The layers, the innermost first.
@@ -272,6 +275,8 @@ pub(crate) struct Outcome {
     pub stored: Option<Stored>,
     /// The lines of the container's config.
     pub config: Option<Vec<String>>,
+    /// Those that it had when the run began.
+    pub given: Option<Vec<String>>,
     /// Where each layer came from.
     pub supplies: Supplies,
 }
@@ -334,7 +339,7 @@ impl Record {
 
     /// Returns the record of a plan that was run to its end.
     pub(crate) fn of(plan: &Plan, outcome: Outcome) -> Self {
-        let Outcome { created, ended, took, upstream_record, stored, config, mut supplies } =
+        let Outcome { created, ended, took, upstream_record, stored, config, given, mut supplies } =
             outcome;
         let mut layers: Vec<_> = plan
             .layers()
@@ -364,6 +369,7 @@ impl Record {
             arch: plan.container.arch.clone(),
             stored,
             config,
+            given,
             upstream: Upstream {
                 template: call.template.clone(),
                 program: program.to_string_lossy().into_owned(),
@@ -489,6 +495,7 @@ mod tests {
             include_str!("../tests/records/2.json"),
             include_str!("../tests/records/3.json"),
             include_str!("../tests/records/4.json"),
+            include_str!("../tests/records/5.json"),
         ];
         for (number, text) in (1..).zip(records) {
             let record = Record::parse(text.as_bytes()).unwrap();
@@ -496,6 +503,7 @@ mod tests {
             assert_eq!((record.name.as_str(), record.layers.len()), ("web1", 2));
             assert_eq!(record.stored.is_some(), number > 1);
             assert_eq!(record.manifest.files.is_empty(), number < 3);
+            assert_eq!(record.given.is_some(), number > 4);
             let states = ["srv/data", "srv/data/x", "srv/database", "srv"];
             assert_eq!(
                 states.map(|path| record.is_state(path.as_bytes())),

@@ -33,9 +33,10 @@ use crate::execute::{Choices, Listings, Rebase, Rebased, status};
 use crate::host::caller::Caller;
 use crate::host::signals::Signals;
 use crate::host::trust::{Policy, Trust};
+use crate::lxc::config;
 use crate::observe::container::Container;
 use crate::observe::secret;
-use crate::record::RunVerb;
+use crate::record::{Record, RunVerb};
 use crate::shell;
 use crate::store::GcRoot;
 use asked::{find, gone, not_set, unset};
@@ -211,14 +212,22 @@ fn request(
         manifest: manifest.to_path_buf(),
         values: values::laid_over(&arguments.values, &arguments.unset, &record.call, &trust),
         trust,
-        // What LXC or somebody else has written there is none of the role's.
-        config: subject.mapping.initial_config("", &target.rootfs),
+        config: subject.mapping.initial_config(&given(record), &target.rootfs),
         ids: subject.ids.clone(),
         wanted,
         remote,
         lock: LockUse::Ignore.unless(arguments.lock.locked),
         target,
     })
+}
+
+/// Returns what the config of a container had before its role wrote there, but for where it is and what ids it has.
+fn given(record: &Record) -> String {
+    let lines = record.given.iter().flatten();
+    let is_own = |line: &&String| {
+        !config::pair(line).is_some_and(|(key, _)| key == "lxc.idmap" || key == "lxc.rootfs.path")
+    };
+    lines.filter(is_own).flat_map(|line| [line.as_str(), "\n"]).collect()
 }
 
 /// An upgrade of a container.

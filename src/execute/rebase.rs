@@ -42,7 +42,7 @@ use crate::store::{self, Entry, Store};
 use crate::tree::{self, Graft, Interrupt, Listing, Marks, Occurrence, Reader, ShutFiles};
 pub(crate) use choices::Choices;
 use choices::Named;
-use configs::{config_lines, key_of};
+use configs::{NextConfig, config_lines, key_of};
 use decisions::Decisions;
 pub(crate) use listings::Listings;
 use sidecar::Sidecars;
@@ -213,9 +213,7 @@ fn interrupted(signal: Signal) -> Failure {
 /// What was put together.
 struct Prepared {
     difference: Difference,
-    config: Vec<u8>,
-    /// The lines of the config as the record has them.
-    lines: Option<Vec<String>>,
+    config: NextConfig,
     record: Record,
     tree: String,
     /// What is mounted.
@@ -308,7 +306,7 @@ impl Rebase<'_> {
         merged.conflicts.extend(renumbered.iter().map(|(path, _)| path.clone()));
         let beside = sidecars.decided(|name| self.choices.on(Named::Beside(name)));
         let configs = self.configs(&live, &made, &record, plan)?;
-        let (config, lines) = match configs {
+        let config = match configs {
             Ok(configs) if merged.conflicts.is_empty() && beside.conflicts.is_empty() => configs,
             configs => {
                 let layers = [self.record, &record].map(|record| record.layers.iter()).into_iter();
@@ -345,8 +343,8 @@ impl Rebase<'_> {
             paths: changes(trees, &merged),
             dropped: goes.filter(|path| !merged.sides.contains_key(*path)).cloned().collect(),
             beside: beside.changes,
-            config: config != live,
-            lines: config_lines(&live, &config),
+            config: config.text != live,
+            lines: config_lines(&live, &config.text),
             record: is_other(self.record, &record),
         };
         let names = difference.beside.iter().map(|change| OsString::from_vec(change.path.clone()));
@@ -371,7 +369,7 @@ impl Rebase<'_> {
         drop(rules);
         drop(own_view);
         let views = vec![new_view];
-        Ok(Ok(Prepared { difference, config, lines, record, tree, views }))
+        Ok(Ok(Prepared { difference, config, record, tree, views }))
     }
 
     /// Returns the words for who holds that are no path of the trees, and no key of the configs.
@@ -411,7 +409,8 @@ impl Rebase<'_> {
             rustix::fs::renameat(&directory, tree, &directory, &prepared.tree)?;
         }
         let mut record = prepared.record.clone();
-        record.config.clone_from(&prepared.lines);
+        record.config.clone_from(&prepared.config.lines);
+        record.given = Some(prepared.config.given.clone());
         if prepared.difference.is_of_record_at_most() {
             // The tree stays, and with it what is later than its making.
             let file = fs::symlink_metadata(container.join(record::NAME))?;
@@ -419,7 +418,8 @@ impl Rebase<'_> {
         }
         let mut text = serde_json::to_vec_pretty(&record)?;
         text.push(b'\n');
-        for (name, text) in [(container_config::NAME, &prepared.config), (record::NAME, &text)] {
+        for (name, text) in [(container_config::NAME, &prepared.config.text), (record::NAME, &text)]
+        {
             let ownership = Ownership::of(files::open_in(&directory, name)?)?;
             files::replace_in(&directory, name, text, ownership)?;
         }

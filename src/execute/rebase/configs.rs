@@ -22,16 +22,25 @@ use crate::store::Entry;
 /// What marks the lines that a container was given in a text where the role's are around them.
 const GIVEN: &str = "\u{1}";
 
+/// The config of the next generation.
+#[derive(Debug)]
+pub(super) struct NextConfig {
+    pub text: Vec<u8>,
+    /// Its lines as the record has them: without what somebody has edited.
+    pub lines: Option<Vec<String>>,
+    /// Those that the container was made with.
+    pub given: Vec<String>,
+}
+
 impl Rebase<'_> {
-    /// Returns the config of the next generation, and its lines as the record has them.
-    #[expect(clippy::type_complexity, reason = "two results of one merge")]
+    /// Returns the config of the next generation, with what the record has of it.
     pub(super) fn configs(
         &self,
         live: &[u8],
         made: &[u8],
         record: &Record,
         plan: &Plan,
-    ) -> io::Result<Result<(Vec<u8>, Option<Vec<String>>), Vec<ConfigConflict>>> {
+    ) -> io::Result<Result<NextConfig, Vec<ConfigConflict>>> {
         let entry = record.stored.as_ref().and_then(|stored| EntryId::parse(&stored.entry));
         let entry = entry.ok_or_else(|| io::Error::other("what the role makes is not stored"))?;
         let new = Entry::read(self.store, entry)?;
@@ -41,26 +50,18 @@ impl Rebase<'_> {
         made_now.retain(|line| is_role_s(record, line));
         let mut made_before = self.record.config.clone().unwrap_or_default();
         made_before.retain(|line| is_role_s(self.record, line));
-        // What steps have written into the config is known of the role as it is now.
-        let known = made_lines(sides[1], &[], plan);
-        let mut written = Vec::new();
-        completed(known, &made_now, |line| {
-            written.push(line.to_owned());
-            true
-        });
-        // Some templates part what a container is given.
-        let given = ["lxc.given", "lxc.net.0.given"].map(str::to_owned);
-        let mut given = revision::given(&made_before, &made_lines(sides[0], &given, plan));
-        let mut of_steps = Vec::new();
-        for line in &written {
-            if let Some(at) = given.iter().rposition(|other| other == line) {
-                of_steps.push(given.remove(at));
+        let (given, mut of_steps) = match &self.record.given {
+            Some(given) => (given.clone(), None),
+            None => {
+                let (given, of_steps) = guessed(sides, &made_before, &made_now, plan);
+                (given, Some(of_steps))
             }
-        }
+        };
         let [old, new] = sides.map(|side| made_lines(side, &given, plan));
-        let old = completed(old, &made_before, |line| {
-            let place = of_steps.iter().position(|other| other == line);
-            place.map(|place| of_steps.remove(place)).is_some()
+        // What else was made is of steps: that is written nowhere else.
+        let old = completed(old, &made_before, |line| match &mut of_steps {
+            None => true,
+            Some(lines) => taken(lines, line),
         });
         let new = completed(new, &made_now, |_| true);
         let choose = |key: &str| {
@@ -91,8 +92,34 @@ impl Rebase<'_> {
             let text = on_lower(&text.unwrap_or_else(|_| before.into_bytes()));
             config::effective(&String::from_utf8_lossy(&text))
         });
-        Ok(Ok((text, lines)))
+        Ok(Ok(NextConfig { text, lines, given }))
     }
+}
+
+/// Returns the lines that a container was made with, and those that its steps have written, where the record does not
+/// tell: of an earlier version of the program. What steps have written is known of the role as it is now.
+fn guessed(
+    [before, now]: [(&Entry, &Record); 2],
+    made_before: &[String],
+    made_now: &[String],
+    plan: &Plan,
+) -> (Vec<String>, Vec<String>) {
+    let mut written = Vec::new();
+    completed(made_lines(now, &[], plan), made_now, |line| {
+        written.push(line.to_owned());
+        true
+    });
+    // Some templates part what a container is given.
+    let marks = ["lxc.given", "lxc.net.0.given"].map(str::to_owned);
+    let mut given = revision::given(made_before, &made_lines(before, &marks, plan));
+    written.retain(|line| taken(&mut given, line));
+    (given, written)
+}
+
+/// Takes the last of equal lines, and tells whether there was one.
+fn taken(lines: &mut Vec<String>, line: &str) -> bool {
+    let at = lines.iter().rposition(|other| other == line);
+    at.map(|at| lines.remove(at)).is_some()
 }
 
 /// Says what LXC does not take of a config that it took as it was before.

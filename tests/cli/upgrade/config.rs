@@ -225,12 +225,56 @@ fn what_a_step_writes_into_the_config_comes_once() {
         let upgraded = lines(sandbox);
         create(sandbox, storage, "lxc.start.auto = 1\n");
         assert_eq!(upgraded, lines(sandbox));
-        // What it wrote before is not known to be the role's.
+        // It writes another line in place of the one of before.
         step(2, 4);
         upgrade(sandbox, &[]).exits(0);
-        let config = sandbox.config();
-        assert_eq!(config.matches("/bin/echo 2").count(), 1, "{config}");
+        let upgraded = lines(sandbox);
         upgrade(sandbox, &[]).exits(0).mentions("no change");
+        create(sandbox, storage, "lxc.start.auto = 1\n");
+        assert_eq!(upgraded, lines(sandbox));
+    });
+}
+
+#[test]
+fn what_a_step_writes_may_depend_on_what_the_container_was_given() {
+    each_storage(|sandbox, storage| {
+        let given = "lxc.environment = A=1\n";
+        let step = |tty: u32| {
+            let text = format!(
+                "manifest = 1\n\n[[layer]]\nname = \"os\"\ntemplate = \"fake\"\n[[layer]]\nname = \"net\"\npost = {{ in = \
+                 \"host\", run = \"! grep -q A=1 $LXC_PATH/config || echo lxc.environment = B=1 >>$LXC_PATH/config\" }}\n\
+                 [layer.config]\n\"lxc.tty.max\" = {tty}\n"
+            );
+            fs::write(sandbox.role().join("m.toml"), text).unwrap();
+        };
+        step(2);
+        create(sandbox, storage, given);
+        assert_eq!(sandbox.config().matches("= B=1").count(), 1);
+        step(4);
+        upgrade(sandbox, &[]).exits(0);
+        let upgraded = lines(sandbox);
+        create(sandbox, storage, given);
+        assert_eq!(upgraded, lines(sandbox));
+    });
+}
+
+#[test]
+fn a_record_that_does_not_tell_what_was_given_is_upgraded() {
+    each_storage(|sandbox, storage| {
+        let hook = |path: &str| format!("\"lxc.hook.start-host\" = \"/bin/{path}\"\n");
+        layers(sandbox, &[&hook("true")]);
+        create(sandbox, storage, "lxc.tty.max = 2\n");
+        let record = sandbox.container().join("layered-template.json");
+        let text = fs::read_to_string(&record).unwrap();
+        let mut older: serde_json::Value = serde_json::from_str(&text).unwrap();
+        older["record"] = 4.into();
+        assert!(older.as_object_mut().unwrap().remove("given").is_some());
+        fs::write(&record, older.to_string()).unwrap();
+        layers(sandbox, &[&hook("echo")]);
+        upgrade(sandbox, &[]).exits(0);
+        let upgraded = lines(sandbox);
+        create(sandbox, storage, "lxc.tty.max = 2\n");
+        assert_eq!(upgraded, lines(sandbox));
     });
 }
 
