@@ -9,7 +9,7 @@ use super::{MANIFEST, NAME};
 use crate::cli::examples::{self, Example};
 
 /// The day of this version, as CHANGELOG.md has it.
-const DATE: &str = "2026-11-30";
+const DATE: &str = "2026-12-01";
 
 /// How long a line of a page's source may be, in bytes.
 const WIDTH: usize = 80;
