@@ -41,6 +41,7 @@ pub(crate) mod rootfs;
 pub(crate) mod sandbox;
 pub(crate) mod set_id;
 pub(crate) mod settings;
+pub(crate) mod settled;
 pub(crate) mod signals;
 pub(crate) mod state;
 pub(crate) mod template;

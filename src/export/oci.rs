@@ -4,9 +4,9 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, flock, fstat};
 use rustix::io::Errno;
 use serde_json::{Value, json};
 
@@ -16,8 +16,10 @@ use super::oci_config::{self, LayerBlob};
 use super::output::Output;
 use super::room::{BLOBS, LAYOUT};
 use super::warnings::Warnings;
-use crate::digest::Digest;
+use crate::digest::{Digest, Reading};
+use crate::host::filesystem::stamp;
 use crate::host::new_file::NewFile;
+use crate::host::settled::settled;
 use crate::host::{fault, files};
 use crate::tree::Interrupt;
 
@@ -60,7 +62,7 @@ pub(super) fn write(
         let name = hex(layer.digest);
         let path = blobs.join(&name);
         // A blob is named by what should be in it.
-        if !is_whole(&path, &layer, interrupt)? {
+        if !is_whole(image, &path, &layer, interrupt)? {
             let write = |from: &mut File| -> io::Result<bool> {
                 let new = NewFile::create(into.as_fd(), output.mode())?;
                 output.give(new.file())?;
@@ -119,17 +121,34 @@ fn read(
     Ok(Some(value))
 }
 
-/// Tells whether a blob is there, and is what its name says.
-fn is_whole(path: &Path, layer: &LayerBlob, interrupt: Interrupt<'_>) -> io::Result<bool> {
+/// Tells whether a blob is there, and is what its name says. One that has not changed since it was read is not read again.
+fn is_whole(
+    image: &Image,
+    path: &Path,
+    layer: &LayerBlob,
+    interrupt: Interrupt<'_>,
+) -> io::Result<bool> {
     let is_like = |there: fs::Metadata| there.is_file() && there.len() == layer.size;
     if !fs::symlink_metadata(path).is_ok_and(is_like) {
         return Ok(false);
     }
     let Ok(mut there) = File::open(path) else { return Ok(false) };
+    let before = stamp(&fstat(&there)?);
+    if image.store.recall(&before) == Some(layer.digest) {
+        return Ok(true);
+    }
+    let begun = SystemTime::now();
     let mut digested = Digested::new(io::sink());
     let copied = copy(&mut there, &mut digested, interrupt);
     interrupt.check()?;
-    Ok(copied.is_ok() && digested.digest.finish() == layer.digest)
+    let is_whole = copied.is_ok() && digested.digest.finish() == layer.digest;
+    if is_whole && settled(&there, begun) == Some(before) {
+        let reading = Reading { stamp: before, digest: layer.digest };
+        if let Err(error) = image.store.remember(&reading) {
+            tracing::debug!(%error, "a blob will be read again");
+        }
+    }
+    Ok(is_whole)
 }
 
 fn about(path: &Path, error: io::Error) -> io::Error {

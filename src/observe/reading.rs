@@ -3,24 +3,17 @@
 use std::fs::{self, File};
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use rustix::fs::{fstat, fstatfs};
 
 use crate::digest::{Digest, Reading, Stamp};
 use crate::host::filesystem::{self, stamp};
 use crate::host::holes;
-
-/// The shortest file that is worth remembering, in bytes: others are read as fast.
-const LEAST: u64 = 1024 * 1024;
+use crate::host::settled::settled;
 
 /// What is read at once, in bytes.
 const BUFFER: usize = 128 * 1024;
-
-/// How long a file must have been left alone to be remembered. What a program has mapped it may
-/// write again and again until the kernel has brought that to the disk, and only the first time
-/// shows: half a minute, unless somebody has set that up otherwise. Times are no finer than ticks.
-const SETTLED: Duration = Duration::from_secs(60);
 
 /// Takes digests of files.
 pub(super) struct Reader<'a> {
@@ -51,11 +44,7 @@ impl<'a> Reader<'a> {
         }
         let begun = SystemTime::now();
         let (digest, _) = holes::digest(file.as_fd(), &mut vec![0; BUFFER]).ok()?;
-        if before.size >= LEAST
-            && is_settled(&before, begun)
-            && filesystem::is_reliable(&kind)
-            && fstat(&file).is_ok_and(|after| stamp(&after) == before)
-        {
+        if settled(&file, begun) == Some(before) {
             self.readings.push(Reading { stamp: before, digest });
         }
         Some(digest)
@@ -67,15 +56,10 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Tells whether a file had been left alone for long enough at a time.
-fn is_settled(stamp: &Stamp, at: SystemTime) -> bool {
-    let Ok(seconds) = u64::try_from(stamp.changed.0) else { return false };
-    let changed = UNIX_EPOCH + Duration::from_secs(seconds + 1);
-    at.duration_since(changed).is_ok_and(|since| since >= SETTLED)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
     use super::*;
 
     #[test]
@@ -113,21 +97,5 @@ mod tests {
         }
         assert_eq!(reader.digest(directory.path()), None);
         assert_eq!(reader.readings(), []);
-    }
-
-    #[test]
-    fn a_file_must_have_been_left_alone_for_a_minute() {
-        let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
-        let stamp = |changed| Stamp {
-            device: 1,
-            inode: 2,
-            size: LEAST,
-            modified: (0, 0),
-            changed: (changed, 999_999_999),
-        };
-        let table = [(100, 161, true), (100, 160, false), (100, 99, false), (-5, 160, false)];
-        for (changed, now, expected) in table {
-            assert_eq!(is_settled(&stamp(changed), at(now)), expected, "{changed} {now}");
-        }
     }
 }

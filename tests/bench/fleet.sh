@@ -71,9 +71,6 @@ for compression in gzip zstd; do
     peak "$program" build -q role.toml -o oci:image:web --compression=$compression
 done
 
-title "An image of an unchanged role"
-measure --runs 30 -n "build --output oci:" "$program build -q role.toml -o oci:image:web"
-
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 cat >registry.yml <<REGISTRY
 version: 0.1

@@ -165,6 +165,11 @@ measure --prepare "$disk/fresh lxc/c" --prepare "$disk/changed" \
 medians
 echo "the store has grown by $((($(kib store) - before) / ($(trees) - entries))) KiB at each change"
 
+title "An image of an unchanged role, left alone for a minute"
+"$program" build -q minimal.toml -o oci:image:web
+sleep 62
+measure -n "build --output oci:" "$program build -q minimal.toml -o oci:image:web"
+
 title "Fifty containers of a role"
 count=0
 while [ "$count" -lt 49 ]; do

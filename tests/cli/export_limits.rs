@@ -112,7 +112,7 @@ fn what_stands_beside_the_rootfs_is_left_out_with_what_needs_it() {
 /// Writes a small role as a layout of OCI.
 fn with_layout() -> Sandbox {
     let sandbox =
-        Sandbox::new().upstream("mkdir \"$rootfs/etc\"; echo x >\"$rootfs/etc/x\"").layers("");
+        Sandbox::new().upstream("head -c 9000 /dev/urandom >\"$rootfs/noise\"").layers("");
     build(&sandbox).exits(0);
     sandbox
 }
@@ -177,6 +177,43 @@ fn a_blob_with_the_bytes_of_another_is_replaced() {
     build(&sandbox)
         .exits(8)
         .mentions(&format!("the role cannot be written: `../o/blobs/sha256/{name}`: "));
+}
+
+#[test]
+fn a_blob_that_has_not_changed_since_it_was_read_is_not_read_again() {
+    if !root() {
+        return;
+    }
+    let sandbox = with_layout();
+    let blobs = sandbox.path("o/blobs/sha256");
+    let all = fs::read_dir(&blobs).unwrap().map(|blob| blob.unwrap().path());
+    let blob = all.max_by_key(|blob| fs::metadata(blob).unwrap().len()).unwrap();
+    let bytes = fs::read(&blob).unwrap();
+    fs::write(&blob, vec![b'x'; bytes.len()]).unwrap();
+    // A reading says that it is what its name says.
+    let found = fs::metadata(&blob).unwrap();
+    let name = blob.file_name().unwrap().to_str().unwrap();
+    let readings = sandbox.path("store/host.meta/readings");
+    fs::create_dir_all(&readings).unwrap();
+    let reading = readings.join(format!("{:x}-{:x}", found.dev(), found.ino()));
+    let text = serde_json::json!({
+        "stamp": {
+            "device": found.dev(),
+            "inode": found.ino(),
+            "size": found.len(),
+            "modified": [found.mtime(), found.mtime_nsec()],
+            "changed": [found.ctime(), found.ctime_nsec()],
+        },
+        "digest": format!("sha256:{name}"),
+    });
+    fs::write(&reading, text.to_string()).unwrap();
+    build(&sandbox).exits(0);
+    assert!(fs::read(&blob).unwrap().starts_with(b"xxx"));
+    fs::remove_file(&reading).unwrap();
+    build(&sandbox).exits(0);
+    assert_eq!(fs::read(&blob).unwrap(), bytes);
+    // It was written just now, by somebody who may not be done.
+    assert!(!reading.exists());
 }
 
 #[test]
