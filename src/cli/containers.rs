@@ -252,10 +252,7 @@ impl FoundDrift {
         let both = numbered(paths, "path").into_iter().chain(numbered(lines, "config line"));
         let both = both.collect::<Vec<_>>().join(" and ");
         let name = typed(container, caller);
-        (
-            State::Drifted,
-            Some(format!("{both} changed in it: `layered-template diff {name}` shows them")),
-        )
+        (State::Drifted, Some(format!("{both} changed in it: see `layered-template diff {name}`")))
     }
 }
 

@@ -137,7 +137,7 @@ fn a_container_is_named_by_its_directory_too() {
             return;
         }
         // What it says is to be done can be done.
-        drift.shows("`layered-template diff [DIR]/lxc/web1` shows them");
+        drift.shows("see `layered-template diff [DIR]/lxc/web1`");
         sandbox.run(["diff", &format!("{}/{NAME}", lxcpath.display())]).exits(1).shows("A  /new");
     });
 }
@@ -300,7 +300,7 @@ fn a_container_shows_what_it_was_made_from() {
         let json = sandbox.run([&words[..], &["--format=json"]].concat());
         let json: Value = serde_json::from_str(&json.exits(0).stdout()).unwrap();
         assert_eq!(json["call"]["set"][0], "port=81");
-        assert_eq!(json["record"], 4);
+        assert_eq!(json["record"], 5);
     });
 }
 
@@ -363,7 +363,7 @@ fn what_was_changed_in_a_container_is_counted_where_that_is_asked_for() {
         fs::write(&config, text.replace("lxc.start.auto = 1", "lxc.start.auto = 0")).unwrap();
         // Nobody has asked.
         status(sandbox, &["--exit-code"]).exits(0).shows("  current\n");
-        let said = "  drifted\n  2 paths and 2 config lines changed in it: `layered-template diff [DIR]/lxc/web1` shows them\n";
+        let said = "  drifted\n  2 paths and 2 config lines changed in it: see `layered-template diff [DIR]/lxc/web1`\n";
         status(sandbox, &words).exits(1).shows(said);
         status(sandbox, &words[..1]).exits(0);
         let rows = status(sandbox, &["--drift", "--format=json"]).stdout();
