@@ -177,7 +177,7 @@ impl<'a> Run<'a> {
         {
             tracing::debug!(%error, "the rootfs keeps what its directory has given it");
         }
-        let given = effective_config(&workspace, &context.secrets);
+        let given = effective_config(&workspace, &context.secrets).ok();
         Ok(Self {
             plan,
             cache,
@@ -195,11 +195,11 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Returns the lines of the container's config; nothing, where it cannot be read.
-fn effective_config(workspace: &Workspace, secrets: &Secrets) -> Option<Vec<String>> {
-    let text = config::read(&workspace.container).ok()?;
+/// Returns the lines of the container's config.
+fn effective_config(workspace: &Workspace, secrets: &Secrets) -> io::Result<Vec<String>> {
+    let text = config::read(workspace)?;
     let lines = crate::lxc::config::effective(&String::from_utf8_lossy(&text));
-    Some(lines.iter().map(|line| secrets.mask(line).into_owned()).collect())
+    Ok(lines.iter().map(|line| secrets.mask(line).into_owned()).collect())
 }
 
 /// What became of the rootfs of a layer that failed on its way into the store.
@@ -323,13 +323,17 @@ impl Run<'_> {
     }
 
     fn record(&mut self) -> Result<(), Failure> {
+        let config = effective_config(&self.workspace, &self.context.secrets).map_err(|error| {
+            let reason = format!("the container's config cannot be read: {error}");
+            Failure::of_run(status::FILES, reason)
+        })?;
         let outcome = Outcome {
             created: clock::now(),
             ended: clock::given().is_none().then(clock::since_1970),
             took: clock::given().is_none().then(|| self.begun.elapsed()),
             upstream_record: self.upstream_record.take(),
             stored: self.of_store(),
-            config: effective_config(&self.workspace, &self.context.secrets),
+            config: Some(config),
             given: self.given.take(),
             supplies: self.supplies(),
         };
@@ -362,38 +366,44 @@ impl Run<'_> {
         })
     }
 
-    /// Takes away what a command has left mounted in the rootfs, or over it: what was over it before is `known`. It
-    /// would be gone with the run, and so would be all that is dropped into it.
-    fn unmount(&mut self, subject: &Subject, known: &[Mount]) {
-        let over = mounts::over(&self.workspace.rootfs).into_iter().rev();
-        for mount in over.filter(|mount| !known.contains(mount)) {
-            self.tell_of_mount(subject, &mount.point, mount.detach());
+    /// Takes away what a command has left mounted over the rootfs, in it or beside it. It would be gone with the run,
+    /// and so would be all that is put into it. The rootfs was in those that are `known` before.
+    ///
+    /// # Errors
+    ///
+    /// The rest of the container would be made where nobody finds it: one of those is gone.
+    fn unmount(&mut self, subject: &Subject, mut known: Vec<Mount>) -> Result<(), String> {
+        let now = mounts::all();
+        let gone = known.iter().find(|mount| !now.contains(mount));
+        let gone = gone.map(|mount| format!("has unmounted {}", self.shown_mount(mount)));
+        while let Some(mount) = self.workspace.new_mount(&known) {
+            let detached = match mount.point.strip_prefix(&self.workspace.rootfs) {
+                Ok(within) if !within.as_os_str().is_empty() => {
+                    Rootfs::open(&self.workspace.rootfs).and_then(|rootfs| rootfs.detach(within))
+                }
+                _ => mount.detach(),
+            };
+            let outcome = match detached {
+                Ok(()) => "it is taken away".to_owned(),
+                Err(error) => format!("it cannot be taken away: {error}"),
+            };
+            let point = self.shown_mount(&mount);
+            self.note(&format!("{subject} left a mount at {point}; {outcome}"));
+            known.push(mount);
         }
-        let left = mounts::below(&self.workspace.rootfs).into_iter().rev();
-        let left: Vec<_> = left.filter(|path| !self.workspace.mounts.contains(path)).collect();
-        for path in left {
-            let within = path.strip_prefix(&self.workspace.rootfs).unwrap_or(&path);
-            let detached =
-                Rootfs::open(&self.workspace.rootfs).and_then(|rootfs| rootfs.detach(within));
-            self.tell_of_mount(subject, &path, detached);
-        }
+        gone.map_or(Ok(()), Err)
     }
 
-    fn tell_of_mount(&mut self, subject: &Subject, point: &Path, detached: io::Result<()>) {
+    /// Returns where a mount is, for people.
+    fn shown_mount(&self, mount: &Mount) -> String {
         // What is made for the store is made under another name.
         let (seeming, own) = (&self.workspace.target, &self.plan.container);
         let places = [(&self.workspace.rootfs, &own.rootfs), (&seeming.path, &own.path)];
         let shown = places.into_iter().find_map(|(seeming, own)| {
-            let within = point.strip_prefix(seeming).ok()?;
+            let within = mount.point.strip_prefix(seeming).ok()?;
             Some(own.iter().chain(within).collect())
         });
-        let shown = shown.unwrap_or(point.to_path_buf());
-        let shown = crate::shell::word(shown);
-        let outcome = match detached {
-            Ok(()) => "it is taken away".to_owned(),
-            Err(error) => format!("it cannot be taken away: {error}"),
-        };
-        self.note(&format!("{subject} left a mount at {shown}; {outcome}"));
+        crate::shell::word(shown.unwrap_or(mount.point.clone()))
     }
 
     fn note(&mut self, text: &str) {

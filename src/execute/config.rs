@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use super::Run;
 use super::failure::{Cause, Failure, status};
 use super::observe::{Doing, Subject};
+use super::workspace::Workspace;
 use crate::host::files::{self, Ownership};
 use crate::lxc::call::Mapped;
 use crate::lxc::config;
@@ -32,19 +33,22 @@ impl Run<'_> {
     /// Adds lines under a comment that names the layer: the file is at all times the old or the new
     /// one.
     pub(super) fn append(&self, layer: &str, lines: &[(&str, &str)]) -> io::Result<()> {
-        let old = read(&self.workspace.container)?;
+        let old = read(&self.workspace)?;
         let new = config::append(&old, layer, lines.iter().copied());
         let ownership = ownership(&self.workspace.container, self.workspace.target.mapped)?;
         files::replace_in(&self.workspace.container, NAME, &new, ownership)
     }
 }
 
-/// Reads the config; where there is none, it is empty.
-pub(super) fn read(container: &OwnedFd) -> io::Result<Vec<u8>> {
+/// Reads the config; where there was none from the beginning, it is empty.
+pub(super) fn read(workspace: &Workspace) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
-    match files::open_in(container, NAME) {
+    match files::open_in(&workspace.container, NAME) {
         Ok(file) => file.take(config::LARGEST as u64 + 1).read_to_end(&mut text)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => match workspace.had(NAME) {
+            true => return Err(io::Error::new(error.kind(), "something has removed `config`")),
+            false => 0,
+        },
         Err(error) => return Err(error),
     };
     if text.len() > config::LARGEST {

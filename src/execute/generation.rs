@@ -39,7 +39,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use crate::host::files::{self, Ownership};
-use crate::host::mounts;
+use crate::host::mounts::{self, Mount};
 use crate::lxc::config;
 use crate::record::{self, Record};
 use crate::shell;
@@ -271,10 +271,11 @@ impl Generations {
     pub(super) fn unmounted(&self) -> io::Result<()> {
         let container = fs::canonicalize(&self.container)?;
         let generations = container.join(GENERATIONS);
-        let is_foreign = |point: &PathBuf| !point.starts_with(&generations);
-        match mounts::below(&container).into_iter().find(is_foreign) {
+        let is_foreign =
+            |mount: &Mount| mount.is_below(&container) && !mount.point.starts_with(&generations);
+        match mounts::all().into_iter().find(is_foreign) {
             None => Ok(()),
-            Some(point) => {
+            Some(Mount { point, .. }) => {
                 let point = shell::word(&point);
                 Err(io::Error::new(
                     io::ErrorKind::ResourceBusy,

@@ -18,7 +18,7 @@ use crate::host::ended::describe;
 use crate::host::event_loop::EventLoop;
 use crate::host::interrupts::Work;
 use crate::host::state::RunDirectory;
-use crate::host::{clock, files, mounts, program, signals};
+use crate::host::{clock, files, program, signals};
 use crate::lxc::upstream::HELD;
 use crate::manifest::Phase;
 use crate::plan::{Layer, Place, Step};
@@ -132,7 +132,7 @@ impl Run<'_> {
             tail: OutputTail::default(),
             masked: self.context.secrets.stream(),
         };
-        let over = mounts::over(&self.workspace.rootfs);
+        let over = self.workspace.over();
         let end = run(self.context.events, &mut sink);
         let tail = sink.end();
         let elapsed = started.elapsed();
@@ -149,7 +149,9 @@ impl Run<'_> {
             self.context.observer.event(&Event::Interrupted);
         }
         self.context.observer.event(&Event::Ended { subject: &subject, succeeded, elapsed });
-        self.unmount(&subject, &over);
+        let unmounted = self.unmount(&subject, over).err();
+        let failure = failure
+            .or_else(|| unmounted.map(|reason| Failure::of(status, subject.clone(), at, reason)));
         let Some(failure) = failure else { return Ok(()) };
         self.log(format!("{failure}\n").as_bytes());
         Err(Failure { tail, ..failure })

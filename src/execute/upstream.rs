@@ -124,7 +124,7 @@ impl Run<'_> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Fingerprint::new(),
             Err(error) => return Err(error),
         };
-        let config = config::read(&self.workspace.container)?;
+        let config = config::read(&self.workspace)?;
         Ok((rootfs, config))
     }
 

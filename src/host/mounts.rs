@@ -1,4 +1,4 @@
-//! What is mounted below a directory, and over it.
+//! What is mounted: below a directory, and over it.
 
 use std::ffi::OsString;
 use std::io;
@@ -12,8 +12,9 @@ use super::proc;
 /// A mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Mount {
-    /// Its number, which no other has as long as it is there.
-    id: Vec<u8>,
+    /// Its number, that of the one that it is on, its device, and what it shows of that: what no other has as long as
+    /// it is there. A number alone is soon given to another one.
+    identity: Vec<u8>,
     /// Where it is.
     pub(crate) point: PathBuf,
 }
@@ -23,32 +24,35 @@ impl Mount {
     pub(crate) fn detach(&self) -> io::Result<()> {
         Ok(unmount(&self.point, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)?)
     }
+
+    /// Tells whether a directory is in it, as it is in one on itself.
+    pub(crate) fn is_over(&self, directory: &Path) -> bool {
+        directory.starts_with(&self.point)
+    }
+
+    /// Tells whether it is below a directory, and not on it.
+    pub(crate) fn is_below(&self, directory: &Path) -> bool {
+        self.point.starts_with(directory) && self.point != directory
+    }
+
+    /// Reads a line.
+    ///
+    /// Source: proc(5).
+    fn of(line: &[u8]) -> Option<Self> {
+        let mut fields = line.splitn(6, |byte| *byte == b' ');
+        let identity: Vec<_> = fields.by_ref().take(4).collect();
+        Some(Self { identity: identity.join(&b' '), point: point(fields.next()?) })
+    }
 }
 
-/// Returns the mounts that a directory is in, one on itself among them, in the order in which they were mounted.
-pub(crate) fn over(directory: &Path) -> Vec<Mount> {
+/// Returns all mounts, in the order in which they were mounted.
+pub(crate) fn all() -> Vec<Mount> {
     let text = proc::read("/proc/self/mountinfo").unwrap_or_default();
-    let mount = |line: &[u8]| {
-        let id = line.split(|byte| *byte == b' ').next()?.to_vec();
-        Some(Mount { id, point: point(line)? })
-    };
-    let mounts = text.split(|byte| *byte == b'\n').filter_map(mount);
-    mounts.filter(|mount| directory.starts_with(&mount.point)).collect()
+    text.split(|byte| *byte == b'\n').filter_map(Mount::of).collect()
 }
 
-/// Returns the mount points below a directory, itself not among them, in the order in which they were
-/// mounted.
-pub(crate) fn below(directory: &Path) -> Vec<PathBuf> {
-    let text = proc::read("/proc/self/mountinfo").unwrap_or_default();
-    let points = text.split(|byte| *byte == b'\n').filter_map(point);
-    points.filter(|point| point.starts_with(directory) && point != directory).collect()
-}
-
-/// Returns the mount point of a line: the fifth field, its blanks and such in octal.
-///
-/// Source: proc(5).
-fn point(line: &[u8]) -> Option<PathBuf> {
-    let field = line.split(|byte| *byte == b' ').nth(4)?;
+/// Returns the mount point that a field tells of: its blanks and such are in octal.
+fn point(field: &[u8]) -> PathBuf {
     let mut path = Vec::with_capacity(field.len());
     let mut rest = field;
     while let Some((first, tail)) = rest.split_first() {
@@ -65,7 +69,7 @@ fn point(line: &[u8]) -> Option<PathBuf> {
             }
         }
     }
-    Some(OsString::from_vec(path).into())
+    OsString::from_vec(path).into()
 }
 
 #[cfg(test)]
@@ -75,7 +79,7 @@ mod tests {
     #[test]
     fn mount_points_are_read_with_their_escapes() {
         let line = br"36 35 98:0 /x /a\040b\134c rw shared:1 - ext3 /dev/root rw";
-        assert_eq!(point(line), Some(PathBuf::from(r"/a b\c")));
-        assert_eq!(point(b""), None);
+        assert_eq!(Mount::of(line).unwrap().point, PathBuf::from(r"/a b\c"));
+        assert_eq!(Mount::of(b""), None);
     }
 }

@@ -98,6 +98,66 @@ fn a_mount_that_is_left_over_the_rootfs_swallows_nothing() {
 }
 
 #[test]
+fn a_mount_that_is_left_beside_the_rootfs_swallows_nothing() {
+    if !requirement::root() {
+        return;
+    }
+    let steps = [
+        "mkdir $place/data; mount -t tmpfs x $place/data",
+        "cp $place/config $place/copy; mount --bind $place/copy $place/config",
+    ];
+    for (step, storage) in steps.into_iter().flat_map(|step| [(step, "none"), (step, "copy")]) {
+        for (template, post) in [(step, "true"), ("true", step)] {
+            let role = format!(
+                "{ROLE}post = 'place=$LXC_PATH; {post}'\n[[layer]]\nname = \"app\"\n\
+                 config = {{ \"lxc.environment\" = \"A=B\" }}\npost = 'test ! -e $LXC_PATH/data || echo x >$LXC_PATH/data/x'\n"
+            );
+            let sandbox = Sandbox::new()
+                .manifest(&role)
+                .upstream(&format!("place=$path; mkdir $rootfs/etc; {template}"));
+            let ran = sandbox.create([&format!("--storage={storage}")]);
+            ran.exits(0).mentions("left a mount at [DIR]/lxc/web1/");
+            assert!(sandbox.config().contains("A=B"), "{storage}: {template} {post}");
+            let data = sandbox.container().join("data");
+            assert!(!data.exists() || data.join("x").exists(), "{storage}: {template} {post}");
+        }
+    }
+}
+
+/// What is done after that would be done where nobody finds it.
+#[test]
+fn a_step_that_unmounts_the_rootfs_has_failed() {
+    if !requirement::root() {
+        return;
+    }
+    for step in [
+        "umount $LXC_ROOTFS; touch $LXC_ROOTFS/f",
+        "umount $LXC_ROOTFS; mount -t tmpfs x $LXC_ROOTFS",
+        "mkdir $LXC_PATH/away; mount --move $LXC_ROOTFS $LXC_PATH/away",
+    ] {
+        let sandbox = Sandbox::new().manifest(&format!(
+            "{ROLE}[[layer]]\nname = \"app\"\nstore = false\npost = '{step}'\n"
+        ));
+        sandbox
+            .create(["--storage=overlay"])
+            .exits(6)
+            .mentions("error: `post` of layer `app` has unmounted [DIR]/lxc/web1/rootfs\n");
+    }
+}
+
+#[test]
+fn a_config_that_a_step_has_removed_is_missed() {
+    let config = "[layer.config]\n\"lxc.environment\" = \"A=B\"\n";
+    for (storage, lines) in ["none", "copy"].into_iter().flat_map(|how| [(how, ""), (how, config)])
+    {
+        let role =
+            format!("{ROLE}post = 'rm $LXC_PATH/config'\n[[layer]]\nname = \"app\"\n{lines}");
+        let ran = Sandbox::new().manifest(&role).create([&format!("--storage={storage}")]);
+        ran.exits(5).mentions("something has removed `config`");
+    }
+}
+
+#[test]
 fn a_rootfs_that_cannot_be_kept_whole_is_not_kept() {
     if !requirement::root() {
         return;

@@ -74,7 +74,7 @@ impl<'a> Session<'a> {
     /// Why the store cannot be used.
     pub(super) fn open(run: &mut Run<'a>, cache: &'a CachePlan) -> Result<Self, String> {
         let because = |error: io::Error| error.to_string();
-        let initial = config::read(&run.workspace.container).map_err(because)?;
+        let initial = config::read(&run.workspace).map_err(because)?;
         run.check_untouched()?;
         if !contain::has_own_mounts() {
             let why = "it cannot have mounts of its own here";
