@@ -36,6 +36,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct Wake {
     descriptor: Mutex<Option<OwnedFd>>,
     meter: Mutex<Option<Arc<Meter>>>,
+    /// When what is read of a body has to be there, whatever else comes until then.
+    deadline: Mutex<Option<Instant>>,
 }
 
 impl Wake {
@@ -49,6 +51,18 @@ impl Wake {
     /// Has it told from now on how long is waited.
     pub(super) fn measure(&self, meter: Arc<Meter>) {
         *self.meter.lock().unwrap_or_else(PoisonError::into_inner) = Some(meter);
+    }
+
+    /// Fails once the interrupt has come.
+    fn check(&self) -> io::Result<()> {
+        let wake = self.descriptor.lock().unwrap_or_else(PoisonError::into_inner);
+        let interrupt = wake.as_ref().map_or(Interrupt::NEVER, |wake| Interrupt::of(wake.as_fd()));
+        interrupt.check().map_err(|_| interrupted())
+    }
+
+    /// Has what is read of a body be there at this time.
+    fn end_at(&self, deadline: Option<Instant>) {
+        *self.deadline.lock().unwrap_or_else(PoisonError::into_inner) = deadline;
     }
 
     /// Waits until something can be done with a socket.
@@ -70,9 +84,8 @@ impl Wake {
                 Err(error) => return Err(error.into()),
                 Ok(0) if left > TICK => {}
                 Ok(0) => return Err(io::Error::new(io::ErrorKind::TimedOut, "nothing comes")),
-                // Of the kind `Interrupted` it would be tried again.
                 Ok(_) if polled.get(1).is_some_and(|wake| !wake.revents().is_empty()) => {
-                    return Err(io::Error::other("it was interrupted"));
+                    return Err(interrupted());
                 }
                 Ok(_) => {
                     if let Some(meter) = meter.as_ref().filter(|_| waited >= PATIENCE) {
@@ -82,6 +95,29 @@ impl Wake {
                 }
             }
         }
+    }
+}
+
+/// Returns why waiting ends: of the kind `Interrupted` it would be tried again.
+fn interrupted() -> io::Error {
+    io::Error::other("it was interrupted")
+}
+
+/// The body of an answer, of which something is handed on in time, or it fails: what comes may be no part of it, such
+/// as trailers without end.
+#[derive(Debug)]
+pub(super) struct Body<R> {
+    pub(super) from: R,
+    pub(super) wake: Arc<Wake>,
+    pub(super) longest: Duration,
+}
+
+impl<R: Read> Read for Body<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.wake.end_at(Some(Instant::now() + self.longest));
+        let read = self.from.read(buffer);
+        self.wake.end_at(None);
+        read
     }
 }
 
@@ -143,9 +179,11 @@ impl SocketConnector {
 struct Deadline(Option<Instant>);
 
 impl Deadline {
-    fn of(timeout: NextTimeout) -> Self {
+    fn of(timeout: NextTimeout, wake: &Wake) -> Self {
         let is_none = timeout.after.is_not_happening();
-        Self((!is_none).then(|| Instant::now() + *timeout.after))
+        let own = (!is_none).then(|| Instant::now() + *timeout.after);
+        let of_body = *wake.deadline.lock().unwrap_or_else(PoisonError::into_inner);
+        Self(own.into_iter().chain(of_body).min())
     }
 
     /// Returns how long may be waited.
@@ -179,7 +217,7 @@ impl Transport for Socket {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
-        let deadline = Deadline::of(timeout);
+        let deadline = Deadline::of(timeout, &self.wake);
         let mut pace = Pace::begin(Instant::now());
         let mut left = &self.buffers.output()[..amount];
         while !left.is_empty() {
@@ -202,9 +240,10 @@ impl Transport for Socket {
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
-        let deadline = Deadline::of(timeout);
-        // What comes all the time must not hide that it takes too long.
+        let deadline = Deadline::of(timeout, &self.wake);
+        // What comes all the time must hide neither that it takes too long, nor that a signal came.
         deadline.left()?;
+        self.wake.check()?;
         let input = self.buffers.input_append_buf();
         let amount = loop {
             match (&self.stream).read(input) {

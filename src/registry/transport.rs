@@ -96,7 +96,7 @@ mod with_client {
 
     use super::super::meter::Meter;
     use super::super::proxy::Proxies;
-    use super::super::socket::{LONGEST_STALL, SocketConnector, Wake};
+    use super::super::socket::{Body, LONGEST_STALL, SocketConnector, Wake};
     use super::super::target::Target;
     use super::{BY_PROXY, Method, Request, Response, SendError};
     use crate::cache::Unfit;
@@ -114,6 +114,8 @@ mod with_client {
         agent: Agent,
         proxies: Proxies,
         wake: Arc<Wake>,
+        /// How long may pass until more of a body is there.
+        longest: Duration,
     }
 
     impl Transport {
@@ -121,7 +123,8 @@ mod with_client {
             Self::waiting(LONGEST_STALL)
         }
 
-        /// Returns one that waits so long for a connection, and again for the head of an answer, all of it.
+        /// Returns one that waits so long for a connection, again for the head of an answer, all of it, and again for
+        /// each piece of its body.
         pub(in crate::registry) fn waiting(longest: Duration) -> Self {
             let wake = Arc::new(Wake::default());
             let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -145,7 +148,7 @@ mod with_client {
                     .chain(SocketConnector { wake: Arc::clone(&wake) })
                     .chain(RustlsConnector::default());
             let agent = Agent::with_parts(config, connector, DefaultResolver::default());
-            Self { agent, proxies: Proxies::observe(), wake }
+            Self { agent, proxies: Proxies::observe(), wake, longest }
         }
 
         /// Has it told from now on how long is waited.
@@ -202,10 +205,11 @@ mod with_client {
             let headers = parts.headers.iter().map(|(name, value)| {
                 (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
             });
+            let (from, wake, longest) = (body.into_reader(), Arc::clone(&self.wake), self.longest);
             Ok(Response {
                 status: parts.status.as_u16(),
                 headers: headers.collect(),
-                body: Box::new(body.into_reader()),
+                body: Box::new(Body { from, wake, longest }),
             })
         }
     }
@@ -297,6 +301,7 @@ mod with_client {
     mod tests {
         use std::io::{Read, Write};
         use std::net::TcpListener;
+        use std::os::fd::AsFd;
         use std::time::Instant;
 
         use super::*;
@@ -336,6 +341,50 @@ mod with_client {
                 drop(transport);
                 server.join().unwrap();
             }
+        }
+
+        /// Reads an answer whose body ends, and after which trailers come without end: so many at once, and then after
+        /// a pause. Returns why that fails.
+        fn reads(at_once: usize, pause: u64, interrupt: Interrupt<'_>) -> std::io::Error {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let url = format!("http://{}/v2/", listener.local_addr().unwrap());
+            let server = std::thread::spawn(move || {
+                let (mut client, _) = listener.accept().unwrap();
+                let _ = client.read(&mut [0; 4096]);
+                let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n";
+                let _ = client.write_all(head.as_bytes());
+                let (begun, trailers) = (Instant::now(), "X: y\r\n".repeat(at_once));
+                while begun.elapsed() < Duration::from_secs(20)
+                    && client.write_all(trailers.as_bytes()).is_ok()
+                {
+                    std::thread::sleep(Duration::from_millis(pause));
+                }
+            });
+            let longest = if interrupt.descriptor().is_some() { 60_000 } else { 300 };
+            let transport = Transport::waiting(Duration::from_millis(longest));
+            let request = Request { method: Method::Get, url: &url, headers: &[], body: None };
+            let answer = transport.send(request, Interrupt::NEVER);
+            let answer = answer.unwrap_or_else(|error| panic!("{error:?}"));
+            // It comes once the head is there.
+            transport.wake.listen(interrupt).unwrap();
+            let begun = Instant::now();
+            let error = answer.read(1 << 20).unwrap_err();
+            assert!(begun.elapsed() < Duration::from_secs(10), "{at_once}: {error}");
+            drop(transport);
+            server.join().unwrap();
+            error
+        }
+
+        #[test]
+        fn what_comes_and_is_no_part_of_an_answer_holds_nobody() {
+            for (at_once, pause) in [(1, 20), (1 << 20, 0)] {
+                let error = reads(at_once, pause, Interrupt::NEVER);
+                assert_eq!(error.kind(), std::io::ErrorKind::TimedOut, "{at_once}: {error}");
+            }
+            // Its other end is closed.
+            let (signal, _) = std::io::pipe().unwrap();
+            let error = reads(1 << 20, 0, Interrupt::of(signal.as_fd()));
+            assert!(error.to_string().ends_with("it was interrupted"), "{error}");
         }
     }
 }
