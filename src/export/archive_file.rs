@@ -1,6 +1,5 @@
 //! An image as a file, or as the files that `lxc-local` takes.
 
-use std::fs;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -8,7 +7,7 @@ use std::path::Path;
 use super::compressed::compressed;
 use super::image::Image;
 use super::output::Output;
-use super::room::LXC_LOCAL;
+use super::room::{LXC_LOCAL, directory_above, kept};
 use super::tar::{Kind, Member, write_end, write_header, write_padding};
 use super::target::Compression;
 use super::warnings::Warnings;
@@ -28,10 +27,8 @@ pub(super) fn write_file(
         let message = format!("`{}`: {error}", path.display());
         io::Error::new(error.kind(), message)
     };
-    // A device, of all things, would be replaced by a file.
-    let is_free = |found: fs::Metadata| found.is_file() || found.is_symlink();
-    if !fs::symlink_metadata(path).map_or(true, is_free) {
-        return Err(about(io::Error::other("it exists, and is not a regular file")));
+    if let Some(why) = kept(path).map_err(about)? {
+        return Err(about(io::Error::other(format!("it {why}"))));
     }
     let name = path.file_name().ok_or_else(|| about(io::ErrorKind::InvalidInput.into()))?;
     let written = || -> io::Result<()> {
@@ -44,11 +41,6 @@ pub(super) fn write_file(
         Ok(rustix::fs::fsync(&directory)?)
     };
     written().map_err(about)
-}
-
-/// Returns the directory that a path is in.
-pub(super) fn directory_above(path: &Path) -> &Path {
-    path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Writes what `lxc-create -t local` takes: the rootfs, and metadata.

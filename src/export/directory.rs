@@ -11,8 +11,8 @@ use std::thread;
 use rustix::fs::{AtFlags, CWD, FlockOperation, Stat, flock, fstat, statat};
 use rustix::process::geteuid;
 
-use super::archive_file::directory_above;
 use super::image::Image;
+use super::room::directory_above;
 use super::warnings::Warnings;
 use crate::host::{fault, files};
 use crate::tree::{self, Devices, Interrupt, Limits, Omitted, unpack};

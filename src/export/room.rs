@@ -5,8 +5,11 @@ use std::fs;
 use std::io;
 use std::path::{self, Path, PathBuf};
 
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
+use rustix::io::Errno;
+
 use super::target::{Target, TargetKind};
-use crate::host::new_file;
+use crate::host::{files, new_file};
 
 /// The file that makes a directory an OCI layout.
 pub(super) const LAYOUT: &str = "oci-layout";
@@ -28,17 +31,26 @@ impl Target {
         Some(parent.to_path_buf())
     }
 
-    /// Sees that its directory is not there, is empty, or is one of its kind. A file is always replaced.
+    /// Sees that its directory is not there, is empty, or is one of its kind; where it is a file, that no more than a
+    /// file is replaced.
     ///
     /// # Errors
     ///
     /// What is there instead, for people.
     pub(crate) fn has_room(&self) -> Result<(), String> {
+        let shown = self.path.display();
         let (marks, expected): (&[&str], _) = match self.kind {
-            TargetKind::Tar(_) if self.path.is_dir() => {
-                return Err(format!("`{}` is a directory", self.path.display()));
+            TargetKind::Tar(_) => {
+                let kept = kept(&self.path).ok().flatten();
+                return kept.map_or(Ok(()), |why| Err(format!("`{shown}` {why}")));
             }
-            TargetKind::Tar(_) => return Ok(()),
+            // It is put there as a whole.
+            TargetKind::Directory if self.path.is_symlink() => {
+                return Err(format!("`{shown}` is a link"));
+            }
+            _ if self.path.is_symlink() && !self.path.exists() => {
+                return Err(format!("`{shown}` is a link to nothing"));
+            }
             TargetKind::Directory => (&[], "a rootfs is written into none that holds anything"),
             TargetKind::Incus => (&INCUS, "none for Incus: it has no `incus.tar.xz`"),
             TargetKind::Oci(_) => (&[LAYOUT], "no OCI layout: it has no `oci-layout`"),
@@ -46,7 +58,6 @@ impl Target {
                 (&LXC_LOCAL, "none for `lxc-create -t local`: it has no `rootfs.tar.xz`")
             }
         };
-        let shown = self.path.display();
         match names_in(&self.path, marks) {
             Ok(Found::Nothing | Found::Own) => Ok(()),
             Ok(Found::Others) => Err(format!("`{shown}` is not empty, and {expected}")),
@@ -57,6 +68,29 @@ impl Target {
             Err(error) => Err(format!("`{shown}`: {error}")),
         }
     }
+}
+
+/// Returns the directory that a path is in.
+pub(super) fn directory_above(path: &Path) -> &Path {
+    path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Says why no file is put in the place of what is at a path. A file is replaced, and so is a link to one, or to nothing;
+/// a device, a pipe, or a link to what another program holds, as `/dev/stdout` is, would be gone.
+pub(super) fn kept(path: &Path) -> io::Result<Option<&'static str>> {
+    let Some(name) = path.file_name() else { return Ok(Some("has no name of its own")) };
+    let directory = files::open_directory(directory_above(path))?;
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let found = match openat2(directory, name, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS) {
+        Err(Errno::NOENT) => return Ok(None),
+        Err(Errno::LOOP) => FileType::Symlink,
+        found => FileType::from_raw_mode(fstat(found?)?.st_mode),
+    };
+    Ok(match found {
+        FileType::RegularFile => None,
+        FileType::Directory => Some("is a directory"),
+        _ => Some("is no file, and nothing else is replaced by one"),
+    })
 }
 
 /// What a directory holds.

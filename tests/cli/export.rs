@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -262,11 +262,6 @@ fn what_cannot_be_written_is_told_and_leaves_nothing() {
         .exits(2)
         .mentions("there is no directory `/nowhere`");
     assert!(!sandbox.role().join("x").exists());
-    // What is no file stays what it is.
-    let fifo = sandbox.path("fifo");
-    judge(&["mkfifo", "fifo"], &sandbox.path(""));
-    sandbox.run(["build", "m.toml", "-o", "tar:../fifo"]).exits(8).mentions("not a regular file");
-    assert!(fs::symlink_metadata(&fifo).unwrap().file_type().is_fifo());
     // What each container has of its own is in no image.
     let own = "manifest = 1\n[[layer]]\nname = \"os\"\ntemplate = \"fake\"\n[[layer]]\nname = \"own\"\n\
                post = \"true\"\n";
@@ -467,6 +462,55 @@ fn a_directory_of_others_is_refused_before_anything_is_built() {
 }
 
 #[test]
+fn what_leads_to_no_file_is_refused_before_anything_is_built_and_stays() {
+    let sandbox = Sandbox::new().upstream("mkdir \"$rootfs/etc\"").layers("");
+    let out = sandbox.path("out");
+    fs::create_dir_all(out.join("directory")).unwrap();
+    assert!(Command::new("mkfifo").arg(out.join("fifo")).status().unwrap().success());
+    for (name, leads) in [
+        // As `/dev/stdout` is.
+        ("stdout", "/proc/self/fd/1"),
+        ("stdout-of-others", "stdout"),
+        ("null", "/dev/null"),
+        ("to-fifo", "fifo"),
+        ("to-directory", "directory"),
+        ("nowhere", "nothing"),
+        ("round", "round"),
+    ] {
+        symlink(leads, out.join(name)).unwrap();
+    }
+    let no_file = "is no file, and nothing else is replaced by one";
+    let no_directory = "is no directory";
+    for (kind, end, name, expected) in [
+        ("tar", "", "fifo", no_file),
+        ("tar", "", "stdout", no_file),
+        ("tar", "", "stdout-of-others", no_file),
+        ("tar", "", "null", no_file),
+        ("tar", "", "to-fifo", no_file),
+        ("tar", "", "to-directory", "is a directory"),
+        ("tar", "", "round", no_file),
+        ("dir", "", "to-directory", "is a link"),
+        ("dir", "", "nowhere", "is a link"),
+        ("dir", "", "stdout", "is a link"),
+        ("oci", ":web", "nowhere", "is a link to nothing"),
+        ("lxc-local", "", "nowhere", "is a link to nothing"),
+        ("incus", "", "nowhere", "is a link to nothing"),
+        ("incus", "", "fifo", no_directory),
+    ] {
+        let target = format!("{kind}:../out/{name}{end}");
+        let before = fs::symlink_metadata(out.join(name)).unwrap().ino();
+        let mut command = sandbox.command(sandbox.program_path());
+        // Where `/dev/stdout` leads is a file then.
+        command.stdout(fs::File::create(out.join("printed")).unwrap());
+        command.args(["build", "m.toml", "-o", &target]);
+        let ran = sandbox.ran(command);
+        ran.exits(2).says(&format!("error: `--output={target}`: `../out/{name}` {expected}\n"));
+        assert!(!sandbox.path("store").exists(), "{target}");
+        assert_eq!(fs::symlink_metadata(out.join(name)).unwrap().ino(), before, "{target}");
+    }
+}
+
+#[test]
 fn a_directory_is_what_is_stored() {
     if !root() {
         return;
@@ -493,7 +537,7 @@ fn a_directory_is_what_is_stored() {
         .run(["build", "m.toml", "-o", "dir:../out/file"])
         .exits(2)
         .mentions("`../out/file` is no directory");
-    sandbox.run(["build", "m.toml", "-o", "dir:../out/link"]).exits(2).mentions("is not empty");
+    sandbox.run(["build", "m.toml", "-o", "dir:../out/link"]).exits(2).mentions("is a link");
     for target in ["dir:..", "dir:/"] {
         sandbox.run(["build", "m.toml", "-o", target]).exits(2).mentions("is not empty");
     }
