@@ -89,11 +89,9 @@ lint:
 	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --locked --quiet --no-deps --lib
 	@if command -v shellcheck >/dev/null; then shellcheck $(SCRIPTS); \
 	    else sh tests/skip.sh "shellcheck is not installed: scripts are not checked"; fi
-	@if command -v codespell >/dev/null; then codespell; \
-	    else sh tests/skip.sh "codespell is not installed: the spelling is not checked"; fi
-	@if CARGO="$(CARGO)" sh tests/tools.sh $(TOOLS); then \
-	    PATH="$(abspath $(TOOLS))/bin:$$PATH" $(CARGO) deny --locked check licenses bans sources; \
-	    else sh tests/skip.sh "cargo-deny cannot be installed: licences are not checked"; fi
+	@if CARGO="$(CARGO)" sh tests/tools.sh $(TOOLS); then export PATH="$(abspath $(TOOLS))/bin:$$PATH"; \
+	    typos && $(CARGO) deny --locked check licenses bans sources; \
+	    else sh tests/skip.sh "typos and cargo-deny cannot be installed: spelling and licences are not checked"; fi
 
 bench: $(PROGRAM)
 	@sh tests/requirements.sh bench

@@ -44,7 +44,6 @@ test="$lxc
 pip python3-pip
 runc runc
 shellcheck shellcheck
-codespell codespell
 podman podman
 containerd containerd"
 network="$test
