@@ -113,8 +113,8 @@ impl Drop<'_> {
         }
         let (uid, gid) =
             owner::look_up(self.rootfs, self.file.owner.as_ref().unwrap_or(&Owner::ROOT))?;
-        if let Content::Tree { source, mode, entries, .. } = &self.file.content {
-            let tree = tree::Tree::new(self.rootfs, source, entries, (uid, gid), *mode);
+        if let Content::Tree { source, mode, top, entries } = &self.file.content {
+            let tree = tree::Tree::new(self.rootfs, source, (top, entries), (uid, gid), *mode);
             return tree.merge(path, self.file.if_exists);
         }
         let place = self.rootfs.entry(path)?;
@@ -221,7 +221,7 @@ fn put(
             let from = open_source(path).map_err(|error| about_source(path, &error))?;
             place.put_file(attributes, |to| {
                 let (digest, size) = holes::copy(&from, to, &mut vec![0; 128 * 1024])?;
-                unchanged(path, planned, (size, digest))
+                unchanged(path, &planned, &(size, digest))
             })
         }
     }
@@ -263,7 +263,7 @@ fn about_source(path: &Path, error: &io::Error) -> io::Error {
     io::Error::other(format!("its source `{}`: {error}", path.display()))
 }
 
-fn unchanged(path: &Path, planned: (u64, Digest), found: (u64, Digest)) -> io::Result<()> {
+fn unchanged<T: PartialEq>(path: &Path, planned: &T, found: &T) -> io::Result<()> {
     if planned == found {
         return Ok(());
     }

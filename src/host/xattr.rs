@@ -50,6 +50,11 @@ impl Xattrs {
         })
     }
 
+    /// Tells whether ids are in them: within another id map they are read otherwise.
+    pub(crate) fn have_ids(&self) -> bool {
+        self.0.iter().any(|(name, _)| !name.as_bytes().starts_with(b"user."))
+    }
+
     /// Returns what tells them from others; `None` if there are none.
     pub(crate) fn digest(&self) -> Option<Digest> {
         let mut hasher = Hasher::default();

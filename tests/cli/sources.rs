@@ -1,6 +1,8 @@
 //! Sources that vanish or change after they were planned.
 
+use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 
 use crate::listing;
 use crate::sandbox::Sandbox;
@@ -47,6 +49,38 @@ fn a_source_that_is_not_as_planned_ends_the_run_and_leaves_nothing() {
             assert_eq!(listing::of(&sandbox.rootfs()), "/etc directory 0755\n", "{script}");
         }
         assert!(!listing::of(&sandbox.rootfs()).contains(".layered-template"), "{script}");
+    }
+}
+
+/// What is stored is known by what was planned.
+#[test]
+fn of_a_directory_the_planned_mode_and_attributes_count() {
+    let mark = |path: &Path, value: &[u8]| {
+        let flags = rustix::fs::XattrFlags::empty();
+        rustix::fs::setxattr(path, "user.mark", value, flags).is_ok()
+    };
+    for storage in ["none", "copy"] {
+        let sandbox = Sandbox::new().file("files/d/f", "f").layers(TREE).upstream(
+            "mkdir \"$rootfs/etc\"; chmod 0700 files files/d; test ! -e more || cp -a more/. files",
+        );
+        let storage = format!("--storage={storage}");
+        sandbox.create([&storage]).exits(0);
+        let made = listing::of(&sandbox.rootfs());
+        assert!(made.contains("/etc/t directory 0755\n/etc/t/d directory 0755\n"), "{made}");
+        fs::remove_dir_all(sandbox.container()).unwrap();
+        for path in ["", "d", "d/f"] {
+            let (own, more) = (sandbox.role().join("files"), sandbox.role().join("more"));
+            fs::create_dir_all(more.join("d")).unwrap();
+            fs::write(more.join("d/f"), "f").unwrap();
+            if !mark(&own.join(path), b"planned") || !mark(&more.join(path), b"other") {
+                return;
+            }
+            let shown = Path::new("[DIR]/role/files").join(path);
+            let shown = shown.to_str().unwrap().trim_end_matches('/').to_owned();
+            let ran = sandbox.create(["--rebuild", &storage]);
+            ran.exits(5).mentions(&format!("its source `{shown}` changed after it was planned"));
+            fs::remove_dir_all(&more).unwrap();
+        }
     }
 }
 

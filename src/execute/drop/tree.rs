@@ -9,7 +9,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use rustix::fs::{
@@ -21,6 +21,7 @@ use super::{NO_LONGER, about_source, goes_ahead, refuse_directory, unchanged};
 use crate::digest::Digest;
 use crate::host::holes;
 use crate::host::rootfs::{Attributes, Rootfs, RootfsEntry, own, owned};
+use crate::host::userns::Ids;
 use crate::host::xattr::Xattrs;
 use crate::manifest::{IfExists, Mode};
 use crate::observe::tree::open;
@@ -33,6 +34,7 @@ const PLAIN: u32 = 0o755;
 pub(super) struct Tree<'a> {
     rootfs: &'a Rootfs,
     source: &'a Path,
+    top: &'a EntryKind,
     entries: &'a [TreeEntry],
     owner: (u32, u32),
     /// The permission bits of every file, where they are not its own.
@@ -53,7 +55,7 @@ impl<'a> Tree<'a> {
     pub(super) fn new(
         rootfs: &'a Rootfs,
         source: &'a Path,
-        entries: &'a [TreeEntry],
+        (top, entries): (&'a EntryKind, &'a [TreeEntry]),
         owner: (u32, u32),
         mode: Option<Mode>,
     ) -> Self {
@@ -63,7 +65,8 @@ impl<'a> Tree<'a> {
             _ => None,
         };
         let linked = entries.iter().filter_map(first).map(|index| (index, None)).collect();
-        Self { rootfs, source, entries, owner, mode, plain: false, buffer, linked, shared: None }
+        let (plain, shared) = (false, None);
+        Self { rootfs, source, top, entries, owner, mode, plain, buffer, linked, shared }
     }
 
     /// Merges the tree into `path`.
@@ -71,9 +74,8 @@ impl<'a> Tree<'a> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let source = openat(CWD, self.source, flags, FileMode::empty())
             .map_err(|error| about_source(self.source, &error.into()))?;
-        let mode = Mode::new(fstat(&source)?.st_mode);
-        let all = 0..self.entries.len();
         if let Some(directory) = self.existing_directory(path)? {
+            let all = 0..self.entries.len();
             return self.merge_into(&source, &directory, path, all, if_exists);
         }
         let place = self.rootfs.entry(path)?;
@@ -81,7 +83,7 @@ impl<'a> Tree<'a> {
         if there == Some(FileType::Symlink) && !goes_ahead(if_exists)? {
             return Ok(());
         }
-        self.new_directory(&source, &place, there, all, mode)
+        self.new_directory(&source, &place, there, None)
     }
 
     /// Opens the directory that a path leads to, through links within the rootfs, where there is
@@ -115,7 +117,7 @@ impl<'a> Tree<'a> {
             let name = name_of(entry);
             let place = RootfsEntry::within(directory.as_fd(), name)?;
             let there = place.look()?.map(|stat| FileType::from_raw_mode(stat.st_mode));
-            if let EntryKind::Directory { mode, .. } = entry.kind {
+            if let EntryKind::Directory { .. } = entry.kind {
                 let below = self.below(source, index)?;
                 let path = path.join(name);
                 let existing = match there {
@@ -129,7 +131,7 @@ impl<'a> Tree<'a> {
                     }
                     None if there == Some(FileType::Symlink) && !goes_ahead(if_exists)? => {}
                     None => {
-                        let made = self.new_directory(&below, &place, there, inner.clone(), mode);
+                        let made = self.new_directory(&below, &place, there, Some(index));
                         made.map_err(|error| about_entry(&path, &error))?;
                     }
                 }
@@ -142,15 +144,19 @@ impl<'a> Tree<'a> {
         Ok(())
     }
 
-    /// Puts a directory with these entries where there is none.
+    /// Puts a directory where there is none: that of an entry, or the top of the tree.
     fn new_directory(
         &mut self,
         source: &OwnedFd,
         place: &RootfsEntry,
         there: Option<FileType>,
-        range: std::ops::Range<usize>,
-        mode: Mode,
+        index: Option<usize>,
     ) -> io::Result<()> {
+        let (kind, range) = match index {
+            Some(index) => (&self.entries[index].kind, index + 1..self.end_of(index)),
+            None => (self.top, 0..self.entries.len()),
+        };
+        let EntryKind::Directory { mode, attributes } = kind else { return Ok(()) };
         if !matches!(there, None | Some(FileType::Symlink)) {
             return Err(io::Error::other("there is a file, not a directory"));
         }
@@ -158,7 +164,8 @@ impl<'a> Tree<'a> {
         place.put_directory(Attributes { uid, gid, mode: mode.bits() }, |directory| {
             self.plain = self.owner == (0, 0) && makes_plain_files(directory)?;
             self.fill(source, directory, range)?;
-            copy_xattrs(source.as_fd(), directory.as_fd())
+            let path = index.map_or(Path::new(""), |index| &self.entries[index].path);
+            self.copy_xattrs(path, *attributes, source.as_fd(), directory.as_fd())
         })
     }
 
@@ -174,13 +181,13 @@ impl<'a> Tree<'a> {
             let entry = &self.entries[index];
             let name = name_of(entry);
             let end = self.end_of(index);
-            if let EntryKind::Directory { mode, .. } = entry.kind {
+            if let EntryKind::Directory { mode, attributes } = entry.kind {
                 let below = self.below(source, index)?;
                 mkdirat(directory, name, FileMode::RWXU)?;
                 let new = open(directory.as_fd(), name, true)?;
                 self.fill(&below, &new, index + 1..end)?;
                 self.own(&new, mode)?;
-                copy_xattrs(below.as_fd(), new.as_fd())?;
+                self.copy_xattrs(&entry.path, attributes, below.as_fd(), new.as_fd())?;
             } else {
                 self.make(source, directory, name, index)?;
             }
@@ -268,7 +275,8 @@ impl<'a> Tree<'a> {
         to: &mut File,
         index: usize,
     ) -> io::Result<()> {
-        let TreeEntry { path, kind: EntryKind::File { size, digest, .. } } = &self.entries[index]
+        let TreeEntry { path, kind: EntryKind::File { size, digest, attributes, .. } } =
+            &self.entries[index]
         else {
             return Ok(());
         };
@@ -290,8 +298,25 @@ impl<'a> Tree<'a> {
             let (digest, size) = holes::copy(&from, to, &mut self.buffer)?;
             (size, digest)
         };
-        unchanged(&self.source.join(path), (*size, *digest), found)?;
-        copy_xattrs(from.as_fd(), to.as_fd())
+        unchanged(&self.source.join(path), &(*size, *digest), &found)?;
+        self.copy_xattrs(path, *attributes, from.as_fd(), to.as_fd())
+    }
+
+    /// Gives what was made of an entry the extended attributes that it has, which must be as planned.
+    fn copy_xattrs(
+        &self,
+        path: &Path,
+        planned: Option<Digest>,
+        from: BorrowedFd<'_>,
+        to: BorrowedFd<'_>,
+    ) -> io::Result<()> {
+        let found = Xattrs::read(from)?;
+        // The plan was made without the id map that this process may have.
+        if !found.have_ids() || Ids::of_this_process().is_none() {
+            let source: PathBuf = self.source.iter().chain(path).collect();
+            unchanged(&source, &planned, &found.digest())?;
+        }
+        found.write(to)
     }
 
     /// Opens a directory of the source.
@@ -360,11 +385,6 @@ fn small(from: &File, to: &mut File, buffer: &mut [u8], length: i64) -> io::Resu
     let bytes = &buffer[..length];
     to.write_all(bytes)?;
     Ok((length as u64, Digest::of(bytes)))
-}
-
-/// Gives a file or directory the extended attributes of another.
-fn copy_xattrs(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<()> {
-    Xattrs::read(from)?.write(to)
 }
 
 fn about_entry(path: &Path, error: &io::Error) -> io::Error {
