@@ -203,10 +203,17 @@ impl Evidence {
             return nobody("is older than what is stored here");
         }
         match (self.signed_by, required) {
-            (_, Some(Required::Lock)) => nobody("is not what the lock pins"),
+            (_, Some(Required::Lock)) => {
+                nobody("is not pinned by a lock, as `remote.toml` requires")
+            }
             (Some(principal), _) => Vouched::Signature { principal },
-            (None, _) if !self.is_signed => nobody("is neither signed nor pinned by a lock"),
-            (None, _) if self.has_signers => nobody("has no signature that counts here"),
+            (None, Some(Required::Signature)) if !self.is_signed => {
+                nobody("is not signed, as `remote.toml` requires")
+            }
+            (None, None) if !self.is_signed => nobody("is neither signed nor pinned by a lock"),
+            (None, required) if self.has_signers || required.is_some() => {
+                nobody("has no signature that counts here")
+            }
             (None, _) => nobody("is pinned by no lock, and no signatures count here"),
         }
     }
@@ -253,6 +260,33 @@ mod tests {
                 (Vouched::Nobody { .. }, Vouched::Nobody { .. }) => {}
                 (found, expected) => assert_eq!(found, expected, "row {row}"),
             }
+        }
+    }
+
+    #[test]
+    fn what_a_host_requires_is_what_a_layer_is_said_to_lack() {
+        let entry = EntryId { key: Digest::of(b"k"), generation: 5 };
+        let document = Digest::of(b"d");
+        let pin = Some(PinnedEntry { entry, document: Some(document) });
+        let by_signature = Some(Required::Signature);
+        for (pinned, is_signed, has_signers, required, expected) in [
+            (None, false, true, None, "is neither signed nor pinned by a lock"),
+            (None, true, true, None, "has no signature that counts here"),
+            (None, true, false, None, "is pinned by no lock, and no signatures count here"),
+            (pin, false, true, by_signature, "is not signed, as `remote.toml` requires"),
+            (pin, true, false, by_signature, "has no signature that counts here"),
+            (
+                None,
+                true,
+                true,
+                Some(Required::Lock),
+                "is not pinned by a lock, as `remote.toml` requires",
+            ),
+        ] {
+            let (signed_by, stored) = (None, None);
+            let evidence =
+                Evidence { entry, document, pinned, signed_by, is_signed, has_signers, stored };
+            assert_eq!(evidence.judge(required), Vouched::Nobody { why: expected.to_owned() });
         }
     }
 }

@@ -279,7 +279,7 @@ fn what_nobody_vouches_for_is_taken_only_where_that_is_said() {
     assert!(log.contains("cannot be pulled") && log.contains("hint: to trust a signer"), "{log}");
     host.run(["plan", "m.toml", "--from", &pushed.repository]).exits(10);
     trust(&host, &pushed.signers, "require = \"lock\"\n");
-    refuses(&pushed, &host, "is not what the lock pins");
+    refuses(&pushed, &host, "is not pinned by a lock, as `remote.toml` requires");
     host.create(["--from", &pushed.repository, "--allow-untrusted"]).exits(0);
     for pulled in pulled(&host) {
         assert_eq!(pulled["vouched_by"], "nobody");
