@@ -232,7 +232,11 @@ impl Client {
         let response = self.ask(ask, interrupt)?;
         match response.status {
             200 => Ok(response),
-            206 if from > 0 => Ok(response),
+            206 if from > 0 && first_byte(&response).is_none_or(|first| first == from) => {
+                Ok(response)
+            }
+            // What it has, or what it makes of a range, is something else.
+            206 | 416 if from > 0 => self.blob(blob, 0, interrupt),
             _ => Err(self.refused(ask.what, response)),
         }
     }
@@ -240,6 +244,12 @@ impl Client {
     fn name(&self, blob: &Descriptor) -> String {
         format!("the blob {} of {}", blob.digest, self.repository)
     }
+}
+
+/// Returns with which byte of a blob a piece of it begins, if its answer says that.
+fn first_byte(answer: &Response) -> Option<u64> {
+    let range = answer.header("content-range")?.strip_prefix("bytes ")?;
+    range.split('-').next()?.parse().ok()
 }
 
 /// Tells whether an answer ends where the registry's blob does: not one that only ends with its connection, nor a
@@ -313,14 +323,21 @@ mod tests {
     use super::super::reference::Repository;
     use super::*;
 
-    /// Downloads a blob of a registry that knows no ranges, sends so many bytes of `a` each time, and says that there
-    /// are `told`. Returns why that fails, and how often the blob was asked for.
-    fn fails(sent: usize, told: usize, wanted: u64) -> (String, u32) {
+    /// Downloads a blob of which `begun` is there from a registry that answers so to a request for all of it, and to one
+    /// for a range. Returns why that fails, if it does, and how often the blob was asked for.
+    fn download(
+        blob: &Descriptor,
+        begun: &[u8],
+        answer: impl Fn(bool) -> String + Sync,
+    ) -> (Option<String>, u32) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let host = format!("127.0.0.1:{}", listener.local_addr().unwrap().port());
         let asked = AtomicU32::new(0);
-        let blob = Descriptor::new("x/y", Digest::of(b"other"), wanted);
         let directory = tempfile::tempdir().unwrap();
+        let part = directory.path().join(format!("{}.part", hex(blob.digest)));
+        if !begun.is_empty() {
+            fs::write(&part, begun).unwrap();
+        }
         let error = std::thread::scope(|scope| {
             scope.spawn(|| {
                 for mut client in listener.incoming().flatten() {
@@ -337,22 +354,53 @@ mod tests {
                     let mut head = String::new();
                     while reader.read_line(&mut head).is_ok_and(|read| read > 2) {}
                     asked.fetch_add(1, Ordering::Relaxed);
-                    let _ = write!(client, "HTTP/1.1 200 OK\r\nContent-Length: {told}\r\n\r\n");
-                    let _ = client.write_all(&vec![b'a'; sent]);
+                    let has_range = head.to_ascii_lowercase().contains("\nrange:");
+                    let _ = client.write_all(answer(has_range).as_bytes());
                 }
             });
             let repository = Repository { host: host.clone(), name: "web".to_owned() };
             let client = Client::new(&repository).unwrap();
-            let error = client
-                .download(&blob, directory.path(), &mut |_| {}, Interrupt::NEVER)
-                .unwrap_err();
+            let error =
+                client.download(blob, directory.path(), &mut |_| {}, Interrupt::NEVER).err();
             drop(std::net::TcpStream::connect(&host));
             // Whoever tries again, in this process or another one, waits for nobody.
-            let part = directory.path().join(format!("{}.part", hex(blob.digest)));
             lock(&part, || panic!("it is locked"), Interrupt::NEVER).unwrap();
             error
         });
-        (error.to_string().replace(&host, "HOST"), asked.into_inner())
+        (error.map(|error| error.to_string().replace(&host, "HOST")), asked.into_inner())
+    }
+
+    /// Downloads a blob of a registry that knows no ranges, sends so many bytes of `a` each time, and says that there
+    /// are `told`. Returns why that fails, and how often the blob was asked for.
+    fn fails(sent: usize, told: usize, wanted: u64) -> (String, u32) {
+        let blob = Descriptor::new("x/y", Digest::of(b"other"), wanted);
+        let answer = |_| {
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {told}\r\n\r\n");
+            head + &"a".repeat(sent)
+        };
+        let (error, asked) = download(&blob, b"", answer);
+        (error.unwrap(), asked)
+    }
+
+    #[test]
+    fn a_blob_is_asked_for_as_a_whole_where_the_rest_alone_does_not_come() {
+        let blob = Descriptor::new("x/y", Digest::of(b"0123456789"), 10);
+        for (rest, requests) in [
+            ("206 Partial\r\nContent-Range: bytes 4-9/10\r\nContent-Length: 6\r\n\r\n456789", 1),
+            ("206 Partial\r\nContent-Length: 6\r\n\r\n456789", 1),
+            ("416 Not there\r\nContent-Range: bytes */3\r\nContent-Length: 0\r\n\r\n", 2),
+            (
+                "206 Partial\r\nContent-Range: bytes 0-9/10\r\nContent-Length: 10\r\n\r\n0123456789",
+                2,
+            ),
+            ("206 Partial\r\nContent-Range: bytes 2-7/10\r\nContent-Length: 6\r\n\r\n234567", 2),
+        ] {
+            let (error, asked) = download(&blob, b"0123", |has_range| match has_range {
+                true => format!("HTTP/1.1 {rest}"),
+                false => "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n0123456789".to_owned(),
+            });
+            assert_eq!((error, asked), (None, requests), "{rest}");
+        }
     }
 
     #[test]
