@@ -267,8 +267,7 @@ impl Role {
             };
             let directory = path.parent().filter(|above| !above.as_os_str().is_empty());
             let directory = files::open_directory(directory.unwrap_or(Path::new(".")))?;
-            let name = path.file_name().and_then(|name| name.to_str());
-            let name = name.ok_or_else(|| io::Error::other("its name is not UTF-8"))?;
+            let name = path.file_name().unwrap_or_default();
             files::replace_in(&directory, name, text.as_bytes(), ownership)?;
         }
         let state = if is_new { "written" } else { "unchanged" };

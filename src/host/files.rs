@@ -1,5 +1,6 @@
 //! Files of the host outside any rootfs: read with bounds, replaced in one go.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -155,7 +156,7 @@ pub(crate) fn open_in(directory: &OwnedFd, name: &str) -> io::Result<File> {
 /// new one.
 pub(crate) fn replace_in(
     directory: &OwnedFd,
-    name: &str,
+    name: impl AsRef<OsStr>,
     bytes: &[u8],
     ownership: Ownership,
 ) -> io::Result<()> {

@@ -1,6 +1,8 @@
 //! The lock beside a manifest: what is written, what is refused, and what is taken.
 
+use std::ffi::OsStr;
 use std::fs::{self, Permissions};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 use std::process::Command;
@@ -380,6 +382,19 @@ fn a_variable_of_what_is_not_stored_is_locked_too() {
     sandbox.create(["--locked", "--set", "net=b"]).exits(REFUSED).mentions(said);
     sandbox.run(["lock", "--check", "m.toml", "--set=net=b"]).exits(1).mentions(said);
     sandbox.create(["--locked"]).exits(0);
+}
+
+#[test]
+fn a_role_is_locked_whatever_its_name_is() {
+    let sandbox = built();
+    let name = OsStr::from_bytes(b"r\xffle.toml");
+    fs::copy(sandbox.role().join("m.toml"), sandbox.role().join(name)).unwrap();
+    sandbox.run([OsStr::new("lock"), name]).exits(0);
+    for words in [&["lock", "--check"][..], &["build", "--locked"]] {
+        sandbox.run(words.iter().map(OsStr::new).chain([name])).exits(0);
+    }
+    append(&sandbox.role().join(name), "# more\n");
+    sandbox.run(["lock", "--check"].map(OsStr::new).into_iter().chain([name])).exits(1);
 }
 
 #[test]
