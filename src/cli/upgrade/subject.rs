@@ -25,7 +25,7 @@ use crate::observe::container::Container;
 use crate::plan::{EntryId, StorageMode};
 use crate::record::Record;
 use crate::shell;
-use crate::store::{self, Entry, GENERATIONS, Store};
+use crate::store::{self, Entry, GENERATIONS, Pin, Pinned, Store};
 
 /// What to do with a container that cannot be upgraded.
 const AGAIN: &str = "make a new container from the role, and move what it holds";
@@ -41,6 +41,8 @@ pub(super) struct Subject<'a> {
     pub(super) ids: ContainerIds,
     pub(super) store: Store,
     pub(super) old: Entry,
+    /// What keeps that in the store.
+    _pin: Pin,
     pub(super) generations: Generations,
 }
 
@@ -95,15 +97,19 @@ impl<'a> Subject<'a> {
                     .ok_or_else(|| cannot("the layer store is not found", "set HOME"))?
             }
         };
-        let old = Entry::read(&store, id).and_then(|entry| entry.list(&store).map(|_| entry));
-        let old = old.map_err(|error| {
+        let stays = || match store.pin(id)? {
+            Pinned::Held(pin) => Ok((Entry::read(&store, id)?, pin)),
+            Pinned::Busy | Pinned::Gone => Err(io::Error::from(io::ErrorKind::NotFound)),
+        };
+        let old = stays().and_then(|old| old.0.list(&store).map(|_| old));
+        let (old, pin) = old.map_err(|error| {
             let tree = shell::word(store.rootfs(id));
             let why = format!("what it was made of, `{tree}`, cannot be read: {error}");
             let lost = format!("has `store gc` removed it, or is the disk of the store missing? If it is lost, {again}");
             cannot(&why, &lost)
         })?;
         let generations = Generations::of(&container.path);
-        Ok(Self { container, record, mapping, ids, store, old, generations })
+        Ok(Self { container, record, mapping, ids, store, old, _pin: pin, generations })
     }
 
     /// Finds one with which something is done whatever it stands on.

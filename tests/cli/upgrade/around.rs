@@ -286,3 +286,12 @@ fn gc_leaves_what_a_container_is_just_being_put_on() {
     sandbox.run(gc).exits(0);
     assert!(stored() < before, "nothing else keeps it");
 }
+
+#[test]
+fn gc_leaves_what_a_copy_is_just_being_upgraded_from() {
+    let sandbox = role();
+    sandbox.create(["--storage=copy"]).exits(0);
+    let gc = format!("{} store gc --keep=0", sandbox.program_path().display());
+    change(&sandbox, "page", 4, &gc);
+    upgrade(&sandbox, &[]).exits(0);
+}
