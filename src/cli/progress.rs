@@ -358,7 +358,7 @@ fn head(subject: &Subject) -> String {
         Doing::Upstream(template) => format!("{layer}: template {}", shell::one_line(template)),
         Doing::Drop(path) => format!("{layer}: file {}", shell::one_line(path)),
         Doing::Config => format!("{layer}: config"),
-        Doing::Store => format!("{layer}: store"),
+        Doing::Store => layer.to_string(),
     }
 }
 

@@ -25,7 +25,7 @@ fn a_container_is_made_as_lxc_would_make_it() {
         "[layer.config]\nlxc.start.auto = 1\n[[layer.file]]\npath = \"/f\"\ncontent = \"f\"\n",
     );
     let ran = sandbox.create(["--config", "start.conf", "--", "--user=x"]);
-    ran.exits(0).prints("").says("os: template fake\nos: store: copying what is stored\n");
+    ran.exits(0).prints("").says("os: template fake\nos: copying the stored tree\n");
     let expected = "lxc.net.0.type = empty
 lxc.rootfs.path = dir:[DIR]/lxc/web1/rootfs
 # layered-template: layer os
@@ -179,7 +179,7 @@ fn quiet_says_nothing_and_verbose_more() {
     assert!(whole.path("web.tar").is_file());
     fs::remove_dir_all(sandbox.container()).unwrap();
     sandbox.create(["-v"]).exits(0).mentions(
-        "os: store: copying what is stored (m.toml:4)\nos: post: echo hi (m.toml:6)\n  os| hi\n",
+        "os: copying the stored tree (m.toml:4)\nos: post: echo hi (m.toml:6)\n  os| hi\n",
     );
     // Without the store it is made anew.
     fs::remove_dir_all(sandbox.container()).unwrap();

@@ -78,7 +78,7 @@ fn what_is_stored_and_does_not_fit_leaves_the_config_as_it_was() {
     );
     let (status, said, left) = on_a_small_disk(&sandbox, "256k", "copy");
     assert_eq!(status, Some(5), "{said}");
-    let expected = "error: layer `os` failed (copying what is stored): in \
+    let expected = "error: layer `os` failed (copying the stored tree): in \
                     `[DIR]/lxc/web1/rootfs`: `/big`: No space left on device\n";
     assert!(said.contains(expected), "{said}");
     assert!(left.ends_with("lxc.uts.name = x\n"), "{left}");

@@ -91,7 +91,7 @@ fn ids_that_are_mapped_in_pieces_have_no_store() {
     sandbox.shell();
     let (status, said) = mapped(&sandbox, WHOLE, &["m.toml"]);
     assert_eq!(status, Some(0), "{said}");
-    assert!(said.contains("store: copying what is stored"), "{said}");
+    assert!(said.contains("copying the stored tree"), "{said}");
     let stored = fs::read_dir(sandbox.path("store")).unwrap().count();
     assert_eq!(stored, 3, "trees, metadata and links");
 

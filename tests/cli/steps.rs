@@ -134,7 +134,7 @@ fn a_failure_tells_what_a_person_needs() {
         Sandbox::new().layers("\n[[layer]]\nname = \"app\"\npost = '''\necho one\nexit 4\n'''\n");
     sandbox.chain().exits(6).says(
         "os: template fake
-os: store: copying what is stored
+os: copying the stored tree
 app: post: echo one
   app| one
 error: `post` of layer `app` ended with status 4
@@ -157,7 +157,7 @@ hint: with `--keep-failed` the rootfs stays, for `layered-template shell` to ent
     let expected = "template of layer `os`: misses: nothing is stored of it
 template `fake` of layer `os` (m.toml:5): fake
 template of layer `os`: stored in [TIME AND NAME]
-layer `os`: copying what is stored
+layer `os`: copying the stored tree
 `post` of layer `app` (m.toml:9): echo one
 exit 4
 
@@ -201,7 +201,7 @@ fn the_failed_rootfs_is_kept_when_asked() {
 #[test]
 fn a_run_that_succeeds_keeps_no_log() {
     let sandbox = Sandbox::new().layers("");
-    sandbox.chain().exits(0).says("os: template fake\nos: store: copying what is stored\n");
+    sandbox.chain().exits(0).says("os: template fake\nos: copying the stored tree\n");
     assert!(sandbox.left().is_empty());
 }
 

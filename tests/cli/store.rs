@@ -61,7 +61,7 @@ fn a_host_that_has_no_overlay_goes_on_without_the_store() {
         ran.exits(status).mentions(said);
         if status == 0 {
             // What could be made is, and is the container's.
-            ran.mentions("os: store: copying what is stored\n");
+            ran.mentions("os: copying the stored tree\n");
             assert_eq!(sandbox.read("/app"), "1");
         }
         for directory in ["low", "up", "work", "store"] {

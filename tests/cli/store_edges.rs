@@ -546,7 +546,7 @@ fn whoever_stays_in_a_layer_is_ended_where_proc_is_another_namespace_s_too() {
     command.args(["--mount", "sh", "-c", script, "sh"]).arg(sandbox.program_path());
     command.args(sandbox.three()).arg("m.toml");
     let ran = sandbox.ran(command);
-    ran.exits(0).mentions("os: store: copying what is stored\n");
+    ran.exits(0).mentions("os: copying the stored tree\n");
     assert_eq!(crate::processes::within(&sandbox), Vec::<String>::new());
 }
 

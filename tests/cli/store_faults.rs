@@ -123,7 +123,7 @@ fn a_store_that_cannot_be_written_to_is_read_all_the_same() {
     command.current_dir(sandbox.path("")).args(["--mount", "sh", "-c", script, "sh"]);
     command.arg(sandbox.program_path()).args(sandbox.three()).arg("m.toml");
     let ran = sandbox.ran(command);
-    ran.exits(0).says("app: store: copying what is stored\n");
+    ran.exits(0).says("app: copying the stored tree\n");
     assert!(ran.stdout().contains("  sound\n"), "{}", ran.stdout());
 }
 

@@ -99,7 +99,7 @@ fn ended_in_a_copy(sandbox: &Sandbox) -> bool {
     let mut said = BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();
     said.read_line(&mut line).unwrap();
-    assert_eq!(line, "os: store: copying what is stored\n");
+    assert_eq!(line, "os: copying the stored tree\n");
     kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
     let mut rest = String::new();
     said.read_to_string(&mut rest).unwrap();
@@ -138,6 +138,6 @@ fn a_signal_ends_a_copy_in_the_middle() {
     // What is stored is as it was.
     sandbox.run(["store", "verify"]).exits(0);
     fs::remove_dir_all(sandbox.container()).unwrap();
-    sandbox.chain().exits(0).mentions("os: store: copying what is stored\n");
+    sandbox.chain().exits(0).mentions("os: copying the stored tree\n");
     assert_eq!(fs::read_dir(sandbox.rootfs().join("many")).unwrap().count(), FILES);
 }

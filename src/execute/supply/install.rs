@@ -28,8 +28,8 @@ impl<'a> Run<'a> {
         by: StorageMode,
     ) -> Result<(), Box<Failure>> {
         let text = match by {
-            StorageMode::Overlay => "mounting an overlay on what is stored",
-            _ => "copying what is stored",
+            StorageMode::Overlay => "mounting an overlay on the stored tree",
+            _ => "copying the stored tree",
         };
         let (layer, status) = (session.last_layer(), session.install_status());
         self.store_act(layer, text, status, |run| match by {
