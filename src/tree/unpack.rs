@@ -42,6 +42,9 @@ const PIECE: usize = 64 * 1024;
 /// How many zeros become a hole.
 const HOLE: usize = 4096;
 
+/// The longest target of a symbolic link, in bytes. Source: `PATH_MAX` of Linux, which counts a NUL.
+const LONGEST_TARGET: usize = 4095;
+
 /// After how many bytes it is looked whether a signal has come.
 const PATIENCE: usize = 1 << 20;
 
@@ -174,6 +177,9 @@ impl Layer<'_> {
                 frame.disinherit(file.as_fd())?;
                 copy(archive, *size, &file, &mut self.buffer)?;
                 metadata.give(file.as_fd(), &mut self.unpacked.left_out)?;
+            }
+            ArchiveKind::Symlink(target) if target.len() > LONGEST_TARGET => {
+                return Err(UnpackFault::LongTarget(LONGEST_TARGET));
             }
             ArchiveKind::Symlink(target) => {
                 symlinkat(target.as_slice(), directory, name)?;

@@ -42,6 +42,9 @@ pub(crate) enum UnpackFault {
     /// A name that no filesystem can hold.
     #[error("a name in its path has more than 255 bytes")]
     LongName,
+    /// A symbolic link that no host can make.
+    #[error("it is a symbolic link whose target has more than {0} bytes")]
+    LongTarget(usize),
     /// Too deep a path.
     #[error("its path leads through more than {0} directories")]
     Deep(usize),

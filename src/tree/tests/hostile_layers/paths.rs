@@ -59,6 +59,11 @@ pub(super) fn cases() -> Vec<Case> {
         ("a file over a directory", tar().file("full", "new").end(), Laid(&["full=new"])),
         ("a file over a shut directory", tar().file("shut", "new").end(), Laid(&["shut=new"])),
         ("a directory over a file", tar().directory("etc/passwd").end(), Laid(&["etc/passwd/"])),
+        (
+            "a link longer than any",
+            tar().pax(&[("linkpath", &[b'x'; 4096])]).symlink("new", "x").end(),
+            Refused("more than 4095 bytes"),
+        ),
         ("a link out", tar().symlink("new", "../../../etc").end(), Laid(&["new->../../../etc"])),
         (
             "a link to nothing",
