@@ -11,6 +11,7 @@ pub(crate) mod caller;
 pub(crate) mod child;
 pub(crate) mod clock;
 pub(crate) mod contain;
+pub(crate) mod descriptor;
 pub(crate) mod detached;
 pub(crate) mod elf;
 pub(crate) mod ended;

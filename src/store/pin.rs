@@ -8,9 +8,12 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use rustix::fs::FlockOperation;
+use rustix::io::Errno;
 
 use super::layout::{Store, open};
 use super::lock::try_lock;
+use crate::host::descriptor::opened_in;
+use crate::host::userns::Ids;
 use crate::plan::EntryId;
 
 /// An entry stays as long as somebody has this.
@@ -61,6 +64,21 @@ impl Store {
         })
     }
 
+    /// Likewise, where no others than the ids of a user namespace may open trees.
+    pub(crate) fn pin_within(&self, ids: Option<Ids>, id: EntryId) -> io::Result<Pinned> {
+        let tree = opened_in(ids, || match self.pin(id)? {
+            Pinned::Held(Pin { _tree: tree }) => Ok(tree),
+            Pinned::Busy => Err(Errno::AGAIN.into()),
+            Pinned::Gone => Err(Errno::NOENT.into()),
+        });
+        match tree {
+            Ok(tree) => Ok(Pinned::Held(Pin { _tree: tree })),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Pinned::Busy),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Pinned::Gone),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Asks for the right to remove an entry; nothing, where somebody uses it.
     pub(super) fn claim(&self, id: EntryId) -> io::Result<Option<Claim>> {
         let tree = self.tree(id)?;
@@ -88,7 +106,7 @@ impl Store {
                 if matches!(
                     error.kind(),
                     io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-                ) || error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) =>
+                ) || error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) =>
             {
                 Ok(None)
             }

@@ -97,12 +97,13 @@ impl<'a> Subject<'a> {
                     .ok_or_else(|| cannot("the layer store is not found", "set HOME"))?
             }
         };
-        let stays = || match store.pin(id)? {
-            Pinned::Held(pin) => Ok((Entry::read(&store, id)?, pin)),
-            Pinned::Busy | Pinned::Gone => Err(io::Error::from(io::ErrorKind::NotFound)),
+        let old = || -> io::Result<(Entry, Pin)> {
+            let pin = pinned(&store, id, mapping)?;
+            let old = Entry::read(&store, id)?;
+            old.list(&store)?;
+            Ok((old, pin))
         };
-        let old = stays().and_then(|old| old.0.list(&store).map(|_| old));
-        let (old, pin) = old.map_err(|error| {
+        let (old, pin) = old().map_err(|error| {
             let tree = shell::word(store.rootfs(id));
             let why = format!("what it was made of, `{tree}`, cannot be read: {error}");
             let lost = format!("has `store gc` removed it, or is the disk of the store missing? If it is lost, {again}");
@@ -298,6 +299,24 @@ pub(super) fn has_tree(container: &Container, what: &str) -> Result<(), Refusal>
     let message =
         format!("`{name}` cannot be {what}: its config names no rootfs in its own directory");
     Err(Refusal::with_hint(message, hint))
+}
+
+/// Keeps an entry in the store.
+fn pinned(store: &Store, id: EntryId, mapping: Mapping) -> io::Result<Pin> {
+    let pinned = match (store.pin(id), mapping) {
+        // Trees are the map's own.
+        (Err(error), Mapping::CallerAlone) if is_denied(&error) => store.pin_within(None, id),
+        (Err(error), Mapping::Ids(ids)) if is_denied(&error) => store.pin_within(Some(ids), id),
+        (pinned, _) => pinned,
+    };
+    match pinned? {
+        Pinned::Held(pin) => Ok(pin),
+        Pinned::Busy | Pinned::Gone => Err(io::ErrorKind::NotFound.into()),
+    }
+}
+
+fn is_denied(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::PermissionDenied
 }
 
 /// Returns whose container it is by its config, if neither the caller's nor the container's own root's.
