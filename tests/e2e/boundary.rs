@@ -9,7 +9,6 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::thread::sleep;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -227,10 +226,7 @@ fn shells_in_one_container_share_what_is_mounted_there() {
         || ["etc/resolv.conf", "usr/sbin/policy-rc.d"].map(|path| rootfs.join(path).exists());
     let long =
         shell("touch /first; while test ! -e /end; do sleep 0.1; done; cat /etc/resolv.conf");
-    let running = long.start();
-    while !rootfs.join("first").exists() {
-        sleep(Duration::from_millis(10));
-    }
+    let running = long.start().until(&rootfs.join("first"));
     shell("test -s /etc/resolv.conf").outcome().success();
     assert_eq!(there(), [true; 2], "the first has them still");
     fs::write(rootfs.join("end"), "").unwrap();
@@ -238,10 +234,7 @@ fn shells_in_one_container_share_what_is_mounted_there() {
     assert!(outcome.stdout.contains("nameserver"), "{outcome}");
     assert_eq!(there(), [false; 2], "the last one takes them away");
     // One that was killed leaves them, and means nothing by that; the next one takes them away.
-    let killed = shell("touch /second; sleep 86401.25").start();
-    while !rootfs.join("second").exists() {
-        sleep(Duration::from_millis(10));
-    }
+    let killed = shell("touch /second; sleep 86401.25").start().until(&rootfs.join("second"));
     killed.signal(Signal::KILL);
     killed.outcome().signalled(Signal::KILL);
     assert_eq!(fs::read(rootfs.join("usr/sbin/policy-rc.d")).unwrap(), b"");
@@ -349,9 +342,7 @@ printf '#!/bin/sh\nexit 0\n' >usr/sbin/policy-rc.d; chmod 755 usr/sbin/policy-rc
         let command = "cat /etc/resolv.conf /usr/sbin/policy-rc.d; touch /begun; sleep 86401.25";
         let shell = lab.call([lab.program()]).args(["shell", &name, "--network", "-P"]);
         let running = shell.arg(lab.lxcpath()).args(["--", "/bin/sh", "-c", command]).start();
-        while !rootfs.join("begun").exists() {
-            sleep(Duration::from_millis(10));
-        }
+        let running = running.until(&rootfs.join("begun"));
         running.signal(Signal::KILL);
         let outcome = running.outcome().signalled(Signal::KILL);
         assert!(outcome.stdout.ends_with("#!/bin/sh\nexit 101\n"), "it had them: {outcome}");

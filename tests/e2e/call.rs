@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::{self, File};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
@@ -192,6 +192,19 @@ impl Running {
     pub(crate) fn ended(&mut self) -> bool {
         self.status = self.child.try_wait().expect("it is a child of ours");
         self.status.is_some()
+    }
+
+    /// Waits until it has made a file.
+    pub(crate) fn until(mut self, made: &Path) -> Self {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !made.exists() {
+            if Instant::now() > deadline || self.ended() {
+                self.signal_group(Signal::KILL);
+                panic!("it never made {}: {}", made.display(), self.outcome());
+            }
+            sleep(Duration::from_millis(10));
+        }
+        self
     }
 
     /// Waits for the end.

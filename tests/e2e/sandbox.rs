@@ -73,7 +73,7 @@ fn a_signalled_step_of_an_ordinary_user_leaves_nothing() {
         let run = Run::of(&lab, "touch /begun; exec sleep 86401.25", "network = true");
         let name = lab.name("signalled");
         let begun = lab.container(&name, "rootfs/begun");
-        let running = until(&begun, create(&lab, &name, &run.manifest).start());
+        let running = create(&lab, &name, &run.manifest).start().until(&begun);
         running.signal(signal);
         running.outcome().code(status);
         lab.assert_quiet(SOON);
@@ -114,7 +114,7 @@ fn a_killed_lxc_create_leaves_no_process_of_an_ordinary_user() {
     let run = Run::of(&lab, "setsid sleep 86401.75 & touch /begun; sleep 86401.25", "");
     let name = lab.name("killed");
     let begun = lab.container(&name, "rootfs/begun");
-    let running = until(&begun, lab.create(&name, &run.manifest).start());
+    let running = lab.create(&name, &run.manifest).start().until(&begun);
     running.signal(Signal::KILL);
     running.outcome().signalled(Signal::KILL);
     lab.assert_quiet(SOON);
@@ -245,7 +245,7 @@ fn one_run_has_a_cache_and_others_wait() {
     let second = lab.write("work/second.toml", &text("test -e /var/cache/x/y"));
     let (one, two) = (lab.name("one"), lab.name("two"));
     let begun = lab.container(&one, "rootfs/begun");
-    let running = until(&begun, create(&lab, &one, &first).start());
+    let running = create(&lab, &one, &first).start().until(&begun);
     let outcome = create(&lab, &two, &second).outcome().success();
     let note = "another run uses the cache of `/var/cache/x`; waiting for it";
     assert!(outcome.stderr.contains(note), "{outcome}");
@@ -253,7 +253,7 @@ fn one_run_has_a_cache_and_others_wait() {
     lab.destroy(&one);
     // Who waits hears a signal.
     let third = lab.write("work/third.toml", &text("touch /begun; sleep 86401.25"));
-    let running = until(&begun, create(&lab, &one, &third).start());
+    let running = create(&lab, &one, &third).start().until(&begun);
     let mut waiting = create(&lab, &lab.name("three"), &second).start();
     sleep(Duration::from_secs(2));
     assert!(!waiting.ended());
@@ -513,7 +513,7 @@ finally = '''{DUMP} >"${{AFTER:-/dev/null}}"'''
         let call = call
             .env("BEFORE", self.lab.path("work/before"))
             .env("AFTER", self.lab.path("work/after"));
-        until(&self.lab.path("direct/rootfs/begun"), call.start())
+        call.start().until(&self.lab.path("direct/rootfs/begun"))
     }
 
     /// Sees that the step has left nothing but what it made at the top.
@@ -531,19 +531,6 @@ finally = '''{DUMP} >"${{AFTER:-/dev/null}}"'''
         assert!(before.len() > 20, "{before:?}");
         assert_eq!(before, dump("work/after"));
     }
-}
-
-/// Waits until a file is there.
-fn until(path: &Path, mut running: Running) -> Running {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !path.exists() {
-        if Instant::now() > deadline || running.ended() {
-            running.signal_group(Signal::KILL);
-            panic!("the step never began: {}", running.outcome());
-        }
-        sleep(Duration::from_millis(10));
-    }
-    running
 }
 
 #[test]

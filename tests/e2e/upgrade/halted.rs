@@ -139,11 +139,8 @@ fn whoever_is_interrupted_while_the_container_stops_leaves_it_running_as_it_was(
         lab.write("work/role.toml", &slow("two"));
         let interrupted = |words: &[&str], code: i32, signal: Signal| {
             let call = lab.call([lab.program()]).args(words).arg(&name);
-            let running = call.arg("-P").arg(lab.lxcpath()).start();
             let note = lab.container(&name, "upgrade/halted");
-            while !note.exists() {
-                sleep(Duration::from_millis(20));
-            }
+            let running = call.arg("-P").arg(lab.lxcpath()).start().until(&note);
             sleep(Duration::from_millis(300));
             running.signal_group(signal);
             let outcome = running.outcome().code(code);
