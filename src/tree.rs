@@ -47,7 +47,7 @@ pub(crate) use attributes::{copy_attributes, disinherit, times};
 pub(crate) use copy::copy;
 pub(crate) use durability::make_durable;
 pub(crate) use escape::escape;
-pub(crate) use filter::{End, Filter, PIPE};
+pub(crate) use filter::{Filter, FilterEnd, PIPE_SIZE};
 pub(crate) use graft::{Graft, graft};
 pub(crate) use immutable::{ShutFiles, loosened, reopened, shut_files};
 pub(crate) use interrupt::Interrupt;

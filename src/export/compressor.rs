@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Write};
 use std::process::Command;
 
 use crate::host::ended::describe;
-use crate::tree::{End, Filter, Interrupt, PIPE};
+use crate::tree::{Filter, FilterEnd, Interrupt, PIPE_SIZE};
 
 /// Has a program compress into a file what `fill` writes, and returns what that returns. None of the program's
 /// processes is left, whatever happens.
@@ -21,14 +21,14 @@ pub(super) fn piped<T>(
 ) -> io::Result<T> {
     let program = command.get_program().to_string_lossy().into_owned();
     command.stdout(file.try_clone()?);
-    let filter = Filter::start(command, End::Input, interrupt).map_err(|error| {
+    let filter = Filter::start(command, FilterEnd::Input, interrupt).map_err(|error| {
         let why = match error.kind() {
             io::ErrorKind::NotFound => format!("`{program}` is not installed"),
             _ => format!("`{program}`: {error}"),
         };
         io::Error::other(why)
     })?;
-    let mut to = BufWriter::with_capacity(PIPE, Compressor(filter));
+    let mut to = BufWriter::with_capacity(PIPE_SIZE, Compressor(filter));
     let filled = fill(&mut to).and_then(|filled| to.flush().map(|()| filled));
     // What it could not take is no longer of use.
     let (Compressor(mut filter), _) = to.into_parts();

@@ -15,14 +15,14 @@ use super::interrupt::Interrupt;
 use crate::host::child::{signal_group, start_alone};
 
 /// How many bytes wait in the pipe at the most, where the kernel lets them.
-pub(crate) const PIPE: usize = 1 << 20;
+pub(crate) const PIPE_SIZE: usize = 1 << 20;
 
 /// How much is kept of what it says, in bytes: its end.
 const LONGEST_SAID: usize = 4096;
 
 /// Which end of the program this process has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum End {
+pub(crate) enum FilterEnd {
     /// This process writes what it reads.
     Input,
     /// This process reads what it writes.
@@ -56,13 +56,13 @@ impl<'a> Filter<'a> {
     /// Those of starting it: of the kind [`io::ErrorKind::NotFound`] where it is not there.
     pub(crate) fn start(
         mut command: Command,
-        end: End,
+        end: FilterEnd,
         interrupt: Interrupt<'a>,
     ) -> io::Result<Self> {
         start_alone(&mut command, true);
         let (stdio, ready) = match end {
-            End::Input => (command.stdin(Stdio::piped()), PollFlags::OUT),
-            End::Output => (command.stdout(Stdio::piped()), PollFlags::IN),
+            FilterEnd::Input => (command.stdin(Stdio::piped()), PollFlags::OUT),
+            FilterEnd::Output => (command.stdout(Stdio::piped()), PollFlags::IN),
         };
         let mut child = stdio.stderr(Stdio::piped()).spawn()?;
         let input = child.stdin.take().map(OwnedFd::from);
@@ -73,7 +73,7 @@ impl<'a> Filter<'a> {
             fcntl_setfl(pipe, OFlags::NONBLOCK)?;
         }
         if let Some(pipe) = &pipe {
-            let _ = fcntl_setpipe_size(pipe, PIPE);
+            let _ = fcntl_setpipe_size(pipe, PIPE_SIZE);
         }
         Ok(Self { child, pidfd, pipe, ready, errors, said: Vec::new(), interrupt, ended: None })
     }

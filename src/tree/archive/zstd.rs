@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::process::Command;
 
 use crate::host::ended::describe;
-use crate::tree::filter::{End, Filter};
+use crate::tree::filter::{Filter, FilterEnd};
 use crate::tree::interrupt::Interrupt;
 
 /// What a frame begins with. Source: RFC 8878.
@@ -29,7 +29,7 @@ impl<'a> Zstd<'a> {
         let program = ZSTD[0];
         let mut command = Command::new(program);
         command.args(&ZSTD[1..]).stdin(file.try_clone()?);
-        let started = Filter::start(command, End::Output, interrupt);
+        let started = Filter::start(command, FilterEnd::Output, interrupt);
         started.map(Self).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => io::Error::other(format!(
                 "it is compressed by `{program}`, which is not installed here"
